@@ -1,0 +1,365 @@
+"""A grid: YAML in, points out. Pure and strict; what a value means is for the planner to say."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+import operator
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from difgen_cli import document
+from difgen_cli.document import (
+    GridError,
+    Place,
+    compose,
+    items,
+    mapping,
+    refuse_anchor,
+    scalar,
+    suggest,
+)
+from difgen_cli.document import (
+    place as place_of,
+)
+from difgen_cli.plugins import SECTIONS
+
+MOST_CELLS = 2_000_000
+
+
+@dataclass(frozen=True)
+class Given:
+    """A value and where it was given."""
+
+    value: Any
+    place: Place = field(default=Place(), compare=False)
+
+
+class Spaced(float):
+    """A value that `lin` or `geom` made: rounded where the setting is a whole number."""
+
+
+Assignments = tuple[tuple[str, Given], ...]  # dotted path -> value, e.g. (("model.width", Given(64)),)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One direction of the grid: the settings that move along it together, and their values at each stop."""
+
+    paths: tuple[str, ...]
+    stops: tuple[Assignments, ...]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One `skip` line: a cell is dropped where every test holds."""
+
+    tests: tuple[tuple[str, Callable[[Any], bool], Place], ...]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What a grid file says, flattened to dotted paths."""
+
+    file: Path
+    text: str
+    question: str
+    base: dict[str, Given]
+    axes: tuple[Axis, ...]
+    include: tuple[Assignments, ...]
+    skip: tuple[Condition, ...]
+    seeds: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        return self.file.stem
+
+    @property
+    def hash(self) -> str:
+        """Identity of the content: the same cells under another comment or layout have the same hash."""
+        skip = re.sub(r"(?m)^\s*#.*$|\s+#.*$", "", self.text).split() if self.skip else []
+        parts = [
+            sorted((k, v.value) for k, v in self.base.items()),
+            [[[(p, g.value) for p, g in stop] for stop in axis.stops] for axis in self.axes],
+            [[(p, g.value) for p, g in extra] for extra in self.include],
+            skip,
+            self.seeds,
+        ]
+        return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:8]
+
+    @property
+    def values(self) -> dict[str, list[Any]]:
+        """Every axis path with its values in order, for figures."""
+        return {p: [dict(s)[p].value for s in axis.stops] for axis in self.axes for p in axis.paths}
+
+    def points(self) -> Iterator[tuple[int, ...]]:
+        """The stops of every cell of the product, but for those that `skip` drops; the last axis runs fastest."""
+        dropped = [self._stops_of(condition) for condition in self.skip]
+        for point in itertools.product(*(range(len(a.stops)) for a in self.axes)):
+            if not any(all(point[i] in stops for i, stops in tests) for tests in dropped):
+                yield point
+
+    def _stops_of(self, condition: Condition) -> list[tuple[int, set[int]]]:
+        """A condition as (axis, its stops that match) pairs; an impossible one matches nothing."""
+        tests: list[tuple[int, set[int]]] = []
+        for path, holds, place in condition.tests:
+            index = next((i for i, a in enumerate(self.axes) if path in a.paths), None)
+            if index is not None:
+                stops = {k for k, stop in enumerate(self.axes[index].stops) if holds(dict(stop)[path].value)}
+                tests.append((index, stops))
+            elif path not in self.base:
+                raise GridError(
+                    f"skip names {path}, which this grid does not set; use an axis or a base setting", place
+                )
+            elif not holds(self.base[path].value):
+                tests.append((0, set()))
+        return tests
+
+
+def read(file: Path, overrides: Mapping[str, str] | None = None) -> Grid:
+    """Read a grid file; `overrides` are `--set` values by dotted path. Raises GridError."""
+    try:
+        return _read(file, overrides or {})
+    except GridError as error:
+        error.file = error.file or file
+        raise
+
+
+def _read(file: Path, overrides: Mapping[str, str]) -> Grid:
+    text = document.text(file)
+    root = compose(text)
+    if not isinstance(root, MappingNode):
+        raise GridError("a grid is a map with base, axes and seeds; this file holds none", Place(1, 1))
+    parts = mapping(root, "a grid")
+    known = ("base", "axes", "zip", "seeds", "include", "skip")
+    for name, (_, place) in parts.items():
+        if name not in known:
+            raise GridError(f"{name}: unknown part of a grid ({', '.join(known)}){suggest(name, known)}", place)
+    base = _base(parts["base"][0]) if "base" in parts else {}
+    axes = _axes(parts["axes"][0]) if "axes" in parts else []
+    axes = _zip(axes, parts["zip"][0]) if "zip" in parts else axes
+    for path, value in overrides.items():
+        _check_path(path, Place())
+        given = Given(scalar(compose(value)), Place())
+        axes = [a for a in axes if path not in a.paths]
+        base[path] = given
+    cells = math.prod(len(a.stops) for a in axes)
+    if cells > MOST_CELLS:
+        raise GridError(
+            f"the axes multiply to {cells:,} cells, more than {MOST_CELLS:,}; shorten an axis", parts["axes"][1]
+        )
+    include = tuple(_flat(n) for n in items(parts["include"][0], "include")) if "include" in parts else ()
+    skip = tuple(_condition(n) for n in items(parts["skip"][0], "skip")) if "skip" in parts else ()
+    seeds = _seeds(*parts["seeds"]) if "seeds" in parts else (0,)
+    grid = Grid(file, text, _question(text), base, tuple(axes), include, skip, seeds)
+    if next(grid.points(), None) is None and not include:
+        raise GridError("skip drops every cell: nothing is left to run", parts["skip"][1])
+    return grid
+
+
+def _question(text: str) -> str:
+    """The comment that a grid starts with: the question that it answers."""
+    lines = itertools.takewhile(lambda line: line.startswith("#"), text.lstrip("\ufeff\n").splitlines())
+    return " ".join(line.lstrip("# ").rstrip() for line in lines).strip()
+
+
+def _base(node: Node) -> dict[str, Given]:
+    return {
+        path: given
+        for section, (value, place) in mapping(node, "base").items()
+        for path, given in _section(section, value, place)
+    }
+
+
+def _section(section: str, node: Node, place: Place) -> Iterator[tuple[str, Given]]:
+    if section not in SECTIONS:
+        raise GridError(f"{section}: unknown section ({', '.join(SECTIONS)}){suggest(section, SECTIONS)}", place)
+    if section != "score":
+        for name, (value, _) in mapping(node, section).items():
+            yield f"{section}.{name}", Given(scalar(value), place_of(value))
+        return
+    if isinstance(node, SequenceNode):  # a plain list is short for a map of defaults
+        refuse_anchor(node)
+        if not node.value:
+            raise GridError("score names no metric; leave it out for the default ones", place_of(node))
+        for item in node.value:
+            yield f"score.{scalar(item)}", Given(True, place_of(item))
+        return
+    for metric, (value, where) in mapping(node, section).items():
+        yield f"score.{metric}", Given(True, where)
+        if not (isinstance(value, ScalarNode) and scalar(value) is None):
+            for name, (setting, _) in mapping(value, f"score.{metric}").items():
+                yield f"score.{metric}.{name}", Given(scalar(setting), place_of(setting))
+
+
+def _axes(node: Node) -> list[Axis]:
+    axes = []
+    for path, (value, place) in mapping(node, "axes").items():
+        _check_path(path, place)
+        stops = [((path, given),) for given in _values(path, value)]
+        axes.append(Axis((path,), tuple(stops)))
+    return axes
+
+
+def _check_path(path: str, place: Place) -> None:
+    section, _, rest = path.partition(".")
+    if section == "seed":
+        raise GridError("seed is no axis; write `seeds: 3` beside axes", place)
+    if section not in SECTIONS or not rest:
+        known = ", ".join(SECTIONS)
+        raise GridError(
+            f"{path}: a setting is named section.name, with a section of {known}{suggest(section, SECTIONS)}", place
+        )
+
+
+def _values(path: str, node: Node) -> list[Given]:
+    if isinstance(node, MappingNode):
+        values = _spaced(path, node)
+    elif isinstance(node, SequenceNode):
+        refuse_anchor(node)
+        values = [Given(scalar(n), place_of(n)) for n in node.value]
+    else:
+        raise GridError(
+            f"{path}: an axis is a list of values, or lin: or geom: with [first, last, count]", place_of(node)
+        )
+    if not values:
+        raise GridError(f"{path}: this axis is empty; give it at least one value", place_of(node))
+    seen: dict[str, Given] = {}
+    for given in values:
+        if repr(given.value) in seen:
+            raise GridError(f"{path}: the value {given.value!r} stands twice on this axis", given.place)
+        seen[repr(given.value)] = given
+    return values
+
+
+def _spaced(path: str, node: MappingNode) -> list[Given]:
+    parts = mapping(node, path)
+    if len(parts) != 1 or next(iter(parts)) not in ("lin", "geom"):
+        raise GridError(
+            f"{path}: an axis is a list of values, or one of lin: and geom: with [first, last, count]", place_of(node)
+        )
+    way, (value, _) = next(iter(parts.items()))
+    numbers = scalar(value)
+    good = isinstance(numbers, tuple) and len(numbers) == 3 and all(type(n) in (int, float) for n in numbers)
+    if (
+        not good
+        or not isinstance(numbers[2], int)
+        or not 2 <= numbers[2] <= 100_000
+        or not all(map(math.isfinite, numbers))
+    ):
+        raise GridError(f"{path}: {way} takes [first, last, count] with a count of at least 2", place_of(value))
+    first, last, count = numbers
+    if way == "geom" and (first <= 0 or last <= 0):
+        raise GridError(f"{path}: geom needs a first and a last value above 0, got {first} and {last}", place_of(value))
+    if first == last:
+        raise GridError(f"{path}: {way} from {first} to {last} holds one value only", place_of(value))
+    spread = [i / (count - 1) for i in range(count)]
+    along = [first * (last / first) ** t if way == "geom" else first + (last - first) * t for t in spread]
+    along[-1] = last
+    return [Given(int(v) if float(v).is_integer() else Spaced(v), place_of(value)) for v in along]
+
+
+def _zip(axes: list[Axis], node: Node) -> list[Axis]:
+    """Join the named axes into one whose settings move together."""
+    groups = items(node, "zip")
+    groups = groups if groups and all(isinstance(g, SequenceNode) for g in groups) else [node]
+    for group in groups:
+        paths = [(scalar(n), place_of(n)) for n in items(group, "zip")]
+        chosen = []
+        for path, place in paths:
+            axis = next((a for a in axes if path in a.paths), None)
+            if axis is None or axis in chosen:
+                raise GridError(f"zip: {path} is no axis of this grid, or is zipped twice", place)
+            chosen.append(axis)
+        lengths = {len(a.stops) for a in chosen}
+        if len(chosen) < 2 or len(lengths) != 1:
+            counts = ", ".join(f"{a.paths[0]} has {len(a.stops)}" for a in chosen)
+            raise GridError(f"zip: takes two or more axes of one length ({counts})", place_of(group))
+        stops = tuple(sum(row, ()) for row in zip(*(a.stops for a in chosen), strict=True))
+        joined = Axis(sum((a.paths for a in chosen), ()), stops)
+        at = axes.index(chosen[0])
+        axes = [joined if i == at else a for i, a in enumerate(axes) if i == at or a not in chosen]
+    return axes
+
+
+def _flat(node: Node) -> Assignments:
+    out = []
+    for path, (value, place) in mapping(node, "include").items():
+        _check_path(path, place)
+        out.append((path, Given(scalar(value), place_of(value))))
+    return tuple(out)
+
+
+def _condition(node: Node) -> Condition:
+    tests = []
+    for path, (value, place) in mapping(node, "skip").items():
+        if path != "seed":
+            _check_path(path, place)
+        tests.append((path, predicate(scalar(value), place_of(value)), place))
+    if not tests:
+        raise GridError("skip: an empty condition would drop every cell", place_of(node))
+    return Condition(tuple(tests))
+
+
+_COMPARISONS = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "!=": operator.ne,
+    "==": operator.eq,
+    "<": operator.lt,
+    ">": operator.gt,
+}
+
+
+def predicate(wanted: Any, place: Place | None = None) -> Callable[[Any], bool]:
+    """A predicate from a value: equality, any of a tuple, or a comparison string such as "< 100" (parsed, not run)."""
+    if isinstance(wanted, tuple):
+        return lambda value: value in wanted
+    match = re.fullmatch(r"\s*(<=|>=|!=|==|<|>)\s*(\S.*)", wanted) if isinstance(wanted, str) else None
+    if match is None:
+        return lambda value: bool(value == wanted)
+    compare, bound = _COMPARISONS[match[1]], number(scalar(compose(match[2].strip())))
+    if match[1] not in ("!=", "==") and not isinstance(bound, int | float):
+        raise GridError(f"{wanted!r}: a number is expected after {match[1]}", place)
+
+    def holds(value: Any) -> bool:
+        value = number(value)
+        if match[1] in ("!=", "=="):
+            return bool(compare(value, bound))
+        return isinstance(value, int | float) and bool(compare(value, bound))
+
+    return holds
+
+
+_COUNT = re.compile(r"(\d+(?:\.\d+)?)(k|M|G|Ki|Mi|Gi)")
+_SUFFIX = {"k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
+
+
+def number(value: Any) -> Any:
+    """A count written 10k or 4Ki as a whole number; anything else unchanged."""
+    match = _COUNT.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        return value
+    product = float(match[1]) * _SUFFIX[match[2]]
+    return int(product) if product.is_integer() else value
+
+
+def _seeds(node: Node, place: Place) -> tuple[int, ...]:
+    value = scalar(node)
+    if type(value) is int and 1 <= value <= 10_000:
+        return tuple(range(value))
+    if (
+        isinstance(value, tuple)
+        and value
+        and all(type(v) is int and v >= 0 for v in value)
+        and len(set(value)) == len(value)
+    ):
+        return value
+    raise GridError(f"seeds: {value!r} is neither a count of at least 1 nor a list of different whole numbers", place)

@@ -1,0 +1,3 @@
+"""Guidance: `guide(denoiser, *, ...)` gives the denoiser that the sampler follows, called like its argument."""
+
+VERSION = 1

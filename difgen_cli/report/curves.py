@@ -1,0 +1,227 @@
+"""Rows to curves: which axes a grid really has, a per-seed estimate first, then a t interval over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import stdtrit
+
+from difgen_cli.report.labels import text
+
+if TYPE_CHECKING:
+    from difgen_cli.report import Study
+
+STEPS, SIZE = "train.steps", "data.size"
+# what a reader looks for first: dataset size, then capacity, then conditioning; others as the grid orders them
+PREFERRED = (SIZE, "model.width", "condition.clusters", STEPS)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An axis with at least two levels: their words, and where they stand on a drawn axis."""
+
+    path: str
+    levels: tuple[str, ...]
+    values: tuple[float, ...]  # the numbers themselves; 0, 1, … where a level is a word
+    numeric: bool
+    along: tuple[str, ...] = ()  # settings that move together with this one (zip)
+
+    @property
+    def log(self) -> bool:
+        return self.numeric and min(self.values) > 0 and max(self.values) / min(self.values) >= 8
+
+
+@dataclass(frozen=True)
+class Curves:
+    """A study made ready for drawing: axis columns of `cells` and `noise` are ordered categoricals of words."""
+
+    axes: tuple[Axis, ...]
+    cells: pd.DataFrame  # every planned cell of the models, whatever its state
+    references: pd.DataFrame  # held-out, copycat and ideal rows
+    noise: pd.DataFrame
+    metrics: tuple[str, ...]  # numeric metric columns with at least one value, intervals left out
+    units: dict[str, tuple[str, str]]
+    features: str
+    seeds: int  # most seeds that any finished group has
+
+    @property
+    def paths(self) -> list[str]:
+        return [axis.path for axis in self.axes]
+
+    @property
+    def done(self) -> pd.DataFrame:
+        return self.cells[self.cells["state"] == "done"]
+
+    def axis(self, path: str) -> Axis:
+        return next(axis for axis in self.axes if axis.path == path)
+
+    def others(self, *taken: Axis | None) -> list[Axis]:
+        """The axes that are not taken, the ones a reader looks for first in front."""
+        rest = [axis for axis in self.axes if axis not in taken]
+        rank = {path: place for place, path in enumerate(PREFERRED)}
+        return sorted(rest, key=lambda axis: rank.get(axis.path, len(rank)))
+
+
+def read(study: Study) -> Curves:
+    """Find the axes, sort rows into models and references, and code the axes' values."""
+    rows = study.rows.reset_index(drop=True)
+    cells = rows[rows["kind"] == "model"].reset_index(drop=True)
+    axes = found_axes(cells, study.axes)
+    noise = study.noise
+    if len(noise):
+        noise = noise[noise["kind"] == "model"] if "kind" in noise else noise
+    cells = _with_copycat(_coded(cells, axes), rows)
+    metrics = [name for name in study.units if _measured(rows, name)]
+    names = rows["fd_features"].dropna().unique() if "fd_features" in rows else []
+    done = cells[cells["state"] == "done"]
+    per_group = _grouped(done, [axis.path for axis in axes])["seed"].nunique() if len(done) else pd.Series([0])
+    return Curves(
+        axes=axes,
+        cells=cells,
+        references=rows[rows["kind"] != "model"].reset_index(drop=True),
+        noise=_coded(noise.reset_index(drop=True), axes),
+        metrics=tuple(metrics),
+        units=study.units,
+        features=" / ".join(str(name) for name in names),
+        seeds=int(per_group.max()),
+    )
+
+
+def found_axes(cells: pd.DataFrame, said: dict[str, list[Any]]) -> tuple[Axis, ...]:
+    """The axes with two levels or more among the planned cells, those that move together joined into one.
+
+    A setting that differs between cells of one group (an `include:`) is an axis too: else cells that are not
+    the same would be averaged as if they were seeds. Settings named `seed` are what the seeds vary.
+    """
+    if cells.empty:
+        return ()
+    candidates = [name for name in cells.columns if "." in name and not name.endswith(".seed")]
+    words = {path: _words(cells[path]) for path in {*said, *candidates} if path in cells.columns}
+    chosen = [path for path in said if path in words and words[path].nunique() > 1]
+    for path in sorted(set(words) - set(said)):
+        if words[path].nunique() > 1 and _splits(pd.DataFrame({p: words[p] for p in chosen}), words[path]):
+            chosen.append(path)
+    axes: list[Axis] = []
+    for path in chosen:
+        twin = next((i for i, axis in enumerate(axes) if _together(words[axis.path], words[path])), None)
+        if twin is None:
+            axes.append(_axis(path, cells[path], said.get(path, [])))
+        else:
+            axes[twin] = Axis(**{**vars(axes[twin]), "along": (*axes[twin].along, path)})
+    return tuple(axes)
+
+
+def over_seeds(frame: pd.DataFrame, by: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:
+    """Mean and 95 % t interval over seeds of every metric in every group.
+
+    Returns one line per group and metric with a value: `by`…, `metric`, `n` (seeds), `mean`, `lo`, `hi`,
+    `interval` and the per-seed estimates `seed_<k>`. With one seed there is no interval over seeds: where no
+    group has more, the row's own interval (given the model, T and H) stands in and `interval` says so.
+    """
+    by = list(by)
+    held = [name for name in metrics if name in frame.columns]
+    tall = pd.concat([_tall(frame, by, name) for name in held], ignore_index=True) if held else pd.DataFrame()
+    if tall.empty:
+        return pd.DataFrame(columns=[*by, "metric", "n", "mean", "lo", "hi", "interval"])
+    keys = [*by, "metric"]
+    per_seed = tall.groupby([*keys, "seed"], observed=True, sort=False, dropna=False).mean()
+    groups = per_seed.groupby(keys, observed=True, sort=False, dropna=False)
+    value = groups["value"].agg(n="count", mean="mean", sd="std")
+    if value["n"].max() == 1:
+        own = groups[["lo", "hi"]].first()
+        value = value.join(own).assign(interval=np.where(own["lo"].notna(), "own, one seed", ""))
+    else:
+        half = stdtrit(value["n"].clip(lower=2) - 1, 0.975) * value["sd"] / np.sqrt(value["n"])  # null at n = 1
+        value = value.assign(lo=value["mean"] - half, hi=value["mean"] + half)
+        value["interval"] = np.where(value["n"] > 1, "t over seeds", "")
+    seeds = per_seed["value"].unstack("seed")
+    seeds.columns = [f"seed_{text(seed)}" for seed in seeds.columns]
+    return value.drop(columns="sd").join(seeds).reset_index()
+
+
+def last_snapshot(frame: pd.DataFrame, paths: Sequence[str]) -> pd.DataFrame:
+    """The finished cells at the last step that their group (all axes but the steps) has finished."""
+    done = frame[frame["state"] == "done"] if "state" in frame else frame
+    if done.empty or "step" not in done or done["step"].isna().all():
+        return done
+    last = _grouped(done, [path for path in paths if path != STEPS])["step"].transform("max")
+    return done[done["step"] == last]
+
+
+def _tall(frame: pd.DataFrame, by: list[str], name: str) -> pd.DataFrame:
+    columns = {path: frame[path] for path in by} | {"seed": frame["seed"], "metric": name}
+    columns["value"] = frame[name].astype("float64")
+    for end in ("lo", "hi"):
+        columns[end] = frame[f"{name}_{end}"] if f"{name}_{end}" in frame else np.nan
+    return pd.DataFrame(columns).dropna(subset=["value"])
+
+
+def _grouped(frame: pd.DataFrame, paths: Sequence[str]) -> Any:
+    keys: Any = list(paths) or np.zeros(len(frame), dtype=int)  # pandas refuses to group by nothing
+    return frame.groupby(keys, observed=True, sort=False, dropna=False)
+
+
+def _measured(rows: pd.DataFrame, name: str) -> bool:
+    if name not in rows or name.endswith(("_lo", "_hi")):
+        return False
+    return bool(pd.api.types.is_numeric_dtype(rows[name]) and rows[name].notna().any())
+
+
+def _words(column: pd.Series) -> pd.Series:
+    """The column's values as words; each distinct value is written once."""
+    if column.dtype == object:
+        column = column.map(text)  # lists cannot be hashed
+    codes, values = pd.factorize(column, use_na_sentinel=False)
+    words = np.array([text(value) for value in values], dtype=object)
+    return pd.Series(words[codes], index=column.index, dtype=object)
+
+
+def _splits(groups: pd.DataFrame, words: pd.Series) -> bool:
+    if groups.columns.empty:
+        return True
+    joint = groups.assign(**{"#": words}).drop_duplicates()
+    return len(joint) > len(groups.drop_duplicates())
+
+
+def _together(one: pd.Series, other: pd.Series) -> bool:
+    pairs = pd.DataFrame({"a": one, "b": other}).drop_duplicates()
+    return len(pairs) == one.nunique() == other.nunique()
+
+
+def _axis(path: str, column: pd.Series, said: list[Any]) -> Axis:
+    """Numbers ascend; words keep the order of the grid."""
+    levels = {text(value): value for value in said} | {
+        text(value): value for value in column.drop_duplicates().tolist()
+    }
+    present = set(_words(column))
+    levels = {word: value for word, value in levels.items() if word in present}
+    numeric = all(word not in ("none", "true", "false") and _is_number(v) for word, v in levels.items())
+    order = sorted(levels, key=lambda word: float(levels[word])) if numeric else list(levels)
+    values = [float(levels[word]) for word in order] if numeric else [float(i) for i in range(len(order))]
+    return Axis(path, tuple(order), tuple(values), numeric)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.integer, np.floating)) and bool(np.isfinite(value))
+
+
+def _coded(frame: pd.DataFrame, axes: Sequence[Axis]) -> pd.DataFrame:
+    coded = {
+        axis.path: pd.Categorical(_words(frame[axis.path]), categories=list(axis.levels), ordered=True)
+        for axis in axes
+        if axis.path in frame
+    }
+    return frame.assign(**coded)
+
+
+def _with_copycat(cells: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """Where the rows lack `fd_copycat`, take it from the copycat's own rows of the same size."""
+    if "fd_copycat" in cells and cells["fd_copycat"].notna().any() or "fd_test" not in rows or SIZE not in rows:
+        return cells
+    copycat = rows[rows["kind"] == "copycat"]
+    means = copycat["fd_test"].groupby(_words(copycat[SIZE])).mean()
+    return cells.assign(fd_copycat=_words(cells[SIZE]).map(means).astype("float64"))

@@ -1,0 +1,88 @@
+"""What axes, levels and metrics are called on a figure, and how numbers are written."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral, Real
+from typing import Any
+
+NONE = "–"
+
+# setting -> (axis label with its unit, short name before a level)
+SETTINGS = {
+    "data.size": ("training images N", "N ="),
+    "train.steps": ("training steps", "steps"),
+    "train.lr": ("learning rate", "learning rate"),
+    "train.batch": ("batch size (images)", "batch"),
+    "model.width": ("model width", "width"),
+    "model.depth": ("model depth (layers)", "depth"),
+    "model.name": ("model", "model"),
+    "condition.clusters": ("clusters (1 = unconditional)", "clusters"),
+    "condition.name": ("conditioning", "conditioning"),
+    "sample.steps": ("sampler steps", "sampler steps"),
+    "sample.count": ("samples drawn", "samples"),
+    "guide.scale": ("guidance weight", "guidance"),
+}
+
+METRICS = {
+    "mem_frac": "memorized share of samples",
+    "mem_frac_control": "memorized share, held-out images",
+    "mem_power": "power of the rule",
+    "train_pref_excess": "excess preference for training images",
+    "gap_max": "largest relative gap over noise levels",
+    "gap": "relative gap L_H / L_T − 1",
+}
+
+
+def text(value: Any) -> str:
+    """A setting's value as a word; different values give different words (bool before number: True is not 1)."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or type(value).__name__ in ("bool", "bool_"):
+        return "true" if value else "false"
+    if isinstance(value, Integral):
+        return str(int(value))
+    if isinstance(value, Real):
+        number = float(value)
+        if math.isnan(number):
+            return "none"
+        return str(int(number)) if number.is_integer() and abs(number) < 1e15 else repr(number)
+    return "none" if value is None or type(value).__name__ in ("NAType", "NaTType") else str(value)
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A measured value in at most `digits` significant digits, without exponents where that is readable."""
+    if value is None or not math.isfinite(value):
+        return NONE
+    if value != 0 and not 1e-4 <= abs(value) < 1e5:
+        return f"{value:.{digits - 1}e}".replace("-", "−")
+    places = max(0, digits - 1 - math.floor(math.log10(abs(value)))) if value else 0
+    return f"{value:.{min(places, 4)}f}".replace("-", "−")
+
+
+def setting(path: str) -> str:
+    """The axis label of a setting; one that is not known here keeps its dotted path."""
+    return SETTINGS.get(path, (path, path))[0]
+
+
+def level(path: str, word: str) -> str:
+    """A setting and its value as a panel's title: `width 64`, `unconditional`."""
+    if path == "condition.clusters" and word == "1":
+        return "unconditional"
+    return f"{SETTINGS.get(path, (path, path))[1]} {word}"
+
+
+def frechet(features: str) -> str:
+    """The Fréchet distance by its feature space; FID only where the features are Inception's."""
+    if features == "inception":
+        return "FID (Inception-v3 pool3 features)"
+    return f"Fréchet distance ({features} features)" if features else "Fréchet distance"
+
+
+def metric(name: str, features: str, units: dict[str, tuple[str, str]]) -> str:
+    """The axis label of a metric, with its unit where it has one."""
+    if name == "fd_test":
+        return frechet(features)
+    unit = units.get(name, ("", ""))[0]
+    label = METRICS.get(name, name)
+    return f"{label} ({unit})" if unit and name not in METRICS else label

@@ -1,0 +1,31 @@
+"""CSV files that a spreadsheet can open without running what is in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+def neutral(value: Any) -> Any:
+    """Text that a spreadsheet would read as a formula, behind an apostrophe; everything else as it is."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+
+def neutralised(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with its texts (cells and header) neutralised; numbers, also negative ones, keep their bits."""
+    safe = {}
+    for name in frame.columns:
+        column = frame[name]
+        text = not (pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column))
+        safe[neutral(str(name))] = column.astype(object).map(neutral) if text else column
+    return pd.DataFrame(safe, index=frame.index)
+
+
+def write(frame: pd.DataFrame, path: Path) -> None:
+    """Write `frame` as CSV; floats in the shortest form that reads back as the same number."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    neutralised(frame).to_csv(path, index=False)

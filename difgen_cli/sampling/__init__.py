@@ -1,0 +1,92 @@
+"""Sampling: the same starting noise and label for sample i of every cell, whatever the count.
+
+A sampler is `sample(denoiser, noise, labels, *, ...) -> x` at σ = 0, from unit Gaussian noise (B, C, H, W) or (B, D).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+import torch
+from annotated_types import Ge, Gt
+from torch import Tensor
+
+from difgen_cli.diffusion import DenoiserLike, to_array
+
+VERSION = 1
+BLOCK = 256  # samples drawn together: every block is full, so that a result does not depend on the count
+
+Sampler = Callable[[DenoiserLike, Tensor, Tensor | None], Tensor]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """x: (n, H, W, C) or (n, D) float32, scaled like the data and not yet rounded; labels: (n,) int64 or None."""
+
+    x: np.ndarray
+    labels: np.ndarray | None
+
+
+def draw(
+    denoiser: DenoiserLike,
+    sample: Sampler,
+    shape: tuple[int, ...],
+    proportions: np.ndarray | None,
+    device: str | torch.device = "cpu",
+    *,
+    count: Annotated[int, Gt(0)] = 1000,
+    seed: Annotated[int, Ge(0)] = 0,
+) -> Samples:
+    """Samples 0 … count − 1 of `shape` (C, H, W) or (D,); the first 128 of 512 equal, bit for bit, those of 128.
+
+    `proportions` (classes,) are the shares of the labels, summing to 1; None or empty: unconditional.
+
+    count: how many samples.
+    seed: chooses the starting noise and the labels.
+    """
+    blocks, labels = [], []
+    for start in range(0, count, BLOCK):
+        noise, uniform = starting_points(shape, seed, start, BLOCK)
+        block_labels = labels_of(uniform, proportions)
+        given = None if block_labels is None else torch.from_numpy(block_labels).to(device)
+        blocks.append(to_array(sample(denoiser, torch.from_numpy(noise).to(device), given)))
+        labels.append(block_labels)
+    known = [block for block in labels if block is not None]
+    return Samples(np.concatenate(blocks)[:count], np.concatenate(known)[:count] if known else None)
+
+
+def starting_points(shape: tuple[int, ...], seed: int, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Unit noise (count, *shape) float32 and uniforms (count,) of samples start, start + 1, …: of (seed, i) alone."""
+    noise, uniform = np.empty((count, *shape), dtype=np.float32), np.empty(count)
+    for place in range(count):
+        # Philox is keyed, not seeded: no two (seed, i) share a stream.
+        generator = np.random.Generator(np.random.Philox(key=[seed, start + place]))
+        uniform[place] = generator.random()
+        generator.standard_normal(dtype=np.float32, out=noise[place])
+    return noise, uniform
+
+
+def labels_of(uniform: np.ndarray, proportions: np.ndarray | None) -> np.ndarray | None:
+    """The label (n,) int64 at which the cumulative proportions pass each uniform; None if unconditional."""
+    if proportions is None or len(proportions) == 0:
+        return None
+    cumulative = np.cumsum(np.asarray(proportions, dtype=np.float64))
+    if np.min(proportions) < 0 or not np.isclose(cumulative[-1], 1, atol=1e-6):
+        raise ValueError(f"proportions must be at least 0 and sum to 1; these sum to {cumulative[-1]:.6g}")
+    # The last class with any share ends at exactly 1, whatever rounding did to the sum.
+    return np.searchsorted(cumulative / cumulative[-1], uniform, side="right").astype(np.int64)
+
+
+def noise_levels(steps: int, rho: float, sigma_min: float, sigma_max: float, sigma_data: float) -> list[float]:
+    """Absolute σ₀ > … > σ_steps = 0: `steps` levels even in σ^(1/ρ), then zero (Karras 2022, eq. 5)."""
+    if sigma_min >= sigma_max:
+        raise ValueError(f"sigma_min must lie below sigma_max, not {sigma_min} against {sigma_max}")
+    first, last = sigma_max ** (1 / rho), sigma_min ** (1 / rho)
+    places = (step / max(1, steps - 1) for step in range(steps))
+    return [sigma_data * (first + place * (last - first)) ** rho for place in places] + [0.0]
+
+
+def slope(denoiser: DenoiserLike, x: Tensor, sigma: float, labels: Tensor | None) -> Tensor:
+    """dx/dσ = (x − D(x; σ)) / σ, the probability-flow ODE (Karras 2022, eq. 3 with σ(t) = t)."""
+    return (x - denoiser(x, x.new_full((len(x),), sigma), labels)) / sigma

@@ -1,0 +1,38 @@
+"""Euler's first-order steps along the probability-flow ODE: DDIM in σ (Song et al. 2021; Karras et al. 2022)."""
+
+from itertools import pairwise
+from typing import Annotated
+
+import torch
+from annotated_types import Gt
+from torch import Tensor
+
+from difgen_cli.diffusion import DenoiserLike
+from difgen_cli.sampling import noise_levels, slope
+
+VERSION = 1
+
+
+@torch.no_grad()
+def sample(
+    denoiser: DenoiserLike,
+    noise: Tensor,
+    labels: Tensor | None,
+    *,
+    steps: Annotated[int, Gt(0)] = 48,
+    rho: Annotated[float, Gt(0)] = 7.0,
+    sigma_min: Annotated[float, Gt(0)] = 0.004,
+    sigma_max: Annotated[float, Gt(0)] = 160.0,
+) -> Tensor:
+    """x at σ = 0, like `noise` (unit Gaussian); one evaluation of the denoiser a step.
+
+    steps: steps of the ODE, the last one to σ = 0.
+    rho: how much the steps crowd towards low noise.
+    sigma_min: the last noise level before 0, in units of σ_d.
+    sigma_max: the first noise level, in units of σ_d.
+    """
+    levels = noise_levels(steps, rho, sigma_min, sigma_max, denoiser.sigma_data)
+    x = noise * levels[0]
+    for sigma, next_sigma in pairwise(levels):
+        x = x + (next_sigma - sigma) * slope(denoiser, x, sigma, labels)
+    return x
