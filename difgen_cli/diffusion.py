@@ -65,7 +65,8 @@ def loss(denoiser: Denoiser, images: Tensor, sigma: Tensor, noise: Tensor, label
     """λ(σ) ‖D(x₀ + σ n; σ) − x₀‖² / d, the mean over the batch (Karras 2022, eq. 2): a scalar, in float32."""
     denoised = denoiser(torch.addcmul(images, per_item(sigma, images), noise), sigma, labels)
     weight = per_item(loss_weight(sigma, denoiser.sigma_data), images)
-    return ((denoised - images).square() * weight).mean()
+    value: Tensor = ((denoised - images).square() * weight).mean()
+    return value
 
 
 class IdealDenoiser(nn.Module):

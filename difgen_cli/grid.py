@@ -338,6 +338,16 @@ def predicate(wanted: Any, place: Place | None = None) -> Callable[[Any], bool]:
     return holds
 
 
+def filter_of(text: str) -> tuple[str, Callable[[Any], bool]]:
+    """A `--only` filter: `data.size=64`, `data.size=<100` or `model.width=64,256`."""
+    path, equals, value = text.partition("=")
+    if not equals or not path.strip() or not value.strip():
+        raise GridError(f"--only {text}: write KEY=VALUE, such as data.size=64 or 'data.size=<100'")
+    parts = [p.strip() for p in value.split(",")]
+    tests = [predicate(p if p[0] in "<>=!" else scalar(compose(p))) for p in parts]
+    return path.strip(), lambda found: any(test(found) for test in tests)
+
+
 _COUNT = re.compile(r"(\d+(?:\.\d+)?)(k|M|G|Ki|Mi|Gi)")
 _SUFFIX = {"k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 

@@ -74,6 +74,7 @@ class Signature:
     inputs: tuple[str, ...]
     settings: dict[str, Setting]
     constants: dict[str, Any] = field(default_factory=dict)  # upper-case literals: COLUMNS, TABLES, HELD_OUT_MIN …
+    functions: frozenset[str] = frozenset()  # what else the file defines: canonical, embed
 
     @property
     def label(self) -> str:
@@ -162,7 +163,8 @@ def read(file: Path, function: str, *, builtin: bool) -> Signature:
     if version is None:
         raise PluginError(f"{file}: no VERSION")
     name = file.parent.name if file.stem == "__init__" else file.stem
-    return Signature(name, file, version, inputs, settings, constants)
+    functions = frozenset(n.name for n in tree.body if isinstance(n, ast.FunctionDef))
+    return Signature(name, file, version, inputs, settings, constants, functions)
 
 
 def fingerprint(file: Path) -> str:

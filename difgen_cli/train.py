@@ -124,19 +124,22 @@ def train(
     precision: fp32, or bf16 for the network's inner arithmetic; weights, preconditioning and loss stay float32.
     seed: chooses initial weights, data order and noise.
 
-    Raises, at the first step, ValueError for no images, labels that do not fit, flips of points, dropout without labels.
+    Raises ValueError, at the first step, for no images, labels that do not fit, flips of points, and a condition
+    dropout without a condition.
     """
     check(images, labels, condition_dropout, flip)
     state = begin(network, sigma_data, images.device, lr=lr, weight_decay=weight_decay)
     if checkpoint is not None:
         state.restore(checkpoint)
-    weights, averages = list(state.denoiser.parameters()), list(state.ema.parameters())
+    weights: list[Tensor] = list(state.denoiser.parameters())
+    averages: list[Tensor] = list(state.ema.parameters())
+    buffers = list(zip(state.ema.buffers(), state.denoiser.buffers(), strict=True))
     randomness = seeded if has_dropout(network) else unseeded
-    for step, places in enumerate(batches(len(images), batch, seed, state.step), state.step):
-        if step >= steps:
-            return
+    order = batches(len(images), batch, seed, state.step)
+    for step in range(state.step, steps):
+        places = next(order).to(images.device)
         generator = torch.Generator(images.device).manual_seed(stream(seed, "noise", step))
-        x, y = images[places.to(images.device)], None if labels is None else labels[places.to(labels.device)]
+        x, y = images[places], None if labels is None else labels[places]
         sigma = training_sigma(torch.randn(batch, device=x.device, generator=generator), sigma_data)
         noise = torch.randn(x.shape, device=x.device, generator=generator)
         if flip:
@@ -152,7 +155,7 @@ def train(
             group["lr"] = lr * rate(step, schedule, warmup, decay_start, steps)
         state.optimizer.step()
         # Adam moves every weight far at first; a long average would keep the initial ones.
-        torch._foreach_lerp_(averages, weights, 1 - min(ema, (1 + step) / (10 + step)))
+        follow(averages, weights, buffers, min(ema, (1 + step) / (10 + step)))
         state.step, state.loss = step + 1, value.detach()
         yield state
         state.optimizer.zero_grad(set_to_none=True)
@@ -174,10 +177,18 @@ def rate(step: int, schedule: str, warmup: int, decay_start: int, steps: int) ->
     """The learning rate of step `step` (from 0) as a share of its peak."""
     factor = min(1.0, (step + 1) / warmup) if warmup else 1.0
     if schedule == "inverse_sqrt":
-        return factor * max(1.0, (step + 1) / decay_start) ** -0.5  # Karras 2024, eq. 67
+        return factor / math.sqrt(max(1.0, (step + 1) / decay_start))  # Karras 2024, eq. 67
     if schedule == "cosine":
         return factor * (1 + math.cos(math.pi * min(1.0, step / steps))) / 2
     return factor
+
+
+@torch.no_grad()
+def follow(averages: list[Tensor], weights: list[Tensor], buffers: list[tuple[Tensor, Tensor]], decay: float) -> None:
+    """averages ← decay · averages + (1 − decay) · weights; buffers of the average become those of the network."""
+    torch._foreach_lerp_(averages, weights, 1 - decay)
+    for average, buffer in buffers:
+        average.copy_(buffer)
 
 
 def batches(count: int, batch: int, seed: int, start: int) -> Iterator[Tensor]:

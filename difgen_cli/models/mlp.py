@@ -2,8 +2,7 @@
 
 from typing import Annotated
 
-import torch
-from annotated_types import Ge, Gt
+from annotated_types import Gt
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -49,7 +48,8 @@ class Mlp(nn.Module):
         hidden = self.first(x.flatten(1))
         for block in self.blocks:
             hidden = block(hidden, embedding)
-        return self.last(functional.silu(hidden)).view_as(x)
+        output: Tensor = self.last(functional.silu(hidden))
+        return output.view_as(x)
 
 
 class Block(nn.Module):
@@ -64,4 +64,5 @@ class Block(nn.Module):
     def forward(self, hidden: Tensor, embedding: Tensor) -> Tensor:
         """(B, width) from (B, width) and the embedding (B, width)."""
         inner = self.first(functional.silu(hidden)) + self.shift(embedding)
-        return hidden + self.second(functional.silu(inner))
+        update: Tensor = self.second(functional.silu(inner))
+        return hidden + update

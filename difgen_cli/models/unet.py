@@ -3,6 +3,7 @@
 EDM's CIFAR-10 network is `width: 128, depth: 4, multipliers: [2, 2, 2], attention: [16], dropout: 0.13`.
 """
 
+import math
 from typing import Annotated
 
 import torch
@@ -13,6 +14,7 @@ from torch.nn import functional
 from difgen_cli.models import Embedding
 
 VERSION = 1
+ROOT_HALF = math.sqrt(0.5)
 
 
 def build(
@@ -80,42 +82,35 @@ class UNet(nn.Module):
         self.down = nn.ModuleList()
         skips = [width]
         for level, outputs in enumerate(widths):
-            blocks = nn.ModuleList()
             for _ in range(depth):
-                blocks.append(block(skips[-1], outputs, attends[level]))
+                self.down.append(block(skips[-1], outputs, attends[level]))
                 skips.append(outputs)
             if level + 1 < len(widths):
-                blocks.append(Halve(outputs))
+                self.down.append(Halve(outputs))
                 skips.append(outputs)
-            self.down.append(blocks)
-        self.middle = nn.ModuleList([block(widths[-1], widths[-1], True), block(widths[-1], widths[-1], False)])
+        hidden = widths[-1]
+        self.middle = nn.ModuleList([block(hidden, hidden, True), block(hidden, hidden, False)])
         self.up = nn.ModuleList()
-        inputs = widths[-1]
         for level, outputs in reversed(list(enumerate(widths))):
-            blocks = nn.ModuleList()
             for _ in range(depth + 1):
-                blocks.append(block(inputs + skips.pop(), outputs, attends[level]))
-                inputs = outputs
-            self.up.append(blocks)
-        self.norm = normalisation(inputs)
-        self.last = zero(nn.Conv2d(inputs, channels, 3, padding=1))
+                self.up.append(block(hidden + skips.pop(), outputs, attends[level]))
+                hidden = outputs
+        self.norm = normalisation(hidden)
+        self.last = zero(nn.Conv2d(hidden, channels, 3, padding=1))
 
     def forward(self, x: Tensor, noise: Tensor, labels: Tensor | None) -> Tensor:
         """Like x, which is (B, C, H, W)."""
         embedding = self.embedding(noise, labels)
         hidden = self.first(x)
         skips = [hidden]
-        for level in self.down:
-            for block in level:  # type: ignore[union-attr]
-                hidden = block(hidden, embedding)
-                skips.append(hidden)
+        for block in self.down:
+            hidden = block(hidden, embedding)
+            skips.append(hidden)
         for block in self.middle:
             hidden = block(hidden, embedding)
-        for level in self.up:
-            if hidden.shape[-2:] != skips[-1].shape[-2:]:
-                hidden = enlarge(hidden, skips[-1])
-            for block in level:  # type: ignore[union-attr]
-                hidden = block(torch.cat([hidden, skips.pop()], dim=1), embedding)
+        for block in self.up:
+            skip = skips.pop()
+            hidden = block(torch.cat([enlarge(hidden, skip), skip], dim=1), embedding)
         output: Tensor = self.last(functional.silu(self.norm(hidden)))
         return output
 
@@ -141,7 +136,7 @@ class Block(nn.Module):
         hidden = functional.silu(torch.addcmul(shift, self.inner_norm(hidden), scale + 1))
         hidden = self.second(self.dropout(hidden))
         # Both terms have about unit variance: √½ keeps their sum there.
-        output: Tensor = self.attention((self.shortcut(x) + hidden) * 0.5**0.5)
+        output: Tensor = self.attention((self.shortcut(x) + hidden) * ROOT_HALF)
         return output
 
 
@@ -160,7 +155,8 @@ class Attention(nn.Module):
         b, c, h, w = x.shape
         qkv = self.qkv(self.norm(x)).reshape(b, 3, self.heads, c // self.heads, h * w).transpose(-1, -2)
         attended = functional.scaled_dot_product_attention(*qkv.unbind(1))  # (B, heads, H W, C / heads)
-        return (x + self.out(attended.transpose(-1, -2).reshape(b, c, h, w))) * 0.5**0.5
+        update: Tensor = self.out(attended.transpose(-1, -2).reshape(b, c, h, w))
+        return (x + update) * ROOT_HALF
 
 
 class Halve(nn.Module):
@@ -177,7 +173,9 @@ class Halve(nn.Module):
 
 
 def enlarge(x: Tensor, like: Tensor) -> Tensor:
-    """Every pixel doubled both ways, cut to the height and width of `like` where those are odd."""
+    """x itself at the size of `like`; else every pixel doubled both ways, and cut to that size where it is odd."""
+    if x.shape[-2:] == like.shape[-2:]:
+        return x
     doubled = functional.interpolate(x, scale_factor=2.0, mode="nearest")
     return doubled[:, :, : like.shape[2], : like.shape[3]]
 

@@ -62,14 +62,14 @@ def write(study: Study, out: Path) -> Written:
 
     Files of an earlier report of the same names are replaced; a figure whose axis is gone is removed.
     """
-    from difgen_cli.report import curves, figures, page, spreadsheet, summary
+    from difgen_cli.report import curves, figures, page, spreadsheet, table
 
     read = curves.read(study)
     folder = out / "figures"
     drawn = figures.draw(read)
     written = figures.save(drawn, folder)
     spreadsheet.write(study.rows, out / "rows.csv")
-    spreadsheet.write(summary.last(read), out / "last.csv")
+    spreadsheet.write(table.last(read), out / "last.csv")
     html = out / "report.html"
     html.write_text(page.compose(study, read, drawn), encoding="utf-8")
     return Written(html, written)
@@ -78,12 +78,12 @@ def write(study: Study, out: Path) -> Written:
 def summary(study: Study, *, width: int | None = None) -> Table:
     """The last snapshots, over seeds. `width`: columns of the terminal, to drop what does not fit; None: keep all."""
     from difgen_cli.report import curves
-    from difgen_cli.report.summary import table
+    from difgen_cli.report.table import table
 
-    return table(curves.read(study), width)
+    return table(curves.read(study), study.name, width)
 
 
 def show(study: Study, console: Console) -> None:
     """Print `summary`: fitted to a terminal, and never cut when piped."""
     fitted = summary(study, width=console.width if console.is_terminal else None)
-    console.print(fitted, crop=False, no_wrap=True, overflow="ignore", soft_wrap=not console.is_terminal)
+    console.print(fitted, crop=False)

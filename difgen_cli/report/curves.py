@@ -76,7 +76,7 @@ def read(study: Study) -> Curves:
         noise = noise[noise["kind"] == "model"] if "kind" in noise else noise
     cells = _with_copycat(_coded(cells, axes), rows)
     metrics = [name for name in study.units if _measured(rows, name)]
-    names = rows["fd_features"].dropna().unique() if "fd_features" in rows else []
+    names: list[Any] = rows["fd_features"].dropna().unique().tolist() if "fd_features" in rows else []
     done = cells[cells["state"] == "done"]
     per_group = _grouped(done, [axis.path for axis in axes])["seed"].nunique() if len(done) else pd.Series([0])
     return Curves(
@@ -140,7 +140,8 @@ def over_seeds(frame: pd.DataFrame, by: Sequence[str], metrics: Sequence[str]) -
         value["interval"] = np.where(value["n"] > 1, "t over seeds", "")
     seeds = per_seed["value"].unstack("seed")
     seeds.columns = [f"seed_{text(seed)}" for seed in seeds.columns]
-    return value.drop(columns="sd").join(seeds).reset_index()
+    numbers: pd.DataFrame = value.drop(columns="sd").join(seeds).reset_index()
+    return numbers
 
 
 def last_snapshot(frame: pd.DataFrame, paths: Sequence[str]) -> pd.DataFrame:
@@ -149,14 +150,15 @@ def last_snapshot(frame: pd.DataFrame, paths: Sequence[str]) -> pd.DataFrame:
     if done.empty or "step" not in done or done["step"].isna().all():
         return done
     last = _grouped(done, [path for path in paths if path != STEPS])["step"].transform("max")
-    return done[done["step"] == last]
+    final: pd.DataFrame = done[done["step"] == last]
+    return final
 
 
 def _tall(frame: pd.DataFrame, by: list[str], name: str) -> pd.DataFrame:
     columns = {path: frame[path] for path in by} | {"seed": frame["seed"], "metric": name}
     columns["value"] = frame[name].astype("float64")
     for end in ("lo", "hi"):
-        columns[end] = frame[f"{name}_{end}"] if f"{name}_{end}" in frame else np.nan
+        columns[end] = frame.get(f"{name}_{end}", np.nan)
     return pd.DataFrame(columns).dropna(subset=["value"])
 
 
@@ -220,7 +222,8 @@ def _coded(frame: pd.DataFrame, axes: Sequence[Axis]) -> pd.DataFrame:
 
 def _with_copycat(cells: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     """Where the rows lack `fd_copycat`, take it from the copycat's own rows of the same size."""
-    if "fd_copycat" in cells and cells["fd_copycat"].notna().any() or "fd_test" not in rows or SIZE not in rows:
+    known = "fd_copycat" in cells and cells["fd_copycat"].notna().any()
+    if known or "fd_test" not in rows or SIZE not in rows:
         return cells
     copycat = rows[rows["kind"] == "copycat"]
     means = copycat["fd_test"].groupby(_words(copycat[SIZE])).mean()

@@ -67,8 +67,8 @@ def setting(path: str) -> str:
 
 def level(path: str, word: str) -> str:
     """A setting and its value as a panel's title: `width 64`, `unconditional`."""
-    if path == "condition.clusters" and word == "1":
-        return "unconditional"
+    if path == "condition.clusters":
+        return "unconditional" if word == "1" else f"{word} clusters"
     return f"{SETTINGS.get(path, (path, path))[1]} {word}"
 
 

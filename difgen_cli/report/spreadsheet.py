@@ -7,12 +7,18 @@ from typing import Any
 
 import pandas as pd
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+FORMULA = ("=", "+", "-", "@", "\t", "\n")
 
 
 def neutral(value: Any) -> Any:
-    """Text that a spreadsheet would read as a formula, behind an apostrophe; everything else as it is."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    """Text that a spreadsheet would read as a formula, behind an apostrophe; numbers as they are.
+
+    Carriage returns become line feeds: the CSV writer does not quote them, and a reader would begin a new cell there.
+    """
+    if not isinstance(value, str):
+        return value
+    value = value.replace("\r\n", "\n").replace("\r", "\n")
+    return f"'{value}" if value.startswith(FORMULA) else value
 
 
 def neutralised(frame: pd.DataFrame) -> pd.DataFrame:

@@ -1,0 +1,283 @@
+"""The commands: parse, call, print; no logic. Heavy libraries are imported by the commands that need them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from difgen_cli.sweep import Planned
+
+app = typer.Typer(
+    name="difgen",
+    help="When does a diffusion model copy its training set, and when does it generalise? YAML grids become training "
+    "runs, on this machine or on SLURM; their results become memorization-versus-FID curves.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+GridFile = Annotated[Path, typer.Argument(help="A grid file, such as grids/size.yaml.", metavar="GRID")]
+Runs = Annotated[Path, typer.Option("--runs", help="The run directory.", envvar="DIFGEN_RUNS")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Replace a setting or an axis: KEY=VALUE.")]
+Only = Annotated[list[str] | None, typer.Option("--only", help="Cells with this value only: KEY=VALUE.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+State = dict[str, bool]
+_flags: State = {"debug": False, "quiet": False}
+
+
+@app.callback()
+def _common(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors and results.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    _flags.update(debug=debug, quiet=quiet)
+    if version:
+        from difgen_cli import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit(0)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()
+
+
+@app.command()
+def sweep(
+    grid: GridFile,
+    runs: Runs = Path("runs"),
+    cluster: Annotated[str, typer.Option(help="Where to run: auto, local, slurm or inline.")] = "auto",
+    workers: Annotated[int | None, typer.Option(min=1, help="How many workers; default: one per GPU or core.")] = None,
+    jobs_per_gpu: Annotated[int, typer.Option(min=1, help="Workers that share one GPU.")] = 1,
+    detach: Annotated[bool, typer.Option("--detach", help="Leave the workers to it.")] = False,
+    profile: Annotated[str | None, typer.Option(help="A profile of difgen.toml.")] = None,
+    only: Only = None,
+    retry: Annotated[str | None, typer.Option(help="`failed`: try failed units again.")] = None,
+    set_: Set = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show the plan; run nothing.")] = False,
+) -> None:
+    """Run what is missing of a grid, and end with a table of results.
+
+    Example: difgen sweep grids/size.yaml
+    """
+    with _errors():
+        _choice("--cluster", cluster, ("auto", "local", "slurm", "inline"))
+        _choice("--retry", retry, (None, "failed"))
+        from difgen_cli import sweep as sweeping
+
+        planned = sweeping.prepare(grid, runs, _pairs(set_), only or ())
+        if retry:
+            planned = sweeping.retry_failed(planned, only or ())
+        console = _console()
+        _say_plan(console, planned)
+        if dry_run:
+            return
+        if not planned.state.work:
+            _nothing_to_do(console, planned)
+            return
+        options = sweeping.Options(cluster, workers, jobs_per_gpu, detach, profile)
+        ended = sweeping.run(planned, options, console)
+        if ended == "detached":
+            return
+        _say_results(console, planned)
+        if ended == "interrupted":
+            console.print(f"interrupted: everything so far is kept; go on with: difgen sweep {grid}", highlight=False)
+        raise typer.Exit(sweeping.ENDED[ended])
+
+
+@app.command()
+def plan(grid: GridFile, runs: Runs = Path("runs"), only: Only = None, set_: Set = None, json_: Json = False) -> None:
+    """Show what would run: new, done, stale and failed cells, trajectories and cost; touches nothing.
+
+    Example: difgen plan grids/size.yaml
+    """
+    with _errors():
+        from difgen_cli import display
+        from difgen_cli import sweep as sweeping
+
+        planned = sweeping.prepare(grid, runs, _pairs(set_), only or ())
+        if json_:
+            typer.echo(display.plan_json(planned))
+        else:
+            display.plan(planned, _console(stdout=True))
+
+
+@app.command()
+def status(
+    runs: Annotated[Path, typer.Argument(help="The run directory.")] = Path("runs"), json_: Json = False
+) -> None:
+    """One line a trajectory: its state, step, images per second and last words.
+
+    Example: difgen status runs/
+    """
+    with _errors():
+        from difgen_cli import display
+        from difgen_cli.store import Store
+
+        _existing(runs)
+        lines = display.trajectories(Store(runs))
+        if json_:
+            typer.echo(display.as_json({"trajectories": lines}))
+        else:
+            display.status(lines, _console(stdout=True))
+
+
+@app.command()
+def report(
+    runs: Annotated[Path, typer.Argument(help="The run directory.")] = Path("runs"),
+    grid: Annotated[str | None, typer.Option(help="One grid's name; default: every grid of the run directory.")] = None,
+    out: Annotated[Path, typer.Option(help="The folder of the report.")] = Path("report"),
+    json_: Json = False,
+) -> None:
+    """Draw the curves: figures with the numbers behind them, a table, and one HTML page.
+
+    Example: difgen report runs/
+    """
+    with _errors():
+        from difgen_cli import report as reporting
+        from difgen_cli.report import studies
+        from difgen_cli.store import Store
+
+        _existing(runs)
+        words, console = _console(), _console(stdout=True)
+        found = studies.gather(Store(runs), grid)
+        pages = []
+        for study in found:
+            written = reporting.write(study, out / study.name if len(found) > 1 else out)
+            pages.append({"grid": study.name, "page": str(written.page), "figures": [str(f) for f in written.figures]})
+            if not json_:
+                console.print(reporting.summary(study))
+            words.print(f"report of {study.name}: {written.page}", highlight=False, soft_wrap=True)
+        if json_:
+            from difgen_cli import display
+
+            typer.echo(display.as_json({"reports": pages}))
+
+
+@app.command()
+def data(
+    name: Annotated[str | None, typer.Argument(help="A data plug-in; default: list them.")] = None,
+    path: Annotated[Path | None, typer.Argument(help="A file or folder for it to check.")] = None,
+) -> None:
+    """List the data sets at hand, or check one.
+
+    Example: difgen data parquet fashion_mnist/
+    """
+    with _errors():
+        from difgen_cli import display
+
+        display.data(name, path, _console(stdout=True))
+
+
+@app.command()
+def weights(
+    action: Annotated[str, typer.Argument(help="list, fetch or verify.")] = "list",
+    name: Annotated[str | None, typer.Argument(help="Which weights.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="Where to fetch to; default: $DIFGEN_WEIGHTS.")] = None,
+) -> None:
+    """Show, fetch or verify the files of weights that feature spaces need.
+
+    Example: difgen weights fetch inception
+    """
+    with _errors():
+        from difgen_cli import display
+
+        _choice("weights", action, ("list", "fetch", "verify"))
+        display.weights(action, name, folder, _console(stdout=True))
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """Known errors as one sentence and an exit code: 2 for the grid or command, 3 for the machine, 130 interrupted."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _fail("interrupted", 130)
+    except (ValueError, RuntimeError) as error:
+        from difgen_cli.document import GridError
+        from difgen_cli.launch import LaunchError
+        from difgen_cli.places import PlaceError
+        from difgen_cli.plugins import PluginError
+        from difgen_cli.store import StoreError
+
+        if _flags["debug"] or not isinstance(error, GridError | PlaceError | PluginError | StoreError | LaunchError):
+            raise
+        text = error.shown() if isinstance(error, GridError) else str(error)
+        _fail(text, 3 if isinstance(error, StoreError | LaunchError) else 2)
+
+
+def _fail(text: str, code: int) -> None:
+    typer.echo(text, err=True)
+    raise typer.Exit(code)
+
+
+def _console(*, stdout: bool = False) -> Console:
+    """Words go to standard error, data to standard output; piped output is never cut to a terminal's width."""
+    from rich.console import Console
+
+    stream = sys.stdout if stdout else sys.stderr
+    width = None if stream.isatty() else 10_000
+    return Console(file=stream, width=width, quiet=_flags["quiet"] and not stdout, soft_wrap=not stream.isatty())
+
+
+def _pairs(texts: list[str] | None) -> dict[str, str]:
+    from difgen_cli.document import GridError
+
+    pairs = {}
+    for text in texts or ():
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip() or not value.strip():
+            raise GridError(f"--set {text}: write KEY=VALUE, such as model.width=128")
+        pairs[key.strip()] = value.strip()
+    return pairs
+
+
+def _choice(what: str, value: Any, allowed: tuple[Any, ...]) -> None:
+    from difgen_cli.document import GridError
+
+    if value not in allowed:
+        raise GridError(f"{what} {value}: choose from {', '.join(str(a) for a in allowed if a)}")
+
+
+def _existing(runs: Path) -> None:
+    from difgen_cli.document import GridError
+
+    if not (runs / "grids").is_dir():
+        raise GridError(f"{runs}: no run directory; make one with: difgen sweep grids/smoke.yaml")
+
+
+def _say_plan(console: Console, planned: Planned) -> None:
+    from difgen_cli import display
+
+    display.brief(planned, console)
+
+
+def _nothing_to_do(console: Console, planned: Planned) -> None:
+    from difgen_cli import sweep as sweeping
+
+    if not (planned.folder / "plan.parquet").exists():
+        sweeping.record(planned)
+    failed = planned.state.counts["failed"]
+    if failed:
+        console.print(f"nothing to do but {failed} failed cells: difgen sweep … --retry failed", highlight=False)
+        raise typer.Exit(1)
+    console.print("nothing to do: every cell is done; look at it with: difgen report", highlight=False)
+
+
+def _say_results(console: Console, planned: Planned) -> None:
+    from difgen_cli import report as reporting
+    from difgen_cli.report import studies
+
+    for study in studies.gather(planned.store, planned.plan.grid.name, planned.folder):
+        _console(stdout=True).print(reporting.summary(study))
+    console.print("figures and page: difgen report " + str(planned.store.root), highlight=False, soft_wrap=True)

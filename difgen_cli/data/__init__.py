@@ -1,0 +1,222 @@
+"""Data sets: a pool of images or points, and its split into a training subset, the rest, and held-out images."""
+
+import hashlib
+import io
+import json
+import struct
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from annotated_types import Ge, Gt
+
+VERSION = 1
+HELD_OUT_SEED = 20_150_205  # chooses H in every study; a constant, so that no setting can move an image out of H
+MODES = {"1": "L", "L": "L", "P": "RGB", "RGB": "RGB"}  # modes of image files, and what they are read as
+
+
+class DataError(ValueError):
+    """One sentence for a person: what is wrong, its value, where, and what to do."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """All images of a data set.
+
+    images: (M, H, W, C) uint8 with C = 1 or 3, or points (M, D) float32, finite
+    labels: (M,) int64, indices into `classes`, or None
+    classes: the names of the labels, () if there are none
+    """
+
+    images: np.ndarray
+    labels: np.ndarray | None = None
+    classes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_images(self.images)
+        if self.labels is not None:
+            _check_labels(self.labels, len(self.images), len(self.classes))
+
+
+@dataclass(frozen=True)
+class Split:
+    """Indices into the pool, int64.
+
+    train: (n,) the training subset T, in the subset's order: the subset of n images is the first n of a larger one
+    rest: everything but the held-out draw, ascending
+    held_out: H, in an order that no setting but `held_out` changes
+    """
+
+    train: np.ndarray
+    rest: np.ndarray
+    held_out: np.ndarray
+
+
+def split(
+    pool: Pool,
+    *,
+    size: Annotated[int, Gt(0)] | None = None,
+    held_out: Annotated[int, Ge(0)] = 512,
+    seed: Annotated[int, Ge(0)] = 0,
+    half: Literal["A", "B"] | None = None,
+) -> Split:
+    """Draw the held-out images first, always the same ones, then a training subset of the rest.
+
+    A held-out image that occurs in the rest as well, byte for byte, is in neither: it would be called a copy in one
+    and be copied in the other. DataError where the pool is too small.
+
+    size: images in the training subset; null takes all that there are.
+    held_out: images drawn for H, never trained on.
+    seed: chooses the training subset.
+    half: draw from one of two disjoint halves, A or B, of each seed's order.
+    """
+    count = len(pool.images)
+    if held_out >= count:
+        raise DataError(
+            f"data.held_out: {held_out} leaves nothing to train on, the pool has {count} images: "
+            f"choose at most {count - 1}"
+        )
+    shuffled = np.random.default_rng(HELD_OUT_SEED).permutation(count)
+    drawn, rest = shuffled[:held_out], np.sort(shuffled[held_out:])
+    order = np.random.default_rng(seed).permutation(rest)
+    if half is not None:
+        order = order[0 if half == "A" else 1 :: 2]
+    if len(order) < (size or 1):
+        where = f"half {half} of the pool" if half else "the pool"
+        raise DataError(
+            f"data.size: {size or 1} is more than the {len(order)} images that {where} of {count} has "
+            f"beside {held_out} held-out ones: choose a smaller size"
+        )
+    return Split(train=order[:size], rest=rest, held_out=_without_copies(pool.images, drawn, rest))
+
+
+def content(pool: Pool) -> str:
+    """SHA-256 (hex) of the pool's shape, dtype, bytes, labels and class names: the identity of the data."""
+    digest = hashlib.sha256()
+    for array in (pool.images, pool.labels):
+        header = None if array is None else [list(array.shape), array.dtype.str]
+        digest.update(json.dumps(header).encode())
+        if array is not None:
+            digest.update(np.ascontiguousarray(array).data)
+    digest.update(json.dumps(pool.classes).encode())
+    return digest.hexdigest()
+
+
+def scaled(images: np.ndarray) -> np.ndarray:
+    """uint8 as float32 in [−1, 1]; float32 points unchanged."""
+    if images.dtype == np.uint8:
+        return images.astype(np.float32) / np.float32(127.5) - np.float32(1)
+    return images.astype(np.float32, copy=False)
+
+
+def to_uint8(x: np.ndarray) -> np.ndarray:
+    """The inverse of `scaled` for images: [−1, 1] as uint8, rounded, and clipped outside. ValueError for NaN."""
+    if not np.isfinite(x).all():
+        raise ValueError("images to be rounded hold NaN or infinite values: did the training or the sampling diverge?")
+    levels = np.rint((np.asarray(x, np.float32) + 1) * np.float32(127.5))
+    return np.asarray(np.clip(levels, 0, 255), np.uint8)
+
+
+def sigma_data(images: np.ndarray) -> float:
+    """σ_d: the standard deviation over all pixels of all the scaled images together."""
+    if images.dtype != np.uint8:
+        return float(images.std(dtype=np.float64))
+    counts = np.bincount(images.reshape(-1), minlength=256)  # exact, and no float64 copy of the images
+    levels = np.arange(256) / 127.5 - 1
+    mean = counts @ levels / counts.sum()
+    return float(np.sqrt(counts @ (levels - mean) ** 2 / counts.sum()))
+
+
+def decode(files: Sequence[bytes | Path], name: Callable[[int], str]) -> np.ndarray:
+    """Encoded images, as bytes or as paths, as one array (n, H, W, C) uint8; palettes are read as RGB.
+
+    DataError for an image that cannot be read, or differs from the first in size or mode; `name(i)` says which.
+    """
+    images = np.empty((0,), np.uint8)
+    for i, file in enumerate(files):
+        image = _decode_one(file, lambda i=i: name(i))  # type: ignore[misc]
+        if i == 0:
+            images = np.empty((len(files), *image.shape), np.uint8)
+        elif image.shape != images.shape[1:]:
+            raise DataError(
+                f"{name(i)}: this image is {_size(image.shape)}, the first ({name(0)}) is {_size(images.shape[1:])}: "
+                "give all images the same size and mode"
+            )
+        images[i] = image
+    return images
+
+
+def _decode_one(file: bytes | Path, name: Callable[[], str]) -> np.ndarray:
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
+            mode = MODES.get(image.mode)
+            if mode is None or (image.mode == "P" and "transparency" in image.info):
+                transparent = " with transparency" if image.mode == "P" else ""
+                raise DataError(
+                    f"{name()}: images of mode {image.mode}{transparent} are not supported: "
+                    "convert them to 8-bit L or RGB"
+                )
+            array = np.asarray(image if image.mode == mode else image.convert(mode))
+    except DataError:
+        raise
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        struct.error,
+        zlib.error,
+        Image.DecompressionBombError,
+    ) as error:
+        reason = "not an image" if "cannot identify" in str(error) else f"a broken image ({error})"
+        raise DataError(f"{name()}: this is {reason}: replace or remove it") from error
+    return array.reshape(*array.shape[:2], -1)
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]} × {shape[0]} pixels {'grey' if shape[2] == 1 else 'RGB'}"
+
+
+def _without_copies(images: np.ndarray, drawn: np.ndarray, rest: np.ndarray) -> np.ndarray:
+    """`drawn` without the images that the rest has too."""
+    known = {_digest(images[i]) for i in rest} if len(drawn) else set()
+    return drawn[[_digest(images[i]) not in known for i in drawn]] if len(drawn) else drawn
+
+
+def _digest(image: np.ndarray) -> bytes:
+    return hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
+
+
+def _check_images(images: np.ndarray) -> None:
+    if images.ndim == 4 and images.dtype == np.uint8 and images.shape[-1] in (1, 3):
+        pass
+    elif images.ndim == 2 and images.dtype == np.float32:
+        if not np.isfinite(images).all():
+            row = int(np.nonzero(~np.isfinite(images).all(axis=1))[0][0])
+            raise DataError(f"point {row} holds NaN or an infinite value: remove it, every value must be finite")
+    else:
+        raise DataError(
+            f"a pool of shape {images.shape} and type {images.dtype} is neither images (M, H, W, 1 or 3) of uint8 "
+            "nor points (M, D) of float32: convert it"
+        )
+    if images.size == 0:
+        raise DataError(f"a pool of shape {images.shape} holds nothing: at least one image is needed")
+
+
+def _check_labels(labels: np.ndarray, images: int, classes: int) -> None:
+    if labels.shape != (images,) or labels.dtype != np.int64:
+        raise DataError(
+            f"labels of shape {labels.shape} and type {labels.dtype} do not fit {images} images: give one int64 each"
+        )
+    outside = np.nonzero((labels < 0) | (labels >= classes))[0]
+    if len(outside):
+        row = int(outside[0])
+        raise DataError(
+            f"label {labels[row]} of image {row} is not one of the {classes} classes: "
+            f"labels run from 0 to {classes - 1}"
+        )

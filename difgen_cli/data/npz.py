@@ -1,0 +1,79 @@
+"""Arrays in a NumPy .npz file."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from difgen_cli.data import DataError, Pool
+
+VERSION = 1
+
+
+def load(*, path: Path) -> Pool:
+    """`images` (M, H, W) or (M, H, W, C) uint8, or `points` (M, D) float32; with `labels` (M,) integers or without.
+
+    Names of classes may lie in `classes`, an array of strings. Pickled objects are never loaded.
+
+    path: the .npz file.
+    """
+    arrays = _read(path)
+    name = next((name for name in ("images", "points") if name in arrays), None)
+    if name is None:
+        raise DataError(
+            f"{path}: there is neither `images` nor `points`, only {', '.join(arrays) or 'nothing'}: rename it"
+        )
+    data, labels = arrays[name], arrays.get("labels")
+    if name == "images" and data.ndim == 3:
+        data = data[..., None]
+    _check_data(path, name, data)
+    if labels is None:
+        return Pool(data)
+    _check_labels(path, labels, len(data))
+    names = arrays.get("classes")
+    classes = tuple(str(k) for k in (range(int(labels.max()) + 1) if names is None else names))
+    try:
+        return Pool(data, labels.astype(np.int64), classes)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such file: correct data.path")
+    arrays = {}
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise DataError(f"{path}: this is not an .npz archive: write it with numpy.savez")
+            for name in file.files:
+                arrays[name] = file[name]
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        if isinstance(error, DataError):
+            raise
+        if "allow_pickle" in str(error) or "pickle" in str(error):
+            raise DataError(
+                f"{path}: it holds pickled objects, which are code and are never loaded: save plain arrays instead"
+            ) from error
+        raise DataError(f"{path}: this archive cannot be read ({error}): write it again with numpy.savez") from error
+    return arrays
+
+
+def _check_data(path: Path, name: str, data: np.ndarray) -> None:
+    wanted, dimensions = (np.uint8, 4) if name == "images" else (np.float32, 2)
+    if data.dtype != wanted:
+        raise DataError(f"{path}: `{name}` is {data.dtype}, not {np.dtype(wanted)}: convert it")
+    if data.ndim != dimensions or data.size == 0 or (name == "images" and data.shape[-1] not in (1, 3)):
+        shape = "(M, H, W) or (M, H, W, 1 or 3)" if name == "images" else "(M, D)"
+        raise DataError(f"{path}: `{name}` has the shape {data.shape}, not {shape}: reshape it")
+    if not np.isfinite(data).all():
+        row = int(np.nonzero(~np.isfinite(data).all(axis=1))[0][0])
+        raise DataError(f"{path}, row {row}: `{name}` holds NaN or an infinite value: remove that row")
+
+
+def _check_labels(path: Path, labels: np.ndarray, count: int) -> None:
+    if labels.shape != (count,) or not np.issubdtype(labels.dtype, np.integer):
+        raise DataError(
+            f"{path}: `labels` of shape {labels.shape} and type {labels.dtype} do not fit {count} images: "
+            "give one whole number each"
+        )

@@ -1,0 +1,210 @@
+"""What commands print: plans, states and lists, for a terminal or as JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from difgen_cli.document import GridError
+from difgen_cli.plugins import Library
+from difgen_cli.store import Store, tables
+from difgen_cli.store.attempts import gone
+from difgen_cli.view import duration
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from difgen_cli.sweep import Planned
+
+SCHEMA = 1
+MARKS = {"new": "+", "done": "=", "stale": "~", "failed": "!"}
+
+
+def as_json(content: dict[str, Any]) -> str:
+    """JSON with a schema version, for machines."""
+    return json.dumps({"schema": SCHEMA, **content}, indent=1, default=str)
+
+
+def brief(planned: Planned, console: Console) -> None:
+    """The plan in a line or two, and what confounds the study."""
+    plan, counts = planned.plan, planned.state.counts
+    states = ", ".join(f"{counts[s]} {s}" for s in MARKS if counts[s])
+    console.print(
+        f"{plan.grid.name}: {len(plan.models):,} cells and {len(plan.cells) - len(plan.models):,} reference rows "
+        f"({states}) in {len(plan.trajectories):,} trajectories",
+        highlight=False,
+        soft_wrap=True,
+    )
+    for note in plan.warnings:
+        console.print(f"note: {note}", highlight=False, soft_wrap=True, style="yellow")
+    for slug in planned.state.retrained[:5]:
+        console.print(f"note: {slug}: an earlier snapshot was not kept; trained again to it", style="yellow")
+
+
+def plan(planned: Planned, console: Console) -> None:
+    """The whole plan: one line a trajectory with its snapshots' marks, then cost."""
+    from rich.table import Table
+
+    brief(planned, console)
+    marks: dict[str, list[str]] = {}
+    for cell, mark in zip(planned.plan.cells, planned.state.marks, strict=True):
+        marks.setdefault(cell.home, []).append(MARKS[mark])
+    table = Table(box=None, pad_edge=False)
+    for name in ("trajectory", "steps", "cells", "images"):
+        table.add_column(
+            name, no_wrap=name != "steps", overflow="ellipsis", justify="right" if name == "images" else "left"
+        )
+    for key, trajectory in planned.plan.trajectories.items():
+        steps = ",".join(map(str, trajectory.steps))
+        table.add_row(trajectory.slug, steps, _tally(marks[key]), f"{trajectory.images:,}")
+    console.print(table)
+    console.print(f"{' '.join(f'{v} {k}' for k, v in MARKS.items())}", highlight=False)
+    share = planned.plan.images_planned / max(planned.plan.images_one_by_one, 1)
+    console.print(
+        f"{planned.plan.images_planned:,} training images, {share:.2f} of what the cells would take one by one; "
+        f"to do: {_cost(planned)}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    for index, cause in list(planned.state.causes.items())[:10]:
+        console.print(f"! cell {index}: {cause}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _tally(marks: list[str]) -> str:
+    return "".join(marks) if len(marks) <= 12 else " ".join(f"{marks.count(m)}{m}" for m in dict.fromkeys(marks))
+
+
+def _cost(planned: Planned) -> str:
+    """Training left, in images and, from finished trajectories of the same network, in seconds; `?` where none is."""
+    todo = planned.state.work.trainings
+    images = sum(t.cost for t in todo)
+    rates = tables.seconds_per_image(planned.store)
+    known = [rates.get(_network(planned, t.home)) for t in todo]
+    seconds = [t.cost * r for t, r in zip(todo, known, strict=True) if r is not None]
+    time = duration(sum(seconds)) + (" and more" if len(seconds) < len(todo) else "") if seconds or not todo else "?"
+    return f"{images:,.0f} images, {time} of one worker's training"
+
+
+def _network(planned: Planned, home: str) -> str:
+    columns = planned.plan.trajectories[home].columns
+    return tables.speed_key({**columns[2], "train.batch": columns[3].get("train.batch")})
+
+
+def plan_json(planned: Planned) -> str:
+    """The plan for machines: every cell with its settings, keys and mark."""
+    cells = [
+        {"index": c.index, "kind": c.kind, "seed": c.seed, "step": c.step, "mark": mark, "trajectory": c.home,
+         "cell": c.samples, "settings": c.settings(), "axes": c.axis_values(), "results": c.metrics}
+        for c, mark in zip(planned.plan.cells, planned.state.marks, strict=True)
+    ]  # fmt: skip
+    trajectories = {
+        k: {"slug": t.slug, "steps": t.steps, "images": t.images} for k, t in planned.plan.trajectories.items()
+    }
+    return as_json({"grid": planned.plan.grid.name, "cells": cells, "trajectories": trajectories,
+                    "images": planned.plan.images_planned, "images_one_by_one": planned.plan.images_one_by_one,
+                    "warnings": planned.plan.warnings})  # fmt: skip
+
+
+def trajectories(store: Store) -> list[dict[str, Any]]:
+    """One entry a trajectory: the last word of its training and scoring."""
+    lines = []
+    for home in store.homes():
+        if home.path.parent.name != "trajectories":
+            continue
+        slug, _, key = home.path.name.rpartition("-")
+        last = home.last_attempts()
+        train = last.get("train", {})
+        scores = [r for u, r in last.items() if u != "train"]
+        cause = next((r.get("cause") for r in (train, *scores) if r.get("state") == "failed"), None)
+        lines.append(
+            {
+                "trajectory": slug,
+                "key": key,
+                "state": _state(train, scores),
+                "step": train.get("step"),
+                "images_per_second": train.get("images_per_second"),
+                "snapshots": sorted(home.snapshots()),
+                "results": len(home.results()),
+                "cause": cause,
+            }
+        )
+    return sorted(lines, key=lambda line: str(line["trajectory"]))
+
+
+def _state(train: dict[str, Any], scores: list[dict[str, Any]]) -> str:
+    for record in (train, *scores):
+        if record.get("state") == "running":
+            return "lost" if gone(record["owner"]) else "training" if record is train else "scoring"
+    states = {r.get("state") for r in (train, *scores)}
+    return next((s for s in ("failed", "interrupted") if s in states), "done")
+
+
+def status(lines: list[dict[str, Any]], console: Console) -> None:
+    """`trajectories` as a table."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for name in ("trajectory", "state", "step", "images/s", "snapshots", "results"):
+        table.add_column(
+            name, no_wrap=True, overflow="ellipsis", justify="left" if name in ("trajectory", "state") else "right"
+        )
+    for line in lines:
+        rate = line["images_per_second"]
+        table.add_row(
+            line["trajectory"], line["state"], str(line["step"] or "–"), f"{rate:,.0f}" if rate else "–",
+            str(len(line["snapshots"])), str(line["results"]),
+        )  # fmt: skip
+    console.print(table)
+    for line in lines:
+        if line["cause"]:
+            console.print(f"! {line['trajectory']}: {line['cause']}", highlight=False, markup=False, soft_wrap=True)
+
+
+def data(name: str | None, path: Path | None, console: Console) -> None:
+    """The data plug-ins, or the facts of one data set."""
+    library = Library()
+    if name is None:
+        for each in library.names("data"):
+            signature = library.signature("data", each)
+            console.print(f"{each}: {', '.join(signature.settings) or 'no settings'}", highlight=False, soft_wrap=True)
+        return
+    if name not in library.names("data"):
+        raise GridError(f"data {name}: no such data plug-in ({', '.join(library.names('data'))})")
+    from difgen_cli import data as sets
+
+    settings = {"path": path.absolute()} if path else {}
+    try:
+        pool = library.module("data", name).load(**settings)
+    except (sets.DataError, TypeError) as error:
+        raise GridError(f"data {name}: {error}") from None
+    shape = "×".join(map(str, pool.images.shape[1:]))
+    console.print(f"{len(pool.images):,} images of {shape} {pool.images.dtype}", highlight=False)
+    console.print(f"classes: {', '.join(pool.classes) or 'none'}", highlight=False, soft_wrap=True, markup=False)
+    console.print(f"sigma_data {sets.sigma_data(pool.images):.4f}, content {sets.content(pool)[:16]}", highlight=False)
+
+
+def weights(action: str, name: str | None, folder: Path | None, console: Console) -> None:
+    """The files of weights: where they are, fetched, or verified."""
+    from difgen_cli import features, places
+
+    folders = [folder] if folder else places.weights_folders()
+    names = [name] if name else list(features.WEIGHTS)
+    for each in names:
+        try:
+            if action == "fetch":
+                console.print(f"{each}: {features.fetch(each, folders[0])}", highlight=False, soft_wrap=True)
+                continue
+            path = features.find(each, folders)
+            if action == "verify":
+                features.verify(path, each)
+            console.print(f"{each}: {path}{' verified' if action == 'verify' else ''}", highlight=False, soft_wrap=True)
+        except features.WeightsError as error:
+            if action != "list" or name:
+                raise GridError(str(error)) from None
+            known = features.WEIGHTS[each]
+            console.print(
+                f"{each}: not here; {known.size_bytes:,} bytes, SHA-256 {known.sha256}, {known.licence}; {known.purpose}",
+                highlight=False,
+                soft_wrap=True,
+            )

@@ -1,0 +1,81 @@
+"""Facts about data sets, for planning: loaded and hashed once, then known by where they come from."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from difgen_cli.plan import Facts
+from difgen_cli.plugins import Library
+from difgen_cli.sections import Section
+from difgen_cli.store import Store
+
+
+class Finder:
+    """Finds facts in the store's cache, or by loading the data; keeps what `save` will write."""
+
+    def __init__(self, store: Store, library: Library, root: Path) -> None:
+        self.store, self.library, self.root = store, library, root
+        self.cache = store.facts()
+        self.known: dict[int, Facts] = {}
+        self.loaded: dict[str, Any] = {}  # content -> Pool
+
+    def __call__(self, section: Section) -> Facts:
+        """Facts of a data section; raises DataError in one sentence where the data are bad."""
+        if id(section) not in self.known:
+            self.known[id(section)] = self._find(section)
+        return self.known[id(section)]
+
+    def _find(self, section: Section) -> Facts:
+        source = self._source(section)
+        entry = self.cache.get(source)
+        if isinstance(entry, dict) and self.store.has_pool(str(entry.get("content"))):
+            return Facts(entry["content"], entry["images"], tuple(entry["shape"]), entry["labelled"])
+        return self._load(section, source)
+
+    def _load(self, section: Section, source: str) -> Facts:
+        from difgen_cli import data
+
+        settings = {k: self._rooted(v) if isinstance(v, Path) else v for k, v in section.changed().items()}
+        pool = self.library.module("data", section.name).load(**settings)
+        facts = Facts(data.content(pool), len(pool.images), tuple(pool.images.shape[1:]), pool.labels is not None)
+        self.loaded[facts.content] = pool
+        self.cache[source] = {
+            "name": section.name, "content": facts.content, "images": facts.images, "shape": list(facts.shape),
+            "labelled": facts.labelled, "classes": list(pool.classes), "sigma_data": data.sigma_data(pool.images),
+        }  # fmt: skip
+        return facts
+
+    def save(self) -> None:
+        """Keep what was loaded, so that workers use the data as planned, and the next plan loads nothing."""
+        for content, pool in self.loaded.items():
+            entry = next(e for e in self.cache.values() if e["content"] == content)
+            self.store.save_pool(content, pool.images, pool.labels, entry)
+        if self.loaded:
+            self.store.save_facts(self.cache)
+        self.loaded.clear()
+
+    def _rooted(self, path: Path) -> Path:
+        return path if path.is_absolute() else self.root / path
+
+    def _source(self, section: Section) -> str:
+        """Where the data come from, such that other data come from elsewhere: settings, code, and files by size and time."""
+        settings = {k: str(self._rooted(v)) if isinstance(v, Path) else v for k, v in section.changed().items()}
+        files = [list(_stamps(self._rooted(v))) for v in section.settings.values() if isinstance(v, Path)]
+        parts = [section.name, section.signature.version, settings, files, importlib.metadata.version("scikit-learn")]
+        return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:16]
+
+
+def _stamps(path: Path) -> Iterator[tuple[str, int, int]]:
+    if path.is_dir():
+        for folder, _, names in sorted(os.walk(path)):
+            for name in sorted(names):
+                yield from _stamps(Path(folder) / name)
+    elif path.exists():
+        status = path.stat()
+        yield str(path), status.st_size, status.st_mtime_ns

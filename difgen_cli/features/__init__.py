@@ -1,0 +1,161 @@
+"""Feature spaces: `fit(<inputs>, *, ...) -> State` once per data set, then `embed(images, state) -> (n, d)`.
+
+Here too: the table of the files of weights that feature spaces need, how they are found, checked and fetched.
+"""
+
+import hashlib
+import os
+import tempfile
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+VERSION = 1
+BLOCK = 256  # images embedded together: every block is full, so that a feature does not depend on its neighbours
+CHUNK_BYTES = 1 << 20
+
+State = dict[str, np.ndarray]
+
+
+class WeightsError(ValueError):
+    """A file of weights that is missing or not what it should be; one sentence for a person."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One file of weights: `files` are the names under which it is found, the first is the one it is fetched as."""
+
+    name: str
+    files: tuple[str, ...]
+    size_bytes: int
+    sha256: str
+    url: str
+    licence: str
+    purpose: str
+
+
+WEIGHTS = {
+    weights.name: weights
+    for weights in [
+        Weights(
+            name="inception",
+            files=(
+                "pt_inception-2015-12-05-6726825d.pth",  # pytorch-fid
+                "weights-inception-2015-12-05-6726825d.pth",  # torch-fidelity: the same bytes
+            ),
+            size_bytes=95_628_359,
+            sha256="6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
+            url="https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"
+            "pt_inception-2015-12-05-6726825d.pth",
+            licence="Apache-2.0",
+            purpose="Inception-v3 pool3 features of 2015-12-05: the Fréchet distance that is called FID",
+        )
+    ]
+}
+
+
+def find(name: str, folders: Sequence[Path]) -> Path:
+    """The file of weights in the first folder that has it, under any of its names; not verified yet."""
+    weights = _weights(name)
+    for folder in folders:
+        for file in weights.files:
+            if (folder / file).is_file():
+                return folder / file
+    looked = ", ".join(str(folder) for folder in folders) or "no folder"
+    raise WeightsError(
+        f"the weights {name} ({weights.files[0]}) are not in {looked}: "
+        f"fetch them with `difgen weights fetch {name}` or say where they are with $DIFGEN_WEIGHTS"
+    )
+
+
+def verify(path: Path, name: str | None = None) -> Weights:
+    """Which weights the file at `path` is, its size and then its SHA-256 proved to be theirs."""
+    known = {file: weights for weights in WEIGHTS.values() for file in weights.files}
+    weights = _weights(name) if name else known.get(path.name)
+    if weights is None:
+        raise WeightsError(f"{path}: no weights of this name are known: choose from {', '.join(known)}")
+    if not path.is_file():
+        raise WeightsError(f"{path}: there is no such file: fetch it with `difgen weights fetch {weights.name}`")
+    size_bytes = path.stat().st_size
+    if size_bytes != weights.size_bytes:
+        raise _corrupt(str(path), weights, f"{size_bytes} bytes long, not {weights.size_bytes}")
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    if sha256 != weights.sha256:
+        raise _corrupt(str(path), weights, f"of SHA-256 {sha256}, not {weights.sha256}")
+    return weights
+
+
+def fetch(name: str, folder: Path) -> Path:
+    """Download the weights into `folder`; a file appears under its name only when its whole SHA-256 is right."""
+    weights = _weights(name)
+    target = folder / weights.files[0]
+    if target.is_file():
+        verify(target, name)
+        return target
+    folder.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{target.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            _download(weights, file.write)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(target)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+    return target
+
+
+def in_blocks(embed: Callable[[np.ndarray], np.ndarray], images: np.ndarray, block: int = BLOCK) -> np.ndarray:
+    """`embed` applied to full blocks of `block` images, the last one padded with zeros: (n, d)."""
+    features = []
+    for start in range(0, max(len(images), 1), block):
+        part = images[start : start + block]
+        padding = [(0, block - len(part)), *[(0, 0)] * (images.ndim - 1)]
+        features.append(embed(np.pad(part, padding))[: len(part)])
+    return np.concatenate(features)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """torch on one thread, so that sums are taken in one order wherever this runs."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _weights(name: str) -> Weights:
+    if name not in WEIGHTS:
+        raise WeightsError(f"there are no weights called {name!r}: choose from {', '.join(WEIGHTS)}")
+    return WEIGHTS[name]
+
+
+def _corrupt(where: str, weights: Weights, what: str) -> WeightsError:
+    return WeightsError(f"{where}: this file is {what}: delete it and run `difgen weights fetch {weights.name}`")
+
+
+def _download(weights: Weights, write: Callable[[bytes], int]) -> None:
+    """Stream the file, stopping as soon as it is longer than it should be. WeightsError if it is another one."""
+    digest, size_bytes = hashlib.sha256(), 0
+    try:
+        with urllib.request.urlopen(weights.url, timeout=60) as answer:  # noqa: S310 (the table's own address)
+            while size_bytes <= weights.size_bytes and (chunk := answer.read(CHUNK_BYTES)):
+                digest.update(chunk)
+                size_bytes += write(chunk)
+    except OSError as error:
+        raise WeightsError(f"{weights.url}: the download failed ({error}): try again, or fetch it by hand") from error
+    if digest.hexdigest() != weights.sha256:
+        raise WeightsError(
+            f"{weights.url}: the download ({size_bytes} bytes) is not the file of SHA-256 {weights.sha256}: "
+            "nothing was kept, try again"
+        )

@@ -1,0 +1,147 @@
+"""Where workers run: a submission is a folder with the work and what the workers need to know.
+
+Every launcher but `inline` runs a copy of the code, kept by hash, so that editing while jobs wait does no harm.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from difgen_cli import __version__
+from difgen_cli.plugins import PACKAGE
+from difgen_cli.store import Store
+from difgen_cli.store.attempts import LEASE_SECONDS, now
+from difgen_cli.store.files import publish, replace_json
+from difgen_cli.work import Work
+
+
+class LaunchError(RuntimeError):
+    """The cluster or the machine refused; one sentence. Exit code 3."""
+
+
+@dataclass(frozen=True)
+class Slots:
+    """How many workers, and what each sees: a GPU's name, or None for the CPU."""
+
+    devices: tuple[str | None, ...]
+    threads: int
+
+
+def local_slots(workers: int | None, jobs_per_gpu: int) -> Slots:
+    """Workers for this machine: `jobs_per_gpu` on each visible GPU, else one per core with one thread each."""
+    gpus = visible_gpus()
+    if gpus:
+        devices: list[str | None] = [g for _ in range(jobs_per_gpu) for g in gpus]
+        cores = len(os.sched_getaffinity(0))
+        count = min(workers or len(devices), len(devices))
+        return Slots(tuple(devices[:count]), max(1, cores // count))
+    return Slots((None,) * (workers or len(os.sched_getaffinity(0))), 1)
+
+
+def visible_gpus() -> list[str]:
+    """Names of the GPUs that this process may use: those of CUDA_VISIBLE_DEVICES, else all that the driver lists."""
+    said = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if said is not None:
+        names = [n.strip() for n in said.split(",")]
+        return names[: next((i for i, n in enumerate(names) if n in ("", "-1", "NoDevFiles")), len(names))]
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return []
+    try:
+        listed = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return [str(i) for i, _ in enumerate(line for line in listed.stdout.splitlines() if line.startswith("GPU "))]
+
+
+def write_submission(store: Store, grid: Path, work: Work, plugins: Path | None, threads: int, workers: int) -> Path:
+    """A new submission folder below a grid's; returns it."""
+    code = keep_code(store, plugins)
+    folder = _next(grid / "submissions")
+    publish(folder / "work.json", lambda p: _write(p, work.dump()))
+    replace_json(
+        folder / "submission.json",
+        {
+            "runs": str(store.root),
+            "plugins": str(code / "plugins") if plugins else None,
+            "code": str(code),
+            "threads": threads,
+            "workers": workers,
+            "lease_seconds": float(os.environ.get("DIFGEN_LEASE_SECONDS", LEASE_SECONDS)),
+            "environment": environment(plugins.parent if plugins else grid),
+            "submitted": now(),
+        },
+    )
+    return folder
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _next(folder: Path) -> Path:
+    """The first free number below a folder, taken."""
+    number = 1 + max((int(p.name) for p in folder.glob("*") if p.name.isdigit()), default=0)
+    while True:
+        try:
+            (folder / str(number)).mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+            continue
+        return folder / str(number)
+
+
+def environment(place: Path) -> dict[str, Any]:
+    """What rows say of their making: commit, dirty flag, version, command."""
+    return {
+        "git_commit": _git("rev-parse", "HEAD"),
+        "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "difgen": __version__,
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None
+
+
+def keep_code(store: Store, plugins: Path | None) -> Path:
+    """The package and the plug-ins beside the grid, as they are now, in the run directory."""
+    parts = {"difgen_cli": PACKAGE} | ({"plugins": plugins} if plugins else {})
+    files = {f"{name}/{f.relative_to(top)}": f for name, top in parts.items() for f in _sources(top)}
+    digest = hashlib.sha256()
+    for name in sorted(files):
+        digest.update(name.encode() + b"\0" + files[name].read_bytes() + b"\0")
+
+    def copy(folder: Path) -> None:
+        for name, file in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, folder / name)
+
+    return store.save_code(digest.hexdigest()[:16], copy)
+
+
+def _sources(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix in (".py", ".css", ".js", ".html", ".typed"))
+
+
+def worker_environment(code: Path, threads: int) -> dict[str, str]:
+    """The environment of a worker: the copied code comes first, and no library takes more threads than it should."""
+    limits = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+    return {
+        **os.environ,
+        **dict.fromkeys(limits, str(threads)),
+        "PYTHONPATH": os.pathsep.join([str(code), *filter(None, [os.environ.get("PYTHONPATH")])]),
+        "PYTHONSAFEPATH": "1",
+    }

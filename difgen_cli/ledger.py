@@ -1,0 +1,62 @@
+"""A plan as a table: one line per cell, kept with its grid, from which rows and reports are joined."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from difgen_cli.plan import Plan
+from difgen_cli.sections import as_text
+from difgen_cli.store.files import replace
+
+SCHEMA = b"1"
+
+
+def write(path: Path, plan: Plan) -> None:
+    """Write what each cell is, its settings, its axis values as the grid says them, and the keys of its results."""
+    cells = plan.cells
+    slugs = {k: t.slug for k, t in plan.trajectories.items()} | {k: s for k, (s, _) in plan.references.items()}
+    columns: dict[str, Any] = {
+        "index": [c.index for c in cells],
+        "kind": [c.kind for c in cells],
+        "seed": [c.seed for c in cells],
+        "step": [c.step for c in cells],
+        "home": [c.home for c in cells],
+        "slug": [slugs[c.home] for c in cells],
+        "cell": [c.samples for c in cells],
+        "identity": [c.identity() for c in cells],
+    }
+    columns |= _spread([c.settings() for c in cells])
+    columns |= _spread([{f"axis.{k}": v for k, v in c.axis_values().items()} for c in cells])
+    columns |= _spread([{f"result.{m}": k for m, k in c.metrics.items()} for c in cells])
+    table = pa.table({name: _column(values) for name, values in columns.items()})
+    about = {
+        "schema": SCHEMA,
+        "grid": plan.grid.name.encode(),
+        "question": plan.grid.question.encode(),
+        "axes": json.dumps({k: [as_text(v) for v in vs] for k, vs in plan.grid.values.items()}).encode(),
+        "seeds": str(len(plan.grid.seeds)).encode(),
+    }
+    replace(path, lambda p: pq.write_table(table.replace_schema_metadata(about), p))
+
+
+def _spread(lines: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Dictionaries as columns; what a line lacks is None."""
+    names = list(dict.fromkeys(name for line in lines for name in line))
+    return {name: [line.get(name) for line in lines] for name in names}
+
+
+def _column(values: list[Any]) -> pa.Array:
+    """A typed column of settings: whole numbers, numbers, words; lists as JSON."""
+    plain = [as_text(v) for v in values]
+    kinds = {type(v) for v in plain if v is not None}
+    if kinds <= {int, float} and float in kinds:
+        return pa.array(plain, pa.float64())
+    if len(kinds) > 1:
+        return pa.array([None if v is None else str(v) for v in plain], pa.string())
+    return pa.array(plain) if kinds else pa.array(plain, pa.string())

@@ -1,0 +1,199 @@
+"""Recipes become arrays and networks: what a worker trains on, samples with, and measures against.
+
+Each thing is made once per process, and what many processes share once per run directory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from difgen_cli import condition, data, places
+from difgen_cli.diffusion import Denoiser, DenoiserLike, IdealDenoiser, to_tensor
+from difgen_cli.plugins import Library
+from difgen_cli.recipes import Recipe
+from difgen_cli.store import Store
+from difgen_cli.train import initialise
+
+Embed = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Holdout:
+    """A pool apart from its held-out images: rest and held out, scaled to [−1, 1], with their class labels."""
+
+    rest: np.ndarray  # (n_rest, H, W, C) float32
+    rest_labels: np.ndarray | None
+    held_out: np.ndarray  # (m, H, W, C) float32
+    held_out_labels: np.ndarray | None
+    sigma_data: float
+
+
+@dataclass(frozen=True)
+class Subset:
+    """What a trajectory trains on."""
+
+    holdout: Holdout
+    positions: np.ndarray  # of T within the rest, (n,) int64
+    images: np.ndarray  # T, (n, H, W, C) float32
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """The labels of T and of the held-out images; classes 0 and labels None where there is no condition."""
+
+    train: np.ndarray | None
+    held_out: np.ndarray | None
+    classes: int
+
+    @property
+    def proportions(self) -> np.ndarray | None:
+        """Shares of the labels in T: what samples are drawn with."""
+        return None if self.train is None else condition.proportions(self.train, self.classes)
+
+
+class Materials:
+    """Makes what recipes describe, and keeps it."""
+
+    def __init__(self, store: Store, recipes: dict[str, Recipe], library: Library, device: str) -> None:
+        self.store, self.recipes, self.library, self.device = store, recipes, library, torch.device(device)
+        self._kept: dict[tuple[str, str], Any] = {}
+
+    def _keep(self, what: str, key: str, make: Callable[[], Any]) -> Any:
+        if (what, key) not in self._kept:
+            self._kept[what, key] = make()
+        return self._kept[what, key]
+
+    def holdout(self, key: str) -> Holdout:
+        """The rest and the held-out images of a pool."""
+        made: Holdout = self._keep("holdout", key, lambda: self._holdout(self.recipes[key]))
+        return made
+
+    def _holdout(self, recipe: Recipe) -> Holdout:
+        pool = self._pool(recipe.inputs["pool"].key)
+        parts = data.split(pool, held_out=recipe.settings["held_out"])
+
+        def labels(places_: np.ndarray) -> np.ndarray | None:
+            return None if pool.labels is None else pool.labels[places_]
+
+        rest = pool.images[parts.rest]
+        return Holdout(data.scaled(rest), labels(parts.rest), data.scaled(pool.images[parts.held_out]),
+                       labels(parts.held_out), data.sigma_data(rest))  # fmt: skip
+
+    def _pool(self, key: str) -> data.Pool:
+        images, labels, facts = self.store.pool(key)
+        return data.Pool(np.asarray(images), labels, tuple(facts["classes"]))
+
+    def subset(self, key: str) -> Subset:
+        """A training subset T."""
+        made: Subset = self._keep("subset", key, lambda: self._subset(self.recipes[key]))
+        return made
+
+    def _subset(self, recipe: Recipe) -> Subset:
+        holdout_recipe = recipe.inputs["holdout"]
+        pool = self._pool(holdout_recipe.inputs["pool"].key)
+        parts = data.split(pool, held_out=holdout_recipe.settings["held_out"], **recipe.settings)
+        positions = np.searchsorted(parts.rest, parts.train)
+        holdout = self.holdout(holdout_recipe.key)
+        return Subset(holdout, positions, holdout.rest[positions])
+
+    def conditions(self, key: str, subset_key: str) -> Conditions:
+        """The labels of a conditioning, restricted to a subset."""
+        recipe, subset = self.recipes[key], self.subset(subset_key)
+        labels: condition.Labels = self._keep("labels", f"{key} {subset_key}", lambda: self._labels(recipe, subset))
+        if labels.classes == 0:
+            return Conditions(None, None, 0)
+        return Conditions(labels.rest[subset.positions], labels.held_out, labels.classes)
+
+    def _labels(self, recipe: Recipe, subset: Subset) -> condition.Labels:
+        holdout = subset.holdout
+        takes = self.library.signature("condition", recipe.name).inputs
+        inputs: dict[str, Any] = {
+            "images": holdout.rest, "labels": holdout.rest_labels, "held_out": holdout.held_out,
+            "held_out_labels": holdout.held_out_labels, "train": subset.positions,
+        }  # fmt: skip
+        settings = dict(recipe.settings)
+        if "embed" in takes:
+            inputs["embed"] = self.embed(recipe.inputs["embed"].key, holdout)
+
+        def compute() -> dict[str, np.ndarray]:
+            fit = self.library.module("condition", recipe.name).fit
+            made = fit(**{name: inputs[name] for name in takes}, **settings)
+            return {"rest": made.rest, "held_out": made.held_out, "classes": np.array(made.classes)}
+
+        arrays = self.store.once(recipe.key, "labels", compute)
+        return condition.Labels(arrays["rest"], arrays["held_out"], int(arrays["classes"]))
+
+    def embed(self, key: str, holdout: Holdout) -> Embed:
+        """A feature space, fitted where it must be."""
+        made: Embed = self._keep("embed", key, lambda: self._embed(self.recipes[key], holdout))
+        return made
+
+    def _embed(self, recipe: Recipe, holdout: Holdout) -> Embed:
+        from difgen_cli import features
+
+        module = self.library.module("features", recipe.name)
+        signature = self.library.signature("features", recipe.name)
+        if "WEIGHTS" in signature.constants:
+            path = features.find(signature.constants["WEIGHTS"], places.weights_folders())
+            features.verify(path, signature.constants["WEIGHTS"])
+            return partial(module.embed, state=module.fit(path))
+        inputs = {"images": holdout.rest, "labels": holdout.rest_labels}
+        if not set(signature.inputs) & set(inputs):
+            return partial(module.embed, state=module.fit())
+        taken = {name: inputs[name] for name in signature.inputs}
+        state = self.store.once(recipe.key, "features", lambda: module.fit(**taken))
+        return partial(module.embed, state=state)
+
+    def network(self, recipe: Recipe, shape: tuple[int, ...], classes: int, seed: int) -> nn.Module:
+        """A new network with the initial weights of a seed, on this worker's device."""
+        build = self.library.module("model", recipe.name).build
+        return initialise(lambda: build(shape, classes, **recipe.settings), seed).to(self.device)
+
+    def tensor(self, images: np.ndarray) -> Tensor:
+        """Images on the device, channels first."""
+        return to_tensor(images).to(self.device)
+
+    def labels_tensor(self, labels: np.ndarray | None) -> Tensor | None:
+        return None if labels is None else torch.from_numpy(np.ascontiguousarray(labels)).to(self.device)
+
+    def denoiser(self, trajectory: Recipe, weights: dict[str, Tensor]) -> DenoiserLike:
+        """The denoiser of a snapshot, from its weights."""
+        subset = self.subset(trajectory.inputs["subset"].key)
+        conditions = self.conditions(trajectory.inputs["labels"].key, trajectory.inputs["subset"].key)
+        network = self.network(trajectory.inputs["network"], shape_of(subset.images), conditions.classes, 0)
+        network.load_state_dict(weights)
+        return Denoiser(network, subset.holdout.sigma_data).to(self.device).eval().requires_grad_(False)
+
+    def ideal(self, reference: Recipe) -> DenoiserLike:
+        """The closed-form ideal denoiser of a subset, within the condition where there is one."""
+        subset = self.subset(reference.inputs["subset"].key)
+        conditions = self.conditions(reference.inputs["labels"].key, reference.inputs["subset"].key)
+        labels = self.labels_tensor(conditions.train)
+        return IdealDenoiser(self.tensor(subset.images), subset.holdout.sigma_data, labels).to(self.device)
+
+
+@cache
+def device_name(device: str) -> str:
+    """What a row says of the device: the card's name, or the processor's."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(0)
+    import platform
+
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as handle:  # noqa: PTH123
+            named = next((line for line in handle if line.startswith("model name")), "")
+        return named.partition(":")[2].strip() or platform.machine()
+    except OSError:
+        return platform.machine()
+
+
+def shape_of(images: np.ndarray) -> tuple[int, ...]:
+    """(C, H, W) of images (n, H, W, C), or (D,) of points (n, D)."""
+    return images.shape[1:] if images.ndim == 2 else (images.shape[3], images.shape[1], images.shape[2])

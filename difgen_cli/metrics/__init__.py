@@ -1,0 +1,41 @@
+"""Metrics: `measure(<inputs>, *, ...) -> Result`, with the columns declared as literals in each file.
+
+Images are scaled float32 (n, H, W, C), points (n, D). A value that is undefined for its inputs is None, and NaN in a
+table; a value is never NaN.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from statistics import NormalDist
+
+import numpy as np
+
+from difgen_cli.metrics._neighbours import flat, nearest
+
+__all__ = ["VERSION", "Result", "Shared", "flat", "nearest", "wilson"]
+
+VERSION = 1
+
+Value = float | int | str | bool | None
+Shared = Callable[[str, Callable[[], dict[str, np.ndarray]]], dict[str, np.ndarray]]
+"""`shared(name, compute)`: what `compute()` gives, kept for all snapshots that share the subset and the settings."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """values: exactly the metric's COLUMNS; tables: exactly its TABLES, as name -> column -> values."""
+
+    values: dict[str, Value]
+    tables: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+
+
+def wilson(count: float, total: int, level: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval (1927) for a share of `count` in `total` independent draws; (0, 1) for none."""
+    if total == 0:
+        return 0.0, 1.0
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    share, weight = count / total, z * z / total
+    centre = (share + weight / 2) / (1 + weight)
+    half_width = z / (1 + weight) * float(np.sqrt(share * (1 - share) / total + weight / (4 * total)))
+    # At the ends the bound is exact; rounding would leave it beside.
+    return 0.0 if count == 0 else centre - half_width, 1.0 if count == total else centre + half_width

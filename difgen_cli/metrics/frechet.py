@@ -1,0 +1,178 @@
+"""The Fréchet distance of the samples to held-out and to training images in a feature space (Heusel et al. 2017)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from difgen_cli.metrics import Result, Shared
+
+VERSION = 1
+HELD_OUT_MIN = 2
+
+COLUMNS = {
+    "fd_test": ("float64", "features²", "Fréchet distance of the samples to all held-out images"),
+    "fd_train": (
+        "float64",
+        "features²",
+        "Fréchet distance of the samples to as many training images, or to all there are",
+    ),
+    "fd_floor": (
+        "float64",
+        "features²",
+        "real against real images at the sizes of fd_test: what a perfect model scores",
+    ),
+    "fd_floor_expected": ("float64", "features²", "the same in closed form for Gaussian features"),
+    "fd_copycat": ("float64", "features²", "training images drawn again and again in place of samples"),
+    "fd_gap": (
+        "float64",
+        "features²",
+        "distance to held-out minus distance to training images, at equal numbers of both",
+    ),
+    "fd_se": ("float64", "features²", "standard error of fd_test over the samples, by its influence function"),
+    "fd_features": ("string", "", "the feature space"),
+    "n_gen": ("int64", "images", "samples"),
+    "n_ref": ("int64", "images", "held-out images that fd_test, fd_floor and fd_copycat refer to"),
+    "n_ref_train": ("int64", "images", "images on each side of fd_gap, and that fd_train refers to"),
+}
+
+SEED = 3
+DRAWS = 5  # random halves of H, and copycats, averaged over
+
+
+@dataclass(frozen=True)
+class Moments:
+    """The mean (d,), and a root R (r, d), r <= min(n, d), of the unbiased covariance RᵀR of n features."""
+
+    mean: np.ndarray
+    root: np.ndarray
+
+    @property
+    def trace(self) -> float:
+        return float(np.sum(self.root**2))
+
+
+def measure(
+    samples: np.ndarray,
+    train: np.ndarray,
+    held_out: np.ndarray,
+    embed: Callable[[np.ndarray], np.ndarray],
+    shared: Shared,
+    *,
+    features: str = "auto",
+) -> Result:
+    """Distances in float64, with the floor that a finite number of real images has, and what a copycat scores.
+
+    fd_test refers to all of H, so that it is comparable between subset sizes. Where T is smaller than H, fd_train and
+    fd_gap use as many images of H as T has: fd_gap is 0 on average for a model that does not copy. Fewer than 2 images
+    on a side have no covariance: None. The feature space's name is `embed.name` if there is one, else the setting.
+
+    features: the feature space; auto is the classifier where there are labels, and random_conv elsewhere.
+    """
+    if len(held_out) < HELD_OUT_MIN:
+        raise ValueError(
+            f"frechet needs {HELD_OUT_MIN} held-out images, there are {len(held_out)}: raise data.held_out"
+        )
+    n_gen, n_train = len(samples), min(len(train), len(held_out))
+    values: dict[str, float | int | str | bool | None] = dict.fromkeys(COLUMNS)
+    name = getattr(embed, "name", features)
+    values |= {"fd_features": str(name), "n_gen": n_gen, "n_ref": len(held_out), "n_ref_train": n_train}
+    if n_gen < 2:
+        return Result(values)
+    known = shared(f"frechet-{n_gen}", lambda: _references(_embedded(embed, train), _embedded(embed, held_out), n_gen))
+    generated = _embedded(embed, samples)
+    g, h = moments(generated), _stored(known, "held_out")
+    values |= {"fd_test": distance(g, h), "fd_se": standard_error(generated, g, h)}
+    values["fd_floor_expected"] = expected_floor(h, n_gen, len(held_out))
+    values["fd_floor"] = float(known["floor"]) if "floor" in known else None
+    if len(train) >= 2:
+        to_train, to_held_out = distance(g, _stored(known, "train")), distance(g, _stored(known, "equal"))
+        values |= {"fd_train": to_train, "fd_copycat": float(known["copycat"]), "fd_gap": to_held_out - to_train}
+    return Result(values)
+
+
+def moments(features: np.ndarray) -> Moments:
+    """Of features (n, d), n >= 2, float64."""
+    mean = features.mean(axis=0)
+    root = np.linalg.qr((features - mean) / np.sqrt(len(features) - 1), mode="r")
+    return Moments(mean, np.asarray(root))
+
+
+def distance(a: Moments, b: Moments) -> float:
+    """‖μ₁ − μ₂‖² + tr Σ₁ + tr Σ₂ − 2 tr √(Σ₁Σ₂).
+
+    With Σᵢ = RᵢᵀRᵢ the last trace is the nuclear norm of R₁R₂ᵀ, which stays exact where the rank is deficient.
+    """
+    cross = np.linalg.svd(a.root @ b.root.T, compute_uv=False).sum()
+    return max(0.0, float(np.sum((a.mean - b.mean) ** 2) + a.trace + b.trace - 2 * cross))
+
+
+def standard_error(features: np.ndarray, g: Moments, r: Moments) -> float | None:
+    """sd(IF)/√n of the distance of the features (n, d) with moments g to r, the reference held fixed.
+
+    IF(x) = 2(μ_g − μ_r)·(x − μ_g) + (x − μ_g)ᵀ(I − T)(x − μ_g), T = R_rᵀ (R_r Σ_g R_rᵀ)^−½ R_r. None where the samples
+    do not span the reference's features: the distance then has no derivative.
+    """
+    if len(features) <= min(len(r.root), features.shape[1]):
+        return None
+    _, singular, right = np.linalg.svd(g.root @ r.root.T, full_matrices=False)
+    kept = singular > singular.max(initial=0) * 1e-10
+    centred = features - g.mean
+    transported = centred @ (r.root.T @ (right[kept].T / np.sqrt(singular[kept])))  # its squared norm is xᵀTx
+    influence = 2 * centred @ (g.mean - r.mean) + np.sum(centred**2, axis=1) - np.sum(transported**2, axis=1)
+    return float(influence.std(ddof=1) / np.sqrt(len(features)))
+
+
+def expected_floor(reference: Moments, n_gen: int, n_ref: int) -> float:
+    """E FD(n, m) ≈ (1/n + 1/m) [tr Σ + Σᵢⱼ λᵢλⱼ(1 + δᵢⱼ) / (2(λᵢ + λⱼ))], λ the eigenvalues of Σ, Gaussian features."""
+    eigenvalues = np.linalg.svd(reference.root, compute_uv=False) ** 2
+    total = eigenvalues[:, None] + eigenvalues
+    pairs = np.divide(eigenvalues[:, None] * eigenvalues, 2 * total, out=np.zeros_like(total), where=total > 0)
+    return float((1 / n_gen + 1 / n_ref) * (reference.trace + pairs.sum() + np.trace(pairs)))
+
+
+def floor(train: np.ndarray, held_out: np.ndarray, n_gen: int) -> float | None:
+    """Real features against real ones at (n_gen, |H|): T against H where T has as many as there are samples.
+
+    Elsewhere random halves of H, moved to these sizes by the factor (1/n + 1/m) that the expectation has; None where a
+    half has fewer than 2 images.
+    """
+    if len(train) >= n_gen:
+        return distance(moments(train[:n_gen]), moments(held_out))
+    half = len(held_out) // 2
+    if half < 2:
+        return None
+    rng = np.random.default_rng((SEED, 0))
+    halves = [np.split(rng.permutation(held_out), [half]) for _ in range(DRAWS)]
+    mean = np.mean([distance(moments(a), moments(b)) for a, b in halves])
+    return float(mean * (1 / n_gen + 1 / len(held_out)) / (1 / half + 1 / (len(held_out) - half)))
+
+
+def _references(train: np.ndarray, held_out: np.ndarray, n_gen: int) -> dict[str, np.ndarray]:
+    """What every snapshot of the subset shares, from features (n, d)."""
+    h = moments(held_out)
+    arrays, real = _parts("held_out", h), floor(train, held_out, n_gen)
+    if real is not None:
+        arrays["floor"] = np.array(real)
+    if len(train) < 2:
+        return arrays
+    rng = np.random.default_rng((SEED, 1))
+    copycats = [train[rng.integers(len(train), size=n_gen)] for _ in range(DRAWS)]
+    arrays["copycat"] = np.array(np.mean([distance(moments(copies), h) for copies in copycats]))
+    equal = min(len(train), len(held_out))
+    return arrays | _parts("train", moments(train[:equal])) | _parts("equal", moments(held_out[:equal]))
+
+
+def _parts(name: str, m: Moments) -> dict[str, np.ndarray]:
+    return {f"{name}_mean": m.mean, f"{name}_root": m.root}
+
+
+def _stored(known: dict[str, np.ndarray], name: str) -> Moments:
+    return Moments(known[f"{name}_mean"], known[f"{name}_root"])
+
+
+def _embedded(embed: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> np.ndarray:
+    features = np.asarray(embed(images), np.float64)
+    if not np.isfinite(features).all():
+        raise ValueError("frechet: the feature space gives NaN or infinite features: are the images finite?")
+    return features

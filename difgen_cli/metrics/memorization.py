@@ -1,0 +1,193 @@
+"""How many samples are copies: the ratio of the distances to the nearest and second nearest training image."""
+
+import numpy as np
+
+from difgen_cli.metrics import Result, Shared, flat, nearest, wilson
+
+VERSION = 1
+HELD_OUT_MIN = 1
+
+COLUMNS = {
+    "mem_frac": ("float64", "share", "samples with d1/d2 < 1/3, distances to the two nearest training images"),
+    "mem_frac_lo": ("float64", "share", "lower end of the 95 % Wilson interval of mem_frac"),
+    "mem_frac_hi": ("float64", "share", "upper end of the 95 % Wilson interval of mem_frac"),
+    "mem_frac_control": ("float64", "share", "the same rule for held-out images in place of samples"),
+    "mem_frac_control_lo": ("float64", "share", "lower end of its 95 % Wilson interval"),
+    "mem_frac_control_hi": ("float64", "share", "upper end of its 95 % Wilson interval"),
+    "mem_frac_half": ("float64", "share", "samples with d1/d2 < 1/2"),
+    "mem_power": ("float64", "share", "training images plus noise of 0.1 a pixel that the rule catches"),
+    "mem_radius_q10": ("float64", "rms", "10 % quantile over T of d(t, T without t) / (4 sqrt d): surely caught below"),
+    "mem_radius_q50": ("float64", "rms", "median over T of the same"),
+    "copy_auc": ("float64", "", "AUROC of d1/d2, samples against held-out images: 0.5 without copies, 1 for copies"),
+    "copy_tail": (
+        "float64",
+        "share",
+        "samples whose d1/d2 is below the held-out images' 1 % quantile: 0.01 without copies",
+    ),
+    "copy_tail_lo": ("float64", "share", "lower end of its 95 % interval, the quantile's own uncertainty included"),
+    "copy_tail_hi": ("float64", "share", "upper end of its 95 % interval, the quantile's own uncertainty included"),
+    "mem_unique": ("int64", "images", "distinct training images nearest to memorized samples"),
+    "extracted_frac": ("float64", "share", "mem_unique over the size of the training subset"),
+    "extracted_cap": ("float64", "share", "what extracted_frac can reach: 1 - exp(-samples/size)"),
+    "tile_copy_frac": ("float64", "share", "samples of which each quarter is a copy by the rule: patch collages too"),
+    "tile_copy_frac_control": ("float64", "share", "the same for held-out images"),
+    "near_duplicates": (
+        "int64",
+        "images",
+        "training images with another within 0.05 rms: the rule misses their copies",
+    ),
+    "near_duplicates_held_out": ("int64", "images", "held-out images with a training image within 0.05 rms"),
+}
+
+TABLES = {
+    "neighbours": {
+        "seed": ("int64", "", "number of the sample"),
+        "d1": ("float64", "distance", "Euclidean distance in pixels to the nearest training image"),
+        "d2": ("float64", "distance", "to the second nearest; missing where the subset is one image"),
+        "nn_index": ("int64", "", "place of the nearest training image in the subset"),
+        "memorized": ("bool", "", "d1/d2 < 1/3"),
+    }
+}
+
+THRESHOLD, HALF = 1 / 3, 1 / 2  # Yoon et al. 2023; Gu et al. 2023
+PROBE_NOISE = 0.1  # a pixel, on images in [-1, 1]
+PROBES = 4096  # training images that mem_power is measured on, at most
+PROBE_SEED = 1
+NEAR_DUPLICATE = 0.05  # root mean square over pixels
+TAIL = 0.01
+
+
+def measure(samples: np.ndarray, train: np.ndarray, held_out: np.ndarray, shared: Shared) -> Result:
+    """The share of copies by the ratio rule, what the rule can see at this size, and threshold-free companions.
+
+    Yoon et al. 2023 and Gu et al. 2023; `extracted_cap` after Carlini et al. 2023. With a single training image there
+    is no second nearest one, and what rests on the ratio is None.
+    """
+    if not (len(samples) and len(train) and len(held_out)):
+        raise ValueError(
+            "memorization needs samples, training and held-out images: "
+            f"there are {len(samples)}, {len(train)} and {len(held_out)}"
+        )
+    known = shared("memorization", lambda: _reference(train, held_out))
+    distances, indices = nearest(samples, train)
+    ratios = ratio(distances)
+    memorized = (ratios < THRESHOLD) & (len(train) > 1)
+    values = (
+        dict.fromkeys(COLUMNS) | _duplicates(known) | {"extracted_cap": float(-np.expm1(-len(samples) / len(train)))}
+    )
+    if len(train) > 1:
+        values |= (
+            _shares(ratios, known) | _copies(ratios, known["ratios"]) | _radius(known["within"], flat(train).shape[1])
+        )
+        unique = len(np.unique(indices[memorized, 0]))
+        values |= {"mem_unique": unique, "extracted_frac": unique / len(train)}
+        tiled = tile_ratio(samples, train)
+        if tiled is not None:
+            values["tile_copy_frac"] = _share(tiled)
+            values["tile_copy_frac_control"] = _share(known["tile_ratios"])
+    table = {
+        "seed": np.arange(len(samples)),
+        "d1": distances[:, 0],
+        "d2": np.where(np.isfinite(distances[:, 1]), distances[:, 1], np.nan),
+        "nn_index": indices[:, 0],
+        "memorized": memorized,
+    }
+    return Result(values, {"neighbours": table})
+
+
+def ratio(distances: np.ndarray) -> np.ndarray:
+    """d1/d2 in [0, 1] of distances (n, 2); 1 where both are 0: of two equal training images neither is *the* source."""
+    d1, d2 = distances[:, 0], distances[:, 1]
+    return np.asarray(np.divide(d1, d2, out=np.ones_like(d1), where=d2 > 0))
+
+
+def tile_ratio(images: np.ndarray, train: np.ndarray) -> np.ndarray | None:
+    """The largest d1/d2 among an image's 4 quarters, each against the same quarter of T; None for points and lines."""
+    if images.ndim != 4 or min(images.shape[1:3]) < 2:
+        return None
+    rows, columns = images.shape[1] // 2, images.shape[2] // 2
+    worst = np.zeros(len(images))
+    for vertical in (slice(None, rows), slice(rows, None)):
+        for horizontal in (slice(None, columns), slice(columns, None)):
+            distances, _ = nearest(images[:, vertical, horizontal], train[:, vertical, horizontal])
+            np.maximum(worst, ratio(distances), out=worst)
+    return worst
+
+
+def auroc(low: np.ndarray, high: np.ndarray) -> float:
+    """P(low < high), ties one half: 1 where every `low` lies below every `high`."""
+    ordered = np.sort(high)
+    above = len(high) - np.searchsorted(ordered, low, "right")
+    level = np.searchsorted(ordered, low, "right") - np.searchsorted(ordered, low, "left")
+    return float((above + level / 2).mean() / len(high))
+
+
+def copy_tail(ratios: np.ndarray, control: np.ndarray) -> dict[str, float | None]:
+    """The share of `ratios` below the 1 % quantile of `control`, and its interval; None below 99 control values.
+
+    Weibull's quantile, the p (n + 1)-th value, has on average exactly the share p of the population below it. The
+    interval joins two of 97.5 %: the quantile's between order statistics, and Wilson's for the share below each end.
+    """
+    if len(control) + 1 < 1 / TAIL:
+        return dict.fromkeys(("copy_tail", "copy_tail_lo", "copy_tail_hi"))
+    from scipy.special import bdtr
+
+    ordered = np.sort(control)
+    at_most = bdtr(np.arange(len(ordered)), len(ordered), TAIL)  # P(as many control values below the true quantile)
+    below, above = np.searchsorted(at_most, [0.0125, 0.9875])
+    lowest = ordered[below - 1] if below else -np.inf
+    highest = ordered[min(int(above), len(ordered) - 1)]
+    n = len(ratios)
+    return {
+        "copy_tail": float((ratios < np.quantile(ordered, TAIL, method="weibull")).mean()),
+        "copy_tail_lo": wilson(int((ratios < lowest).sum()), n, 0.975)[0],
+        "copy_tail_hi": wilson(int((ratios <= highest).sum()), n, 0.975)[1],
+    }
+
+
+def _reference(train: np.ndarray, held_out: np.ndarray) -> dict[str, np.ndarray]:
+    """What every snapshot of the subset shares: distances of held-out, of noisy and of training images to T."""
+    to_train, _ = nearest(held_out, train)
+    within, _ = nearest(train, train, 1, exclude_self=True)
+    probes = train[:PROBES]
+    noise = np.random.default_rng(PROBE_SEED).standard_normal(probes.shape, np.float32)
+    probed, _ = nearest(probes + np.float32(PROBE_NOISE) * noise, train)
+    tiles = tile_ratio(held_out, train)
+    return {
+        "ratios": ratio(to_train),
+        "within": within[:, 0],
+        "probe_ratios": ratio(probed),
+        "tile_ratios": np.zeros(0) if tiles is None else tiles,
+        "near_duplicates": np.array([_near(within, train), _near(to_train, train)]),
+    }
+
+
+def _near(distances: np.ndarray, train: np.ndarray) -> int:
+    return int((distances[:, 0] < NEAR_DUPLICATE * np.sqrt(flat(train).shape[1])).sum())
+
+
+def _duplicates(known: dict[str, np.ndarray]) -> dict[str, int]:
+    within_train, in_held_out = known["near_duplicates"].tolist()
+    return {"near_duplicates": within_train, "near_duplicates_held_out": in_held_out}
+
+
+def _share(ratios: np.ndarray, threshold: float = THRESHOLD) -> float:
+    return float((ratios < threshold).mean())
+
+
+def _shares(ratios: np.ndarray, known: dict[str, np.ndarray]) -> dict[str, float]:
+    values = {"mem_frac_half": _share(ratios, HALF), "mem_power": _share(known["probe_ratios"])}
+    for name, group in (("mem_frac", ratios), ("mem_frac_control", known["ratios"])):
+        values[name] = _share(group)
+        values[f"{name}_lo"], values[f"{name}_hi"] = wilson(int((group < THRESHOLD).sum()), len(group))
+    return values
+
+
+def _copies(ratios: np.ndarray, control: np.ndarray) -> dict[str, float | None]:
+    return {"copy_auc": auroc(ratios, control)} | copy_tail(ratios, control)
+
+
+def _radius(within: np.ndarray, dimensions: int) -> dict[str, float]:
+    """A copy displaced by r has d1 <= r and d2 >= d(t, T without t) - r: r below a quarter of it is surely caught."""
+    q10, q50 = np.quantile(within / (4 * np.sqrt(dimensions)), [0.1, 0.5])
+    return {"mem_radius_q10": float(q10), "mem_radius_q50": float(q50)}

@@ -1,0 +1,61 @@
+"""Where things lie on this machine: settings for a place, never part of a study.
+
+Flags win over the environment (`DIFGEN_*`), the environment over `difgen.toml` beside the grids, that over the one in the
+user's configuration folder.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+class PlaceError(ValueError):
+    """A profile that is missing or wrong; one sentence. Exit code 2."""
+
+
+def data_root() -> Path:
+    """The folder against which a grid's relative data paths are read."""
+    return Path(os.environ.get("DIFGEN_DATA") or Path.cwd())
+
+
+def weights_folders() -> list[Path]:
+    """Where files of weights are looked for, in order."""
+    torch_home = os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "torch"
+    own = [Path(os.environ["DIFGEN_WEIGHTS"])] if os.environ.get("DIFGEN_WEIGHTS") else []
+    return [p.expanduser() for p in (*own, Path(torch_home) / "hub" / "checkpoints")]
+
+
+def profile(name: str | None, grid: Path) -> dict[str, Any]:
+    """A named profile, `default` where none is named: partition, account, walltime and the like."""
+    files = [grid.parent / "difgen.toml", grid.parent.parent / "difgen.toml", _user_file()]
+    merged: dict[str, Any] = {}
+    known: set[str] = set()
+    for file in reversed(files):
+        profiles = _read(file)
+        known |= set(profiles)
+        merged |= profiles.get(name or "default", {})
+    if name is not None and name not in known:
+        where = ", ".join(str(f) for f in files)
+        raise PlaceError(f"--profile {name}: no such profile ({', '.join(sorted(known)) or 'none'} in {where})")
+    return merged
+
+
+def _user_file() -> Path:
+    return Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "difgen" / "difgen.toml"
+
+
+def _read(file: Path) -> Mapping[str, dict[str, Any]]:
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise PlaceError(f"{file}: not TOML ({error})") from None
+    wrong = next((k for k, v in content.items() if not isinstance(v, dict)), None)
+    if wrong is not None:
+        raise PlaceError(f"{file}: {wrong} stands outside a profile; write it below a line such as [default]")
+    return content

@@ -1,0 +1,101 @@
+"""One recursion for identity: key(x) = hash(kind, plug-in name, VERSION, canonical settings, keys of the inputs).
+
+A recipe says how a thing is made; its key names the thing wherever it lies. Settings equal to their default are left
+out, so that a new setting keeps old results valid.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """The part of a recipe that does not depend on inputs: computed once, hashed with many."""
+
+    kind: str  # pool, holdout, subset, features, labels, network, trajectory, snapshot, samples, metric
+    name: str
+    version: int | str
+    settings: dict[str, Any]
+
+    @cached_property
+    def text(self) -> str:
+        """The canonical text that is hashed."""
+        return _canonical([self.kind, self.name, self.version, self.settings])
+
+    def key(self, inputs: Mapping[str, str]) -> str:
+        """Key of the thing that this makes of inputs with these keys; 16 hexadecimal digits."""
+        return _hash(self.text, inputs)
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """How a thing is made: a head, and the recipes of its inputs by role."""
+
+    head: Head
+    inputs: dict[str, Recipe]
+    content: str | None = None  # a pool's identity is its content
+
+    @cached_property
+    def key(self) -> str:
+        """Identity of the thing."""
+        return self.content or self.head.key({role: r.key for role, r in self.inputs.items()})
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return self.head.settings
+
+    @property
+    def name(self) -> str:
+        return self.head.name
+
+
+def dump(recipes: Mapping[str, Recipe]) -> dict[str, Any]:
+    """Recipes as a flat table from key to parts, for JSON."""
+    return {
+        key: {
+            "kind": r.head.kind,
+            "name": r.head.name,
+            "version": r.head.version,
+            "settings": {k: _plain(v) for k, v in r.head.settings.items()},
+            "inputs": {role: i.key for role, i in r.inputs.items()},
+            **({"content": r.content} if r.content else {}),
+        }
+        for key, r in recipes.items()
+    }
+
+
+def load(table: Mapping[str, Any]) -> dict[str, Recipe]:
+    """The recipes that `dump` wrote; lists become tuples again."""
+    made: dict[str, Recipe] = {}
+
+    def make(key: str) -> Recipe:
+        if key not in made:
+            t = table[key]
+            settings = {k: tuple(v) if isinstance(v, list) else v for k, v in t["settings"].items()}
+            head = Head(t["kind"], t["name"], t["version"], settings)
+            made[key] = Recipe(head, {role: make(k) for role, k in t["inputs"].items()}, t.get("content"))
+        return made[key]
+
+    for key in table:
+        make(key)
+    return made
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
+
+
+def _canonical(parts: list[Any]) -> str:
+    return json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=str)
+
+
+def _hash(text: str, inputs: Mapping[str, str]) -> str:
+    joined = ",".join(f"{role}={inputs[role]}" for role in sorted(inputs))
+    return hashlib.sha256(f"{text}|{joined}".encode()).hexdigest()[:16]

@@ -1,0 +1,94 @@
+"""What stands under a figure: how many seeds and samples, which features, what the intervals are, what is missing."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from difgen_cli.report import labels
+from difgen_cli.report.curves import STEPS, Axis, Curves
+
+
+def caption(curves: Curves, data: pd.DataFrame, what: str, *notes: str, points: bool = True) -> str:
+    """`what` the figure shows, the facts every figure states, and notes of its own; `points`: it shows the seeds."""
+    parts = [what, interval(data, points), counts(curves, data), missing(curves), *moving(curves), *notes]
+    return " ".join(part for part in parts if part)
+
+
+def interval(data: pd.DataFrame, shown: bool = True) -> str:
+    """How many seeds there are and what the bars mean."""
+    n = data["n"] if "n" in data else pd.Series(dtype=int)
+    if n.empty:
+        return ""
+    least, most = int(n.min()), int(n.max())
+    if most == 1:
+        own = data["interval"].astype(str).str.startswith("own").any()
+        bars = "bars are the rows' own 95 % intervals, given that one model and data subset; " if own else ""
+        return f"One seed: {bars}nothing here says how much another seed would differ."
+    seeds = f"{least} to {most} seeds" if least < most else f"{most} seeds"
+    alone = " Groups with one seed have no interval." if least == 1 else ""
+    points = " and the single seeds as small points" if shown and most <= 5 else ""
+    return (
+        f"Means over {seeds} (data subset and initialisation varied together) with 95 % t intervals over "
+        f"seeds{points}; what reaches past the frame is cut off there.{alone}"
+    )
+
+
+def counts(curves: Curves, data: pd.DataFrame | None = None) -> str:
+    """Samples, reference images and, where `data` has distances, their feature space.
+
+    Differing counts are said: such distances cannot be compared.
+    """
+    done = curves.done
+    parts = []
+    for column, what in (("n_gen", "generated samples"), ("n_ref", "reference images")):
+        values = sorted(done[column].dropna().unique()) if column in done else []
+        if len(values) == 1:
+            parts.append(f"{int(values[0])} {what}")
+        elif values:
+            parts.append(f"{int(values[0])} to {int(values[-1])} {what} (differing counts: do not compare distances)")
+    if curves.features and data is not None and data["metric"].eq("fd_test").any():
+        parts.append(f"Fréchet distances in {curves.features} features")
+    return f"{'; '.join(parts)}." if parts else ""
+
+
+def missing(curves: Curves) -> str:
+    """How many planned cells have no numbers."""
+    state = curves.cells["state"].value_counts()
+    absent = {word: int(state.get(word, 0)) for word in ("missing", "failed")}
+    said = " and ".join(f"{count} {word}" for word, count in absent.items() if count)
+    return f"Of {len(curves.cells)} planned cells {said}; they are listed in the report." if said else ""
+
+
+def moving(curves: Curves) -> list[str]:
+    """Axes of the grid that move together cannot be told apart."""
+    return [
+        f"{axis.path} and {', '.join(axis.along)} move together in this grid." for axis in curves.axes if axis.along
+    ]
+
+
+def snapshot(curves: Curves, last: pd.DataFrame) -> str:
+    """At which step the last snapshots are; said loudly where they differ."""
+    steps = sorted(last["step"].dropna().unique()) if "step" in last else []
+    if not steps:
+        return ""
+    if len(steps) == 1:
+        planned = curves.cells["step"].max()
+        note = f" ({labels.text(planned)} were planned)" if planned > steps[0] else ""
+        return f"At {labels.text(steps[0])} training steps{note}."
+    return f"Each at its last finished snapshot: {labels.text(steps[0])} to {labels.text(steps[-1])} training steps."
+
+
+def omitted(count: int) -> str:
+    """Panels that did not fit."""
+    return f"{count} more combinations of settings are in the CSV beside this figure." if count else ""
+
+
+def names(axes: list[Axis]) -> str:
+    """Axes in words."""
+    return " and ".join(labels.setting(axis.path) for axis in axes)
+
+
+def walk_words(axis: Axis) -> str:
+    """What grows along a curve."""
+    verb = "training" if axis.path == STEPS else labels.setting(axis.path)
+    return f"{verb} grows from {axis.levels[0]} to {axis.levels[-1]}"

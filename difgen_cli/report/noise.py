@@ -1,0 +1,92 @@
+"""The gap between held-out and training loss over noise levels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from difgen_cli.report import canvas, captions, labels, scales, style
+from difgen_cli.report.canvas import Drawn
+from difgen_cli.report.curves import STEPS, Axis, Curves, last_snapshot, over_seeds
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def gap_over_noise(curves: Curves) -> Drawn | None:
+    """Relative gap L_H/L_T − 1 over σ/σ_d at the last snapshot, one line per data set size, facets for the rest."""
+    table = curves.noise
+    if table.empty or not {"gap", "sigma_rel"} <= set(table.columns) or table["gap"].isna().all():
+        return None
+    paths = [path for path in curves.paths if path != STEPS and path in table]
+    last = last_snapshot(_of_finished(table, curves), paths)
+    # both splits carry the gap: one line a cell and noise level is enough
+    last = last.dropna(subset=["gap"]).drop_duplicates(["cell", "sigma_rel"])
+    last = last.assign(sigma_rel=last["sigma_rel"].round(9))
+    numbers = over_seeds(last, [*paths, "sigma_rel"], ["gap"])
+    if numbers.empty:
+        return None
+    others = [axis for axis in curves.others() if axis.path in paths]
+    colour, rest = (others[0], others[1:]) if others else (None, [])
+    facets, left_out = canvas.panels(rest, most=12)
+    across = canvas.columns(rest, facets)
+    figure, grid = canvas.sheet(-(-len(facets) // across), across, colour)
+    sigmas = sorted(numbers["sigma_rel"].unique())
+    sigma = Axis("sigma_rel", tuple(map(str, sigmas)), tuple(map(float, sigmas)), True)
+    numbers_as_words = numbers.assign(sigma_rel=numbers["sigma_rel"].map(str))
+    groups = canvas.lookup(numbers_as_words, [*[axis.path for axis in others[1:] + others[:1]], "metric"])
+    hues, shapes = style.colours(colour), style.markers(colour)
+    note = ""
+    for ax, panel in zip(grid.flat, facets, strict=False):
+        ax.set_title(canvas.title(panel))
+        ax.axhline(0, color=style.MUTED, linewidth=0.8, zorder=1)
+        for level, hue in hues.items():
+            group = groups.get((*panel.values(), *([level] if colour else []), "gap"))
+            if group is not None:
+                _line(ax, canvas.series(group, sigma), hue, shapes[level], 0.14 if len(hues) <= 5 else 0.07)
+        scales.log_scale(ax, "x", sigmas[0], sigmas[-1])
+        values = canvas.finite(numbers["mean"], [0.0])
+        note = scales.gain_scale(ax, float(values.min()), float(values.max()))
+    for ax in list(grid.flat)[len(facets) :]:
+        ax.set_visible(False)
+    canvas.name_axes(figure, "noise level σ / σ_d", labels.METRICS["gap"])
+    canvas.legend(figure, colour, hues, [])
+    svg, png = canvas.render(figure)
+    lines = f", one line per value of {labels.setting(colour.path)}" if colour else ""
+    what = f"Relative gap L_H/L_T − 1 of held-out over training loss against the noise level σ/σ_d{lines}."
+    notes = [_bands(numbers), captions.snapshot(curves, last), note, captions.omitted(left_out)]
+    return Drawn(
+        name="gap-over-noise",
+        title="Gap between held-out and training loss over noise levels",
+        alt=f"Chart. {what} {_peaks(numbers, colour)}",
+        caption=captions.caption(curves, numbers, what, *notes, points=False),
+        svg=svg,
+        png=png,
+        data=numbers,
+        palette=dict(zip(hues.values(), style.dark_colours(colour).values(), strict=True)),
+    )
+
+
+def _of_finished(table: pd.DataFrame, curves: Curves) -> pd.DataFrame:
+    """Only the noise rows of cells that this grid counts as done."""
+    return table[table["cell"].isin(curves.done["cell"])] if "cell" in table else table
+
+
+def _line(ax: Axes, drawn: canvas.Series, hue: str, marker: str, alpha: float) -> None:
+    ax.plot(drawn.x, drawn.mean, color=hue, marker=marker, markersize=3, linewidth=1.4, zorder=3)
+    if np.isfinite(drawn.lo).any():
+        ax.fill_between(drawn.x, drawn.lo, drawn.hi, color=hue, alpha=alpha, linewidth=0, zorder=1)
+
+
+def _bands(numbers: pd.DataFrame) -> str:
+    if numbers["interval"].astype(str).str.startswith("own").any():
+        return "The bands are simultaneous over the noise levels (bootstrap by image)."
+    return "The bands hold at each noise level by itself." if (numbers["n"] > 1).any() else ""
+
+
+def _peaks(numbers: pd.DataFrame, colour: Axis | None) -> str:
+    top = numbers.iloc[int(numbers["mean"].to_numpy().argmax())]
+    where = f" for {labels.level(colour.path, str(top[colour.path]))}" if colour else ""
+    return f"The largest gap is {labels.number(top['mean'])} at σ/σ_d = {labels.number(top['sigma_rel'])}{where}."

@@ -1,0 +1,203 @@
+"""One self-contained HTML page: no script, no request, readable in light and dark and on a telephone."""
+
+from __future__ import annotations
+
+import base64
+import re
+from html import escape
+from importlib import resources
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from difgen_cli.report import captions, gallery, labels, style, table
+from difgen_cli.report.canvas import Drawn
+from difgen_cli.report.curves import STEPS, Curves
+
+if TYPE_CHECKING:
+    from difgen_cli.report import Study
+
+LARGEST_SVG = 1_500_000  # characters; beyond it the page shows the PNG, which a browser draws at once
+# nothing may be loaded or run, whatever a name in the grid says
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+def compose(study: Study, curves: Curves, figures: list[Drawn]) -> str:
+    """The whole page."""
+    css = resources.files("difgen_cli.report").joinpath("page.css").read_text(encoding="utf-8")
+    body = "".join(
+        [
+            _header(study, curves),
+            _section("Figures", "".join(_figure(figure) for figure in figures) or _note("Nothing to draw yet.")),
+            _section("Last snapshots", _table(curves)),
+            _section("References", _references(curves)),
+            _section("Samples beside their nearest training images", _gallery(study, curves)),
+            _section("Missing and failed cells", _absent(curves)),
+            _section("Where this comes from", _provenance(study)),
+        ]
+    )
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{escape(POLICY)}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        f"<title>{escape(study.name)} – difgen report</title><style>{css}{_palette(figures)}</style></head>"
+        f"<body><main>{body}</main></body></html>\n"
+    )
+
+
+def _header(study: Study, curves: Curves) -> str:
+    state = curves.cells["state"].value_counts()
+    counts = "".join(
+        f'<li class="{word}"><b>{int(state.get(word, 0))}</b> {word}</li>' for word in ("done", "missing", "failed")
+    )
+    axes = "".join(
+        f"<tr><th scope=row>{escape(path)}</th><td>{escape(', '.join(map(labels.text, values)))}</td></tr>"
+        for path, values in study.axes.items()
+    )
+    seeds = f"<tr><th scope=row>seeds</th><td>{study.seeds}</td></tr>"
+    warnings = "".join(_note(text, "warning") for text in _warnings(study, curves))
+    return (
+        f'<header><h1>{escape(study.name)}</h1><p class="question">{escape(study.question)}</p>'
+        f'<ul class="counts">{counts}</ul>{warnings}'
+        f'<div class="scroll"><table class="plain"><caption>What was varied</caption>{axes}{seeds}</table></div>'
+        "</header>"
+    )
+
+
+def _warnings(study: Study, curves: Curves) -> list[str]:
+    """What a reader must know before believing a curve."""
+    found = []
+    if curves.seeds == 1:
+        found.append("One seed: no interval here says how much another subset or initialisation would differ.")
+    elif 1 < curves.seeds < study.seeds:
+        found.append(f"At most {curves.seeds} of {study.seeds} seeds are finished.")
+    if "differing counts" in captions.counts(curves):
+        found.append("Sample or reference counts differ between cells: their Fréchet distances cannot be compared.")
+    if " / " in curves.features:
+        found.append(f"Several feature spaces ({curves.features}): their distances cannot be compared.")
+    return [*found, *captions.moving(curves)]
+
+
+def _figure(figure: Drawn) -> str:
+    stem = f"figures/{figure.name}"
+    links = " ".join(f'<a href="{escape(stem)}.{end}">{end.upper()}</a>' for end in ("png", "svg", "csv"))
+    return (
+        f'<figure class="chart"><h3>{escape(figure.title)}</h3><div class="scroll" tabindex="0">{_inline(figure)}</div>'
+        f'<figcaption>{escape(figure.caption)} <span class="files">{links}</span></figcaption></figure>'
+    )
+
+
+def _inline(figure: Drawn) -> str:
+    """The SVG as part of the page: ids of its own, colours as variables that dark mode can change, its alt text."""
+    if len(figure.svg) > LARGEST_SVG:
+        data = base64.b64encode(figure.png).decode()
+        return f'<img class="drawn" src="data:image/png;base64,{data}" alt="{escape(figure.alt)}">'
+    svg = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", figure.svg, flags=re.DOTALL)
+    box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
+    wide, high = box.groups() if box else ("600", "400")
+    inner = svg[svg.index(">", svg.index("<svg")) + 1 :]
+    inner = re.sub(r'\bid="', f'id="{figure.name}-', inner)
+    inner = re.sub(r'(url\(|xlink:href=")#', rf"\g<1>#{figure.name}-", inner)
+    inner = re.sub(r"(fill|stroke): #([0-9a-f]{6})", r"\1: var(--c\2, #\2)", inner)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" role="img" '
+        f'aria-label="{escape(figure.alt)}" viewBox="0 0 {wide} {high}" '
+        f'style="max-width:{float(wide) * 1.5:.0f}px;min-width:{min(640.0, float(wide)):.0f}px">{inner}'
+    )
+
+
+def _palette(figures: list[Drawn]) -> str:
+    """How each colour of the figures looks on a dark page."""
+    colours = dict(style.DARK)
+    for figure in figures:
+        colours |= figure.palette
+    dark = "".join(f"--c{light[1:]}:{colour};" for light, colour in colours.items())
+    return f"@media (prefers-color-scheme:dark){{:root{{{dark}}}}}"
+
+
+def _table(curves: Curves) -> str:
+    columns = table.columns(curves)
+    head = "".join(f'<th scope="col">{escape(column.header)}</th>' for column in columns)
+    lines = zip(*[column.words for column in columns], strict=True)
+    rows = "".join(
+        "<tr>"
+        + "".join(
+            f"<td{'' if column.right else ' class=word'}>{escape(word)}</td>"
+            for column, word in zip(columns, line, strict=True)
+        )
+        + "</tr>"
+        for line in lines
+    )
+    return (
+        f'<div class="scroll" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+        f"{_note(table.notes(curves))}{_note('All metrics are in last.csv, all cells in rows.csv, beside this page.')}"
+    )
+
+
+def _references(curves: Curves) -> str:
+    """Means over seeds of the reference rows, by kind and data set size."""
+    rows = curves.references
+    if rows.empty:
+        return _note("No reference rows were scored.")
+    by = ["kind", *(["data.size"] if "data.size" in rows else [])]
+    shown = [name for name in table.HEADERS if name in curves.metrics and rows[name].notna().any()]
+    means = rows.groupby(by, sort=False, dropna=False)[shown].mean().reset_index()
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in [*by, *shown])
+    body = ""
+    for line in means.itertuples(index=False):
+        words = [labels.text(value) for value in line[: len(by)]]
+        numbers = [labels.number(float(value)) for value in line[len(by) :]]
+        body += f"<tr><td class=word>{'</td><td>'.join(escape(word) for word in [*words, *numbers])}</td></tr>"
+    table_html = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="scroll" tabindex="0">{table_html}</div>'
+
+
+def _gallery(study: Study, curves: Curves) -> str:
+    explained = _note(
+        "Left the generated sample, right its nearest training image, below d1/d2 "
+        "(a copy below 1/3: Yoon et al. 2023). The most copied samples of each cell come first."
+    )
+    shown = gallery.section(gallery.chosen(curves), study.gallery)
+    known = gallery.section(gallery.references(curves), study.gallery)
+    return explained + (shown or _note("No finished cells yet.")) + known
+
+
+def _absent(curves: Curves) -> str:
+    """Every cell without numbers, by state and cause; the steps of one trajectory in one line."""
+    cells = curves.cells[curves.cells["state"] != "done"]
+    if cells.empty:
+        return _note("None: every planned cell is done.")
+    cells = cells.assign(cause=cells["cause"].map(lambda cause: "" if pd.isna(cause) else str(cause)))
+    by = [path for path in curves.paths if path != STEPS]
+    parts = []
+    for (state, cause), some in cells.groupby(["state", "cause"], sort=True):
+        steps = some.groupby([*by, "seed"], observed=True, sort=True, dropna=False)["step"].agg(list)
+        lines = "".join(
+            f"<li>{escape(_place(by, key if isinstance(key, tuple) else (key,), at))}</li>" for key, at in steps.items()
+        )
+        reason = f": {cause}" if cause else ""
+        summary = f"{len(some)} {state}{reason}"
+        few = " open" if len(steps) <= 40 else ""
+        parts.append(f"<details{few}><summary>{escape(summary)}</summary><ul>{lines}</ul></details>")
+    return "".join(parts)
+
+
+def _place(by: list[str], key: tuple[object, ...], steps: list[float]) -> str:
+    where = [f"{path} = {word}" for path, word in zip(by, key[:-1], strict=True)]
+    known = [labels.text(step) for step in sorted(step for step in steps if not pd.isna(step))]
+    at = [f"steps {', '.join(known)}"] if known else []
+    return "; ".join([*where, f"seed {labels.text(key[-1])}", *at])
+
+
+def _provenance(study: Study) -> str:
+    lines = "".join(f"<dt>{escape(key)}</dt><dd>{escape(str(value))}</dd>" for key, value in study.provenance.items())
+    return f"<dl>{lines}</dl>"
+
+
+def _section(title: str, body: str) -> str:
+    return f"<section><h2>{escape(title)}</h2>{body}</section>"
+
+
+def _note(text: str, kind: str = "note") -> str:
+    return f'<p class="{kind}">{escape(text)}</p>'

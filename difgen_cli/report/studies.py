@@ -1,0 +1,171 @@
+"""From the store to studies: each grid's planned cells with their results, failures, noise tables and pictures."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from difgen_cli.document import GridError
+from difgen_cli.report import Pair, Study
+from difgen_cli.store import Home, Store, pictures, tables
+from difgen_cli.store.files import read_json
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+PROVENANCE = ("git_commit", "git_dirty", "difgen", "torch", "device")
+
+
+def gather(store: Store, name: str | None = None, folder: Path | None = None) -> list[Study]:
+    """The studies of a run directory, newest plan of each grid; of one grid by its name, or by its very folder."""
+    tables.fold(store)
+    newest = {f.name.rpartition("-")[0]: f for f in store.grids()}
+    if name is not None and name not in newest:
+        known = ", ".join(sorted(newest)) or "none"
+        raise GridError(f"--grid {name}: no such grid was swept into {store.root} ({known})")
+    chosen = [folder] if folder else [f for n, f in sorted(newest.items()) if name in (None, n)]
+    metrics = tables.metrics(store)
+    return [_study(store, f, metrics) for f in chosen]
+
+
+def _study(store: Store, folder: Path, metrics: dict[str, pa.Table]) -> Study:
+    plan = pq.read_table(folder / "plan.parquet")
+    about = {k.decode(): v.decode() for k, v in plan.schema.metadata.items()}
+    table = tables.joined(plan, metrics)
+    rows = _rows(store, table)
+    return Study(
+        name=about["grid"],
+        question=about["question"],
+        axes=json.loads(about["axes"]),
+        seeds=int(about["seeds"]),
+        rows=rows,
+        noise=_noise(store, rows),
+        units=_units(metrics),
+        gallery=partial(_gallery, store),
+        provenance=_provenance(folder, rows),
+    )
+
+
+def _rows(store: Store, table: pa.Table) -> pd.DataFrame:
+    """One line per planned cell: axis values as the grid says them, and whether it is done, missing or failed."""
+    rows = table.to_pandas()
+    for column in [c for c in rows.columns if c.startswith("axis.")]:
+        path = column.removeprefix("axis.")
+        said = rows.pop(column)
+        rows[path] = said.where(said.notna(), rows[path]) if path in rows else said
+    wanted = rows[[c for c in rows.columns if c.startswith("result.")]].notna().sum(axis=1)
+    rows["state"] = (rows["results"] >= wanted).map({True: "done", False: "missing"})
+    rows["cause"] = None
+    rows = rows.rename(columns={"home": "trajectory"})
+    lacking = rows.index[rows["state"] == "missing"]
+    last: dict[str, dict[str, dict[str, Any]]] = {}
+    for index in lacking:
+        line = rows.loc[index]
+        if line["trajectory"] not in last:
+            home = store.home(line["trajectory"], line["slug"], reference=line["kind"] != "model")
+            last[line["trajectory"]] = home.last_attempts()
+        cause = _cause(last[line["trajectory"]], line["cell"])
+        if cause:
+            rows.loc[index, ["state", "cause"]] = ["failed", cause]
+    return rows
+
+
+def _cause(attempts: dict[str, dict[str, Any]], cell: str) -> str | None:
+    for unit in (f"score-{cell}", "train"):
+        if attempts.get(unit, {}).get("state") == "failed":
+            return str(attempts[unit].get("cause", "unknown"))
+    return None
+
+
+def _noise(store: Store, rows: pd.DataFrame) -> pd.DataFrame:
+    """The noise table with the settings of the cells that its lines belong to."""
+    import pandas as pd
+
+    path = store.tables / "noise.parquet"
+    if not path.exists() or "result.gap" not in rows:
+        return pd.DataFrame()
+    noise = pq.read_table(path).drop_columns(["kind", "home", "step", "cell"]).to_pandas()
+    settings = [c for c in rows.columns if c.partition(".")[0] in ("data", "condition", "model", "train", "sample")]
+    lines = rows[["result.gap", "kind", "seed", "step", "cell", "trajectory", *settings]].rename(
+        columns={"result.gap": "key"}
+    )
+    return lines.dropna(subset="key").merge(noise, on="key", how="inner").drop(columns="key")
+
+
+def _units(metrics: dict[str, pa.Table]) -> dict[str, tuple[str, str]]:
+    found = {
+        f.name: (f.metadata.get(b"unit", b"").decode(), f.metadata.get(b"meaning", b"").decode())
+        for table in metrics.values()
+        for f in table.schema
+        if f.metadata
+    }
+    return found | {name: (unit, "") for name, unit in tables.UNITS.items()}
+
+
+def _provenance(folder: Path, rows: pd.DataFrame) -> dict[str, str]:
+    """What produced the rows; several values are all named."""
+    said = {}
+    for name in PROVENANCE:
+        if name in rows:
+            values = sorted({str(v) for v in rows[name].dropna()})
+            if values:
+                said[name] = ", ".join(values)
+    if "finished_at" in rows and rows["finished_at"].notna().any():
+        said["finished_at"] = str(rows["finished_at"].dropna().max())
+    commands = [read_json(p) for p in sorted((folder / "submissions").glob("*/submission.json"))]
+    if commands and commands[0]:
+        said["command"] = " ".join(commands[0]["environment"]["command"])
+    return said
+
+
+def _gallery(store: Store, cell: str, count: int) -> list[Pair]:
+    """The most copied samples of a cell, each beside its nearest training image; none for points."""
+    path = store.tables / "neighbours.parquet"
+    if not path.exists():
+        return []
+    lines = pq.read_table(path, filters=[("cell", "=", cell)]).to_pylist()
+    if not lines:
+        return []
+    home = store.home(lines[0]["home"], "", reference=lines[0]["kind"] != "model")
+    file = home.samples(cell)
+    if not file.exists() or "image" not in pq.read_schema(file).names:
+        return []
+    train = _training_images(store, home)
+    best = sorted(lines, key=_ratio)[:count]
+    drawn = pq.read_table(file)
+    encoded = drawn["image"].combine_chunks().field("bytes")
+    return [
+        Pair(
+            seed=line["seed"],
+            ratio=_ratio(line),
+            memorized=line["memorized"],
+            sample_png=encoded[line["seed"]].as_py(),
+            nearest_png=pictures.png(train[line["nn_index"]]),
+            label=drawn["label"][line["seed"]].as_py(),
+        )
+        for line in best
+    ]
+
+
+def _ratio(line: dict[str, Any]) -> float:
+    return line["d1"] / line["d2"] if line["d2"] else 1.0
+
+
+def _training_images(store: Store, home: Home) -> np.ndarray:
+    """The training subset of a trajectory or reference, uint8, in the order that the neighbours table counts."""
+    from difgen_cli import data, recipes
+
+    spec = read_json(home.path / "spec.json")
+    made = recipes.load(spec["recipe"])
+    subset = made[spec["key"]].inputs["subset"]
+    holdout = subset.inputs["holdout"]
+    images, labels, facts = store.pool(holdout.inputs["pool"].key)
+    pool = data.Pool(images, labels, tuple(facts["classes"]))
+    chosen: np.ndarray = data.split(pool, held_out=holdout.settings["held_out"], **subset.settings).train
+    return images[chosen]

@@ -1,0 +1,155 @@
+"""The last snapshots, over seeds: as a frame, and as a table for the terminal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from difgen_cli.report import labels
+from difgen_cli.report.curves import STEPS, Curves, last_snapshot, over_seeds
+
+# metric -> header, in the order of reading; the last ones are dropped first where a terminal is narrow
+HEADERS = {
+    "mem_frac": "mem_frac",
+    "fd_test": "fd_test",
+    "floors": "floors",
+    "train_pref_excess": "pref excess",
+    "mem_frac_control": "control",
+    "mem_power": "power",
+    "gap_max": "gap max",
+    "mem_radius_q50": "radius",
+}
+WITH_INTERVAL = ("mem_frac", "fd_test", "train_pref_excess")
+SHOWN = (
+    "mem_frac",
+    "mem_frac_control",
+    "mem_power",
+    "mem_radius_q50",
+    "fd_test",
+    "floors",
+    "train_pref_excess",
+    "gap_max",
+)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column ready to print: its header, its words, and how early it is dropped (0: never)."""
+
+    header: str
+    words: list[str]
+    drop: int = 0
+    right: bool = True
+
+
+def last(curves: Curves) -> pd.DataFrame:
+    """One line per planned group: axes, `step`, `seeds` and every metric with `_lo`, `_hi` over seeds.
+
+    Groups without a finished cell keep their line, with nothing in it. `floors` is fd_test / fd_floor.
+    """
+    by = [path for path in curves.paths if path != STEPS]
+    finished = last_snapshot(curves.cells, curves.paths)
+    planned = curves.cells[by].drop_duplicates() if by else pd.DataFrame(index=[0])
+    numbers = over_seeds(finished, [*by, "step"], curves.metrics) if "step" in finished else pd.DataFrame()
+    counts = finished.groupby([*by, "step"], observed=True)["seed"].nunique().rename("seeds").reset_index()
+    wide = counts
+    for end, suffix in (("mean", ""), ("lo", "_lo"), ("hi", "_hi")):
+        if numbers.empty:
+            break
+        part = numbers.pivot(index=[*by, "step"], columns="metric", values=end).add_suffix(suffix)
+        wide = wide.merge(part.dropna(axis=1, how="all").reset_index(), on=[*by, "step"], how="left")
+    if {"fd_test", "fd_floor"} <= set(wide.columns):
+        wide["floors"] = wide["fd_test"] / wide["fd_floor"]
+    lines = planned.merge(wide, on=by, how="left").sort_values(by) if by else wide
+    return lines.reset_index(drop=True).assign(seeds=lambda frame: frame["seeds"].fillna(0).astype(int))
+
+
+def columns(curves: Curves) -> list[Column]:
+    """The table's columns as words: the axes in full, then the metrics that exist."""
+    frame = last(curves)
+    found = [
+        Column(name, frame[path].astype(str).tolist(), right=curves.axis(path).numeric)
+        for path, name in _names([path for path in curves.paths if path != STEPS]).items()
+    ]
+    if STEPS in curves.paths:
+        found.append(Column("step", [_whole(step) for step in frame["step"]]))
+    found.append(Column("seeds", [str(n) for n in frame["seeds"]], drop=4))
+    order = list(HEADERS)
+    chosen = [name for name in SHOWN if name in frame] or [name for name in curves.metrics[:6] if name in frame]
+    for name in chosen:
+        drop = len(order) - order.index(name) if name in HEADERS else 0
+        priority = {"mem_frac": 0, "fd_test": 0}.get(name, 10 - drop if drop else 0)
+        found.append(Column(HEADERS.get(name, name), _words(frame, name), drop=priority))
+    return found
+
+
+def table(curves: Curves, title: str, width: int | None = None) -> Table:
+    """The last snapshots as a rich table; columns are dropped from the least important until `width` holds it."""
+    chosen = columns(curves)
+    drawn = _drawn(chosen, title, notes(curves))
+    while width is not None and _natural(drawn) > width:
+        droppable = [column for column in chosen if column.drop]
+        if not droppable:
+            return drawn  # rich wraps what is left
+        chosen.remove(max(droppable, key=lambda column: column.drop))
+        drawn = _drawn(chosen, title, f"{notes(curves)} Columns left out for width: see a wider terminal.")
+    drawn.width = _natural(drawn)
+    return drawn
+
+
+def notes(curves: Curves) -> str:
+    """What is under the table: cells done, missing and failed; what ± means; the features behind fd_test."""
+    state = curves.cells["state"].value_counts()
+    counts = f"{int(state.get('done', 0))} of {len(curves.cells)} cells done"
+    absent = [f"{int(state[word])} {word}" for word in ("missing", "failed") if state.get(word, 0)]
+    parts = [", ".join([counts, *absent]) + "."]
+    if curves.seeds == 1:
+        parts.append("One seed: no interval over seeds.")
+    elif curves.seeds:
+        parts.append(f"± half a 95 % t interval over up to {curves.seeds} seeds.")
+    if "fd_test" in curves.metrics:
+        parts.append(f"fd_test: {labels.frechet(curves.features)}; floors: how many times real against real.")
+    return " ".join(parts)
+
+
+def _names(paths: list[str]) -> dict[str, str]:
+    """The last part of each dotted path where that tells them apart."""
+    ends = [path.rsplit(".", 1)[-1] for path in paths]
+    return {path: end if ends.count(end) == 1 else path for path, end in zip(paths, ends, strict=True)}
+
+
+def _words(frame: pd.DataFrame, name: str) -> list[str]:
+    values = frame[name].to_numpy(float)
+    if name == "floors":
+        return [f"{labels.number(value, 2)}×" if np.isfinite(value) else labels.NONE for value in values]
+    if name not in WITH_INTERVAL or f"{name}_hi" not in frame:
+        return [labels.number(value) for value in values]
+    half = (frame[f"{name}_hi"] - frame[f"{name}_lo"]).to_numpy(float) / 2
+    over = frame["seeds"].to_numpy() > 1  # a single seed's own interval is not one over seeds
+    return [
+        f"{labels.number(value)} ± {labels.number(spread, 2)}" if many else labels.number(value)
+        for value, spread, many in zip(values, half, over & np.isfinite(half), strict=True)
+    ]
+
+
+def _whole(step: float) -> str:
+    return labels.text(step) if np.isfinite(step) else labels.NONE
+
+
+def _drawn(chosen: list[Column], title: str, caption: str) -> Table:
+    drawn = Table(title=Text(title), caption=Text(caption), caption_justify="left", title_justify="left")
+    for column in chosen:
+        drawn.add_column(Text(column.header), justify="right" if column.right else "left", no_wrap=True)
+    for line in zip(*[column.words for column in chosen], strict=True):
+        drawn.add_row(*[Text(word) for word in line])
+    return drawn
+
+
+def _natural(drawn: Table) -> int:
+    console = Console(width=100_000)
+    return drawn.__rich_measure__(console, console.options).maximum

@@ -1,0 +1,153 @@
+"""What a section of a cell says, checked against the signatures of the functions that will use it.
+
+A section's settings are those of its package's own function plus its plug-in's. Each distinct section is checked once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from difgen_cli.document import GridError, Place
+from difgen_cli.grid import Given, Spaced, number
+from difgen_cli.plugins import KINDS, Library, PluginError, Setting, Signature
+
+DEFAULT_PLUGIN = {"condition": "none", "sample": "heun", "guide": "none"}  # data and model must be named
+DEFAULT_SCORE = ("memorization", "preference", "frechet", "gap")
+
+
+@dataclass(frozen=True, eq=False)
+class Section:
+    """A plug-in with its settings in canonical form."""
+
+    kind: str
+    name: str  # the plug-in; for train, "train"
+    signature: Signature
+    settings: dict[str, Any]  # of the plug-in's function: every one, defaults filled in
+    own: dict[str, Any]  # of the package's own function: likewise
+    own_signature: Signature | None
+
+    def changed(self) -> dict[str, Any]:
+        """The plug-in's settings that differ from their defaults: what is hashed, and what the function is called with."""
+        return _changed(self.signature, self.settings)
+
+    def changed_own(self) -> dict[str, Any]:
+        """The same for the package's own function."""
+        return _changed(self.own_signature, self.own) if self.own_signature else {}
+
+    def columns(self) -> dict[str, Any]:
+        """Every setting by its dotted path, for tables."""
+        named = {} if self.kind == "train" else {"name": self.name}
+        return {f"{self.kind}.{k}": v for k, v in (named | self.own | self.settings).items()}
+
+
+def _changed(signature: Signature, settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in sorted(settings.items()) if v != signature.settings[k].default}
+
+
+def resolve(kind: str, given: Mapping[str, Given], library: Library, others: Iterable[str] = ()) -> Section:
+    """Check one section: `given` maps setting names to values, `others` are all plug-ins the grid names for this section.
+
+    A setting that only another of those plug-ins takes is dropped; one that none takes raises GridError.
+    """
+    name = str(given["name"].value) if "name" in given else DEFAULT_PLUGIN.get(kind, kind)
+    place = given["name"].place if "name" in given else None
+    if KINDS[kind].entry and name == kind:
+        raise GridError(f"{kind}.name: not given; name one of {', '.join(library.names(kind))}")
+    signature = _signature(kind, name, library, place)
+    own = library.own(kind)
+    accepted = signature.settings | (own.settings if own and own is not signature else {})
+    elsewhere = {s for other in others for s in _signature(kind, other, library, place).settings}
+    checked: dict[str, Any] = {}
+    for key, value in given.items():
+        if key in accepted:
+            checked[key] = check(f"{kind}.{key}", accepted[key], value)
+        elif key != "name" and key not in elsewhere:
+            raise GridError(_unknown(f"{kind}.{key}", key, signature, accepted), value.place)
+    for key, setting in accepted.items():
+        if setting.required and key not in checked:
+            raise GridError(f"{kind}.{key}: not given, and {signature.label} needs it", place)
+        checked.setdefault(key, setting.default)
+    plugin_settings = {k: v for k, v in checked.items() if k in signature.settings}
+    own_settings = {k: v for k, v in checked.items() if own and own is not signature and k in own.settings}
+    if "canonical" in signature.functions:
+        simplest, plugin_settings = library.module(kind, name).canonical(plugin_settings)
+        if simplest != name:
+            signature = library.signature(kind, simplest)
+            defaults = {k: s.default for k, s in signature.settings.items()}
+            name, plugin_settings = simplest, defaults | plugin_settings
+    return Section(kind, name, signature, plugin_settings, own_settings, own if own is not signature else None)
+
+
+def resolve_metric(metric: str, given: Mapping[str, Given], library: Library, place: Place | None) -> Section:
+    """Check the settings of one metric under `score:`."""
+    signature = _signature("score", metric, library, place)
+    for key, value in given.items():
+        if key not in signature.settings:
+            raise GridError(_unknown(f"score.{metric}.{key}", key, signature, signature.settings), value.place)
+    settings = {
+        k: check(f"score.{metric}.{k}", s, given[k]) if k in given else s.default for k, s in signature.settings.items()
+    }
+    return Section("score", metric, signature, settings, {}, None)
+
+
+def _signature(kind: str, name: str, library: Library, place: Place | None) -> Signature:
+    if KINDS[kind].entry is None:
+        own = library.own(kind)
+        if own is not None:
+            return own
+    try:
+        return library.signature(kind, name)
+    except PluginError as error:
+        raise GridError(f"{kind}{'' if kind == 'score' else '.name'}: {error}", place) from None
+
+
+def _unknown(path: str, key: str, signature: Signature, accepted: Mapping[str, Setting]) -> str:
+    close = difflib.get_close_matches(key, accepted, n=1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    known = ", ".join(sorted(accepted)) or "it takes none"
+    return f"{path}: unknown setting of {signature.label} ({known}){hint}"
+
+
+def check(path: str, setting: Setting, given: Given) -> Any:
+    """A value as the setting's type, strictly; raises GridError that says what is allowed."""
+    value = number(given.value)
+    if isinstance(value, Spaced):
+        value = round(value) if _accepts(setting.type, int) and not _accepts(setting.type, float) else float(value)
+    if isinstance(value, str) and _accepts(setting.type, Path):
+        value = Path(value)
+    try:
+        return _adapter(setting.type).validate_python(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        what = first["msg"].replace("Input should be", "must be").lower()
+        shown = "nothing" if given.value is None else repr(given.value)
+        raise GridError(f"{path}: {what}, not {shown}", given.place) from None
+
+
+@cache
+def _adapter(type_: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(type_, config=ConfigDict(strict=True, allow_inf_nan=False))
+
+
+def _accepts(type_: Any, plain: type) -> bool:
+    """Whether a plain type is among those that an annotation allows."""
+    if type_ is plain:
+        return True
+    return get_origin(type_) is not tuple and any(
+        _accepts(a, plain) for a in get_args(type_) if isinstance(a, type) or get_args(a)
+    )
+
+
+def as_text(value: Any) -> Any:
+    """A setting's value as a table or JSON file holds it: lists as JSON, paths as text."""
+    if isinstance(value, tuple | list):
+        return json.dumps(list(value))
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,251 @@
+"""The run directory: the only module that knows a path.
+
+grids/<name>-<hash>/            grid.yaml, plan.json, plan.parquet, submissions/
+trajectories/<slug>-<key>/      spec.json, env.json, attempts/, checkpoints/, snapshots/, samples/, results/
+references/<slug>-<key>/        samples/, results/ of held-out images, copies and the ideal denoiser
+shared/<key>/                   decoded data, labels, feature spaces, reference statistics, code as submitted
+tables/*.parquet                folded from the results; rebuildable
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from difgen_cli.store.attempts import Attempt, Observer, claim, history, release
+from difgen_cli.store.files import StoreError, explain, publish, publish_json, read_json, replace_json
+
+__all__ = ["Home", "Store", "StoreError"]
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Home:
+    """The folder of one trajectory or reference."""
+
+    path: Path
+
+    def snapshots(self) -> set[int]:
+        """Steps whose weights are here."""
+        return {int(n[:-12]) for n in _names(self.path / "snapshots") if n.endswith(".safetensors")}
+
+    def snapshot(self, step: int) -> Path:
+        return self.path / "snapshots" / f"{step}.safetensors"
+
+    def samples(self, key: str) -> Path:
+        return self.path / "samples" / f"{key}.parquet"
+
+    def results(self) -> set[str]:
+        """Keys of the results that are here."""
+        return {n[:-5] for n in _names(self.path / "results") if n.endswith(".json")}
+
+    def result(self, key: str) -> Path:
+        return self.path / "results" / f"{key}.json"
+
+    def result_table(self, key: str, table: str) -> Path:
+        return self.path / "results" / f"{key}.{table}.parquet"
+
+    def checkpoints(self) -> dict[int, Path]:
+        """Checkpoints by step."""
+        folder = self.path / "checkpoints"
+        return {int(n[:-3]): folder / n for n in _names(folder) if n.endswith(".pt")}
+
+    def checkpoint(self, step: int) -> Path:
+        return self.path / "checkpoints" / f"{step}.pt"
+
+    def prune(self, keep: int) -> None:
+        """Drop all checkpoints but the two furthest and the one just written."""
+        there = self.checkpoints()
+        for step in sorted(there)[:-2]:
+            if step != keep:
+                there[step].unlink(missing_ok=True)
+
+    def progress(self, number: int) -> Path:
+        return self.path / f"progress.{number}.jsonl"
+
+    def claim(self, unit: str, observer: Observer, submission: str) -> Attempt | None:
+        return claim(self.path / "attempts", unit, observer, submission)
+
+    def history(self, unit: str) -> list[tuple[int, dict[str, Any]]]:
+        return history(self.path / "attempts", unit)
+
+    def last_attempts(self) -> dict[str, dict[str, Any]]:
+        """The last attempt at every unit that was ever claimed here."""
+        last: dict[str, int] = {}
+        for name in _names(self.path / "attempts"):
+            unit, _, number = name.removesuffix(".json").rpartition(".")
+            if number.isdigit() and name.endswith(".json") and not name.startswith("."):
+                last[unit] = max(last.get(unit, 0), int(number))
+        return {u: r for u, n in last.items() if (r := read_json(self.path / "attempts" / f"{u}.{n}.json"))}
+
+    def release(self, unit: str) -> None:
+        release(self.path / "attempts", unit)
+
+
+@dataclass
+class Store:
+    """One run directory."""
+
+    root: Path
+    _homes: dict[str, Path] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.root = self.root.absolute()
+
+    def check_writable(self) -> None:
+        """Raise StoreError where this process cannot write here."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            probe = self.root / f".probe.{os.getpid()}"
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as error:
+            raise explain(error, self.root) from error
+
+    # Trajectories and references -----------------------------------------------------------------------------------
+
+    def home(self, key: str, slug: str, *, reference: bool = False) -> Home:
+        """The folder of a trajectory or reference, there or not; found by its key whatever its slug."""
+        if not self._homes:
+            self.refresh()
+        kind = "references" if reference else "trajectories"
+        return Home(self._homes.get(key) or self.root / kind / f"{slug}-{key}")
+
+    def refresh(self) -> None:
+        """List the trajectories and references anew."""
+        for kind in ("trajectories", "references"):
+            for name in _names(self.root / kind):
+                self._homes[name.rpartition("-")[2]] = self.root / kind / name
+
+    def homes(self) -> list[Home]:
+        """Every trajectory and reference."""
+        self.refresh()
+        return [Home(p) for p in self._homes.values()]
+
+    # Shared artefacts ----------------------------------------------------------------------------------------------
+
+    def shared(self, key: str) -> Path:
+        return self.root / "shared" / key
+
+    def once(self, key: str, name: str, compute: Callable[[], Arrays], observer: Observer | None = None) -> Arrays:
+        """Arrays that many units share: read, or computed by one claimant while the others wait."""
+        path = self.shared(key) / f"{name}.npz"
+        observer = observer or Observer()
+        while True:
+            if (found := _read_npz(path)) is not None:
+                return found
+            attempt = claim(path.parent / "attempts", name, observer)
+            if (
+                attempt is None
+                and (last := history(path.parent / "attempts", name))
+                and last[-1][1]["state"] == "failed"
+            ):
+                raise RuntimeError(f"{path.parent.name}/{name}: {last[-1][1].get('cause', 'failed')}")
+            if attempt is not None:
+                with attempt.beating():
+                    arrays = compute()
+                    publish(path, lambda p: _write_npz(p, arrays))  # noqa: B023  (called before the next turn)
+                attempt.end("done")
+                return arrays
+            time.sleep(0.2)
+
+    def save_pool(self, content: str, images: np.ndarray, labels: np.ndarray | None, facts: dict[str, Any]) -> None:
+        """Keep decoded data under its content, so that workers use what was planned, and start at once."""
+        folder = self.shared(content[:16])
+        publish(folder / "images.npy", lambda p: _write_npy(p, images))
+        if labels is not None:
+            publish(folder / "labels.npy", lambda p: _write_npy(p, labels))
+        publish_json(folder / "pool.json", facts)
+
+    def has_pool(self, content: str) -> bool:
+        return (self.shared(content[:16]) / "pool.json").exists()
+
+    def pool(self, key: str) -> tuple[np.ndarray, np.ndarray | None, dict[str, Any]]:
+        """Images (memory-mapped), labels and facts of a data set by the first 16 digits of its content."""
+        folder = self.shared(key)
+        facts = read_json(folder / "pool.json")
+        if facts is None:
+            raise StoreError(f"{folder}: the data of this run are missing; run `difgen sweep` with its grid again")
+        labels = folder / "labels.npy"
+        return (np.load(folder / "images.npy", mmap_mode="r"), np.load(labels) if labels.exists() else None, facts)
+
+    @cached_property
+    def facts_path(self) -> Path:
+        """What is known of data sets, by where they come from."""
+        return self.root / "shared" / "facts.json"
+
+    def facts(self) -> dict[str, Any]:
+        found = read_json(self.facts_path)
+        return found if isinstance(found, dict) else {}
+
+    def save_facts(self, facts: dict[str, Any]) -> None:
+        if facts != self.facts():
+            replace_json(self.facts_path, facts)
+
+    def save_code(self, key: str, copy: Callable[[Path], None]) -> Path:
+        """A copy of the package and the plug-ins, by hash; `copy` fills a folder."""
+        folder = self.shared(f"code-{key}")
+        if not folder.exists():
+            temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+            try:
+                shutil.rmtree(temporary, ignore_errors=True)
+                temporary.mkdir(parents=True)
+                copy(temporary)
+                temporary.rename(folder)
+            except OSError as error:
+                if not folder.exists():
+                    raise explain(error, folder) from error
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+        return folder
+
+    # Grids ---------------------------------------------------------------------------------------------------------
+
+    def grid(self, name: str, hash_: str) -> Path:
+        return self.root / "grids" / f"{name}-{hash_}"
+
+    def grids(self) -> list[Path]:
+        """Folders of the grids that were swept here, oldest first."""
+        folders = [self.root / "grids" / n for n in _names(self.root / "grids")]
+        return sorted((f for f in folders if (f / "plan.parquet").exists()), key=lambda f: f.stat().st_mtime)
+
+    @property
+    def tables(self) -> Path:
+        return self.root / "tables"
+
+
+def _names(folder: Path) -> Iterable[str]:
+    try:
+        return [n for n in os.listdir(folder) if not n.startswith(".")]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _read_npz(path: Path) -> Arrays | None:
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            return {k: data[k] for k in data.files}
+    except FileNotFoundError:
+        return None
+    except (ValueError, OSError, EOFError, KeyError):  # cut short: set aside, and made again
+        path.rename(path.with_suffix(".broken"))
+        return None
+
+
+def _write_npz(path: Path, arrays: Arrays) -> None:
+    with path.open("wb") as handle:
+        np.savez(handle, allow_pickle=False, **arrays)
+
+
+def _write_npy(path: Path, array: np.ndarray) -> None:
+    with path.open("wb") as handle:
+        np.save(handle, array, allow_pickle=False)

@@ -1,0 +1,239 @@
+"""The tables that people read: folded from the write-once results, only what is new, and rebuildable at any time.
+
+tables/metrics/<metric>.parquet   one line per result, as its metric declares it
+tables/noise.parquet …            the metrics' own tables, with the cell that each line belongs to
+tables/rows.parquet               one line per cell of any grid, all its metrics side by side
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from difgen_cli.store import Home, Store
+from difgen_cli.store.files import read_json, replace
+from difgen_cli.store.results import TYPES
+
+SCHEMA = b"1"
+CONTEXT = {"key": pa.string(), "kind": pa.string(), "home": pa.string(), "step": pa.int64(), "cell": pa.string()}
+PROVENANCE = {
+    "git_commit": pa.string(), "git_dirty": pa.bool_(), "difgen": pa.string(), "torch": pa.string(),
+    "device": pa.string(), "train_device": pa.string(), "train_seconds": pa.float64(), "images_per_second": pa.float64(),
+    "peak_memory_bytes": pa.int64(), "finished_at": pa.string(),
+}  # fmt: skip
+UNITS = {
+    "train_seconds": "s", "images_per_second": "images/s", "peak_memory_bytes": "bytes", "images_seen": "images",
+    "epochs": "epochs", "steps_per_image": "steps/image", "step": "steps",
+}  # fmt: skip
+
+
+# Folding -------------------------------------------------------------------------------------------------------------
+
+
+def fold(store: Store) -> pa.Table:
+    """Bring the tables up to date and return the rows: reads only results that are not folded yet."""
+    there = {key: home for home in store.homes() for key in home.results()}
+    known = metrics(store)
+    folded = {key for table in known.values() for key in table["key"].to_pylist()}
+    fresh = [r for key in there.keys() - folded if (r := _result(there[key], key)) is not None]
+    gone = folded - there.keys()
+    if fresh or gone:
+        _fold_metrics(store, known, fresh, gone)
+        _fold_tables(store, fresh, gone, there)
+    path = store.tables / "rows.parquet"
+    rows = None if fresh or gone else _read(path)
+    plans = [f / "plan.parquet" for f in store.grids()]
+    stamp = json.dumps([[p.parent.name, p.stat().st_mtime_ns] for p in plans]).encode()
+    if rows is None or (rows.schema.metadata or {}).get(b"plans") != stamp:
+        rows = _rows(store, plans, known, stamp)
+        final = rows
+        replace(path, lambda p: pq.write_table(final, p))
+    return rows
+
+
+def metrics(store: Store) -> dict[str, pa.Table]:
+    """The folded results by metric."""
+    return {p.stem: t for p in _files(store.tables / "metrics") if (t := _read(p)) is not None}
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.glob("*.parquet") if not p.name.startswith("."))
+
+
+def _read(path: Path) -> pa.Table | None:
+    """A table, or None where it is missing or cut short: it will be made again."""
+    try:
+        return pq.read_table(path)
+    except FileNotFoundError:
+        return None
+    except (pa.ArrowException, OSError) as error:
+        print(f"{path}: cannot be read ({type(error).__name__}); made again from the results", file=sys.stderr)
+        return None
+
+
+def _result(home: Home, key: str) -> dict[str, Any] | None:
+    """A result, or None where its file is cut short: it is set aside, and counts as missing."""
+    path = home.result(key)
+    found = read_json(path)
+    if isinstance(found, dict) and "values" in found:
+        return found
+    if path.exists():
+        path.rename(path.with_suffix(".broken"))
+        print(f"{path}: cannot be read, set aside; `difgen sweep` computes it again", file=sys.stderr)
+    return None
+
+
+def _fold_metrics(store: Store, known: dict[str, pa.Table], fresh: list[dict[str, Any]], gone: set[str]) -> None:
+    by_metric: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for result in fresh:
+        by_metric[result["metric"]].append(result)
+    for metric in {*by_metric, *known}:
+        parts = [known[metric]] if metric in known else []
+        parts += [_metric_table(by_metric[metric])] if metric in by_metric else []
+        table = _without(pa.concat_tables(parts, promote_options="permissive"), "key", gone)
+        if table.num_rows != (known[metric].num_rows if metric in known else -1) or metric in by_metric:
+            known[metric] = table
+            replace(store.tables / "metrics" / f"{metric}.parquet", lambda p, t=table: pq.write_table(t, p))  # type: ignore[misc]
+
+
+def _metric_table(results: list[dict[str, Any]]) -> pa.Table:
+    """Results of one metric as a table, typed as declared, with unit and meaning of each column."""
+    declared = results[-1]["columns"]
+    fields = [pa.field(n, t) for n, t in CONTEXT.items()] + [pa.field("seconds", pa.float64())]
+    fields += [pa.field(n, t) for n, t in PROVENANCE.items()]
+    arrays = [pa.array([r.get(f.name) for r in results], f.type) for f in fields[: len(CONTEXT) + 1]]
+    arrays += [pa.array([r["provenance"].get(n) for r in results], t) for n, t in PROVENANCE.items()]
+    for name, (kind, unit, meaning) in declared.items():
+        fields.append(pa.field(name, TYPES[kind], metadata={"unit": unit, "meaning": meaning}))
+        arrays.append(pa.array([r["values"].get(name) for r in results], TYPES[kind]))
+    return pa.table(arrays, schema=pa.schema(fields, metadata={"schema": SCHEMA}))
+
+
+def _fold_tables(store: Store, fresh: list[dict[str, Any]], gone: set[str], there: dict[str, Home]) -> None:
+    pieces: dict[str, list[pa.Table]] = defaultdict(list)
+    for result in fresh:
+        for table in result["tables"]:
+            piece = _read(there[result["key"]].result_table(result["key"], table))
+            if piece is not None:
+                context = {n: pa.array([result.get(n)] * piece.num_rows, t) for n, t in CONTEXT.items()}
+                pieces[table].append(pa.table({**context, **{n: piece[n] for n in piece.column_names}}))
+    for path in _files(store.tables):
+        if path.stem != "rows" and (pieces.get(path.stem) or gone) and (old := _read(path)) is not None:
+            pieces[path.stem].insert(0, old)
+    for table, parts in pieces.items():
+        whole = _without(pa.concat_tables(parts, promote_options="permissive"), "key", gone)
+        replace(store.tables / f"{table}.parquet", lambda p, t=whole: pq.write_table(t, p))  # type: ignore[misc]
+
+
+def _without(table: pa.Table, column: str, values: set[str]) -> pa.Table:
+    return table.filter(pc.invert(pc.is_in(table[column], pa.array(sorted(values), pa.string())))) if values else table
+
+
+# Rows ----------------------------------------------------------------------------------------------------------------
+
+
+def joined(plan: pa.Table, metrics: dict[str, pa.Table]) -> pa.Table:
+    """A plan's lines with their results beside them; what is missing is null. `results` counts what is there."""
+    columns = {n: plan[n] for n in plan.column_names}
+    found = []
+    for metric in (n[7:] for n in plan.column_names if n.startswith("result.")):
+        table = metrics.get(metric)
+        if table is None:
+            continue
+        at = pc.index_in(plan[f"result.{metric}"], value_set=table["key"].combine_chunks())
+        at = pc.if_else(pc.is_null(plan[f"result.{metric}"]), pa.scalar(None, pa.int32()), at).combine_chunks()
+        found.append(pc.is_valid(at).cast(pa.int32()))
+        lines = table.take(at)
+        for name in (n for n in table.column_names if n not in CONTEXT):
+            if name == "seconds":
+                columns[f"{metric}_seconds"] = lines[name]
+            elif name in PROVENANCE and name in columns:
+                columns[name] = pc.coalesce(columns[name], lines[name])
+            else:
+                columns[name] = lines[name]
+    columns["results"] = _sum(found, plan.num_rows)
+    columns |= _clocks(plan)
+    return pa.table(columns)
+
+
+def _sum(counts: list[pa.Array], rows: int) -> pa.Array:
+    total = pa.array([0] * rows, pa.int32())
+    for count in counts:
+        total = pc.add(total, count)
+    return total
+
+
+def _clocks(plan: pa.Table) -> dict[str, Any]:
+    """Images seen, epochs and steps per image, where there is a step."""
+    if "train.batch" not in plan.column_names:
+        return {}
+    seen = pc.multiply(plan["step"], plan["train.batch"])
+    size = plan["data.size"].cast(pa.float64())
+    return {"images_seen": seen, "epochs": pc.divide(seen.cast(pa.float64()), size),
+            "steps_per_image": pc.divide(plan["step"].cast(pa.float64()), size)}  # fmt: skip
+
+
+def _rows(store: Store, plans: Iterable[Path], metrics: dict[str, pa.Table], stamp: bytes) -> pa.Table:
+    """The rows of all grids, each once: those of which any result is there."""
+    parts = []
+    for path in plans:
+        plan = _read(path)
+        if plan is not None:
+            table = joined(plan, metrics)
+            parts.append(table.drop_columns([n for n in table.column_names if n.startswith("axis.") or n == "index"]))
+    about = {"schema": SCHEMA, "plans": stamp}
+    if not parts:
+        return pa.table({"cell": pa.array([], pa.string())}).replace_schema_metadata(about)
+    whole = pa.concat_tables(parts, promote_options="permissive")
+    keys = sorted(n for n in whole.column_names if n.startswith("result."))
+    seen: set[tuple[Any, ...]] = set()
+    keep = []
+    identity = zip(*(whole[n].to_pylist() for n in ("kind", "cell", "seed", *keys)), strict=True)
+    for line, count in zip(identity, whole["results"].to_pylist(), strict=True):
+        keep.append(count > 0 and line not in seen)
+        seen.add(line)
+    whole = whole.filter(pa.array(keep)).drop_columns(keys)
+    return _described(whole, metrics).replace_schema_metadata(about)
+
+
+def _described(table: pa.Table, metrics: dict[str, pa.Table]) -> pa.Table:
+    """The table with unit and meaning in the metadata of its columns."""
+    known = {f.name: f.metadata for t in metrics.values() for f in t.schema if f.metadata}
+    known |= {n: {b"unit": u.encode(), b"meaning": b""} for n, u in UNITS.items()}
+    fields = [f.with_metadata(known[f.name]) if f.name in known else f for f in table.schema]
+    return pa.table(table.columns, schema=pa.schema(fields))
+
+
+def stale(store: Store) -> frozenset[str]:
+    """Identities of the cells that have results under some version of the code."""
+    rows = _read(store.tables / "rows.parquet")
+    return (
+        frozenset(rows["identity"].to_pylist()) if rows is not None and "identity" in rows.column_names else frozenset()
+    )
+
+
+def seconds_per_image(store: Store) -> dict[str, float]:
+    """Median seconds of training an image, by network and batch, from the rows."""
+    rows = _read(store.tables / "rows.parquet")
+    if rows is None or "train_seconds" not in rows.column_names:
+        return {}
+    names = [n for n in rows.column_names if n.startswith("model.")] + ["train.batch"]
+    seen: dict[str, list[float]] = defaultdict(list)
+    for line in rows.select([*names, "train_seconds", "images_seen"]).to_pylist():
+        if line["train_seconds"] and line["images_seen"]:
+            seen[speed_key({n: line[n] for n in names})].append(line["train_seconds"] / line["images_seen"])
+    return {key: median(values) for key, values in seen.items()}
+
+
+def speed_key(settings: dict[str, Any]) -> str:
+    """What decides the speed of a training: network and batch."""
+    return json.dumps(sorted((k, str(v)) for k, v in settings.items() if v is not None))
