@@ -156,7 +156,7 @@ def report(
             written = reporting.write(study, out / study.name if len(found) > 1 else out)
             pages.append({"grid": study.name, "page": str(written.page), "figures": [str(f) for f in written.figures]})
             if not json_:
-                console.print(reporting.summary(study))
+                reporting.show(study, console)
             words.print(f"report of {study.name}: {written.page}", highlight=False, soft_wrap=True)
         if json_:
             from difgen_cli import display
@@ -279,5 +279,5 @@ def _say_results(console: Console, planned: Planned) -> None:
     from difgen_cli.report import studies
 
     for study in studies.gather(planned.store, planned.plan.grid.name, planned.folder):
-        _console(stdout=True).print(reporting.summary(study))
+        reporting.show(study, _console(stdout=True))
     console.print("figures and page: difgen report " + str(planned.store.root), highlight=False, soft_wrap=True)

@@ -87,8 +87,8 @@ def _cost(planned: Planned) -> str:
 
 
 def _network(planned: Planned, home: str) -> str:
-    columns = planned.plan.trajectories[home].columns
-    return tables.speed_key({**columns[2], "train.batch": columns[3].get("train.batch")})
+    settings = planned.plan.trajectories[home].settings
+    return tables.speed_key({k: v for k, v in settings.items() if k.startswith("model.") or k == "train.batch"})
 
 
 def plan_json(planned: Planned) -> str:

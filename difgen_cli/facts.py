@@ -34,14 +34,14 @@ class Finder:
     def _find(self, section: Section) -> Facts:
         source = self._source(section)
         entry = self.cache.get(source)
-        if isinstance(entry, dict) and self.store.has_pool(str(entry.get("content"))):
+        if entry and (entry["content"] in self.loaded or self.store.has_pool(entry["content"])):
             return Facts(entry["content"], entry["images"], tuple(entry["shape"]), entry["labelled"])
         return self._load(section, source)
 
     def _load(self, section: Section, source: str) -> Facts:
         from difgen_cli import data
 
-        settings = {k: self._rooted(v) if isinstance(v, Path) else v for k, v in section.changed().items()}
+        settings = {k: self._rooted(v) if isinstance(v, Path) else v for k, v in section.changed.items()}
         pool = self.library.module("data", section.name).load(**settings)
         facts = Facts(data.content(pool), len(pool.images), tuple(pool.images.shape[1:]), pool.labels is not None)
         self.loaded[facts.content] = pool
@@ -64,8 +64,8 @@ class Finder:
         return path if path.is_absolute() else self.root / path
 
     def _source(self, section: Section) -> str:
-        """Where the data come from, such that other data come from elsewhere: settings, code, and files by size and time."""
-        settings = {k: str(self._rooted(v)) if isinstance(v, Path) else v for k, v in section.changed().items()}
+        """Where data come from, such that other data come from elsewhere: settings, code, files by size and time."""
+        settings = {k: str(self._rooted(v)) if isinstance(v, Path) else v for k, v in section.changed.items()}
         files = [list(_stamps(self._rooted(v))) for v in section.settings.values() if isinstance(v, Path)]
         parts = [section.name, section.signature.version, settings, files, importlib.metadata.version("scikit-learn")]
         return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:16]

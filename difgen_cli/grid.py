@@ -157,10 +157,10 @@ def _read(file: Path, overrides: Mapping[str, str]) -> Grid:
         )
     include = tuple(_flat(n) for n in items(parts["include"][0], "include")) if "include" in parts else ()
     skip = tuple(_condition(n) for n in items(parts["skip"][0], "skip")) if "skip" in parts else ()
-    seeds = _seeds(*parts["seeds"]) if "seeds" in parts else (0,)
+    seeds = _seeds(parts["seeds"][0]) if "seeds" in parts else (0,)
     grid = Grid(file, text, _question(text), base, tuple(axes), include, skip, seeds)
     if next(grid.points(), None) is None and not include:
-        raise GridError("skip drops every cell: nothing is left to run", parts["skip"][1])
+        raise GridError("skip drops every cell: nothing is left to run", place_of(parts["skip"][0]))
     return grid
 
 
@@ -361,7 +361,7 @@ def number(value: Any) -> Any:
     return int(product) if product.is_integer() else value
 
 
-def _seeds(node: Node, place: Place) -> tuple[int, ...]:
+def _seeds(node: Node) -> tuple[int, ...]:
     value = scalar(node)
     if type(value) is int and 1 <= value <= 10_000:
         return tuple(range(value))
@@ -372,4 +372,4 @@ def _seeds(node: Node, place: Place) -> tuple[int, ...]:
         and len(set(value)) == len(value)
     ):
         return value
-    raise GridError(f"seeds: {value!r} is neither a count of at least 1 nor a list of different whole numbers", place)
+    raise GridError(f"seeds: {value!r} is neither a count of at least 1 nor a list of different whole numbers", place_of(node))

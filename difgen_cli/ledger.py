@@ -20,14 +20,13 @@ SCHEMA = b"1"
 def write(path: Path, plan: Plan) -> None:
     """Write what each cell is, its settings, its axis values as the grid says them, and the keys of its results."""
     cells = plan.cells
-    slugs = {k: t.slug for k, t in plan.trajectories.items()} | {k: s for k, (s, _) in plan.references.items()}
     columns: dict[str, Any] = {
         "index": [c.index for c in cells],
         "kind": [c.kind for c in cells],
         "seed": [c.seed for c in cells],
         "step": [c.step for c in cells],
         "home": [c.home for c in cells],
-        "slug": [slugs[c.home] for c in cells],
+        "slug": [plan.slug(c) for c in cells],
         "cell": [c.samples for c in cells],
         "identity": [c.identity() for c in cells],
     }

@@ -9,7 +9,7 @@ import difflib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -34,14 +34,17 @@ class Section:
     own: dict[str, Any]  # of the package's own function: likewise
     own_signature: Signature | None
 
+    @cached_property
     def changed(self) -> dict[str, Any]:
-        """The plug-in's settings that differ from their defaults: what is hashed, and what the function is called with."""
+        """The plug-in's settings that differ from their defaults: what is hashed, and what its function is given."""
         return _changed(self.signature, self.settings)
 
+    @cached_property
     def changed_own(self) -> dict[str, Any]:
         """The same for the package's own function."""
         return _changed(self.own_signature, self.own) if self.own_signature else {}
 
+    @cached_property
     def columns(self) -> dict[str, Any]:
         """Every setting by its dotted path, for tables."""
         named = {} if self.kind == "train" else {"name": self.name}
@@ -53,7 +56,7 @@ def _changed(signature: Signature, settings: Mapping[str, Any]) -> dict[str, Any
 
 
 def resolve(kind: str, given: Mapping[str, Given], library: Library, others: Iterable[str] = ()) -> Section:
-    """Check one section: `given` maps setting names to values, `others` are all plug-ins the grid names for this section.
+    """Check one section: `given` maps setting names to values, `others` are the plug-ins that the grid names for it.
 
     A setting that only another of those plug-ins takes is dropped; one that none takes raises GridError.
     """

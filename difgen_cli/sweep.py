@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from difgen_cli import grid as grids
-from difgen_cli import launch, ledger, places, plan, work
+from difgen_cli import launch, ledger, places, planner, work
 from difgen_cli.document import GridError
 from difgen_cli.facts import Finder
 from difgen_cli.plan import Cell, Plan
@@ -49,7 +49,7 @@ def prepare(file: Path, runs: Path, overrides: Mapping[str, str], only: Sequence
     store, library = Store(runs), Library(plugins)
     finder = Finder(store, library, places.data_root())
     try:
-        made = plan.build(read, library, finder)
+        made = planner.build(read, library, finder)
     except PluginError as error:
         raise GridError(str(error)) from None
     return Planned(made, survey(made, store, _chosen(made, only)), store, finder, plugins)
@@ -65,6 +65,8 @@ def survey(made: Plan, store: Store, chosen: Callable[[Cell], bool]) -> work.Sta
 def _chosen(made: Plan, only: Sequence[str]) -> Callable[[Cell], bool]:
     """The filter that --only asks for: reference rows pass where they do not have the setting."""
     tests = [grids.filter_of(text) for text in only]
+    if not tests:
+        return lambda _: True
     for path, _ in tests:
         if not any(path in cell.axis_values() or path in cell.settings() for cell in made.models):
             raise GridError(f"--only {path}: no cell of this grid has this setting")
@@ -73,7 +75,7 @@ def _chosen(made: Plan, only: Sequence[str]) -> Callable[[Cell], bool]:
         values = cell.settings() | cell.axis_values() | {"seed": cell.seed}
         return all(path not in values or holds(values[path]) for path, holds in tests)
 
-    if tests and not any(chosen(cell) for cell in made.models):
+    if not any(chosen(cell) for cell in made.models):
         raise GridError("--only: no cell of this grid matches")
     return chosen
 

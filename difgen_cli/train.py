@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from difgen_cli.diffusion import Denoiser, loss, per_item, training_sigma
 
 VERSION = 1
+HORIZON = ("cosine",)  # schedules that depend on where the run ends
 ORDER_CHUNK = 1 << 14  # places of the data order that are drawn together, in whole epochs
 
 
@@ -93,12 +94,12 @@ def train(
     *,
     steps: Annotated[int, Gt(0)] = 4000,
     batch: Annotated[int, Gt(0)] = 128,
-    lr: Annotated[float, Gt(0)] = 1e-3,
+    lr: Annotated[float, Gt(0)] = 2e-3,
     schedule: Literal["constant", "inverse_sqrt", "cosine"] = "constant",
     warmup: Annotated[int, Ge(0)] = 100,
     decay_start: Annotated[int, Gt(0)] = 2000,
     weight_decay: Annotated[float, Ge(0)] = 0.0,
-    ema: Annotated[float, Ge(0), Lt(1)] = 0.99,
+    ema: Annotated[float, Ge(0), Lt(1)] = 0.995,
     clip: Annotated[float, Ge(0)] = 0.0,
     condition_dropout: Annotated[float, Ge(0), Lt(1)] = 0.0,
     flip: bool = False,

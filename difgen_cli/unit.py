@@ -53,7 +53,8 @@ class Desk:
     def run(self, unit: Training | Scoring, home: Home, attempt: Attempt) -> dict[str, Any]:
         """Do a claimed unit; returns what its attempt records at the end."""
         if isinstance(unit, Training):
-            return _Training(self, unit, home, attempt).run()
+            with self.clock.on("training"):
+                return _Training(self, unit, home, attempt).run()
         return _Scoring(self, unit, home, attempt).run()
 
     def check(self, attempt: Attempt) -> None:
@@ -82,8 +83,7 @@ class _Training:
         publish_json(self.home.path / "env.json", self.desk.order.environment | _environment(self.desk))
         torch.set_num_threads(json.loads((self.home.path / "env.json").read_text(encoding="utf-8"))["threads"])
         checkpoint = self._checkpoint_before(wanted[0])
-        with self.desk.clock.on("training"):
-            return self._train(recipe, wanted, checkpoint)
+        return self._train(recipe, wanted, checkpoint)
 
     def _train(self, recipe: Recipe, wanted: list[int], checkpoint: dict[str, Any] | None) -> dict[str, Any]:
         materials = self.desk.materials
@@ -180,7 +180,8 @@ class _Scoring:
                 continue
             self.attempt.beat(metric=metric)
             try:
-                self._measure(metric)
+                with self.desk.clock.on("scoring"):
+                    self._measure(metric)
             except (ValueError, ArithmeticError, TypeError, KeyError, IndexError) as error:
                 if len(self.unit.metrics) == 1:
                     raise
@@ -196,8 +197,7 @@ class _Scoring:
         measure = self.unit.metrics[metric]
         inputs = {name: self._input(name, metric) for name in signature.inputs}
         start = time.monotonic()
-        with self.desk.clock.on("scoring"):
-            result = module.measure(**inputs, **measure.settings)
+        result = module.measure(**inputs, **measure.settings)
         self.desk.check(self.attempt)
         context = {
             "metric": metric, "key": measure.key, "version": signature.version, "kind": self.unit.kind,

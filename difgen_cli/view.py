@@ -110,14 +110,13 @@ class _Lines:
     watcher: Watcher
     start: float = field(default_factory=time.monotonic)
     last: float = 0.0
-    said: str = ""
+    finished: bool = False
 
     def __call__(self, look: Look) -> None:
-        moment = time.monotonic()
-        text = self._text(look, moment - self.start)
-        if moment - self.last >= LINE_SECONDS or (not self.watcher.open and text != self.said):
-            self.console.print(text, highlight=False, soft_wrap=True)
-            self.last, self.said = moment, text
+        moment, finished = time.monotonic(), not self.watcher.open
+        if not self.finished and (finished or moment - self.last >= LINE_SECONDS):
+            self.console.print(self._text(look, moment - self.start), highlight=False, soft_wrap=True)
+            self.last, self.finished = moment, finished
 
     def _text(self, look: Look, seconds: float) -> str:
         work = self.watcher.work

@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +161,7 @@ def survey(
         )
         if cause:
             causes[cell.index] = cause
-        if not missing or not chosen(cell):
+        if not missing or cause or not chosen(cell):
             continue
         if cell.step is not None and _needs_snapshot(cell, missing, shelf):
             steps.setdefault(cell.home, set()).add(cell.step)
@@ -221,36 +222,32 @@ def _trainings(plan: Plan, steps: dict[str, set[int]], homes: dict[str, _Shelf])
 
 
 def _measure(cell: Cell, metric: str) -> Measure:
-    section = cell.scoring.sections[metric]
-    settings = {k: v for k, v in section.changed().items() if k != "features"}
     space = cell.scoring.features.get(metric)
-    return Measure(cell.metrics[metric], settings, space.key if space else None)
+    return Measure(cell.metrics[metric], cell.scoring.sections[metric].changed, space.key if space else None)
 
 
 def _scoring(plan: Plan, cell: Cell, metrics: dict[str, Measure], weights: bool) -> Scoring:
-    slug = plan.trajectories[cell.home].slug if cell.kind == "model" else plan.references[cell.home][0]
     return Scoring(
         cell.kind,
         cell.home,
-        slug,
+        plan.slug(cell),
         cell.step,
         cell.snapshot,
         cell.samples,
         weights,
-        _call(cell.sampling),
+        _call(cell.sampler),
         _call(cell.guidance),
         metrics,
     )
 
 
+@cache
 def _call(section: Section) -> Call:
-    return Call(section.name, section.changed(), section.own)
+    return Call(section.name, section.changed, section.own)
 
 
 def _home(plan: Plan, store: Store, cell: Cell) -> Home:
-    if cell.kind == "model":
-        return store.home(cell.home, plan.trajectories[cell.home].slug)
-    return store.home(cell.home, plan.references[cell.home][0], reference=True)
+    return store.home(cell.home, plan.slug(cell), reference=cell.kind != "model")
 
 
 def release(plan: Plan, store: Store, state: State) -> int:

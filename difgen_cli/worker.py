@@ -56,17 +56,28 @@ class Flag:
 
 @dataclass
 class Clock:
-    """Where a worker's time goes, in seconds by purpose."""
+    """Where a worker's time goes, in seconds by purpose; what runs inside another purpose counts once, as its own."""
 
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("training", "sampling", "scoring"), 0.0))
+    _since: float = 0.0
+    _purposes: list[str] = field(default_factory=list)
 
     @contextmanager
     def on(self, purpose: str) -> Iterator[None]:
-        start = time.monotonic()
+        """Count the body's time."""
+        self._turn()
+        self._purposes.append(purpose)
         try:
             yield
         finally:
-            self.seconds[purpose] += time.monotonic() - start
+            self._turn()
+            self._purposes.pop()
+
+    def _turn(self) -> None:
+        moment = time.monotonic()
+        if self._purposes:
+            self.seconds[self._purposes[-1]] += moment - self._since
+        self._since = moment
 
 
 @dataclass(frozen=True)

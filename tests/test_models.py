@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from difgen_cli.models import mlp, unet
+from difgen_cli.models import ClassEmbedding, mlp, unet
 
 Build = Callable[[tuple[int, ...], int], nn.Module]
 
@@ -71,7 +71,9 @@ def test_every_weight_receives_a_gradient(build: Build):
     x, noise = inputs((1, 8, 8))
     network = awake(build((1, 8, 8), 4)).train()
     network(x, noise, torch.arange(5)).square().sum().backward()
-    assert [name for name, weights in network.named_parameters() if weights.grad is None or not weights.grad.any()] == []
+    assert [
+        name for name, weights in network.named_parameters() if weights.grad is None or not weights.grad.any()
+    ] == []
 
 
 @BUILDS
@@ -89,7 +91,8 @@ def test_only_the_rows_of_the_classes_in_the_batch_receive_a_gradient(build: Bui
     x, noise = inputs((1, 8, 8))
     network = awake(build((1, 8, 8), 4)).train()
     network(x, noise, torch.tensor([1, 1, 3, 3, 4])).square().sum().backward()
-    gradient = network.embedding.labels.weight.grad
+    embedding = next(module for module in network.modules() if isinstance(module, ClassEmbedding))
+    gradient = embedding.table.weight.grad
     assert gradient.shape[0] == 5  # four classes and the dropped condition
     assert gradient.any(dim=1).tolist() == [False, True, False, True, True]
 
@@ -109,7 +112,7 @@ def test_labels_given_to_an_unconditional_network_are_refused_and_not_ignored(bu
 
 
 def test_the_cifar_network_of_edm_has_its_size():
-    """EDM's DDPM++ for CIFAR-10 has 55.7 million weights (Karras 2022, table 7); ours resamples a little differently."""
+    """EDM's DDPM++ for CIFAR-10 has 55.7 million weights (Karras 2022, table 7); ours resamples otherwise."""
     with torch.device("meta"):
         network = unet.build((3, 32, 32), 0, width=128, depth=4, multipliers=(2, 2, 2), attention=(16,), dropout=0.13)
     assert sum(weights.numel() for weights in network.parameters()) == pytest.approx(55.7e6, rel=0.02)

@@ -3,6 +3,7 @@
 import functools
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -53,7 +54,7 @@ def error(sample: Sample, denoiser: Wiener, steps: int) -> float:
 @pytest.mark.parametrize(("sample", "order"), [(euler.sample, 1), (heun.sample, 2)])
 def test_samplers_converge_to_the_closed_form_at_their_order(sample: Sample, order: int, gaussian: Wiener):
     errors = [error(sample, gaussian, steps) for steps in (128, 256, 512)]
-    observed = [math.log2(a / b) for a, b in zip(errors, errors[1:], strict=False)]
+    observed = [math.log2(a / b) for a, b in pairwise(errors)]
     assert observed == pytest.approx([order, order], abs=0.2)
 
 

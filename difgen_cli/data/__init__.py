@@ -137,7 +137,7 @@ def decode(files: Sequence[bytes | Path], name: Callable[[int], str]) -> np.ndar
     """
     images = np.empty((0,), np.uint8)
     for i, file in enumerate(files):
-        image = _decode_one(file, lambda i=i: name(i))  # type: ignore[misc]
+        image = _decode_one(file, name(i))
         if i == 0:
             images = np.empty((len(files), *image.shape), np.uint8)
         elif image.shape != images.shape[1:]:
@@ -149,7 +149,7 @@ def decode(files: Sequence[bytes | Path], name: Callable[[int], str]) -> np.ndar
     return images
 
 
-def _decode_one(file: bytes | Path, name: Callable[[], str]) -> np.ndarray:
+def _decode_one(file: bytes | Path, name: str) -> np.ndarray:
     from PIL import Image
 
     try:
@@ -158,7 +158,7 @@ def _decode_one(file: bytes | Path, name: Callable[[], str]) -> np.ndarray:
             if mode is None or (image.mode == "P" and "transparency" in image.info):
                 transparent = " with transparency" if image.mode == "P" else ""
                 raise DataError(
-                    f"{name()}: images of mode {image.mode}{transparent} are not supported: "
+                    f"{name}: images of mode {image.mode}{transparent} are not supported: "
                     "convert them to 8-bit L or RGB"
                 )
             array = np.asarray(image if image.mode == mode else image.convert(mode))
@@ -174,7 +174,7 @@ def _decode_one(file: bytes | Path, name: Callable[[], str]) -> np.ndarray:
         Image.DecompressionBombError,
     ) as error:
         reason = "not an image" if "cannot identify" in str(error) else f"a broken image ({error})"
-        raise DataError(f"{name()}: this is {reason}: replace or remove it") from error
+        raise DataError(f"{name}: this is {reason}: replace or remove it") from error
     return array.reshape(*array.shape[:2], -1)
 
 

@@ -41,17 +41,15 @@ def load(*, path: Path) -> Pool:
 def _read(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise DataError(f"{path}: there is no such file: correct data.path")
+    if not zipfile.is_zipfile(path):
+        raise DataError(f"{path}: this is not a whole .npz archive: write it again with numpy.savez")
     arrays = {}
     try:
         with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise DataError(f"{path}: this is not an .npz archive: write it with numpy.savez")
             for name in file.files:
                 arrays[name] = file[name]
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        if isinstance(error, DataError):
-            raise
-        if "allow_pickle" in str(error) or "pickle" in str(error):
+        if "allow_pickle" in str(error):
             raise DataError(
                 f"{path}: it holds pickled objects, which are code and are never loaded: save plain arrays instead"
             ) from error

@@ -111,6 +111,11 @@ def fetch(name: str, folder: Path) -> Path:
     return target
 
 
+def flat(images: np.ndarray) -> np.ndarray:
+    """Images or points as rows: (n, H · W · C) or (n, D) float32."""
+    return images.reshape(len(images), int(np.prod(images.shape[1:]))).astype(np.float32, copy=False)
+
+
 def in_blocks(embed: Callable[[np.ndarray], np.ndarray], images: np.ndarray, block: int = BLOCK) -> np.ndarray:
     """`embed` applied to full blocks of `block` images, the last one padded with zeros: (n, d)."""
     features = []

@@ -5,7 +5,7 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Gt
 
-from difgen_cli.features import State, in_blocks
+from difgen_cli.features import State, flat, in_blocks
 
 VERSION = 1
 
@@ -18,7 +18,7 @@ def fit(images: np.ndarray, *, components: Annotated[int, Gt(0)] = 64) -> State:
     from sklearn.decomposition import PCA
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    points = images.reshape(len(images), -1)
+    points = flat(images)
     with threadpool_limits(1):
         found = PCA(min(components, *points.shape), random_state=0).fit(points)
     return {"mean": found.mean_.astype(np.float32), "directions": found.components_.astype(np.float32)}
@@ -26,5 +26,4 @@ def fit(images: np.ndarray, *, components: Annotated[int, Gt(0)] = 64) -> State:
 
 def embed(images: np.ndarray, state: State) -> np.ndarray:
     """Coordinates along the directions, not whitened: (n, d) float32."""
-    rows = images.reshape(len(images), -1).astype(np.float32, copy=False)
-    return in_blocks(lambda block: (block - state["mean"]) @ state["directions"].T, rows)
+    return in_blocks(lambda block: (block - state["mean"]) @ state["directions"].T, flat(images))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from difgen_cli.features import State
+from difgen_cli.features import State, flat
 
 VERSION = 1
 
@@ -14,4 +14,4 @@ def fit() -> State:
 
 def embed(images: np.ndarray, state: State) -> np.ndarray:
     """Scaled images or points as rows: (n, H · W · C) or (n, D) float32."""
-    return images.reshape(len(images), -1).astype(np.float32, copy=False)
+    return flat(images)

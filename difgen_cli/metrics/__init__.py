@@ -10,9 +10,10 @@ from statistics import NormalDist
 
 import numpy as np
 
+from difgen_cli.metrics._bands import Gap, gap_of, null_of, peak
 from difgen_cli.metrics._neighbours import flat, nearest
 
-__all__ = ["VERSION", "Result", "Shared", "flat", "nearest", "wilson"]
+__all__ = ["VERSION", "Gap", "Result", "Shared", "flat", "gap_of", "nearest", "null_of", "peak", "wilson"]
 
 VERSION = 1
 

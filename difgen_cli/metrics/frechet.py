@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from difgen_cli.metrics import Result, Shared
+from difgen_cli.metrics import Result, Shared, flat
 
 VERSION = 1
 HELD_OUT_MIN = 2
@@ -65,7 +65,8 @@ def measure(
 
     fd_test refers to all of H, so that it is comparable between subset sizes. Where T is smaller than H, fd_train and
     fd_gap use as many images of H as T has: fd_gap is 0 on average for a model that does not copy. Fewer than 2 images
-    on a side have no covariance: None. The feature space's name is `embed.name` if there is one, else the setting.
+    on a side have no covariance: None. Held-out images scored as samples have no distance to themselves either.
+    The feature space's name is `embed.name` if there is one, else the setting.
 
     features: the feature space; auto is the classifier where there are labels, and random_conv elsewhere.
     """
@@ -82,12 +83,16 @@ def measure(
     known = shared(f"frechet-{n_gen}", lambda: _references(_embedded(embed, train), _embedded(embed, held_out), n_gen))
     generated = _embedded(embed, samples)
     g, h = moments(generated), _stored(known, "held_out")
-    values |= {"fd_test": distance(g, h), "fd_se": standard_error(generated, g, h)}
     values["fd_floor_expected"] = expected_floor(h, n_gen, len(held_out))
     values["fd_floor"] = float(known["floor"]) if "floor" in known else None
+    apart = not _among(samples, held_out)
+    if apart:
+        values |= {"fd_test": distance(g, h), "fd_se": standard_error(generated, g, h)}
     if len(train) >= 2:
-        to_train, to_held_out = distance(g, _stored(known, "train")), distance(g, _stored(known, "equal"))
-        values |= {"fd_train": to_train, "fd_copycat": float(known["copycat"]), "fd_gap": to_held_out - to_train}
+        to_train = distance(g, _stored(known, "train"))
+        values |= {"fd_train": to_train, "fd_copycat": float(known["copycat"])}
+        if apart:
+            values["fd_gap"] = distance(g, _stored(known, "equal")) - to_train
     return Result(values)
 
 
@@ -169,6 +174,15 @@ def _parts(name: str, m: Moments) -> dict[str, np.ndarray]:
 
 def _stored(known: dict[str, np.ndarray], name: str) -> Moments:
     return Moments(known[f"{name}_mean"], known[f"{name}_root"])
+
+
+def _among(samples: np.ndarray, held_out: np.ndarray) -> bool:
+    """Whether each sample is a held-out image, as in the reference row of real images."""
+    rows = flat(held_out)
+    if not (rows == flat(samples[:1])).all(axis=1).any():
+        return False
+    known = {row.tobytes() for row in rows}
+    return all(row.tobytes() in known for row in flat(samples))
 
 
 def _embedded(embed: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> np.ndarray:

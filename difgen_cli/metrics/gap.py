@@ -1,5 +1,6 @@
 """The denoising loss on held-out over that on training images, at each noise level (Kaiser & Kollmann 2026)."""
 
+import hashlib
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from annotated_types import Ge, Gt
 
-from difgen_cli.metrics import Result, Shared
+from difgen_cli.metrics import Gap, Result, Shared, gap_of, null_of, peak
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +47,6 @@ TABLES = {
 }
 
 SEED = 4
-LEVEL = 0.95
 BLOCK_ELEMENTS = 1 << 20  # pixels denoised at once
 
 
@@ -98,32 +98,19 @@ def measure(
     levels = sigma_data * np.geomspace(sigma_min, sigma_max, sigmas)
     device = _device(denoiser)
     banks = [bank(train, train_labels, pairs, 0, device), bank(held_out, held_out_labels, pairs, 1, device)]
-    ideal = shared("ideal", lambda: {"denoised": _ideal(train, train_labels, sigma_data, banks[0], levels)})["denoised"]
+    name = f"ideal-{_digest(train_labels)}"  # one subset may be trained on under several conditionings
+    ideal = shared(name, lambda: {"denoised": _ideal(train, train_labels, sigma_data, banks[0], levels)})["denoised"]
     losses_T, deviation = losses(denoiser, banks[0], levels, ideal)
     losses_H, _ = losses(denoiser, banks[1], levels)
     weight = (levels**2 + sigma_data**2) / (levels * sigma_data) ** 2  # λ(σ)
-    gap = _gap(losses_T, losses_H, resamples)
+    gap = gap_of(losses_T, losses_H, resamples)
     values, bands = _values(gap, losses_H, np.log(levels / sigma_data), resamples)
     excess = weight * (losses_H.mean(axis=0) - losses_T.mean(axis=0))
-    table: dict[str, list[np.ndarray]] = {name: [] for name in TABLES["noise"]}
-    for split, per_image, b, dev in (
-        ("train", losses_T, banks[0], weight * deviation),
-        ("heldout", losses_H, banks[1], np.full(sigmas, np.nan)),
-    ):
-        lines = {
-            "split": np.full(sigmas, split),
-            "sigma": levels,
-            "sigma_rel": levels / sigma_data,
-            "loss": per_image.mean(axis=0),
-            "loss_se": _standard_error(per_image),
-            **bands,
-            "gap_excess": excess,
-            "ideal_dev": dev,
-            "n_pairs": np.full(sigmas, len(b.images)),
-        }
-        for name, column in lines.items():
-            table[name].append(column)
-    return Result(values, {"noise": {name: np.concatenate(columns) for name, columns in table.items()}})
+    common = {"sigma": levels, "sigma_rel": levels / sigma_data, **bands, "gap_excess": excess}
+    of_train = _lines("train", losses_T, banks[0]) | common | {"ideal_dev": weight * deviation}
+    of_held_out = _lines("heldout", losses_H, banks[1]) | common | {"ideal_dev": np.full(sigmas, np.nan)}
+    table = {name: np.concatenate([of_train[name], of_held_out[name]]) for name in TABLES["noise"]}
+    return Result(values, {"noise": table})
 
 
 def bank(images: np.ndarray, labels: np.ndarray | None, pairs: int, split: int, device: "torch.device") -> Bank:
@@ -162,58 +149,12 @@ def losses(
     return error.reshape(len(levels), -1, bank.draws).mean(axis=2).T, deviation
 
 
-def peak(curves: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Height and place of the largest value of curves (..., s) on an even grid x (s,), by a parabola through its three
-    highest neighbours; at an end of the grid, and where it is flat, the value itself."""
-    k = curves.argmax(axis=-1)
-    inner = np.clip(k, 1, len(x) - 2)
-    left, middle, right = (np.take_along_axis(curves, (inner + i)[..., None], -1)[..., 0] for i in (-1, 0, 1))
-    curvature = left - 2 * middle + right
-    bent = (k == inner) & (curvature < 0)
-    slope = np.where(bent, left - right, 0.0)
-    offset = np.divide(slope, 2 * curvature, out=np.zeros_like(slope), where=bent)
-    height = np.take_along_axis(curves, k[..., None], -1)[..., 0] - slope * offset / 4
-    return height, x[k] + offset * (x[1] - x[0])
-
-
-@dataclass(frozen=True)
-class _Gap:
-    """log(L_H/L_T) by σ, and the ends of its simultaneous band; NaN where a loss is 0 or a split is one image."""
-
-    log_ratio: np.ndarray
-    lower: np.ndarray
-    upper: np.ndarray
-
-
-def _gap(losses_T: np.ndarray, losses_H: np.ndarray, resamples: int) -> _Gap:
-    """Bands log r ± q se, q the 95 % quantile of the largest |log r* − log r| / se over σ (max-t)."""
-    means = losses_T.mean(axis=0), losses_H.mean(axis=0)
-    defined = (means[0] > 0) & (means[1] > 0)
-    log_ratio = np.full(len(defined), np.nan)
-    log_ratio[defined] = np.log(means[1][defined] / means[0][defined])
-    lower, upper = np.full_like(log_ratio, np.nan), np.full_like(log_ratio, np.nan)
-    if defined.any() and min(len(losses_T), len(losses_H)) > 1:
-        resampled = [_reweighted(part[:, defined], resamples, split) for split, part in enumerate((losses_T, losses_H))]
-        deviation = np.log(resampled[1] / resampled[0]) - log_ratio[defined]
-        error = deviation.std(axis=0)
-        t = np.divide(abs(deviation), error, out=np.zeros_like(deviation), where=error > 0)
-        half_width = np.quantile(t.max(axis=1), LEVEL) * error
-        lower[defined], upper[defined] = log_ratio[defined] - half_width, log_ratio[defined] + half_width
-    return _Gap(log_ratio, lower, upper)
-
-
-def _reweighted(per_image: np.ndarray, resamples: int, split: int) -> np.ndarray:
-    """Means (resamples, levels) under random weights of the images, Exp(1) (the Bayesian bootstrap, Rubin 1981)."""
-    weights = np.random.default_rng((SEED, 10 + split)).standard_exponential((resamples, len(per_image)))
-    return np.asarray(weights @ per_image / weights.sum(axis=1, keepdims=True))
-
-
 def _values(
-    gap: _Gap, losses_H: np.ndarray, log_sigma: np.ndarray, resamples: int
+    gap: Gap, losses_H: np.ndarray, log_sigma: np.ndarray, resamples: int
 ) -> tuple[dict[str, float | int | str | bool | None], dict[str, np.ndarray]]:
     """The columns, and the bands of the table."""
     values: dict[str, float | int | str | bool | None] = dict.fromkeys(COLUMNS)
-    values["gap_null"] = _null(losses_H, log_sigma, resamples)
+    values["gap_null"] = null_of(losses_H, log_sigma, resamples)
     if np.isfinite(gap.log_ratio).all():
         height, place = peak(gap.log_ratio, log_sigma)
         values |= {"gap_max": float(np.expm1(height)), "gap_sigma": float(np.exp(place))}
@@ -224,19 +165,15 @@ def _values(
     return values, {name: np.expm1(curve) for name, curve in curves.items()}
 
 
-def _null(losses_H: np.ndarray, log_sigma: np.ndarray, resamples: int) -> float | None:
-    """The 95 % quantile of the largest gap between two random halves of H; None for fewer than 4 images."""
-    half = len(losses_H) // 2
-    if half < 2:
-        return None
-    shuffled = np.random.default_rng((SEED, 12)).random((resamples, len(losses_H))).argsort(axis=1)
-    first = np.zeros(shuffled.shape)
-    np.put_along_axis(first, shuffled[:, :half], 1.0, axis=1)
-    sums = first @ losses_H
-    means = sums / half, (losses_H.sum(axis=0) - sums) / (len(losses_H) - half)
-    if min(mean.min() for mean in means) <= 0:
-        return None
-    return float(np.expm1(np.quantile(peak(np.log(means[1] / means[0]), log_sigma)[0], LEVEL)))
+def _lines(split: str, per_image: np.ndarray, bank: Bank) -> dict[str, np.ndarray]:
+    """What the table says of one split's losses (n, levels)."""
+    levels = per_image.shape[1]
+    return {
+        "split": np.full(levels, split),
+        "loss": per_image.mean(axis=0),
+        "loss_se": _standard_error(per_image),
+        "n_pairs": np.full(levels, len(bank.images)),
+    }
 
 
 def _standard_error(per_image: np.ndarray) -> np.ndarray:
@@ -265,6 +202,10 @@ def _ideal(
     known = None if labels is None else torch.from_numpy(labels)
     ideal = IdealDenoiser(to_tensor(train), sigma_data, known).to(bank.images.device)
     return np.stack([_denoise(ideal, bank, float(sigma)).cpu().numpy() for sigma in levels])
+
+
+def _digest(labels: np.ndarray | None) -> str:
+    return "none" if labels is None else hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest()[:16]
 
 
 def _denoise(denoiser: "DenoiserLike", bank: Bank, sigma: float) -> "torch.Tensor":

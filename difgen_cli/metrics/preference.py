@@ -123,7 +123,7 @@ def _weighted(contest: Contest, weight: np.ndarray, competing: np.ndarray) -> np
     drawn[:, :half] /= drawn[:, :half].mean(axis=1, keepdims=True)
     drawn[:, half:] /= drawn[:, half:].mean(axis=1, keepdims=True)
     won, played = (drawn @ column[competing] for column in wins)
-    return np.divide(won, played, out=np.full(len(drawn), 0.5), where=played > 0)
+    return np.asarray(np.divide(won, played, out=np.full(len(drawn), 0.5), where=played > 0))
 
 
 def _sides(train: int, held_out: int, images: int, draws: int) -> list[Side]:

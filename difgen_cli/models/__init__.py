@@ -6,36 +6,74 @@ condition, and so is `labels=None`.
 """
 
 import math
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 VERSION = 1
 
+Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
 
-class Embedding(nn.Module):
-    """Noise level and condition as one vector (B, width): Fourier features, a class embedding added, two layers."""
+
+class NoiseFeatures(nn.Module):
+    """Cosines and sines of ln σ / 4, (B,) → (B, `size`), smooth enough that neighbouring σ share what they learn."""
 
     frequencies: Tensor
 
-    def __init__(self, classes: int, width: int, features: int = 32) -> None:
+    def __init__(self, frequencies: int = 8) -> None:
+        super().__init__()
+        # ln σ / 4 spans about ±1.5; periods run from 16 (no oscillation at all) to 1 (four natural units of ln σ).
+        periods = torch.logspace(4, 0, frequencies, base=2.0)
+        self.size = 2 * frequencies
+        self.register_buffer("frequencies", 2 * math.pi / periods, persistent=False)
+
+    def forward(self, noise: Tensor) -> Tensor:
+        """(B, size) from ln σ / 4 of shape (B,)."""
+        angles = torch.outer(noise, self.frequencies)
+        return torch.cat([angles.cos(), angles.sin()], dim=1)
+
+
+class ClassEmbedding(nn.Module):
+    """A vector for every class and, in the last row, for the dropped condition; nothing without classes."""
+
+    def __init__(self, classes: int, width: int) -> None:
         super().__init__()
         self.classes = classes
-        # ln σ / 4 spans about ±1.5; periods from 16 down to 1/4 resolve σ to a few per cent without aliasing.
-        periods = torch.logspace(4, -2, features, base=2.0)
-        self.register_buffer("frequencies", 2 * math.pi / periods, persistent=False)
-        self.noise = nn.Linear(2 * features, width)
-        self.labels = nn.Embedding(classes + 1, width) if classes else None  # the last row: the dropped condition
-        self.out = nn.Linear(width, width)
+        self.table = nn.Embedding(classes + 1, width) if classes else None
+
+    def forward(self, hidden: Tensor, labels: Tensor | None) -> Tensor:
+        """`hidden` (B, width) plus the vector of each label; labels (B,) in [0, classes], None: all dropped."""
+        if self.table is None:
+            if labels is not None:
+                raise ValueError("this network was built with classes=0, but is given labels: pass labels=None")
+            return hidden
+        if labels is None:
+            return hidden + self.table.weight[-1]
+        embedded: Tensor = self.table(labels)
+        return hidden + embedded
+
+
+class Embedding(nn.Module):
+    """Noise level and condition as one vector (B, width): two layers on the noise features, the class added between."""
+
+    def __init__(self, classes: int, width: int) -> None:
+        super().__init__()
+        self.features = NoiseFeatures()
+        self.first = nn.Linear(self.features.size, width)
+        self.labels = ClassEmbedding(classes, width)
+        self.second = nn.Linear(width, width)
 
     def forward(self, noise: Tensor, labels: Tensor | None) -> Tensor:
-        """(B, width) from ln σ / 4 (B,) and labels (B,) in [0, classes], `classes` being the dropped condition."""
-        angles = torch.outer(noise, self.frequencies)
-        hidden = self.noise(torch.cat([angles.cos(), angles.sin()], dim=1))
-        if self.labels is not None:
-            hidden = hidden + self.labels(
-                torch.full_like(noise, self.classes, dtype=torch.int64) if labels is None else labels
-            )
-        elif labels is not None:
-            raise ValueError("this network was built with classes=0, but is given labels")
-        return nn.functional.silu(self.out(nn.functional.silu(hidden)))
+        """(B, width) from ln σ / 4 (B,) and labels (B,) or None."""
+        hidden = self.labels(self.first(self.features(noise)), labels)
+        return functional.silu(self.second(functional.silu(hidden)))
+
+
+def zero(layer: Layer) -> Layer:
+    """The same layer, starting at zero, so that what it ends starts without effect."""
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer

@@ -11,7 +11,7 @@ from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 from torch.nn import functional
 
-from difgen_cli.models import Embedding
+from difgen_cli.models import Embedding, zero
 
 VERSION = 1
 ROOT_HALF = math.sqrt(0.5)
@@ -184,11 +184,3 @@ def normalisation(channels: int) -> nn.GroupNorm:
     """Groups of at least 4 channels, 32 groups at most, as EDM has them."""
     groups = next(g for g in range(min(32, max(1, channels // 4)), 0, -1) if channels % g == 0)
     return nn.GroupNorm(groups, channels, eps=1e-5)
-
-
-def zero(conv: nn.Conv2d) -> nn.Conv2d:
-    """The same convolution, starting at zero, so that a block starts as its shortcut."""
-    nn.init.zeros_(conv.weight)
-    if conv.bias is not None:
-        nn.init.zeros_(conv.bias)
-    return conv

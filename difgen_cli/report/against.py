@@ -46,18 +46,19 @@ def metrics_against(curves: Curves, axis: Axis) -> Drawn | None:
     alone = len(facets) == 1  # then the metrics stand side by side
     figure, grid = canvas.sheet(*((1, len(shown)) if alone else (len(shown), len(facets))), colour, alike=not alone)
     grid = grid.T if alone else grid  # (metrics, facets)
-    groups = canvas.lookup(numbers, [*[a.path for a in [*rest, *_one(colour)]], "metric"])
+    groups = canvas.lookup(numbers, [*[a.path for a in [*rest, *_one(colour)]], "metric"], axis)
+    points = len(shown) * len(facets) * len(style.colours(colour)) <= canvas.CROWD
     notes: list[str] = []
     used: dict[str, Any] = {}
     for row, metric in zip(grid, shown, strict=True):
         for ax, panel in zip(row, facets, strict=True):
-            _draw(ax, groups, panel, axis, colour, metric)
+            _draw(ax, groups, panel, axis, colour, metric, points)
             used |= _draw_context(ax, groups, panel, axis, colour, metric)
             scales.setting_scale(ax, "x", axis)
             notes.append(_scale(ax, numbers, metric))
         row[0].set_ylabel(_wrapped(labels.metric(metric, curves.features, curves.units)))
     for ax, panel in zip(grid[0], facets, strict=True):
-        ax.set_title(canvas.title(panel))
+        canvas.entitle(ax, panel)
     canvas.name_axes(figure, labels.setting(axis.path))
     hues = style.colours(colour)
     canvas.legend(figure, colour, hues, list(used.values()))
@@ -70,7 +71,7 @@ def metrics_against(curves: Curves, axis: Axis) -> Drawn | None:
         name=f"against-{axis.path.replace('.', '-')}",
         title=f"Against {labels.setting(axis.path)}",
         alt=f"Chart. {what} {_ranges(numbers, shown)}",
-        caption=captions.caption(curves, numbers, what, *notes),
+        caption=captions.caption(curves, numbers, what, *notes, points=points),
         svg=svg,
         png=png,
         data=numbers,
@@ -95,9 +96,9 @@ def other_metrics(curves: Curves) -> Drawn | None:
         return None
     across = min(4, len(left))
     figure, grid = canvas.sheet(-(-len(left) // across), across, colour, alike=False)
-    groups = canvas.lookup(numbers, [*[a.path for a in _one(colour)], "metric"])
+    groups = canvas.lookup(numbers, [*[a.path for a in _one(colour)], "metric"], axis)
     for ax, metric in zip(grid.flat, left, strict=False):
-        _draw(ax, groups, {}, axis, colour, metric)
+        _draw(ax, groups, {}, axis, colour, metric, points=True)
         scales.setting_scale(ax, "x", axis)
         _scale(ax, numbers, metric)
         unit = curves.units.get(metric, ("", ""))[0]
@@ -131,8 +132,8 @@ def _numbers(curves: Curves, axis: Axis, metrics: list[str]) -> pd.DataFrame:
 
 
 def _plain(curves: Curves) -> list[str]:
-    """Metrics to draw for themselves: not a context line, not the number of samples."""
-    return [name for name in curves.metrics if name not in BESIDE and name not in ("n_gen", "n_ref")]
+    """Metrics to draw for themselves: not a context line."""
+    return [name for name in curves.metrics if name not in BESIDE]
 
 
 def _beside(curves: Curves, shown: list[str]) -> list[str]:
@@ -144,7 +145,7 @@ def _one(axis: Axis | None) -> list[Axis]:
 
 
 def _draw(
-    ax: Axes, groups: dict[Any, pd.DataFrame], panel: canvas.Panel, axis: Axis, colour: Axis | None, metric: str
+    ax: Axes, groups: canvas.Groups, panel: canvas.Panel, axis: Axis, colour: Axis | None, metric: str, points: bool
 ) -> None:
     hues, shapes = style.colours(colour), style.markers(colour)
     if metric in ("train_pref_excess", "gap_max"):
@@ -152,12 +153,12 @@ def _draw(
     for level, hue in hues.items():
         group = groups.get((*panel.values(), *([level] if colour else []), metric))
         if group is not None:
-            drawn = canvas.series(group, axis)
-            canvas.line(ax, drawn, hue, shapes[level], band=len(hues) <= 4, joined=axis.numeric)
+            few = len(hues) <= 4
+            canvas.line(ax, group, hue, shapes[level], band=few, joined=axis.numeric, points=points)
 
 
 def _draw_context(
-    ax: Axes, groups: dict[Any, pd.DataFrame], panel: canvas.Panel, axis: Axis, colour: Axis | None, metric: str
+    ax: Axes, groups: canvas.Groups, panel: canvas.Panel, axis: Axis, colour: Axis | None, metric: str
 ) -> dict[str, Any]:
     """Context lines: one grey line where all levels share it, else one in each level's colour."""
     handles = {}
@@ -166,7 +167,7 @@ def _draw_context(
         for level, hue in style.colours(colour).items():
             group = groups.get((*panel.values(), *([level] if colour else []), column))
             if group is not None:
-                found[hue] = canvas.series(group, axis)
+                found[hue] = group
         if not found:
             continue
         handles[column] = canvas.context(label, dashes)
@@ -215,7 +216,7 @@ def _scale(ax: Axes, numbers: pd.DataFrame, metric: str) -> str:
 def _wrapped(label: str) -> str:
     import textwrap
 
-    return "\n".join(textwrap.wrap(label, 26, break_on_hyphens=False))
+    return "\n".join(textwrap.wrap(label, 24, break_on_hyphens=False))
 
 
 def _what(curves: Curves, shown: list[str], axis: Axis, colour: Axis | None) -> str:

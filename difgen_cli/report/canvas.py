@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import textwrap
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,10 @@ class Series:
     lo: np.ndarray  # (K,)
     hi: np.ndarray  # (K,)
     seeds: np.ndarray  # (K, S)
+
+
+Groups = dict[tuple[Hashable, ...], Series]  # (facet levels…, coloured level, metric) -> its line
+CROWD = 100  # lines in a figure beyond which single seeds would only be a haze; the CSV has them
 
 
 def panels(axes: Sequence[Axis], most: int) -> tuple[list[Panel], int]:
@@ -88,27 +93,32 @@ def sheet(rows: int, across: int, colour: Axis | None, *, alike: bool = True) ->
     return figure, grid
 
 
-def title(panel: Panel) -> str:
-    return ", ".join(labels.level(path, word) for path, word in panel.items())
+def entitle(ax: Axes, panel: Panel) -> None:
+    """The panel's levels above it, wrapped so that neighbours do not touch."""
+    words = ", ".join(labels.level(path, word) for path, word in panel.items())
+    ax.set_title("\n".join(textwrap.wrap(words, int((scales.wide_inches(ax) + 0.5) / 0.09))))
 
 
-def lookup(frame: pd.DataFrame, keys: Sequence[str]) -> dict[Hashable, pd.DataFrame]:
-    """The frame's groups by the tuple of their keys."""
+def lookup(frame: pd.DataFrame, keys: Sequence[str], axis: Axis | None) -> Groups:
+    """The frame's groups as lines over `axis` (one point without one), by the tuple of their keys."""
     if frame.empty:
         return {}
-    return dict(iter(frame.groupby(list(keys), observed=True, sort=False)))
+    names = [str(name) for name in frame.columns if str(name).startswith("seed_")]
+    numbers = frame[["mean", "lo", "hi", *names]].to_numpy(float)
+    x = np.array(axis.values) if axis else np.zeros(1)
+    codes = np.zeros(len(frame), dtype=int)
+    if axis:
+        codes = np.asarray(pd.Categorical(frame[axis.path], categories=list(axis.levels)).codes)
+    groups: Groups = {}
+    for key, members in frame.groupby(list(keys), observed=True, sort=False).indices.items():
+        table = np.full((len(x), numbers.shape[1]), np.nan)
+        table[codes[members]] = numbers[members]
+        name = key if isinstance(key, tuple) else (key,)
+        groups[name] = Series(x, table[:, 0], table[:, 1], table[:, 2], table[:, 3:])
+    return groups
 
 
-def series(group: pd.DataFrame, axis: Axis) -> Series:
-    """The group's numbers, one place for every level of `axis`."""
-    codes = pd.Categorical(group[axis.path], categories=list(axis.levels)).codes
-    names = [name for name in group.columns if str(name).startswith("seed_")]
-    table = np.full((len(axis.levels), 3 + len(names)), np.nan)
-    table[codes] = group[["mean", "lo", "hi", *names]].to_numpy(float)
-    return Series(np.array(axis.values), table[:, 0], table[:, 1], table[:, 2], table[:, 3:])
-
-
-def line(ax: Axes, drawn: Series, colour: str, marker: str, *, band: bool, joined: bool) -> None:
+def line(ax: Axes, drawn: Series, colour: str, marker: str, *, band: bool, joined: bool, points: bool) -> None:
     """Means with their intervals, and the single seeds as small points where there are 2 to 5."""
     kind = "-" if joined else "none"
     ax.plot(drawn.x, drawn.mean, color=colour, marker=marker, markersize=4.5, linestyle=kind, zorder=3)
@@ -116,7 +126,7 @@ def line(ax: Axes, drawn: Series, colour: str, marker: str, *, band: bool, joine
         ax.fill_between(drawn.x, drawn.lo, drawn.hi, color=colour, alpha=0.14, linewidth=0, zorder=1)
     else:
         ax.plot(*bars(drawn.x, drawn.lo, drawn.hi), color=colour, linewidth=1, alpha=0.45, zorder=2)
-    if 2 <= drawn.seeds.shape[1] <= 5:
+    if points and 2 <= drawn.seeds.shape[1] <= 5:
         places = np.repeat(drawn.x, drawn.seeds.shape[1])
         ax.plot(places, drawn.seeds.ravel(), ".", color=colour, markersize=3, alpha=0.55, zorder=2)
 

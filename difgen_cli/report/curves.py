@@ -16,6 +16,18 @@ if TYPE_CHECKING:
     from difgen_cli.report import Study
 
 STEPS, SIZE = "train.steps", "data.size"
+SECTIONS = (
+    "data",
+    "condition",
+    "model",
+    "train",
+    "sample",
+    "guide",
+    "score",
+)  # a dotted column elsewhere is no setting
+# columns with units that say how a row came about, not what was measured
+CLOCKS = ("seed", "step", "images_seen", "epochs", "steps_per_image", "train_seconds", "images_per_second")
+COUNTS = ("n_gen", "n_ref", "n_ref_train", "peak_memory_bytes")
 # what a reader looks for first: dataset size, then capacity, then conditioning; others as the grid orders them
 PREFERRED = (SIZE, "model.width", "condition.clusters", STEPS)
 
@@ -99,7 +111,7 @@ def found_axes(cells: pd.DataFrame, said: dict[str, list[Any]]) -> tuple[Axis, .
     """
     if cells.empty:
         return ()
-    candidates = [name for name in cells.columns if "." in name and not name.endswith(".seed")]
+    candidates = [name for name in cells.columns if _is_setting(str(name))]
     words = {path: _words(cells[path]) for path in {*said, *candidates} if path in cells.columns}
     chosen = [path for path in said if path in words and words[path].nunique() > 1]
     for path in sorted(set(words) - set(said)):
@@ -167,8 +179,13 @@ def _grouped(frame: pd.DataFrame, paths: Sequence[str]) -> Any:
     return frame.groupby(keys, observed=True, sort=False, dropna=False)
 
 
+def _is_setting(name: str) -> bool:
+    section, dot, setting = name.partition(".")
+    return bool(dot) and section in SECTIONS and not setting.endswith("seed")
+
+
 def _measured(rows: pd.DataFrame, name: str) -> bool:
-    if name not in rows or name.endswith(("_lo", "_hi")):
+    if name not in rows or name.endswith(("_lo", "_hi")) or name in CLOCKS or name in COUNTS:
         return False
     return bool(pd.api.types.is_numeric_dtype(rows[name]) and rows[name].notna().any())
 

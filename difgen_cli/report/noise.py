@@ -36,16 +36,16 @@ def gap_over_noise(curves: Curves) -> Drawn | None:
     sigmas = sorted(numbers["sigma_rel"].unique())
     sigma = Axis("sigma_rel", tuple(map(str, sigmas)), tuple(map(float, sigmas)), True)
     numbers_as_words = numbers.assign(sigma_rel=numbers["sigma_rel"].map(str))
-    groups = canvas.lookup(numbers_as_words, [*[axis.path for axis in others[1:] + others[:1]], "metric"])
+    groups = canvas.lookup(numbers_as_words, [*[axis.path for axis in others[1:] + others[:1]], "metric"], sigma)
     hues, shapes = style.colours(colour), style.markers(colour)
     note = ""
     for ax, panel in zip(grid.flat, facets, strict=False):
-        ax.set_title(canvas.title(panel))
+        canvas.entitle(ax, panel)
         ax.axhline(0, color=style.MUTED, linewidth=0.8, zorder=1)
         for level, hue in hues.items():
             group = groups.get((*panel.values(), *([level] if colour else []), "gap"))
             if group is not None:
-                _line(ax, canvas.series(group, sigma), hue, shapes[level], 0.14 if len(hues) <= 5 else 0.07)
+                _line(ax, group, hue, shapes[level], 0.14 if len(hues) <= 5 else 0.07)
         scales.log_scale(ax, "x", sigmas[0], sigmas[-1])
         values = canvas.finite(numbers["mean"], [0.0])
         note = scales.gain_scale(ax, float(values.min()), float(values.max()))

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from difgen_cli.report import canvas, captions, labels, scales, style
-from difgen_cli.report.canvas import Drawn, Series
+from difgen_cli.report.canvas import Drawn
 from difgen_cli.report.curves import STEPS, Axis, Curves, last_snapshot, over_seeds
 
 if TYPE_CHECKING:
@@ -27,21 +27,20 @@ def memorization_against_frechet(curves: Curves) -> Drawn | None:
     shown, left_out = canvas.panels(rest, most=36)
     across = canvas.columns(rest, shown)
     figure, grid = canvas.sheet(-(-len(shown) // across), across, colour)
-    groups = canvas.lookup(numbers, [*[axis.path for axis in [*rest, *_one(colour)]], "metric"])
+    groups = canvas.lookup(numbers, [*[axis.path for axis in [*rest, *_one(colour)]], "metric"], walk)
     hues = style.colours(colour)
     places = _limits(numbers)
     flat = list(grid.flat)
     scale_note = ""
-    points = len(shown) * len(hues) <= 100  # in a crowd the single seeds would only be a haze: they are in the CSV
+    points = len(shown) * len(hues) <= canvas.CROWD
     for ax in flat:
         scales.log_scale(ax, "x", places[0], places[1])
         scale_note = scales.share_scale(ax, "y", places[2])
-    figure.get_layout_engine().execute(figure)  # type: ignore[union-attr]  # arrows need true lengths
     for ax, panel in zip(flat, shown, strict=False):
-        ax.set_title(canvas.title(panel))
+        canvas.entitle(ax, panel)
         for level, hue in hues.items():
             key = [*panel.values(), *([level] if colour else [])]
-            _curve(ax, groups, key, walk, hue, style.markers(colour)[level], points)
+            _curve(ax, groups, key, hue, style.markers(colour)[level], points)
         _floor(ax, groups, [*panel.values()], hues if colour else None)
     for ax in flat[len(shown) :]:
         ax.set_visible(False)
@@ -88,29 +87,22 @@ def _limits(numbers: pd.DataFrame) -> tuple[float, float, float]:
     return float(values.min()), float(values.max()), float(share.max(initial=0))
 
 
-def _get(groups: dict[Any, pd.DataFrame], key: list[str], metric: str) -> pd.DataFrame | None:
-    return groups.get((*key, metric))
-
-
-def _curve(
-    ax: Axes, groups: dict[Any, pd.DataFrame], key: list[str], walk: Axis | None, hue: str, marker: str, points: bool
-) -> None:
-    distance, share = _get(groups, key, "fd_test"), _get(groups, key, "mem_frac")
-    if distance is None or share is None:
+def _curve(ax: Axes, groups: canvas.Groups, key: list[str], hue: str, marker: str, points: bool) -> None:
+    x, y = groups.get((*key, "fd_test")), groups.get((*key, "mem_frac"))
+    if x is None or y is None:
         return
-    x, y = _series(distance, walk), _series(share, walk)
     sizes = np.linspace(SMALL, LARGE, len(x.mean)) if len(x.mean) > 1 else np.array([40.0])
     ax.plot(x.mean, y.mean, color=hue, linewidth=1.3, zorder=3)
     ax.scatter(x.mean, y.mean, s=sizes, color=hue, marker=marker, linewidth=0, zorder=4)
     thin: dict[str, Any] = {"color": hue, "linewidth": 0.8, "alpha": 0.3, "zorder": 1}
     ax.plot(*canvas.bars(x.mean, y.lo, y.hi), **thin)
     ax.plot(*canvas.bars(y.mean, np.maximum(x.lo, 1e-9), x.hi)[::-1], **thin)
-    if points and 2 <= x.seeds.shape[1] <= 5 and x.seeds.shape == y.seeds.shape:
+    if points and 2 <= x.seeds.shape[1] <= 5:
         ax.plot(x.seeds.ravel(), y.seeds.ravel(), ".", color=hue, markersize=2.5, alpha=0.5, zorder=2)
     _arrow(ax, x.mean, y.mean, hue)
-    copycat = _get(groups, key, "fd_copycat")
+    copycat = groups.get((*key, "fd_copycat"))
     if copycat is not None:
-        _copycat(ax, _series(copycat, walk).mean, hue)
+        _copycat(ax, copycat.mean, hue)
 
 
 def _copycat(ax: Axes, along: np.ndarray, hue: str) -> None:
@@ -121,26 +113,22 @@ def _copycat(ax: Axes, along: np.ndarray, hue: str) -> None:
         ax.plot(at, 1, "X", color=hue, markersize=size, mec=style.INK, mew=0.7, zorder=5, clip_on=False)
 
 
-def _series(group: pd.DataFrame, walk: Axis | None) -> Series:
-    alone = Axis("metric", (str(group["metric"].iloc[0]),), (0.0,), False)
-    return canvas.series(group, walk or alone)
-
-
 def _arrow(ax: Axes, x: np.ndarray, y: np.ndarray, hue: str) -> None:
     """An arrowhead into the last point, where the last stretch is long enough to carry one."""
     known = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
     if len(known) < 2:
         return
     start, end = ((float(x[i]), float(y[i])) for i in known[-2:])
-    length = np.hypot(*(ax.transData.transform(end) - ax.transData.transform(start)))
-    if length > 22:
+    place = ax.transScale + ax.transLimits  # to fractions of the panel, which is not laid out yet
+    stretch = (place.transform(end) - place.transform(start)) * scales.wide_inches(ax)
+    if np.hypot(*stretch) > 0.15:  # inches
         ax.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": hue, "shrinkB": 4, "lw": 1.3}, zorder=4)
 
 
-def _floor(ax: Axes, groups: dict[Any, pd.DataFrame], panel: list[str], hues: dict[str, str] | None) -> None:
+def _floor(ax: Axes, groups: canvas.Groups, panel: list[str], hues: dict[str, str] | None) -> None:
     """The distance of real images to real ones of the same numbers: nothing honest is left of it for long."""
-    frames = [_get(groups, [*panel, *level], "fd_floor") for level in ([[h] for h in hues] if hues else [[]])]
-    means = canvas.finite(*[frame["mean"] for frame in frames if frame is not None])
+    keys = [(*panel, level, "fd_floor") for level in hues] if hues else [(*panel, "fd_floor")]
+    means = canvas.finite(*[groups[key].mean for key in keys if key in groups])
     if len(means):
         ax.axvline(float(means.mean()), color=style.MUTED, linestyle=(0, (1.5, 1.5)), linewidth=1.2, zorder=1)
 

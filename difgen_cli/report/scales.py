@@ -18,7 +18,7 @@ LEGEND_WIDE = 2.1  # inches beside the panels
 
 def setting_scale(ax: Axes, which: str, axis: Axis) -> None:
     """Ticks at the levels themselves, thinned (numbers) or wrapped (words) where their labels would touch."""
-    wide = _wide(ax)
+    wide = wide_inches(ax)
     place = np.log(axis.values) if axis.log else np.array(axis.values)
     reach = (place.max() - place.min()) or 1.0
     margin = 0.06 * reach if axis.numeric else 0.5
@@ -99,7 +99,7 @@ def _apart(place: np.ndarray, fraction: float) -> list[int]:
     return kept
 
 
-def _wide(ax: Axes) -> float:
+def wide_inches(ax: Axes) -> float:
     """About how many inches a panel's axis is long, before anything is laid out."""
     spec, figure = ax.get_subplotspec(), ax.get_figure(root=True)
     if spec is None or figure is None:

@@ -1,5 +1,6 @@
 """Aggregation: a per-seed estimate first, then a t interval over seeds; axes as the cells really vary."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -104,6 +105,17 @@ def test_seed_settings_are_what_seeds_vary_and_no_axis():
     study = synthetic.study({"data.size": [32, 128]}, seeds=3)
     assert study.rows["data.seed"].nunique() == 3
     assert curves.read(study).paths == ["data.size"]
+
+
+def test_keys_of_results_and_clocks_are_neither_axes_nor_metrics():
+    study = synthetic.study({"data.size": [32, 128]}, seeds=3)
+    keys = [f"{i:04x}" for i in range(len(study.rows))]
+    rows = study.rows.assign(**{"result.gap": keys, "train_seconds": np.arange(len(keys)) * 1.0})
+    units = {**study.units, "train_seconds": ("s", ""), "step": ("steps", "")}
+    read = curves.read(dataclasses.replace(study, rows=rows, units=units))
+    assert read.paths == ["data.size"]
+    assert not {"train_seconds", "step", "n_gen"} & set(read.metrics)
+    assert read.seeds == 3
 
 
 def test_the_last_snapshot_is_the_last_finished_step_of_each_group():

@@ -1,0 +1,57 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Both make the environment first.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+RUNS   ?= runs
+GRID   ?= grids/size.yaml
+OUT    ?= report
+
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: demo test lint sweep plan status report bench chaos pins clean
+
+demo: $(VENV)/ready
+	$(BIN)/difgen sweep grids/size.yaml --runs $(RUNS)
+	$(BIN)/difgen report $(RUNS) --grid size --out $(OUT)
+	@echo "open $(OUT)/report.html"
+
+test: lint
+	$(BIN)/python -m pytest -n auto --dist loadfile
+
+lint: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# The same steps one by one; on a cluster: make sweep GRID=grids/cifar10.yaml PROFILE=cluster
+sweep: $(VENV)/ready
+	$(BIN)/difgen sweep $(GRID) --runs $(RUNS) $(if $(PROFILE),--profile $(PROFILE))
+
+plan: $(VENV)/ready
+	$(BIN)/difgen plan $(GRID) --runs $(RUNS)
+
+status: $(VENV)/ready
+	$(BIN)/difgen status $(RUNS)
+
+report: $(VENV)/ready
+	$(BIN)/difgen report $(RUNS) --out $(OUT)
+
+bench: $(VENV)/ready
+	$(BIN)/python benchmarks/planning.py
+	$(BIN)/python benchmarks/report.py
+
+# Kill workers at ten random moments and compare with an undisturbed run; `make test` does a short form.
+chaos: $(VENV)/ready
+	DIFGEN_CHAOS_KILLS=10 $(BIN)/python -m pytest tests/test_chaos.py -v
+
+# Record that a plug-in's change left its results unchanged, or that its VERSION was raised.
+pins: $(VENV)/ready
+	$(BIN)/python tests/pins.py
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

@@ -1,0 +1,178 @@
+"""The recipes of what cells share: data, labels, feature spaces, networks, trajectories and metrics.
+
+Here a combination of settings that cannot work is refused: a subset larger than the data, more clusters than images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from difgen_cli import places
+from difgen_cli.document import GridError, Place
+from difgen_cli.grid import Given
+from difgen_cli.plan import Facts, Scoring
+from difgen_cli.plugins import Library
+from difgen_cli.recipes import Head, Recipe
+from difgen_cli.sections import DEFAULT_SCORE, Section, resolve_metric
+
+Where = Callable[[str], Place | None]  # dotted path -> where this point of the grid says it
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What cells of one data, condition, model and train section share."""
+
+    trajectory: Recipe
+    subset: Recipe
+    labels: Recipe
+    inputs: dict[str, str]  # a metric's positional parameter -> key
+    size: int  # images in the subset
+    batch: int
+
+
+@dataclass(frozen=True, eq=False)
+class Derivation:
+    """Derives recipes, and keeps each once by its key."""
+
+    library: Library
+    facts: Callable[[Section], Facts]
+    recipes: dict[str, Recipe]
+
+    def keep(self, recipe: Recipe) -> Recipe:
+        """The recipe of this key that was met first."""
+        return self.recipes.setdefault(recipe.key, recipe)
+
+    def trained(self, data: Section, condition: Section, model: Section, train: Section, where: Where) -> Trained:
+        """The trajectory of four sections, and what it is made of."""
+        facts = self._facts(data, where)
+        size = _subset_size(data.own, facts, where)
+        holdout = self.holdout(data, facts)
+        chosen = {k: v for k, v in data.changed_own.items() if k != "held_out"}
+        subset = self.keep(Recipe(Head("subset", "split", _version(data), chosen), {"holdout": holdout}))
+        labels = self._labels(condition, holdout, subset, facts, where)
+        network = self.keep(Recipe(Head("network", model.name, model.signature.version, model.changed), {}))
+        settings = {k: v for k, v in train.changed.items() if k != "steps" or has_horizon(train)}
+        head = Head("trajectory", "train", train.signature.version, settings)
+        trajectory = self.keep(Recipe(head, {"subset": subset, "labels": labels, "network": network}))
+        inputs = {
+            "train": subset.key, "shared": subset.key, "held_out": holdout.key, "sigma_data": holdout.key,
+            "train_labels": labels.key, "held_out_labels": labels.key,
+        }  # fmt: skip
+        return Trained(trajectory, subset, labels, inputs, size, train.settings["batch"])
+
+    def holdout(self, data: Section, facts: Facts) -> Recipe:
+        """The pool apart from its held-out images: the same whatever size, seed or half."""
+        pool = self.keep(Recipe(Head("pool", data.name, 0, {}), {}, content=facts.content[:16]))
+        head = Head("holdout", "split", _version(data), {"held_out": data.own["held_out"]})
+        return self.keep(Recipe(head, {"pool": pool}))
+
+    def _facts(self, data: Section, where: Where) -> Facts:
+        named = "data.path" if "path" in data.settings else "data.name"
+        try:
+            return self.facts(data)
+        except ValueError as error:
+            raise GridError(f"{named}: {error}", where(named)) from None
+
+    def _labels(self, condition: Section, holdout: Recipe, subset: Recipe, facts: Facts, where: Where) -> Recipe:
+        takes, clusters = condition.signature.inputs, condition.settings.get("clusters")
+        rest = facts.images - holdout.settings["held_out"]
+        if isinstance(clusters, int) and clusters > rest:
+            raise GridError(
+                f"condition.clusters: {clusters} clusters are more than the {rest} images that they are fitted on",
+                where("condition.clusters"),
+            )
+        if condition.name == "labels" and not facts.labelled:
+            place = where("condition.name")
+            raise GridError("condition.name: this data set has no labels; use kmeans, random or none", place)
+        inputs = {"subset": subset} if "train" in takes else {"holdout": holdout} if takes else {}
+        if "embed" in takes:
+            inputs["embed"] = self.features(condition, facts, holdout, where("condition.features"))
+        settings = {k: v for k, v in condition.changed.items() if k != "features"}  # the space's key stands for it
+        return self.keep(Recipe(Head("labels", condition.name, condition.signature.version, settings), inputs))
+
+    def features(self, section: Section, facts: Facts, holdout: Recipe, place: Place | None) -> Recipe:
+        """The feature space that a section names; `auto` is the embedded default for this kind of data."""
+        name, path = section.settings["features"], f"{_path(section)}.features"
+        if name == "auto":
+            name = "pixels" if len(facts.shape) == 1 else "classifier" if facts.labelled else "random_conv"
+        if name not in self.library.names("features"):
+            known = ", ".join(self.library.names("features"))
+            raise GridError(f"{path}: no feature space is called {name!r} ({known})", place)
+        signature = self.library.signature("features", name)
+        if "labels" in signature.inputs and not facts.labelled:
+            raise GridError(f"{path}: {name} is trained on labels, and this data set has none; use random_conv", place)
+        weights = signature.constants.get("WEIGHTS")
+        settings = {"weights": _sha256(weights, path, place)} if weights else {}
+        fitted = {"holdout": holdout} if {"images", "labels"} & set(signature.inputs) else {}
+        return self.keep(Recipe(Head("features", name, signature.version, settings), fitted))
+
+    def scoring(self, given: dict[str, Given], data: Section, where: Where) -> Scoring:
+        """The metrics that `score:` names, the default ones where it names none."""
+        given = given or {m: Given(True) for m in DEFAULT_SCORE}
+        facts = self._facts(data, where)
+        holdout = self.holdout(data, facts)
+        scoring = Scoring({}, {}, {})
+        for metric in sorted({path.partition(".")[0] for path in given}):
+            own = {p.partition(".")[2]: g for p, g in given.items() if p.startswith(metric + ".")}
+            place = given[metric].place if metric in given else next(iter(own.values())).place
+            section = resolve_metric(metric, own, self.library, place)
+            needed = section.signature.constants.get("HELD_OUT_MIN", 0)
+            if data.own["held_out"] < needed:
+                raise GridError(
+                    f"score.{metric}: needs at least {needed} held-out images, and data.held_out is "
+                    f"{data.own['held_out']}",
+                    where("data.held_out") or place,
+                )
+            if "embed" in section.signature.inputs:
+                at = own["features"].place if "features" in own else place
+                scoring.features[metric] = self.features(section, facts, holdout, at)
+                section = replace(section, settings=section.settings | {"features": scoring.features[metric].name})
+            settings = {k: v for k, v in section.changed.items() if k != "features"}
+            scoring.sections[metric] = section
+            scoring.heads[metric] = Head("metric", metric, section.signature.version, settings)
+        return scoring
+
+
+def has_horizon(train: Section) -> bool:
+    """Whether the learning rate depends on where the run ends, so that a shorter run is another run."""
+    return train.settings.get("schedule") in train.signature.constants.get("HORIZON", ())
+
+
+def _version(section: Section) -> int | str:
+    return section.own_signature.version if section.own_signature else 0
+
+
+def _path(section: Section) -> str:
+    return f"score.{section.name}" if section.kind == "score" else section.kind
+
+
+def _subset_size(own: dict[str, Any], facts: Facts, where: Where) -> int:
+    """Images in the subset; raises GridError where the settings ask for more than there are."""
+    rest = facts.images - own["held_out"]
+    if rest < 1:
+        raise GridError(
+            f"data.held_out: {own['held_out']} of {facts.images} images leaves none to train on; hold out fewer",
+            where("data.held_out"),
+        )
+    there = rest if own["half"] is None else (rest + (own["half"] == "A")) // 2
+    if own["size"] is not None and own["size"] > there:
+        half = f" in half {own['half']}" if own["half"] else ""
+        raise GridError(
+            f"data.size: {own['size']} images are more than the {there}{half} that {facts.images} images leave with "
+            f"{own['held_out']} held out; use at most {there}",
+            where("data.size"),
+        )
+    return int(own["size"] or there)
+
+
+def _sha256(weights: str, path: str, place: Place | None) -> str:
+    """SHA-256 of a file of weights, which must be at hand before anything is submitted."""
+    from difgen_cli import features
+
+    try:
+        features.find(weights, places.weights_folders())
+    except features.WeightsError as error:
+        raise GridError(f"{path}: {error}", place) from None
+    return features.WEIGHTS[weights].sha256

@@ -1,0 +1,321 @@
+"""A grid becomes a plan. Each distinct section is checked and hashed once: 100,000 cells plan in seconds.
+
+Pure: reads signatures and facts about data, touches no result.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from difgen_cli.derive import Derivation, Trained, Where, has_horizon
+from difgen_cli.document import GridError
+from difgen_cli.grid import Assignments, Axis, Given, Grid
+from difgen_cli.plan import Cell, Facts, Plan, Reference, Scoring, Trajectory
+from difgen_cli.plugins import SECTIONS, Library
+from difgen_cli.recipes import Head, Recipe
+from difgen_cli.sections import Section, resolve
+
+REFERENCES = ("heldout", "copycat", "ideal")
+REFERENCE_VERSION = 1  # of how a worker makes the samples of reference rows
+SHAPING = ("data", "condition", "model", "train")  # the sections that shape the weights
+
+Stops = tuple[Assignments, ...]  # a point: what each axis says there
+
+
+def build(grid: Grid, library: Library, facts: Callable[[Section], Facts]) -> Plan:
+    """The plan of a grid. Raises GridError with its place."""
+    try:
+        return _Planner(grid, library, facts).plan()
+    except GridError as error:
+        error.file = error.file or grid.file
+        raise
+
+
+class _Planner:
+    """One pass over the points of a grid, with a cache for each thing that many cells share."""
+
+    def __init__(self, grid: Grid, library: Library, facts: Callable[[Section], Facts]) -> None:
+        self.grid, self.library = grid, library
+        self.derive = Derivation(library, facts, {})
+        self.axes = (*grid.axes, _seed_axis(grid))
+        self.plugins = {s: self._named(s) for s in SECTIONS}
+        self.touching = {s: self._axes_of((s,)) for s in SECTIONS} | {"weights": self._axes_of(SHAPING)}
+        self.sections: dict[tuple[Any, ...], Section] = {}
+        self.scorings: dict[tuple[Any, ...], Scoring] = {}
+        self.trained: dict[tuple[Any, ...], tuple[Trained, tuple[dict[str, Any], ...]]] = {}
+        self.heads: dict[tuple[int, int | None], Head] = {}
+        self.guidances: dict[int, str] = {}
+        self.snapshots: dict[tuple[str, int], str] = {}
+        self.steps: dict[str, dict[int, tuple[Trained, tuple[dict[str, Any], ...]]]] = {}
+        self.references: dict[str, Reference] = {}
+        self.seen: set[tuple[Any, ...]] = set()
+        self.cells: list[Cell] = []
+
+    def plan(self) -> Plan:
+        for stops in self._points():
+            self._add(stops)
+        trajectories = {key: _trajectory(steps) for key, steps in self.steps.items()}
+        notes = _warnings(self.grid, trajectories)
+        return Plan(self.grid, self.cells, trajectories, self.references, self.derive.recipes, notes)
+
+    # Points and their sections -------------------------------------------------------------------------------------
+
+    def _points(self) -> Iterator[Stops]:
+        """Every point of the grid with every seed; an included cell stands at no stop of any axis."""
+        seeds = self.axes[-1].stops
+        for point in self.grid.points():
+            stops = tuple(axis.stops[k] for axis, k in zip(self.grid.axes, point, strict=True))
+            for seed in seeds:
+                yield (*stops, seed)
+        for extra in self.grid.include:
+            for seed in seeds:
+                yield (*((),) * len(self.grid.axes), extra + seed)
+
+    def _named(self, section: str) -> list[str]:
+        """The plug-ins that any cell names for a section."""
+        path, known = f"{section}.name", self.library.names(section)
+        stops = [stop for axis in self.axes for stop in axis.stops] + list(self.grid.include)
+        given = [self.grid.base[path]] if path in self.grid.base else []
+        given += [g for stop in stops for p, g in stop if p == path]
+        return [str(g.value) for g in given if str(g.value) in known]
+
+    def _axes_of(self, sections: tuple[str, ...]) -> list[int]:
+        return [i for i, a in enumerate(self.axes) if any(_section(p) in sections for p in a.paths)]
+
+    def _given(self, section: str, stops: Stops) -> dict[str, Given]:
+        prefix = section + "."
+        said = [*self.grid.base.items(), *(pair for stop in stops for pair in stop)]
+        return {p.removeprefix(prefix): g for p, g in said if p.startswith(prefix)}
+
+    def _at(self, section: str, stops: Stops) -> tuple[Any, ...]:
+        """What decides a section at a point: the stops of the axes that touch it."""
+        if len(stops) > 1 and not stops[0]:
+            return (section, stops[-1])
+        return (section, *(id(stops[i]) for i in self.touching[section]))
+
+    def _resolved(self, kind: str, stops: Stops) -> Section:
+        at = self._at(kind, stops)
+        if at not in self.sections:
+            self.sections[at] = resolve(kind, self._given(kind, stops), self.library, self.plugins[kind])
+        return self.sections[at]
+
+    def _where(self, stops: Stops) -> Where:
+        def where(path: str) -> Any:
+            said = dict(pair for stop in stops for pair in stop)
+            given = said.get(path) or self.grid.base.get(path)
+            return given.place if given else None
+
+        return where
+
+    # Cells ---------------------------------------------------------------------------------------------------------
+
+    def _add(self, stops: Stops) -> None:
+        made, columns = self._trained(stops)
+        sampler, guidance = self._resolved("sample", stops), self._resolved("guide", stops)
+        train, scoring = self._resolved("train", stops), self._scoring(stops)
+        step, home = train.settings["steps"], made.trajectory.key
+        self.steps.setdefault(home, {})[step] = (made, columns)
+        snapshot = self.snapshots.get((home, step)) or self.snapshots.setdefault(
+            (home, step), self._head(train, step).key({"trajectory": home})
+        )
+        samples = self._samples(sampler, guidance, snapshot)
+        metrics = scoring.keys("model", made.inputs | {"denoiser": snapshot, "samples": samples})
+        seed = dict(stops[-1])["seed"].value
+        columns = (*columns, sampler.columns, guidance.columns)
+        self.cells.append(
+            Cell(
+                len(self.cells),
+                "model",
+                seed,
+                home,
+                step,
+                snapshot,
+                samples,
+                sampler,
+                guidance,
+                scoring,
+                metrics,
+                columns,
+                stops,
+            )
+        )
+        for kind in REFERENCES:
+            self._add_reference(kind, made, sampler, guidance, scoring, seed, columns, stops)
+
+    def _add_reference(
+        self, kind: str, made: Trained, sampler: Section, guidance: Section, scoring: Scoring, seed: int,
+        columns: tuple[dict[str, Any], ...], stops: Stops,
+    ) -> None:  # fmt: skip
+        """Held-out images, resampled training images or the ideal denoiser, scored like the models, each once."""
+        at = (kind, made.subset.key, made.labels.key if kind == "ideal" else "", id(sampler), id(guidance), id(scoring))
+        if at in self.seen:
+            return
+        self.seen.add(at)
+        parents = {"subset": made.subset} | ({"labels": made.labels} if kind == "ideal" else {})
+        recipe = self.derive.keep(Recipe(Head("reference", kind, REFERENCE_VERSION, {}), parents))
+        if kind == "ideal":
+            samples = self._samples(sampler, guidance, recipe.key)
+            shown = (columns[0], columns[1], *columns[4:])
+        else:
+            drawn = {"count": sampler.own["count"], "seed": sampler.own["seed"]}
+            samples = Head("samples", kind, REFERENCE_VERSION, drawn).key({"reference": recipe.key})
+            shown = (columns[0], {f"sample.{k}": v for k, v in drawn.items()})
+        metrics = scoring.keys(kind, made.inputs | {"denoiser": recipe.key, "samples": samples})
+        if not metrics or (samples, *metrics.values(), seed) in self.seen:
+            return
+        self.seen.add((samples, *metrics.values(), seed))
+        slug = _slug([kind, *_data_words(columns[0]), *(_condition_words(columns[1]) if kind == "ideal" else ())])
+        self.references.setdefault(recipe.key, Reference(recipe, slug))
+        snapshot = recipe.key if kind == "ideal" else None
+        axes = tuple(_visible(kind, stop) for stop in stops)
+        self.cells.append(
+            Cell(
+                len(self.cells),
+                kind,
+                seed,
+                recipe.key,
+                None,
+                snapshot,
+                samples,
+                sampler,
+                guidance,
+                scoring,
+                metrics,
+                shown,
+                axes,
+            )
+        )
+
+    def _trained(self, stops: Stops) -> tuple[Trained, tuple[dict[str, Any], ...]]:
+        at = self._at("weights", stops)
+        if at not in self.trained:
+            data, condition, model, train = (self._resolved(section, stops) for section in SHAPING)
+            self._check_horizon(train, stops)
+            made = self.derive.trained(data, condition, model, train, self._where(stops))
+            columns = (data.columns | {"data.size": made.size}, condition.columns, model.columns, train.columns)
+            self.trained[at] = (made, columns)
+        return self.trained[at]
+
+    def _scoring(self, stops: Stops) -> Scoring:
+        at = (*self._at("score", stops), *self._at("data", stops))
+        if at not in self.scorings:
+            data = self._resolved("data", stops)
+            self.scorings[at] = self.derive.scoring(self._given("score", stops), data, self._where(stops))
+        return self.scorings[at]
+
+    def _samples(self, sampler: Section, guidance: Section, snapshot: str) -> str:
+        if id(guidance) not in self.guidances:
+            self.guidances[id(guidance)] = self._head(guidance).key({})
+        return self._head(sampler).key({"snapshot": snapshot, "guidance": self.guidances[id(guidance)]})
+
+    def _head(self, section: Section, step: int | None = None) -> Head:
+        """The head of samples, of guidance, or of a snapshot at a step."""
+        at = (id(section), step)
+        if at not in self.heads:
+            if step is not None:
+                self.heads[at] = Head("snapshot", "train", section.signature.version, {"step": step})
+            else:
+                own = f".{section.own_signature.version}" if section.own_signature else ""
+                settings = section.changed | section.changed_own
+                version = f"{section.signature.version}{own}"
+                self.heads[at] = Head(section.kind, section.name, version, settings)
+        return self.heads[at]
+
+    def _check_horizon(self, train: Section, stops: Stops) -> None:
+        axis = next((a for a in self.grid.axes if "train.steps" in a.paths), None)
+        if has_horizon(train) and axis is not None and len(axis.stops) > 1:
+            raise GridError(
+                f"train.schedule: {train.settings['schedule']} ends at train.steps, so that several steps are several "
+                "runs; use constant or inverse_sqrt, or a single value of train.steps",
+                self._where(stops)("train.schedule"),
+            )
+
+
+def _section(path: str) -> str:
+    return path.partition(".")[0]
+
+
+def _seed_axis(grid: Grid) -> Axis:
+    """Seeds as a last axis: subset, initialisation and training noise vary together; sampling noise stays common."""
+    paths = ("data.seed", "train.seed")
+    for path in paths:
+        if len(grid.seeds) > 1 and any(path in a.paths for a in grid.axes):
+            raise GridError(f"{path} is an axis and seeds are given too; use one of them")
+        if path in grid.base and type(grid.base[path].value) is not int:
+            raise GridError(f"{path}: must be a whole number, not {grid.base[path].value!r}", grid.base[path].place)
+    moved = [p for p in paths if not any(p in a.paths for a in grid.axes)]
+    first = {p: grid.base[p] if p in grid.base else Given(0) for p in moved}
+    stops = (
+        (("seed", Given(seed)), *((p, Given(first[p].value + seed, first[p].place)) for p in moved))
+        for seed in grid.seeds
+    )
+    return Axis(("seed", *moved), tuple(stops))
+
+
+def _visible(kind: str, stop: Assignments) -> Assignments:
+    """The axis values that mean something for a reference row."""
+    sections = ("data", "sample", "score", "seed") + (("condition", "guide") if kind == "ideal" else ())
+    return tuple((p, g) for p, g in stop if _section(p) in sections)
+
+
+def _trajectory(steps: dict[int, tuple[Trained, tuple[dict[str, Any], ...]]]) -> Trajectory:
+    made, columns = steps[max(steps)]
+    settings = {path: value for part in columns for path, value in part.items()}
+    recipe = made.trajectory
+    network = recipe.inputs["network"]
+    words = [*_data_words(settings), *_condition_words(settings), network.name]
+    words += [f"{k}{_short(v)}" for k, v in network.settings.items()]
+    words += [f"{k}{_short(v)}" for k, v in recipe.settings.items() if k not in ("steps", "seed")]
+    seed = recipe.settings.get("seed", 0)
+    return Trajectory(
+        recipe, _slug([*words, *([f"seed{seed}"] if seed else [])]), tuple(sorted(steps)), made.batch, settings
+    )
+
+
+def _data_words(settings: dict[str, Any]) -> list[str]:
+    return [settings["data.name"], f"n{settings['data.size']}"] + (
+        [settings["data.half"]] if settings["data.half"] else []
+    )
+
+
+def _condition_words(settings: dict[str, Any]) -> list[str]:
+    name = settings["condition.name"]
+    return [] if name == "none" else [f"{name}{settings.get('condition.clusters', '')}"]
+
+
+def _slug(words: list[str]) -> str:
+    """A readable name that says what differs from the defaults: `digits-n128-kmeans10-mlp-width64-seed1`."""
+    text = "-".join(words).lower()
+    return "".join(c if (c.isalnum() and c.isascii()) or c in "-." else "_" for c in text)[:80].strip("-._") or "x"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}" if math.isfinite(value) else str(value)
+    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _warnings(grid: Grid, trajectories: dict[str, Trajectory]) -> list[str]:
+    """What confounds a study, to be said and not to be refused."""
+    notes = []
+    values = {p: len(v) for p, v in grid.values.items()}
+    if len(grid.seeds) == 1:
+        notes.append("one seed: figures will show no interval over training runs; `seeds: 3` gives one")
+    if values.get("sample.count", 1) > 1:
+        notes.append("sample.count varies: Fréchet distances of differing counts must not be compared")
+    if values.get("data.size", 1) > 1:
+        sizes = [t.settings["data.size"] for t in trajectories.values()]
+        longest = max(t.images for t in trajectories.values())
+        notes.append(
+            f"steps are fixed while data.size varies: the longest runs see each image {longest // max(sizes):,} to "
+            f"{longest // min(sizes):,} times"
+        )
+    for t in trajectories.values():
+        ema = t.settings.get("train.ema") or 0.0
+        if ema and 1 / (1 - ema) > min(t.steps):
+            span = 1 / (1 - ema)
+            notes.append(f"train.ema {ema} averages over {span:,.0f} steps, longer than the snapshot at {min(t.steps)}")
+            break
+    return notes

@@ -1,0 +1,83 @@
+"""Shared fixtures: grids written by tests, run directories, and the command line as a user has it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from difgen_cli.facts import Finder  # noqa: E402
+from difgen_cli.grid import read  # noqa: E402
+from difgen_cli.plan import Plan  # noqa: E402
+from difgen_cli.planner import build  # noqa: E402
+from difgen_cli.plugins import Library  # noqa: E402
+from difgen_cli.store import Store  # noqa: E402
+
+# Shared machines are slow at times, which says nothing of the code.
+hypothesis_settings.register_profile("difgen", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("difgen")
+
+ROOT = Path(__file__).parent.parent
+
+TINY = """\
+# Is a tiny grid enough to see that everything works?
+base:
+  data:      {name: digits, held_out: 900}
+  model:     {name: mlp, width: 8, depth: 1}
+  train:     {batch: 16}
+  sample:    {name: euler, steps: 3, count: 32}
+  score:     [memorization, gap]
+axes:
+  train.steps: [10, 20]
+  data.size:   [8, 16]
+"""
+
+
+@pytest.fixture
+def write_grid(tmp_path: Path) -> Callable[..., Path]:
+    """Write a grid file and return its path."""
+
+    def write(text: str = TINY, name: str = "tiny.yaml") -> Path:
+        path = tmp_path / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def plan_of(tmp_path: Path) -> Callable[[Path], Plan]:
+    """Plan a grid against an empty run directory."""
+
+    def plan(path: Path) -> Plan:
+        plugins = path.parent / "plugins"
+        library = Library(plugins if plugins.is_dir() else None)
+        return build(read(path), library, Finder(Store(tmp_path / "runs"), library, path.parent))
+
+    return plan
+
+
+@pytest.fixture
+def difgen(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """The command line in a process of its own, in the test's folder."""
+
+    def run(*arguments: str | Path, timeout: float = 300, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "difgen_cli", *map(str, arguments)],
+            cwd=tmp_path,
+            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return run

@@ -1,0 +1,32 @@
+"""Pins: the VERSION of each plug-in beside the hash of its code. Run as a script to write them anew."""
+
+from __future__ import annotations
+
+import ast
+import json
+from pathlib import Path
+
+from difgen_cli.plugins import fingerprint
+
+PACKAGE = Path(__file__).parent.parent / "difgen_cli"
+PINS = Path(__file__).with_name("pins.json")
+FOLDERS = ("data", "condition", "models", "sampling", "guidance", "features", "metrics")
+ALONE = ("train.py", "diffusion.py")  # training's own; diffusion counts with train's VERSION
+
+
+def current() -> dict[str, dict[str, object]]:
+    """VERSION and fingerprint of every file that shapes a result."""
+    files = [PACKAGE / name for name in ALONE] + [f for folder in FOLDERS for f in sorted((PACKAGE / folder).glob("*.py"))]
+    return {str(f.relative_to(PACKAGE)): {"version": _version(f), "code": fingerprint(f)} for f in files}
+
+
+def _version(file: Path) -> object:
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "VERSION":
+            return ast.literal_eval(node.value)
+    return None
+
+
+if __name__ == "__main__":
+    PINS.write_text(json.dumps(current(), indent=1) + "\n", encoding="utf-8")
+    print(f"{len(current())} pins written")

@@ -1,0 +1,165 @@
+"""Attempts: one claimant wins, a silent or dead owner is replaced, a failed unit stays failed until released."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from difgen_cli.store import attempts
+from difgen_cli.store.attempts import MOST_DEATHS, Observer, claim, gone, history, owner, release
+from difgen_cli.store.files import publish, publish_json, read_json, replace_json
+
+
+def _try_to_claim(folder: str, gate: object, won: object) -> None:
+    gate.wait()  # type: ignore[attr-defined]
+    if claim(Path(folder), "train", Observer()) is not None:
+        with won.get_lock():  # type: ignore[attr-defined]
+            won.value += 1  # type: ignore[attr-defined]
+        time.sleep(1)  # hold the claim: its owner must be alive while the others look
+
+
+def test_of_many_claimants_one_wins(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    gate, won = context.Event(), context.Value("i", 0)
+    racers = [context.Process(target=_try_to_claim, args=(str(tmp_path), gate, won)) for _ in range(6)]
+    for racer in racers:
+        racer.start()
+    gate.set()
+    for racer in racers:
+        racer.join(60)
+    assert won.value == 1
+    assert len(history(tmp_path, "train")) == 1
+
+
+def test_a_living_owner_keeps_its_claim_and_a_finished_one_does_not(tmp_path: Path) -> None:
+    first = claim(tmp_path, "train", Observer())
+    assert first is not None
+    assert claim(tmp_path, "train", Observer()) is None
+    first.end("interrupted", cause="asked to stop")
+    second = claim(tmp_path, "train", Observer())
+    assert second is not None
+    assert second.number == 2
+    assert first.superseded()
+    assert not second.superseded()
+
+
+def test_an_owner_that_was_killed_is_replaced_at_once(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from difgen_cli.store.attempts import *\n"
+        "claim(Path(sys.argv[1]), 'train', Observer()); print('claimed', flush=True); time.sleep(100)"
+    )
+    other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert other.stdout is not None
+    other.stdout.readline()
+    assert claim(tmp_path, "train", Observer()) is None
+    other.send_signal(signal.SIGKILL)
+    other.wait()
+    other.stdout.close()
+    taken = claim(tmp_path, "train", Observer())
+    assert taken is not None
+    assert taken.number == 2
+
+
+def _foreign(folder: Path, counter: int = 0) -> Path:
+    """An attempt of another machine, whose process cannot be asked."""
+    path = folder / "train.1.json"
+    record = {"state": "running", "counter": counter, "owner": owner() | {"boot": "elsewhere"}, "step": 7}
+    replace_json(path, record)
+    return path
+
+
+def test_a_foreign_owner_expires_by_the_observers_own_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr(attempts.time, "monotonic", lambda: clock[0])
+    observer = Observer(lease_seconds=60)
+    _foreign(tmp_path)
+    assert claim(tmp_path, "train", observer) is None
+    clock[0] += 59
+    _foreign(tmp_path, counter=1)  # a sign of life
+    assert claim(tmp_path, "train", observer) is None
+    clock[0] += 59
+    assert claim(tmp_path, "train", observer) is None
+    clock[0] += 2
+    assert claim(tmp_path, "train", observer) is not None
+
+
+def test_an_unreadable_attempt_counts_as_lost(tmp_path: Path) -> None:
+    (tmp_path / "train.1.json").write_text('{"state": "runn')
+    taken = claim(tmp_path, "train", Observer())
+    assert taken is not None
+    assert taken.number == 2
+
+
+def test_a_failed_unit_stays_failed_until_it_is_released(tmp_path: Path) -> None:
+    first = claim(tmp_path, "train", Observer())
+    assert first is not None
+    first.end("failed", cause="ValueError: no")
+    assert claim(tmp_path, "train", Observer()) is None
+    release(tmp_path, "train")
+    assert [r["state"] for _, r in history(tmp_path, "train")] == ["failed", "released"]
+    assert claim(tmp_path, "train", Observer()) is not None
+
+
+def test_a_unit_that_kills_its_workers_without_progress_is_given_up(tmp_path: Path) -> None:
+    dead = owner() | {"started": "0"}
+    for number in range(1, MOST_DEATHS + 1):
+        record = {"state": "running", "counter": 0, "owner": dead, "step": 5, "submission": "1"}
+        publish_json(tmp_path / f"train.{number}.json", record)
+    assert claim(tmp_path, "train", Observer(), "1") is None
+    last = history(tmp_path, "train")[-1][1]
+    assert last["state"] == "failed"
+    assert "step 5" in last["cause"]
+
+
+@pytest.mark.parametrize("what", ["progress", "another submission"])
+def test_deaths_with_progress_or_of_another_submission_do_not_count(tmp_path: Path, what: str) -> None:
+    dead = owner() | {"started": "0"}
+    for number in range(1, MOST_DEATHS + 3):
+        step = number if what == "progress" else 5
+        record = {"state": "running", "counter": 0, "owner": dead, "step": step, "submission": "1"}
+        publish_json(tmp_path / f"train.{number}.json", record)
+    assert claim(tmp_path, "train", Observer(), "1" if what == "progress" else "2") is not None
+
+
+def test_heartbeats_count_up_and_end_with_the_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempts, "BEAT_SECONDS", 0.01)
+    attempt = claim(tmp_path, "train", Observer())
+    assert attempt is not None
+    with attempt.beating():
+        time.sleep(0.2)
+    counted = json.loads(attempt.path.read_text())["counter"]
+    assert counted > 3
+    time.sleep(0.1)
+    assert json.loads(attempt.path.read_text())["counter"] == counted
+
+
+def test_this_process_is_not_gone_and_a_reused_pid_is_no_alibi() -> None:
+    assert not gone(owner())
+    assert gone(owner() | {"started": "1"})
+    assert not gone(owner() | {"started": "1", "boot": "elsewhere"}), "nothing is known of other machines"
+
+
+def test_results_are_written_once(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "result.json"
+    assert publish_json(path, {"winner": 1})
+    assert not publish_json(path, {"winner": 2})
+    assert read_json(path) == {"winner": 1}
+    assert os.listdir(path.parent) == ["result.json"], "no temporary file is left"
+
+
+def test_a_writer_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    def write(path: Path) -> None:
+        path.write_text("half")
+        raise ValueError("in the middle")
+
+    with pytest.raises(ValueError, match="in the middle"):
+        publish(tmp_path / "x", write)
+    assert os.listdir(tmp_path) == []
