@@ -116,7 +116,7 @@ def train(
     lr: peak learning rate of Adam.
     schedule: after the warm-up, constant; falling as 1/√step; or a half cosine that ends at 0 after `steps`.
     warmup: steps over which the learning rate rises linearly from 0.
-    decay_start: the step at which inverse_sqrt begins to fall (Karras et al. 2024, eq. 67).
+    decay_start: the step at which inverse_sqrt begins to fall (Karras et al. 2024).
     weight_decay: decoupled decay of all weights (AdamW), as a share of the learning rate.
     ema: decay of the weights' moving average a step; smaller at the start: min(ema, (1 + t) / (10 + t)).
     clip: largest Euclidean norm of the gradient; 0 for no limit.
@@ -178,7 +178,7 @@ def rate(step: int, schedule: str, warmup: int, decay_start: int, steps: int) ->
     """The learning rate of step `step` (from 0) as a share of its peak."""
     factor = min(1.0, (step + 1) / warmup) if warmup else 1.0
     if schedule == "inverse_sqrt":
-        return factor / math.sqrt(max(1.0, (step + 1) / decay_start))  # Karras 2024, eq. 67
+        return factor / math.sqrt(max(1.0, (step + 1) / decay_start))  # Karras 2024, as EDM2 trains
     if schedule == "cosine":
         return factor * (1 + math.cos(math.pi * min(1.0, step / steps))) / 2
     return factor

@@ -25,7 +25,7 @@ from difgen_cli.plugins import Library
 from difgen_cli.recipes import Recipe, dump
 from difgen_cli.store import Arrays, Home, Store, pictures
 from difgen_cli.store.attempts import Attempt, now
-from difgen_cli.store.files import publish, publish_json, replace
+from difgen_cli.store.files import append, publish, publish_json, replace
 from difgen_cli.store.results import publish_result
 from difgen_cli.train import State, train
 from difgen_cli.work import Scoring, Training
@@ -33,7 +33,6 @@ from difgen_cli.work import Scoring, Training
 if TYPE_CHECKING:
     from difgen_cli.worker import Clock, Flag, Order
 
-CHECKPOINT_SECONDS = 30.0
 PROGRESS_SECONDS = 2.0
 
 
@@ -106,7 +105,7 @@ class _Training:
             seconds = saved["train_seconds"] + moment - start
             if state.step in wanted:
                 self._snapshot(state, seconds, (state.step - first) * self.unit.batch / max(moment - start, 1e-9))
-            if self.desk.flag.raised or moment - mark > CHECKPOINT_SECONDS:
+            if self.desk.flag.raised or moment - mark > self.desk.order.checkpoint_seconds:
                 self._save(state, seconds)
                 mark = moment
                 self.desk.flag.check()
@@ -143,8 +142,7 @@ class _Training:
             "step": state.step, "loss": float(state.loss), "grad_norm": float(state.grad_norm),
             "lr": state.optimizer.param_groups[0]["lr"], "images_per_second": round(rate, 1), "time": now(),
         }  # fmt: skip
-        with self.home.progress(self.attempt.number).open("a", encoding="utf-8") as handle:
-            handle.write(json.dumps(line) + "\n")
+        append(self.home.progress(self.attempt.number), json.dumps(line))
         self.attempt.beat(step=state.step, target=target, images_per_second=round(rate, 1), loss=line["loss"])
         self.desk.say(f"train of {self.unit.slug}: step {state.step} of {target}, {rate:,.0f} images/s")
 

@@ -90,12 +90,16 @@ class Order:
     threads: int
     environment: dict[str, str]  # git commit, dirty flag, command, versions
     lease_seconds: float
+    checkpoint_seconds: float
 
     @staticmethod
     def read(folder: Path) -> Order:
         said = json.loads((folder / "submission.json").read_text(encoding="utf-8"))
         plugins = Path(said["plugins"]) if said["plugins"] else None
-        return Order(folder, Path(said["runs"]), plugins, said["threads"], said["environment"], said["lease_seconds"])
+        return Order(
+            folder, Path(said["runs"]), plugins, said["threads"], said["environment"], said["lease_seconds"],
+            said["checkpoint_seconds"],
+        )  # fmt: skip
 
 
 SCHEDULED = "scheduled"  # the device that the scheduler has put into CUDA_VISIBLE_DEVICES

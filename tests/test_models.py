@@ -112,7 +112,7 @@ def test_labels_given_to_an_unconditional_network_are_refused_and_not_ignored(bu
 
 
 def test_the_cifar_network_of_edm_has_its_size():
-    """EDM's DDPM++ for CIFAR-10 has 55.7 million weights (Karras 2022, table 7); ours resamples otherwise."""
+    """EDM's DDPM++ for CIFAR-10 has 55.7 million weights (Karras 2022); ours resamples otherwise."""
     with torch.device("meta"):
         network = unet.build((3, 32, 32), 0, width=128, depth=4, multipliers=(2, 2, 2), attention=(16,), dropout=0.13)
     assert sum(weights.numel() for weights in network.parameters()) == pytest.approx(55.7e6, rel=0.02)

@@ -22,6 +22,9 @@ from difgen_cli.store.files import publish, replace_json
 from difgen_cli.work import Work
 
 
+CHECKPOINT_SECONDS = 60.0  # of training between two checkpoints: the most that a killed worker loses
+
+
 class LaunchError(RuntimeError):
     """The cluster or the machine refused; one sentence. Exit code 3."""
 
@@ -74,12 +77,22 @@ def write_submission(store: Store, grid: Path, work: Work, plugins: Path | None,
             "code": str(code),
             "threads": threads,
             "workers": workers,
-            "lease_seconds": float(os.environ.get("DIFGEN_LEASE_SECONDS", LEASE_SECONDS)),
+            "lease_seconds": _seconds("DIFGEN_LEASE_SECONDS", LEASE_SECONDS),
+            "checkpoint_seconds": _seconds("DIFGEN_CHECKPOINT_SECONDS", CHECKPOINT_SECONDS),
             "environment": environment(plugins.parent if plugins else grid),
             "submitted": now(),
         },
     )
     return folder
+
+
+def _seconds(variable: str, default: float) -> float:
+    """A time from the environment."""
+    said = os.environ.get(variable)
+    try:
+        return default if said is None else max(0.1, float(said))
+    except ValueError:
+        raise LaunchError(f"${variable}: {said!r} is no number of seconds") from None
 
 
 def _write(path: Path, text: str) -> None:

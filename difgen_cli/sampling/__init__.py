@@ -88,5 +88,5 @@ def noise_levels(steps: int, rho: float, sigma_min: float, sigma_max: float, sig
 
 
 def slope(denoiser: DenoiserLike, x: Tensor, sigma: float, labels: Tensor | None) -> Tensor:
-    """dx/dσ = (x − D(x; σ)) / σ, the probability-flow ODE (Karras 2022, eq. 3 with σ(t) = t)."""
+    """dx/dσ = (x − D(x; σ)) / σ, the probability-flow ODE (Karras 2022, eqs. 1 and 3 with σ(t) = t)."""
     return (x - denoiser(x, x.new_full((len(x),), sigma), labels)) / sigma

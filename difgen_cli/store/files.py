@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 
+FULL_BYTES = 1 << 20  # less room than this after a failed write is a full disk
+
+
 class StoreError(RuntimeError):
     """The run directory cannot be read or written; one sentence. Exit code 3."""
 
@@ -24,8 +27,26 @@ def _temporary(path: Path) -> Iterator[Path]:
         yield temporary
     except OSError as error:
         raise explain(error, path) from error
+    except Exception as error:  # libraries with writers of their own say in their own words that the disk is full
+        if not isinstance(error, StoreError) and _full(path.parent):
+            raise explain(OSError(errno.ENOSPC, str(error)), path) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _full(folder: Path) -> bool:
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize < FULL_BYTES
+
+
+def append(path: Path, line: str) -> None:
+    """Add a line to a log of the run directory."""
+    try:
+        with path.open("a", encoding="utf-8") as handle:
+            handle.write(line + "\n")
+    except OSError as error:
+        raise explain(error, path) from error
 
 
 def explain(error: OSError, path: Path) -> StoreError:
