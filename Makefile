@@ -37,7 +37,7 @@ report: $(VENV)/ready
 	$(BIN)/difgen report $(RUNS) --out $(OUT)
 
 bench: $(VENV)/ready
-	$(BIN)/python benchmarks/planning.py
+	$(BIN)/python benchmarks/scale.py
 	$(BIN)/python benchmarks/report.py
 
 # Kill workers at ten random moments and compare with an undisturbed run; `make test` does a short form.

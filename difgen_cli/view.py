@@ -124,9 +124,10 @@ class _Lines:
             f"{look.trained} of {len(work.trainings)} trained",
             f"{look.scored} of {len(work.scorings)} scored",
             *([f"{look.failed} failed"] if look.failed else []),
-            f"{look.images_done / max(seconds, 1e-9):,.0f} images/s" if look.images_done else "starting",
-            f"{remaining(look, seconds)} left for training",
         ]
+        if look.trained + look.failed < len(work.trainings):
+            pace = f"{look.images_done / max(seconds, 1e-9):,.0f} images/s" if look.images_done else "starting"
+            parts += [pace, f"{remaining(look, seconds)} left for training"]
         return f"[{duration(seconds)}] " + ", ".join(parts)
 
 

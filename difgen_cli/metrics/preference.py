@@ -22,10 +22,11 @@ COLUMNS = {
     "train_pref_excess": ("float64", "share", "train_pref - train_pref_control: 0 without memorization"),
     "train_pref_excess_lo": ("float64", "share", "lower end of its 95 % interval"),
     "train_pref_excess_hi": ("float64", "share", "upper end of its 95 % interval"),
-    "train_pref_images": ("int64", "images", "images on each side: T is subsampled to half of H where that is smaller"),
+    "train_pref_images": ("int64", "images", "images on each side: T is subsampled where H is not larger by its control"),
 }
 
 SEED = 2
+CONTROL = 8  # one in so many held-out images, at least, stays outside H_N as the control
 BLOCK = 1 << 22  # bootstrap weights held at once
 
 
@@ -64,7 +65,7 @@ def measure(
             f"preference needs samples, training images and {HELD_OUT_MIN} held-out images: "
             f"there are {len(samples)}, {len(train)} and {len(held_out)}"
         )
-    images = min(len(train), len(held_out) // 2)
+    images = min(len(train), len(held_out) - max(1, len(held_out) // CONTROL))
     known = shared("preference", lambda: _control(train, held_out, images, draws, resamples))
     sides = _sides(len(train), len(held_out), images, draws)
     contests = contest(samples, train, held_out, sides)
