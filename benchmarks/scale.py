@@ -24,19 +24,25 @@ from difgen_cli.store import Home
 from difgen_cli.store.results import publish_result
 
 HEAD = "base: {data: {name: digits, held_out: 900}, model: {name: mlp}, score: [memorization, frechet]}\n"
-PLAN_100K = HEAD + """axes:
+PLAN_100K = (
+    HEAD
+    + """axes:
   model.width: {lin: [8, 800, 100]}
   train.lr: {geom: [1e-4, 1e-2, 5]}
   train.steps: {lin: [100, 1000, 10]}
   data.size: [16, 64, 256, 512, 768]
   sample.steps: [4, 8, 16, 32]
 """
-TRAJECTORIES_1000 = HEAD + """axes:
+)
+TRAJECTORIES_1000 = (
+    HEAD
+    + """axes:
   model.width: {lin: [8, 800, 50]}
   data.size: [16, 64, 256, 768]
   train.steps: {lin: [100, 2000, 20]}
 seeds: 5
 """
+)
 
 
 def timed(arguments: list[str], folder: Path, repeats: int) -> tuple[float, float]:

@@ -204,7 +204,8 @@ def weights(action: str, name: str | None, folder: Path | None, console: Console
                 raise GridError(str(error)) from None
             known = features.WEIGHTS[each]
             console.print(
-                f"{each}: not here; {known.size_bytes:,} bytes, SHA-256 {known.sha256}, {known.licence}; {known.purpose}",
+                f"{each}: not here; {known.size_bytes:,} bytes, SHA-256 {known.sha256}, {known.licence}; "
+                f"{known.purpose}",
                 highlight=False,
                 soft_wrap=True,
             )

@@ -372,4 +372,6 @@ def _seeds(node: Node) -> tuple[int, ...]:
         and len(set(value)) == len(value)
     ):
         return value
-    raise GridError(f"seeds: {value!r} is neither a count of at least 1 nor a list of different whole numbers", place_of(node))
+    raise GridError(
+        f"seeds: {value!r} is neither a count of at least 1 nor a list of different whole numbers", place_of(node)
+    )

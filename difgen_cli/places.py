@@ -1,7 +1,7 @@
 """Where things lie on this machine: settings for a place, never part of a study.
 
-Flags win over the environment (`DIFGEN_*`), the environment over `difgen.toml` beside the grids, that over the one in the
-user's configuration folder.
+Flags win over the environment (`DIFGEN_*`), the environment over `difgen.toml` beside the grids, and that over the
+one in the user's configuration folder.
 """
 
 from __future__ import annotations

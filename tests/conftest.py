@@ -14,12 +14,12 @@ from hypothesis import settings as hypothesis_settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from difgen_cli.facts import Finder  # noqa: E402
-from difgen_cli.grid import read  # noqa: E402
-from difgen_cli.plan import Plan  # noqa: E402
-from difgen_cli.planner import build  # noqa: E402
-from difgen_cli.plugins import Library  # noqa: E402
-from difgen_cli.store import Store  # noqa: E402
+from difgen_cli.facts import Finder
+from difgen_cli.grid import read
+from difgen_cli.plan import Plan
+from difgen_cli.planner import build
+from difgen_cli.plugins import Library
+from difgen_cli.store import Store
 
 # Shared machines are slow at times, which says nothing of the code.
 hypothesis_settings.register_profile("difgen", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -16,7 +16,9 @@ ALONE = ("train.py", "diffusion.py")  # training's own; diffusion counts with tr
 
 def current() -> dict[str, dict[str, object]]:
     """VERSION and fingerprint of every file that shapes a result."""
-    files = [PACKAGE / name for name in ALONE] + [f for folder in FOLDERS for f in sorted((PACKAGE / folder).glob("*.py"))]
+    files = [PACKAGE / name for name in ALONE] + [
+        f for folder in FOLDERS for f in sorted((PACKAGE / folder).glob("*.py"))
+    ]
     return {str(f.relative_to(PACKAGE)): {"version": _version(f), "code": fingerprint(f)} for f in files}
 
 

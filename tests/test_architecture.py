@@ -37,7 +37,8 @@ MAY_IMPORT = {
     "report": {"data", "document", "recipes", "store"},
     "view": {"store", "work"},
     "sweep": {
-        "document", "facts", "grid", "launch", "ledger", "places", "plan", "planner", "plugins", "store", "view", "work",
+        "document", "facts", "grid", "launch", "ledger", "places", "plan", "planner", "plugins", "store", "view",
+        "work",
     },
     "display": {"data", "document", "features", "places", "plugins", "store", "sweep", "view"},
 }  # fmt: skip

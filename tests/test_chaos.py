@@ -115,7 +115,9 @@ def test_killing_workers_at_random_moments_changes_nothing(tmp_path: Path) -> No
         process.wait(300)
     final = subprocess.run(COMMAND, cwd=tmp_path, env=QUICK, capture_output=True, text=True, timeout=300, check=False)
     assert final.returncode == 0, f"seed {SEED}, killed {killed}: {final.stderr}"
-    subprocess.run([sys.executable, "-m", "difgen_cli", "report", "runs"], cwd=tmp_path, check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "difgen_cli", "report", "runs"], cwd=tmp_path, check=True, capture_output=True
+    )
     (hashes, tables), (calm_hashes, calm_tables) = _equal_content(runs), _equal_content(tmp_path / "calm")
     assert hashes == calm_hashes, f"seed {SEED}, killed {killed}"
     for name, table in tables.items():

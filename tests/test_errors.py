@@ -27,7 +27,9 @@ def _png(side: int = 8, mode: str = "L") -> bytes:
 
 
 def _parquet(path: Path, images: list[bytes]) -> None:
-    struct = pa.array([{"bytes": b, "path": None} for b in images], pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+    struct = pa.array(
+        [{"bytes": b, "path": None} for b in images], pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    )
     pq.write_table(pa.table({"image": struct, "label": pa.array([0] * len(images))}), path)
 
 
@@ -92,14 +94,30 @@ BROKEN = {
     "no such model": ("base: {data: {name: digits}, model: {name: mpl}}\n", (1, 44), "did you mean mlp"),
     "no such metric": (_HEAD + "  score: [memorisation]\n", (4, 11), "did you mean memorization"),
     "subset too large": (_HEAD + "axes:\n  data.size: [16, 10k]\n", (5, 19), "more than the 897"),
-    "all held out": ("base:\n  data: {name: digits, held_out: 1797}\n  model: {name: mlp}\n", (2, 34), "none to train on"),
-    "too few held out": ("base:\n  data: {name: digits, held_out: 0}\n  model: {name: mlp}\n", (2, 34), "held-out images"),
+    "all held out": (
+        "base:\n  data: {name: digits, held_out: 1797}\n  model: {name: mlp}\n",
+        (2, 34),
+        "none to train on",
+    ),
+    "too few held out": (
+        "base:\n  data: {name: digits, held_out: 0}\n  model: {name: mlp}\n",
+        (2, 34),
+        "held-out images",
+    ),
     "clusters": (_HEAD + "  condition: {name: kmeans, clusters: 5000}\n", (4, 39), "more than the 897"),
     "horizon": (_HEAD + "  train: {schedule: cosine}\naxes:\n  train.steps: [1, 2]\n", (4, 21), "ends at train.steps"),
     "seeds": (_HEAD + "seeds: many\n", (4, 8), "seeds"),
     "skip all": (_HEAD + "axes: {model.width: [8]}\nskip: [{model.width: 8}]\n", (5, 7), "drops every cell"),
-    "billions": (_HEAD + "axes: {model.width: {lin: [1, 99999, 99999]}, train.seed: {lin: [1, 99999, 99999]}}\n", (4, 1), "cells"),
-    "no labels": ("base: {data: {name: circle, held_out: 4}, model: {name: mlp}, condition: {name: labels}}\n", (1, 81), "no labels"),
+    "billions": (
+        _HEAD + "axes: {model.width: {lin: [1, 99999, 99999]}, train.seed: {lin: [1, 99999, 99999]}}\n",
+        (4, 1),
+        "cells",
+    ),
+    "no labels": (
+        "base: {data: {name: circle, held_out: 4}, model: {name: mlp}, condition: {name: labels}}\n",
+        (1, 81),
+        "no labels",
+    ),
     "no weights": (_HEAD + "  score: {frechet: {features: inception}}\n", (4, 31), "weights fetch inception"),
     "no such path": (_DATA % ("npz", "nowhere.npz"), (2, 27), "nowhere.npz"),
     "parquet without image": (_DATA % ("parquet", "noimage.parquet"), (2, 31), "image"),
@@ -174,7 +192,9 @@ def test_a_wrong_command_is_one_sentence_and_exit_code_2(
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_run_directory_that_cannot_be_written_is_exit_code_3(tmp_path: Path, write_grid: Callable[..., Path], difgen: Run) -> None:
+def test_a_run_directory_that_cannot_be_written_is_exit_code_3(
+    tmp_path: Path, write_grid: Callable[..., Path], difgen: Run
+) -> None:
     (tmp_path / "runs").write_text("a file where the folder should be")
     done = difgen("sweep", write_grid(), "--cluster", "inline")
     assert done.returncode == 3, done.stderr
@@ -219,9 +239,7 @@ def test_a_full_disk_is_reported_and_what_was_finished_is_kept(
     assert (table["kind"] == "model").sum() == 4
 
 
-def test_a_read_only_run_directory_is_reported(
-    small_disk: Path, write_grid: Callable[..., Path], difgen: Run
-) -> None:
+def test_a_read_only_run_directory_is_reported(small_disk: Path, write_grid: Callable[..., Path], difgen: Run) -> None:
     grid, runs = write_grid(), small_disk / "runs"
     assert difgen("sweep", grid, "--runs", runs, "--cluster", "inline", "--only", "data.size=8").returncode == 0
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 
 import pytest
@@ -62,7 +62,11 @@ def test_scalars_follow_yaml_1_2(write_grid: Write) -> None:
         ("base: {data: {size: {a: 1}}}", (1, 21), "a value is expected"),
         ("", (1, 1), "empty"),
         ("base: {", (1, 8), "not YAML"),
-        ("axes: {data.size: {lin: [0, 1, 100000]}, train.steps: {lin: [0, 1, 100000]}}", (1, 1), "10,000,000,000 cells"),
+        (
+            "axes: {data.size: {lin: [0, 1, 100000]}, train.steps: {lin: [0, 1, 100000]}}",
+            (1, 1),
+            "10,000,000,000 cells",
+        ),
     ],
 )
 def test_bad_grids_are_refused_with_line_and_column(
@@ -99,7 +103,7 @@ def test_geom_has_constant_ratios(tmp_path_factory: pytest.TempPathFactory, firs
     assert len(values) == count
     assert (values[0], values[-1]) == (first, last)
     ratio = (last / first) ** (1 / (count - 1))
-    for a, b in zip(values, values[1:], strict=False):
+    for a, b in pairwise(values):
         assert b / a == pytest.approx(ratio, rel=1e-9)
 
 
@@ -117,14 +121,17 @@ def test_points_are_the_product_minus_what_skip_drops(
     )
     grid = read(_grid(tmp_path_factory.mktemp("g"), text))
     found = [
-        tuple(dict(a.stops[k])[a.paths[0]].value for a, k in zip(grid.axes, point, strict=True)) for point in grid.points()
+        tuple(dict(a.stops[k])[a.paths[0]].value for a, k in zip(grid.axes, point, strict=True))
+        for point in grid.points()
     ]
     wanted = [p for p in product(widths, sizes, steps) if not (p[1] > bound and p[0] == widths[0])]
     assert found == wanted
 
 
 def test_zip_moves_axes_together(write_grid: Write) -> None:
-    grid = read(write_grid("axes: {model.width: [1, 2], data.size: [5], train.batch: [8, 9]}\nzip: [model.width, train.batch]"))
+    grid = read(
+        write_grid("axes: {model.width: [1, 2], data.size: [5], train.batch: [8, 9]}\nzip: [model.width, train.batch]")
+    )
     said = [dict(pair for a, k in zip(grid.axes, p, strict=True) for pair in a.stops[k]) for p in grid.points()]
     assert [(s["model.width"].value, s["train.batch"].value) for s in said] == [(1, 8), (2, 9)]
 
@@ -143,7 +150,9 @@ def test_hash_is_of_the_content_and_not_of_its_layout(write_grid: Write) -> None
     assert laid_out.question == "why"
 
 
-@pytest.mark.parametrize(("said", "meant"), [("10k", 10_000), ("4Ki", 4096), ("1.5k", 1500), ("1.5", "1.5"), ("k", "k")])
+@pytest.mark.parametrize(
+    ("said", "meant"), [("10k", 10_000), ("4Ki", 4096), ("1.5k", 1500), ("1.5", "1.5"), ("k", "k")]
+)
 def test_counts_may_be_written_short(said: str, meant: object) -> None:
     assert number(said) == meant
 
@@ -152,7 +161,14 @@ def test_counts_may_be_written_short(said: str, meant: object) -> None:
 def test_comparison_strings_compare(value: int, bound: int, sign: str) -> None:
     import operator
 
-    way = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq, "!=": operator.ne}
+    way = {
+        "<": operator.lt,
+        "<=": operator.le,
+        ">": operator.gt,
+        ">=": operator.ge,
+        "==": operator.eq,
+        "!=": operator.ne,
+    }
     assert predicate(f"{sign} {bound}")(value) is way[sign](value, bound)
 
 

@@ -103,7 +103,7 @@ def test_a_profile_becomes_slurm_parameters_and_knows_its_words() -> None:
 
 def test_sbatch_is_given_the_array_through_submitit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stand-in sbatch keeps what submitit hands over; the real one has its own tests on a cluster."""
-    for tool, body in {"sbatch": 'cp "$1" "$0.script"; echo Submitted batch job 77', "squeue": "exit 0"}.items():
+    for tool, body in {"sbatch": 'cp "$1" "$0.script"; echo Submitted batch job 77', "srun": "exit 0"}.items():
         (tmp_path / tool).write_text(f"#!/bin/sh\n{body}\n")
         (tmp_path / tool).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
@@ -112,7 +112,7 @@ def test_sbatch_is_given_the_array_through_submitit(tmp_path: Path, monkeypatch:
     ids = slurm.start(folder, 3, 1, {"partition": "p", "setup": ["module load x"]}, tmp_path, "size")
     assert ids == ["77_0", "77_1", "77_2"]
     script = (tmp_path / "sbatch.script").read_text()
-    for line in ("--array=0-2%3", "--partition=p", "--comment=\"difgen size\"", "module load x", "srun", "--export=ALL"):
+    for line in ("--array=0-2%3", "--partition=p", "--comment='difgen size'", "module load x", "srun", "--export=ALL"):
         assert line in script, script
 
 
@@ -128,7 +128,9 @@ def test_what_sbatch_refuses_is_said_in_its_own_words(tmp_path: Path, monkeypatc
         slurm.start(folder, 1, 1, {"partition": "moon"}, tmp_path, "size")
 
 
-def test_slurm_is_chosen_where_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, write_grid: Callable[..., Path]) -> None:
+def test_slurm_is_chosen_where_it_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, write_grid: Callable[..., Path]
+) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     assert not slurm.available()
     (tmp_path / "sbatch").write_text("#!/bin/sh\n")

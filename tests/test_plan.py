@@ -35,7 +35,9 @@ def test_the_headline_grid_trains_each_trajectory_once(plan_of: PlanOf) -> None:
 
 
 def test_steps_are_snapshots_and_everything_else_is_a_run(write_grid: Write, plan_of: PlanOf) -> None:
-    plan = plan_of(write_grid(BASE % "" + "axes: {train.steps: [1, 2, 3], train.lr: [1e-3, 1e-4], sample.steps: [4, 8]}"))
+    plan = plan_of(
+        write_grid(BASE % "" + "axes: {train.steps: [1, 2, 3], train.lr: [1e-3, 1e-4], sample.steps: [4, 8]}")
+    )
     assert (len(plan.models), len(plan.trajectories)) == (12, 2)
     assert len({c.snapshot for c in plan.models}) == 6
     assert len({c.samples for c in plan.models}) == 12
@@ -75,7 +77,10 @@ def test_a_metric_setting_changes_that_metric_alone(write_grid: Write, plan_of: 
 
 
 def test_reference_rows_stand_beside_each_subset(write_grid: Write, plan_of: PlanOf) -> None:
-    text = BASE % ", condition: {name: kmeans}" + "axes: {data.size: [8, 16], condition.clusters: [1, 4], model.width: [8, 16]}"
+    text = (
+        BASE % ", condition: {name: kmeans}"
+        + "axes: {data.size: [8, 16], condition.clusters: [1, 4], model.width: [8, 16]}"
+    )
     plan = plan_of(write_grid(text))
     kinds = [c.kind for c in plan.cells]
     assert {k: kinds.count(k) for k in set(kinds)} == {"model": 8, "heldout": 2, "copycat": 2, "ideal": 4}
@@ -106,9 +111,18 @@ def test_reference_rows_stand_beside_each_subset(write_grid: Write, plan_of: Pla
         (BASE % ", condition: {name: kmean}", "no condition plug-in is called 'kmean' .* did you mean kmeans"),
         (BASE % ", train: {schedule: cosine}" + "axes: {train.steps: [1, 2]}", "ends at train.steps"),
         ("base: {data: {name: digits}, model: {name: mlp}, score: [fid]}", "no metrics plug-in is called 'fid'"),
-        ("base: {data: {name: digits}, model: {name: mlp}, score: {gap: {sigma: 1}}}", "score.gap.sigma: unknown setting"),
-        ("base: {data: {name: digits}, model: {name: mlp}, score: {frechet: {features: foo}}}", "no feature space is called"),
-        ("base: {data: {name: digits}, model: {name: mlp}, score: {frechet: {features: inception}}}", "weights fetch inception"),
+        (
+            "base: {data: {name: digits}, model: {name: mlp}, score: {gap: {sigma: 1}}}",
+            "score.gap.sigma: unknown setting",
+        ),
+        (
+            "base: {data: {name: digits}, model: {name: mlp}, score: {frechet: {features: foo}}}",
+            "no feature space is called",
+        ),
+        (
+            "base: {data: {name: digits}, model: {name: mlp}, score: {frechet: {features: inception}}}",
+            "weights fetch inception",
+        ),
         ("base: {data: {name: npz}, model: {name: mlp}}", "data.path: not given"),
         ("base: {data: {name: npz, path: nowhere.npz}, model: {name: mlp}}", "data.path: .*nowhere.npz"),
         (BASE % ", train: {seed: x}", "train.seed: must be a whole number"),

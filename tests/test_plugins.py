@@ -16,7 +16,7 @@ from annotated_types import Ge, Gt
 from difgen_cli.plugins import KINDS, Library, PluginError, fingerprint, read
 
 sys.path.insert(0, str(Path(__file__).parent))
-import pins  # noqa: E402
+import pins
 
 
 def _plugin(folder: Path, text: str, name: str = "mine.py") -> Path:
@@ -27,19 +27,20 @@ def _plugin(folder: Path, text: str, name: str = "mine.py") -> Path:
 
 
 def test_a_signature_is_read_without_running_the_file(tmp_path: Path) -> None:
-    text = '''
+    text = """
 import this_package_does_not_exist
 VERSION = 3
 COLUMNS = {"a": ("float64", "", "what")}
 def measure(samples, train, /, held_out, *, k: Annotated[int, Gt(0)] = 5, way: Literal["a", "b"] = "a",
             sizes: tuple[int, ...] = (1, 2), path: Path, share: float | None = None):
     raise SystemExit
-'''
+"""
     found = read(_plugin(tmp_path, text), "measure", builtin=True)
     assert (found.name, found.version, found.inputs) == ("mine", 3, ("samples", "train", "held_out"))
     assert found.constants["COLUMNS"] == {"a": ("float64", "", "what")}
     assert {k: s.type for k, s in found.settings.items()} == {
-        "k": Annotated[int, Gt(0)], "way": Literal["a", "b"], "sizes": tuple[int, ...], "path": Path, "share": float | None,
+        "k": Annotated[int, Gt(0)], "way": Literal["a", "b"], "sizes": tuple[int, ...], "path": Path,
+        "share": float | None,
     }  # fmt: skip
     assert {k: s.default for k, s in found.settings.items() if not s.required} == {
         "k": 5, "way": "a", "sizes": (1, 2), "share": None,
@@ -135,5 +136,7 @@ def test_planning_needs_no_torch_for_any_plugin(tmp_path: Path) -> None:
         "        if 'canonical' in s.functions: library.module(kind, name)\n"
         "assert 'torch' not in sys.modules\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ.copy(), check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ.copy(), check=False
+    )
     assert done.returncode == 0, done.stderr

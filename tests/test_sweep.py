@@ -222,7 +222,9 @@ def test_two_sweeps_of_overlapping_grids_train_nothing_twice(tmp_path: Path, wri
     first = write_grid(TINY.replace("[8, 16]", "[8, 16, 32]").replace("[10, 20]", "[200, 400]"), "first.yaml")
     second = write_grid(TINY.replace("[8, 16]", "[16, 32, 64]").replace("[10, 20]", "[200, 400]"), "second.yaml")
     command = [sys.executable, "-m", "difgen_cli", "sweep", "--workers", "1"]
-    both = [subprocess.Popen([*command, str(g)], cwd=tmp_path, stderr=subprocess.PIPE, text=True) for g in (first, second)]
+    both = [
+        subprocess.Popen([*command, str(g)], cwd=tmp_path, stderr=subprocess.PIPE, text=True) for g in (first, second)
+    ]
     for process in both:
         assert process.wait(300) == 0, process.stderr and process.stderr.read()
         assert process.stderr is not None

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 VERSION = 1
 SEED, BATCH, LEARNING_RATE = 0, 128, 3e-3
 FEATURES = 64
-NOISE = 0.5  # at most, a pixel, in training: without it, noise that no eye sees moves the features (benchmarks/NOTES.md)
+NOISE = (
+    0.5  # at most, a pixel, in training: without it, noise that no eye sees moves the features (benchmarks/NOTES.md)
+)
 
 
 def fit(images: np.ndarray, labels: np.ndarray | None, *, steps: Annotated[int, Gt(0)] = 400) -> State:

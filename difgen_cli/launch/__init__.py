@@ -21,7 +21,6 @@ from difgen_cli.store.attempts import LEASE_SECONDS, now
 from difgen_cli.store.files import publish, replace_json
 from difgen_cli.work import Work
 
-
 CHECKPOINT_SECONDS = 60.0  # of training between two checkpoints: the most that a killed worker loses
 
 

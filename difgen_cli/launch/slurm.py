@@ -45,13 +45,14 @@ def start(folder: Path, workers: int, threads: int, profile: dict[str, Any], cod
     from difgen_cli import worker
 
     os.environ.update(worker_environment(code, threads))
-    executor = submitit.AutoExecutor(folder=folder / "log", cluster="slurm")
-    executor.update_parameters(**parameters(profile, grid, workers))
+    asked = parameters(profile, grid, workers)
     device = worker.SCHEDULED if profile.get("gpus") else None
     try:
+        executor = submitit.AutoExecutor(folder=folder / "log", cluster="slurm")
+        executor.update_parameters(**asked)
         jobs = executor.map_array(worker.main, [str(folder)] * workers, range(workers), [device] * workers)
-    except (subprocess.CalledProcessError, submitit.core.utils.FailedJobError) as error:
-        raise LaunchError(f"sbatch refused: {' '.join(str(error).split())[-300:]}") from error
+    except (subprocess.CalledProcessError, submitit.core.utils.FailedJobError, RuntimeError, TypeError) as error:
+        raise LaunchError(f"SLURM refused: {' '.join(str(error).split())[-300:]}") from error
     ids = [str(job.job_id) for job in jobs]
     replace_json(folder / "jobs.json", {"jobs": ids})
     return ids

@@ -22,7 +22,11 @@ COLUMNS = {
     "train_pref_excess": ("float64", "share", "train_pref - train_pref_control: 0 without memorization"),
     "train_pref_excess_lo": ("float64", "share", "lower end of its 95 % interval"),
     "train_pref_excess_hi": ("float64", "share", "upper end of its 95 % interval"),
-    "train_pref_images": ("int64", "images", "images on each side: T is subsampled where H is not larger by its control"),
+    "train_pref_images": (
+        "int64",
+        "images",
+        "images on each side: T is subsampled where H is not larger by its control",
+    ),
 }
 
 SEED = 2

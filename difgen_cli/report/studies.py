@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -16,7 +17,6 @@ from difgen_cli.store import Home, Store, pictures, tables
 from difgen_cli.store.files import read_json
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
 PROVENANCE = ("git_commit", "git_dirty", "difgen", "torch", "device")
@@ -54,7 +54,7 @@ def _study(store: Store, folder: Path, metrics: dict[str, pa.Table]) -> Study:
 
 def _rows(store: Store, table: pa.Table) -> pd.DataFrame:
     """One line per planned cell: axis values as the grid says them, and whether it is done, missing or failed."""
-    rows = table.to_pandas()
+    rows: pd.DataFrame = table.to_pandas()
     for column in [c for c in rows.columns if c.startswith("axis.")]:
         path = column.removeprefix("axis.")
         said = rows.pop(column)
@@ -168,4 +168,4 @@ def _training_images(store: Store, home: Home) -> np.ndarray:
     images, labels, facts = store.pool(holdout.inputs["pool"].key)
     pool = data.Pool(images, labels, tuple(facts["classes"]))
     chosen: np.ndarray = data.split(pool, held_out=holdout.settings["held_out"], **subset.settings).train
-    return images[chosen]
+    return np.asarray(images[chosen])

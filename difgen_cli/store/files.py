@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-
 FULL_BYTES = 1 << 20  # less room than this after a failed write is a full disk
 
 

@@ -27,8 +27,8 @@ SCHEMA = b"1"
 CONTEXT = {"key": pa.string(), "kind": pa.string(), "home": pa.string(), "step": pa.int64(), "cell": pa.string()}
 PROVENANCE = {
     "git_commit": pa.string(), "git_dirty": pa.bool_(), "difgen": pa.string(), "torch": pa.string(),
-    "device": pa.string(), "train_device": pa.string(), "train_seconds": pa.float64(), "images_per_second": pa.float64(),
-    "peak_memory_bytes": pa.int64(), "finished_at": pa.string(),
+    "device": pa.string(), "train_device": pa.string(), "train_seconds": pa.float64(),
+    "images_per_second": pa.float64(), "peak_memory_bytes": pa.int64(), "finished_at": pa.string(),
 }  # fmt: skip
 UNITS = {
     "train_seconds": "s", "images_per_second": "images/s", "peak_memory_bytes": "bytes", "images_seen": "images",
