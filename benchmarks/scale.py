@@ -19,7 +19,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from difgen_cli import ledger, sweep
+from difgen_cli import sweep
+from difgen_cli.plan import ledger
 from difgen_cli.store import Home
 from difgen_cli.store.results import publish_result
 

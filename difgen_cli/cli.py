@@ -204,7 +204,7 @@ def _errors() -> Iterator[None]:
     except KeyboardInterrupt:
         _fail("interrupted", 130)
     except (ValueError, RuntimeError) as error:
-        from difgen_cli.document import GridError
+        from difgen_cli.grid.document import GridError
         from difgen_cli.launch import LaunchError
         from difgen_cli.places import PlaceError
         from difgen_cli.plugins import PluginError
@@ -231,7 +231,7 @@ def _console(*, stdout: bool = False) -> Console:
 
 
 def _pairs(texts: list[str] | None) -> dict[str, str]:
-    from difgen_cli.document import GridError
+    from difgen_cli.grid.document import GridError
 
     pairs = {}
     for text in texts or ():
@@ -243,14 +243,14 @@ def _pairs(texts: list[str] | None) -> dict[str, str]:
 
 
 def _choice(what: str, value: Any, allowed: tuple[Any, ...]) -> None:
-    from difgen_cli.document import GridError
+    from difgen_cli.grid.document import GridError
 
     if value not in allowed:
         raise GridError(f"{what} {value}: choose from {', '.join(str(a) for a in allowed if a)}")
 
 
 def _existing(runs: Path) -> None:
-    from difgen_cli.document import GridError
+    from difgen_cli.grid.document import GridError
 
     if not (runs / "grids").is_dir():
         raise GridError(f"{runs}: no run directory; make one with: difgen sweep grids/smoke.yaml")

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from difgen_cli.document import GridError
+from difgen_cli.grid.document import GridError
 from difgen_cli.plugins import Library
 from difgen_cli.store import Store, tables
 from difgen_cli.store.attempts import gone

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from difgen_cli import grid as grids
-from difgen_cli import launch, ledger, places, planner, work
-from difgen_cli.document import GridError
-from difgen_cli.facts import Finder
-from difgen_cli.plan import Cell, Plan
+from difgen_cli import launch, places
+from difgen_cli.grid.document import GridError
+from difgen_cli.grid.values import filter_of
+from difgen_cli.plan import Cell, Plan, ledger, planner, work
+from difgen_cli.plan.facts import Finder
 from difgen_cli.plugins import Library, PluginError
 from difgen_cli.store import Store, StoreError
 from difgen_cli.store.files import publish, read_json
@@ -64,7 +65,7 @@ def survey(made: Plan, store: Store, chosen: Callable[[Cell], bool]) -> work.Sta
 
 def _chosen(made: Plan, only: Sequence[str]) -> Callable[[Cell], bool]:
     """The filter that --only asks for: reference rows pass where they do not have the setting."""
-    tests = [grids.filter_of(text) for text in only]
+    tests = [filter_of(text) for text in only]
     if not tests:
         return lambda _: True
     for path, _ in tests:

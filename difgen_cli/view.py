@@ -11,8 +11,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from difgen_cli.plan.work import Scoring, Training, Work
 from difgen_cli.store import Home, Store
-from difgen_cli.work import Scoring, Training, Work
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -14,10 +14,10 @@ from hypothesis import settings as hypothesis_settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from difgen_cli.facts import Finder
 from difgen_cli.grid import read
 from difgen_cli.plan import Plan
-from difgen_cli.planner import build
+from difgen_cli.plan.facts import Finder
+from difgen_cli.plan.planner import build
 from difgen_cli.plugins import Library
 from difgen_cli.store import Store
 

@@ -15,33 +15,20 @@ KINDS = ("data", "condition", "models", "sampling", "guidance", "features", "met
 
 # Each module of the core, and what of the core it may import. Data flow one way: from the grid to the rows.
 MAY_IMPORT = {
-    "document": set(),
     "plugins": set(),
-    "places": {"document"},
-    "recipes": set(),
-    "grid": {"document", "plugins"},
-    "sections": {"document", "grid", "plugins"},
-    "plan": {"grid", "recipes", "sections"},
-    "derive": {"document", "grid", "places", "plan", "plugins", "recipes", "sections", "features"},
-    "planner": {"derive", "document", "grid", "plan", "plugins", "recipes", "sections"},
+    "places": set(),
     "store": set(),
-    "facts": {"data", "plan", "plugins", "sections", "store"},
-    "ledger": {"plan", "sections", "store"},
-    "work": {"plan", "recipes", "sections", "store"},
     "diffusion": set(),
+    "grid": {"plugins"},
     "train": {"diffusion"},
-    "materials": {"condition", "data", "diffusion", "features", "places", "plugins", "recipes", "store", "train"},
-    "unit": {"data", "materials", "plugins", "recipes", "sampling", "store", "train", "work", "worker"},
-    "worker": {"plugins", "store", "unit", "work"},
-    "launch": {"plugins", "store", "work", "worker"},
-    "report": {"data", "document", "recipes", "store"},
-    "view": {"store", "work"},
-    "sweep": {
-        "document", "facts", "grid", "launch", "ledger", "places", "plan", "planner", "plugins", "store", "view",
-        "work",
-    },
-    "display": {"data", "document", "features", "places", "plugins", "store", "sweep", "view"},
-}  # fmt: skip
+    "plan": {"data", "features", "grid", "places", "plugins", "store"},
+    "worker": {"condition", "data", "diffusion", "features", "places", "plan", "plugins", "sampling", "store", "train"},
+    "launch": {"plan", "plugins", "store", "worker"},
+    "report": {"data", "grid", "plan", "store"},
+    "view": {"plan", "store"},
+    "sweep": {"grid", "launch", "places", "plan", "plugins", "store", "view"},
+    "display": {"data", "features", "grid", "places", "plugins", "store", "sweep", "view"},
+}
 
 
 def _imports(file: Path) -> set[str]:

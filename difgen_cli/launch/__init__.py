@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from difgen_cli import __version__
+from difgen_cli.plan.work import Work
 from difgen_cli.plugins import PACKAGE
 from difgen_cli.store import Store
 from difgen_cli.store.attempts import LEASE_SECONDS, now
 from difgen_cli.store.files import publish, replace_json
-from difgen_cli.work import Work
 
 CHECKPOINT_SECONDS = 60.0  # of training between two checkpoints: the most that a killed worker loses
 

@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from difgen_cli.worker import Flag, Order, work_on
+from difgen_cli.worker import work_on
+from difgen_cli.worker.order import Flag, Order
 
 
 def run(folder: Path, device: str | None, say: Callable[[str], None]) -> str:

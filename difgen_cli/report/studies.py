@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from difgen_cli.document import GridError
+from difgen_cli.grid.document import GridError
 from difgen_cli.report import Pair, Study
 from difgen_cli.store import Home, Store, pictures, tables
 from difgen_cli.store.files import read_json
@@ -159,7 +159,8 @@ def _ratio(line: dict[str, Any]) -> float:
 
 def _training_images(store: Store, home: Home) -> np.ndarray:
     """The training subset of a trajectory or reference, uint8, in the order that the neighbours table counts."""
-    from difgen_cli import data, recipes
+    from difgen_cli import data
+    from difgen_cli.plan import recipes
 
     spec = read_json(home.path / "spec.json")
     made = recipes.load(spec["recipe"])

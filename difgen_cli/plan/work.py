@@ -13,10 +13,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from difgen_cli import recipes
-from difgen_cli.plan import Cell, Plan
-from difgen_cli.recipes import Recipe
-from difgen_cli.sections import Section
+from difgen_cli.plan import Cell, Plan, recipes
+from difgen_cli.plan.recipes import Recipe
+from difgen_cli.plan.sections import Section
 from difgen_cli.store import Home, Store
 
 SCHEMA = 1

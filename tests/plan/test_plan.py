@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from difgen_cli.document import GridError
+from difgen_cli.grid.document import GridError
 from difgen_cli.plan import Plan
+from difgen_cli.plan.recipes import Head, Recipe, dump, load
 from difgen_cli.plugins import Library
-from difgen_cli.recipes import Head, Recipe, dump, load
 
 Write, PlanOf = Callable[..., Path], Callable[[Path], Plan]
 BASE = "base: {data: {name: digits, held_out: 900}, model: {name: mlp}, score: [memorization, gap]%s}\n"
@@ -24,7 +24,7 @@ def _keys(plan: Plan, kind: str = "model") -> list[tuple[str, str | None, str]]:
 
 
 def test_the_headline_grid_trains_each_trajectory_once(plan_of: PlanOf) -> None:
-    plan = plan_of(Path(__file__).parent.parent / "grids" / "size.yaml")
+    plan = plan_of(Path(__file__).parents[2] / "grids" / "size.yaml")
     seeds = len(plan.grid.seeds)
     assert len(plan.models) == 2 * 5 * 4 * 2 * seeds
     assert len(plan.trajectories) == 2 * 4 * 2 * seeds

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from difgen_cli.plan import Facts
+from difgen_cli.plan.sections import Section
 from difgen_cli.plugins import Library
-from difgen_cli.sections import Section
 from difgen_cli.store import Store
 
 

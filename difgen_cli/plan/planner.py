@@ -9,13 +9,14 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from difgen_cli.derive import Derivation, Trained, Where, has_horizon
-from difgen_cli.document import GridError
-from difgen_cli.grid import Assignments, Axis, Given, Grid
+from difgen_cli.grid import Assignments, Axis, Grid
+from difgen_cli.grid.document import GridError
+from difgen_cli.grid.values import Given
 from difgen_cli.plan import Cell, Facts, Plan, Reference, Scoring, Trajectory
+from difgen_cli.plan.derive import Derivation, Trained, Where, has_horizon
+from difgen_cli.plan.recipes import Head, Recipe
+from difgen_cli.plan.sections import Section, resolve
 from difgen_cli.plugins import SECTIONS, Library
-from difgen_cli.recipes import Head, Recipe
-from difgen_cli.sections import Section, resolve
 
 REFERENCES = ("heldout", "copycat", "ideal")
 REFERENCE_VERSION = 1  # of how a worker makes the samples of reference rows

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from difgen_cli import places
-from difgen_cli.document import GridError, Place
-from difgen_cli.grid import Given
+from difgen_cli.grid.document import GridError, Place
+from difgen_cli.grid.values import Given
 from difgen_cli.plan import Facts, Scoring
+from difgen_cli.plan.recipes import Head, Recipe
+from difgen_cli.plan.sections import DEFAULT_SCORE, Section, resolve_metric
 from difgen_cli.plugins import Library
-from difgen_cli.recipes import Head, Recipe
-from difgen_cli.sections import DEFAULT_SCORE, Section, resolve_metric
 
 Where = Callable[[str], Place | None]  # dotted path -> where this point of the grid says it
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from difgen_cli.plan import Plan
-from difgen_cli.sections import as_text
+from difgen_cli.plan.sections import as_text
 from difgen_cli.store.files import replace
 
 SCHEMA = b"1"

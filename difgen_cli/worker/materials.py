@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from difgen_cli import condition, data, places
 from difgen_cli.diffusion import Denoiser, DenoiserLike, IdealDenoiser, to_tensor
+from difgen_cli.plan.recipes import Recipe
 from difgen_cli.plugins import Library
-from difgen_cli.recipes import Recipe
 from difgen_cli.store import Store
 from difgen_cli.train import initialise
 

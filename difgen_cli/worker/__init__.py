@@ -5,103 +5,28 @@ Interrupting is normal: SIGTERM, SIGINT and SIGUSR2 raise a flag, and the loop s
 
 from __future__ import annotations
 
-import json
 import os
-import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from difgen_cli import work
+from difgen_cli.plan import work
+from difgen_cli.plan.work import Scoring, Training
 from difgen_cli.plugins import Library
 from difgen_cli.store import Home, Store, StoreError
 from difgen_cli.store.attempts import Attempt, Observer, gone, owner
 from difgen_cli.store.files import read_json, replace_json
-from difgen_cli.work import Scoring, Training
+from difgen_cli.worker.order import Clock, Flag, Interrupted, Order, Superseded
+
+if TYPE_CHECKING:
+    from difgen_cli.worker.desk import Desk
 
 LOOK_AGAIN_SECONDS = 0.5
-
-
-class Interrupted(Exception):  # noqa: N818
-    """The flag was raised: everything so far is saved."""
-
-
-class Superseded(Exception):  # noqa: N818
-    """Another worker has taken this unit over: leave without publishing."""
-
-
-@dataclass
-class Flag:
-    """Raised by a signal; looked at between steps."""
-
-    raised: bool = False
-
-    def listen(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
-            signal.signal(number, self._raise)
-
-    def _raise(self, number: int, frame: FrameType | None) -> None:
-        self.raised = True
-
-    def check(self) -> None:
-        if self.raised:
-            raise Interrupted
-
-
-@dataclass
-class Clock:
-    """Where a worker's time goes, in seconds by purpose; what runs inside another purpose counts once, as its own."""
-
-    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("training", "sampling", "scoring"), 0.0))
-    _since: float = 0.0
-    _purposes: list[str] = field(default_factory=list)
-
-    @contextmanager
-    def on(self, purpose: str) -> Iterator[None]:
-        """Count the body's time."""
-        self._turn()
-        self._purposes.append(purpose)
-        try:
-            yield
-        finally:
-            self._turn()
-            self._purposes.pop()
-
-    def _turn(self) -> None:
-        moment = time.monotonic()
-        if self._purposes:
-            self.seconds[self._purposes[-1]] += moment - self._since
-        self._since = moment
-
-
-@dataclass(frozen=True)
-class Order:
-    """What a submission asks of its workers: read from submission.json beside work.json."""
-
-    folder: Path
-    runs: Path
-    plugins: Path | None
-    threads: int
-    environment: dict[str, str]  # git commit, dirty flag, command, versions
-    lease_seconds: float
-    checkpoint_seconds: float
-
-    @staticmethod
-    def read(folder: Path) -> Order:
-        said = json.loads((folder / "submission.json").read_text(encoding="utf-8"))
-        plugins = Path(said["plugins"]) if said["plugins"] else None
-        return Order(
-            folder, Path(said["runs"]), plugins, said["threads"], said["environment"], said["lease_seconds"],
-            said["checkpoint_seconds"],
-        )  # fmt: skip
-
-
 SCHEDULED = "scheduled"  # the device that the scheduler has put into CUDA_VISIBLE_DEVICES
 
 
@@ -121,7 +46,7 @@ def work_on(order: Order, number: int, device: str, flag: Flag, say: Callable[[s
     replace_json(badge, who | {"state": "starting"})
     todo = work.read(order.folder / "work.json")
 
-    from difgen_cli.unit import Desk  # imports torch
+    from difgen_cli.worker.desk import Desk  # imports torch
 
     desk = Desk(Store(order.runs), todo.recipes, Library(order.plugins), device, order, flag, Clock(), say or _print)
     queue = Queue(desk.store, [*todo.trainings, *todo.scorings], Observer(order.lease_seconds), order.folder.name)
@@ -145,12 +70,12 @@ def _print(line: str) -> None:
     print(line, flush=True)
 
 
-def _try(desk: Any, unit: Training | Scoring, home: Home, attempt: Attempt) -> None:
+def _try(desk: Desk, unit: Training | Scoring, home: Home, attempt: Attempt) -> None:
     """Run a claimed unit and say how it ended; an error inside it is recorded, and the worker goes on."""
     log = f"{unit.unit} of {unit.slug}"
     try:
         with attempt.beating():
-            spent = desk.run(unit, home, attempt)
+            spent = _do(desk, unit, home, attempt)
         attempt.end("done", **spent)
         desk.say(f"{log}: done")
     except Interrupted:
@@ -168,6 +93,18 @@ def _try(desk: Any, unit: Training | Scoring, home: Home, attempt: Attempt) -> N
         print(tail, file=sys.stderr, flush=True)
         attempt.end("failed", cause=f"{type(error).__name__}: {error}", log=tail.splitlines()[-30:])
         desk.say(f"{log}: failed: {error}")
+
+
+def _do(desk: Desk, unit: Training | Scoring, home: Home, attempt: Attempt) -> dict[str, Any]:
+    """Do a claimed unit; returns what its attempt records at the end."""
+    if isinstance(unit, Training):
+        from difgen_cli.worker.training import TrainingRun
+
+        with desk.clock.on("training"):
+            return TrainingRun(desk, unit, home, attempt).run()
+    from difgen_cli.worker.scoring import ScoringRun
+
+    return ScoringRun(desk, unit, home, attempt).run()
 
 
 @dataclass

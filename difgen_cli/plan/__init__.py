@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from difgen_cli.grid import Assignments, Grid, number
-from difgen_cli.recipes import Head, Recipe
-from difgen_cli.sections import Section
+from difgen_cli.grid import Assignments, Grid
+from difgen_cli.grid.values import number
+from difgen_cli.plan.recipes import Head, Recipe
+from difgen_cli.plan.sections import Section
 
 
 @dataclass(frozen=True)

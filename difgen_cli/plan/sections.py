@@ -15,8 +15,8 @@ from typing import Any, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from difgen_cli.document import GridError, Place
-from difgen_cli.grid import Given, Spaced, number
+from difgen_cli.grid.document import GridError, Place
+from difgen_cli.grid.values import Given, Spaced, number
 from difgen_cli.plugins import KINDS, Library, PluginError, Setting, Signature
 
 DEFAULT_PLUGIN = {"condition": "none", "sample": "heun", "guide": "none"}  # data and model must be named

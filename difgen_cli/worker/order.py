@@ -1,0 +1,86 @@
+"""What a worker carries from unit to unit: its order, the flag that stops it, and the clock of where its time goes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+
+class Interrupted(Exception):  # noqa: N818
+    """The flag was raised: everything so far is saved."""
+
+
+class Superseded(Exception):  # noqa: N818
+    """Another worker has taken this unit over: leave without publishing."""
+
+
+@dataclass
+class Flag:
+    """Raised by a signal; looked at between steps."""
+
+    raised: bool = False
+
+    def listen(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
+            signal.signal(number, self._raise)
+
+    def _raise(self, number: int, frame: FrameType | None) -> None:
+        self.raised = True
+
+    def check(self) -> None:
+        if self.raised:
+            raise Interrupted
+
+
+@dataclass
+class Clock:
+    """Where a worker's time goes, in seconds by purpose; what runs inside another purpose counts once, as its own."""
+
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("training", "sampling", "scoring"), 0.0))
+    _since: float = 0.0
+    _purposes: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def on(self, purpose: str) -> Iterator[None]:
+        """Count the body's time."""
+        self._turn()
+        self._purposes.append(purpose)
+        try:
+            yield
+        finally:
+            self._turn()
+            self._purposes.pop()
+
+    def _turn(self) -> None:
+        moment = time.monotonic()
+        if self._purposes:
+            self.seconds[self._purposes[-1]] += moment - self._since
+        self._since = moment
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a submission asks of its workers: read from submission.json beside work.json."""
+
+    folder: Path
+    runs: Path
+    plugins: Path | None
+    threads: int
+    environment: dict[str, str]  # git commit, dirty flag, command, versions
+    lease_seconds: float
+    checkpoint_seconds: float
+
+    @staticmethod
+    def read(folder: Path) -> Order:
+        said = json.loads((folder / "submission.json").read_text(encoding="utf-8"))
+        plugins = Path(said["plugins"]) if said["plugins"] else None
+        return Order(
+            folder, Path(said["runs"]), plugins, said["threads"], said["environment"], said["lease_seconds"],
+            said["checkpoint_seconds"],
+        )  # fmt: skip

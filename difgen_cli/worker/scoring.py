@@ -1,0 +1,186 @@
+"""The sampling of one snapshot, or reference, and its metrics: what a metric names is made when it is asked for."""
+
+from __future__ import annotations
+
+import functools
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from difgen_cli import data, sampling
+from difgen_cli.plan.recipes import Head, Recipe
+from difgen_cli.plan.work import Scoring
+from difgen_cli.store import Arrays, Home, pictures
+from difgen_cli.store.attempts import Attempt, now
+from difgen_cli.store.files import publish
+from difgen_cli.store.results import publish_result
+from difgen_cli.worker.desk import Desk, check, describe
+from difgen_cli.worker.materials import Conditions, Subset, shape_of
+
+
+@dataclass
+class ScoringRun:
+    """One cell's samples and results."""
+
+    desk: Desk
+    unit: Scoring
+    home: Home
+    attempt: Attempt
+
+    def run(self) -> dict[str, Any]:
+        start, errors = time.monotonic(), []
+        describe(self.home, self.recipe)
+        for metric, measure in self.unit.metrics.items():
+            self.desk.flag.check()
+            if self.home.result(measure.key).exists():
+                continue
+            self.attempt.beat(metric=metric)
+            try:
+                with self.desk.clock.on("scoring"):
+                    self._measure(metric)
+            except (ValueError, ArithmeticError, TypeError, KeyError, IndexError) as error:
+                if len(self.unit.metrics) == 1:
+                    raise
+                errors.append((metric, error))
+        if errors:
+            named = "; ".join(f"{metric}: {error}" for metric, error in errors)
+            raise RuntimeError(named) from errors[0][1]
+        return {"seconds": time.monotonic() - start}
+
+    def _measure(self, metric: str) -> None:
+        module = self.desk.library.module("score", metric)
+        signature = self.desk.library.signature("score", metric)
+        measure = self.unit.metrics[metric]
+        inputs = {name: self._input(name, metric) for name in signature.inputs}
+        start = time.monotonic()
+        result = module.measure(**inputs, **measure.settings)
+        check(self.attempt)
+        context = {
+            "metric": metric, "key": measure.key, "version": signature.version, "kind": self.unit.kind,
+            "home": self.unit.home, "step": self.unit.step, "cell": self.unit.samples,
+            "seconds": time.monotonic() - start, "provenance": self._provenance(),
+        }  # fmt: skip
+        publish_result(self.home, measure.key, context, result.values, result.tables, signature.constants)
+
+    def _input(self, name: str, metric: str) -> Any:
+        """What a metric's positional parameter stands for."""
+        holdout, subset = self.subset.holdout, self.subset
+        match name:
+            case "samples":
+                return data.scaled(self.samples)
+            case "train":
+                return subset.images
+            case "held_out":
+                return holdout.held_out
+            case "denoiser":
+                return self.denoiser
+            case "train_labels":
+                return self.conditions.train
+            case "held_out_labels":
+                return self.conditions.held_out
+            case "sigma_data":
+                return holdout.sigma_data
+            case "embed":
+                return self.desk.materials.embed(self.unit.metrics[metric].embed or "", holdout)
+            case "shared":
+                return partial(self._shared, metric)
+        raise TypeError(f"the metric {metric} asks for {name}, which is no input that a metric can have")
+
+    def _shared(self, metric: str, name: str, compute: Callable[[], Arrays]) -> Arrays:
+        """What depends on the subset alone, once for all cells of it."""
+        measure = self.unit.metrics[metric]
+        version = self.desk.library.signature("score", metric).version
+        head = Head("statistics", f"{metric}/{name}", version, measure.settings)
+        key = head.key({"subset": self.parents["subset"].key, "embed": measure.embed or ""})
+        kept: Arrays = self.desk.materials._keep(
+            "statistics", key, lambda: self.desk.store.once(key, "statistics", compute)
+        )
+        return kept
+
+    @functools.cached_property
+    def recipe(self) -> Recipe:
+        return self.desk.recipes[self.unit.home]
+
+    @functools.cached_property
+    def parents(self) -> dict[str, Recipe]:
+        return self.recipe.inputs
+
+    @functools.cached_property
+    def subset(self) -> Subset:
+        return self.desk.materials.subset(self.parents["subset"].key)
+
+    @functools.cached_property
+    def conditions(self) -> Any:
+        if "labels" not in self.parents:
+            return Conditions(None, None, 0)
+        return self.desk.materials.conditions(self.parents["labels"].key, self.parents["subset"].key)
+
+    @functools.cached_property
+    def denoiser(self) -> Any:
+        if self.unit.kind == "ideal":
+            return self.desk.materials.ideal(self.recipe)
+        weights = load_file(self._snapshot_path, device=self.desk.device)
+        return self.desk.materials.denoiser(self.recipe, weights)
+
+    @property
+    def _snapshot_path(self) -> Path:
+        return self.home.snapshot(self.unit.step or 0)
+
+    @functools.cached_property
+    def samples(self) -> np.ndarray:
+        """The generated images as uint8 (n, H, W, C), or points; drawn once and kept."""
+        path = self.home.samples(self.unit.samples)
+        if not path.exists():
+            with self.desk.clock.on("sampling"):
+                x, labels = self._draw()
+                check(self.attempt)
+                publish(path, lambda p: pictures.write(p, x, labels))
+        x, _ = pictures.read(path)
+        return x
+
+    def _draw(self) -> tuple[np.ndarray, np.ndarray | None]:
+        count, seed = self.unit.sampler.own["count"], self.unit.sampler.own["seed"]
+        if self.unit.kind in ("heldout", "copycat"):
+            return self._draw_real(count, seed), None
+        sample = self.desk.library.module("sample", self.unit.sampler.name).sample
+        guide = self.desk.library.module("guide", self.unit.guidance.name).guide
+        guided = guide(self.denoiser, **self.unit.guidance.settings)
+        drawn = sampling.draw(
+            guided, partial(self._interruptible(sample), **self.unit.sampler.settings), shape_of(self.subset.images),
+            self.conditions.proportions, self.desk.device, count=count, seed=seed,
+        )  # fmt: skip
+        return (data.to_uint8(drawn.x) if drawn.x.ndim == 4 else drawn.x), drawn.labels
+
+    def _interruptible(self, sample: Callable[..., Any]) -> Callable[..., Any]:
+        """The sampler, looking at the flag before each block."""
+
+        def checked(*arguments: Any, **settings: Any) -> Any:
+            self.desk.flag.check()
+            return sample(*arguments, **settings)
+
+        return checked
+
+    def _draw_real(self, count: int, seed: int) -> np.ndarray:
+        """Reference rows: held-out images in their order, or training images resampled with replacement."""
+        if self.unit.kind == "heldout":
+            real = self.subset.holdout.held_out[:count]
+        else:
+            chosen = np.random.default_rng(seed).integers(len(self.subset.images), size=count)
+            real = self.subset.images[chosen]
+        return data.to_uint8(real) if real.ndim == 4 else real
+
+    def _provenance(self) -> dict[str, Any]:
+        own = self.desk.environment() | {"finished_at": now()}
+        if self.unit.kind != "model" or not self._snapshot_path.exists():
+            return own
+        with safe_open(self._snapshot_path, framework="numpy") as file:
+            made: dict[str, Any] = json.loads(file.metadata()["difgen"])
+        return own | made

@@ -1,0 +1,127 @@
+"""The training of one trajectory: resumed where it was, saved where it stops, read at each wanted step."""
+
+from __future__ import annotations
+
+import json
+import math
+import resource
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from difgen_cli.plan.recipes import Recipe
+from difgen_cli.plan.work import Training
+from difgen_cli.store import Home
+from difgen_cli.store.attempts import Attempt, now
+from difgen_cli.store.files import append, publish, publish_json, replace
+from difgen_cli.train import State, train
+from difgen_cli.worker.desk import Desk, check, describe
+from difgen_cli.worker.materials import device_name, shape_of
+
+PROGRESS_SECONDS = 2.0
+
+
+@dataclass
+class TrainingRun:
+    """To the furthest missing snapshot of one trajectory."""
+
+    desk: Desk
+    unit: Training
+    home: Home
+    attempt: Attempt
+
+    def run(self) -> dict[str, Any]:
+        recipe = self.desk.recipes[self.unit.home]
+        wanted = [s for s in self.unit.steps if not self.home.snapshot(s).exists()]
+        if not wanted:
+            return {}
+        describe(self.home, recipe)
+        publish_json(self.home.path / "env.json", self.desk.environment())
+        torch.set_num_threads(json.loads((self.home.path / "env.json").read_text(encoding="utf-8"))["threads"])
+        checkpoint = self._checkpoint_before(wanted[0])
+        return self._train(recipe, wanted, checkpoint)
+
+    def _train(self, recipe: Recipe, wanted: list[int], checkpoint: dict[str, Any] | None) -> dict[str, Any]:
+        materials = self.desk.materials
+        subset = materials.subset(recipe.inputs["subset"].key)
+        conditions = materials.conditions(recipe.inputs["labels"].key, recipe.inputs["subset"].key)
+        seed = recipe.settings.get("seed", 0)
+        network = materials.network(recipe.inputs["network"], shape_of(subset.images), conditions.classes, seed)
+        saved = checkpoint or {"train_seconds": 0.0, "state": None}
+        first = int(saved["state"]["step"]) if saved["state"] else 0
+        settings = {k: v for k, v in recipe.settings.items() if k != "steps"} | {"steps": wanted[-1]}
+        run = train(
+            network, materials.tensor(subset.images), materials.labels_tensor(conditions.train),
+            subset.holdout.sigma_data, saved["state"], **settings,
+        )  # fmt: skip
+        start = mark = beat = time.monotonic()
+        marked_step = first
+        state: State | None = None
+        for state in run:
+            moment = time.monotonic()
+            seconds = saved["train_seconds"] + moment - start
+            if state.step in wanted:
+                self._snapshot(state, seconds, (state.step - first) * self.unit.batch / max(moment - start, 1e-9))
+            if self.desk.flag.raised or moment - mark > self.desk.order.checkpoint_seconds:
+                self._save(state, seconds)
+                mark = moment
+                self.desk.flag.check()
+            if moment - beat > PROGRESS_SECONDS:
+                self._progress(state, (state.step - marked_step) * self.unit.batch / (moment - beat), wanted[-1])
+                beat, marked_step = moment, state.step
+        if state is not None:
+            self._save(state, saved["train_seconds"] + time.monotonic() - start)
+        images = (wanted[-1] - first) * self.unit.batch
+        return {"step": wanted[-1], "from_step": first, "images": images, "seconds": time.monotonic() - start}
+
+    def _snapshot(self, state: State, seconds: float, rate: float) -> None:
+        """Publish the averaged weights, with what a row will say of their making."""
+        check(self.attempt)
+        if not math.isfinite(float(state.loss)):
+            raise ArithmeticError(f"the loss is {float(state.loss)} at step {state.step}; lower train.lr")
+        facts = {
+            "step": state.step, "train_seconds": seconds, "images_per_second": rate,
+            "peak_memory_bytes": _peak_memory_bytes(self.desk.device), "train_device": device_name(self.desk.device),
+        }  # fmt: skip
+        tensors = {k: v.detach().contiguous() for k, v in state.ema.network.state_dict().items()}
+        metadata = {"difgen": json.dumps(facts)}
+        publish(self.home.snapshot(state.step), lambda p: save_file(tensors, p, metadata=metadata))
+
+    def _save(self, state: State, seconds: float) -> None:
+        check(self.attempt)
+        content = {"state": state.checkpoint(), "train_seconds": seconds}
+        replace(self.home.checkpoint(state.step), lambda p: torch.save(content, p))
+        self.home.prune(state.step)
+        self.attempt.beat(step=state.step)
+
+    def _progress(self, state: State, rate: float, target: int) -> None:
+        line = {
+            "step": state.step, "loss": float(state.loss), "grad_norm": float(state.grad_norm),
+            "lr": state.optimizer.param_groups[0]["lr"], "images_per_second": round(rate, 1), "time": now(),
+        }  # fmt: skip
+        append(self.home.progress(self.attempt.number), json.dumps(line))
+        self.attempt.beat(step=state.step, target=target, images_per_second=round(rate, 1), loss=line["loss"])
+        self.desk.say(f"train of {self.unit.slug}: step {state.step} of {target}, {rate:,.0f} images/s")
+
+    def _checkpoint_before(self, step: int) -> dict[str, Any] | None:
+        """The furthest readable checkpoint before a step; one that is cut short is set aside."""
+        there = self.home.checkpoints()
+        for at in sorted((s for s in there if s < step), reverse=True):
+            try:
+                found: dict[str, Any] = torch.load(there[at], map_location=self.desk.device, weights_only=True)
+                return found
+            except Exception as error:
+                self.desk.say(f"{there[at]}: cannot be read ({type(error).__name__}), set aside")
+                with suppress(FileNotFoundError):
+                    there[at].rename(there[at].with_suffix(".broken"))
+        return None
+
+
+def _peak_memory_bytes(device: str) -> int:
+    if device.startswith("cuda"):
+        return int(torch.cuda.max_memory_allocated())
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
