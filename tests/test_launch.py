@@ -80,7 +80,7 @@ def test_code_is_kept_by_its_content(tmp_path: Path) -> None:
     second = keep_code(store, plugins)
     assert second != first
     assert (first / "plugins" / "models" / "mine.py").read_text() == "A = 1\n"
-    assert (second / "difgen_cli" / "worker.py").exists()
+    assert (second / "difgen_cli" / "worker" / "__init__.py").exists()
 
 
 def test_workers_import_the_kept_code_and_not_the_working_tree(tmp_path: Path) -> None:

@@ -20,11 +20,10 @@ def test_real_images_through_the_unet_give_rows(
     tmp_path: Path, difgen: Callable[..., subprocess.CompletedProcess[str]], grid: str, features: str
 ) -> None:
     small = {
-        "model.width": "8", "model.depth": "1", "train.batch": "16", "train.steps": "[12]", "train.warmup": "4",
+        "model.width": "8", "model.depth": "1", "train.batch": "16", "train.steps": "12", "train.warmup": "4",
         "data.size": "32", "data.held_out": "64", "sample.count": "32", "sample.steps": "3", "train.precision": "fp32",
-        "score.frechet.features": features,
+        "score.frechet.features": features, "score.gap.pairs": "64", "score.gap.sigmas": "4",
     }  # fmt: skip
-    small["train.steps"] = "12"
     if grid == "fashion":
         small["condition.clusters"] = "4"
     flags = [part for key, value in small.items() for part in ("--set", f"{key}={value}")]

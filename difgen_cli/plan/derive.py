@@ -109,14 +109,14 @@ class Derivation:
         return self.keep(Recipe(Head("features", name, signature.version, settings), fitted))
 
     def scoring(self, given: dict[str, Given], data: Section, where: Where) -> Scoring:
-        """The metrics that `score:` names, the default ones where it names none."""
-        given = given or {m: Given(True) for m in DEFAULT_SCORE}
+        """The metrics that `score:` names, the default ones where it names none, and those that an axis or flag sets."""
+        named = {path for path in given if "." not in path} or set(DEFAULT_SCORE)
         facts = self._facts(data, where)
         holdout = self.holdout(data, facts)
         scoring = Scoring({}, {}, {})
-        for metric in sorted({path.partition(".")[0] for path in given}):
+        for metric in sorted(named | {path.partition(".")[0] for path in given}):
             own = {p.partition(".")[2]: g for p, g in given.items() if p.startswith(metric + ".")}
-            place = given[metric].place if metric in given else next(iter(own.values())).place
+            place = next((g.place for g in (given.get(metric), *own.values()) if g), None)
             section = resolve_metric(metric, own, self.library, place)
             needed = section.signature.constants.get("HELD_OUT_MIN", 0)
             if data.own["held_out"] < needed:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from difgen_cli.grid.document import GridError
 from difgen_cli.plan import Plan
 from difgen_cli.plan.recipes import Head, Recipe, dump, load
+from difgen_cli.plan.sections import DEFAULT_SCORE
 from difgen_cli.plugins import Library
 
 Write, PlanOf = Callable[..., Path], Callable[[Path], Plan]
@@ -144,6 +145,13 @@ def test_a_setting_of_another_named_plugin_is_dropped(write_grid: Write, plan_of
     text = "base: {data: {name: digits, held_out: 900}, model: {name: mlp}, condition: {clusters: 4}, score: [gap]}\n"
     plan = plan_of(write_grid(text + "axes: {condition.name: [none, kmeans]}"))
     assert [c.settings().get("condition.clusters") for c in plan.models] == [None, 4]
+
+
+def test_a_setting_of_a_metric_keeps_the_default_metrics_beside_it(write_grid: Write, plan_of: PlanOf) -> None:
+    grid = "base: {data: {name: digits, held_out: 900}, model: {name: mlp}}\naxes: {score.gap.sigmas: [8, 16]}"
+    assert set(plan_of(write_grid(grid)).models[0].metrics) == set(DEFAULT_SCORE)
+    named = "base: {data: {name: digits, held_out: 900}, model: {name: mlp}, score: {gap: {sigmas: 8}}}"
+    assert set(plan_of(write_grid(named, "named.yaml")).models[0].metrics) == {"gap"}
 
 
 def test_seeds_vary_subset_and_training_but_not_sampling(write_grid: Write, plan_of: PlanOf) -> None:
