@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import resource
 import statistics
 import subprocess
 import sys
@@ -47,13 +46,18 @@ seeds: 5
 
 
 def timed(arguments: list[str], folder: Path, repeats: int) -> tuple[float, float]:
-    """Median wall seconds and peak MiB of a difgen command."""
-    seconds = []
+    """Median wall seconds and peak MiB of a difgen command, from the system's own account of each process."""
+    seconds, peak = [], 0.0
     for _ in range(repeats):
         start = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "difgen_cli", *arguments], cwd=folder, check=True, capture_output=True)
+        process = subprocess.Popen([sys.executable, "-m", "difgen_cli", *arguments], cwd=folder,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+        _, status, usage = os.wait4(process.pid, 0)
         seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0, arguments
+        peak = max(peak, usage.ru_maxrss / 1024)
+    return statistics.median(seconds), peak
 
 
 def finish(grid: Path, runs: Path) -> int:

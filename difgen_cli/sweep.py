@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
@@ -49,11 +50,14 @@ def prepare(file: Path, runs: Path, overrides: Mapping[str, str], only: Sequence
     plugins = folder.absolute() if folder.is_dir() else None
     store, library = Store(runs), Library(plugins)
     finder = Finder(store, library, places.data_root())
+    gc.disable()  # a plan is many small objects, and none of them is garbage
     try:
         made = planner.build(read, library, finder)
+        return Planned(made, survey(made, store, _chosen(made, only)), store, finder, plugins)
     except PluginError as error:
         raise GridError(str(error)) from None
-    return Planned(made, survey(made, store, _chosen(made, only)), store, finder, plugins)
+    finally:
+        gc.enable()
 
 
 def survey(made: Plan, store: Store, chosen: Callable[[Cell], bool]) -> work.State:

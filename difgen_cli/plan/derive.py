@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from difgen_cli import places
@@ -53,8 +54,7 @@ class Derivation:
         subset = self.keep(Recipe(Head("subset", "split", _version(data), chosen), {"holdout": holdout}))
         labels = self._labels(condition, holdout, subset, facts, where)
         network = self.keep(Recipe(Head("network", model.name, model.signature.version, model.changed), {}))
-        settings = {k: v for k, v in train.changed.items() if k != "steps" or has_horizon(train)}
-        head = Head("trajectory", "train", train.signature.version, settings)
+        head = Head("trajectory", "train", train.signature.version, dict(shaping(train)))
         trajectory = self.keep(Recipe(head, {"subset": subset, "labels": labels, "network": network}))
         inputs = {
             "train": subset.key, "shared": subset.key, "held_out": holdout.key, "sigma_data": holdout.key,
@@ -109,7 +109,7 @@ class Derivation:
         return self.keep(Recipe(Head("features", name, signature.version, settings), fitted))
 
     def scoring(self, given: dict[str, Given], data: Section, where: Where) -> Scoring:
-        """The metrics that `score:` names, the default ones where it names none, and those that an axis or flag sets."""
+        """The metrics that `score:` names, the default ones where it names none, and those that an axis sets."""
         named = {path for path in given if "." not in path} or set(DEFAULT_SCORE)
         facts = self._facts(data, where)
         holdout = self.holdout(data, facts)
@@ -133,6 +133,12 @@ class Derivation:
             scoring.sections[metric] = section
             scoring.heads[metric] = Head("metric", metric, section.signature.version, settings)
         return scoring
+
+
+@cache
+def shaping(train: Section) -> tuple[tuple[str, Any], ...]:
+    """The settings of training that shape the weights: all that differ from the default, but for how long it lasts."""
+    return tuple((k, v) for k, v in train.changed.items() if k != "steps" or has_horizon(train))
 
 
 def has_horizon(train: Section) -> bool:

@@ -13,7 +13,7 @@ from difgen_cli.grid import Assignments, Axis, Grid
 from difgen_cli.grid.document import GridError
 from difgen_cli.grid.values import Given
 from difgen_cli.plan import Cell, Facts, Plan, Reference, Scoring, Trajectory
-from difgen_cli.plan.derive import Derivation, Trained, Where, has_horizon
+from difgen_cli.plan.derive import Derivation, Trained, Where, has_horizon, shaping
 from difgen_cli.plan.recipes import Head, Recipe
 from difgen_cli.plan.sections import Section, resolve
 from difgen_cli.plugins import SECTIONS, Library
@@ -46,6 +46,7 @@ class _Planner:
         self.sections: dict[tuple[Any, ...], Section] = {}
         self.scorings: dict[tuple[Any, ...], Scoring] = {}
         self.trained: dict[tuple[Any, ...], tuple[Trained, tuple[dict[str, Any], ...]]] = {}
+        self.runs: dict[tuple[Any, ...], Trained] = {}
         self.heads: dict[tuple[int, int | None], Head] = {}
         self.guidances: dict[int, str] = {}
         self.snapshots: dict[tuple[str, int], str] = {}
@@ -194,7 +195,10 @@ class _Planner:
         if at not in self.trained:
             data, condition, model, train = (self._resolved(section, stops) for section in SHAPING)
             self._check_horizon(train, stops)
-            made = self.derive.trained(data, condition, model, train, self._where(stops))
+            apart = (id(data), id(condition), id(model), shaping(train))  # the steps of one run share it
+            if apart not in self.runs:
+                self.runs[apart] = self.derive.trained(data, condition, model, train, self._where(stops))
+            made = self.runs[apart]
             columns = (data.columns | {"data.size": made.size}, condition.columns, model.columns, train.columns)
             self.trained[at] = (made, columns)
         return self.trained[at]

@@ -9,7 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -181,21 +181,22 @@ class _Shelf:
     def __init__(self, home: Home) -> None:
         self.home = home
         self.results = home.results() if home.path.exists() else set()
-        self._attempts: dict[str, dict[str, Any]] | None = None
-        self._snapshots: set[int] | None = None
 
-    @property
+    @cached_property
     def snapshots(self) -> set[int]:
-        if self._snapshots is None:
-            self._snapshots = self.home.snapshots()
-        return self._snapshots
+        return self.home.snapshots()
+
+    @cached_property
+    def sampled(self) -> set[str]:
+        return self.home.sampled()
+
+    @cached_property
+    def attempts(self) -> dict[str, dict[str, Any]]:
+        return self.home.last_attempts()
 
     def failure(self, cell: Cell) -> str | None:
         """Why a cell without all its results failed, if its last attempt says so."""
-        if self._attempts is None:
-            self._attempts = self.home.last_attempts()
-        own = self._attempts.get(f"score-{cell.samples}", {})
-        train = self._attempts.get("train", {})
+        own, train = self.attempts.get(f"score-{cell.samples}", {}), self.attempts.get("train", {})
         for record, blocks in ((own, True), (train, cell.step not in self.snapshots)):
             if record.get("state") == "failed" and blocks:
                 return str(record.get("cause", "unknown"))
@@ -204,7 +205,7 @@ class _Shelf:
 
 def _needs_snapshot(cell: Cell, missing: Iterable[str], shelf: _Shelf) -> bool:
     inputs = {i for m in missing for i in cell.scoring.sections[m].signature.inputs}
-    return "denoiser" in inputs or ("samples" in inputs and not shelf.home.samples(cell.samples).exists())
+    return "denoiser" in inputs or ("samples" in inputs and cell.samples not in shelf.sampled)
 
 
 def _trainings(plan: Plan, steps: dict[str, set[int]], homes: dict[str, _Shelf]) -> tuple[list[Training], list[str]]:

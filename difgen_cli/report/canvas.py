@@ -179,7 +179,7 @@ def render(figure: Figure) -> tuple[str, bytes]:
 
     FigureCanvasAgg(figure)
     figure.get_layout_engine().execute(figure)  # type: ignore[union-attr]
-    figure.set_layout_engine("none")
+    figure.set_layout_engine(None)  # else each save would draw once more to lay out
     boxes = [ax.get_position() for ax in figure.axes if ax.get_visible()]
     for text in figure.texts:
         if text.get_gid() == "across":

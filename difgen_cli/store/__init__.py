@@ -44,6 +44,10 @@ class Home:
     def samples(self, key: str) -> Path:
         return self.path / "samples" / f"{key}.parquet"
 
+    def sampled(self) -> set[str]:
+        """Keys of the samples that are here."""
+        return {n[:-8] for n in _names(self.path / "samples") if n.endswith(".parquet")}
+
     def results(self) -> set[str]:
         """Keys of the results that are here."""
         return {n[:-5] for n in _names(self.path / "results") if n.endswith(".json")}
