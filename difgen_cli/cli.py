@@ -65,11 +65,13 @@ def sweep(
     retry: Annotated[str | None, typer.Option(help="`failed`: try failed units again.")] = None,
     set_: Set = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show the plan; run nothing.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors and results.")] = False,
 ) -> None:
     """Run what is missing of a grid, and end with a table of results.
 
     Example: difgen sweep grids/size.yaml
     """
+    _flags["quiet"] |= quiet
     with _errors():
         _choice("--cluster", cluster, ("auto", "local", "slurm", "inline"))
         _choice("--retry", retry, (None, "failed"))
@@ -91,7 +93,7 @@ def sweep(
             return
         _say_results(console, planned)
         if ended == "interrupted":
-            console.print(f"interrupted: everything so far is kept; go on with: difgen sweep {grid}", highlight=False)
+            console.print("interrupted: everything so far is kept; the same command goes on", highlight=False)
         raise typer.Exit(sweeping.ENDED[ended])
 
 
@@ -279,5 +281,6 @@ def _say_results(console: Console, planned: Planned) -> None:
     from difgen_cli.report import studies
 
     for study in studies.gather(planned.store, planned.plan.grid.name, planned.folder):
-        reporting.show(study, _console(stdout=True))
+        if (study.rows["state"] == "done").any():
+            reporting.show(study, _console(stdout=True))
     console.print("figures and page: difgen report " + str(planned.store.root), highlight=False, soft_wrap=True)

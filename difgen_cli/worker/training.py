@@ -75,8 +75,9 @@ class TrainingRun:
                 beat, marked_step = moment, state.step
         if state is not None:
             self._save(state, saved["train_seconds"] + time.monotonic() - start)
-        images = (wanted[-1] - first) * self.unit.batch
-        return {"step": wanted[-1], "from_step": first, "images": images, "seconds": time.monotonic() - start}
+        images, seconds = (wanted[-1] - first) * self.unit.batch, time.monotonic() - start
+        return {"step": wanted[-1], "from_step": first, "images": images, "seconds": seconds,
+                "images_per_second": round(images / max(seconds, 1e-9), 1)}  # fmt: skip
 
     def _snapshot(self, state: State, seconds: float, rate: float) -> None:
         """Publish the averaged weights, with what a row will say of their making."""
