@@ -11,7 +11,7 @@ export OMP_NUM_THREADS ?= 1
 .PHONY: demo test lint sweep plan status report bench chaos pins clean
 
 demo: $(VENV)/ready
-	$(BIN)/difgen sweep grids/size.yaml --runs $(RUNS)
+	$(BIN)/difgen sweep grids/size.yaml --runs $(RUNS) --cluster local
 	$(BIN)/difgen report $(RUNS) --grid size --out $(OUT)
 	@echo "open $(OUT)/report.html"
 

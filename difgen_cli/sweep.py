@@ -206,5 +206,14 @@ def _outcome(planned: Planned, states: Sequence[str], folder: Path) -> str:
     for path in (folder / "workers").glob("*.json"):
         if cause := (read_json(path) or {}).get("cause"):
             raise StoreError(str(cause))
-    log = folder / "launcher.log"
-    raise launch.LaunchError(f"the workers ended before the work did; their words are in {log} and {folder / 'log'}")
+    raise launch.LaunchError(f"the workers ended before the work did: {_last_words(folder)}")
+
+
+def _last_words(folder: Path) -> str:
+    """The last line that a worker wrote, and where to read on."""
+    logs = sorted((folder / "log").glob("*_log.out"), key=lambda p: p.stat().st_mtime)
+    lines = logs[-1].read_text(encoding="utf-8", errors="replace").split("\n") if logs else []
+    said = next(
+        (line.strip() for line in reversed(lines) if line.strip() and not line.startswith("submitit ")), "nothing"
+    )
+    return f"{said[:300]} (all of it in {folder / 'log'})"

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from difgen_cli.plan.work import Scoring, Training, Work
+from difgen_cli.plan.work import Scoring, Training, Work, is_done
 from difgen_cli.store import Home, Store
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Watcher:
         state = record.get("state")
         training = isinstance(unit, Training)
         hopeless = not training and siblings.get("train", {}).get("state") == "failed" and not state
-        if state == "done":
+        if state == "done" and is_done(unit, home):  # an earlier attempt may have done another part
             self._settle(unit, now, "trained" if training else "scored")
         elif state == "failed" or hopeless:
             self._settle(unit, now, "failed")

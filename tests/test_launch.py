@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -128,12 +127,21 @@ def test_what_sbatch_refuses_is_said_in_its_own_words(tmp_path: Path, monkeypatc
         slurm.start(folder, 1, 1, {"partition": "moon"}, tmp_path, "size")
 
 
-def test_slurm_is_chosen_where_it_is(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, write_grid: Callable[..., Path]
+@pytest.mark.parametrize(
+    ("answer", "there"),
+    [
+        ("Slurmctld(primary) at head is UP", True),
+        ("Slurmctld(primary) at head is DOWN", True),  # then sbatch will say so, and nothing runs on the login node
+        ("", False),  # the programs are installed and no cluster is configured
+    ],
+)
+def test_slurm_is_chosen_where_a_cluster_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: str, there: bool
 ) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     assert not slurm.available()
-    (tmp_path / "sbatch").write_text("#!/bin/sh\n")
-    (tmp_path / "sbatch").chmod(0o755)
+    for tool in ("sbatch", "scontrol"):
+        (tmp_path / tool).write_text(f"#!/bin/sh\necho '{answer}'\n")
+        (tmp_path / tool).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert slurm.available()
+    assert slurm.available() is there

@@ -23,7 +23,7 @@ Write = Callable[..., Path]
 def rows(runs: Path) -> pd.DataFrame:
     """The rows table without what may differ between two runs of the same: times, hosts, versions."""
     table = pd.read_parquet(runs / "tables" / "rows.parquet")
-    noisy = ("_seconds", "per_second", "_bytes", "finished_at", "git_", "device", "results")
+    noisy = ("_seconds", "per_second", "_bytes", "finished_at", "git_", "device")
     keep = [c for c in table.columns if not any(c.endswith(n) or c.startswith(n) for n in noisy)]
     return table[keep].sort_values(["kind", "home", "cell"]).reset_index(drop=True)
 
@@ -157,6 +157,19 @@ def test_a_metric_setting_rescores_without_sampling_or_training(copied: Path, di
     assert sorted(table.loc[table["kind"] == "model", "score.gap.sigmas"].dropna()) == [4] * 4 + [16] * 4
 
 
+def test_results_of_an_older_version_show_as_stale(copied: Path, difgen: Run) -> None:
+    plugins = copied / "plugins" / "metrics"
+    plugins.mkdir(parents=True)
+    text = (Path(__file__).parent / "plugins" / "metrics" / "brightness.py").read_text()
+    (plugins / "brightness.py").write_text(text)
+    grid = copied / "bright.yaml"
+    grid.write_text((copied / "tiny.yaml").read_text().replace("[memorization, gap]", "[brightness]"))
+    sweep(difgen, grid)
+    (plugins / "brightness.py").write_text(text.replace("127.5)}", "127.5 + 0.0)}"))
+    marks = {c["mark"] for c in json.loads(difgen("plan", grid, "--json").stdout)["cells"]}
+    assert marks == {"stale"}, "the code of a user's plug-in is its version"
+
+
 def test_a_sampler_axis_samples_without_training(copied: Path, difgen: Run) -> None:
     text = (copied / "tiny.yaml").read_text() + "  sample.steps: [3, 5]\n"
     (copied / "sampled.yaml").write_text(text)
@@ -284,6 +297,7 @@ def test_an_error_in_a_job_is_recorded_with_its_cause_and_can_be_retried(copied:
     done = difgen("sweep", grid, "--cluster", "inline")
     assert done.returncode == 1
     assert "the moon is full" in difgen("plan", grid).stdout
+    assert "stale" not in done.stderr, "a metric that was never measured is new"
     again = difgen("sweep", grid, "--cluster", "inline")
     assert again.returncode == 1, "a failed unit is not tried again by itself"
     assert "--retry failed" in again.stderr
@@ -311,3 +325,20 @@ def test_detached_workers_finish_alone(tmp_path: Path, write_grid: Write, difgen
 def _left(difgen: Run, grid: Path) -> str:
     plan = json.loads(difgen("plan", grid, "--json").stdout)
     return "nothing to do" if all(c["mark"] == "done" for c in plan["cells"]) else ""
+
+
+def test_workers_that_never_get_to_work_are_given_up_and_their_words_are_shown(copied: Path, difgen: Run) -> None:
+    plugins = copied / "plugins" / "metrics"
+    plugins.mkdir(parents=True)
+    (plugins / "odd.py").write_text(
+        'COLUMNS = {"odd": ("float64", "", "nothing")}\ndef measure(samples):\n    """Docs."""\n    return None\n'
+    )
+    grid = copied / "odd.yaml"
+    grid.write_text((copied / "tiny.yaml").read_text().replace("[memorization, gap]", "[memorization, gap, odd]"))
+    broken = copied / "broken"
+    broken.mkdir()
+    (broken / "torch.py").write_text("raise ImportError('this installation is broken')\n")
+    done = difgen("sweep", grid, "--workers", "1", PYTHONPATH=str(broken), timeout=120)
+    assert done.returncode == 3, done.stderr
+    assert "this installation is broken" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -26,6 +26,7 @@ from difgen_cli.store.files import read_json, replace_json
 POLL_SECONDS = 0.2
 YEAR_MINUTES = 365 * 24 * 60
 MOST_RESTARTS = 50  # of one worker; a unit that kills its workers is given up long before
+MOST_STILLBORN = 3  # in a row: a worker that never gets to work will not the next time
 
 
 def start(folder: Path, slots: Slots) -> subprocess.Popen[bytes]:
@@ -52,6 +53,7 @@ class Launcher:
     stopping: bool = False
     jobs: dict[int, Any] = field(default_factory=dict)
     restarts: dict[int, int] = field(default_factory=dict)
+    stillborn: dict[int, int] = field(default_factory=dict)
 
     def run(self) -> None:
         import submitit
@@ -82,9 +84,11 @@ class Launcher:
         badge = read_json(self.folder / "workers" / f"{number}.json") or {}
         if badge.get("state") in ("done", "interrupted", "refused") or self.stopping:
             return
+        worked = badge.get("state") == "running"
         self.restarts[number] = self.restarts.get(number, 0) + 1
+        self.stillborn[number] = 0 if worked else self.stillborn.get(number, 0) + 1
         print(f"worker {number} (controller {job.job_id}) died", flush=True)
-        if self.restarts[number] <= MOST_RESTARTS:
+        if self.restarts[number] <= MOST_RESTARTS and self.stillborn[number] < MOST_STILLBORN:
             time.sleep(min(30.0, 0.1 * 2 ** self.restarts[number]))  # a machine in trouble is not hammered
             self._submit(executor, number)
 

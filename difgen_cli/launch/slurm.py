@@ -19,8 +19,14 @@ PROFILE = {  # what a profile may say -> submitit's name for it
 
 
 def available() -> bool:
-    """Whether this machine can submit to SLURM."""
-    return shutil.which("sbatch") is not None
+    """Whether this machine belongs to a SLURM cluster, up or down; programs without a configuration are not one."""
+    if shutil.which("sbatch") is None or shutil.which("scontrol") is None:
+        return False
+    try:
+        asked = subprocess.run(["scontrol", "ping"], capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return True
+    return " is UP" in asked.stdout or " is DOWN" in asked.stdout
 
 
 def parameters(profile: dict[str, Any], grid: str, workers: int) -> dict[str, Any]:

@@ -78,9 +78,9 @@ class Cell:
         return {path: canonical.get(path, number(given.value)) for stop in self.axes for path, given in stop}
 
     def identity(self) -> str:
-        """Hash of kind and settings, whatever the versions of the code: to know a result of older code as stale."""
+        """Hash of kind, metrics and settings, whatever the versions: to know a result of older code as stale."""
         settings = sorted((k, str(v)) for k, v in self.settings().items())
-        return hashlib.sha256(json.dumps([self.kind, settings]).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps([self.kind, sorted(self.metrics), settings]).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, eq=False)

@@ -250,6 +250,13 @@ def _home(plan: Plan, store: Store, cell: Cell) -> Home:
     return store.home(cell.home, plan.slug(cell), reference=cell.kind != "model")
 
 
+def is_done(unit: Training | Scoring, home: Home) -> bool:
+    """Whether all that a unit should leave is there."""
+    if isinstance(unit, Training):
+        return all(home.snapshot(s).exists() for s in unit.steps)
+    return all(home.result(m.key).exists() for m in unit.metrics.values())
+
+
 def release(plan: Plan, store: Store, state: State) -> int:
     """Let the failed units of a plan be tried again; returns how many."""
     released = set()

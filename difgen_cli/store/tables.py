@@ -201,7 +201,7 @@ def _rows(store: Store, plans: Iterable[Path], metrics: dict[str, pa.Table], sta
     for line, count in zip(identity, whole["results"].to_pylist(), strict=True):
         keep.append(count > 0 and line not in seen)
         seen.add(line)
-    whole = whole.filter(pa.array(keep)).drop_columns(keys)
+    whole = whole.filter(pa.array(keep)).drop_columns([*keys, "results"])
     return _described(whole, metrics).replace_schema_metadata(about)
 
 

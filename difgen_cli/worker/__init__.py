@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from difgen_cli.plan import work
-from difgen_cli.plan.work import Scoring, Training
+from difgen_cli.plan.work import Scoring, Training, is_done
 from difgen_cli.plugins import Library
 from difgen_cli.store import Home, Store, StoreError
 from difgen_cli.store.attempts import Attempt, Observer, gone, owner
@@ -144,14 +144,11 @@ class Queue:
 
 def _verdict(unit: Training | Scoring, home: Home) -> str:
     """Whether a unit is done, open, waiting for weights, or hopeless because something before it failed."""
-    if isinstance(unit, Training):
-        done = all(home.snapshot(s).exists() for s in unit.steps)
-        return "done" if done else "hopeless" if _failed(home, unit.unit) else "open"
-    if all(home.result(m.key).exists() for m in unit.metrics.values()):
+    if is_done(unit, home):
         return "done"
     if _failed(home, unit.unit):
         return "hopeless"
-    if unit.step is None or not unit.weights or home.snapshot(unit.step).exists():
+    if isinstance(unit, Training) or unit.step is None or not unit.weights or home.snapshot(unit.step).exists():
         return "open"
     return "hopeless" if _failed(home, "train") else "waiting"
 
