@@ -65,7 +65,7 @@ class _Planner:
     # Points and their sections -------------------------------------------------------------------------------------
 
     def _points(self) -> Iterator[Stops]:
-        """Every point of the grid with every seed; an included cell stands at no stop of any axis."""
+            """Every point of the grid with every seed; an included cell stands at no stop, and brings its own."""
         seeds = self.axes[-1].stops
         for point in self.grid.points():
             stops = tuple(axis.stops[k] for axis, k in zip(self.grid.axes, point, strict=True))
@@ -73,7 +73,7 @@ class _Planner:
                 yield (*stops, seed)
         for extra in self.grid.include:
             for seed in seeds:
-                yield (*((),) * len(self.grid.axes), extra + seed)
+                yield (*((),) * len(self.grid.axes), seed, extra)
 
     def _named(self, section: str) -> list[str]:
         """The plug-ins that any cell names for a section."""
@@ -93,8 +93,8 @@ class _Planner:
 
     def _at(self, section: str, stops: Stops) -> tuple[Any, ...]:
         """What decides a section at a point: the stops of the axes that touch it."""
-        if len(stops) > 1 and not stops[0]:
-            return (section, stops[-1])
+        if len(stops) > len(self.axes):
+            return (section, *stops[-2:])
         return (section, *(id(stops[i]) for i in self.touching[section]))
 
     def _resolved(self, kind: str, stops: Stops) -> Section:
@@ -124,7 +124,7 @@ class _Planner:
         )
         samples = self._samples(sampler, guidance, snapshot)
         metrics = scoring.keys("model", made.inputs | {"denoiser": snapshot, "samples": samples})
-        seed = dict(stops[-1])["seed"].value
+        seed = dict(stops[len(self.axes) - 1])["seed"].value
         columns = (*columns, sampler.columns, guidance.columns)
         self.cells.append(
             Cell(

@@ -147,6 +147,17 @@ def test_a_setting_of_another_named_plugin_is_dropped(write_grid: Write, plan_of
     assert [c.settings().get("condition.clusters") for c in plan.models] == [None, 4]
 
 
+@pytest.mark.parametrize("axes", ["", "axes: {model.depth: [2]}", "axes: {model.depth: [1, 2], train.lr: [1, 2]}"])
+def test_included_cells_stand_alone_whatever_axes_there_are(write_grid: Write, plan_of: PlanOf, axes: str) -> None:
+    extra = "\ninclude: [{model.width: 8}, {model.width: 8, data.size: 5}]\nseeds: 2"
+    plan = plan_of(write_grid(BASE % "" + axes + extra))
+    said = [c.settings() for c in plan.models][-4:]
+    assert [(s["model.width"], s["data.size"], s["data.seed"]) for s in said] == [
+        (8, 897, 0), (8, 897, 1), (8, 5, 0), (8, 5, 1),
+    ]  # fmt: skip
+    assert len({c.home for c in plan.models[-4:]}) == 4
+
+
 def test_a_setting_of_a_metric_keeps_the_default_metrics_beside_it(write_grid: Write, plan_of: PlanOf) -> None:
     grid = "base: {data: {name: digits, held_out: 900}, model: {name: mlp}}\naxes: {score.gap.sigmas: [8, 16]}"
     assert set(plan_of(write_grid(grid)).models[0].metrics) == set(DEFAULT_SCORE)
