@@ -65,7 +65,7 @@ class _Planner:
     # Points and their sections -------------------------------------------------------------------------------------
 
     def _points(self) -> Iterator[Stops]:
-            """Every point of the grid with every seed; an included cell stands at no stop, and brings its own."""
+        """Every point of the grid with every seed; an included cell stands at no stop, and brings its own."""
         seeds = self.axes[-1].stops
         for point in self.grid.points():
             stops = tuple(axis.stops[k] for axis, k in zip(self.grid.axes, point, strict=True))
