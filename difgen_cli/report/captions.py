@@ -29,7 +29,7 @@ def interval(data: pd.DataFrame, shown: bool = True) -> str:
     points = " and the single seeds as small points" if shown and most <= 5 else ""
     return (
         f"Means over {seeds} (data subset and initialisation varied together) with 95 % t intervals over "
-        f"seeds{points}; what reaches past the frame is cut off there.{alone}"
+        f"seeds{points}, Fréchet distances on a log scale; what reaches past the frame is cut off there.{alone}"
     )
 
 

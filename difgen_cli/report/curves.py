@@ -28,6 +28,8 @@ SECTIONS = (
 # columns with units that say how a row came about, not what was measured
 CLOCKS = ("seed", "step", "images_seen", "epochs", "steps_per_image", "train_seconds", "images_per_second")
 COUNTS = ("n_gen", "n_ref", "n_ref_train", "peak_memory_bytes")
+# positive, spread over decades and drawn on log axes: averaged there too, or an interval would reach below zero
+LOGARITHMIC = ("fd_test", "fd_train", "fd_floor", "fd_floor_expected", "fd_copycat")
 # what a reader looks for first: dataset size, then capacity, then conditioning; others as the grid orders them
 PREFERRED = (SIZE, "model.width", "condition.clusters", STEPS)
 
@@ -128,7 +130,7 @@ def found_axes(cells: pd.DataFrame, said: dict[str, list[Any]]) -> tuple[Axis, .
 
 
 def over_seeds(frame: pd.DataFrame, by: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:
-    """Mean and 95 % t interval over seeds of every metric in every group.
+    """Mean and 95 % t interval over seeds of every metric in every group; Fréchet distances on a log scale.
 
     Returns one line per group and metric with a value: `by`…, `metric`, `n` (seeds), `mean`, `lo`, `hi`,
     `interval` and the per-seed estimates `seed_<k>`. With one seed there is no interval over seeds: where no
@@ -141,7 +143,12 @@ def over_seeds(frame: pd.DataFrame, by: Sequence[str], metrics: Sequence[str]) -
         return pd.DataFrame(columns=[*by, "metric", "n", "mean", "lo", "hi", "interval"])
     keys = [*by, "metric"]
     per_seed = tall.groupby([*keys, "seed"], observed=True, sort=False, dropna=False).mean()
-    groups = per_seed.groupby(keys, observed=True, sort=False, dropna=False)
+    positive = tall.groupby("metric")["value"].min() > 0
+    logarithmic = [name for name in LOGARITHMIC if positive.get(name, False)]
+    scaled = per_seed.copy()
+    logged = scaled.index.get_level_values("metric").isin(logarithmic)
+    scaled.loc[logged, "value"] = np.log(scaled.loc[logged, "value"])
+    groups = scaled.groupby(keys, observed=True, sort=False, dropna=False)
     value = groups["value"].agg(n="count", mean="mean", sd="std")
     if value["n"].max() == 1:
         own = groups[["lo", "hi"]].first()
@@ -153,6 +160,9 @@ def over_seeds(frame: pd.DataFrame, by: Sequence[str], metrics: Sequence[str]) -
     seeds = per_seed["value"].unstack("seed")
     seeds.columns = [f"seed_{text(seed)}" for seed in seeds.columns]
     numbers: pd.DataFrame = value.drop(columns="sd").join(seeds).reset_index()
+    there = numbers["metric"].isin(logarithmic)
+    linear = ["mean"] if value["n"].max() == 1 else ["mean", "lo", "hi"]  # a row's own interval was never logged
+    numbers.loc[there, linear] = np.exp(numbers.loc[there, linear])
     return numbers
 
 

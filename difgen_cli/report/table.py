@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from difgen_cli.report import labels
-from difgen_cli.report.curves import STEPS, Curves, last_snapshot, over_seeds
+from difgen_cli.report.curves import LOGARITHMIC, STEPS, Curves, last_snapshot, over_seeds
 
 # metric -> header, in the order of reading; the last ones are dropped first where a terminal is narrow
 HEADERS = {
@@ -111,7 +111,7 @@ def notes(curves: Curves) -> str:
     if curves.seeds == 1:
         parts.append("One seed: no interval over seeds.")
     elif curves.seeds:
-        parts.append(f"± half a 95 % t interval over up to {curves.seeds} seeds.")
+        parts.append(f"± half a 95 % t interval over up to {curves.seeds} seeds; ×/÷ the same on a log scale.")
     if "fd_test" in curves.metrics:
         parts.append(f"fd_test: {labels.frechet(curves.features)}; floors: how many times real against real.")
     return " ".join(parts)
@@ -129,10 +129,11 @@ def _words(frame: pd.DataFrame, name: str) -> list[str]:
         return [f"{labels.number(value, 2)}×" if np.isfinite(value) else labels.NONE for value in values]
     if name not in WITH_INTERVAL or f"{name}_hi" not in frame:
         return [labels.number(value) for value in values]
-    half = (frame[f"{name}_hi"] - frame[f"{name}_lo"]).to_numpy(float) / 2
+    lower, upper = frame[f"{name}_lo"].to_numpy(float), frame[f"{name}_hi"].to_numpy(float)
+    sign, half = ("×/÷", np.sqrt(upper / lower)) if name in LOGARITHMIC else ("±", (upper - lower) / 2)
     over = frame["seeds"].to_numpy() > 1  # a single seed's own interval is not one over seeds
     return [
-        f"{labels.number(value)} ± {labels.number(spread, 2)}" if many else labels.number(value)
+        f"{labels.number(value)} {sign} {labels.number(spread, 2)}" if many else labels.number(value)
         for value, spread, many in zip(values, half, over & np.isfinite(half), strict=True)
     ]
 
