@@ -42,7 +42,6 @@ class Watcher:
     work: Work
     open: list[Training | Scoring] = field(default_factory=list)
     settled: Look = field(default_factory=Look)
-    begun: dict[str, int] = field(default_factory=dict)  # unit -> step at the first look
 
     def __post_init__(self) -> None:
         self.open = [*self.work.trainings, *self.work.scorings]

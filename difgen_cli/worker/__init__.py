@@ -156,9 +156,3 @@ def _verdict(unit: Training | Scoring, home: Home) -> str:
 def _failed(home: Home, unit: str) -> bool:
     past = home.history(unit)
     return bool(past) and past[-1][1]["state"] == "failed"
-
-
-def alive(folder: Path) -> bool:
-    """Whether a worker of a submission is known to run."""
-    badges = [read_json(p) for p in (folder / "workers").glob("*.json")]
-    return any(b and b["state"] in ("starting", "running") and not gone(b["owner"]) for b in badges)

@@ -65,14 +65,15 @@ class Materials:
         self.store, self.recipes, self.library, self.device = store, recipes, library, torch.device(device)
         self._kept: dict[tuple[str, str], Any] = {}
 
-    def _keep(self, what: str, key: str, make: Callable[[], Any]) -> Any:
+    def keep(self, what: str, key: str, make: Callable[[], Any]) -> Any:
+        """A thing of a kind and key, made once."""
         if (what, key) not in self._kept:
             self._kept[what, key] = make()
         return self._kept[what, key]
 
     def holdout(self, key: str) -> Holdout:
         """The rest and the held-out images of a pool."""
-        made: Holdout = self._keep("holdout", key, lambda: self._holdout(self.recipes[key]))
+        made: Holdout = self.keep("holdout", key, lambda: self._holdout(self.recipes[key]))
         return made
 
     def _holdout(self, recipe: Recipe) -> Holdout:
@@ -92,7 +93,7 @@ class Materials:
 
     def subset(self, key: str) -> Subset:
         """A training subset T."""
-        made: Subset = self._keep("subset", key, lambda: self._subset(self.recipes[key]))
+        made: Subset = self.keep("subset", key, lambda: self._subset(self.recipes[key]))
         return made
 
     def _subset(self, recipe: Recipe) -> Subset:
@@ -106,7 +107,7 @@ class Materials:
     def conditions(self, key: str, subset_key: str) -> Conditions:
         """The labels of a conditioning, restricted to a subset."""
         recipe, subset = self.recipes[key], self.subset(subset_key)
-        labels: condition.Labels = self._keep("labels", f"{key} {subset_key}", lambda: self._labels(recipe, subset))
+        labels: condition.Labels = self.keep("labels", f"{key} {subset_key}", lambda: self._labels(recipe, subset))
         if labels.classes == 0:
             return Conditions(None, None, 0)
         return Conditions(labels.rest[subset.positions], labels.held_out, labels.classes)
@@ -132,7 +133,7 @@ class Materials:
 
     def embed(self, key: str, holdout: Holdout) -> Embed:
         """A feature space, fitted where it must be."""
-        made: Embed = self._keep("embed", key, lambda: self._embed(self.recipes[key], holdout))
+        made: Embed = self.keep("embed", key, lambda: self._embed(self.recipes[key], holdout))
         return made
 
     def _embed(self, recipe: Recipe, holdout: Holdout) -> Embed:

@@ -100,7 +100,7 @@ class ScoringRun:
         version = self.desk.library.signature("score", metric).version
         head = Head("statistics", f"{metric}/{name}", version, measure.settings)
         key = head.key({"subset": self.parents["subset"].key, "embed": measure.embed or ""})
-        kept: Arrays = self.desk.materials._keep(
+        kept: Arrays = self.desk.materials.keep(
             "statistics", key, lambda: self.desk.store.once(key, "statistics", compute)
         )
         return kept
