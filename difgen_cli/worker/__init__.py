@@ -19,8 +19,8 @@ from difgen_cli.plan import work
 from difgen_cli.plan.work import Scoring, Training, is_done
 from difgen_cli.plugins import Library
 from difgen_cli.store import Home, Store, StoreError
-from difgen_cli.store.attempts import Attempt, Observer, gone, owner
-from difgen_cli.store.files import read_json, replace_json
+from difgen_cli.store.attempts import Attempt, Observer, owner
+from difgen_cli.store.files import replace_json
 from difgen_cli.worker.order import Clock, Flag, Interrupted, Order, Superseded
 
 if TYPE_CHECKING:
