@@ -342,3 +342,16 @@ def test_workers_that_never_get_to_work_are_given_up_and_their_words_are_shown(c
     assert done.returncode == 3, done.stderr
     assert "this installation is broken" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_truncated_checkpoint_is_set_aside_and_the_run_ends_with_the_same_bits(copied: Path, difgen: Run) -> None:
+    for checkpoint in (copied / "runs").glob("trajectories/*/checkpoints/*.pt"):
+        checkpoint.write_bytes(checkpoint.read_bytes()[:500])
+    done = sweep(difgen, copied / "tiny.yaml", "--set", "train.steps=30")
+    assert "set aside" in done.stderr
+    assert images_trained(copied / "runs") == 2 * 20 * 16 + 2 * 30 * 16, "trained again from zero"
+    sweep(difgen, copied / "tiny.yaml", "--set", "train.steps=30", "--runs", str(copied / "fresh"))
+    mended, whole = rows(copied / "runs"), rows(copied / "fresh")
+    pd.testing.assert_frame_equal(
+        mended[mended["step"] == 30].reset_index(drop=True), whole[whole["step"] == 30].reset_index(drop=True)
+    )
