@@ -28,6 +28,10 @@ GridFile = Annotated[Path, typer.Argument(help="A grid file, such as grids/size.
 Runs = Annotated[Path, typer.Option("--runs", help="The run directory.", envvar="DIFGEN_RUNS")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Replace a setting or an axis: KEY=VALUE.")]
 Only = Annotated[list[str] | None, typer.Option("--only", help="Cells with this value only: KEY=VALUE.")]
+CellWords = Annotated[
+    list[str],
+    typer.Argument(help="An index of `plan`, the beginning of a key, or KEY=VALUE filters.", metavar="CELL"),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 State = dict[str, bool]
 _flags: State = {"debug": False, "quiet": False}
@@ -79,7 +83,7 @@ def sweep(
 
         planned = sweeping.prepare(grid, runs, _pairs(set_), only or ())
         if retry:
-            planned = sweeping.retry_failed(planned, only or ())
+            planned = sweeping.retry_failed(planned)
         console = _console()
         _say_plan(console, planned)
         if dry_run:
@@ -87,7 +91,7 @@ def sweep(
         if not planned.state.work:
             _nothing_to_do(console, planned)
             return
-        options = sweeping.Options(cluster, workers, jobs_per_gpu, detach, profile)
+        options = sweeping.Options(cluster, workers, jobs_per_gpu, detach, profile, anew=retry is not None)
         ended = sweeping.run(planned, options, console)
         if ended == "detached":
             return
@@ -198,6 +202,79 @@ def weights(
         display.weights(action, name, folder, _console(stdout=True))
 
 
+@app.command()
+def logs(
+    cell: CellWords,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the running attempt ends.")] = False,
+    runs: Runs = Path("runs"),
+    grid: Annotated[str | None, typer.Option(help="The grid that is meant; default: the newest.")] = None,
+) -> None:
+    """Print what the workers of a cell wrote: the newest attempts at its training and at its scoring.
+
+    Example: difgen logs data.size=64 train.steps=4000 -f
+    """
+    with _errors():
+        from difgen_cli import cells
+        from difgen_cli import logs as logging
+        from difgen_cli.store import Store
+
+        _existing(runs)
+        store = Store(runs)
+        logging.show(store, cells.one(store, cell, grid), follow, _write)
+
+
+@app.command()
+def doctor(
+    runs: Runs = Path("runs"),
+    profile: Annotated[str | None, typer.Option(help="A profile of difgen.toml, for SLURM's limits.")] = None,
+    json_: Json = False,
+) -> None:
+    """Show what this machine offers: versions, GPUs, SLURM, the run directory's disk, weights and profiles.
+
+    Example: difgen doctor --runs runs/
+    """
+    with _errors():
+        from difgen_cli import display
+        from difgen_cli import doctor as examining
+
+        found = examining.gather(runs, profile)
+        if json_:
+            typer.echo(display.as_json(examining.content(found)))
+        else:
+            examining.show(found, _console(stdout=True))
+        raise typer.Exit(1 if examining.worst(found) == "bad" else 0)
+
+
+@app.command()
+def gc(
+    runs: Annotated[Path, typer.Argument(help="The run directory.")] = Path("runs"),
+    all_: Annotated[bool, typer.Option("--all", help="Also what only further training or new metrics need.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would go; remove nothing.")] = False,
+    json_: Json = False,
+) -> None:
+    """Remove what no row needs any more; says how many bytes, and asks first. Results and tables stay.
+
+    Example: difgen gc runs/ --dry-run
+    """
+    with _errors():
+        from difgen_cli import display
+        from difgen_cli.store import Store, waste
+
+        _existing(runs)
+        store = Store(runs)
+        found = waste.find(store)
+        chosen = waste.chosen(found, everything=all_)
+        if not json_:
+            display.waste(found, chosen, _console(stdout=True))
+        wanted = bool(chosen) and not dry_run and (yes or (not json_ and _agreed("remove them?")))
+        removed = waste.remove(store, chosen) if wanted else []
+        if json_:
+            typer.echo(display.waste_json(chosen, removed))
+        elif chosen and not dry_run:
+            _console().print(display.removal(removed), highlight=False)
+
+
 @contextmanager
 def _errors() -> Iterator[None]:
     """Known errors as one sentence and an exit code: 2 for the grid or command, 3 for the machine, 130 interrupted."""
@@ -216,6 +293,20 @@ def _errors() -> Iterator[None]:
             raise
         text = error.shown() if isinstance(error, GridError) else str(error)
         _fail(text, 3 if isinstance(error, StoreError | LaunchError) else 2)
+
+
+def _agreed(question: str) -> bool:
+    """Whether a person says yes; no answer is none."""
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:
+        typer.echo("", err=True)
+        return False
+
+
+def _write(text: str) -> None:
+    """Standard output as it is, at once."""
+    typer.echo(text, nl=False)
 
 
 def _fail(text: str, code: int) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from difgen_cli.grid.document import GridError
 from difgen_cli.plugins import Library
 from difgen_cli.store import Store, tables
-from difgen_cli.store.attempts import gone
+from difgen_cli.store.owners import gone
+from difgen_cli.store.waste import KINDS, Waste
 from difgen_cli.view import duration
 
 if TYPE_CHECKING:
@@ -209,3 +210,28 @@ def weights(action: str, name: str | None, folder: Path | None, console: Console
                 highlight=False,
                 soft_wrap=True,
             )
+
+
+def waste(found: list[Waste], chosen: list[Waste], console: Console) -> None:
+    """What `gc` would remove, by kind, and what more there is."""
+    for kind in KINDS:
+        mine = [w for w in found if w.kind == kind.name]
+        if mine:
+            more = "" if mine[0] in chosen else " (stays without --all)"
+            size = f"{sum(w.size_bytes for w in mine):,} bytes"
+            console.print(f"{kind.name}: {len(mine):,}, {size}: {kind.what}{more}", highlight=False, soft_wrap=True)
+    if not chosen:
+        console.print("nothing to remove: every file is needed", highlight=False)
+
+
+def removal(removed: list[Waste]) -> str:
+    """What `gc` has done."""
+    size = sum(w.size_bytes for w in removed)
+    return f"removed {len(removed):,} files and folders, {size:,} bytes" if removed else "nothing was removed"
+
+
+def waste_json(chosen: list[Waste], removed: list[Waste]) -> str:
+    """What `gc` would remove, and what it did, for machines."""
+    gone_ = {w.path for w in removed}
+    lines = [{"kind": w.kind, "path": str(w.path), "bytes": w.size_bytes, "removed": w.path in gone_} for w in chosen]
+    return as_json({"bytes": sum(w.size_bytes for w in chosen), "waste": lines})

@@ -31,7 +31,7 @@ def weights_folders() -> list[Path]:
 
 def profile(name: str | None, grid: Path) -> dict[str, Any]:
     """A named profile, `default` where none is named: partition, account, walltime and the like."""
-    files = [grid.parent / "difgen.toml", grid.parent.parent / "difgen.toml", _user_file()]
+    files = _files(grid)
     merged: dict[str, Any] = {}
     known: set[str] = set()
     for file in reversed(files):
@@ -42,6 +42,16 @@ def profile(name: str | None, grid: Path) -> dict[str, Any]:
         where = ", ".join(str(f) for f in files)
         raise PlaceError(f"--profile {name}: no such profile ({', '.join(sorted(known)) or 'none'} in {where})")
     return merged
+
+
+def profiles(grid: Path) -> dict[str, Path]:
+    """The profiles that a grid may name, each with the file that says most of it."""
+    return {name: file for file in reversed(_files(grid)) for name in _read(file)}
+
+
+def _files(grid: Path) -> list[Path]:
+    """Where profiles are looked for, those that win first."""
+    return [grid.parent / "difgen.toml", grid.parent.parent / "difgen.toml", _user_file()]
 
 
 def _user_file() -> Path:

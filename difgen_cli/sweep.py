@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import gc
-import os
-import signal
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,15 +14,20 @@ from difgen_cli import grid as grids
 from difgen_cli import launch, places
 from difgen_cli.grid.document import GridError
 from difgen_cli.grid.values import filter_of
+from difgen_cli.launch import submissions
+from difgen_cli.launch.submissions import Submission, Terms
+from difgen_cli.launch.tending import Tending
 from difgen_cli.plan import Cell, Plan, ledger, planner, work
 from difgen_cli.plan.facts import Finder
 from difgen_cli.plugins import Library, PluginError
 from difgen_cli.store import Store, StoreError
-from difgen_cli.store.files import publish, read_json
+from difgen_cli.store.files import publish
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+SLURM_WORKERS = 8  # where nobody says how many
+LOOK_AGAIN = "the same command looks on, `difgen status` shows them, `difgen cancel` ends them"
 ENDED = {"done": 0, "failed": 1, "refused": 3, "interrupted": 130}
 
 
@@ -85,10 +89,11 @@ def _chosen(made: Plan, only: Sequence[str]) -> Callable[[Cell], bool]:
     return chosen
 
 
-def retry_failed(planned: Planned, only: Sequence[str]) -> Planned:
-    """Let failed units be tried again, and plan anew."""
+def retry_failed(planned: Planned) -> Planned:
+    """Let failed units be tried again, and plan those alone."""
+    failed = set(planned.state.causes)
     work.release(planned.plan, planned.store, planned.state)
-    state = survey(planned.plan, planned.store, _chosen(planned.plan, only))
+    state = survey(planned.plan, planned.store, lambda cell: cell.index in failed)
     return Planned(planned.plan, state, planned.store, planned.finder, planned.plugins)
 
 
@@ -114,83 +119,109 @@ class Options:
     jobs_per_gpu: int = 1
     detach: bool = False
     profile: str | None = None
+    anew: bool = False  # start workers even where some are at this very work: what failed is not theirs any more
 
 
 def run(planned: Planned, options: Options, console: Console) -> str:
-    """Submit the work and see it through; returns done, failed, refused, interrupted or detached."""
+    """Submit the work and see it through; returns done, failed, refused, interrupted or detached.
+
+    Where workers of an earlier command are at all of it, it only looks on.
+    """
     cluster = options.cluster
     if cluster == "auto":
         from difgen_cli.launch import slurm
 
         cluster = "slurm" if slurm.available() else "local"
-    profile = places.profile(options.profile, planned.plan.grid.file)
+    said = places.profile(options.profile, planned.plan.grid.file)
+    tending = Tending(lambda: submissions.every(planned.store))
+    at_work = None if options.anew else _at_work(planned, tending)
+    if at_work is not None:
+        console.print(f"workers are at it ({at_work.name}): looking on", highlight=False)
+        return "detached" if options.detach else _watch(planned, at_work, tending, console)
     record(planned)
     if cluster == "inline":
-        return _inline(planned, options, console)
-    return _slurm(planned, options, profile, console) if cluster == "slurm" else _local(planned, options, console)
+        return _inline(planned, console)
+    submission = _to_slurm(planned, options, said, console) if cluster == "slurm" else _to_local(planned, options)
+    if options.detach:
+        console.print(f"{submission.said['workers']} workers run on; {LOOK_AGAIN}", highlight=False)
+        return "detached"
+    return _watch(planned, submission, tending, console)
 
 
-def _inline(planned: Planned, options: Options, console: Console) -> str:
+def _at_work(planned: Planned, tending: Tending) -> Submission | None:
+    """A living submission of this grid that has all that is left to do."""
+    wanted = set(planned.state.work.steps())
+    for standing in tending.look():
+        submission = standing.submission
+        ours = standing.known and standing.alive and submission.grid == planned.folder
+        if ours and wanted <= set(submission.work.steps()):
+            return submission
+    return None
+
+
+def _submit(planned: Planned, terms: Terms) -> Submission:
+    return submissions.write(planned.store, planned.folder, planned.state.work, planned.plugins, terms)
+
+
+def _inline(planned: Planned, console: Console) -> str:
     from difgen_cli.launch import inline
 
     slots = launch.local_slots(1, 1)
-    folder = launch.write_submission(
-        planned.store, planned.folder, planned.state.work, planned.plugins, slots.threads, 1
-    )
-    ended = inline.run(folder, slots.devices[0], lambda line: console.print(line, highlight=False, markup=False))
-    return _outcome(planned, [ended], folder)
+    submission = _submit(planned, Terms("inline", 1, slots.threads))
+    ended = inline.run(submission, slots.devices[0], lambda line: console.print(line, highlight=False, markup=False))
+    return _outcome(planned, [ended], submission)
 
 
-def _local(planned: Planned, options: Options, console: Console) -> str:
+def _to_local(planned: Planned, options: Options) -> Submission:
+    from difgen_cli.launch import local
+
+    slots = launch.local_slots(options.workers, options.jobs_per_gpu)
+    slots = launch.Slots(slots.devices[: len(planned.state.work)], slots.threads)
+    submission = _submit(planned, Terms("local", len(slots.devices), slots.threads))
+    local.start(submission, slots)
+    return submission
+
+
+def _to_slurm(planned: Planned, options: Options, said: dict[str, Any], console: Console) -> Submission:
+    from difgen_cli.launch import slurm
+    from difgen_cli.launch.slurm import profile
+
+    asked = profile.of(said)
+    array = slurm.size(asked, options.workers or SLURM_WORKERS, len(planned.state.work))
+    terms = Terms("slurm", array.workers, asked.cpus, asked.walltime_minutes * 60.0, float(asked.notice_seconds))
+    submission = _submit(planned, terms)
+    job = slurm.start(submission, asked, array, planned.plan.grid.name)
+    limited = f" (no more for {array.why})" if array.why else ""
+    console.print(f"submitted job {job}: {array.tasks} tasks, {array.workers} at a time{limited}", highlight=False)
+    return submission
+
+
+def _watch(planned: Planned, submission: Submission, tending: Tending, console: Console) -> str:
+    """Look on until the work is done or its workers have ended."""
     from difgen_cli import view
     from difgen_cli.launch import local
 
-    todo = planned.state.work
-    slots = launch.local_slots(options.workers, options.jobs_per_gpu)
-    units = len(todo.trainings) + len(todo.scorings)
-    slots = launch.Slots(slots.devices[:units], slots.threads)
-    folder = launch.write_submission(
-        planned.store, planned.folder, todo, planned.plugins, slots.threads, len(slots.devices)
-    )
-    process = local.start(folder, slots)
-    if options.detach:
-        console.print(f"{len(slots.devices)} workers run on; look again with the same command")
-        return "detached"
+    def alive() -> bool:
+        return any(s.alive for s in tending.look() if s.submission.name == submission.name)
+
     try:
-        view.watch(planned.store, todo, console, lambda: process.poll() is None)
+        view.watch(planned.store, submission.work, console, alive)
+        while local.alive(submission):
+            time.sleep(0.1)  # the last words of workers on this machine
     except KeyboardInterrupt:
+        if submission.launcher != "local":
+            console.print(f"the jobs run on; {LOOK_AGAIN}", highlight=False)
+            return "detached"
         console.print("asking the workers to save; Ctrl-C again leaves them to it", highlight=False)
-        with suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGTERM)
+        local.stop(submission)
         with suppress(KeyboardInterrupt):
-            process.wait()
+            while local.alive(submission):
+                time.sleep(0.1)
         return "interrupted"
-    badges = [read_json(p) or {} for p in (folder / "workers").glob("*.json")]
-    return _outcome(planned, [b.get("state", "running") for b in badges], folder)
+    return _outcome(planned, [str(b.get("state")) for b in submission.badges()], submission)
 
 
-def _slurm(planned: Planned, options: Options, profile: dict[str, Any], console: Console) -> str:
-    from difgen_cli import view
-    from difgen_cli.launch import slurm
-
-    todo, workers = planned.state.work, options.workers or 8
-    workers = min(workers, len(todo.trainings) + len(todo.scorings))
-    threads = int(profile.get("cpus", 1))
-    folder = launch.write_submission(planned.store, planned.folder, todo, planned.plugins, threads, workers)
-    code = Path(str((read_json(folder / "submission.json") or {})["code"]))
-    ids = slurm.start(folder, workers, threads, profile, code, planned.plan.grid.name)
-    console.print(f"submitted {len(ids)} workers as job {ids[0].partition('_')[0]}", highlight=False)
-    if options.detach:
-        return "detached"
-    try:
-        view.watch(planned.store, todo, console, lambda: slurm.pending(ids[0].partition("_")[0]))
-    except KeyboardInterrupt:
-        console.print("the jobs run on; look again with the same command", highlight=False)
-        return "detached"
-    return _outcome(planned, [], folder)
-
-
-def _outcome(planned: Planned, states: Sequence[str], folder: Path) -> str:
+def _outcome(planned: Planned, states: Sequence[str], submission: Submission) -> str:
     """How a sweep ended, judged by the store, not by its workers."""
     left = survey(planned.plan, planned.store, lambda _: True)
     wanted = {unit.samples for unit in planned.state.work.scorings}
@@ -203,10 +234,10 @@ def _outcome(planned: Planned, states: Sequence[str], folder: Path) -> str:
         return "failed"
     if "interrupted" in states:
         return "interrupted"
-    for path in (folder / "workers").glob("*.json"):
-        if cause := (read_json(path) or {}).get("cause"):
+    for badge in submission.badges():
+        if cause := badge.get("cause"):
             raise StoreError(str(cause))
-    raise launch.LaunchError(f"the workers ended before the work did: {_last_words(folder)}")
+    raise launch.LaunchError(f"the workers ended before the work did: {_last_words(submission.folder)}")
 
 
 def _last_words(folder: Path) -> str:

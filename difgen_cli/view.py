@@ -88,16 +88,19 @@ class Watcher:
 
 
 def watch(store: Store, work: Work, console: Console, running: Callable[[], bool]) -> None:
-    """Show a submission until `running` says that its workers have ended. KeyboardInterrupt passes through."""
+    """Show a submission until its work is settled, or `running` says that its workers have ended.
+
+    KeyboardInterrupt passes through.
+    """
     watcher = Watcher(store, work)
     show: AbstractContextManager[Callable[[Look], None]]
     show = _live(console, watcher) if console.is_terminal else nullcontext(_Lines(console, watcher))
     with show as update:
-        while running():
+        while watcher.open and running():
             start = time.monotonic()
             update(watcher.look())
             # Looking at many trajectories must not cost the workers their processor.
-            time.sleep(max(TICK_SECONDS, 20 * (time.monotonic() - start)) if running() else 0)
+            time.sleep(max(TICK_SECONDS, 20 * (time.monotonic() - start)) if watcher.open else 0)
         update(watcher.look())
 
 

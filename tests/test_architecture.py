@@ -23,9 +23,12 @@ MAY_IMPORT = {
     "train": {"diffusion"},
     "plan": {"data", "features", "grid", "places", "plugins", "store"},
     "worker": {"condition", "data", "diffusion", "features", "places", "plan", "plugins", "sampling", "store", "train"},
-    "launch": {"plan", "plugins", "store", "worker"},
+    "launch": {"places", "plan", "plugins", "store", "worker"},
     "report": {"data", "grid", "plan", "store"},
     "view": {"plan", "store"},
+    "cells": {"grid", "plan", "store"},
+    "logs": {"cells", "store"},
+    "doctor": {"features", "launch", "places", "store"},
     "sweep": {"grid", "launch", "places", "plan", "plugins", "store", "view"},
     "display": {"data", "features", "grid", "places", "plugins", "store", "sweep", "view"},
 }

@@ -1,4 +1,4 @@
-"""Where workers run: a submission is a folder with the work and what the workers need to know.
+"""Where workers run: how many, what each sees, and which code.
 
 Every launcher but `inline` runs a copy of the code, kept by hash, so that editing while jobs wait does no harm.
 """
@@ -15,11 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from difgen_cli import __version__
-from difgen_cli.plan.work import Work
 from difgen_cli.plugins import PACKAGE
 from difgen_cli.store import Store
-from difgen_cli.store.attempts import LEASE_SECONDS, now
-from difgen_cli.store.files import publish, replace_json
 
 CHECKPOINT_SECONDS = 60.0  # of training between two checkpoints: the most that a killed worker loses
 
@@ -63,54 +60,7 @@ def visible_gpus() -> list[str]:
     return [str(i) for i, _ in enumerate(line for line in listed.stdout.splitlines() if line.startswith("GPU "))]
 
 
-def write_submission(store: Store, grid: Path, work: Work, plugins: Path | None, threads: int, workers: int) -> Path:
-    """A new submission folder below a grid's; returns it."""
-    code = keep_code(store, plugins)
-    folder = _next(grid / "submissions")
-    publish(folder / "work.json", lambda p: _write(p, work.dump()))
-    replace_json(
-        folder / "submission.json",
-        {
-            "runs": str(store.root),
-            "plugins": str(code / "plugins") if plugins else None,
-            "code": str(code),
-            "threads": threads,
-            "workers": workers,
-            "lease_seconds": _seconds("DIFGEN_LEASE_SECONDS", LEASE_SECONDS),
-            "checkpoint_seconds": _seconds("DIFGEN_CHECKPOINT_SECONDS", CHECKPOINT_SECONDS),
-            "environment": environment(plugins.parent if plugins else grid),
-            "submitted": now(),
-        },
-    )
-    return folder
-
-
-def _seconds(variable: str, default: float) -> float:
-    """A time from the environment."""
-    said = os.environ.get(variable)
-    try:
-        return default if said is None else max(0.1, float(said))
-    except ValueError:
-        raise LaunchError(f"${variable}: {said!r} is no number of seconds") from None
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
-
-
-def _next(folder: Path) -> Path:
-    """The first free number below a folder, taken."""
-    number = 1 + max((int(p.name) for p in folder.glob("*") if p.name.isdigit()), default=0)
-    while True:
-        try:
-            (folder / str(number)).mkdir(parents=True)
-        except FileExistsError:
-            number += 1
-            continue
-        return folder / str(number)
-
-
-def environment(place: Path) -> dict[str, Any]:
+def environment() -> dict[str, Any]:
     """What rows say of their making: commit, dirty flag, version, command."""
     return {
         "git_commit": _git("rev-parse", "HEAD"),

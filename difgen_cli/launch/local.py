@@ -7,7 +7,7 @@ submitit kills one second after SIGINT and gives two minutes by default: it is a
 
 from __future__ import annotations
 
-import json
+import math
 import os
 import signal
 import subprocess
@@ -20,23 +20,24 @@ from types import FrameType
 from typing import Any
 
 from difgen_cli.launch import Slots, worker_environment
-from difgen_cli.store.attempts import owner
+from difgen_cli.launch.submissions import Submission
 from difgen_cli.store.files import read_json, replace_json
+from difgen_cli.store.owners import gone, is_here, owner
 
 POLL_SECONDS = 0.2
 YEAR_MINUTES = 365 * 24 * 60
-MOST_RESTARTS = 50  # of one worker; a unit that kills its workers is given up long before
-MOST_STILLBORN = 3  # in a row: a worker that never gets to work will not the next time
+MOST_STILLBORN = 3  # in a row: a worker that never claims a unit will not the next time
+LONG_LIFE_SECONDS = 10.0  # after which a death is the first again
 
 
-def start(folder: Path, slots: Slots) -> subprocess.Popen[bytes]:
+def start(submission: Submission, slots: Slots) -> subprocess.Popen[bytes]:
     """Begin the launcher of a submission; it outlives this process."""
-    said = json.loads((folder / "submission.json").read_text(encoding="utf-8"))
+    folder = submission.folder
     replace_json(folder / "slots.json", {"devices": slots.devices})
     with (folder / "launcher.log").open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "difgen_cli.launch.local", str(folder)],
-            env=worker_environment(Path(said["code"]), slots.threads),
+            env=worker_environment(Path(submission.said["code"]), slots.threads),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -44,69 +45,135 @@ def start(folder: Path, slots: Slots) -> subprocess.Popen[bytes]:
         )
 
 
+def alive(submission: Submission) -> bool | None:
+    """Whether anything of a local submission lives; None on another machine than its own."""
+    if submission.launcher != "local":
+        return False
+    said = read_json(submission.folder / "launcher.json")
+    if said is None:  # not up yet, or never
+        return not submission.abandoned
+    return bool(_processes(submission)) if is_here(said["owner"]) else None
+
+
+def stop(submission: Submission) -> bool:
+    """Ask a submission's workers to save and leave; False where none is to be reached from here."""
+    reached = _processes(submission)
+    for pid in reached[:1] if _launcher(submission) else reached:  # the launcher passes it on
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    return bool(reached)
+
+
+def _processes(submission: Submission) -> list[int]:
+    """The launcher, if it lives, then the workers, which go on without it."""
+    owners = [b["owner"] for b in submission.badges() if b.get("state") in ("starting", "running")]
+    return _launcher(submission) + [int(o["pid"]) for o in owners if is_here(o) and not gone(o)]
+
+
+def _launcher(submission: Submission) -> list[int]:
+    who = (read_json(submission.folder / "launcher.json") or {}).get("owner", {})
+    return [int(who["pid"])] if is_here(who) and not gone(who) else []
+
+
+@dataclass
+class Slot:
+    """One worker's place, and how its workers fared."""
+
+    number: int
+    device: str | None
+    job: Any = None
+    since: float = 0.0
+    again_at: float = math.inf  # when the next worker is to start, on time.monotonic()
+    deaths: int = 0  # in a row, each soon after its start
+    stillborn: int = 0  # in a row, before any work
+
+
 @dataclass
 class Launcher:
     """Keeps one worker running in each slot until the work is done."""
 
-    folder: Path
-    devices: list[str | None]
+    submission: Submission
+    slots: list[Slot]
     stopping: bool = False
-    jobs: dict[int, Any] = field(default_factory=dict)
-    restarts: dict[int, int] = field(default_factory=dict)
-    stillborn: dict[int, int] = field(default_factory=dict)
+    memory_kills: int = field(default_factory=lambda: memory_kills())
 
     def run(self) -> None:
         import submitit
 
         for kind in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(kind, self._stop)
-        executor = submitit.LocalExecutor(folder=self.folder / "log")
+        executor = submitit.LocalExecutor(folder=self.submission.folder / "log")
         executor.update_parameters(timeout_min=YEAR_MINUTES, stderr_to_stdout=True)
-        for number in range(len(self.devices)):
-            self._submit(executor, number)
+        for slot in self.slots:
+            self._submit(executor, slot)
         asked = 0.0
-        while self.jobs:
+        while any(slot.job is not None or slot.again_at < math.inf for slot in self.slots):
             time.sleep(POLL_SECONDS)
             if self.stopping and time.monotonic() - asked > 1:
                 self._ask_to_save()
                 asked = time.monotonic()
-            for number in [n for n, job in self.jobs.items() if job.done()]:
-                self._ended(executor, number)
+            for slot in self.slots:
+                if slot.job is not None and slot.job.done():
+                    self._ended(slot)
+                elif time.monotonic() > slot.again_at:
+                    self._submit(executor, slot)
+        self.submission.close("its workers have ended")
 
-    def _submit(self, executor: Any, number: int) -> None:
+    def _submit(self, executor: Any, slot: Slot) -> None:
         from difgen_cli import worker
 
-        (self.folder / "workers" / f"{number}.json").unlink(missing_ok=True)
-        self.jobs[number] = executor.submit(worker.main, str(self.folder), number, self.devices[number])
+        self._badge(slot).unlink(missing_ok=True)
+        slot.since, slot.again_at = time.monotonic(), math.inf
+        slot.job = executor.submit(worker.main, str(self.submission.folder), slot.number, slot.device)
 
-    def _ended(self, executor: Any, number: int) -> None:
-        job = self.jobs.pop(number)
-        badge = read_json(self.folder / "workers" / f"{number}.json") or {}
-        if badge.get("state") in ("done", "interrupted", "refused") or self.stopping:
+    def _badge(self, slot: Slot) -> Path:
+        return self.submission.folder / "workers" / f"{slot.number}.json"
+
+    def _ended(self, slot: Slot) -> None:
+        """A worker has ended: if it died, write down how, and let another follow."""
+        pid, slot.job = slot.job.job_id, None
+        badge = read_json(self._badge(slot)) or {}
+        if badge.get("state") in ("done", "interrupted", "refused"):
             return
-        worked = badge.get("state") == "running"
-        self.restarts[number] = self.restarts.get(number, 0) + 1
-        self.stillborn[number] = 0 if worked else self.stillborn.get(number, 0) + 1
-        print(f"worker {number} (controller {job.job_id}) died", flush=True)
-        if self.restarts[number] <= MOST_RESTARTS and self.stillborn[number] < MOST_STILLBORN:
-            time.sleep(min(30.0, 0.1 * 2 ** self.restarts[number]))  # a machine in trouble is not hammered
-            self._submit(executor, number)
+        kills, ending = memory_kills(), "killed"
+        if kills > self.memory_kills:
+            self.memory_kills, ending = kills, "out_of_memory"
+        self.submission.bury(badge, ending, "the launcher")
+        if self.stopping:
+            return
+        print(f"worker {slot.number} (controller {pid}) died", flush=True)
+        slot.stillborn = 0 if badge.get("at") else slot.stillborn + 1
+        slot.deaths = 0 if time.monotonic() - slot.since > LONG_LIFE_SECONDS else slot.deaths + 1
+        if slot.stillborn < MOST_STILLBORN:
+            slot.again_at = time.monotonic() + min(30.0, 0.1 * 2**slot.deaths)  # a machine in trouble is not hammered
 
     def _ask_to_save(self) -> None:
-        for job in self.jobs.values():
+        for slot in self.slots:
+            slot.again_at = math.inf
+            if slot.job is None:
+                continue
             with suppress(ProcessLookupError):
-                os.kill(int(job.job_id), signal.SIGTERM)  # submitit's controller passes it to its worker
+                os.kill(int(slot.job.job_id), signal.SIGTERM)  # submitit's controller passes it to its worker
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self.stopping = True
 
 
+def memory_kills() -> int:
+    """How often the kernel of this machine has killed for want of memory; 0 where it does not tell."""
+    try:
+        lines = Path("/proc/vmstat").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
+
+
 def main(folder: Path) -> None:
     """The launcher process."""
-    devices = json.loads((folder / "slots.json").read_text(encoding="utf-8"))["devices"]
+    devices = (read_json(folder / "slots.json") or {"devices": []})["devices"]
     (folder / "workers").mkdir(exist_ok=True)
     replace_json(folder / "launcher.json", {"owner": owner()})
-    Launcher(folder, devices).run()
+    Launcher(Submission(folder), [Slot(k, device) for k, device in enumerate(devices)]).run()
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from difgen_cli.plan import Plan
 from difgen_cli.plan.sections import as_text
-from difgen_cli.store.files import replace
+from difgen_cli.store.files import StoreError, replace
 
 SCHEMA = b"1"
 
@@ -59,3 +59,13 @@ def _column(values: list[Any]) -> pa.Array:
     if len(kinds) > 1:
         return pa.array([None if v is None else str(v) for v in plain], pa.string())
     return pa.array(plain) if kinds else pa.array(plain, pa.string())
+
+
+def read(path: Path) -> pa.Table:
+    """What `write` wrote. Raises StoreError where it cannot be read."""
+    try:
+        return pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise StoreError(
+            f"{path}: cannot be read ({type(error).__name__}); the same `difgen sweep` writes it anew"
+        ) from None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -90,8 +90,15 @@ class Work:
     scorings: list[Scoring] = field(default_factory=list)
     recipes: dict[str, Recipe] = field(default_factory=dict)
 
-    def __bool__(self) -> bool:
-        return bool(self.trainings or self.scorings)
+    def __len__(self) -> int:
+        return len(self.trainings) + len(self.scorings)
+
+    def steps(self) -> Iterator[tuple[str, str]]:
+        """What will be there, one by one: each snapshot and each result, with its trajectory or reference."""
+        for training in self.trainings:
+            yield from ((training.home, str(step)) for step in training.steps)
+        for scoring in self.scorings:
+            yield from ((scoring.home, measure.key) for measure in scoring.metrics.values())
 
     def dump(self) -> str:
         """As JSON."""

@@ -13,6 +13,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from difgen_cli.store.attempts import Attempt, Observer, claim, history, release
+from difgen_cli.store import attempts, endings
+from difgen_cli.store.attempts import Attempt, Claimant
 from difgen_cli.store.files import StoreError, explain, publish, publish_json, read_json, replace_json
 
 __all__ = ["Home", "Store", "StoreError"]
@@ -76,11 +78,15 @@ class Home:
     def progress(self, number: int) -> Path:
         return self.path / f"progress.{number}.jsonl"
 
-    def claim(self, unit: str, observer: Observer, submission: str) -> Attempt | None:
-        return claim(self.path / "attempts", unit, observer, submission)
+    def claim(self, unit: str, claimant: Claimant) -> Attempt | None:
+        return attempts.claim(self.path / "attempts", unit, claimant)
 
     def history(self, unit: str) -> list[tuple[int, dict[str, Any]]]:
-        return history(self.path / "attempts", unit)
+        return attempts.history(self.path / "attempts", unit)
+
+    def bury(self, unit: str, number: int, ending: str, by: str) -> None:
+        """Write down how an attempt ended whose owner is gone."""
+        attempts.bury(self.path / "attempts", unit, number, ending, by)
 
     def last_attempts(self) -> dict[str, dict[str, Any]]:
         """The last attempt at every unit that was ever claimed here."""
@@ -89,10 +95,10 @@ class Home:
             unit, _, number = name.removesuffix(".json").rpartition(".")
             if number.isdigit() and name.endswith(".json") and not name.startswith("."):
                 last[unit] = max(last.get(unit, 0), int(number))
-        return {u: r for u, n in last.items() if (r := read_json(self.path / "attempts" / f"{u}.{n}.json"))}
+        return {u: attempts.read(self.path / "attempts", u, n) for u, n in last.items()}
 
     def release(self, unit: str) -> None:
-        release(self.path / "attempts", unit)
+        attempts.release(self.path / "attempts", unit)
 
 
 @dataclass
@@ -130,6 +136,11 @@ class Store:
             for name in _names(self.root / kind):
                 self._homes[name.rpartition("-")[2]] = self.root / kind / name
 
+    def named(self, name: str) -> Home | None:
+        """The trajectory or reference of a folder's name, if it is there."""
+        places = (self.root / kind / Path(name).name for kind in ("trajectories", "references"))
+        return next((Home(place) for place in places if place.is_dir()), None)
+
     def homes(self) -> list[Home]:
         """Every trajectory and reference."""
         self.refresh()
@@ -140,26 +151,19 @@ class Store:
     def shared(self, key: str) -> Path:
         return self.root / "shared" / key
 
-    def once(self, key: str, name: str, compute: Callable[[], Arrays], observer: Observer | None = None) -> Arrays:
+    def once(self, key: str, name: str, compute: Callable[[], Arrays], claimant: Claimant | None = None) -> Arrays:
         """Arrays that many units share: read, or computed by one claimant while the others wait."""
-        path = self.shared(key) / f"{name}.npz"
-        observer = observer or Observer()
+        path, folder = self.shared(key) / f"{name}.npz", self.shared(key) / "attempts"
+        claimant = claimant or Claimant()
         while True:
             if (found := _read_npz(path)) is not None:
                 return found
-            attempt = claim(path.parent / "attempts", name, observer)
-            if (
-                attempt is None
-                and (last := history(path.parent / "attempts", name))
-                and last[-1][1]["state"] == "failed"
-            ):
-                raise RuntimeError(f"{path.parent.name}/{name}: {last[-1][1].get('cause', 'failed')}")
+            attempt = attempts.claim(folder, name, claimant)
             if attempt is not None:
-                with attempt.beating():
-                    arrays = compute()
-                    publish(path, lambda p: _write_npz(p, arrays))  # noqa: B023  (called before the next turn)
-                attempt.end("done")
-                return arrays
+                return _compute(attempt, path, compute)
+            if (past := attempts.history(folder, name)) and past[-1][1]["state"] == "failed":
+                raise RuntimeError(f"{key}/{name}: {past[-1][1].get('cause', 'failed')}")
+            claimant.check()
             time.sleep(0.2)
 
     def save_pool(self, content: str, images: np.ndarray, labels: np.ndarray | None, facts: dict[str, Any]) -> None:
@@ -225,6 +229,20 @@ class Store:
     @property
     def tables(self) -> Path:
         return self.root / "tables"
+
+
+def _compute(attempt: Attempt, path: Path, compute: Callable[[], Arrays]) -> Arrays:
+    """Shared arrays by the one that claimed them. What goes wrong is the unit's to tell: another may do better."""
+    try:
+        with attempt.beating():
+            arrays = compute()
+            publish(path, lambda p: _write_npz(p, arrays))
+    except BaseException as error:
+        with suppress(StoreError):
+            attempt.end("interrupted", ending=endings.of_exception(error), cause=f"{type(error).__name__}: {error}")
+        raise
+    attempt.end("done")
+    return arrays
 
 
 def _names(folder: Path) -> Iterable[str]:

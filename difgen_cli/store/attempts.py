@@ -2,75 +2,33 @@
 
 `attempts/<unit>.<n>.json` appears whole with n = last + 1, so that one claimant wins, and is rewritten by its owner
 alone. A claim has expired when its counter stood still for the lease time on the observer's own clock, or when its
-owner is known to be gone: clocks of different machines are never compared.
+owner is known to be gone: clocks of different machines are never compared. How an owner ended that could not say it
+itself is written once, by whoever learns it, to `<unit>.<n>.ending.json`.
 """
 
 from __future__ import annotations
 
 import os
-import socket
+import secrets
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Any
 
+from difgen_cli.store import endings
 from difgen_cli.store.files import StoreError, publish_json, read_json, replace_json
+from difgen_cli.store.owners import gone, now, owner
 
 LEASE_SECONDS = 120.0
 BEAT_SECONDS = 5.0
-MOST_DEATHS = 5  # in a row, in one submission and without progress, before a unit counts as failed
+# Attempts in a row, in one submission, that got no further and that nothing outside is to blame for.
+MOST_FRUITLESS = 5
+MOST_OUT_OF_MEMORY = 2  # the same need for memory will not fit the next time
 
-
-def now() -> str:
-    """Wall-clock time for people; never compared."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-@cache
-def boot_id() -> str:
-    """Identity of this boot of this machine; empty where the system does not tell."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
-
-
-def start_time(pid: int) -> str | None:
-    """When a process started, in ticks since boot; None where there is no such process or it is a zombie."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in "ZX" else fields[19]
-
-
-@cache
-def _pid_namespace() -> str:
-    try:
-        return str(Path("/proc/self/ns/pid").readlink())
-    except OSError:
-        return ""
-
-
-def owner() -> dict[str, Any]:
-    """Who this process is, so that others can tell whether it is gone."""
-    pid = os.getpid()
-    job = os.environ.get("SLURM_ARRAY_JOB_ID") or os.environ.get("SLURM_JOB_ID")
-    return {
-        "host": socket.gethostname(), "boot": boot_id(), "namespace": _pid_namespace(), "pid": pid,
-        "started": start_time(pid), "job": job, "task": os.environ.get("SLURM_ARRAY_TASK_ID"),
-    }  # fmt: skip
-
-
-def gone(who: dict[str, Any]) -> bool:
-    """Whether an owner on this very boot is known to have ended; False where that cannot be known."""
-    here = who.get("boot") and who["boot"] == boot_id() and who.get("namespace") == _pid_namespace()
-    return bool(here) and start_time(int(who["pid"])) != who.get("started")
+Record = dict[str, Any]
 
 
 @dataclass
@@ -80,25 +38,39 @@ class Attempt:
     path: Path
     unit: str
     number: int
-    record: dict[str, Any]
+    record: Record
+    _displaced: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def beat(self, **fields: Any) -> None:
         """Rewrite the file with a higher counter and what is new; a no-op once ended."""
         with self._lock:
             if self.record["state"] == "running":
-                self.record |= fields | {"counter": self.record["counter"] + 1, "time": now()}
-                replace_json(self.path, self.record)
+                self._rewrite(fields | {"time": now()})
 
     def end(self, state: str, **fields: Any) -> None:
-        """Say how it ended: done, interrupted or failed, with the cause."""
+        """Say how it ended: done, interrupted or failed, with the ending's name and the cause."""
         with self._lock:
-            self.record |= fields | {"state": state, "counter": self.record["counter"] + 1, "ended": now()}
+            if log := self.record.get("log"):
+                fields["log"] = log | {"to": _size(_root(self.path.parent) / log["path"])}
+            self._rewrite(fields | {"state": state, "ended": now()})
+
+    def _rewrite(self, fields: Record) -> None:
+        """Write the file anew, unless it has come to be another's: it may have been deleted and claimed again."""
+        self.record |= fields | {"counter": self.record["counter"] + 1}
+        there = read_json(self.path)
+        if there is None and not self.path.exists():
+            self._displaced |= not publish_json(self.path, self.record)
+        elif there is not None and there.get("token") != self.record["token"]:
+            self._displaced = True
+        else:
             replace_json(self.path, self.record)
 
     def superseded(self) -> bool:
         """Whether another has taken the unit over: an owner that finds this leaves without publishing."""
-        return self.path.with_name(f"{self.unit}.{self.number + 1}.json").exists()
+        there = read_json(self.path)
+        self._displaced |= there is not None and there.get("token") != self.record["token"]
+        return self._displaced or self.path.with_name(f"{self.unit}.{self.number + 1}.json").exists()
 
     @contextmanager
     def beating(self) -> Iterator[None]:
@@ -122,13 +94,16 @@ class Attempt:
 
 
 @dataclass
-class Observer:
-    """What one process has seen of others' counters, on its own monotonic clock."""
+class Claimant:
+    """One process that claims units: who it works for, and what it has seen of others on its own monotonic clock."""
 
     lease_seconds: float = LEASE_SECONDS
+    submission: str = ""
+    log: str | None = None  # the file that it writes to, relative to the run directory
+    check: Callable[[], None] = lambda: None  # raises where it must not wait any longer
     seen: dict[Path, tuple[int, float]] = field(default_factory=dict)
 
-    def expired(self, path: Path, record: dict[str, Any]) -> bool:
+    def expired(self, path: Path, record: Record) -> bool:
         """Whether a running attempt's owner is gone or silent for longer than the lease."""
         if gone(record["owner"]):
             return True
@@ -138,8 +113,13 @@ class Observer:
             return False
         return time.monotonic() - since > self.lease_seconds
 
+    def about(self, folder: Path) -> Record:
+        """What the record of a claim in an attempts folder says of it."""
+        place = {"path": self.log, "from": _size(_root(folder) / self.log)} if self.log else None
+        return {"submission": self.submission, "log": place}
 
-def history(folder: Path, unit: str) -> list[tuple[int, dict[str, Any]]]:
+
+def history(folder: Path, unit: str) -> list[tuple[int, Record]]:
     """All attempts at a unit, oldest first; an unreadable file counts as a lost attempt."""
     numbers = []
     try:
@@ -151,28 +131,55 @@ def history(folder: Path, unit: str) -> list[tuple[int, dict[str, Any]]]:
             middle = name[len(unit) + 1 : -5]
             if middle.isdigit():
                 numbers.append(int(middle))
-    lost = {"state": "lost", "counter": 0, "owner": {}}
-    return [(n, read_json(folder / f"{unit}.{n}.json") or lost) for n in sorted(numbers)]
+    return [(n, read(folder, unit, n)) for n in sorted(numbers)]
 
 
-def claim(folder: Path, unit: str, observer: Observer, submission: str = "") -> Attempt | None:
+def read(folder: Path, unit: str, number: int) -> Record:
+    """One attempt; `lost` where its owner is known to be gone, with the ending that others wrote down."""
+    record: Record = read_json(folder / f"{unit}.{number}.json") or {"state": "lost", "counter": 0, "owner": {}}
+    if record["state"] == "running" and (known := read_json(_ending(folder, unit, number))) is not None:
+        record |= known | {"state": "lost"}
+    return record
+
+
+def _ending(folder: Path, unit: str, number: int) -> Path:
+    return folder / f"{unit}.{number}.ending.json"
+
+
+def claim(folder: Path, unit: str, claimant: Claimant) -> Attempt | None:
     """Claim a unit; None where another holds it, where it has failed, or where another was faster."""
     past = history(folder, unit)
-    number, last = past[-1] if past else (0, {"state": "none"})
+    number, last = past[-1] if past else (0, Record(state="none"))
     if last["state"] == "failed":
         return None
-    if last["state"] == "running" and not observer.expired(folder / f"{unit}.{number}.json", last):
+    if last["state"] == "running":
+        if not claimant.expired(folder / f"{unit}.{number}.json", last):
+            return None
+        bury(folder, unit, number, "killed" if gone(last["owner"]) else "silent", "the next worker")
+        past[-1] = (number, read(folder, unit, number))
+    opening = _opening(unit, number + 1, last) | claimant.about(folder)
+    cause = _hopeless(unit, [record for _, record in past], claimant.submission)
+    if cause is not None:
+        publish_json(folder / f"{unit}.{number + 1}.json", opening | {"state": "failed", "ended": now()} | cause)
         return None
-    deaths = _deaths(past, submission)
-    if deaths >= MOST_DEATHS:
-        cause = (
-            f"died {deaths} times at step {last.get('step', 0)} without a word: out of memory, or killed from outside"
-        )
-        _close(folder, unit, number + 1, cause)
-        return None
-    opening = _opening(unit, number + 1) | {"submission": submission}
     attempt = Attempt(folder / f"{unit}.{number + 1}.json", unit, number + 1, opening)
     return attempt if publish_json(attempt.path, attempt.record) else None
+
+
+def bury(folder: Path, unit: str, number: int, ending: str, by: str, cause: str | None = None) -> None:
+    """Write down once how an attempt ended whose owner could not say it: what its log tells is better than a guess."""
+    record = read_json(folder / f"{unit}.{number}.json") or {}
+    if record.get("state", "running") != "running":
+        return
+    log = record.get("log")
+    words = endings.last_lines(_root(folder) / log["path"]) if log else []
+    if ending in ("killed", "silent", "cancelled"):
+        ending = endings.of_log(words) or ending
+    with suppress(StoreError):  # a full disk: the next one writes it
+        publish_json(
+            _ending(folder, unit, number),
+            {"ending": ending, "cause": cause or endings.told(ending, words), "words": words, "by": by, "ended": now()},
+        )
 
 
 def release(folder: Path, unit: str) -> None:
@@ -180,24 +187,54 @@ def release(folder: Path, unit: str) -> None:
     past = history(folder, unit)
     if past and past[-1][1]["state"] == "failed":
         number = past[-1][0] + 1
-        publish_json(folder / f"{unit}.{number}.json", _opening(unit, number) | {"state": "released"})
+        opening = _opening(unit, number, past[-1][1])
+        publish_json(folder / f"{unit}.{number}.json", opening | {"state": "released"})
 
 
-def _opening(unit: str, number: int) -> dict[str, Any]:
-    return {"schema": 1, "unit": unit, "attempt": number, "state": "running", "counter": 0, "step": 0,
-            "owner": owner(), "started": now()}  # fmt: skip
+def _opening(unit: str, number: int, last: Record) -> Record:
+    """A new record, which takes over how far the unit has come."""
+    return {"schema": 2, "unit": unit, "attempt": number, "token": secrets.token_hex(8), "state": "running",
+            "counter": 0, "step": last.get("step", 0), "owner": owner(), "started": now()}  # fmt: skip
 
 
-def _deaths(past: list[tuple[int, dict[str, Any]]], submission: str) -> int:
-    """Attempts at the end that neither ended nor got further than the one before."""
-    count = 0
-    for _, record in reversed(past):
-        lost = record["state"] in ("running", "lost") and record.get("submission") == submission
-        if not lost or record.get("step") != past[-1][1].get("step"):
+def _hopeless(unit: str, past: list[Record], submission: str | None) -> Record | None:
+    """Why a unit is not tried again: it ended too often without getting further, by its own doing."""
+    fruitless = _fruitless(past, submission)
+    if not fruitless:
+        return None
+    ending = str(fruitless[-1].get("ending") or "killed")
+    alike = all(record.get("ending") == ending for record in fruitless[-MOST_OUT_OF_MEMORY:])
+    if len(fruitless) < (MOST_OUT_OF_MEMORY if ending == "out_of_memory" and alike else MOST_FRUITLESS):
+        return None
+    remedy = endings.advice(ending, unit)
+    cause = f"{endings.ENDINGS[ending]}, {len(fruitless)} times at step {fruitless[-1].get('step', 0)}"
+    return {
+        "ending": ending, "cause": f"{cause}; {remedy}" if remedy else cause,
+        "words": fruitless[-1].get("words", []), "log": fruitless[-1].get("log"),
+    }  # fmt: skip
+
+
+def _fruitless(past: list[Record], submission: str | None) -> list[Record]:
+    """The attempts at the end, oldest first, that got no further than the one before; those of others do not count."""
+    found: list[Record] = []
+    for before, record in reversed(list(zip([Record(), *past], past, strict=False))):
+        if record.get("ending") in endings.BLAMELESS:
+            continue
+        ended = record["state"] in ("lost", "running") or record.get("ending") == "time_limit"
+        further = record.get("step", 0) > before.get("step", 0)
+        if not ended or further or record.get("submission") != submission:
             break
-        count += 1
-    return count
+        found.insert(0, record)
+    return found
 
 
-def _close(folder: Path, unit: str, number: int, cause: str) -> None:
-    publish_json(folder / f"{unit}.{number}.json", _opening(unit, number) | {"state": "failed", "cause": cause})
+def _root(folder: Path) -> Path:
+    """The run directory, from an attempts folder two levels below one of its rooms."""
+    return folder.parents[2]
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None

@@ -25,8 +25,8 @@ def publish_result(
     values: dict[str, Any],
     tables: dict[str, Arrays],
     declared: dict[str, Any],
-) -> None:
-    """Write a metric's tables, then its values: the JSON file says that all of it is there.
+) -> dict[str, Any]:
+    """Write a metric's tables, then its values, which are returned: the JSON file says that all of it is there.
 
     Raises ValueError where values are NaN or are not the declared columns.
     """
@@ -43,6 +43,7 @@ def publish_result(
         home.result(key),
         {"schema": SCHEMA, **context, "columns": columns, "tables": sorted(tables), "values": plain},
     )
+    return plain
 
 
 def _plain(metric: str, name: str, value: Any) -> Any:

@@ -11,22 +11,24 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from difgen_cli.plan import work
 from difgen_cli.plan.work import Scoring, Training, is_done
 from difgen_cli.plugins import Library
-from difgen_cli.store import Home, Store, StoreError
-from difgen_cli.store.attempts import Attempt, Observer, owner
-from difgen_cli.store.files import replace_json
+from difgen_cli.store import Home, Store, StoreError, endings
+from difgen_cli.store.attempts import Attempt, Claimant
+from difgen_cli.worker.allocation import Allocation
+from difgen_cli.worker.badge import Badge
 from difgen_cli.worker.order import Clock, Flag, Interrupted, Order, Superseded
 
 if TYPE_CHECKING:
     from difgen_cli.worker.desk import Desk
 
 LOOK_AGAIN_SECONDS = 0.5
+MARGIN_SECONDS = 5.0  # before a scheduler's notice, in which nothing new is begun
 SCHEDULED = "scheduled"  # the device that the scheduler has put into CUDA_VISIBLE_DEVICES
 
 
@@ -34,65 +36,96 @@ def main(folder: str, number: int, device: str | None) -> str:
     """Entry point of a submitted worker. `device` is a GPU's name as CUDA_VISIBLE_DEVICES has it, None for the CPU."""
     if device != SCHEDULED:
         os.environ["CUDA_VISIBLE_DEVICES"] = device or ""  # before torch is imported
-    return work_on(Order.read(Path(folder)), number, "cuda" if device else "cpu", Flag())
+    order = Order.read(Path(folder))
+    return work_on(order, number, "cuda" if device else "cpu", Flag(), log=_own_log(order.runs))
 
 
-def work_on(order: Order, number: int, device: str, flag: Flag, say: Callable[[str], None] | None = None) -> str:
-    """Work through a submission; returns how it ended: done or interrupted."""
+def work_on(
+    order: Order, number: int, device: str, flag: Flag, say: Callable[[str], None] | None = None,
+    log: str | None = None,
+) -> str:  # fmt: skip
+    """Work through a submission; returns how it ended: done, interrupted, refused or replaced."""
     start = time.monotonic()
     flag.listen()
-    badge = order.folder / "workers" / f"{number}.json"
-    who = {"owner": owner(), "device": device}
-    replace_json(badge, who | {"state": "starting"})
+    allocation = Allocation.here(order.walltime_seconds, order.notice_seconds)
+    badge = Badge.put_on(order.folder / "workers" / f"{number}.json", device)
     todo = work.read(order.folder / "work.json")
 
     from difgen_cli.worker.desk import Desk  # imports torch
 
-    desk = Desk(Store(order.runs), todo.recipes, Library(order.plugins), device, order, flag, Clock(), say or _print)
-    queue = Queue(desk.store, [*todo.trainings, *todo.scorings], Observer(order.lease_seconds), order.folder.name)
-    replace_json(badge, who | {"state": "running"})
-    state, cause = "done", None
+    claimant = Claimant(order.lease_seconds, order.name, log, flag.check)
+    library = Library(order.plugins)
+    desk = Desk(Store(order.runs), todo.recipes, library, device, order, flag, Clock(), claimant, say or _print)
+    queue = Queue(desk.store, [*todo.trainings, *todo.scorings], claimant, badge, allocation)
+    badge.show(state="running")
+    state, ending, cause = "done", "done", None
     try:
         while (unit := queue.next(flag)) is not None:
-            _try(desk, *unit)
+            badge.hold(unit[2])
+            began = time.monotonic()
+            _try(desk, allocation, *unit)
+            queue.learn(unit[0], time.monotonic() - began)
     except Interrupted:
-        state = "interrupted"
+        state, ending = "interrupted", allocation.ending(flag.signal)
     except StoreError as error:
         state, cause = "refused", str(error)
         print(cause, file=sys.stderr, flush=True)
+    if state == "done" and not badge.mine():
+        return "replaced"
     seconds = desk.clock.seconds | {"wall": time.monotonic() - start, "waiting": queue.waited_seconds}
     with suppress(StoreError):  # on a full disk the sweep finds no live worker, and says so
-        replace_json(badge, who | {"state": state, "cause": cause, "seconds": seconds})
+        badge.show(state=state, at=None, ending=ending, cause=cause, seconds=seconds)
+    if state == "done":
+        allocation.cancel_spares()
+    elif state == "interrupted":
+        allocation.come_back(ending)
     return state
+
+
+def _own_log(runs: Path) -> str | None:
+    """The file that submitit has this process write to, relative to the run directory."""
+    import submitit
+
+    log = Path(submitit.JobEnvironment().paths.stdout)
+    return str(log.relative_to(runs)) if log.is_relative_to(runs) else None
 
 
 def _print(line: str) -> None:
     print(line, flush=True)
 
 
-def _try(desk: Desk, unit: Training | Scoring, home: Home, attempt: Attempt) -> None:
+def _try(desk: Desk, allocation: Allocation, unit: Training | Scoring, home: Home, attempt: Attempt) -> None:
     """Run a claimed unit and say how it ended; an error inside it is recorded, and the worker goes on."""
     log = f"{unit.unit} of {unit.slug}"
     try:
         with attempt.beating():
             spent = _do(desk, unit, home, attempt)
-        attempt.end("done", **spent)
         desk.say(f"{log}: done")
+        attempt.end("done", **spent)
     except Interrupted:
-        attempt.end("interrupted", cause="asked to stop")
-        desk.say(f"{log}: saved")
+        ending = allocation.ending(desk.flag.signal)
+        desk.say(f"{log}: saved ({endings.ENDINGS[ending]})")
+        attempt.end("interrupted", ending=ending, cause=endings.ENDINGS[ending])
         raise
     except Superseded:
         desk.say(f"{log}: taken over by another worker")
     except StoreError as error:  # a full disk, a read-only folder: no unit's fault, and no other will do better
         with suppress(StoreError):  # else the claim ages, and is taken over when there is room again
-            attempt.end("interrupted", cause=str(error))
+            attempt.end("interrupted", ending="storage", cause=str(error))
         raise
     except Exception as error:
-        tail = traceback.format_exc()
-        print(tail, file=sys.stderr, flush=True)
-        attempt.end("failed", cause=f"{type(error).__name__}: {error}", log=tail.splitlines()[-30:])
-        desk.say(f"{log}: failed: {error}")
+        _failed_by(error, desk, unit, attempt)
+
+
+def _failed_by(error: Exception, desk: Desk, unit: Training | Scoring, attempt: Attempt) -> None:
+    """Record an error inside a unit: the same would happen again, so it is not tried again by itself."""
+    tail = traceback.format_exc()
+    print(tail, file=sys.stderr, flush=True)
+    desk.say(f"{unit.unit} of {unit.slug}: failed: {error}")
+    ending = endings.of_exception(error)
+    remedy = endings.advice(ending, unit.unit)
+    cause = f"{type(error).__name__}: {error}" + (f"; {remedy}" if remedy else "")
+    attempt.end("failed", ending=ending, cause=cause, words=tail.splitlines()[-30:])
 
 
 def _do(desk: Desk, unit: Training | Scoring, home: Home, attempt: Attempt) -> dict[str, Any]:
@@ -113,33 +146,55 @@ class Queue:
 
     store: Store
     units: list[Training | Scoring]
-    observer: Observer
-    submission: str
+    claimant: Claimant
+    badge: Badge
+    allocation: Allocation = field(default_factory=Allocation)
     waited_seconds: float = 0.0
+    longest_scoring_seconds: float = 0.0  # of those done here: what the next one may take
+    too_long: bool = False  # whether a unit was left because the time left is too short for it
 
     def next(self, flag: Flag) -> tuple[Training | Scoring, Home, Attempt] | None:
-        """Claim the next unit; None when none is left. Waits where all that is left is held by others."""
+        """Claim the next unit; None when none is left, or this worker's place is another's.
+
+        Waits where all that is left is held by others. Raises Interrupted where the time left is too short for any.
+        """
         while True:
             flag.check()
+            if not self.badge.mine():
+                return None
             if (claimed := self._claim()) is not None:
                 return claimed
             if not self.units:
                 return None
+            if self.allocation.left_seconds() <= 0 or self.too_long:
+                raise Interrupted
             time.sleep(LOOK_AGAIN_SECONDS)
             self.waited_seconds += LOOK_AGAIN_SECONDS
 
     def _claim(self) -> tuple[Training | Scoring, Home, Attempt] | None:
+        left_seconds, self.too_long = self.allocation.left_seconds(), False
         for unit in list(self.units):
             home = self.store.home(unit.home, unit.slug, reference=isinstance(unit, Scoring) and unit.reference)
             verdict = _verdict(unit, home)
             if verdict in ("done", "hopeless"):
                 self.units.remove(unit)
+            elif verdict == "open" and left_seconds < self._needs_seconds(unit):
+                self.too_long = True
             elif verdict == "open":
-                attempt = home.claim(unit.unit, self.observer, self.submission)
+                attempt = home.claim(unit.unit, self.claimant)
                 if attempt is not None:
                     self.units.remove(unit)
                     return unit, home, attempt
         return None
+
+    def learn(self, unit: Training | Scoring, seconds: float) -> None:
+        """Remember how long a unit took."""
+        if isinstance(unit, Scoring):
+            self.longest_scoring_seconds = max(self.longest_scoring_seconds, seconds)
+
+    def _needs_seconds(self, unit: Training | Scoring) -> float:
+        """Time within which a unit comes to where it can be saved: a training anywhere, a scoring at its end."""
+        return MARGIN_SECONDS + (0.0 if isinstance(unit, Training) else self.longest_scoring_seconds)
 
 
 def _verdict(unit: Training | Scoring, home: Home) -> str:

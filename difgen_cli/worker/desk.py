@@ -10,7 +10,7 @@ import torch
 from difgen_cli.plan.recipes import Recipe, dump
 from difgen_cli.plugins import Library
 from difgen_cli.store import Home, Store
-from difgen_cli.store.attempts import Attempt
+from difgen_cli.store.attempts import Attempt, Claimant
 from difgen_cli.store.files import publish_json
 from difgen_cli.worker.materials import Materials, device_name
 from difgen_cli.worker.order import Clock, Flag, Order, Superseded
@@ -21,13 +21,13 @@ class Desk:
 
     def __init__(
         self, store: Store, recipes: dict[str, Recipe], library: Library, device: str, order: Order, flag: Flag,
-        clock: Clock, say: Callable[[str], None],
+        clock: Clock, claimant: Claimant, say: Callable[[str], None],
     ) -> None:  # fmt: skip
         torch.set_num_threads(order.threads)
         self.store, self.recipes, self.library, self.order = store, recipes, library, order
         self.flag, self.clock, self.say = flag, clock, say
         self.device = device
-        self.materials = Materials(store, recipes, library, device)
+        self.materials = Materials(store, recipes, library, device, claimant)
 
     def environment(self) -> dict[str, Any]:
         """What rows say of their making."""

@@ -18,7 +18,8 @@ from difgen_cli import condition, data, places
 from difgen_cli.diffusion import Denoiser, DenoiserLike, IdealDenoiser, to_tensor
 from difgen_cli.plan.recipes import Recipe
 from difgen_cli.plugins import Library
-from difgen_cli.store import Store
+from difgen_cli.store import Arrays, Store
+from difgen_cli.store.attempts import Claimant
 from difgen_cli.train import initialise
 
 Embed = Callable[[np.ndarray], np.ndarray]
@@ -61,8 +62,11 @@ class Conditions:
 class Materials:
     """Makes what recipes describe, and keeps it."""
 
-    def __init__(self, store: Store, recipes: dict[str, Recipe], library: Library, device: str) -> None:
+    def __init__(
+        self, store: Store, recipes: dict[str, Recipe], library: Library, device: str, claimant: Claimant
+    ) -> None:
         self.store, self.recipes, self.library, self.device = store, recipes, library, torch.device(device)
+        self.claimant = claimant
         self._kept: dict[tuple[str, str], Any] = {}
 
     def keep(self, what: str, key: str, make: Callable[[], Any]) -> Any:
@@ -70,6 +74,10 @@ class Materials:
         if (what, key) not in self._kept:
             self._kept[what, key] = make()
         return self._kept[what, key]
+
+    def once(self, key: str, name: str, compute: Callable[[], Arrays]) -> Arrays:
+        """Arrays that many workers share, computed by one of them."""
+        return self.store.once(key, name, compute, self.claimant)
 
     def holdout(self, key: str) -> Holdout:
         """The rest and the held-out images of a pool."""
@@ -128,7 +136,7 @@ class Materials:
             made = fit(**{name: inputs[name] for name in takes}, **settings)
             return {"rest": made.rest, "held_out": made.held_out, "classes": np.array(made.classes)}
 
-        arrays = self.store.once(recipe.key, "labels", compute)
+        arrays = self.once(recipe.key, "labels", compute)
         return condition.Labels(arrays["rest"], arrays["held_out"], int(arrays["classes"]))
 
     def embed(self, key: str, holdout: Holdout) -> Embed:
@@ -149,7 +157,7 @@ class Materials:
         if not set(signature.inputs) & set(inputs):
             return partial(module.embed, state=module.fit())
         taken = {name: inputs[name] for name in signature.inputs}
-        state = self.store.once(recipe.key, "features", lambda: module.fit(**taken))
+        state = self.once(recipe.key, "features", lambda: module.fit(**taken))
         return partial(module.embed, state=state)
 
     def network(self, recipe: Recipe, shape: tuple[int, ...], classes: int, seed: int) -> nn.Module:

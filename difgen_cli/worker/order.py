@@ -25,13 +25,14 @@ class Flag:
     """Raised by a signal; looked at between steps."""
 
     raised: bool = False
+    signal: int | None = None  # which it was; the last one, if there were several
 
     def listen(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
             signal.signal(number, self._raise)
 
     def _raise(self, number: int, frame: FrameType | None) -> None:
-        self.raised = True
+        self.raised, self.signal = True, number
 
     def check(self) -> None:
         if self.raised:
@@ -75,6 +76,13 @@ class Order:
     environment: dict[str, str]  # git commit, dirty flag, command, versions
     lease_seconds: float
     checkpoint_seconds: float
+    walltime_seconds: float | None = None  # what the scheduler was asked for
+    notice_seconds: float = 0.0  # how long before its end it tells
+
+    @property
+    def name(self) -> str:
+        """The submission's name: its grid's folder and its number."""
+        return f"{self.folder.parents[1].name}/{self.folder.name}"
 
     @staticmethod
     def read(folder: Path) -> Order:
@@ -82,5 +90,5 @@ class Order:
         plugins = Path(said["plugins"]) if said["plugins"] else None
         return Order(
             folder, Path(said["runs"]), plugins, said["threads"], said["environment"], said["lease_seconds"],
-            said["checkpoint_seconds"],
+            said["checkpoint_seconds"], said.get("walltime_seconds"), said.get("notice_seconds", 0.0),
         )  # fmt: skip

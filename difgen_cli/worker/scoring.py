@@ -6,7 +6,7 @@ import functools
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,9 @@ from difgen_cli import data, sampling
 from difgen_cli.plan.recipes import Head, Recipe
 from difgen_cli.plan.work import Scoring
 from difgen_cli.store import Arrays, Home, pictures
-from difgen_cli.store.attempts import Attempt, now
+from difgen_cli.store.attempts import Attempt
 from difgen_cli.store.files import publish
+from difgen_cli.store.owners import now
 from difgen_cli.store.results import publish_result
 from difgen_cli.worker.desk import Desk, check, describe
 from difgen_cli.worker.materials import Conditions, Subset, shape_of
@@ -34,15 +35,16 @@ class ScoringRun:
     unit: Scoring
     home: Home
     attempt: Attempt
+    values: dict[str, Any] = field(default_factory=dict)  # each metric's first column, for `status`
 
     def run(self) -> dict[str, Any]:
         start, errors = time.monotonic(), []
         describe(self.home, self.recipe)
-        for metric, measure in self.unit.metrics.items():
+        for done, (metric, measure) in enumerate(self.unit.metrics.items()):
             self.desk.flag.check()
+            self.attempt.beat(metric=metric, step=done, target=len(self.unit.metrics))
             if self.home.result(measure.key).exists():
                 continue
-            self.attempt.beat(metric=metric)
             try:
                 with self.desk.clock.on("scoring"):
                     self._measure(metric)
@@ -53,7 +55,7 @@ class ScoringRun:
         if errors:
             named = "; ".join(f"{metric}: {error}" for metric, error in errors)
             raise RuntimeError(named) from errors[0][1]
-        return {"seconds": time.monotonic() - start}
+        return {"step": len(self.unit.metrics), "seconds": time.monotonic() - start, "values": self.values}
 
     def _measure(self, metric: str) -> None:
         module = self.desk.library.module("score", metric)
@@ -68,7 +70,8 @@ class ScoringRun:
             "home": self.unit.home, "step": self.unit.step, "cell": self.unit.samples,
             "seconds": time.monotonic() - start, "provenance": self._provenance(),
         }  # fmt: skip
-        publish_result(self.home, measure.key, context, result.values, result.tables, signature.constants)
+        values = publish_result(self.home, measure.key, context, result.values, result.tables, signature.constants)
+        self.values |= dict(list(values.items())[:1])
 
     def _input(self, name: str, metric: str) -> Any:
         """What a metric's positional parameter stands for."""
@@ -100,9 +103,8 @@ class ScoringRun:
         version = self.desk.library.signature("score", metric).version
         head = Head("statistics", f"{metric}/{name}", version, measure.settings)
         key = head.key({"subset": self.parents["subset"].key, "embed": measure.embed or ""})
-        kept: Arrays = self.desk.materials.keep(
-            "statistics", key, lambda: self.desk.store.once(key, "statistics", compute)
-        )
+        materials = self.desk.materials
+        kept: Arrays = materials.keep("statistics", key, lambda: materials.once(key, "statistics", compute))
         return kept
 
     @functools.cached_property

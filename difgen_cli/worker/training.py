@@ -16,8 +16,9 @@ from safetensors.torch import save_file
 from difgen_cli.plan.recipes import Recipe
 from difgen_cli.plan.work import Training
 from difgen_cli.store import Home
-from difgen_cli.store.attempts import Attempt, now
+from difgen_cli.store.attempts import Attempt
 from difgen_cli.store.files import append, publish, publish_json, replace
+from difgen_cli.store.owners import now
 from difgen_cli.train import State, train
 from difgen_cli.worker.desk import Desk, check, describe
 from difgen_cli.worker.materials import device_name, shape_of
@@ -58,6 +59,7 @@ class TrainingRun:
             network, materials.tensor(subset.images), materials.labels_tensor(conditions.train),
             subset.holdout.sigma_data, saved["state"], **settings,
         )  # fmt: skip
+        self.attempt.beat(step=first, from_step=first, target=wanted[-1], batch=self.unit.batch)
         start = mark = beat = time.monotonic()
         marked_step = first
         state: State | None = None
@@ -76,8 +78,8 @@ class TrainingRun:
         if state is not None:
             self._save(state, saved["train_seconds"] + time.monotonic() - start)
         images, seconds = (wanted[-1] - first) * self.unit.batch, time.monotonic() - start
-        return {"step": wanted[-1], "from_step": first, "images": images, "seconds": seconds,
-                "images_per_second": round(images / max(seconds, 1e-9), 1)}  # fmt: skip
+        rate = round(images / max(seconds, 1e-9), 1)
+        return {"step": wanted[-1], "images": images, "seconds": seconds, "images_per_second": rate}
 
     def _snapshot(self, state: State, seconds: float, rate: float) -> None:
         """Publish the averaged weights, with what a row will say of their making."""
@@ -105,7 +107,7 @@ class TrainingRun:
             "lr": state.optimizer.param_groups[0]["lr"], "images_per_second": round(rate, 1), "time": now(),
         }  # fmt: skip
         append(self.home.progress(self.attempt.number), json.dumps(line))
-        self.attempt.beat(step=state.step, target=target, images_per_second=round(rate, 1), loss=line["loss"])
+        self.attempt.beat(step=state.step, images_per_second=round(rate, 1), loss=line["loss"])
         self.desk.say(f"train of {self.unit.slug}: step {state.step} of {target}, {rate:,.0f} images/s")
 
     def _checkpoint_before(self, step: int) -> dict[str, Any] | None:

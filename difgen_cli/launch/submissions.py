@@ -1,0 +1,171 @@
+"""Submissions: a folder each, with the work, the intent that is written before anything starts, and what came of it.
+
+work.json          the units, for the workers
+submission.json    the intent: how to run, where the code lies, by whom, under which job name
+receipt.json       what the scheduler answered: a job, or why not
+workers/<k>.json   the badge of each worker
+closed.json        nothing of it lives any more
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from difgen_cli.launch import CHECKPOINT_SECONDS, LaunchError, environment, keep_code
+from difgen_cli.plan import work
+from difgen_cli.plan.work import Work
+from difgen_cli.store import Store
+from difgen_cli.store.attempts import LEASE_SECONDS
+from difgen_cli.store.files import publish, publish_json, read_json
+from difgen_cli.store.owners import gone, now, owner
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How the workers of a submission run."""
+
+    launcher: str  # inline, local or slurm
+    workers: int
+    threads: int
+    walltime_seconds: float | None = None  # what the scheduler is asked for
+    notice_seconds: float = 0.0  # how long before its end it is to tell
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One submission of a grid's work."""
+
+    folder: Path
+
+    @cached_property
+    def said(self) -> dict[str, Any]:
+        """The intent; empty where its writer died before it was whole."""
+        return read_json(self.folder / "submission.json") or {}
+
+    @property
+    def name(self) -> str:
+        """Its grid's folder and its number."""
+        return f"{self.folder.parents[1].name}/{self.folder.name}"
+
+    @property
+    def job_name(self) -> str:
+        """The name of its job in the scheduler, which no other submission has."""
+        return str(self.said.get("name", ""))
+
+    @property
+    def launcher(self) -> str:
+        return str(self.said.get("launcher", ""))
+
+    @property
+    def grid(self) -> Path:
+        return self.folder.parents[1]
+
+    @property
+    def work(self) -> Work:
+        """The units that it was made for."""
+        return work.read(self.folder / "work.json")
+
+    @property
+    def receipt(self) -> dict[str, Any] | None:
+        """What the scheduler answered; None where that was never written down."""
+        answer: dict[str, Any] | None = read_json(self.folder / "receipt.json")
+        return answer
+
+    @property
+    def closed(self) -> bool:
+        return (self.folder / "closed.json").exists() or "refused" in (self.receipt or {})
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether the process that made it is known to be gone."""
+        return gone(self.said.get("owner", {}))
+
+    def badges(self) -> list[dict[str, Any]]:
+        """What its workers last said of themselves."""
+        return [b for p in sorted((self.folder / "workers").glob("*.json")) if (b := read_json(p)) is not None]
+
+    def answer(self, receipt: Mapping[str, Any]) -> None:
+        """Write the receipt, once."""
+        publish_json(self.folder / "receipt.json", {"schema": 1, **receipt, "answered": now()})
+
+    def close(self, why: str) -> None:
+        """Say that nothing of it lives any more."""
+        publish_json(self.folder / "closed.json", {"why": why, "closed": now()})
+
+    def bury(self, badge: Mapping[str, Any], ending: str, by: str) -> None:
+        """Write down how a worker ended, for the unit that it left in the middle."""
+        at = badge.get("at") or {"home": ""}
+        home = Store(Path(self.said["runs"])).named(str(at["home"])) if at["home"] else None
+        if home is not None:
+            home.bury(str(at["unit"]), int(at["attempt"]), ending, by)
+
+
+def write(store: Store, grid: Path, todo: Work, plugins: Path | None, terms: Terms) -> Submission:
+    """A new submission below a grid's folder: the work, then the intent."""
+    code = keep_code(store, plugins)
+    folder = _next(grid / "submissions")
+    publish(folder / "work.json", lambda p: _write(p, todo.dump()))
+    intent = {
+        "schema": 2,
+        "runs": str(store.root),
+        "launcher": terms.launcher,
+        "name": f"difgen-{secrets.token_hex(6)}",
+        "plugins": str(code / "plugins") if plugins else None,
+        "code": str(code),
+        "threads": terms.threads,
+        "workers": terms.workers,
+        "walltime_seconds": terms.walltime_seconds,
+        "notice_seconds": terms.notice_seconds,
+        "lease_seconds": _seconds("DIFGEN_LEASE_SECONDS", LEASE_SECONDS),
+        "checkpoint_seconds": _seconds("DIFGEN_CHECKPOINT_SECONDS", CHECKPOINT_SECONDS),
+        "environment": environment(),
+        "owner": owner(),
+        "submitted": now(),
+    }
+    publish_json(folder / "submission.json", intent)
+    return Submission(folder)
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def every(store: Store) -> list[Submission]:
+    """All submissions of a run directory that are not closed, oldest first."""
+    found = [Submission(folder) for grid in store.grids() for folder in _numbered(grid / "submissions")]
+    return [s for s in found if s.said and not s.closed]
+
+
+def _numbered(folder: Path) -> list[Path]:
+    try:
+        names = [n for n in os.listdir(folder) if n.isdigit()]
+    except FileNotFoundError:
+        return []
+    return [folder / n for n in sorted(names, key=int)]
+
+
+def _next(folder: Path) -> Path:
+    """The first free number below a folder, taken."""
+    number = max((int(p.name) for p in _numbered(folder)), default=0)
+    while True:
+        number += 1
+        try:
+            (folder / str(number)).mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder / str(number)
+
+
+def _seconds(variable: str, default: float) -> float:
+    """A time from the environment."""
+    said = os.environ.get(variable)
+    try:
+        return default if said is None else max(0.1, float(said))
+    except ValueError:
+        raise LaunchError(f"${variable}: {said!r} is no number of seconds") from None

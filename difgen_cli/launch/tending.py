@@ -1,0 +1,122 @@
+"""Looking after the submissions of a run directory: what lives, who has died and of what, and what nobody wrote down.
+
+Every command that looks at a run directory tends it: a receipt that a crash has swallowed is mended, a dead worker's
+unit is given free with its cause, a submission of which nothing lives is closed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from difgen_cli.launch import local
+from difgen_cli.launch.slurm.poll import Poll, Queue
+from difgen_cli.launch.submissions import Submission
+from difgen_cli.store import endings
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a submission stands."""
+
+    submission: Submission
+    known: bool  # False where nobody here can tell: another machine's workers, a controller that is away
+    running: int = 0
+    pending: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)  # why tasks wait, in SLURM's words -> how many
+
+    @property
+    def alive(self) -> bool:
+        return not self.known or self.running + self.pending > 0
+
+
+@dataclass
+class Tending:
+    """Looks at submissions again and again; the scheduler is asked for all of them at once, when it is time."""
+
+    find: Callable[[], Sequence[Submission]]
+    poll: Poll = field(default_factory=Poll)
+    last: dict[str, Standing] = field(default_factory=dict)  # by the submission's name
+
+    def look(self) -> list[Standing]:
+        """How each submission stands now, as far as is known."""
+        open_ = self.find()
+        remote = [s for s in open_ if s.launcher == "slurm"]
+        queue = self.poll.look([s.job_name for s in remote], min((_day(s) for s in remote), default=""))
+        standings = [self._standing(s, queue) for s in open_]
+        self.last = {standing.submission.name: standing for standing in standings}
+        return standings
+
+    def _standing(self, submission: Submission, queue: Queue | None) -> Standing:
+        if submission.launcher == "slurm":
+            if queue is None:
+                return self.last.get(submission.name) or Standing(submission, known=False)
+            return _in_queue(submission, queue)
+        if submission.launcher == "inline":
+            alive: bool | None = not submission.abandoned
+        else:
+            alive = local.alive(submission)
+        if alive is False:
+            _close(submission, submission.badges(), "its workers are gone")
+        return Standing(submission, alive is not None, running=int(submission.said["workers"]) if alive else 0)
+
+
+def _in_queue(submission: Submission, queue: Queue) -> Standing:
+    """A submission to SLURM held against the queue."""
+    job = _mended(submission, queue)
+    tasks = queue.of(submission.job_name)
+    if job is None and not tasks:
+        if submission.abandoned:
+            submission.close("its writer died before SLURM heard of it")
+        return Standing(submission, known=not submission.abandoned, running=0)
+    dead = [b for b in submission.badges() if b.get("state") in ("starting", "running") and _lost(b, queue)]
+    for badge in dead:
+        submission.bury(badge, _ending(badge, queue), "SLURM")
+    pending = [task for task in tasks if task.pending]
+    if not tasks:
+        _close(submission, [], "none of its tasks is in the queue")
+    reasons = Counter(task.reason for task in pending if task.reason not in ("", "None", "JobArrayTaskLimit"))
+    return Standing(submission, True, len(tasks) - len(pending), len(pending), dict(reasons))
+
+
+def _mended(submission: Submission, queue: Queue) -> str | None:
+    """The job of a submission; its receipt is written now if a crash came between sbatch and the receipt."""
+    receipt = submission.receipt
+    if receipt is not None:
+        return str(receipt["job"])
+    worked = {str(b["owner"]["job"]) for b in submission.badges() if b["owner"].get("job")}
+    job = queue.names.get(submission.job_name) or next(iter(worked), None)
+    if job is not None:
+        submission.answer({"job": job, "mended": True})
+    return job
+
+
+def _lost(badge: dict[str, Any], queue: Queue) -> bool:
+    """Whether the run of a task that a badge is of has ended: the task is not in the queue, waits, or runs anew."""
+    who = badge["owner"]
+    task = queue.find(str(who["job"]), str(who["task"]))
+    return task is None or task.pending or task.restarts > int(who["restart"] or 0)
+
+
+def _ending(badge: dict[str, Any], queue: Queue) -> str:
+    """How that run ended, by the accounting's word where there is one."""
+    who = badge["owner"]
+    runs = queue.runs.get((str(who["job"]), str(who["task"])), [])
+    said = runs[int(who["restart"] or 0)] if len(runs) > int(who["restart"] or 0) else ""
+    return endings.of_scheduler(said) or "killed"
+
+
+def _close(submission: Submission, badges: Sequence[dict[str, Any]], why: str) -> None:
+    for badge in badges:
+        if badge.get("state") in ("starting", "running"):
+            submission.bury(badge, "killed", "the next command")
+    submission.close(why)
+
+
+def _day(submission: Submission) -> str:
+    """The day before a submission, whatever the time zone of the cluster."""
+    from datetime import date, timedelta
+
+    return str(date.fromisoformat(str(submission.said["submitted"])[:10]) - timedelta(days=1))

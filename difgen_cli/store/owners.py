@@ -1,0 +1,62 @@
+"""Who does a thing, so that others can tell whether it is gone: machine, boot, process, and job of a scheduler."""
+
+from __future__ import annotations
+
+import os
+import socket
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+
+def now() -> str:
+    """Wall-clock time for people; never compared."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@cache
+def boot_id() -> str:
+    """Identity of this boot of this machine; empty where the system does not tell."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def start_time(pid: int) -> str | None:
+    """When a process started, in ticks since boot; None where there is no such process or it is a zombie."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else fields[19]
+
+
+@cache
+def _pid_namespace() -> str:
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
+
+
+def owner() -> dict[str, Any]:
+    """Who this process is; under SLURM with its job, its task of the array, and how often the job was requeued."""
+    pid = os.getpid()
+    job = os.environ.get("SLURM_ARRAY_JOB_ID") or os.environ.get("SLURM_JOB_ID")
+    return {
+        "host": socket.gethostname(), "boot": boot_id(), "namespace": _pid_namespace(), "pid": pid,
+        "started": start_time(pid), "job": job, "task": os.environ.get("SLURM_ARRAY_TASK_ID"),
+        "restart": int(os.environ.get("SLURM_RESTART_COUNT") or 0) if job else None,
+    }  # fmt: skip
+
+
+def gone(who: dict[str, Any]) -> bool:
+    """Whether an owner on this very boot is known to have ended; False where that cannot be known."""
+    return is_here(who) and start_time(int(who["pid"])) != who.get("started")
+
+
+def is_here(who: dict[str, Any]) -> bool:
+    """Whether an owner is a process of this boot of this machine that can be looked up."""
+    return bool(who.get("boot")) and who["boot"] == boot_id() and who.get("namespace") == _pid_namespace()
