@@ -16,7 +16,7 @@ from difgen_cli.grid.document import GridError
 from difgen_cli.grid.values import filter_of
 from difgen_cli.launch import submissions
 from difgen_cli.launch.submissions import Submission, Terms
-from difgen_cli.launch.tending import Tending
+from difgen_cli.launch.tending import Standing, Tending
 from difgen_cli.plan import Cell, Plan, ledger, planner, work
 from difgen_cli.plan.facts import Finder
 from difgen_cli.plugins import Library, PluginError
@@ -186,11 +186,11 @@ def _to_slurm(planned: Planned, options: Options, said: dict[str, Any], console:
     from difgen_cli.launch import slurm
     from difgen_cli.launch.slurm import profile
 
-    asked = profile.of(said)
-    array = slurm.size(asked, options.workers or SLURM_WORKERS, len(planned.state.work))
+    array = slurm.array(profile.of(said), options.workers or SLURM_WORKERS, len(planned.state.work))
+    asked = array.profile
     terms = Terms("slurm", array.workers, asked.cpus, asked.walltime_minutes * 60.0, float(asked.notice_seconds))
     submission = _submit(planned, terms)
-    job = slurm.start(submission, asked, array, planned.plan.grid.name)
+    job = slurm.start(submission, array, planned.plan.grid.name)
     limited = f" (no more for {array.why})" if array.why else ""
     console.print(f"submitted job {job}: {array.tasks} tasks, {array.workers} at a time{limited}", highlight=False)
     return submission
@@ -201,11 +201,11 @@ def _watch(planned: Planned, submission: Submission, tending: Tending, console: 
     from difgen_cli import view
     from difgen_cli.launch import local
 
-    def alive() -> bool:
-        return any(s.alive for s in tending.look() if s.submission.name == submission.name)
+    def standing() -> Standing | None:
+        return next((s for s in tending.look() if s.submission.name == submission.name), None)
 
     try:
-        view.watch(planned.store, submission.work, console, alive)
+        view.watch(planned.store, submission.work, console, standing)
         while local.alive(submission):
             time.sleep(0.1)  # the last words of workers on this machine
     except KeyboardInterrupt:

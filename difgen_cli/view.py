@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from difgen_cli.plan.work import Scoring, Training, Work, is_done
 from difgen_cli.store import Home, Store
@@ -42,6 +42,7 @@ class Watcher:
     work: Work
     open: list[Training | Scoring] = field(default_factory=list)
     settled: Look = field(default_factory=Look)
+    words: str = ""  # of the cluster
 
     def __post_init__(self) -> None:
         self.open = [*self.work.trainings, *self.work.scorings]
@@ -87,8 +88,17 @@ class Watcher:
         return self.store.home(unit.home, unit.slug, reference=isinstance(unit, Scoring) and unit.reference)
 
 
-def watch(store: Store, work: Work, console: Console, running: Callable[[], bool]) -> None:
-    """Show a submission until its work is settled, or `running` says that its workers have ended.
+class Standing(Protocol):
+    """How a submission stands: whether anything of it lives, and what to say of it."""
+
+    @property
+    def alive(self) -> bool: ...
+    @property
+    def words(self) -> str: ...
+
+
+def watch(store: Store, work: Work, console: Console, standing: Callable[[], Standing | None]) -> None:
+    """Show a submission until its work is settled, or its standing says that its workers have ended.
 
     KeyboardInterrupt passes through.
     """
@@ -96,8 +106,9 @@ def watch(store: Store, work: Work, console: Console, running: Callable[[], bool
     show: AbstractContextManager[Callable[[Look], None]]
     show = _live(console, watcher) if console.is_terminal else nullcontext(_Lines(console, watcher))
     with show as update:
-        while watcher.open and running():
+        while watcher.open and (now := standing()) is not None and now.alive:
             start = time.monotonic()
+            watcher.words = now.words
             update(watcher.look())
             # Looking at many trajectories must not cost the workers their processor.
             time.sleep(max(TICK_SECONDS, 20 * (time.monotonic() - start)) if watcher.open else 0)
@@ -130,6 +141,7 @@ class _Lines:
         if look.trained + look.failed < len(work.trainings):
             pace = f"{look.images_done / max(seconds, 1e-9):,.0f} images/s" if look.images_done else "starting"
             parts += [pace, f"{remaining(look, seconds)} left for training"]
+        parts += [self.watcher.words] if self.watcher.words else []
         return f"[{duration(seconds)}] " + ", ".join(parts)
 
 
@@ -178,7 +190,8 @@ class _live(AbstractContextManager[Callable[[Look], None]]):  # noqa: N801
                 f"{record.get('images_per_second', 0):,.0f}/s",
                 f"{record.get('step', 0)}/{record.get('target', '?')}",
             )
-        self.live.update(Group(table))
+        words = [Text(self.watcher.words, style="dim")] if self.watcher.words else []
+        self.live.update(Group(table, *words))
 
 
 def remaining(look: Look, seconds: float) -> str:

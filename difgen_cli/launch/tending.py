@@ -31,6 +31,17 @@ class Standing:
     def alive(self) -> bool:
         return not self.known or self.running + self.pending > 0
 
+    @property
+    def words(self) -> str:
+        """For a person: what runs, what waits, and why."""
+        if self.submission.launcher != "slurm":
+            return ""
+        if not self.known:
+            return "SLURM does not answer"
+        why = ", ".join(f"{count} {reason}" for reason, count in self.reasons.items())
+        waiting = f", {self.pending} tasks wait" + (f" ({why})" if why else "") if self.pending else ""
+        return f"{self.running} workers{waiting}"
+
 
 @dataclass
 class Tending:

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from difgen_cli.launch import LaunchError, worker_environment
@@ -20,9 +20,10 @@ SPARES = 4  # tasks of the array for each that may run: who is lost to the clust
 
 
 @dataclass(frozen=True)
-class Size:
-    """An array: how many tasks, how many of them at a time, and what has limited it."""
+class Array:
+    """What is asked for: how many tasks, how many of them at a time, with which profile, and what has limited it."""
 
+    profile: Profile
     tasks: int
     workers: int
     why: str = ""
@@ -39,59 +40,64 @@ def available() -> bool:
     return " is UP" in asked.stdout or " is DOWN" in asked.stdout
 
 
-def size(profile: Profile, workers: int, units: int) -> Size:
+def array(profile: Profile, workers: int, units: int) -> Array:
     """The array that the cluster allows. Raises LaunchError where it allows none, or does not answer."""
     facts = cluster.ask()
+    place = facts.partitions.get(profile.partition or "") or facts.default
+    if place is not None:
+        profile = profile.within(place.max_minutes, place.name)
     workers = min(workers, units)
-    asked = Size(min(units, SPARES * workers), workers)
-    return _within_queue(profile, facts, _within_array(facts, asked))
+    asked = Array(profile, min(units, SPARES * workers), workers)
+    return _within_queue(facts, _within_array(facts, asked))
 
 
-def _within_array(facts: Cluster, asked: Size) -> Size:
+def _within_array(facts: Cluster, asked: Array) -> Array:
     if facts.max_array is None or asked.tasks <= facts.max_array:
         return asked
     if facts.max_array == 0:
         raise LaunchError(f"SLURM: the cluster {facts.name} has no job arrays (MaxArraySize): ask its administrators")
-    why = f"MaxArraySize {facts.max_array}"
-    return Size(facts.max_array, min(asked.workers, facts.max_array), why)
+    return _cut(asked, facts.max_array, f"MaxArraySize {facts.max_array}")
 
 
-def _within_queue(profile: Profile, facts: Cluster, asked: Size) -> Size:
+def _within_queue(facts: Cluster, asked: Array) -> Array:
+    profile = asked.profile
     room = cluster.room(profile.partition, profile.account, profile.qos, facts)
     if room is None or asked.tasks <= room.left:
         return asked
+    said = f"{room.why}, {room.queued} in the queue"
     if room.left == 0:
         raise LaunchError(
-            f"SLURM: no more jobs may be submitted ({room.why}, {room.queued} in the queue); wait for some to end, or "
-            "name another qos in the profile"
+            f"SLURM: no more jobs may be submitted ({said}); wait for some to end, or name another qos in the profile"
         )
-    return Size(room.left, min(asked.workers, room.left), f"{room.why}, {room.queued} in the queue")
+    return _cut(asked, room.left, said)
 
 
-def start(submission: Submission, profile: Profile, array: Size, grid: str) -> str:
+def _cut(asked: Array, most: int, why: str) -> Array:
+    return replace(asked, tasks=most, workers=min(asked.workers, most), why=why)
+
+
+def start(submission: Submission, wanted: Array, grid: str) -> str:
     """Submit the array; returns its job. A refusal is written down, and LaunchError in sbatch's words."""
     import submitit
 
     from difgen_cli import worker
 
-    folder = submission.folder
+    folder, profile = submission.folder, wanted.profile
     if any(c in str(folder) for c in "%\n\r\\"):
-        raise LaunchError(
-            f"{folder}: SLURM cannot write logs to a path with %, \\ or line breaks; choose another --runs"
-        )
+        raise LaunchError(f"{folder}: SLURM writes no logs to a path with %, \\ or line breaks; choose another --runs")
     device = worker.SCHEDULED if profile.gpus else None
     try:
         with _environment(worker_environment(Path(submission.said["code"]), profile.cpus)):
             executor = submitit.AutoExecutor(folder=folder / "log", cluster="slurm")
-            executor.update_parameters(**profile.parameters(submission.job_name, grid, array.workers))
-            tasks = range(array.tasks)
+            executor.update_parameters(**profile.parameters(submission.job_name, grid, wanted.workers))
+            tasks = range(wanted.tasks)
             jobs = executor.map_array(worker.main, [str(folder)] * len(tasks), tasks, [device] * len(tasks))
     except (subprocess.CalledProcessError, submitit.core.utils.FailedJobError, RuntimeError) as error:
         words = " ".join(str(error).split())[-300:]
         submission.answer({"refused": words})
         raise LaunchError(f"SLURM refused: {words}") from error
     job = str(jobs[0].job_id).partition("_")[0]
-    submission.answer({"job": job, "tasks": array.tasks, "workers": array.workers})
+    submission.answer({"job": job, "tasks": wanted.tasks, "workers": wanted.workers})
     return job
 
 

@@ -8,8 +8,11 @@ from annotated_types import Ge, Gt
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.types import StringConstraints
 
+from difgen_cli.launch import LaunchError
 from difgen_cli.places import PlaceError
 from difgen_cli.worker.allocation import JOB_STARTED
+
+USUAL_MINUTES = 240  # or what the partition allows, if that is less
 
 Word = Annotated[str, StringConstraints(pattern=r"^[^\s'\"\\$`]+$")]  # a line of its own in what sbatch reads
 
@@ -26,7 +29,7 @@ class Profile(BaseModel):
     gpus: Annotated[int, Ge(0)] = 0
     cpus: Annotated[int, Gt(0)] = 1
     memory_gb: Annotated[float, Gt(0)] | None = None
-    walltime_minutes: Annotated[int, Gt(0)] = 240
+    walltime_minutes: Annotated[int, Gt(0)] = USUAL_MINUTES
     signal_seconds: Annotated[int, Gt(0)] = 120  # how long before its end a worker is told
     setup: tuple[str, ...] = ()  # lines of shell before the worker: the person's own
 
@@ -34,6 +37,17 @@ class Profile(BaseModel):
     def notice_seconds(self) -> int:
         """How long before its end a worker is told: never more than a quarter of its time."""
         return min(self.signal_seconds, self.walltime_minutes * 60 // 4)
+
+    def within(self, most_minutes: int | None, partition: str) -> Profile:
+        """With the walltime that a partition allows; LaunchError where more was asked for: it would wait for ever."""
+        if most_minutes is None or self.walltime_minutes <= most_minutes:
+            return self
+        if "walltime_minutes" in self.model_fields_set:
+            raise LaunchError(
+                f"difgen.toml: walltime_minutes = {self.walltime_minutes}: the partition {partition} allows "
+                f"{most_minutes} minutes at most; a job that asks for more would wait for ever"
+            )
+        return self.model_copy(update={"walltime_minutes": most_minutes})
 
     def parameters(self, name: str, grid: str, workers: int) -> dict[str, Any]:
         """For submitit: an array that keeps `workers` of its tasks running. `srun` passes signals on to the worker."""
