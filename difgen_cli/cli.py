@@ -120,22 +120,56 @@ def plan(grid: GridFile, runs: Runs = Path("runs"), only: Only = None, set_: Set
 
 @app.command()
 def status(
-    runs: Annotated[Path, typer.Argument(help="The run directory.")] = Path("runs"), json_: Json = False
+    runs: Annotated[Path, typer.Argument(help="The run directory.")] = Path("runs"),
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Look on until no worker is left.")] = False,
+    json_: Json = False,
 ) -> None:
-    """One line a trajectory: its state, step, images per second and last words.
+    """How submissions stand, and one line a trajectory: its state, step, images per second, time left, last metrics.
 
-    Example: difgen status runs/
+    Example: difgen status runs/ --watch
     """
     with _errors():
         from difgen_cli import display
+        from difgen_cli import status as states
         from difgen_cli.store import Store
 
         _existing(runs)
-        lines = display.trajectories(Store(runs))
-        if json_:
-            typer.echo(display.as_json({"trajectories": lines}))
+        store = Store(runs)
+        tending = states.tending(store)
+        if watch:
+            display.watch(lambda: states.look(store, tending), _console(stdout=True))
+        elif json_:
+            _write(display.status_json(states.look(store, tending)) + "\n")
         else:
-            display.status(lines, _console(stdout=True))
+            display.status(states.look(store, tending), _console(stdout=True))
+
+
+@app.command()
+def cancel(
+    runs: Annotated[Path, typer.Argument(help="The run directory.")] = Path("runs"),
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """End the workers of a run directory; they save first, and the same sweep goes on later.
+
+    Example: difgen cancel runs/ --yes
+    """
+    with _errors():
+        from difgen_cli import status as states
+        from difgen_cli.launch import tending
+        from difgen_cli.store import Store
+
+        _existing(runs)
+        words = _console()
+        alive = [s for s in states.tending(Store(runs)).look() if s.alive]
+        if not alive:
+            words.print("nothing to cancel: no worker is at it", highlight=False)
+            return
+        for standing in alive:
+            words.print(f"{standing.submission.name}: {standing.words}", highlight=False, soft_wrap=True)
+        if not (yes or _agreed("end them?")):
+            raise typer.Exit(1)
+        for line in tending.cancel(alive):
+            words.print(line, highlight=False, soft_wrap=True)
 
 
 @app.command()

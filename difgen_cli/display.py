@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from difgen_cli.grid.document import GridError
 from difgen_cli.plugins import Library
-from difgen_cli.store import Store, tables
-from difgen_cli.store.owners import gone
+from difgen_cli.status import STATES, Line, Status
+from difgen_cli.store import tables
 from difgen_cli.store.waste import KINDS, Waste
 from difgen_cli.view import duration
 
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from difgen_cli.sweep import Planned
 
 SCHEMA = 1
+WATCH_SECONDS = 2.0
 MARKS = {"new": "+", "done": "=", "stale": "~", "failed": "!"}
 
 
@@ -107,59 +111,99 @@ def plan_json(planned: Planned) -> str:
                     "warnings": planned.plan.warnings})  # fmt: skip
 
 
-def trajectories(store: Store) -> list[dict[str, Any]]:
-    """One entry a trajectory: the last word of its training and scoring."""
-    lines = []
-    for home in store.homes():
-        if home.path.parent.name != "trajectories":
-            continue
-        slug, _, key = home.path.name.rpartition("-")
-        last = home.last_attempts()
-        train = last.get("train", {})
-        scores = [r for u, r in last.items() if u != "train"]
-        cause = next((r.get("cause") for r in (train, *scores) if r.get("state") == "failed"), None)
-        lines.append(
-            {
-                "trajectory": slug,
-                "key": key,
-                "state": _state(train, scores),
-                "step": train.get("step"),
-                "images_per_second": train.get("images_per_second"),
-                "snapshots": sorted(home.snapshots()),
-                "results": len(home.results()),
-                "cause": cause,
-            }
-        )
-    return sorted(lines, key=lambda line: str(line["trajectory"]))
+def status_json(now: Status) -> str:
+    """`status` for machines."""
+    standing = [
+        {"submission": s.submission.name, "launcher": s.submission.launcher, "known": s.known, "running": s.running,
+         "pending": s.pending, "reasons": s.reasons, "job": (s.submission.receipt or {}).get("job")}
+        for s in now.standings
+    ]  # fmt: skip
+    return as_json({"trajectories": [asdict(line) for line in now.lines], "submissions": standing})
 
 
-def _state(train: dict[str, Any], scores: list[dict[str, Any]]) -> str:
-    for record in (train, *scores):
-        if record.get("state") == "running":
-            return "lost" if gone(record["owner"]) else "training" if record is train else "scoring"
-    states = {r.get("state") for r in (train, *scores)}
-    return next((s for s in ("failed", "interrupted") if s in states), "done")
+def summary(now: Status) -> str:
+    """A run directory in a line."""
+    counts = now.counts
+    states = ", ".join(f"{counts[s]:,} {s}" for s in reversed(STATES) if counts[s])
+    return f"{len(now.lines):,} trajectories" + (f": {states}" if states else "")
 
 
-def status(lines: list[dict[str, Any]], console: Console) -> None:
-    """`trajectories` as a table."""
-    from rich.table import Table
+def status(now: Status, console: Console) -> None:
+    """How submissions stand, and one line a trajectory; plain text, since thousands of lines are not rare."""
+    for standing in now.standings:
+        job = (standing.submission.receipt or {}).get("job")
+        named = standing.submission.name + (f", job {job}" if job else "")
+        console.print(f"{named}: {standing.words}", highlight=False, markup=False, soft_wrap=True)
+    console.print(summary(now), highlight=False)
+    if now.lines:
+        table = columns([_cells(line) for line in now.lines], console.width)
+        console.print("\n".join(table), highlight=False, markup=False, soft_wrap=True)
+    for line in now.lines:
+        if line.cause:
+            console.print(f"! {line.trajectory}: {line.cause}", highlight=False, markup=False, soft_wrap=True)
 
-    table = Table(box=None, pad_edge=False)
-    for name in ("trajectory", "state", "step", "images/s", "snapshots", "results"):
-        table.add_column(
-            name, no_wrap=True, overflow="ellipsis", justify="left" if name in ("trajectory", "state") else "right"
-        )
-    for line in lines:
-        rate = line["images_per_second"]
-        table.add_row(
-            line["trajectory"], line["state"], str(line["step"] or "–"), f"{rate:,.0f}" if rate else "–",
-            str(len(line["snapshots"])), str(line["results"]),
-        )  # fmt: skip
-    console.print(table)
-    for line in lines:
-        if line["cause"]:
-            console.print(f"! {line['trajectory']}: {line['cause']}", highlight=False, markup=False, soft_wrap=True)
+
+def _cells(line: Line) -> dict[str, str]:
+    """A trajectory's line by column."""
+    rate, left = line.images_per_second, line.left_seconds
+    metrics = " ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in line.metrics.items())
+    return {
+        "trajectory": line.trajectory,
+        "state": line.state,
+        "step": "" if line.step is None else f"{line.step}/{line.target}" if line.target else str(line.step),
+        "images/s": f"{rate:,.0f}" if rate else "",
+        "left": duration(left) if left is not None else "",
+        "snapshots": str(len(line.snapshots)),
+        "worker": line.worker or "",
+        "last metrics": metrics,
+    }
+
+
+def columns(rows: Sequence[dict[str, str]], width: int) -> list[str]:
+    """Rows as lines of text in columns, a heading first; the first column gives way where the terminal is narrow."""
+    names = [n for n in rows[0] if any(row[n] for row in rows)]
+    wide = {n: max(len(n), *(len(row[n]) for row in rows)) for n in names}
+    spare = width - sum(wide.values()) - 2 * (len(names) - 1)
+    wide[names[0]] = max(12, wide[names[0]] + min(0, spare))
+    lines = [{n: n for n in names}, *rows]
+    return ["  ".join(_fit(line[n], wide[n]) for n in names).rstrip()[:width] for line in lines]
+
+
+def _fit(text: str, width: int) -> str:
+    return text.ljust(width) if len(text) <= width else text[: width - 1] + "…"
+
+
+def watch(look: Callable[[], Status], console: Console) -> None:
+    """`status` again and again, until no worker is left; off a terminal a line whenever something has changed."""
+    from rich.live import Live
+    from rich.text import Text
+
+    if not console.is_terminal:
+        said = ""
+        while True:
+            now = look()
+            if summary(now) != said:
+                said = summary(now)
+                console.print(said, highlight=False)
+            if not now.alive:
+                return
+            time.sleep(WATCH_SECONDS)
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        while True:
+            now = look()
+            live.update(Text(_page(now, console.width, console.height)), refresh=True)
+            if not now.alive:
+                break
+            time.sleep(WATCH_SECONDS)
+    status(now, console)
+
+
+def _page(now: Status, width: int, height: int) -> str:
+    """What fits on a terminal: what runs before what waits or is done."""
+    order = {s: k for k, s in enumerate(("training", "scoring", *STATES[:3], "waiting", "done"))}
+    lines = sorted(now.lines, key=lambda line: order[line.state])[: max(1, height - len(now.standings) - 4)]
+    heads = [f"{s.submission.name}: {s.words}" for s in now.standings]
+    return "\n".join([*heads, summary(now), *(columns([_cells(line) for line in lines], width) if lines else [])])
 
 
 def data(name: str | None, path: Path | None, console: Console) -> None:

@@ -30,7 +30,8 @@ MAY_IMPORT = {
     "logs": {"cells", "store"},
     "doctor": {"features", "launch", "places", "store"},
     "sweep": {"grid", "launch", "places", "plan", "plugins", "store", "view"},
-    "display": {"data", "features", "grid", "places", "plugins", "store", "sweep", "view"},
+    "status": {"launch", "plan", "store"},
+    "display": {"data", "features", "grid", "places", "plugins", "status", "store", "sweep", "view"},
 }
 
 
@@ -80,6 +81,9 @@ def test_planning_and_reporting_never_import_torch(tmp_path: Path) -> None:
         assert "torch" not in _imported([*arguments, "--runs", str(tmp_path / "runs")])
     assert "torch" not in _imported(["report", str(tmp_path / "runs")])
     assert "torch" not in _imported(["status", str(tmp_path / "runs")])
+    assert "torch" not in _imported(["gc", str(tmp_path / "runs")])
+    assert "torch" not in _imported(["logs", "0", "--runs", str(tmp_path / "runs")])
+    assert "torch" not in _imported(["doctor", "--runs", str(tmp_path / "runs")])
 
 
 def _imported(arguments: list[str]) -> set[str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from difgen_cli.launch import local
+from difgen_cli.launch import local, slurm
 from difgen_cli.launch.slurm.poll import Poll, Queue
 from difgen_cli.launch.submissions import Submission
 from difgen_cli.store import endings
@@ -35,12 +35,31 @@ class Standing:
     def words(self) -> str:
         """For a person: what runs, what waits, and why."""
         if self.submission.launcher != "slurm":
-            return ""
+            return f"{self.running} workers" if self.known else f"on {self.submission.said['owner']['host']}"
         if not self.known:
             return "SLURM does not answer"
         why = ", ".join(f"{count} {reason}" for reason, count in self.reasons.items())
         waiting = f", {self.pending} tasks wait" + (f" ({why})" if why else "") if self.pending else ""
         return f"{self.running} workers{waiting}"
+
+
+def cancel(standings: Sequence[Standing]) -> list[str]:
+    """Ask all workers to save and leave; says of each submission what was done. Raises LaunchError."""
+    alive = [s.submission for s in standings if s.alive]
+    jobs = [str(s.receipt["job"]) for s in alive if s.launcher == "slurm" and s.receipt]
+    if jobs:
+        slurm.cancel(jobs)
+    said = []
+    for submission in alive:
+        if submission.launcher == "slurm":
+            job = (submission.receipt or {}).get("job")
+            said.append(f"{submission.name}: job {job} is cancelled" if job else f"{submission.name}: has no job yet")
+        elif submission.launcher == "local" and local.stop(submission):
+            said.append(f"{submission.name}: its workers were asked to save and leave")
+        else:
+            host = submission.said.get("owner", {}).get("host")
+            said.append(f"{submission.name}: runs on {host}; cancel it there")
+    return said
 
 
 @dataclass

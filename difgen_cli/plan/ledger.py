@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,30 @@ def write(path: Path, plan: Plan) -> None:
         "seeds": str(len(plan.grid.seeds)).encode(),
     }
     replace(path, lambda p: pq.write_table(table.replace_schema_metadata(about), p))
+
+
+@dataclass
+class Expected:
+    """What the grids of a run directory want of one trajectory."""
+
+    slug: str
+    results: set[str] = field(default_factory=set)  # keys
+
+
+def expected(store: Store) -> dict[str, Expected]:
+    """The trajectories that any grid of a run directory names, by key."""
+    found: dict[str, Expected] = {}
+    for folder in store.grids():
+        try:
+            plan = pq.read_table(folder / "plan.parquet")
+        except (OSError, pa.ArrowException):
+            continue  # cut short: the next sweep writes it anew
+        results = [n for n in plan.column_names if n.startswith("result.")]
+        columns = (plan[n].to_pylist() for n in ("kind", "home", "slug", *results))
+        for kind, home, slug, *keys in zip(*columns, strict=True):
+            if kind == "model":
+                found.setdefault(home, Expected(slug)).results.update(k for k in keys if k is not None)
+    return found
 
 
 def _spread(lines: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:

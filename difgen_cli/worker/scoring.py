@@ -35,7 +35,7 @@ class ScoringRun:
     unit: Scoring
     home: Home
     attempt: Attempt
-    values: dict[str, Any] = field(default_factory=dict)  # each metric's first column, for `status`
+    values: dict[str, Any] = field(default_factory=dict)  # of each metric its first with an interval, for `status`
 
     def run(self) -> dict[str, Any]:
         start, errors = time.monotonic(), []
@@ -71,7 +71,8 @@ class ScoringRun:
             "seconds": time.monotonic() - start, "provenance": self._provenance(),
         }  # fmt: skip
         values = publish_result(self.home, measure.key, context, result.values, result.tables, signature.constants)
-        self.values |= dict(list(values.items())[:1])
+        first = next((name for name in values if f"{name}_lo" in values), next(iter(values)))
+        self.values[first] = values[first]
 
     def _input(self, name: str, metric: str) -> Any:
         """What a metric's positional parameter stands for."""

@@ -1,0 +1,128 @@
+"""Versions, processors, memory and GPUs of this machine, and where its data, weights and profiles lie."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from difgen_cli import __version__, features
+from difgen_cli import places as where
+from difgen_cli.doctor import Fact
+from difgen_cli.launch import visible_gpus
+
+PACKAGES = ("torch", "submitit", "pyarrow", "numpy", "pandas", "scikit-learn", "scipy", "safetensors", "pydantic")
+ANY_GRID = Path("grids") / "any.yaml"  # profiles are those that a grid in ./grids would find
+GIB = 1 << 30
+
+
+def versions() -> list[Fact]:
+    """Of Python, difgen and what it stands on; nothing heavy is imported for it."""
+    own = [Fact("difgen", __version__), Fact("python", f"{platform.python_version()} on {platform.platform()}")]
+    return own + [_package(name) for name in PACKAGES]
+
+
+def _package(name: str) -> Fact:
+    try:
+        return Fact(name, metadata.version(name))
+    except metadata.PackageNotFoundError:
+        return Fact(name, "not installed", "bad", f"pip install {name}")
+
+
+def machine() -> list[Fact]:
+    """Cores, memory and GPUs that workers may use here."""
+    usable, there = usable_cores(), os.cpu_count() or 1
+    cores = Fact("CPU cores", f"{usable} usable" + (f" of {there}" if there != usable else ""))
+    return [cores, _memory(), *_gpus()]
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: its affinity, or the quota of its control group where that is less."""
+    cores = len(os.sched_getaffinity(0))
+    quota, _, period = _read("/sys/fs/cgroup/cpu.max").partition(" ")
+    return min(cores, max(1, int(quota) // int(period))) if quota.isdigit() and period.isdigit() else cores
+
+
+def _memory() -> Fact:
+    lines = dict(line.partition(":")[::2] for line in _read("/proc/meminfo").splitlines())
+    total, free = (int(lines.get(n, "0 kB").split()[0]) * 1024 for n in ("MemTotal", "MemAvailable"))
+    most = _read("/sys/fs/cgroup/memory.max")
+    if most.isdigit() and int(most) < total:
+        total, free = int(most), min(free, int(most) - int(_read("/sys/fs/cgroup/memory.current") or 0))
+    if not total:
+        return Fact("memory", "unknown")
+    return Fact("memory", f"{total / GIB:.1f} GiB, {free / GIB:.1f} GiB available")
+
+
+def _read(path: str) -> str:
+    """A file that the kernel fills; empty where there is none."""
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _gpus() -> list[Fact]:
+    visible = visible_gpus()
+    if not visible:
+        return [Fact("GPUs", "none; workers run on CPU cores")]
+    asked = os.environ.get("CUDA_VISIBLE_DEVICES")
+    said = f" ($CUDA_VISIBLE_DEVICES {asked})" if asked is not None else ""
+    listed = _listed_gpus()
+    if not listed:
+        return [Fact("GPUs", f"{len(visible)} named{said}, but nvidia-smi lists none", "note",
+                     "mend the driver, or set CUDA_VISIBLE_DEVICES to nothing")]  # fmt: skip
+    facts = [Fact("GPUs", f"{len(visible)} visible{said}; the driver lists " + ", ".join(listed))]
+    if "+cpu" in _package("torch").value:
+        facts.append(Fact("torch and GPUs", "this torch is built for CPUs alone", "bad",
+                          "install a torch built for CUDA, or set CUDA_VISIBLE_DEVICES to nothing"))  # fmt: skip
+    return facts
+
+
+def _listed_gpus() -> list[str]:
+    """Names and memory of the GPUs that the driver lists, equal ones counted: `2 × NVIDIA H200 of 140.4 GiB`."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return []
+    query = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
+    try:
+        asked = subprocess.run(query, capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    cards = []
+    for line in asked.stdout.splitlines() if asked.returncode == 0 else []:
+        name, _, mebibytes = line.rpartition(",")
+        size = f" of {int(mebibytes) / 1024:.1f} GiB" if mebibytes.strip().isdigit() else ""
+        cards.append(name.strip() + size)
+    return [f"{cards.count(card)} × {card}" for card in dict.fromkeys(cards)]
+
+
+def places(profile: str | None) -> tuple[dict[str, Any], list[Fact]]:
+    """The settings of a profile, and what is known of data, weights and profiles. Raises PlaceError."""
+    settings = where.profile(profile, ANY_GRID)
+    found = where.profiles(ANY_GRID)
+    named = ", ".join(f"{name} ({file})" for name, file in sorted(found.items()))
+    return settings, [
+        _data_root(),
+        *(_weights(name) for name in features.WEIGHTS),
+        Fact("profiles", named or "none; on SLURM a difgen.toml beside the grids names partition, walltime and GPUs"),
+    ]
+
+
+def _data_root() -> Fact:
+    root = where.data_root()
+    said = f"{root}" if os.environ.get("DIFGEN_DATA") else f"{root}, the current folder ($DIFGEN_DATA is not set)"
+    if not root.is_dir():
+        return Fact("data root", f"{root}: no such folder", "bad", "set DIFGEN_DATA to the folder of your data sets")
+    return Fact("data root", said)
+
+
+def _weights(name: str) -> Fact:
+    try:
+        return Fact(f"weights {name}", str(features.find(name, where.weights_folders())))
+    except features.WeightsError:
+        return Fact(f"weights {name}", "not here", "note", f"difgen weights fetch {name}, for metrics that use it")

@@ -1,0 +1,123 @@
+"""What SLURM allows here, and what becomes of a worker that it takes away."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any
+
+from difgen_cli.doctor import Fact
+from difgen_cli.launch import CHECKPOINT_SECONDS, LaunchError, slurm
+from difgen_cli.launch.slurm import cluster as asking
+from difgen_cli.launch.slurm.cluster import Cluster, Partition
+
+LOST = f"what was trained since the last checkpoint, at most {CHECKPOINT_SECONDS:.0f} s of it"
+
+
+def facts(profile: dict[str, Any]) -> list[Fact]:
+    """What SLURM says; one fact where there is none. `profile`: whose submit limits are asked."""
+    if not slurm.available():
+        return [Fact("none", "there is no SLURM here; `difgen sweep` starts workers on this machine")]
+    try:
+        cluster = asking.ask()
+    except LaunchError as error:
+        return [Fact("controller", str(error), "bad", "`sinfo` shows when it is back; workers that run are not harmed")]
+    return [
+        Fact("cluster", f"{cluster.name}, SLURM {cluster.version}"),
+        _arrays(cluster),
+        Fact("queue", f"{cluster.max_jobs:,} jobs of everybody (MaxJobCount)" if cluster.max_jobs else "not told"),
+        _submit_limit(cluster, profile),
+        _accounting(cluster),
+        *_preemption(cluster),
+        _requeue(cluster),
+        Fact("ending", f"SIGKILL comes {cluster.kill_wait_seconds} s after SIGTERM (KillWait)"),
+        *_partitions(cluster, profile.get("partition")),
+    ]  # fmt: skip
+
+
+def _arrays(cluster: Cluster) -> Fact:
+    if cluster.max_array == 0:
+        return Fact("arrays", "switched off (MaxArraySize)", "note", "each submission gets one worker")
+    return Fact("arrays", f"{cluster.max_array:,} tasks at most (MaxArraySize)" if cluster.max_array else "not told")
+
+
+def _submit_limit(cluster: Cluster, profile: dict[str, Any]) -> Fact:
+    if not (cluster.accounting and cluster.limits_enforced):
+        return Fact("submit limit", "none is enforced")
+    room = asking.room(profile.get("partition"), profile.get("account"), profile.get("qos"), cluster)
+    if room is None:
+        return Fact("submit limit", "none found for you")
+    said = f"{room.why}; {room.queued} queued, room for {room.left}"
+    if room.left:
+        return Fact("submit limit", said)
+    return Fact("submit limit", said, "note", "wait for jobs to end, or name another qos in difgen.toml")
+
+
+def _accounting(cluster: Cluster) -> Fact:
+    meaning = "how a job ended is read from its worker's log and from squeue alone"
+    if not cluster.accounting:
+        return Fact("accounting", "none", "note", meaning)
+    try:
+        asked = subprocess.run(
+            ["sacct", "--noheader", "--allocations", "--format=JobID", "--starttime=now"],
+            capture_output=True, text=True, timeout=asking.PATIENCE_SECONDS, check=False,
+        )  # fmt: skip
+        words = "" if asked.returncode == 0 else " ".join(asked.stderr.split())[-200:] or f"exit {asked.returncode}"
+    except (OSError, subprocess.TimeoutExpired) as error:
+        words = str(error)
+    return Fact("accounting", f"sacct fails: {words}", "note", meaning) if words else Fact("accounting", "sacct works")
+
+
+def _preemption(cluster: Cluster) -> list[Fact]:
+    """How workers are taken away for others, what tells them, and what that loses."""
+    taken = cluster.preempted
+    if not taken:
+        return [Fact("preemption", "no partition is preempted")]
+    named = ", ".join(f"{p.name} ({p.preempt_mode}, {p.grace_seconds} s of grace)" for p in taken)
+    return [Fact("preemption", named), _notice(cluster, taken), *_not_requeued(taken)]
+
+
+def _notice(cluster: Cluster, taken: list[Partition]) -> Fact:
+    if cluster.preempt_user_signal:
+        return Fact("before it", "USR2 comes first: workers save at the next step and lose nothing")
+    shortest = min(p.grace_seconds for p in taken) + cluster.kill_wait_seconds
+    return Fact("before it", f"only SIGTERM, {shortest} s or so before the end: a step longer than that loses {LOST}",
+                "note", "ask for preempt_send_user_signal in the cluster's SlurmctldParameters")  # fmt: skip
+
+
+def _not_requeued(taken: list[Partition]) -> list[Fact]:
+    cancelled = [p.name for p in taken if "CANCEL" in p.preempt_mode]
+    stopped = [p.name for p in taken if "SUSPEND" in p.preempt_mode]
+    found = []
+    if cancelled:
+        found.append(Fact("after it", f"jobs in {', '.join(cancelled)} are cancelled, not requeued", "note",
+                          "the same `difgen sweep` brings new workers"))  # fmt: skip
+    if stopped:
+        found.append(Fact("after it", f"jobs in {', '.join(stopped)} are suspended: others take their units over",
+                          "note", "a partition that requeues wastes less"))  # fmt: skip
+    return found
+
+
+def _requeue(cluster: Cluster) -> Fact:
+    if not cluster.requeue:
+        return Fact("requeue", "jobs are not requeued (JobRequeue=0)", "note",
+                    "a worker whose node fails does not return; the same `difgen sweep` brings new ones")  # fmt: skip
+    return Fact("requeue", f"a requeued job starts again after {cluster.requeue_wait_seconds} s at the earliest")
+
+
+def _partitions(cluster: Cluster, wanted: str | None) -> list[Fact]:
+    found = [Fact(f"partition {p.name}", _described(p)) for p in cluster.partitions.values()]
+    if wanted and wanted not in cluster.partitions:
+        known = ", ".join(cluster.partitions)
+        found.append(Fact("profile", f"it names partition {wanted}, which is not here ({known})", "bad",
+                          "mend partition in difgen.toml"))  # fmt: skip
+    elif not wanted and cluster.default is None:
+        found.append(Fact("profile", "no partition is the default", "bad", "name a partition in difgen.toml"))
+    return found
+
+
+def _described(p: Partition) -> str:
+    limit = "no time limit" if p.max_minutes is None else f"{p.max_minutes:,} min at most"
+    usual = "" if p.default_minutes is None else f", {p.default_minutes:,} min unless asked"
+    gpus = "GPUs not told" if p.gpus is None else f"{p.gpus} GPUs"
+    qos = f", QOS {p.qos}" if p.qos else ""
+    return f"{p.nodes} nodes, {gpus}, {limit}{usual}{qos}" + (", the default" if p.is_default else "")

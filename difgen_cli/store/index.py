@@ -1,0 +1,67 @@
+"""What all trajectories are doing, from their attempts: only folders that have changed since the last look are opened.
+
+`tables/attempts.json` keeps what was seen of those where nothing runs; it can be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from difgen_cli.store import Home, Store
+from difgen_cli.store.files import StoreError, read_json, replace
+
+SCHEMA = 2
+FOLDERS = ("attempts", "snapshots", "results")  # whose times tell that nothing has happened
+KEPT = (  # of a record
+    "state", "step", "target", "batch", "images_per_second", "loss", "attempt", "owner", "submission", "started",
+    "ended", "ending", "cause", "metric", "values",
+)  # fmt: skip
+
+Entry = dict[str, Any]  # stamp, units (unit -> last record), snapshots (steps), results (keys)
+
+
+def read(store: Store) -> dict[str, Entry]:
+    """Every trajectory's folder name -> the last attempt at each of its units, its snapshots and its results."""
+    path = store.tables / "attempts.json"
+    cached = read_json(path) or {}
+    known: dict[str, Entry] = cached.get("trajectories", {}) if cached.get("schema") == SCHEMA else {}
+    found, fresh = {}, False
+    for home in store.homes():
+        if home.path.parent.name != "trajectories":
+            continue
+        name, stamp = home.path.name, _stamp(home.path)
+        entry = known.get(name)
+        if entry is None or entry["stamp"] != stamp or _running(entry):
+            entry, fresh = _entry(home, stamp), True
+        found[name] = entry
+    if fresh or found.keys() != known.keys():
+        with suppress(StoreError):  # a run directory of others, that may only be read
+            replace(path, lambda p: _write(p, {"schema": SCHEMA, "trajectories": found}))
+    return found
+
+
+def _stamp(folder: Path) -> list[int]:
+    """When each folder last changed, on the file server's clock: compared for equality alone."""
+    stamp = []
+    for name in FOLDERS:
+        try:
+            stamp.append((folder / name).stat().st_mtime_ns)
+        except OSError:
+            stamp.append(0)
+    return stamp
+
+
+def _running(entry: Entry) -> bool:
+    return any(record["state"] == "running" for record in entry["units"].values())
+
+
+def _entry(home: Home, stamp: list[int]) -> Entry:
+    units = {u: {k: r[k] for k in KEPT if k in r} for u, r in home.last_attempts().items()}
+    return {"stamp": stamp, "units": units, "snapshots": sorted(home.snapshots()), "results": sorted(home.results())}
+
+
+def _write(path: Path, content: Entry) -> None:
+    path.write_text(json.dumps(content, separators=(",", ":"), default=str), encoding="utf-8")
