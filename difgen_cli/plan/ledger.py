@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from difgen_cli.plan import Plan
 from difgen_cli.plan.sections import as_text
+from difgen_cli.store import Store
 from difgen_cli.store.files import StoreError, replace
 
 SCHEMA = b"1"
