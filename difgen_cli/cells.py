@@ -127,8 +127,8 @@ def _filtered(lines: Lines, rows: list[int], word: str) -> list[int]:
     if not wanted:
         raise GridError(f"{word}: write KEY=VALUE, such as data.size=64 or 'data.size=<100'")
     _, holds = filter_of(word)
-    values, plain = lines.values(path), wanted.split(",")
-    left = [at for at in rows if values[at] is not None and (holds(values[at]) or str(values[at]) in plain)]
+    values, as_shown = lines.values(path), {part.strip() for part in wanted.split(",")}
+    left = [at for at in rows if values[at] is not None and (holds(values[at]) or _shown(values[at]) in as_shown)]
     if not left:
         raise GridError(f"{word}: no cell matches; {path} is {_listed(values[at] for at in rows)}")
     return left
@@ -153,8 +153,13 @@ def _none(lines: Lines, word: str) -> list[int]:
     raise GridError(f"{word}: no such cell in grid {lines.name}; `difgen plan` lists them, --grid names another grid")
 
 
+def _shown(value: Any) -> str:
+    """A value as errors show it, and as a filter may give it back."""
+    return "nothing" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
 def _listed(values: Iterable[Any]) -> str:
-    known = list(dict.fromkeys("nothing" if v is None else str(v) for v in values))
+    known = list(dict.fromkeys(map(_shown, values)))
     return ", ".join(known[:SHOWN]) + (f" and {len(known) - SHOWN} more" if len(known) > SHOWN else "")
 
 
@@ -162,7 +167,7 @@ def _advice(lines: Lines, rows: list[int]) -> str:
     """The fewest settings that tell rows apart, with their values."""
     told: list[tuple[Any, ...]] = [()] * len(rows)
     parts = []
-    candidates = {path: [lines.values(path)[at] for at in rows] for path in lines.settings()[:20]}
+    candidates = {path: [values[at] for at in rows] for path in lines.settings()[:20] if (values := lines.values(path))}
     while len(set(told)) < len(rows) and candidates:
         path = max(candidates, key=lambda p: len({(*t, v) for t, v in zip(told, candidates[p], strict=True)}))
         finer = [(*t, v) for t, v in zip(told, candidates[path], strict=True)]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +13,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from difgen_cli.store import Store
     from difgen_cli.sweep import Planned
 
 app = typer.Typer(
@@ -254,7 +255,7 @@ def logs(
 
         _existing(runs)
         store = Store(runs)
-        logging.show(store, cells.one(store, cell, grid), follow, _write)
+        logging.show(store, cells.one(store, cell, grid), follow, _write, _tending(store))
 
 
 @app.command()
@@ -297,6 +298,7 @@ def gc(
 
         _existing(runs)
         store = Store(runs)
+        _tending(store)()
         found = waste.find(store)
         chosen = waste.chosen(found, everything=all_)
         if not json_:
@@ -336,6 +338,20 @@ def _agreed(question: str) -> bool:
     except typer.Abort:
         typer.echo("", err=True)
         return False
+
+
+def _tending(store: Store) -> Callable[[], None]:
+    """A look after the submissions, as far as this person may write down what it finds."""
+    from difgen_cli import status as states
+    from difgen_cli.store import StoreError
+
+    tending = states.tending(store)
+
+    def look() -> None:
+        with suppress(StoreError):
+            tending.look()
+
+    return look
 
 
 def _write(text: str) -> None:

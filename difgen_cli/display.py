@@ -262,16 +262,21 @@ def waste(found: list[Waste], chosen: list[Waste], console: Console) -> None:
         mine = [w for w in found if w.kind == kind.name]
         if mine:
             more = "" if mine[0] in chosen else " (stays without --all)"
-            size = f"{sum(w.size_bytes for w in mine):,} bytes"
-            console.print(f"{kind.name}: {len(mine):,}, {size}: {kind.what}{more}", highlight=False, soft_wrap=True)
+            console.print(f"{kind.name}: {_sum(mine)}: {kind.what}{more}", highlight=False, soft_wrap=True)
     if not chosen:
-        console.print("nothing to remove: every file is needed", highlight=False)
+        console.print("nothing to remove" + (" without --all" if found else ""), highlight=False)
 
 
 def removal(removed: list[Waste]) -> str:
     """What `gc` has done."""
-    size = sum(w.size_bytes for w in removed)
-    return f"removed {len(removed):,} files and folders, {size:,} bytes" if removed else "nothing was removed"
+    return f"removed {_sum(removed)}" if removed else "nothing was removed"
+
+
+def _sum(items: list[Waste]) -> str:
+    """How many, and how large together."""
+    size_bytes = sum(w.size_bytes for w in items)
+    readable = f" ({size_bytes / (1 << 30):,.1f} GiB)" if size_bytes >= 1 << 30 else ""
+    return f"{len(items):,} of {size_bytes:,} bytes{readable}"
 
 
 def waste_json(chosen: list[Waste], removed: list[Waste]) -> str:

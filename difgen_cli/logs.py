@@ -43,15 +43,19 @@ class Passage:
         return Passage(self.home, self.unit, self.number, record, self.path, self.start)
 
 
-def show(store: Store, cell: Cell, follow: bool, say: Say) -> None:
-    """Say what the newest training and the newest scoring of a cell wrote, and follow the one that runs."""
+def show(store: Store, cell: Cell, follow: bool, say: Say, tend: Callable[[], Any] = lambda: None) -> None:
+    """Say what the newest training and the newest scoring of a cell wrote, and follow the one that runs.
+
+    `tend` is called before each look, to learn of workers that have died.
+    """
+    tend()
     passages = [p for unit in ("train", f"score-{cell.key}") if (p := _newest(store, cell.home(store), unit))]
     if not passages:
         say(f"nothing has run for cell {cell.index} of {cell.grid} yet\n")
     last = next((p for p in reversed(passages) if p.running), None) if follow else None
     for passage in passages:
         say(heading(passage) + "\n")
-        for text in _follow(passage) if passage is last else _text(passage):
+        for text in _follow(passage, tend) if passage is last else _text(passage):
             say(text)
     if last is not None:
         say(heading(last.again()) + "\n")
@@ -125,12 +129,13 @@ def _read(path: Path, start: int, end: int | None) -> bytes:
     return content if following < 0 else content[: content.rfind(b"\n", 0, following) + 1]
 
 
-def _follow(passage: Passage) -> Iterator[str]:
+def _follow(passage: Passage, tend: Callable[[], Any]) -> Iterator[str]:
     """What a running attempt wrote, and writes until it ends."""
     if passage.path is None:
         yield from _text(passage)
     decoder, at, now = codecs.getincrementaldecoder("utf-8")("replace"), passage.start, passage
     while True:
+        tend()
         now = now.again()
         end = None if now.running else _end(now)
         for block in _blocks(passage.path, at, end):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,11 @@ from pathlib import Path
 import pytest
 
 from difgen_cli.launch import LaunchError, keep_code, local_slots, slurm, visible_gpus, worker_environment
+from difgen_cli.launch.slurm import Array, profile
+from difgen_cli.launch.submissions import Submission
+from difgen_cli.places import PlaceError
 from difgen_cli.store import Store
+from difgen_cli.store.files import publish_json
 
 
 @pytest.mark.parametrize(
@@ -59,9 +64,10 @@ def test_on_a_cpu_there_is_one_worker_a_core_with_one_thread(monkeypatch: pytest
 def test_a_worker_sees_its_device_before_torch_is_imported(tmp_path: Path) -> None:
     code = (
         "import sys\nfrom difgen_cli import worker\n"
-        "def spy(order, number, device, flag):\n"
+        "def spy(order, number, device, flag, log):\n"
         "    import os\n    assert 'torch' not in sys.modules\n    print(os.environ['CUDA_VISIBLE_DEVICES'], device)\n"
-        "worker.work_on = spy\nworker.Order.read = staticmethod(lambda folder: None)\n"
+        "worker.work_on = spy\nworker.Order.read = staticmethod(lambda folder: order)\n"
+        "class order: runs = None\nworker._own_log = lambda runs: None\n"
         "worker.main('x', 0, 'MIG-7'); worker.main('x', 0, None)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -91,40 +97,89 @@ def test_workers_import_the_kept_code_and_not_the_working_tree(tmp_path: Path) -
     assert done.stdout.strip() == str(code / "difgen_cli" / "__init__.py")
 
 
-def test_a_profile_becomes_slurm_parameters_and_knows_its_words() -> None:
-    asked = slurm.parameters({"partition": "gpu", "gpus": 1, "walltime_minutes": 60, "cpus": 4}, "size", 8)
+def test_a_profile_becomes_slurm_parameters() -> None:
+    said = profile.of({"partition": "gpu", "gpus": 1, "walltime_minutes": 60, "cpus": 4, "setup": ["module load x"]})
+    asked = said.parameters("difgen-01", "size", 8)
     assert (asked["slurm_partition"], asked["slurm_gpus_per_node"], asked["timeout_min"]) == ("gpu", 1, 60)
-    assert asked["slurm_array_parallelism"] == 8
-    assert "--cpus-per-task=4" in asked["slurm_srun_args"]
-    with pytest.raises(LaunchError, match="partitoin: unknown setting"):
-        slurm.parameters({"partitoin": "gpu"}, "size", 8)
+    assert (asked["slurm_array_parallelism"], asked["slurm_signal_delay_s"]) == (8, 120)
+    assert asked["slurm_srun_args"] == ["--export=ALL", "--cpus-per-task=4"]
+    assert asked["slurm_setup"][-1] == "module load x"
 
 
-def test_sbatch_is_given_the_array_through_submitit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stand-in sbatch keeps what submitit hands over; the real one has its own tests on a cluster."""
-    for tool, body in {"sbatch": 'cp "$1" "$0.script"; echo Submitted batch job 77', "srun": "exit 0"}.items():
-        (tmp_path / tool).write_text(f"#!/bin/sh\n{body}\n")
-        (tmp_path / tool).chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    folder = tmp_path / "submission"
-    folder.mkdir()
-    ids = slurm.start(folder, 3, 1, {"partition": "p", "setup": ["module load x"]}, tmp_path, "size")
-    assert ids == ["77_0", "77_1", "77_2"]
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"partitoin": "gpu"}, "partitoin: unknown setting"),
+        ({"gpus": "two"}, "gpus = 'two'"),
+        ({"walltime_minutes": 0}, "walltime_minutes = 0"),
+        ({"partition": "a\n#SBATCH --uid=0"}, "partition"),
+        ({"qos": "$(touch x)"}, "qos"),
+        ({"setup": "module load x"}, "setup"),
+    ],
+)
+def test_a_wrong_profile_is_one_sentence(said: dict[str, object], words: str) -> None:
+    with pytest.raises(PlaceError) as error:
+        profile.of(said)
+    assert words in str(error.value)
+    assert "\n" not in str(error.value).strip()
+
+
+def test_a_worker_is_told_within_the_last_quarter_of_its_time() -> None:
+    assert profile.of({"walltime_minutes": 4}).notice_seconds == 60
+    assert profile.of({"walltime_minutes": 4, "signal_seconds": 20}).notice_seconds == 20
+
+
+def test_a_grids_name_cannot_become_a_line_of_the_script() -> None:
+    asked = profile.of({}).parameters("difgen-01", "x\nrm -rf ~; $(id)'", 1)
+    assert re.fullmatch(r"difgen [\w.-]+", asked["slurm_comment"])
+
+
+def test_a_walltime_beyond_the_partition_is_refused_where_it_was_asked_for_and_else_cut() -> None:
+    assert profile.of({}).within(60, "main").walltime_minutes == 60
+    with pytest.raises(LaunchError, match="main allows 60 minutes"):
+        profile.of({"walltime_minutes": 90}).within(60, "main")
+
+
+@pytest.fixture
+def submission(tmp_path: Path) -> Submission:
+    folder = tmp_path / "runs" / "grids" / "size-01234567" / "submissions" / "1"
+    folder.mkdir(parents=True)
+    publish_json(folder / "submission.json", {"name": "difgen-0123456789ab", "code": str(tmp_path)})
+    return Submission(folder)
+
+
+def _stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch, sbatch: str) -> None:
+    """An sbatch that keeps what submitit hands over; the real one has its own tests on a cluster."""
+    for tool, body in {"sbatch": sbatch, "srun": "exit 0"}.items():
+        (folder / tool).write_text(f"#!/bin/sh\n{body}\n")
+        (folder / tool).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+def test_sbatch_is_given_the_array_through_submitit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, submission: Submission
+) -> None:
+    _stand_in(tmp_path, monkeypatch, 'cp "$1" "$0.script"; echo Submitted batch job 77')
+    before = dict(os.environ)
+    asked = Array(profile.of({"partition": "p", "setup": ["module load x"]}), tasks=5, workers=3)
+    assert slurm.start(submission, asked, "size") == "77"
+    assert dict(os.environ) == before
+    assert submission.receipt is not None
+    assert (submission.receipt["job"], submission.receipt["tasks"]) == ("77", 5)
     script = (tmp_path / "sbatch.script").read_text()
-    for line in ("--array=0-2%3", "--partition=p", "--comment='difgen size'", "module load x", "srun", "--export=ALL"):
+    for line in ("--array=0-4%3", "--partition=p", "--comment='difgen size'", "--job-name=difgen-0123456789ab",
+                 "--requeue", "module load x", "srun", "--export=ALL"):  # fmt: skip
         assert line in script, script
 
 
-def test_what_sbatch_refuses_is_said_in_its_own_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "sbatch").write_text("#!/bin/sh\necho 'sbatch: error: invalid partition specified: moon' >&2; exit 1\n")
-    (tmp_path / "sbatch").chmod(0o755)
-    (tmp_path / "srun").write_text("#!/bin/sh\n")
-    (tmp_path / "srun").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    folder = tmp_path / "submission"
-    folder.mkdir()
+def test_what_sbatch_refuses_is_said_in_its_own_words_and_written_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, submission: Submission
+) -> None:
+    _stand_in(tmp_path, monkeypatch, "echo 'sbatch: error: invalid partition specified: moon' >&2; exit 1")
     with pytest.raises(LaunchError, match="invalid partition specified: moon"):
-        slurm.start(folder, 1, 1, {"partition": "moon"}, tmp_path, "size")
+        slurm.start(submission, Array(profile.of({"partition": "moon"}), 1, 1), "size")
+    assert submission.closed
+    assert "moon" in (submission.receipt or {})["refused"]
 
 
 @pytest.mark.parametrize(

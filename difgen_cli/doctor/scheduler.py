@@ -45,7 +45,7 @@ def _submit_limit(cluster: Cluster, profile: dict[str, Any]) -> Fact:
         return Fact("submit limit", "none is enforced")
     room = asking.room(profile.get("partition"), profile.get("account"), profile.get("qos"), cluster)
     if room is None:
-        return Fact("submit limit", "none found for you")
+        return Fact("submit limit", "none that accounting tells of")
     said = f"{room.why}; {room.queued} queued, room for {room.left}"
     if room.left:
         return Fact("submit limit", said)
@@ -61,7 +61,7 @@ def _accounting(cluster: Cluster) -> Fact:
             ["sacct", "--noheader", "--allocations", "--format=JobID", "--starttime=now"],
             capture_output=True, text=True, timeout=asking.PATIENCE_SECONDS, check=False,
         )  # fmt: skip
-        words = "" if asked.returncode == 0 else " ".join(asked.stderr.split())[-200:] or f"exit {asked.returncode}"
+        words = "" if asked.returncode == 0 else (asked.stderr.splitlines() or [f"exit {asked.returncode}"])[0]
     except (OSError, subprocess.TimeoutExpired) as error:
         words = str(error)
     return Fact("accounting", f"sacct fails: {words}", "note", meaning) if words else Fact("accounting", "sacct works")

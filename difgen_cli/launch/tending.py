@@ -100,7 +100,7 @@ def _in_queue(submission: Submission, queue: Queue) -> Standing:
     if job is None and not tasks:
         if submission.abandoned:
             submission.close("its writer died before SLURM heard of it")
-        return Standing(submission, known=not submission.abandoned, running=0)
+        return Standing(submission, known=submission.abandoned)  # else it may be waiting for sbatch
     dead = [b for b in submission.badges() if b.get("state") in ("starting", "running") and _lost(b, queue)]
     for badge in dead:
         submission.bury(badge, _ending(badge, queue), "SLURM")

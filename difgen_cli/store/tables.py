@@ -11,6 +11,7 @@ import json
 import sys
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -20,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from difgen_cli.store import Home, Store
-from difgen_cli.store.files import read_json, replace
+from difgen_cli.store.files import explain, read_json, replace
 from difgen_cli.store.results import TYPES
 
 SCHEMA = b"1"
@@ -40,15 +41,19 @@ UNITS = {
 
 
 def fold(store: Store) -> pa.Table:
-    """Bring the tables up to date and return the rows: reads only results that are not folded yet."""
+    """Bring the tables up to date and return the rows: reads only results that are not folded yet.
+
+    The metrics' tables are written last of what a result goes into: whoever is killed before folds it again.
+    """
     there = {key: home for home in store.homes() for key in home.results()}
+    _discard_damaged(store)
     known = metrics(store)
     folded = {key for table in known.values() for key in table["key"].to_pylist()}
     fresh = [r for key in there.keys() - folded if (r := _result(there[key], key)) is not None]
     gone = folded - there.keys()
     if fresh or gone:
-        _fold_metrics(store, known, fresh, gone)
         _fold_tables(store, fresh, gone, there)
+        _fold_metrics(store, known, fresh, gone)
     path = store.tables / "rows.parquet"
     rows = None if fresh or gone else _read(path)
     plans = [f / "plan.parquet" for f in store.grids()]
@@ -80,16 +85,47 @@ def _read(path: Path) -> pa.Table | None:
         return None
 
 
+def _discard_damaged(store: Store) -> None:
+    """Where a table is cut short or lacking, all are made again: a result may be folded in one and lost in another."""
+    there = [*_files(store.tables / "metrics"), *(p for p in _files(store.tables) if p.stem != "rows")]
+    schemas = [_schema(path) for path in there]
+    named = {n for s in schemas if s and s.metadata for n in json.loads(s.metadata.get(b"tables", "[]"))}
+    if None not in schemas and all(store.tables / f"{name}.parquet" in there for name in named):
+        return
+    for path in there:  # the metrics first: what is in none of them is folded
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise explain(error, path) from error
+
+
+def _schema(path: Path) -> pa.Schema | None:
+    """A table's schema, which is read from its end; None where the file is missing or cut short."""
+    try:
+        return pq.read_schema(path)
+    except FileNotFoundError:
+        return None
+    except (pa.ArrowException, OSError) as error:
+        print(f"{path}: cannot be read ({type(error).__name__}); made again from the results", file=sys.stderr)
+        return None
+
+
 def _result(home: Home, key: str) -> dict[str, Any] | None:
-    """A result, or None where its file is cut short: it is set aside, and counts as missing."""
+    """A result, or None where one of its files is cut short: all are set aside, and it counts as missing."""
     path = home.result(key)
     found = read_json(path)
-    if isinstance(found, dict) and "values" in found:
+    if isinstance(found, dict) and "values" in found and _tables_are_whole(home, key, found["tables"]):
         return found
     if path.exists():
-        path.rename(path.with_suffix(".broken"))
+        for file in [*path.parent.glob(f"{key}.*.parquet"), path]:  # the values last: they say that all is there
+            with suppress(FileNotFoundError):  # another has set it aside
+                file.rename(file.with_suffix(".broken"))
         print(f"{path}: cannot be read, set aside; `difgen sweep` computes it again", file=sys.stderr)
     return None
+
+
+def _tables_are_whole(home: Home, key: str, names: Iterable[str]) -> bool:
+    return all(_schema(home.result_table(key, name)) is not None for name in names)
 
 
 def _fold_metrics(store: Store, known: dict[str, pa.Table], fresh: list[dict[str, Any]], gone: set[str]) -> None:
@@ -115,7 +151,8 @@ def _metric_table(results: list[dict[str, Any]]) -> pa.Table:
     for name, (kind, unit, meaning) in declared.items():
         fields.append(pa.field(name, TYPES[kind], metadata={"unit": unit, "meaning": meaning}))
         arrays.append(pa.array([r["values"].get(name) for r in results], TYPES[kind]))
-    return pa.table(arrays, schema=pa.schema(fields, metadata={"schema": SCHEMA}))
+    about = {"schema": SCHEMA, "tables": json.dumps(sorted({t for r in results for t in r["tables"]}))}
+    return pa.table(arrays, schema=pa.schema(fields, metadata=about))
 
 
 def _fold_tables(store: Store, fresh: list[dict[str, Any]], gone: set[str], there: dict[str, Home]) -> None:
@@ -126,11 +163,12 @@ def _fold_tables(store: Store, fresh: list[dict[str, Any]], gone: set[str], ther
             if piece is not None:
                 context = {n: pa.array([result.get(n)] * piece.num_rows, t) for n, t in CONTEXT.items()}
                 pieces[table].append(pa.table({**context, **{n: piece[n] for n in piece.column_names}}))
+    again = gone | {result["key"] for result in fresh}
     for path in _files(store.tables):
         if path.stem != "rows" and (pieces.get(path.stem) or gone) and (old := _read(path)) is not None:
-            pieces[path.stem].insert(0, old)
+            pieces[path.stem].insert(0, _without(old, "key", again))
     for table, parts in pieces.items():
-        whole = _without(pa.concat_tables(parts, promote_options="permissive"), "key", gone)
+        whole = pa.concat_tables(parts, promote_options="permissive")
         replace(store.tables / f"{table}.parquet", lambda p, t=whole: pq.write_table(t, p))  # type: ignore[misc]
 
 

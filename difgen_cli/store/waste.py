@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import stat
 import tempfile
 import time
 from collections import defaultdict
@@ -84,8 +83,9 @@ def find(store: Store) -> list[Waste]:
         if path not in busy and _key(path) in needs:
             found += _of_home(Home(path), needs[_key(path)])
     found += _code(root, now)
-    order = [kind.name for kind in KINDS]
-    return sorted((w for w in found if _ours(root, w.path)), key=lambda w: (order.index(w.kind), w.path))
+    order = {kind.name: place for place, kind in enumerate(KINDS)}
+    ours = {folder for folder in {w.path.parent for w in found} if folder.resolve() == folder}  # no link on the way
+    return sorted((w for w in found if w.path.parent in ours), key=lambda w: (order[w.kind], str(w.path)))
 
 
 def chosen(found: Iterable[Waste], *, everything: bool) -> list[Waste]:
@@ -166,7 +166,7 @@ def _alive(folder: Path) -> bool:
 def _of_home(home: Home, need: Needs) -> Iterator[Waste]:
     """In a trajectory or reference that is needed."""
     there, results = home.snapshots(), home.results()
-    scored = {step for step in need.steps if need.results[step] <= results}
+    scored = {step for step, keys in need.results.items() if step is not None and keys <= results}
     if need.steps <= there | scored:
         steps = sorted(home.checkpoints())
         yield from (_waste("checkpoints", home.checkpoint(s)) for s in steps[:-1])
@@ -195,15 +195,16 @@ def _orphans(candidates: list[Path], homes: list[Path], needs: dict[str, Needs])
 
 
 def _temporary(root: Path, busy: set[Path], now: float) -> Iterator[Waste]:
+    left_alone = set(map(str, busy))
     for folder, folders, files in os.walk(root):
-        if Path(folder) in busy:
+        if folder in left_alone:
             folders.clear()
             continue
-        for name in (*folders, *files):
-            path = Path(folder) / name
-            if TEMPORARY.fullmatch(name) and _age_seconds(path, now) > OLD_SECONDS:
+        damaged = [name for name in (*folders, *files) if TEMPORARY.fullmatch(name)]
+        folders[:] = [name for name in folders if name not in damaged]
+        for path in (Path(folder) / name for name in damaged):
+            if _age_seconds(path, now) > OLD_SECONDS:
                 yield _waste("temporary", path)
-        folders[:] = [name for name in folders if not TEMPORARY.fullmatch(name)]
 
 
 def _code(root: Path, now: float) -> Iterator[Waste]:
@@ -218,6 +219,8 @@ def _code(root: Path, now: float) -> Iterator[Waste]:
 def _busy(path: Path, now: float) -> bool:
     """Whether somebody works in a home: an attempt that runs, whose owner is not known to be gone, and which has given
     a sign of life within a day."""
+    if _age_seconds(path / "attempts", now) > OLD_SECONDS:  # every sign of life puts a new file in its place
+        return False
     for unit, record in Home(path).last_attempts().items():
         if record["state"] == "running" and not gone(record["owner"]):
             file = path / "attempts" / f"{unit}.{record.get('attempt')}.json"
@@ -242,23 +245,17 @@ def _folders(parent: Path, room: str) -> list[Path]:
         return sorted(Path(e.path) for e in entries if e.is_dir(follow_symlinks=False) and not e.name.startswith("."))
 
 
-def _ours(root: Path, path: Path) -> bool:
-    """Whether a path is there, and no link on the way leads elsewhere."""
-    return os.path.lexists(path) and path.parent.resolve() == path.parent and path.is_relative_to(root)
-
-
 def _waste(kind: str, path: Path) -> Waste:
     return Waste(kind, path, _size_bytes(path))
 
 
 def _size_bytes(path: Path) -> int:
+    if path.is_dir() and not path.is_symlink():
+        return sum(_size_bytes(Path(folder, name)) for folder, _, files in os.walk(path) for name in files)
     try:
-        status = path.lstat()
-    except OSError:
+        return path.lstat().st_size
+    except OSError:  # gone meanwhile
         return 0
-    if not stat.S_ISDIR(status.st_mode):
-        return status.st_size
-    return sum(_size_bytes(Path(folder) / name) for folder, _, files in os.walk(path) for name in files)
 
 
 def _age_seconds(path: Path, now: float) -> float:

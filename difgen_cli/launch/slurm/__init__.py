@@ -81,6 +81,7 @@ def start(submission: Submission, wanted: Array, grid: str) -> str:
     import submitit
 
     from difgen_cli import worker
+    from difgen_cli.launch.slurm import task
 
     folder, profile = submission.folder, wanted.profile
     if any(c in str(folder) for c in "%\n\r\\"):
@@ -88,7 +89,7 @@ def start(submission: Submission, wanted: Array, grid: str) -> str:
     device = worker.SCHEDULED if profile.gpus else None
     try:
         with _environment(worker_environment(Path(submission.said["code"]), profile.cpus)):
-            executor = submitit.AutoExecutor(folder=folder / "log", cluster="slurm")
+            executor = submitit.AutoExecutor(folder / "log", "slurm", slurm_python=task.command(device))
             executor.update_parameters(**profile.parameters(submission.job_name, grid, wanted.workers))
             tasks = range(wanted.tasks)
             jobs = executor.map_array(worker.main, [str(folder)] * len(tasks), tasks, [device] * len(tasks))

@@ -1,0 +1,107 @@
+"""Looking after submissions: receipts mended, the dead buried with the scheduler's word, what is over closed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from difgen_cli.launch.slurm.poll import Queue, Task
+from difgen_cli.launch.submissions import Submission
+from difgen_cli.launch.tending import Standing, Tending
+from difgen_cli.store import Store
+from difgen_cli.store.attempts import Claimant, claim, history
+from difgen_cli.store.files import publish_json, replace_json
+from difgen_cli.store.owners import owner
+
+NAME = "difgen-0123456789ab"
+HOME = "digits-n16-0123456789abcdef"
+
+
+@pytest.fixture
+def submission(tmp_path: Path) -> Submission:
+    """A submission to SLURM whose writer is gone."""
+    folder = tmp_path / "grids" / "size-01234567" / "submissions" / "1"
+    said = {"launcher": "slurm", "name": NAME, "runs": str(tmp_path), "owner": owner() | {"started": "0"},
+            "submitted": "2026-11-21T10:00:00+00:00", "workers": 2}  # fmt: skip
+    publish_json(folder / "submission.json", said)
+    return Submission(folder)
+
+
+class Told:
+    """A poll that has been told what the queue is."""
+
+    def __init__(self, queue: Queue | None) -> None:
+        self.queue = queue
+
+    def look(self, names: list[str], since: str) -> Queue | None:
+        assert since <= "2026-11-20"
+        return self.queue
+
+
+def _look(submission: Submission, queue: Queue | None) -> Standing:
+    (standing,) = Tending(lambda: [submission], poll=Told(queue)).look()  # type: ignore[arg-type]
+    return standing
+
+
+def _task(task: str, state: str = "RUNNING", restarts: int = 0, reason: str = "None") -> Task:
+    return Task(NAME, "27", task, state, restarts, reason)
+
+
+def _worker(submission: Submission, task: str, restart: int = 0) -> Path:
+    """A worker in the middle of a unit; returns the attempts of its trajectory."""
+    attempts = Store(Path(submission.said["runs"])).root / "trajectories" / HOME / "attempts"
+    held = claim(attempts, f"score-{task}", Claimant())
+    assert held is not None
+    who = owner() | {"job": "27", "task": task, "restart": restart}
+    at = {"home": HOME, "unit": f"score-{task}", "attempt": 1}
+    replace_json(submission.folder / "workers" / f"{task}.json", {"owner": who, "state": "running", "at": at})
+    return attempts
+
+
+def test_a_receipt_that_a_crash_swallowed_is_mended(submission: Submission) -> None:
+    standing = _look(submission, Queue((_task("0"), _task("1", "PENDING", reason="Priority")), names={NAME: "27"}))
+    assert (submission.receipt or {})["job"] == "27"
+    assert (standing.running, standing.pending, standing.reasons) == (1, 1, {"Priority": 1})
+    assert not submission.closed
+
+
+def test_an_intent_that_never_reached_slurm_is_closed(submission: Submission) -> None:
+    assert not _look(submission, Queue(())).alive
+    assert submission.closed
+
+
+def test_a_living_writer_keeps_its_intent_open(submission: Submission) -> None:
+    (submission.folder / "submission.json").unlink()
+    publish_json(submission.folder / "submission.json", submission.said | {"owner": owner()})
+    mine = Submission(submission.folder)
+    assert _look(mine, Queue(())).alive, "it may be waiting for sbatch"
+    assert not mine.closed
+
+
+def test_a_dead_workers_unit_is_given_free_with_the_accountings_word(submission: Submission) -> None:
+    submission.answer({"job": "27"})
+    attempts = _worker(submission, "0")
+    _worker(submission, "1")
+    queue = Queue((_task("0", restarts=1), _task("1")), runs={("27", "0"): ["NODE_FAIL", "RUNNING"]})
+    assert _look(submission, queue).running == 2
+    lost = history(attempts, "score-0")[-1][1]
+    assert (lost["state"], lost["ending"], lost["by"]) == ("lost", "node_failure", "SLURM")
+    assert history(attempts, "score-1")[-1][1]["state"] == "running", "its task runs"
+
+
+def test_without_accounting_a_worker_whose_task_is_gone_counts_as_killed(submission: Submission) -> None:
+    submission.answer({"job": "27"})
+    attempts = _worker(submission, "0")
+    assert not _look(submission, Queue(())).alive
+    assert history(attempts, "score-0")[-1][1]["ending"] == "killed"
+    assert submission.closed
+
+
+def test_while_the_controller_is_away_nobody_is_buried_and_nothing_closed(submission: Submission) -> None:
+    submission.answer({"job": "27"})
+    attempts = _worker(submission, "0")
+    standing = _look(submission, None)
+    assert (standing.alive, standing.known) == (True, False)
+    assert history(attempts, "score-0")[-1][1]["state"] == "running"
+    assert not submission.closed

@@ -1,0 +1,90 @@
+"""What a worker knows of its job: how much time is left on its own clock, and what a signal means."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from difgen_cli.worker import Queue
+from difgen_cli.worker.allocation import JOB_STARTED, Allocation
+from difgen_cli.worker.badge import Badge
+from difgen_cli.worker.order import Flag, Interrupted
+
+
+@pytest.fixture
+def job(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment of a task that began 30 seconds ago, on a machine whose wall clock is ten minutes ahead."""
+    up = float(Path("/proc/uptime").read_text().split()[0])
+    for name, value in {"SLURM_ARRAY_JOB_ID": "12", "SLURM_ARRAY_TASK_ID": "3", JOB_STARTED: str(up - 30)}.items():
+        monkeypatch.setenv(name, value)
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 600)
+
+
+def test_outside_a_scheduler_time_has_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [n for n in os.environ if n.startswith("SLURM_")]:
+        monkeypatch.delenv(name)
+    here = Allocation.here(None, 0.0)
+    assert here.left_seconds() == float("inf")
+    assert {here.ending(s) for s in (None, signal.SIGTERM, signal.SIGINT)} == {"asked"}
+
+
+@pytest.mark.usefixtures("job")
+def test_the_time_left_is_counted_from_the_jobs_first_line_and_ends_with_the_notice() -> None:
+    here = Allocation.here(600.0, 120.0)
+    assert here.job == "12_3"
+    assert here.left_seconds() == pytest.approx(600 - 30 - 120, abs=1)
+
+
+@pytest.mark.usefixtures("job")
+@pytest.mark.parametrize(
+    ("walltime_seconds", "number", "ending"),
+    [
+        (600.0, signal.SIGUSR2, "preempted"),  # told long before its end
+        (160.0, signal.SIGUSR2, "time_limit"),
+        (160.0, None, "time_limit"),
+        (600.0, signal.SIGTERM, "cancelled"),
+        (600.0, signal.SIGINT, "asked"),
+    ],
+)
+def test_a_signal_means_what_the_time_left_says(walltime_seconds: float, number: int | None, ending: str) -> None:
+    assert Allocation.here(walltime_seconds, 120.0).ending(number) == ending
+
+
+def test_without_the_jobs_first_line_the_process_own_age_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = (
+        "import time; time.sleep(1.5)\n"
+        "from difgen_cli.worker.allocation import Allocation\n"
+        "print(Allocation.here(100.0, 0.0).left_seconds())"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != JOB_STARTED} | {"SLURM_JOB_ID": "5"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert 90 < float(done.stdout) < 98.6
+
+
+def _queue(folder: Path, left_seconds: float) -> Queue:
+    from difgen_cli.plan.work import Training
+    from difgen_cli.store import Store
+    from difgen_cli.store.attempts import Claimant
+
+    here = Allocation("12_3", time.monotonic() + left_seconds, 0.0)
+    badge = Badge.put_on(folder / "0.json", "cpu")
+    return Queue(Store(folder / "runs"), [Training("0" * 16, "x", (10,), 8)], Claimant(), badge, here)
+
+
+def test_a_worker_begins_what_it_can_save_and_nothing_in_its_last_seconds(tmp_path: Path) -> None:
+    assert _queue(tmp_path, 60.0).next(Flag()) is not None
+    with pytest.raises(Interrupted):
+        _queue(tmp_path / "late", 2.0).next(Flag())
+
+
+def test_a_worker_whose_place_was_given_to_another_takes_nothing_more(tmp_path: Path) -> None:
+    queue = _queue(tmp_path, 60.0)
+    Badge.put_on(tmp_path / "0.json", "cpu")  # SLURM has started the task again elsewhere
+    assert queue.next(Flag()) is None
