@@ -72,8 +72,7 @@ def test_an_intent_that_never_reached_slurm_is_closed(submission: Submission) ->
 
 
 def test_a_living_writer_keeps_its_intent_open(submission: Submission) -> None:
-    (submission.folder / "submission.json").unlink()
-    publish_json(submission.folder / "submission.json", submission.said | {"owner": owner()})
+    replace_json(submission.folder / "submission.json", submission.said | {"owner": owner()})
     mine = Submission(submission.folder)
     assert _look(mine, Queue(())).alive, "it may be waiting for sbatch"
     assert not mine.closed
