@@ -256,6 +256,9 @@ def test_what_a_waiting_submission_counts_on_stays(runs: Path) -> None:
     (folder / "work.json").write_text(json.dumps(work))
     (folder / "receipt.json").write_text('{"job": "12"}')
     assert not any(home.name in path for path in found(runs, "scored snapshots", "snapshots", "samples"))
+    work["trainings"][0]["steps"] = [20, 40]  # of a grid whose plan was lost
+    (folder / "work.json").write_text(json.dumps(work))
+    assert not any(home.name in path for path in found(runs))
     (folder / "closed.json").write_text("{}")
     assert any(home.name in path for path in found(runs, "scored snapshots"))
 
@@ -372,7 +375,7 @@ def test_it_asks_and_takes_silence_for_no(runs: Path, difgen: Run) -> None:
     _clutter(home)
     done = difgen("gc", "runs")
     assert (done.returncode, "nothing was removed" in done.stderr) == (0, True)
-    assert "checkpoints: 1, " in done.stdout
+    assert "checkpoints: 1 of " in done.stdout
     assert "(stays without --all)" in done.stdout
     shown = difgen("gc", "runs", "--dry-run", "--yes")
     assert shown.returncode == 0
