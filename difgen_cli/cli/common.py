@@ -1,0 +1,120 @@
+"""What every command shares: the application, its options, its errors, and where words and data go."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+app = typer.Typer(
+    name="difgen",
+    help="When does a diffusion model copy its training set, and when does it generalise? YAML grids become training "
+    "runs, on this machine or on SLURM; their results become memorization-versus-FID curves.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+GridFile = Annotated[Path, typer.Argument(help="A grid file, such as grids/size.yaml.", metavar="GRID")]
+Runs = Annotated[Path, typer.Option("--runs", help="The run directory.", envvar="DIFGEN_RUNS")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Replace a setting or an axis: KEY=VALUE.")]
+Only = Annotated[list[str] | None, typer.Option("--only", help="Cells with this value only: KEY=VALUE.")]
+CellWords = Annotated[
+    list[str],
+    typer.Argument(help="An index of `plan`, the beginning of a key, or KEY=VALUE filters.", metavar="CELL"),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+State = dict[str, bool]
+FLAGS: State = {"debug": False, "quiet": False}
+
+
+@app.callback()
+def _common(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors and results.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    FLAGS.update(debug=debug, quiet=quiet)
+    if version:
+        from difgen_cli import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit(0)
+
+
+@contextmanager
+def errors() -> Iterator[None]:
+    """Known errors as one sentence and an exit code: 2 for the grid or command, 3 for the machine, 130 interrupted."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        fail("interrupted", 130)
+    except (ValueError, RuntimeError) as error:
+        from difgen_cli.grid.document import GridError
+        from difgen_cli.launch import LaunchError
+        from difgen_cli.places import PlaceError
+        from difgen_cli.plugins import PluginError
+        from difgen_cli.store import StoreError
+
+        if FLAGS["debug"] or not isinstance(error, GridError | PlaceError | PluginError | StoreError | LaunchError):
+            raise
+        text = error.shown() if isinstance(error, GridError) else str(error)
+        fail(text, 3 if isinstance(error, StoreError | LaunchError) else 2)
+
+
+def fail(text: str, code: int) -> None:
+    typer.echo(text, err=True)
+    raise typer.Exit(code)
+
+
+def agreed(question: str) -> bool:
+    """Whether a person says yes; no answer is none."""
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:
+        typer.echo("", err=True)
+        return False
+
+
+def write(text: str) -> None:
+    """Standard output as it is, at once."""
+    typer.echo(text, nl=False)
+
+
+def words() -> Console:
+    """Where words go: standard error, silent where the user wants quiet."""
+    return _console(sys.stderr, quiet=FLAGS["quiet"])
+
+
+def output() -> Console:
+    """Where data go: standard output."""
+    return _console(sys.stdout, quiet=False)
+
+
+def _console(stream: TextIO, *, quiet: bool) -> Console:
+    """What is piped is never cut to a terminal's width."""
+    from rich.console import Console
+
+    terminal = stream.isatty()
+    return Console(file=stream, width=None if terminal else 10_000, quiet=quiet, soft_wrap=not terminal)
+
+
+def choice(what: str, value: Any, allowed: tuple[Any, ...]) -> None:
+    from difgen_cli.grid.document import GridError
+
+    if value not in allowed:
+        raise GridError(f"{what} {value}: choose from {', '.join(str(a) for a in allowed if a)}")
+
+
+def existing(runs: Path) -> None:
+    from difgen_cli.grid.document import GridError
+
+    if not (runs / "grids").is_dir():
+        raise GridError(f"{runs}: no run directory; make one with: difgen sweep grids/smoke.yaml")

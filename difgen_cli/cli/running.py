@@ -1,0 +1,135 @@
+"""What a run directory is doing, and an end to it: status, logs, cancel, gc."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from difgen_cli.cli.common import CellWords, Json, Runs, agreed, app, errors, existing, output, words, write
+
+if TYPE_CHECKING:
+    from difgen_cli.store import Store
+
+
+@app.command()
+def status(
+    runs: Annotated[Path, typer.Argument(help="The run directory.")] = Path("runs"),
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Look on until no worker is left.")] = False,
+    json_: Json = False,
+) -> None:
+    """How submissions stand, and one line a trajectory: its state, step, images per second, time left, last metrics.
+
+    Example: difgen status runs/ --watch
+    """
+    with errors():
+        from difgen_cli import status as states
+        from difgen_cli.display import states as shown
+        from difgen_cli.store import Store
+
+        existing(runs)
+        store = Store(runs)
+        tending = states.tending(store)
+        if watch:
+            shown.watch(lambda: states.look(store, tending), output())
+        elif json_:
+            write(shown.status_json(states.look(store, tending)) + "\n")
+        else:
+            shown.status(states.look(store, tending), output())
+
+
+@app.command()
+def logs(
+    cell: CellWords,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the running attempt ends.")] = False,
+    runs: Runs = Path("runs"),
+    grid: Annotated[str | None, typer.Option(help="The grid that is meant; default: the newest.")] = None,
+) -> None:
+    """Print what the workers of a cell wrote: the newest attempts at its training and at its scoring.
+
+    Example: difgen logs data.size=64 train.steps=4000 -f
+    """
+    with errors():
+        from difgen_cli import cells
+        from difgen_cli import logs as logging
+        from difgen_cli.store import Store
+
+        existing(runs)
+        store = Store(runs)
+        logging.show(store, cells.one(store, cell, grid), follow, write, _tending(store))
+
+
+@app.command()
+def cancel(
+    runs: Annotated[Path, typer.Argument(help="The run directory.")] = Path("runs"),
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """End the workers of a run directory; they save first, and the same sweep goes on later.
+
+    Example: difgen cancel runs/ --yes
+    """
+    with errors():
+        from difgen_cli import status as states
+        from difgen_cli.launch import tending
+        from difgen_cli.store import Store
+
+        existing(runs)
+        say = words()
+        alive = [s for s in states.tending(Store(runs)).look() if s.alive]
+        if not alive:
+            say.print("nothing to cancel: no worker is at it", highlight=False)
+            return
+        for standing in alive:
+            say.print(f"{standing.submission.name}: {standing.words}", highlight=False, soft_wrap=True)
+        if not (yes or agreed("end them?")):
+            raise typer.Exit(1)
+        for line in tending.cancel(alive):
+            say.print(line, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def gc(
+    runs: Annotated[Path, typer.Argument(help="The run directory.")] = Path("runs"),
+    all_: Annotated[bool, typer.Option("--all", help="Also what only further training or new metrics need.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would go; remove nothing.")] = False,
+    json_: Json = False,
+) -> None:
+    """Remove what no row needs any more; says how many bytes, and asks first. Results and tables stay.
+
+    Example: difgen gc runs/ --dry-run
+    """
+    with errors():
+        from difgen_cli.display import shelves
+        from difgen_cli.store import Store, waste
+
+        existing(runs)
+        store = Store(runs)
+        _tending(store)()
+        found = waste.find(store)
+        chosen = waste.chosen(found, everything=all_)
+        if not json_:
+            shelves.waste(found, chosen, output())
+        wanted = bool(chosen) and not dry_run and (yes or (not json_ and agreed("remove them?")))
+        removed = waste.remove(store, chosen) if wanted else []
+        if json_:
+            write(shelves.waste_json(chosen, removed) + "\n")
+        elif chosen and not dry_run:
+            words().print(shelves.removal(removed), highlight=False)
+
+
+def _tending(store: Store) -> Callable[[], None]:
+    """A look after the submissions, as far as this person may write down what it finds."""
+    from difgen_cli import status as states
+    from difgen_cli.store import StoreError
+
+    tending = states.tending(store)
+
+    def look() -> None:
+        with suppress(StoreError):
+            tending.look()
+
+    return look

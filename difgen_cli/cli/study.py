@@ -1,0 +1,158 @@
+"""From a grid to its curves: sweep, plan, report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from difgen_cli.cli.common import (
+    FLAGS,
+    GridFile,
+    Json,
+    Only,
+    Runs,
+    Set,
+    app,
+    choice,
+    errors,
+    existing,
+    output,
+    words,
+    write,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from difgen_cli.sweep import Planned
+
+
+@app.command()
+def sweep(
+    grid: GridFile,
+    runs: Runs = Path("runs"),
+    cluster: Annotated[str, typer.Option(help="Where to run: auto, local, slurm or inline.")] = "auto",
+    workers: Annotated[int | None, typer.Option(min=1, help="How many workers; default: one per GPU or core.")] = None,
+    jobs_per_gpu: Annotated[int, typer.Option(min=1, help="Workers that share one GPU.")] = 1,
+    detach: Annotated[bool, typer.Option("--detach", help="Leave the workers to it.")] = False,
+    profile: Annotated[str | None, typer.Option(help="A profile of difgen.toml.")] = None,
+    only: Only = None,
+    retry: Annotated[str | None, typer.Option(help="`failed`: try failed units again.")] = None,
+    set_: Set = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show the plan; run nothing.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors and results.")] = False,
+) -> None:
+    """Run what is missing of a grid, and end with a table of results.
+
+    Example: difgen sweep grids/size.yaml
+    """
+    FLAGS["quiet"] |= quiet
+    with errors():
+        choice("--cluster", cluster, ("auto", "local", "slurm", "inline"))
+        choice("--retry", retry, (None, "failed"))
+        from difgen_cli import sweep as sweeping
+        from difgen_cli.display import plans
+
+        planned = sweeping.prepare(grid, runs, _pairs(set_), only or ())
+        if retry:
+            planned = sweeping.retry_failed(planned)
+        say = words()
+        plans.brief(planned, say)
+        if dry_run:
+            return
+        if not planned.state.work:
+            _nothing_to_do(planned, say)
+            return
+        options = sweeping.Options(cluster, workers, jobs_per_gpu, detach, profile, anew=retry is not None)
+        ended = sweeping.run(planned, options, say)
+        if ended == "detached":
+            return
+        _say_results(planned, say)
+        if ended == "interrupted":
+            say.print("interrupted: everything so far is kept; the same command goes on", highlight=False)
+        raise typer.Exit(sweeping.ENDED[ended])
+
+
+@app.command()
+def plan(grid: GridFile, runs: Runs = Path("runs"), only: Only = None, set_: Set = None, json_: Json = False) -> None:
+    """Show what would run: new, done, stale and failed cells, trajectories and cost; touches nothing.
+
+    Example: difgen plan grids/size.yaml
+    """
+    with errors():
+        from difgen_cli import sweep as sweeping
+        from difgen_cli.display import plans
+
+        planned = sweeping.prepare(grid, runs, _pairs(set_), only or ())
+        if json_:
+            write(plans.plan_json(planned) + "\n")
+        else:
+            plans.plan(planned, output())
+
+
+@app.command()
+def report(
+    runs: Annotated[Path, typer.Argument(help="The run directory.")] = Path("runs"),
+    grid: Annotated[str | None, typer.Option(help="One grid's name; default: every grid of the run directory.")] = None,
+    out: Annotated[Path, typer.Option(help="The folder of the report.")] = Path("report"),
+    json_: Json = False,
+) -> None:
+    """Draw the curves: figures with the numbers behind them, a table, and one HTML page.
+
+    Example: difgen report runs/
+    """
+    with errors():
+        from difgen_cli import report as reporting
+        from difgen_cli.report import studies
+        from difgen_cli.store import Store
+
+        existing(runs)
+        say, out_ = words(), output()
+        found = studies.gather(Store(runs), grid)
+        pages = []
+        for study in found:
+            written = reporting.write(study, out / study.name if len(found) > 1 else out)
+            pages.append({"grid": study.name, "page": str(written.page), "figures": [str(f) for f in written.figures]})
+            if not json_:
+                reporting.show(study, out_)
+            say.print(f"report of {study.name}: {written.page}", highlight=False, soft_wrap=True)
+        if json_:
+            from difgen_cli import display
+
+            write(display.as_json({"reports": pages}) + "\n")
+
+
+def _pairs(texts: list[str] | None) -> dict[str, str]:
+    from difgen_cli.grid.document import GridError
+
+    pairs = {}
+    for text in texts or ():
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip() or not value.strip():
+            raise GridError(f"--set {text}: write KEY=VALUE, such as model.width=128")
+        pairs[key.strip()] = value.strip()
+    return pairs
+
+
+def _nothing_to_do(planned: Planned, say: Console) -> None:
+    from difgen_cli import sweep as sweeping
+
+    if not (planned.folder / "plan.parquet").exists():
+        sweeping.record(planned)
+    failed = planned.state.counts["failed"]
+    if failed:
+        say.print(f"nothing to do but {failed} failed cells: difgen sweep … --retry failed", highlight=False)
+        raise typer.Exit(1)
+    say.print("nothing to do: every cell is done; look at it with: difgen report", highlight=False)
+
+
+def _say_results(planned: Planned, say: Console) -> None:
+    from difgen_cli import report as reporting
+    from difgen_cli.report import studies
+
+    for study in studies.gather(planned.store, planned.plan.grid.name, planned.folder):
+        if (study.rows["state"] == "done").any():
+            reporting.show(study, output())
+    say.print("figures and page: difgen report " + str(planned.store.root), highlight=False, soft_wrap=True)

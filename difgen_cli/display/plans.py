@@ -1,0 +1,96 @@
+"""Plans: what would run, and what it costs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from difgen_cli.display import as_json
+from difgen_cli.store import tables
+from difgen_cli.view import duration
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from difgen_cli.sweep import Planned
+
+MARKS = {"new": "+", "done": "=", "stale": "~", "failed": "!"}
+
+
+def brief(planned: Planned, console: Console) -> None:
+    """The plan in a line or two, and what confounds the study."""
+    plan, counts = planned.plan, planned.state.counts
+    states = ", ".join(f"{counts[s]} {s}" for s in MARKS if counts[s])
+    console.print(
+        f"{plan.grid.name}: {len(plan.models):,} cells and {len(plan.cells) - len(plan.models):,} reference rows "
+        f"({states}) in {len(plan.trajectories):,} trajectories",
+        highlight=False,
+        soft_wrap=True,
+    )
+    for note in plan.warnings:
+        console.print(f"note: {note}", highlight=False, soft_wrap=True, style="yellow")
+    for slug in planned.state.retrained[:5]:
+        console.print(f"note: {slug}: an earlier snapshot was not kept; trained again to it", style="yellow")
+
+
+def plan(planned: Planned, console: Console) -> None:
+    """The whole plan: one line a trajectory with its snapshots' marks, then cost."""
+    from rich.table import Table
+
+    brief(planned, console)
+    marks: dict[str, list[str]] = {}
+    for cell, mark in zip(planned.plan.cells, planned.state.marks, strict=True):
+        marks.setdefault(cell.home, []).append(MARKS[mark])
+    table = Table(box=None, pad_edge=False)
+    for name in ("trajectory", "steps", "cells", "images"):
+        table.add_column(
+            name, no_wrap=name != "steps", overflow="ellipsis", justify="right" if name == "images" else "left"
+        )
+    for key, trajectory in planned.plan.trajectories.items():
+        steps = ",".join(map(str, trajectory.steps))
+        table.add_row(trajectory.slug, steps, _tally(marks[key]), f"{trajectory.images:,}")
+    console.print(table)
+    console.print(f"{' '.join(f'{v} {k}' for k, v in MARKS.items())}", highlight=False)
+    share = planned.plan.images_planned / max(planned.plan.images_one_by_one, 1)
+    console.print(
+        f"{planned.plan.images_planned:,} training images, {share:.2f} of what the cells would take one by one; "
+        f"to do: {_cost(planned)}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    for index, cause in list(planned.state.causes.items())[:10]:
+        console.print(f"! cell {index}: {cause}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _tally(marks: list[str]) -> str:
+    return "".join(marks) if len(marks) <= 12 else " ".join(f"{marks.count(m)}{m}" for m in dict.fromkeys(marks))
+
+
+def _cost(planned: Planned) -> str:
+    """Training left, in images and, from finished trajectories of the same network, in seconds; `?` where none is."""
+    todo = planned.state.work.trainings
+    images = sum(t.cost for t in todo)
+    rates = tables.seconds_per_image(planned.store)
+    known = [rates.get(_network(planned, t.home)) for t in todo]
+    seconds = [t.cost * r for t, r in zip(todo, known, strict=True) if r is not None]
+    time = duration(sum(seconds)) + (" and more" if len(seconds) < len(todo) else "") if seconds or not todo else "?"
+    return f"{images:,.0f} images, {time} of one worker's training"
+
+
+def _network(planned: Planned, home: str) -> str:
+    settings = planned.plan.trajectories[home].settings
+    return tables.speed_key({k: v for k, v in settings.items() if k.startswith("model.") or k == "train.batch"})
+
+
+def plan_json(planned: Planned) -> str:
+    """The plan for machines: every cell with its settings, keys and mark."""
+    cells = [
+        {"index": c.index, "kind": c.kind, "seed": c.seed, "step": c.step, "mark": mark, "trajectory": c.home,
+         "cell": c.samples, "settings": c.settings(), "axes": c.axis_values(), "results": c.metrics}
+        for c, mark in zip(planned.plan.cells, planned.state.marks, strict=True)
+    ]  # fmt: skip
+    trajectories = {
+        k: {"slug": t.slug, "steps": t.steps, "images": t.images} for k, t in planned.plan.trajectories.items()
+    }
+    return as_json({"grid": planned.plan.grid.name, "cells": cells, "trajectories": trajectories,
+                    "images": planned.plan.images_planned, "images_one_by_one": planned.plan.images_one_by_one,
+                    "warnings": planned.plan.warnings})  # fmt: skip

@@ -1,0 +1,94 @@
+"""What lies on this machine: data sets, weights, and what could go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from difgen_cli.display import as_json
+from difgen_cli.grid.document import GridError
+from difgen_cli.plugins import Library
+from difgen_cli.store.waste import KINDS, Waste
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def data(name: str | None, path: Path | None, console: Console) -> None:
+    """The data plug-ins, or the facts of one data set."""
+    library = Library()
+    if name is None:
+        for each in library.names("data"):
+            signature = library.signature("data", each)
+            console.print(f"{each}: {', '.join(signature.settings) or 'no settings'}", highlight=False, soft_wrap=True)
+        return
+    if name not in library.names("data"):
+        raise GridError(f"data {name}: no such data plug-in ({', '.join(library.names('data'))})")
+    from difgen_cli import data as sets
+
+    settings = {"path": path.absolute()} if path else {}
+    try:
+        pool = library.module("data", name).load(**settings)
+    except (sets.DataError, TypeError) as error:
+        raise GridError(f"data {name}: {error}") from None
+    shape = "×".join(map(str, pool.images.shape[1:]))
+    console.print(f"{len(pool.images):,} images of {shape} {pool.images.dtype}", highlight=False)
+    console.print(f"classes: {', '.join(pool.classes) or 'none'}", highlight=False, soft_wrap=True, markup=False)
+    console.print(f"sigma_data {sets.sigma_data(pool.images):.4f}, content {sets.content(pool)[:16]}", highlight=False)
+
+
+def weights(action: str, name: str | None, folder: Path | None, console: Console) -> None:
+    """The files of weights: where they are, fetched, or verified."""
+    from difgen_cli import features, places
+
+    folders = [folder] if folder else places.weights_folders()
+    names = [name] if name else list(features.WEIGHTS)
+    for each in names:
+        try:
+            if action == "fetch":
+                console.print(f"{each}: {features.fetch(each, folders[0])}", highlight=False, soft_wrap=True)
+                continue
+            path = features.find(each, folders)
+            if action == "verify":
+                features.verify(path, each)
+            console.print(f"{each}: {path}{' verified' if action == 'verify' else ''}", highlight=False, soft_wrap=True)
+        except features.WeightsError as error:
+            if action != "list" or name:
+                raise GridError(str(error)) from None
+            known = features.WEIGHTS[each]
+            console.print(
+                f"{each}: not here; {known.size_bytes:,} bytes, SHA-256 {known.sha256}, {known.licence}; "
+                f"{known.purpose}",
+                highlight=False,
+                soft_wrap=True,
+            )
+
+
+def waste(found: list[Waste], chosen: list[Waste], console: Console) -> None:
+    """What `gc` would remove, by kind, and what more there is."""
+    for kind in KINDS:
+        mine = [w for w in found if w.kind == kind.name]
+        if mine:
+            more = "" if mine[0] in chosen else " (stays without --all)"
+            console.print(f"{kind.name}: {_sum(mine)}: {kind.what}{more}", highlight=False, soft_wrap=True)
+    if not chosen:
+        console.print("nothing to remove" + (" without --all" if found else ""), highlight=False)
+
+
+def removal(removed: list[Waste]) -> str:
+    """What `gc` has done."""
+    return f"removed {_sum(removed)}" if removed else "nothing was removed"
+
+
+def _sum(items: list[Waste]) -> str:
+    """How many, and how large together."""
+    size_bytes = sum(w.size_bytes for w in items)
+    readable = f" ({size_bytes / (1 << 30):,.1f} GiB)" if size_bytes >= 1 << 30 else ""
+    return f"{len(items):,} of {size_bytes:,} bytes{readable}"
+
+
+def waste_json(chosen: list[Waste], removed: list[Waste]) -> str:
+    """What `gc` would remove, and what it did, for machines."""
+    gone_ = {w.path for w in removed}
+    lines = [{"kind": w.kind, "path": str(w.path), "bytes": w.size_bytes, "removed": w.path in gone_} for w in chosen]
+    return as_json({"bytes": sum(w.size_bytes for w in chosen), "waste": lines})
