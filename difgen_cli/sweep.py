@@ -6,7 +6,7 @@ import gc
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,10 +123,19 @@ class Options:
 
 
 def run(planned: Planned, options: Options, console: Console) -> str:
-    """Submit the work and see it through; returns done, failed, refused, interrupted or detached.
+    """Submit the work and see it through; returns done, failed, refused, interrupted or detached."""
+    from difgen_cli.store import tables
 
-    Where workers of an earlier command are at all of it, it only looks on.
-    """
+    ended = _round(planned, options, console)
+    if ended != "done":
+        return ended
+    tables.fold(planned.store)  # sets results aside that are cut short
+    state = survey(planned.plan, planned.store, lambda cell: cell.samples in _wanted(planned))
+    return _round(replace(planned, state=state), options, console) if state.work else ended
+
+
+def _round(planned: Planned, options: Options, console: Console) -> str:
+    """Submit what is missing and see it through; where workers of an earlier command are at all of it, only look on."""
     cluster = options.cluster
     if cluster == "auto":
         from difgen_cli.launch import slurm
@@ -224,7 +233,7 @@ def _watch(planned: Planned, submission: Submission, tending: Tending, console: 
 def _outcome(planned: Planned, states: Sequence[str], submission: Submission) -> str:
     """How a sweep ended, judged by the store, not by its workers."""
     left = survey(planned.plan, planned.store, lambda _: True)
-    wanted = {unit.samples for unit in planned.state.work.scorings}
+    wanted = _wanted(planned)
     lacking = [
         c for c, mark in zip(planned.plan.cells, left.marks, strict=True) if mark != "done" and c.samples in wanted
     ]
@@ -238,6 +247,11 @@ def _outcome(planned: Planned, states: Sequence[str], submission: Submission) ->
         if cause := badge.get("cause"):
             raise StoreError(str(cause))
     raise launch.LaunchError(f"the workers ended before the work did: {_last_words(submission.folder)}")
+
+
+def _wanted(planned: Planned) -> set[str]:
+    """The cells that a sweep is for."""
+    return {unit.samples for unit in planned.state.work.scorings}
 
 
 def _last_words(folder: Path) -> str:

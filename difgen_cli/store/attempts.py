@@ -39,6 +39,7 @@ class Attempt:
     unit: str
     number: int
     record: Record
+    beat_seconds: float = BEAT_SECONDS
     _displaced: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -78,7 +79,7 @@ class Attempt:
         stop = threading.Event()
 
         def run() -> None:
-            while not stop.wait(BEAT_SECONDS):
+            while not stop.wait(self.beat_seconds):
                 try:
                     self.beat()
                 except StoreError:
@@ -162,7 +163,8 @@ def claim(folder: Path, unit: str, claimant: Claimant) -> Attempt | None:
     if cause is not None:
         publish_json(folder / f"{unit}.{number + 1}.json", opening | {"state": "failed", "ended": now()} | cause)
         return None
-    attempt = Attempt(folder / f"{unit}.{number + 1}.json", unit, number + 1, opening)
+    beat_seconds = min(BEAT_SECONDS, claimant.lease_seconds / 4)
+    attempt = Attempt(folder / f"{unit}.{number + 1}.json", unit, number + 1, opening, beat_seconds)
     return attempt if publish_json(attempt.path, attempt.record) else None
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,20 @@ def _temporary(path: Path) -> Iterator[Path]:
 def _full(folder: Path) -> bool:
     disk = os.statvfs(folder)
     return disk.f_bavail * disk.f_frsize < FULL_BYTES
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """One process at a time within, as far as the file system can lock; the lock ends with its process."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = path.open("a")
+    except OSError as error:
+        raise explain(error, path) from error
+    with handle:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def append(path: Path, line: str) -> None:

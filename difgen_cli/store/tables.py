@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from difgen_cli.store import Home, Store
-from difgen_cli.store.files import explain, read_json, replace
+from difgen_cli.store.files import explain, locked, read_json, replace
 from difgen_cli.store.results import TYPES
 
 SCHEMA = b"1"
@@ -45,6 +45,11 @@ def fold(store: Store) -> pa.Table:
 
     The metrics' tables are written last of what a result goes into: whoever is killed before folds it again.
     """
+    with locked(store.tables / ".lock"):
+        return _fold(store)
+
+
+def _fold(store: Store) -> pa.Table:
     there = {key: home for home in store.homes() for key in home.results()}
     _discard_damaged(store)
     known = metrics(store)
