@@ -195,6 +195,7 @@ def _to_slurm(planned: Planned, options: Options, said: dict[str, Any], console:
     from difgen_cli.launch import slurm
     from difgen_cli.launch.slurm import profile
 
+    slurm.check(planned.folder)
     array = slurm.array(profile.of(said), options.workers or SLURM_WORKERS, len(planned.state.work))
     asked = array.profile
     terms = Terms("slurm", array.workers, asked.cpus, asked.walltime_minutes * 60.0, float(asked.notice_seconds))

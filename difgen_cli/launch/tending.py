@@ -126,16 +126,21 @@ def _mended(submission: Submission, queue: Queue) -> str | None:
 def _lost(badge: dict[str, Any], queue: Queue) -> bool:
     """Whether the run of a task that a badge is of has ended: the task is not in the queue, waits, or runs anew."""
     who = badge["owner"]
-    task = queue.find(str(who["job"]), str(who["task"]))
+    task = queue.find(*_task(who))
     return task is None or task.pending or task.restarts > int(who["restart"] or 0)
 
 
 def _ending(badge: dict[str, Any], queue: Queue) -> str:
     """How that run ended, by the accounting's word where there is one."""
     who = badge["owner"]
-    runs = queue.runs.get((str(who["job"]), str(who["task"])), [])
+    runs = queue.runs.get(_task(who), [])
     said = runs[int(who["restart"] or 0)] if len(runs) > int(who["restart"] or 0) else ""
     return endings.of_scheduler(said) or "killed"
+
+
+def _task(who: dict[str, Any]) -> tuple[str, str]:
+    """The job and the task of an owner, as the queue has them; a job that is no array has no task."""
+    return str(who["job"]), str(who["task"] or "")
 
 
 def _close(submission: Submission, badges: Sequence[dict[str, Any]], why: str) -> None:

@@ -200,20 +200,31 @@ def _opening(unit: str, number: int, last: Record) -> Record:
 
 
 def _hopeless(unit: str, past: list[Record], submission: str | None) -> Record | None:
-    """Why a unit is not tried again: it ended too often without getting further, by its own doing."""
-    fruitless = _fruitless(past, submission)
-    if not fruitless:
+    """Why a unit is not tried again: it ended too often without getting further, by its own doing.
+
+    One that runs out of memory again and again is given up even if each attempt got a little further.
+    """
+    starved = _starved(past, submission)
+    fruitless = starved if len(starved) >= MOST_OUT_OF_MEMORY else _fruitless(past, submission)
+    if starved is not fruitless and len(fruitless) < MOST_FRUITLESS:
         return None
     ending = str(fruitless[-1].get("ending") or "killed")
-    alike = all(record.get("ending") == ending for record in fruitless[-MOST_OUT_OF_MEMORY:])
-    if len(fruitless) < (MOST_OUT_OF_MEMORY if ending == "out_of_memory" and alike else MOST_FRUITLESS):
-        return None
     remedy = endings.advice(ending, unit)
     cause = f"{endings.ENDINGS[ending]}, {len(fruitless)} times at step {fruitless[-1].get('step', 0)}"
     return {
         "ending": ending, "cause": f"{cause}; {remedy}" if remedy else cause,
         "words": fruitless[-1].get("words", []), "log": fruitless[-1].get("log"),
     }  # fmt: skip
+
+
+def _starved(past: list[Record], submission: str | None) -> list[Record]:
+    """The attempts at the end that ran out of memory."""
+    found: list[Record] = []
+    for record in reversed(past):
+        if record.get("ending") != "out_of_memory" or record.get("submission") != submission:
+            break
+        found.insert(0, record)
+    return found
 
 
 def _fruitless(past: list[Record], submission: str | None) -> list[Record]:

@@ -6,8 +6,9 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, replace
+from io import StringIO
 from pathlib import Path
 
 from difgen_cli.launch import LaunchError, worker_environment
@@ -38,6 +39,12 @@ def available() -> bool:
     except (OSError, subprocess.TimeoutExpired):
         return True
     return " is UP" in asked.stdout or " is DOWN" in asked.stdout
+
+
+def check(folder: Path) -> None:
+    """Raise LaunchError for a folder whose name SLURM would take apart."""
+    if any(c in str(folder) for c in "%\n\r\\"):
+        raise LaunchError(f"{folder}: SLURM writes no logs to a path with %, \\ or line breaks; choose another --runs")
 
 
 def array(profile: Profile, workers: int, units: int) -> Array:
@@ -84,11 +91,10 @@ def start(submission: Submission, wanted: Array, grid: str) -> str:
     from difgen_cli.launch.slurm import task
 
     folder, profile = submission.folder, wanted.profile
-    if any(c in str(folder) for c in "%\n\r\\"):
-        raise LaunchError(f"{folder}: SLURM writes no logs to a path with %, \\ or line breaks; choose another --runs")
     device = worker.SCHEDULED if profile.gpus else None
     try:
-        with _environment(worker_environment(Path(submission.said["code"]), profile.cpus)):
+        # submitit repeats on stderr what sbatch says, which is in the error too
+        with _environment(worker_environment(Path(submission.said["code"]), profile.cpus)), redirect_stderr(StringIO()):
             executor = submitit.AutoExecutor(folder / "log", "slurm", slurm_python=task.command(device))
             executor.update_parameters(**profile.parameters(submission.job_name, grid, wanted.workers))
             tasks = range(wanted.tasks)

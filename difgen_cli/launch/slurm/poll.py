@@ -26,7 +26,7 @@ class Task:
 
     name: str  # of its job
     job: str
-    task: str
+    task: str  # empty for a job that is no array
     state: str
     restarts: int
     reason: str
@@ -104,7 +104,8 @@ def queued(text: str) -> list[Task]:
             at += width
         if values[0]:
             name, job, task, state, restarts, reason = values
-            tasks.append(Task(name, job, task, state, int(restarts) if restarts.isdigit() else 0, reason))
+            number = task if task.isdigit() else ""  # N/A
+            tasks.append(Task(name, job, number, state, int(restarts) if restarts.isdigit() else 0, reason))
     return tasks
 
 
