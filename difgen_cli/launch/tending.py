@@ -74,16 +74,17 @@ class Tending:
         """How each submission stands now, as far as is known."""
         open_ = self.find()
         remote = [s for s in open_ if s.launcher == "slurm"]
+        receipts = {s.name: s.receipt for s in remote}  # before the queue: what is submitted meanwhile is not in it
         queue = self.poll.look([s.job_name for s in remote], min((_day(s) for s in remote), default=""))
-        standings = [self._standing(s, queue) for s in open_]
+        standings = [self._standing(s, queue, receipts.get(s.name)) for s in open_]
         self.last = {standing.submission.name: standing for standing in standings}
         return standings
 
-    def _standing(self, submission: Submission, queue: Queue | None) -> Standing:
+    def _standing(self, submission: Submission, queue: Queue | None, receipt: dict[str, Any] | None) -> Standing:
         if submission.launcher == "slurm":
             if queue is None:
                 return self.last.get(submission.name) or Standing(submission, known=False)
-            return _in_queue(submission, queue)
+            return _in_queue(submission, queue, receipt)
         if submission.launcher == "inline":
             alive: bool | None = not submission.abandoned
         else:
@@ -93,9 +94,9 @@ class Tending:
         return Standing(submission, alive is not None, running=int(submission.said["workers"]) if alive else 0)
 
 
-def _in_queue(submission: Submission, queue: Queue) -> Standing:
-    """A submission to SLURM held against the queue."""
-    job = _mended(submission, queue)
+def _in_queue(submission: Submission, queue: Queue, receipt: dict[str, Any] | None) -> Standing:
+    """A submission to SLURM, with its receipt as it was before the queue was asked, held against the queue."""
+    job = str(receipt["job"]) if receipt else _mended(submission, queue)
     tasks = queue.of(submission.job_name)
     if job is None and not tasks:
         if submission.abandoned:
@@ -112,10 +113,7 @@ def _in_queue(submission: Submission, queue: Queue) -> Standing:
 
 
 def _mended(submission: Submission, queue: Queue) -> str | None:
-    """The job of a submission; its receipt is written now if a crash came between sbatch and the receipt."""
-    receipt = submission.receipt
-    if receipt is not None:
-        return str(receipt["job"])
+    """The job of a submission without a receipt, which is written now: a crash came between sbatch and it."""
     worked = {str(b["owner"]["job"]) for b in submission.badges() if b["owner"].get("job")}
     job = queue.names.get(submission.job_name) or next(iter(worked), None)
     if job is not None:

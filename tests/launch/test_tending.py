@@ -78,6 +78,19 @@ def test_a_living_writer_keeps_its_intent_open(submission: Submission) -> None:
     assert not mine.closed
 
 
+def test_what_is_submitted_while_the_queue_is_asked_is_not_closed(submission: Submission) -> None:
+    class Slow(Told):
+        def look(self, names: list[str], since: str) -> Queue | None:
+            submission.answer({"job": "27"})  # another command's sbatch, after the queue was read
+            return Queue(())
+
+    replace_json(submission.folder / "submission.json", submission.said | {"owner": owner()})
+    mine = Submission(submission.folder)
+    (standing,) = Tending(lambda: [mine], poll=Slow(None)).look()  # type: ignore[arg-type]
+    assert standing.alive
+    assert not mine.closed
+
+
 def test_a_dead_workers_unit_is_given_free_with_the_accountings_word(submission: Submission) -> None:
     submission.answer({"job": "27"})
     attempts = _worker(submission, "0")

@@ -162,6 +162,15 @@ def test_running_out_of_memory_twice_names_the_setting_to_lower(tmp_path: Path) 
     assert "train.batch" in last["cause"]
 
 
+def test_running_out_of_memory_a_little_later_each_time_is_given_up_too(tmp_path: Path) -> None:
+    for number in range(1, MOST_OUT_OF_MEMORY + 1):
+        _dead(tmp_path, number, step=10 * number)
+        bury(tmp_path, "train", number, "out_of_memory", "SLURM")
+    assert claim(tmp_path, "train", Claimant(submission="2")) is not None, "another submission may have more memory"
+    (tmp_path / f"train.{MOST_OUT_OF_MEMORY + 1}.json").unlink()
+    assert claim(tmp_path, "train", Claimant(submission="1")) is None
+
+
 def test_an_owner_whose_file_was_deleted_and_claimed_again_leaves(tmp_path: Path) -> None:
     first = claim(tmp_path, "train", Claimant())
     assert first is not None
