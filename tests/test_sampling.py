@@ -14,7 +14,7 @@ from torch import Tensor
 from difgen_cli import sampling
 from difgen_cli.diffusion import IdealDenoiser, to_array
 from difgen_cli.guidance import none
-from difgen_cli.sampling import draw, euler, heun, labels_of, noise_levels, starting_points
+from difgen_cli.sampling import Walk, draw, euler, heun, labels_of, noise_levels, starting_points, states
 
 Sample = Callable[..., Tensor]
 
@@ -42,11 +42,16 @@ def gaussian() -> Wiener:
     )
 
 
+def last(walk: Walk) -> Tensor:
+    """x at the end of a walk."""
+    return [x for _, x in walk][-1]
+
+
 def error(sample: Sample, denoiser: Wiener, steps: int) -> float:
     """Largest distance to the closed form at a σ_min that is far below what it is compared with."""
     noise = torch.randn(64, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     settings = {"sigma_min": 1e-5, "sigma_max": 20.0}
-    x = sample(denoiser, noise, None, steps=steps, **settings)
+    x = last(sample(denoiser, noise, None, steps=steps, **settings))
     first = noise_levels(steps, 7.0, 1e-5, 20.0, denoiser.sigma_data)[0]
     return (x - denoiser.solution(noise * first, first)).abs().max().item()
 
@@ -104,12 +109,12 @@ def test_one_step_goes_from_the_highest_noise_to_the_denoiser_output(gaussian: W
     first = 160 * gaussian.sigma_data
     expected = gaussian(noise * first, torch.full((2,), first, dtype=torch.float64))
     for sample in (heun.sample, euler.sample):
-        torch.testing.assert_close(sample(gaussian, noise, None, steps=1), expected)
+        torch.testing.assert_close(last(sample(gaussian, noise, None, steps=1)), expected)
 
 
 def test_noise_levels_in_the_wrong_order_are_refused(gaussian: Wiener):
     with pytest.raises(ValueError, match="sigma_min must lie below sigma_max"):
-        heun.sample(gaussian, torch.ones(1, 3), None, sigma_min=2.0, sigma_max=1.0)
+        last(heun.sample(gaussian, torch.ones(1, 3), None, sigma_min=2.0, sigma_max=1.0))
 
 
 def counted(gaussian: Wiener, sample: Sample) -> int:
@@ -121,7 +126,7 @@ def counted(gaussian: Wiener, sample: Sample) -> int:
         return gaussian(x, sigma, labels)
 
     denoiser.sigma_data = gaussian.sigma_data  # type: ignore[attr-defined]
-    sample(denoiser, torch.ones(1, 3, dtype=torch.float64), None, steps=10)
+    last(sample(denoiser, torch.ones(1, 3, dtype=torch.float64), None, steps=10))
     return calls
 
 
@@ -155,12 +160,39 @@ def test_samples_do_not_depend_on_the_size_of_the_blocks(monkeypatch: pytest.Mon
     np.testing.assert_allclose(whole.x, blocks.x, atol=1e-4)
 
 
+def test_states_are_those_that_the_sampler_passes_and_end_where_it_does(gaussian: Wiener):
+    """By the closed form: the state at σ is that of the same noise after an exact walk down to σ."""
+    sigmas, x = states(
+        gaussian, functools.partial(heun.sample, steps=200), (3,), None, "cpu", levels=[1.0, 0.1], count=300
+    )
+    noise = torch.from_numpy(starting_points((3,), 0, 0, 300)[0]).double()
+    first = 160 * gaussian.sigma_data
+    assert sigmas / gaussian.sigma_data == pytest.approx([1.0, 0.1], rel=0.05)
+    for sigma, state in zip(sigmas, x, strict=True):
+        scale = ((gaussian.variance + sigma**2) / (gaussian.variance + first**2)).sqrt()
+        exact = gaussian.mean + scale * (noise * first - gaussian.mean)
+        np.testing.assert_allclose(state, exact.numpy(), atol=0.02 * sigma)
+
+
+def test_stopping_early_takes_the_denoisers_estimate_there(gaussian: Wiener):
+    sample = functools.partial(heun.sample, steps=200)
+    (sigma,), (state,) = states(gaussian, sample, (3,), None, "cpu", levels=[0.5], count=64)
+    stopped = draw(gaussian, sample, (3,), None, count=64, stop=sigma / gaussian.sigma_data * 1.0001).x
+    expected = gaussian(torch.from_numpy(state).double(), torch.full((64,), sigma, dtype=torch.float64))
+    np.testing.assert_allclose(stopped, expected.numpy(), atol=1e-5)
+
+
+def test_no_state_lies_below_where_the_walk_stops(gaussian: Wiener):
+    sigmas, _ = states(gaussian, heun.sample, (3,), None, "cpu", levels=[5.0, 0.5, 0.01], count=4, stop=0.3)
+    assert sigmas.min() > 0.3 * gaussian.sigma_data
+
+
 def test_conditional_and_unconditional_cells_start_from_the_same_noise():
     seen: list[Tensor] = []
 
-    def sample(denoiser: object, noise: Tensor, labels: Tensor | None) -> Tensor:
+    def sample(denoiser: object, noise: Tensor, labels: Tensor | None) -> Walk:
         seen.append(noise)
-        return noise
+        yield 0.0, noise
 
     ideal = small_network()
     draw(ideal, sample, (1, 4, 4), None, count=1)

@@ -1,9 +1,11 @@
 """Sampling: the same starting noise and label for sample i of every cell, whatever the count.
 
-A sampler is `sample(denoiser, noise, labels, *, ...) -> x` at σ = 0, from unit Gaussian noise (B, C, H, W) or (B, D).
+A sampler is a generator, `sample(denoiser, noise, labels, *, ...)`, of (σ, x) from unit Gaussian noise (B, C, H, W) or
+(B, D) down to σ = 0: whoever walks it decides what to keep, and where to stop.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -17,7 +19,8 @@ from difgen_cli.diffusion import DenoiserLike, to_array
 VERSION = 1
 BLOCK = 256  # samples drawn together: every block is full, so that a result does not depend on the count
 
-Sampler = Callable[[DenoiserLike, Tensor, Tensor | None], Tensor]
+Walk = Iterator[tuple[float, Tensor]]
+Sampler = Callable[[DenoiserLike, Tensor, Tensor | None], Walk]
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ def draw(
     *,
     count: Annotated[int, Gt(0)] = 1000,
     seed: Annotated[int, Ge(0)] = 0,
+    stop: Annotated[float, Ge(0)] = 0.0,
 ) -> Samples:
     """Samples 0 … count − 1 of `shape` (C, H, W) or (D,); the first 128 of 512 equal, bit for bit, those of 128.
 
@@ -44,16 +48,59 @@ def draw(
 
     count: how many samples.
     seed: chooses the starting noise and the labels.
+    stop: noise level, in units of σ_d, at or below which to take the denoiser's estimate in place of walking on.
     """
     blocks, labels = [], []
-    for start in range(0, count, BLOCK):
-        noise, uniform = starting_points(shape, seed, start, BLOCK)
-        block_labels = labels_of(uniform, proportions)
-        given = None if block_labels is None else torch.from_numpy(block_labels).to(device)
-        blocks.append(to_array(sample(denoiser, torch.from_numpy(noise).to(device), given)))
-        labels.append(block_labels)
+    for walk, given in _walks(denoiser, sample, shape, proportions, device, count, seed):
+        blocks.append(to_array(_end(walk, denoiser, given, stop * denoiser.sigma_data)))
+        labels.append(None if given is None else given.cpu().numpy())
     known = [block for block in labels if block is not None]
     return Samples(np.concatenate(blocks)[:count], np.concatenate(known)[:count] if known else None)
+
+
+def states(
+    denoiser: DenoiserLike, sample: Sampler, shape: tuple[int, ...], proportions: np.ndarray | None,
+    device: str | torch.device, *, levels: Sequence[float], count: int, seed: int = 0, stop: float = 0.0,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Where samples 0 … count − 1 are on their way: σ (L,) absolute, and x (L, n, H, W, C) or (L, n, D) float32.
+
+    The sampler's own levels that lie nearest to `levels` (in units of σ_d, on a log scale), each once, descending; none
+    below `stop`.
+    """
+    kept: list[dict[float, np.ndarray]] = []
+    wanted: set[float] = set()
+    for walk, _ in _walks(denoiser, sample, shape, proportions, device, count, seed):
+        passed = {sigma: x for sigma, x in walk if sigma > stop * denoiser.sigma_data}
+        wanted = wanted or {_nearest(list(passed), level * denoiser.sigma_data) for level in levels}
+        kept.append({sigma: to_array(passed[sigma]) for sigma in wanted})
+    sigmas = sorted(wanted, reverse=True)
+    return np.array(sigmas), np.stack([np.concatenate([block[s] for block in kept])[:count] for s in sigmas])
+
+
+def _nearest(sigmas: Sequence[float], level: float) -> float:
+    return min(sigmas, key=lambda sigma: abs(math.log(sigma / level)))
+
+
+def _walks(
+    denoiser: DenoiserLike, sample: Sampler, shape: tuple[int, ...], proportions: np.ndarray | None,
+    device: str | torch.device, count: int, seed: int,
+) -> Iterator[tuple[Walk, Tensor | None]]:  # fmt: skip
+    """The walk of each block of samples, and its labels."""
+    for start in range(0, count, BLOCK):
+        noise, uniform = starting_points(shape, seed, start, BLOCK)
+        labels = labels_of(uniform, proportions)
+        given = None if labels is None else torch.from_numpy(labels).to(device)
+        yield sample(denoiser, torch.from_numpy(noise).to(device), given), given
+
+
+def _end(walk: Walk, denoiser: DenoiserLike, labels: Tensor | None, stop: float) -> Tensor:
+    """x at the end of a walk, or the estimate at its first level at or below `stop`, absolute."""
+    x = torch.empty(0)
+    for sigma, x in walk:
+        if 0 < sigma <= stop:
+            with torch.no_grad():
+                return denoiser(x, x.new_full((len(x),), sigma), labels)
+    return x
 
 
 def starting_points(shape: tuple[int, ...], seed: int, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,6 @@
 """Euler's first-order steps along the probability-flow ODE: DDIM in σ (Song et al. 2021; Karras et al. 2022)."""
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Annotated
 
@@ -23,8 +24,8 @@ def sample(
     rho: Annotated[float, Gt(0)] = 7.0,
     sigma_min: Annotated[float, Gt(0)] = 0.004,
     sigma_max: Annotated[float, Gt(0)] = 160.0,
-) -> Tensor:
-    """x at σ = 0, like `noise` (unit Gaussian); one evaluation of the denoiser a step.
+) -> Iterator[tuple[float, Tensor]]:
+    """σ and x, like `noise` (unit Gaussian), at every level down to σ = 0; one evaluation of the denoiser a step.
 
     steps: steps of the ODE, the last one to σ = 0.
     rho: how much the steps crowd towards low noise.
@@ -33,6 +34,7 @@ def sample(
     """
     levels = noise_levels(steps, rho, sigma_min, sigma_max, denoiser.sigma_data)
     x = noise * levels[0]
+    yield levels[0], x
     for sigma, next_sigma in pairwise(levels):
         x = x + (next_sigma - sigma) * slope(denoiser, x, sigma, labels)
-    return x
+        yield next_sigma, x

@@ -1,0 +1,208 @@
+"""Does the sampler, on its way, walk where noisy training images lie, or where noisy images lie that were never seen?
+
+A comparison of ranks that the ratio rule cannot make: it sees what is not yet a copy, and says where it cannot see.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from annotated_types import Gt
+from scipy.special import logsumexp
+
+from difgen_cli.metrics import Result, Value, flat
+
+VERSION = 1
+HELD_OUT_MIN = 4
+
+COLUMNS = {
+    "path_overlap_050": ("float64", "", "states rank like noisy T (1) or like noisy H (0), at 0.5 sigma_d"),
+    "path_overlap_050_lo": ("float64", "", "lower end of its 95 % interval over images and samples"),
+    "path_overlap_050_hi": ("float64", "", "upper end of its 95 % interval"),
+    "path_power_050": ("float64", "share", "P(noisy T outranks noisy H); below 0.65 the overlap is not told"),
+    "path_pref_050": ("float64", "share", "states nearer to T than to as many of H, at 0.5 sigma_d"),
+    "path_overlap_100": ("float64", "", "the same at sigma_d"),
+    "path_overlap_100_lo": ("float64", "", "lower end of its 95 % interval"),
+    "path_overlap_100_hi": ("float64", "", "upper end of its 95 % interval"),
+    "path_power_100": ("float64", "share", "the same at sigma_d"),
+    "path_pref_100": ("float64", "share", "the same at sigma_d"),
+    "path_overlap_200": ("float64", "", "the same at 2 sigma_d"),
+    "path_overlap_200_lo": ("float64", "", "lower end of its 95 % interval"),
+    "path_overlap_200_hi": ("float64", "", "upper end of its 95 % interval"),
+    "path_power_200": ("float64", "share", "the same at 2 sigma_d"),
+    "path_pref_200": ("float64", "share", "the same at 2 sigma_d"),
+    "path_states": ("int64", "samples", "states at each level"),
+}
+
+TABLES = {
+    "path": {
+        "sigma": ("float64", "", "noise level"),
+        "sigma_rel": ("float64", "sigma_d", "noise level over the data's standard deviation"),
+        "path_overlap": ("float64", "", "1: states rank like noisy training images, 0: like noisy unseen ones"),
+        "path_overlap_lo": ("float64", "", "lower end of its 95 % interval over images and samples"),
+        "path_overlap_hi": ("float64", "", "upper end of its 95 % interval"),
+        "path_power": ("float64", "share", "P(noisy T outranks noisy H)"),
+        "path_pref": ("float64", "share", "states nearer to T than to as many of H"),
+        "top_weight_states": ("float64", "share", "heaviest posterior weight over T, mean over states"),
+        "top_weight_train": ("float64", "share", "the same for noisy training images"),
+        "top_weight_held_out": ("float64", "share", "the same for noisy held-out images"),
+        "entropy_states": ("float64", "nats", "entropy of the posterior weights over T, mean over states"),
+        "entropy_train": ("float64", "nats", "the same for noisy training images"),
+        "entropy_held_out": ("float64", "nats", "the same for noisy held-out images"),
+    }
+}
+
+SEED = 5
+LEVELS = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0)  # in units of σ_d; the sampler's own levels nearest to them
+NAMED = {0.5: "050", 1.0: "100", 2.0: "200"}  # all are reported, never the best of them
+FAR = 1.3  # a level of the sampler that is off by more than this factor does not stand for a named one
+POWER_MIN = 0.65  # below it the two kinds of noisy images cannot be told apart, and overlap means nothing
+MOST_ELEMENTS = 1 << 24
+
+States = Callable[[Sequence[float]], tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Path overlap at one level, with its interval; None where the power is too low."""
+
+    overlap: float | None
+    low: float | None
+    high: float | None
+    power: float
+
+
+def measure(
+    states: States,
+    train: np.ndarray,
+    held_out: np.ndarray,
+    sigma_data: float,
+    *,
+    points: Annotated[int, Gt(0)] = 1000,
+    resamples: Annotated[int, Gt(0)] = 500,
+) -> Result:
+    """Overlap, power and preference along the sampler's way (the definitions of this file's functions).
+
+    H is split once: one half is the reference of ℓ(x) = K_T(x) − K_Href(x), the other the control that is never seen.
+    For a mixture of p noisy training and 1 − p noisy unseen images the overlap is p, unclipped. The interval comes from
+    a bootstrap over the images of T, those of the control, and the samples.
+
+    points: noisy images of each kind; more where there are more images than that.
+    resamples: bootstrap replicates.
+    """
+    sigmas, x = states(LEVELS)
+    T, H = flat(train).astype(np.float64), flat(held_out).astype(np.float64)
+    order = np.random.default_rng(SEED).permutation(len(H))
+    reference, control = H[order[: len(H) // 2]], H[order[len(H) // 2 :]]
+    lines = [_level(float(s), flat(at), T, reference, control, sigma_data, points, resamples)
+             for s, at in zip(sigmas, x, strict=True)]  # fmt: skip
+    table = {name: np.array([line[name] for line in lines], np.float64) for name in TABLES["path"]}
+    values: dict[str, Value] = {**_named(table), "path_states": x.shape[1]}
+    return Result(values, {"path": table})
+
+
+def _level(
+    sigma: float, x: np.ndarray, T: np.ndarray, reference: np.ndarray, control: np.ndarray, sigma_data: float,
+    points: int, resamples: int,
+) -> dict[str, float | None]:  # fmt: skip
+    """One line of the table."""
+    chance = np.random.default_rng(SEED)
+    seen, unseen = noisy(T, sigma, points, chance), noisy(control, sigma, points, chance)
+
+    def rank(part: np.ndarray) -> np.ndarray:
+        ranked: np.ndarray = log_density(part, T, sigma) - log_density(part, reference, sigma)
+        return ranked
+
+    ranks = rank(seen).reshape(-1, len(T)), rank(unseen).reshape(-1, len(control)), rank(x)[None]
+    found = overlap(*ranks, resamples, chance)
+    equal = min(len(T), len(reference))
+    few = log_density(x, T[chance.permutation(len(T))[:equal]], sigma) - log_density(x, reference[:equal], sigma)
+    line: dict[str, float | None] = {
+        "sigma": sigma, "sigma_rel": sigma / sigma_data, "path_overlap": found.overlap, "path_overlap_lo": found.low,
+        "path_overlap_hi": found.high, "path_power": found.power,
+        "path_pref": float(np.mean((few > 0) + (few == 0) / 2)),
+    }  # fmt: skip
+    for name, part in (("states", x), ("train", seen), ("held_out", unseen)):
+        line[f"top_weight_{name}"], line[f"entropy_{name}"] = posterior(part, T, sigma)
+    return line
+
+
+def noisy(images: np.ndarray, sigma: float, least: int, chance: np.random.Generator) -> np.ndarray:
+    """At least so many noisy images x = s + σn, (copies · N, d): all images once, then all of them again."""
+    copies = np.tile(images, (-(-least // len(images)), 1))
+    noised: np.ndarray = copies + sigma * chance.standard_normal(copies.shape)
+    return noised
+
+
+def log_density(x: np.ndarray, images: np.ndarray, sigma: float) -> np.ndarray:
+    """K_S(x) = log (1/|S|) Σ_s exp(−‖x − s‖² / 2σ²), (n,) float64."""
+    parts = [logsumexp(block, axis=1) for block in _logits(x, images, sigma)]
+    return np.asarray(np.concatenate(parts) - np.log(len(images)))
+
+
+def posterior(x: np.ndarray, images: np.ndarray, sigma: float) -> tuple[float, float]:
+    """Heaviest weight and entropy (nats) of softmax(−‖x − s‖² / 2σ²) over the images, the means over x."""
+    top, entropy = [], []
+    for block in _logits(x, images, sigma):
+        log_weights = block - logsumexp(block, axis=1, keepdims=True)
+        weights = np.exp(log_weights)
+        top.append(weights.max(1))
+        entropy.append(-(weights * np.where(weights > 0, log_weights, 0)).sum(1))
+    return float(np.concatenate(top).mean()), float(np.concatenate(entropy).mean())
+
+
+def _logits(x: np.ndarray, images: np.ndarray, sigma: float) -> list[np.ndarray]:
+    """−‖x − s‖² / 2σ² in float64, in blocks of rows; differences are taken about the images' mean."""
+    centre = images.mean(0)
+    moved, placed = np.asarray(x, np.float64) - centre, images - centre
+    rows = max(1, MOST_ELEMENTS // max(1, len(images)))
+    squares = np.square(placed).sum(1)
+    blocks = (moved[k : k + rows] for k in range(0, len(moved), rows))
+    return [-np.maximum(np.square(b).sum(1)[:, None] + squares - 2 * b @ placed.T, 0) / (2 * sigma**2) for b in blocks]
+
+
+def overlap(
+    train: np.ndarray, held_out: np.ndarray, states: np.ndarray, resamples: int, chance: np.random.Generator
+) -> Overlap:
+    """(A − B) / (A − ½), A = P(ℓ(t + σn) > ℓ(h + σn)), B = P(ℓ(t + σn) > ℓ(x_σ)), ties one half.
+
+    Ranks ℓ as (copies, images): of noisy training images, of noisy unseen ones, of the sampler's states (one copy).
+    """
+    against_unseen, against_states = _wins(train, held_out), _wins(train, states)
+    power, beaten = float(against_unseen.mean()), float(against_states.mean())
+    if power < POWER_MIN:
+        return Overlap(None, None, None, power)
+    t, h, s = (_weights(part.shape[1], resamples, chance) for part in (train, held_out, states))
+    powers = np.einsum("bi,bi->b", t @ against_unseen, h)
+    drawn = (powers - np.einsum("bi,bi->b", t @ against_states, s)) / np.maximum(powers - 0.5, 1e-3)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return Overlap((power - beaten) / (power - 0.5), float(low), float(high), power)
+
+
+def _wins(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(images of a, images of b): how often a copy of the one outranks a copy of the other, ties one half."""
+    pairs = [(ours[:, None], theirs) for ours in a for theirs in b]
+    return np.asarray(np.mean([(ours > theirs) + (ours == theirs) / 2 for ours, theirs in pairs], axis=0))
+
+
+def _weights(count: int, resamples: int, chance: np.random.Generator) -> np.ndarray:
+    """Shares (resamples, count) of a bootstrap over `count` clusters."""
+    return chance.multinomial(count, np.full(count, 1 / count), size=resamples) / count
+
+
+def _named(table: dict[str, np.ndarray]) -> dict[str, float | None]:
+    """The columns of the levels that have names; None where the sampler passes nowhere near, or it cannot be told."""
+    values: dict[str, float | None] = {}
+    for level, name in NAMED.items():
+        at = int(np.argmin(abs(np.log(table["sigma_rel"] / level))))
+        near = max(table["sigma_rel"][at] / level, level / table["sigma_rel"][at]) < FAR
+        for column in ("path_overlap", "path_power", "path_pref"):
+            values[f"{column}_{name}"] = _value(table[column][at]) if near else None
+        for end in ("lo", "hi"):
+            values[f"path_overlap_{name}_{end}"] = _value(table[f"path_overlap_{end}"][at]) if near else None
+    return values
+
+
+def _value(number: float) -> float | None:
+    return float(number) if np.isfinite(number) else None
