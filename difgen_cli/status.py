@@ -73,7 +73,9 @@ def look(store: Store, submitted: Tending) -> Status:
 def _line(slug: str, key: str, entry: dict[str, Any], expected: Expected | None) -> Line:
     train = entry["units"].get("train", {})
     scores = [r for u, r in entry["units"].items() if u != "train"]
-    complete = expected is not None and expected.results <= set(entry["results"])
+    complete = expected is not None and (
+        expected.results <= set(entry["results"]) and expected.steps <= set(entry["snapshots"])
+    )
     state = _state(train, scores, complete)
     scored: dict[str, Any] = max((r for r in scores if r.get("values")), key=lambda r: str(r.get("ended")), default={})
     told = next((r for r in (train, *scores) if state == r.get("state")), train if state == "lost" else {})

@@ -47,7 +47,7 @@ def plan(planned: Planned, console: Console) -> None:
         )
     for key, trajectory in planned.plan.trajectories.items():
         steps = ",".join(map(str, trajectory.steps))
-        table.add_row(trajectory.slug, steps, _tally(marks[key]), f"{trajectory.images:,}")
+        table.add_row(trajectory.slug, steps, _tally(marks.get(key, [])), f"{trajectory.images:,}")
     console.print(table)
     console.print(f"{' '.join(f'{v} {k}' for k, v in MARKS.items())}", highlight=False)
     share = planned.plan.images_planned / max(planned.plan.images_one_by_one, 1)

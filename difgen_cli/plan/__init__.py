@@ -25,6 +25,15 @@ class Facts:
     labelled: bool
 
 
+PARTNERS = frozenset({"twin", "sibling"})  # a metric's positional parameters that stand for other trajectories
+# Inputs of metrics that reference rows lack: real images were not drawn, and nothing has a partner but a network.
+LACKING = {
+    "heldout": PARTNERS | {"denoiser", "states"},
+    "copycat": PARTNERS | {"denoiser", "states"},
+    "ideal": PARTNERS,
+}
+
+
 @dataclass(frozen=True, eq=False)
 class Scoring:
     """The metrics of a cell: their sections, their recipes' heads, and the feature space of each that needs one."""
@@ -38,8 +47,9 @@ class Scoring:
         return {m: self._key(m, inputs) for m in self._applying(kind)}
 
     def _applying(self, kind: str) -> Iterator[str]:
-        for name, section in self.sections.items():  # real images have no denoiser
-            if kind not in ("heldout", "copycat") or "denoiser" not in section.signature.inputs:
+        lacking = LACKING.get(kind, frozenset())
+        for name, section in self.sections.items():
+            if not lacking & set(section.signature.inputs):
                 yield name
 
     def _key(self, metric: str, inputs: dict[str, str]) -> str:
@@ -47,6 +57,16 @@ class Scoring:
         if metric in self.features:
             taken["embed"] = self.features[metric].key
         return self.heads[metric].key(taken)
+
+
+@dataclass(frozen=True, slots=True)
+class Partner:
+    """Samples of another trajectory, at the same step and with the same sampler, that a metric compares with."""
+
+    home: str
+    step: int
+    snapshot: str
+    samples: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,6 +86,7 @@ class Cell:
     metrics: dict[str, str]  # metric -> key of its result
     columns: tuple[dict[str, Any], ...]  # settings by dotted path, section by section
     axes: tuple[Assignments, ...]  # what the grid says for this cell
+    partners: dict[str, Partner] = field(default_factory=dict)  # a metric's positional parameter -> what it stands for
 
     def settings(self) -> dict[str, Any]:
         """Every setting of the cell in canonical form, by dotted path."""
@@ -85,7 +106,7 @@ class Cell:
 
 @dataclass(frozen=True, eq=False)
 class Trajectory:
-    """One training run, read at several steps."""
+    """One training run, read at several steps; or a model in closed form, with none."""
 
     recipe: Recipe
     slug: str
@@ -100,7 +121,7 @@ class Trajectory:
     @property
     def images(self) -> int:
         """Training images that the longest run shows."""
-        return max(self.steps) * self.batch
+        return max(self.steps, default=0) * self.batch
 
 
 @dataclass(frozen=True, eq=False)

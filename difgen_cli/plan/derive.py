@@ -18,6 +18,8 @@ from difgen_cli.plan.recipes import Head, Recipe
 from difgen_cli.plan.sections import DEFAULT_SCORE, Section, resolve_metric
 from difgen_cli.plugins import Library
 
+CLOSED_FORM_VERSION = 1  # of how a worker makes the denoiser of a model that is not trained
+
 Where = Callable[[str], Place | None]  # dotted path -> where this point of the grid says it
 
 
@@ -30,7 +32,7 @@ class Trained:
     labels: Recipe
     inputs: dict[str, str]  # a metric's positional parameter -> key
     size: int  # images in the subset
-    batch: int
+    batch: int | None  # None: a model in closed form, which is not trained
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,20 +49,26 @@ class Derivation:
 
     def trained(self, data: Section, condition: Section, model: Section, train: Section, where: Where) -> Trained:
         """The trajectory of four sections, and what it is made of."""
+        subset, size = self.subset(data, where)
+        labels = self._labels(condition, subset.inputs["holdout"], subset, self._facts(data, where), where)
+        network = self.keep(Recipe(Head("network", model.name, model.signature.version, model.changed), {}))
+        closed = in_closed_form(model)
+        head = (
+            Head("trajectory", "closed-form", CLOSED_FORM_VERSION, {})
+            if closed
+            else Head("trajectory", "train", train.signature.version, dict(shaping(train)))
+        )
+        trajectory = self.keep(Recipe(head, {"subset": subset, "labels": labels, "network": network}))
+        inputs = images_of(subset) | {"train_labels": labels.key, "held_out_labels": labels.key}
+        return Trained(trajectory, subset, labels, inputs, size, None if closed else train.settings["batch"])
+
+    def subset(self, data: Section, where: Where) -> tuple[Recipe, int]:
+        """The training subset of a data section, and how many images it has."""
         facts = self._facts(data, where)
         size = _subset_size(data.own, facts, where)
-        holdout = self.holdout(data, facts)
         chosen = {k: v for k, v in data.changed_own.items() if k != "held_out"}
-        subset = self.keep(Recipe(Head("subset", "split", _version(data), chosen), {"holdout": holdout}))
-        labels = self._labels(condition, holdout, subset, facts, where)
-        network = self.keep(Recipe(Head("network", model.name, model.signature.version, model.changed), {}))
-        head = Head("trajectory", "train", train.signature.version, dict(shaping(train)))
-        trajectory = self.keep(Recipe(head, {"subset": subset, "labels": labels, "network": network}))
-        inputs = {
-            "train": subset.key, "shared": subset.key, "held_out": holdout.key, "sigma_data": holdout.key,
-            "train_labels": labels.key, "held_out_labels": labels.key,
-        }  # fmt: skip
-        return Trained(trajectory, subset, labels, inputs, size, train.settings["batch"])
+        holdout = self.holdout(data, facts)
+        return self.keep(Recipe(Head("subset", "split", _version(data), chosen), {"holdout": holdout})), size
 
     def holdout(self, data: Section, facts: Facts) -> Recipe:
         """The pool apart from its held-out images: the same whatever size, seed or half."""
@@ -135,6 +143,20 @@ class Derivation:
         return scoring
 
 
+def images_of(subset: Recipe) -> dict[str, str]:
+    """The metrics' positional parameters that stand for images and what rests on them alone, by key."""
+    holdout = subset.inputs["holdout"].key
+    return {
+        "train": subset.key, "shared": subset.key, "train_classes": subset.key,
+        "held_out": holdout, "held_out_classes": holdout, "rest": holdout, "sigma_data": holdout,
+    }  # fmt: skip
+
+
+def in_closed_form(model: Section) -> bool:
+    """Whether a model is made of the training images themselves, and not trained."""
+    return "train" in model.signature.inputs
+
+
 @cache
 def shaping(train: Section) -> tuple[tuple[str, Any], ...]:
     """The settings of training that shape the weights: all that differ from the default, but for how long it lasts."""
@@ -178,7 +200,6 @@ def _sha256(weights: str, path: str, place: Place | None) -> str:
     from difgen_cli import features
 
     try:
-        features.find(weights, places.weights_folders())
+        return features.identity(features.find(weights, places.weights_folders()), weights)
     except features.WeightsError as error:
         raise GridError(f"{path}: {error}", place) from None
-    return features.WEIGHTS[weights].sha256

@@ -8,12 +8,15 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from difgen_cli.plan import Facts
 from difgen_cli.plan.sections import Section
 from difgen_cli.plugins import Library
 from difgen_cli.store import Store
+
+if TYPE_CHECKING:
+    from difgen_cli.data import Pool
 
 
 class Finder:
@@ -48,6 +51,7 @@ class Finder:
         self.cache[source] = {
             "name": section.name, "content": facts.content, "images": facts.images, "shape": list(facts.shape),
             "labelled": facts.labelled, "classes": list(pool.classes), "sigma_data": data.sigma_data(pool.images),
+            "held_out": None if pool.held_out is None else pool.held_out.tolist(),
         }  # fmt: skip
         return facts
 
@@ -60,6 +64,11 @@ class Finder:
             self.store.save_facts(self.cache)
         self.loaded.clear()
 
+    def pool(self, content: str) -> Pool:
+        """The data of this content, found before."""
+        found: Pool = self.loaded.get(content) or pool(self.store, content[:16])
+        return found
+
     def _rooted(self, path: Path) -> Path:
         return path if path.is_absolute() else self.root / path
 
@@ -69,6 +78,17 @@ class Finder:
         files = [list(_stamps(self._rooted(v))) for v in section.settings.values() if isinstance(v, Path)]
         parts = [section.name, section.signature.version, settings, files, importlib.metadata.version("scikit-learn")]
         return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:16]
+
+
+def pool(store: Store, key: str) -> Pool:
+    """The data set that a run directory keeps under a key, its images memory-mapped."""
+    import numpy as np
+
+    from difgen_cli import data
+
+    images, labels, facts = store.pool(key)
+    held_out = None if facts.get("held_out") is None else np.array(facts["held_out"], np.int64)
+    return data.Pool(images, labels, tuple(facts["classes"]), held_out)
 
 
 def _stamps(path: Path) -> Iterator[tuple[str, int, int]]:

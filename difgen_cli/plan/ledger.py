@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +35,29 @@ def write(path: Path, plan: Plan) -> None:
     columns |= _spread([c.settings() for c in cells])
     columns |= _spread([{f"axis.{k}": v for k, v in c.axis_values().items()} for c in cells])
     columns |= _spread([{f"result.{m}": k for m, k in c.metrics.items()} for c in cells])
-    table = pa.table({name: _column(values) for name, values in columns.items()})
+    steps = {"step": pa.array(columns["step"], pa.int64())}  # also where no cell has one
+    table = pa.table({name: _column(values) for name, values in columns.items()} | steps)
     about = {
         "schema": SCHEMA,
         "grid": plan.grid.name.encode(),
         "question": plan.grid.question.encode(),
         "axes": json.dumps({k: [as_text(v) for v in vs] for k, vs in plan.grid.values.items()}).encode(),
         "seeds": str(len(plan.grid.seeds)).encode(),
+        "partners": json.dumps(_partners(plan)).encode(),
     }
     replace(path, lambda p: pq.write_table(table.replace_schema_metadata(about), p))
+
+
+def _partners(plan: Plan) -> list[dict[str, Any]]:
+    """The snapshots and samples that cells compare with, which need not be cells themselves."""
+    found = {p.samples: p for cell in plan.cells for p in cell.partners.values()}
+    return [asdict(p) | {"slug": plan.trajectories[p.home].slug} for p in found.values()]
+
+
+def partners(plan: pa.Table) -> list[dict[str, Any]]:
+    """home, slug, step, snapshot and samples of each, from a plan as it was read."""
+    said: list[dict[str, Any]] = json.loads((plan.schema.metadata or {}).get(b"partners", b"[]"))
+    return said
 
 
 @dataclass
@@ -52,6 +66,7 @@ class Expected:
 
     slug: str
     results: set[str] = field(default_factory=set)  # keys
+    steps: set[int] = field(default_factory=set)  # snapshots that others compare with
 
 
 def expected(store: Store) -> dict[str, Expected]:
@@ -67,6 +82,8 @@ def expected(store: Store) -> dict[str, Expected]:
         for kind, home, slug, *keys in zip(*columns, strict=True):
             if kind == "model":
                 found.setdefault(home, Expected(slug)).results.update(k for k in keys if k is not None)
+        for partner in partners(plan):
+            found.setdefault(partner["home"], Expected(partner["slug"])).steps.add(partner["step"])
     return found
 
 

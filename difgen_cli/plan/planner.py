@@ -12,7 +12,7 @@ from typing import Any
 from difgen_cli.grid import Assignments, Axis, Grid
 from difgen_cli.grid.document import GridError
 from difgen_cli.grid.values import Given
-from difgen_cli.plan import Cell, Facts, Plan, Reference, Scoring, Trajectory
+from difgen_cli.plan import PARTNERS, Cell, Facts, Partner, Plan, Reference, Scoring, Trajectory
 from difgen_cli.plan.derive import Derivation, Trained, Where, has_horizon, shaping
 from difgen_cli.plan.recipes import Head, Recipe
 from difgen_cli.plan.sections import Section, resolve
@@ -21,6 +21,13 @@ from difgen_cli.plugins import SECTIONS, Library
 REFERENCES = ("heldout", "copycat", "ideal")
 REFERENCE_VERSION = 1  # of how a worker makes the samples of reference rows
 SHAPING = ("data", "condition", "model", "train")  # the sections that shape the weights
+
+# What a metric's `twin` and `sibling` are trained with: the other half, or the same; initial weights of their own.
+TWIN_SEED = 1000
+TRAINED_WITH: dict[str, Callable[[str, int], dict[str, Any]]] = {
+    "twin": lambda half, seed: {"data.half": "B" if half == "A" else "A", "train.seed": seed ^ TWIN_SEED},
+    "sibling": lambda half, seed: {"data.half": half, "train.seed": seed ^ TWIN_SEED},
+}
 
 Stops = tuple[Assignments, ...]  # a point: what each axis says there
 
@@ -117,13 +124,15 @@ class _Planner:
         made, columns = self._trained(stops)
         sampler, guidance = self._resolved("sample", stops), self._resolved("guide", stops)
         train, scoring = self._resolved("train", stops), self._scoring(stops)
-        step, home = train.settings["steps"], made.trajectory.key
-        self.steps.setdefault(home, {})[step] = (made, columns)
-        snapshot = self.snapshots.get((home, step)) or self.snapshots.setdefault(
-            (home, step), self._head(train, step).key({"trajectory": home})
-        )
+        home = made.trajectory.key
+        step = train.settings["steps"] if made.batch else None
+        self.steps.setdefault(home, {})[step or 0] = (made, columns)
+        snapshot = self._snapshot(home, train, step) if step else home
         samples = self._samples(sampler, guidance, snapshot)
-        metrics = scoring.keys("model", made.inputs | {"denoiser": snapshot, "samples": samples})
+        partners = self._partners(stops, scoring)
+        inputs = {"denoiser": snapshot, "samples": samples, "states": samples}
+        inputs |= {name: partner.samples for name, partner in partners.items()}
+        metrics = scoring.keys("model", made.inputs | inputs)
         seed = dict(stops[len(self.axes) - 1])["seed"].value
         columns = (*columns, sampler.columns, guidance.columns)
         self.cells.append(
@@ -141,10 +150,42 @@ class _Planner:
                 metrics,
                 columns,
                 stops,
+                partners,
             )
         )
         for kind in REFERENCES:
             self._add_reference(kind, made, sampler, guidance, scoring, seed, columns, stops)
+
+    def _partners(self, stops: Stops, scoring: Scoring) -> dict[str, Partner]:
+        """The other trajectories that a cell's metrics name; they are planned like its own, whoever else wants them."""
+        named = {i: m for m, section in scoring.sections.items() for i in section.signature.inputs if i in PARTNERS}
+        return {name: self._partner(name, metric, stops) for name, metric in sorted(named.items())}
+
+    def _partner(self, name: str, metric: str, stops: Stops) -> Partner:
+        data, train = self._resolved("data", stops), self._resolved("train", stops)
+        half, seed = data.own["half"], train.settings.get("seed", 0)
+        if half is None:
+            raise GridError(
+                f"score.{metric}: compares two disjoint halves; set data.half: A", self._where(stops)("data.name")
+            )
+        if "steps" not in train.settings or self._trained(stops)[0].batch is None:
+            raise GridError(f"score.{metric}: compares trained networks", self._where(stops)("model.name"))
+        changed = TRAINED_WITH[name](half, seed)
+        own = tuple(pair for stop in stops for pair in stop if pair[0] not in changed)
+        extra = (*own, *((path, Given(value)) for path, value in changed.items()))
+        there: Stops = (*((),) * len(self.axes), extra)
+        made, columns = self._trained(there)
+        home, step = made.trajectory.key, train.settings["steps"]
+        self.steps.setdefault(home, {}).setdefault(step, (made, columns))
+        snapshot = self._snapshot(home, train, step)
+        samples = self._samples(self._resolved("sample", stops), self._resolved("guide", stops), snapshot)
+        return Partner(home, step, snapshot, samples)
+
+    def _snapshot(self, home: str, train: Section, step: int) -> str:
+        """The key of the weights of a trajectory at a step."""
+        if (home, step) not in self.snapshots:
+            self.snapshots[home, step] = self._head(train, step).key({"trajectory": home})
+        return self.snapshots[home, step]
 
     def _add_reference(
         self, kind: str, made: Trained, sampler: Section, guidance: Section, scoring: Scoring, seed: int,
@@ -152,19 +193,20 @@ class _Planner:
     ) -> None:  # fmt: skip
         """Held-out images, resampled training images or the ideal denoiser, scored like the models, each once."""
         at = (kind, made.subset.key, made.labels.key if kind == "ideal" else "", id(sampler), id(guidance), id(scoring))
-        if at in self.seen:
+        if at in self.seen or (kind == "heldout" and not made.subset.inputs["holdout"].settings["held_out"]):
             return
         self.seen.add(at)
-        parents = {"subset": made.subset} | ({"labels": made.labels} if kind == "ideal" else {})
-        recipe = self.derive.keep(Recipe(Head("reference", kind, REFERENCE_VERSION, {}), parents))
         if kind == "ideal":
+            parents = {"subset": made.subset, "labels": made.labels}
+            recipe = self.derive.keep(Recipe(Head("reference", kind, REFERENCE_VERSION, {}), parents))
             samples = self._samples(sampler, guidance, recipe.key)
             shown = (columns[0], columns[1], *columns[4:])
         else:
             drawn = {"count": sampler.own["count"], "seed": sampler.own["seed"]}
-            samples = Head("samples", kind, REFERENCE_VERSION, drawn).key({"reference": recipe.key})
+            recipe, samples = real_images(kind, made.subset, drawn)
+            self.derive.keep(recipe)
             shown = (columns[0], {f"sample.{k}": v for k, v in drawn.items()})
-        metrics = scoring.keys(kind, made.inputs | {"denoiser": recipe.key, "samples": samples})
+        metrics = scoring.keys(kind, made.inputs | {"denoiser": recipe.key, "samples": samples, "states": samples})
         if not metrics or (samples, *metrics.values(), seed) in self.seen:
             return
         self.seen.add((samples, *metrics.values(), seed))
@@ -199,7 +241,8 @@ class _Planner:
             if apart not in self.runs:
                 self.runs[apart] = self.derive.trained(data, condition, model, train, self._where(stops))
             made = self.runs[apart]
-            columns = (data.columns | {"data.size": made.size}, condition.columns, model.columns, train.columns)
+            trained = train.columns if made.batch else {}
+            columns = (data.columns | {"data.size": made.size}, condition.columns, model.columns, trained)
             self.trained[at] = (made, columns)
         return self.trained[at]
 
@@ -238,6 +281,12 @@ class _Planner:
             )
 
 
+def real_images(kind: str, subset: Recipe, drawn: dict[str, Any]) -> tuple[Recipe, str]:
+    """Held-out images, or training images resampled, in place of a model; and the key of such samples."""
+    recipe = Recipe(Head("reference", kind, REFERENCE_VERSION, {}), {"subset": subset})
+    return recipe, Head("samples", kind, REFERENCE_VERSION, drawn).key({"reference": recipe.key})
+
+
 def _section(path: str) -> str:
     return path.partition(".")[0]
 
@@ -274,9 +323,8 @@ def _trajectory(steps: dict[int, tuple[Trained, tuple[dict[str, Any], ...]]]) ->
     words += [f"{k}{_short(v)}" for k, v in network.settings.items()]
     words += [f"{k}{_short(v)}" for k, v in recipe.settings.items() if k not in ("steps", "seed")]
     seed = recipe.settings.get("seed", 0)
-    return Trajectory(
-        recipe, _slug([*words, *([f"seed{seed}"] if seed else [])]), tuple(sorted(steps)), made.batch, settings
-    )
+    slug = _slug([*words, *([f"seed{seed}"] if seed else [])])
+    return Trajectory(recipe, slug, tuple(sorted(steps)) if made.batch else (), made.batch or 0, settings)
 
 
 def _data_words(settings: dict[str, Any]) -> list[str]:
@@ -305,19 +353,20 @@ def _short(value: Any) -> str:
 def _warnings(grid: Grid, trajectories: dict[str, Trajectory]) -> list[str]:
     """What confounds a study, to be said and not to be refused."""
     notes = []
+    runs = [t for t in trajectories.values() if t.steps]
     values = {p: len(v) for p, v in grid.values.items()}
-    if len(grid.seeds) == 1:
+    if len(grid.seeds) == 1 and runs:
         notes.append("one seed: figures will show no interval over training runs; `seeds: 3` gives one")
     if values.get("sample.count", 1) > 1:
         notes.append("sample.count varies: Fréchet distances of differing counts must not be compared")
-    if values.get("data.size", 1) > 1:
-        sizes = [t.settings["data.size"] for t in trajectories.values()]
-        longest = max(t.images for t in trajectories.values())
+    if values.get("data.size", 1) > 1 and runs:
+        sizes = [t.settings["data.size"] for t in runs]
+        longest = max(t.images for t in runs)
         notes.append(
             f"steps are fixed while data.size varies: the longest runs see each image {longest // max(sizes):,} to "
             f"{longest // min(sizes):,} times"
         )
-    for t in trajectories.values():
+    for t in runs:
         ema = t.settings.get("train.ema") or 0.0
         if ema and 1 / (1 - ema) > min(t.steps):
             span = 1 / (1 - ema)

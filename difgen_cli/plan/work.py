@@ -13,7 +13,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from difgen_cli.plan import Cell, Plan, recipes
+from difgen_cli.plan import Cell, Partner, Plan, recipes
 from difgen_cli.plan.recipes import Recipe
 from difgen_cli.plan.sections import Section
 from difgen_cli.store import Home, Store
@@ -59,6 +59,17 @@ class Measure:
 
 
 @dataclass(frozen=True)
+class Other:
+    """A partner of a cell: the samples of another trajectory's snapshot."""
+
+    home: str
+    slug: str
+    step: int
+    snapshot: str
+    samples: str
+
+
+@dataclass(frozen=True)
 class Scoring:
     """A snapshot, or a reference, to be sampled and measured."""
 
@@ -72,6 +83,7 @@ class Scoring:
     sampler: Call
     guidance: Call
     metrics: dict[str, Measure]
+    partners: dict[str, Other] = field(default_factory=dict)
 
     @property
     def unit(self) -> str:
@@ -122,7 +134,8 @@ class Work:
                 k: Call(s[k]["name"], _tuples(s[k]["settings"]), _tuples(s[k]["own"])) for k in ("sampler", "guidance")
             }
             metrics = {m: Measure(v["key"], _tuples(v["settings"]), v["embed"]) for m, v in s["metrics"].items()}
-            return Scoring(**(s | calls | {"metrics": metrics}))
+            partners = {name: Other(**other) for name, other in s["partners"].items()}
+            return Scoring(**(s | calls | {"metrics": metrics, "partners": partners}))
 
         trainings = [Training(**(t | {"steps": tuple(t["steps"])})) for t in parts["trainings"]]
         return Work(trainings, [scoring(s) for s in parts["scorings"]], recipes.load(parts["recipes"]))
@@ -172,6 +185,11 @@ def survey(
         if cell.step is not None and _needs_snapshot(cell, missing, shelf):
             steps.setdefault(cell.home, set()).add(cell.step)
             waiting.add((cell.home, cell.samples))
+        for partner in _needed_partners(cell, missing):
+            if partner.home not in homes:
+                homes[partner.home] = _Shelf(store.home(partner.home, plan.trajectories[partner.home].slug))
+            if partner.samples not in homes[partner.home].sampled:
+                steps.setdefault(partner.home, set()).add(partner.step)
         fresh = {m: _measure(cell, m) for m in missing if cell.metrics[m] not in assigned}
         assigned |= {m.key for m in fresh.values()}
         if fresh:
@@ -212,7 +230,12 @@ class _Shelf:
 
 def _needs_snapshot(cell: Cell, missing: Iterable[str], shelf: _Shelf) -> bool:
     inputs = {i for m in missing for i in cell.scoring.sections[m].signature.inputs}
-    return "denoiser" in inputs or ("samples" in inputs and cell.samples not in shelf.sampled)
+    return bool({"denoiser", "states"} & inputs) or ("samples" in inputs and cell.samples not in shelf.sampled)
+
+
+def _needed_partners(cell: Cell, missing: Iterable[str]) -> list[Partner]:
+    inputs = {i for m in missing for i in cell.scoring.sections[m].signature.inputs}
+    return [partner for name, partner in cell.partners.items() if name in inputs]
 
 
 def _trainings(plan: Plan, steps: dict[str, set[int]], homes: dict[str, _Shelf]) -> tuple[list[Training], list[str]]:
@@ -245,6 +268,11 @@ def _scoring(plan: Plan, cell: Cell, metrics: dict[str, Measure], weights: bool)
         _call(cell.sampler),
         _call(cell.guidance),
         metrics,
+        {
+            name: Other(p.home, plan.trajectories[p.home].slug, p.step, p.snapshot, p.samples)
+            for name, p in cell.partners.items()
+            if any(name in cell.scoring.sections[m].signature.inputs for m in metrics)
+        },
     )
 
 

@@ -267,7 +267,7 @@ def stale(store: Store) -> frozenset[str]:
 def seconds_per_image(store: Store) -> dict[str, float]:
     """Median seconds of training an image, by network and batch, from the rows."""
     rows = _read(store.tables / "rows.parquet")
-    if rows is None or "train_seconds" not in rows.column_names:
+    if rows is None or not {"train_seconds", "train.batch", "images_seen"} <= set(rows.column_names):
         return {}
     names = [n for n in rows.column_names if n.startswith("model.")] + ["train.batch"]
     seen: dict[str, list[float]] = defaultdict(list)

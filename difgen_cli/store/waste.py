@@ -6,6 +6,7 @@ name of ours. What a plan names is needed, whichever grid's plan it is: to forge
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -132,6 +133,9 @@ def _read_plan(path: Path, needs: dict[str, Needs]) -> None:
         need.results[step].update(column[at] for column in columns if column[at] is not None)
         if step is not None:
             need.steps.add(step)
+    for partner in json.loads((table.schema.metadata or {}).get(b"partners", b"[]")):  # what cells compare with
+        needs[partner["home"]].samples.add(partner["samples"])
+        needs[partner["home"]].steps.add(partner["step"])
 
 
 def _read_work(path: Path, needs: dict[str, Needs]) -> None:

@@ -9,7 +9,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -175,7 +175,7 @@ class Queue:
         left_seconds, self.too_long = self.allocation.left_seconds(), False
         for unit in list(self.units):
             home = self.store.home(unit.home, unit.slug, reference=isinstance(unit, Scoring) and unit.reference)
-            verdict = _verdict(unit, home)
+            verdict = _verdict(unit, home, self.store)
             if verdict in ("done", "hopeless"):
                 self.units.remove(unit)
             elif verdict == "open" and left_seconds < self._needs_seconds(unit):
@@ -197,15 +197,28 @@ class Queue:
         return MARGIN_SECONDS + (0.0 if isinstance(unit, Training) else self.longest_scoring_seconds)
 
 
-def _verdict(unit: Training | Scoring, home: Home) -> str:
+def _verdict(unit: Training | Scoring, home: Home, store: Store) -> str:
     """Whether a unit is done, open, waiting for weights, or hopeless because something before it failed."""
     if is_done(unit, home):
         return "done"
     if _failed(home, unit.unit):
         return "hopeless"
-    if isinstance(unit, Training) or unit.step is None or not unit.weights or home.snapshot(unit.step).exists():
-        return "open"
-    return "hopeless" if _failed(home, "train") else "waiting"
+    for other, step in _wanted_weights(unit, home, store):
+        if not other.snapshot(step).exists():
+            return "hopeless" if _failed(other, "train") else "waiting"
+    return "open"
+
+
+def _wanted_weights(unit: Training | Scoring, home: Home, store: Store) -> Iterator[tuple[Home, int]]:
+    """The snapshots without which a unit cannot begin: its own, and those of its partners."""
+    if isinstance(unit, Training):
+        return
+    if unit.weights and unit.step is not None:
+        yield home, unit.step
+    for partner in unit.partners.values():
+        other = store.home(partner.home, partner.slug)
+        if not other.samples(partner.samples).exists():
+            yield other, partner.step
 
 
 def _failed(home: Home, unit: str) -> bool:

@@ -21,6 +21,7 @@ from difgen_cli.plugins import Library
 from difgen_cli.store import Arrays, Store
 from difgen_cli.store.attempts import Claimant
 from difgen_cli.train import initialise
+from difgen_cli.worker.spaces import Space
 
 Embed = Callable[[np.ndarray], np.ndarray]
 
@@ -97,7 +98,9 @@ class Materials:
 
     def _pool(self, key: str) -> data.Pool:
         images, labels, facts = self.store.pool(key)
-        return data.Pool(np.asarray(images), labels, tuple(facts["classes"]))
+        apart = facts.get("held_out")
+        held_out = None if apart is None else np.array(apart, np.int64)
+        return data.Pool(np.asarray(images), labels, tuple(facts["classes"]), held_out)
 
     def subset(self, key: str) -> Subset:
         """A training subset T."""
@@ -145,20 +148,37 @@ class Materials:
         return made
 
     def _embed(self, recipe: Recipe, holdout: Holdout) -> Embed:
-        from difgen_cli import features
-
         module = self.library.module("features", recipe.name)
         signature = self.library.signature("features", recipe.name)
         if "WEIGHTS" in signature.constants:
-            path = features.find(signature.constants["WEIGHTS"], places.weights_folders())
-            features.verify(path, signature.constants["WEIGHTS"])
-            return partial(module.embed, state=module.fit(path))
+            return self._published(recipe, signature.constants["WEIGHTS"])
         inputs = {"images": holdout.rest, "labels": holdout.rest_labels}
         if not set(signature.inputs) & set(inputs):
             return partial(module.embed, state=module.fit())
         taken = {name: inputs[name] for name in signature.inputs}
         state = self.once(recipe.key, "features", lambda: module.fit(**taken))
         return partial(module.embed, state=state)
+
+    def _published(self, recipe: Recipe, weights: str) -> Space:
+        """A feature space with a file of weights, which must be the one of the plan. ValueError for another."""
+        from difgen_cli import features
+
+        path = features.find(weights, places.weights_folders())
+        sha256, planned = features.verify(path, weights).sha256, recipe.settings["weights"]
+        if sha256 != planned:
+            raise ValueError(
+                f"{path}: these are the weights {sha256[:8]}, and the grid was planned with {planned[:8]}: "
+                "put those back, or run `difgen sweep` again"
+            )
+        name = recipe.name if features.proved(path, weights) else f"{recipe.name}@{sha256[:8]}"
+        module = self.library.module("features", recipe.name)
+        embed = partial(module.embed, state=module.fit(path))
+        return Space(name, embed, partial(self.once, recipe.key), self._is_own)
+
+    def _is_own(self, images: np.ndarray) -> bool:
+        """Whether these are the data set's own images as a whole: a subset, the rest, or those held out."""
+        own = [part for made in self._kept.values() for part in _images_of(made)]
+        return any(images is part for part in own)
 
     def network(self, recipe: Recipe, shape: tuple[int, ...], classes: int, seed: int) -> nn.Module:
         """A new network with the initial weights of a seed, on this worker's device."""
@@ -180,12 +200,32 @@ class Materials:
         network.load_state_dict(weights)
         return Denoiser(network, subset.holdout.sigma_data).to(self.device).eval().requires_grad_(False)
 
+    def closed_form(self, trajectory: Recipe) -> DenoiserLike:
+        """The denoiser of a model that is not trained: made of the subset itself."""
+        subset = self.subset(trajectory.inputs["subset"].key)
+        conditions = self.conditions(trajectory.inputs["labels"].key, trajectory.inputs["subset"].key)
+        model = trajectory.inputs["network"]
+        given = {
+            "train": self.tensor(subset.images), "train_labels": self.labels_tensor(conditions.train),
+            "sigma_data": subset.holdout.sigma_data,
+        }  # fmt: skip
+        takes = self.library.signature("model", model.name).inputs
+        build = self.library.module("model", model.name).build
+        made: DenoiserLike = build(**{name: given[name] for name in takes}, **model.settings)
+        return made
+
     def ideal(self, reference: Recipe) -> DenoiserLike:
         """The closed-form ideal denoiser of a subset, within the condition where there is one."""
         subset = self.subset(reference.inputs["subset"].key)
         conditions = self.conditions(reference.inputs["labels"].key, reference.inputs["subset"].key)
         labels = self.labels_tensor(conditions.train)
         return IdealDenoiser(self.tensor(subset.images), subset.holdout.sigma_data, labels).to(self.device)
+
+
+def _images_of(made: Any) -> tuple[np.ndarray, ...]:
+    if isinstance(made, Holdout):
+        return made.rest, made.held_out
+    return (made.images,) if isinstance(made, Subset) else ()
 
 
 @cache

@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import json
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,30 @@ from difgen_cli.store.owners import now
 from difgen_cli.store.results import publish_result
 from difgen_cli.worker.desk import Desk, check, describe
 from difgen_cli.worker.materials import Conditions, Subset, shape_of
+
+
+@dataclass(frozen=True)
+class Other:
+    """Another trajectory, as metrics see it."""
+
+    run: ScoringRun
+
+    @property
+    def samples(self) -> np.ndarray:
+        return data.scaled(self.run.samples)
+
+    @property
+    def train(self) -> np.ndarray:
+        return self.run.subset.images
+
+    @property
+    def train_labels(self) -> np.ndarray | None:
+        labels: np.ndarray | None = self.run.conditions.train
+        return labels
+
+    @property
+    def denoiser(self) -> Any:
+        return self.run.denoiser
 
 
 @dataclass
@@ -84,8 +108,18 @@ class ScoringRun:
                 return subset.images
             case "held_out":
                 return holdout.held_out
+            case "rest":
+                return holdout.rest
+            case "train_classes":
+                return None if holdout.rest_labels is None else holdout.rest_labels[subset.positions]
+            case "held_out_classes":
+                return holdout.held_out_labels
             case "denoiser":
                 return self.denoiser
+            case "twin" | "sibling":
+                return self._partner(name)
+            case "states":
+                return self._states
             case "train_labels":
                 return self.conditions.train
             case "held_out_labels":
@@ -97,6 +131,15 @@ class ScoringRun:
             case "shared":
                 return partial(self._shared, metric)
         raise TypeError(f"the metric {metric} asks for {name}, which is no input that a metric can have")
+
+    def _partner(self, name: str) -> Other:
+        """What a metric sees of another trajectory: its samples, its training images, its denoiser."""
+        partner = self.unit.partners[name]
+        unit = replace(
+            self.unit, home=partner.home, slug=partner.slug, step=partner.step, snapshot=partner.snapshot,
+            samples=partner.samples, metrics={}, partners={},
+        )  # fmt: skip
+        return Other(ScoringRun(self.desk, unit, self.desk.store.home(partner.home, partner.slug), self.attempt))
 
     def _shared(self, metric: str, name: str, compute: Callable[[], Arrays]) -> Arrays:
         """What depends on the subset alone, once for all cells of it."""
@@ -130,6 +173,8 @@ class ScoringRun:
     def denoiser(self) -> Any:
         if self.unit.kind == "ideal":
             return self.desk.materials.ideal(self.recipe)
+        if self.unit.step is None:
+            return self.desk.materials.closed_form(self.recipe)
         weights = load_file(self._snapshot_path, device=self.desk.device)
         return self.desk.materials.denoiser(self.recipe, weights)
 
@@ -150,24 +195,34 @@ class ScoringRun:
         return x
 
     def _draw(self) -> tuple[np.ndarray, np.ndarray | None]:
-        count, seed = self.unit.sampler.own["count"], self.unit.sampler.own["seed"]
+        own = self.unit.sampler.own
         if self.unit.kind in ("heldout", "copycat"):
-            return self._draw_real(count, seed), None
+            return self._draw_real(own["count"], own["seed"]), None
+        drawn = self._along(sampling.draw, **own)
+        return (data.to_uint8(drawn.x) if drawn.x.ndim == 4 else drawn.x), drawn.labels
+
+    def _states(self, levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+        """Where the samples are at noise levels on their way: σ (L,) and x (L, n, ...)."""
+        with self.desk.clock.on("sampling"):
+            found: tuple[np.ndarray, np.ndarray] = self._along(sampling.states, levels=levels, **self.unit.sampler.own)
+            return found
+
+    def _along(self, follow: Callable[..., Any], **settings: Any) -> Any:
+        """What `follow` makes of the sampler's way: of guided denoiser, sampler, shape, shares of labels and device."""
         sample = self.desk.library.module("sample", self.unit.sampler.name).sample
         guide = self.desk.library.module("guide", self.unit.guidance.name).guide
         guided = guide(self.denoiser, **self.unit.guidance.settings)
-        drawn = sampling.draw(
-            guided, partial(self._interruptible(sample), **self.unit.sampler.settings), shape_of(self.subset.images),
-            self.conditions.proportions, self.desk.device, count=count, seed=seed,
-        )  # fmt: skip
-        return (data.to_uint8(drawn.x) if drawn.x.ndim == 4 else drawn.x), drawn.labels
+        walk = partial(self._interruptible(sample), **self.unit.sampler.settings)
+        shape = shape_of(self.subset.images)
+        return follow(guided, walk, shape, self.conditions.proportions, self.desk.device, **settings)
 
     def _interruptible(self, sample: Callable[..., Any]) -> Callable[..., Any]:
-        """The sampler, looking at the flag before each block."""
+        """The sampler, looking at the flag after each step."""
 
-        def checked(*arguments: Any, **settings: Any) -> Any:
-            self.desk.flag.check()
-            return sample(*arguments, **settings)
+        def checked(*arguments: Any, **settings: Any) -> sampling.Walk:
+            for state in sample(*arguments, **settings):
+                self.desk.flag.check()
+                yield state
 
         return checked
 

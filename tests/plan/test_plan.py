@@ -206,3 +206,10 @@ def test_recipes_survive_being_written(tree: tuple[object, ...]) -> None:
     assert set(again) == set(known)
     assert again[top.key].key == top.key
     assert again[top.key].settings["t"] == (1, 2)
+
+
+def test_without_held_out_images_there_is_no_reference_of_them(
+    write_grid: Callable[..., Path], plan_of: Callable[[Path], Plan]
+) -> None:
+    text = "base:\n  data: {name: digits, size: 16, held_out: 0}\n  model: {name: mlp}\n  score: [memorization]\n"
+    assert [cell.kind for cell in plan_of(write_grid(text)).cells] == ["model", "copycat", "ideal"]

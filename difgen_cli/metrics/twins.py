@@ -1,0 +1,96 @@
+"""Do two networks trained on disjoint halves of the data make the same images from the same noise?
+
+Where they do, neither can have copied: what they share is the distribution (Kadkhodaie et al. 2024; Zhang et al. 2024).
+"""
+
+from typing import Annotated, Protocol
+
+import numpy as np
+from annotated_types import Gt
+
+from difgen_cli.metrics import Result, flat
+
+VERSION = 1
+
+COLUMNS = {
+    "twin_cos": ("float64", "", "median cosine of paired samples of networks trained on disjoint halves"),
+    "twin_cos_lo": ("float64", "", "lower end of its 95 % interval over samples"),
+    "twin_cos_hi": ("float64", "", "upper end of its 95 % interval over samples"),
+    "twin_win": ("float64", "share", "samples closer to their twin than to any training image; one half: the crossing"),
+    "twin_win_lo": ("float64", "share", "lower end of its 95 % interval over samples"),
+    "twin_win_hi": ("float64", "share", "upper end of its 95 % interval over samples"),
+    "twin_ceiling": ("float64", "", "the same median for the same half and other initial weights"),
+    "twin_baseline": ("float64", "", "the same median for shuffled pairs"),
+    "twin_pairs": ("int64", "pairs", "of samples whose images are not constant"),
+}
+
+SEED = 7
+BLOCK = 1 << 24  # cosines held at once
+
+
+class Trajectory(Protocol):
+    """Another trajectory: its samples from the same noise, and its training images."""
+
+    samples: np.ndarray
+    train: np.ndarray
+
+
+def measure(
+    samples: np.ndarray,
+    train: np.ndarray,
+    twin: Trajectory,
+    sibling: Trajectory,
+    *,
+    resamples: Annotated[int, Gt(0)] = 1000,
+) -> Result:
+    """Cosines of paired samples a of this network and b of its twin, each image's own mean removed.
+
+    The twin is trained on the other half with initial weights of its own, the sibling on the same half. A pair wins
+    half a point where cos(a, b) exceeds every cos(a, t) over this half's training images, and half where it exceeds
+    every cos(b, t) over the other's. Constant images have no cosine, and their pairs are left out.
+
+    resamples: bootstrap replicates.
+    """
+    a, b, c = (centred(images) for images in (samples, twin.samples, sibling.samples))
+    whole = np.isfinite(a).all(1) & np.isfinite(b).all(1) & np.isfinite(c).all(1)
+    a, b, c = a[whole], b[whole], c[whole]
+    if len(a) == 0:
+        return Result(dict.fromkeys(COLUMNS, None) | {"twin_pairs": 0})
+    pair = cosines(a, b)
+    win = (pair > nearest(a, train)) / 2 + (pair > nearest(b, twin.train)) / 2
+    chance = np.random.default_rng(SEED)
+    drawn = chance.integers(len(pair), size=(resamples, len(pair)))
+    ends = [np.quantile(each, [0.025, 0.975]) for each in (np.median(pair[drawn], axis=1), win[drawn].mean(axis=1))]
+    return Result(
+        {
+            "twin_cos": float(np.median(pair)), "twin_cos_lo": float(ends[0][0]), "twin_cos_hi": float(ends[0][1]),
+            "twin_win": float(win.mean()), "twin_win_lo": float(ends[1][0]), "twin_win_hi": float(ends[1][1]),
+            "twin_ceiling": float(np.median(cosines(a, c))),
+            "twin_baseline": float(np.median(cosines(a, np.roll(b, 1, axis=0)))) if len(a) > 1 else None,
+            "twin_pairs": len(a),
+        }
+    )  # fmt: skip
+
+
+def centred(images: np.ndarray) -> np.ndarray:
+    """Unit vectors (n, d) float64 of images without their own mean; NaN for a constant image."""
+    x = flat(images).astype(np.float64)
+    x = x - x.mean(axis=1, keepdims=True)
+    length = np.linalg.norm(x, axis=1, keepdims=True)
+    unit: np.ndarray = np.divide(x, length, out=np.full_like(x, np.nan), where=length > 1e-6 * np.sqrt(x.shape[1]))
+    return unit
+
+
+def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """cos(a_i, b_i) of unit vectors (n, d): (n,)."""
+    return np.asarray(np.einsum("nd,nd->n", a, b))
+
+
+def nearest(x: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """The largest cosine of each unit vector (n, d) with any training image; −1 where all of those are constant."""
+    images = centred(train)
+    images = images[np.isfinite(images).all(axis=1)]
+    if len(images) == 0:
+        return np.full(len(x), -1.0)
+    rows = max(1, BLOCK // len(images))
+    return np.concatenate([(x[k : k + rows] @ images.T).max(axis=1) for k in range(0, len(x), rows)])
