@@ -29,11 +29,13 @@ class Pool:
     images: (M, H, W, C) uint8 with C = 1 or 3, or points (M, D) float32, finite
     labels: (M,) int64, indices into `classes`, or None
     classes: the names of the labels, () if there are none
+    held_out: (K,) int64 places of the images that the data set itself holds out, or None: they are drawn
     """
 
     images: np.ndarray
     labels: np.ndarray | None = None
     classes: tuple[str, ...] = ()
+    held_out: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         _check_images(self.images)
@@ -79,8 +81,7 @@ def split(
             f"data.held_out: {held_out} leaves nothing to train on, the pool has {count} images: "
             f"choose at most {count - 1}"
         )
-    shuffled = np.random.default_rng(HELD_OUT_SEED).permutation(count)
-    drawn, rest = shuffled[:held_out], np.sort(shuffled[held_out:])
+    drawn, rest = _apart(pool, held_out)
     order = np.random.default_rng(seed).permutation(rest)
     if half is not None:
         order = order[0 if half == "A" else 1 :: 2]
@@ -93,10 +94,23 @@ def split(
     return Split(train=order[:size], rest=rest, held_out=_without_copies(pool.images, drawn, rest))
 
 
+def _apart(pool: Pool, held_out: int) -> tuple[np.ndarray, np.ndarray]:
+    """H before copies are removed, in its order, and the rest, ascending."""
+    count = len(pool.images)
+    if pool.held_out is None:
+        shuffled = np.random.default_rng(HELD_OUT_SEED).permutation(count)
+        return shuffled[:held_out], np.sort(shuffled[held_out:])
+    if held_out != len(pool.held_out):
+        raise DataError(
+            f"data.held_out: this data set itself holds {len(pool.held_out)} of its {count} images out, not {held_out}"
+        )
+    return pool.held_out, np.setdiff1d(np.arange(count), pool.held_out)
+
+
 def content(pool: Pool) -> str:
     """SHA-256 (hex) of the pool's shape, dtype, bytes, labels and class names: the identity of the data."""
     digest = hashlib.sha256()
-    for array in (pool.images, pool.labels):
+    for array in (pool.images, pool.labels, *(() if pool.held_out is None else (pool.held_out,))):
         header = None if array is None else [list(array.shape), array.dtype.str]
         digest.update(json.dumps(header).encode())
         if array is not None:
