@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from difgen_cli.metrics import Result, Shared, flat
+from difgen_cli.metrics import Result, Shared
+from difgen_cli.metrics._features import Embed, among, features_of, name_of, require_held_out
 
 VERSION = 1
 HELD_OUT_MIN = 2
@@ -70,14 +71,11 @@ def measure(
 
     features: the feature space; auto is the classifier where there are labels, and random_conv elsewhere.
     """
-    if len(held_out) < HELD_OUT_MIN:
-        raise ValueError(
-            f"frechet needs {HELD_OUT_MIN} held-out images, there are {len(held_out)}: raise data.held_out"
-        )
+    require_held_out("frechet", held_out, HELD_OUT_MIN)
     n_gen, n_train = len(samples), min(len(train), len(held_out))
     values: dict[str, float | int | str | bool | None] = dict.fromkeys(COLUMNS)
-    name = getattr(embed, "name", features)
-    values |= {"fd_features": str(name), "n_gen": n_gen, "n_ref": len(held_out), "n_ref_train": n_train}
+    name = name_of(embed, features)
+    values |= {"fd_features": name, "n_gen": n_gen, "n_ref": len(held_out), "n_ref_train": n_train}
     if n_gen < 2:
         return Result(values)
     known = shared(f"frechet-{n_gen}", lambda: _references(_embedded(embed, train), _embedded(embed, held_out), n_gen))
@@ -85,7 +83,7 @@ def measure(
     g, h = moments(generated), _stored(known, "held_out")
     values["fd_floor_expected"] = expected_floor(h, n_gen, len(held_out))
     values["fd_floor"] = float(known["floor"]) if "floor" in known else None
-    apart = not _among(samples, held_out)
+    apart = not among(samples, held_out)
     if apart:
         values |= {"fd_test": distance(g, h), "fd_se": standard_error(generated, g, h)}
     if len(train) >= 2:
@@ -176,17 +174,5 @@ def _stored(known: dict[str, np.ndarray], name: str) -> Moments:
     return Moments(known[f"{name}_mean"], known[f"{name}_root"])
 
 
-def _among(samples: np.ndarray, held_out: np.ndarray) -> bool:
-    """Whether each sample is a held-out image, as in the reference row of real images."""
-    rows = flat(held_out)
-    if not (rows == flat(samples[:1])).all(axis=1).any():
-        return False
-    known = {row.tobytes() for row in rows}
-    return all(row.tobytes() in known for row in flat(samples))
-
-
-def _embedded(embed: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> np.ndarray:
-    features = np.asarray(embed(images), np.float64)
-    if not np.isfinite(features).all():
-        raise ValueError("frechet: the feature space gives NaN or infinite features: are the images finite?")
-    return features
+def _embedded(embed: Embed, images: np.ndarray) -> np.ndarray:
+    return features_of("frechet", embed, images).astype(np.float64)

@@ -1,21 +1,28 @@
 """The denoising loss on held-out over that on training images, at each noise level (Kaiser & Kollmann 2026)."""
 
-import hashlib
-import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from annotated_types import Ge, Gt
 
-from difgen_cli.metrics import Gap, Result, Shared, gap_of, null_of, peak
+from difgen_cli.metrics import Gap, Result, gap_of, null_of, peak
+from difgen_cli.metrics._noise import (
+    HELD_OUT,
+    TRAIN,
+    Bank,
+    Losses,
+    bank_of_pairs,
+    device_of,
+    loss_weight,
+    losses,
+    of_known_conditions,
+    quadrature,
+)
 
 if TYPE_CHECKING:
-    import torch
-
     from difgen_cli.diffusion import DenoiserLike
 
-VERSION = 1
+VERSION = 2
 HELD_OUT_MIN = 2
 
 COLUMNS = {
@@ -23,11 +30,19 @@ COLUMNS = {
     "gap_max_lo": ("float64", "", "lower end of its 95 % interval, simultaneous over the noise levels"),
     "gap_max_hi": ("float64", "", "upper end of its 95 % interval, simultaneous over the noise levels"),
     "gap_sigma": ("float64", "sigma_d", "noise level of the largest gap"),
+    "gap_sigma_absolute": ("float64", "", "the same in the units of the data"),
     "gap_null": (
         "float64",
         "",
         "95 % quantile of the largest gap between two random halves of H: the bias of a maximum",
     ),
+    "gap_images_needed": (
+        "int64",
+        "images",
+        "in each split for a band of +- resolution (2 %) at the largest gap",
+    ),
+    "gap_norm_max": ("float64", "", "largest gap with the norm of the error in place of its square, not interpolated"),
+    "gap_norm_sigma": ("float64", "sigma_d", "noise level of gap_norm_max"),
 }
 
 TABLES = {
@@ -41,23 +56,9 @@ TABLES = {
         "gap_lo": ("float64", "", "lower end of its 95 % band, simultaneous over the noise levels"),
         "gap_hi": ("float64", "", "upper end of its 95 % band, simultaneous over the noise levels"),
         "gap_excess": ("float64", "", "lambda(sigma) (L_H - L_T)"),
-        "ideal_dev": ("float64", "", "lambda(sigma) E|D - D*|²/d over noisy training images; on the lines of train"),
-        "n_pairs": ("int64", "pairs", "pairs of image and noise"),
+        "n_pairs": ("int64", "pairs", "pairs of image and noise, or of image and node of the quadrature"),
     }
 }
-
-SEED = 4
-BLOCK_ELEMENTS = 1 << 20  # pixels denoised at once
-
-
-@dataclass(frozen=True)
-class Bank:
-    """Images of one split with their noise, image by image: the same pairs for all σ, snapshots and models."""
-
-    images: "torch.Tensor"  # (p, C, H, W) or (p, D)
-    noise: "torch.Tensor"  # like images
-    labels: "torch.Tensor | None"  # (p,)
-    draws: int  # pairs per image
 
 
 def measure(
@@ -67,171 +68,128 @@ def measure(
     train_labels: np.ndarray | None,
     held_out_labels: np.ndarray | None,
     sigma_data: float,
-    shared: Shared,
     *,
     sigmas: Annotated[int, Ge(3)] = 16,
     sigma_min: Annotated[float, Gt(0)] = 0.02,
     sigma_max: Annotated[float, Gt(0)] = 20.0,
+    rho: Annotated[float, Gt(0)] | None = None,
     pairs: Annotated[int, Gt(0)] = 1024,
+    quadrature_nodes: Annotated[int, Ge(0)] = 0,
     resamples: Annotated[int, Ge(100)] = 1000,
+    resolution: Annotated[float, Gt(0)] = 0.02,
 ) -> Result:
-    """Losses L_T and L_H, their ratio with simultaneous bands, and the deviation from the ideal denoiser.
+    """Losses L_T and L_H, and their ratio with simultaneous bands.
 
     The bootstrap reweights images, with the same weights at every σ and for every model. Held-out images of a condition
     that T does not have are left out: no model learnt it. Where L_T is 0 at some σ, as for a perfect memorizer, the
-    largest gap is undefined (None) and gap_excess, in the table, is to be read.
+    largest gap is undefined (None) and gap_excess, in the table, is to be read. The halves of gap_null are halves of
+    H's images here, however few T has: for a T much smaller, the bands say more.
 
-    sigmas: noise levels, evenly spaced in ln sigma.
+    sigmas: noise levels.
     sigma_min: the smallest, in units of sigma_d.
     sigma_max: the largest, in units of sigma_d.
+    rho: the levels are even in sigma^(1/rho), as the samplers' are at 7 (Karras 2022, eq. 5); null: in ln sigma.
     pairs: of image and noise in each split, at least.
+    quadrature_nodes: a dimension, for points in one or two: the noise is integrated over and not drawn; 0: drawn.
     resamples: of the bootstrap.
+    resolution: half-width of the band, relative to L_H/L_T, that gap_images_needed is for, with one draw an image.
     """
     if sigma_min >= sigma_max:
         raise ValueError(f"gap: sigma_min {sigma_min} must be below sigma_max {sigma_max}")
-    held_out, held_out_labels = _of_known_conditions(held_out, held_out_labels, train_labels)
+    held_out, held_out_labels = of_known_conditions(held_out, held_out_labels, train_labels)
     if not len(train) or len(held_out) < HELD_OUT_MIN:
         raise ValueError(
             f"gap needs training images and {HELD_OUT_MIN} held-out images of their conditions: "
             f"there are {len(train)} and {len(held_out)}"
         )
-    levels = sigma_data * np.geomspace(sigma_min, sigma_max, sigmas)
-    device = _device(denoiser)
-    banks = [bank(train, train_labels, pairs, 0, device), bank(held_out, held_out_labels, pairs, 1, device)]
-    name = f"ideal-{_digest(train_labels)}"  # one subset may be trained on under several conditionings
-    ideal = shared(name, lambda: {"denoised": _ideal(train, train_labels, sigma_data, banks[0], levels)})["denoised"]
-    losses_T, deviation = losses(denoiser, banks[0], levels, ideal)
-    losses_H, _ = losses(denoiser, banks[1], levels)
-    weight = (levels**2 + sigma_data**2) / (levels * sigma_data) ** 2  # λ(σ)
-    gap = gap_of(losses_T, losses_H, resamples)
-    values, bands = _values(gap, losses_H, np.log(levels / sigma_data), resamples)
-    excess = weight * (losses_H.mean(axis=0) - losses_T.mean(axis=0))
-    common = {"sigma": levels, "sigma_rel": levels / sigma_data, **bands, "gap_excess": excess}
-    of_train = _lines("train", losses_T, banks[0]) | common | {"ideal_dev": weight * deviation}
-    of_held_out = _lines("heldout", losses_H, banks[1]) | common | {"ideal_dev": np.full(sigmas, np.nan)}
-    table = {name: np.concatenate([of_train[name], of_held_out[name]]) for name in TABLES["noise"]}
-    return Result(values, {"noise": table})
-
-
-def bank(images: np.ndarray, labels: np.ndarray | None, pairs: int, split: int, device: "torch.device") -> Bank:
-    """The first `pairs` images, each with as many draws of unit noise as it takes to have `pairs` of them."""
-    import torch
-
-    from difgen_cli.diffusion import to_tensor
-
-    used = min(len(images), pairs)
-    draws = math.ceil(pairs / used)
-    x = to_tensor(images[:used])
-    rng = np.random.default_rng((SEED, split))
-    noise = torch.from_numpy(rng.standard_normal((used * draws, *x.shape[1:]), np.float32))
-    known = None if labels is None else torch.from_numpy(labels[:used]).repeat_interleave(draws).to(device)
-    return Bank(x.repeat_interleave(draws, dim=0).to(device), noise.to(device), known, draws)
-
-
-def losses(
-    denoiser: "DenoiserLike", bank: Bank, levels: np.ndarray, ideal: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean squared error per element of each image at each σ, (n, levels); and E‖D − ideal‖²/d of each σ, (levels,)."""
-    import torch
-
-    error = np.empty((len(levels), len(bank.images)))
-    deviation = np.zeros(len(levels))
-    for k, sigma in enumerate(levels):
-        denoised = _denoise(denoiser, bank, float(sigma))
-        error[k] = _mean_square(denoised, bank.images)
-        if ideal is not None:
-            deviation[k] = _mean_square(denoised, torch.from_numpy(ideal[k]).to(denoised.device)).mean()
-    if not np.isfinite(error).all():
-        sigma = levels[~np.isfinite(error).all(axis=1)][0]
-        raise ValueError(
-            f"gap: the denoiser gives NaN or infinite values at sigma {sigma:.3g}: did the training diverge?"
+    if quadrature_nodes and (train.ndim != 2 or train.shape[1] > 2):
+        raise ValueError(f"gap: quadrature_nodes is for points in one or two dimensions, not {train.shape[1:]}; use 0")
+    levels = sigma_data * noise_levels(sigmas, sigma_min, sigma_max, rho)
+    device = device_of(denoiser)
+    banks: list[Bank] = []
+    for split, images, labels in ((TRAIN, train, train_labels), (HELD_OUT, held_out, held_out_labels)):
+        banks.append(
+            quadrature(images, labels, quadrature_nodes, device)
+            if quadrature_nodes
+            else bank_of_pairs(images, labels, pairs, split, device)
         )
-    return error.reshape(len(levels), -1, bank.draws).mean(axis=2).T, deviation
+    of_T, of_H = (losses(denoiser, bank, levels) for bank in banks)
+    gap = gap_of(of_T.mean, of_H.mean, resamples)
+    values = _values(gap, of_H.mean, levels, sigma_data, resamples) | _norm(of_T, of_H, levels / sigma_data)
+    values["gap_images_needed"] = None if quadrature_nodes else images_needed(gap, of_T, of_H, resolution)
+    table = _table(gap, (of_T, of_H), levels, sigma_data, banks)
+    return Result({name: values[name] for name in COLUMNS}, {"noise": table})
+
+
+def noise_levels(count: int, lowest: float, highest: float, rho: float | None) -> np.ndarray:
+    """`count` rising values from `lowest` to `highest`, even in their logarithm or, given ρ, in their ρ-th root."""
+    if rho is None:
+        return np.geomspace(lowest, highest, count)
+    return np.asarray(np.linspace(lowest ** (1 / rho), highest ** (1 / rho), count) ** rho)
+
+
+def images_needed(gap: Gap, of_T: Losses, of_H: Losses, resolution: float) -> int | None:
+    """Images in each split, with one draw each, so that the band of log(L_H/L_T) is ± log(1 + resolution) at its peak.
+
+    From the spread of the losses of pairs, which holds that over images and that over draws; None without a band.
+    """
+    if not np.isfinite(gap.critical) or not np.isfinite(gap.log_ratio).all():
+        return None
+    k = int(gap.log_ratio.argmax())
+    parts = [(part.mean[:, k].mean(), part.square[:, k].mean()) for part in (of_T, of_H)]
+    variance = sum(max(0.0, square / mean**2 - 1) for mean, square in parts)
+    return max(1, int(np.ceil(variance * (gap.critical / np.log1p(resolution)) ** 2)))
 
 
 def _values(
-    gap: Gap, losses_H: np.ndarray, log_sigma: np.ndarray, resamples: int
-) -> tuple[dict[str, float | int | str | bool | None], dict[str, np.ndarray]]:
-    """The columns, and the bands of the table."""
+    gap: Gap, losses_H: np.ndarray, levels: np.ndarray, sigma_data: float, resamples: int
+) -> dict[str, float | int | str | bool | None]:
+    """The columns that rest on the squared error."""
+    log_sigma = np.log(levels / sigma_data)
     values: dict[str, float | int | str | bool | None] = dict.fromkeys(COLUMNS)
     values["gap_null"] = null_of(losses_H, log_sigma, resamples)
     if np.isfinite(gap.log_ratio).all():
         height, place = peak(gap.log_ratio, log_sigma)
-        values |= {"gap_max": float(np.expm1(height)), "gap_sigma": float(np.exp(place))}
+        sigma = float(np.exp(place))
+        values |= {"gap_max": float(np.expm1(height)), "gap_sigma": sigma, "gap_sigma_absolute": sigma * sigma_data}
         if np.isfinite(gap.lower).all():
             values["gap_max_lo"] = float(np.expm1(peak(gap.lower, log_sigma)[0]))
             values["gap_max_hi"] = float(np.expm1(peak(gap.upper, log_sigma)[0]))
-    curves = {"gap": gap.log_ratio, "gap_lo": gap.lower, "gap_hi": gap.upper}
-    return values, {name: np.expm1(curve) for name, curve in curves.items()}
+    return values
 
 
-def _lines(split: str, per_image: np.ndarray, bank: Bank) -> dict[str, np.ndarray]:
-    """What the table says of one split's losses (n, levels)."""
-    levels = per_image.shape[1]
-    return {
-        "split": np.full(levels, split),
-        "loss": per_image.mean(axis=0),
-        "loss_se": _standard_error(per_image),
-        "n_pairs": np.full(levels, len(bank.images)),
+def _norm(of_T: Losses, of_H: Losses, sigma_rel: np.ndarray) -> dict[str, float | None]:
+    """The peak that Kaiser & Kollmann's code reads off: of the mean norm of the error, at a level of the grid."""
+    means = of_T.root.mean(axis=0), of_H.root.mean(axis=0)
+    if means[0].min() <= 0:
+        return {"gap_norm_max": None, "gap_norm_sigma": None}
+    ratio = means[1] / means[0]
+    return {"gap_norm_max": float(ratio.max() - 1), "gap_norm_sigma": float(sigma_rel[ratio.argmax()])}
+
+
+def _table(
+    gap: Gap, parts: tuple[Losses, Losses], levels: np.ndarray, sigma_data: float, banks: list[Bank]
+) -> dict[str, np.ndarray]:
+    """The noise table: all levels of T, then all of H."""
+    means = [part.mean.mean(axis=0) for part in parts]
+    twice = {
+        "sigma": levels,
+        "sigma_rel": levels / sigma_data,
+        "gap": np.expm1(gap.log_ratio),
+        "gap_lo": np.expm1(gap.lower),
+        "gap_hi": np.expm1(gap.upper),
+        "gap_excess": loss_weight(levels, sigma_data) * (means[1] - means[0]),
     }
+    table = {name: np.tile(column, 2) for name, column in twice.items()} | {
+        "split": np.repeat(["train", "heldout"], len(levels)),
+        "loss": np.concatenate(means),
+        "loss_se": np.concatenate([_standard_error(part.mean) for part in parts]),
+        "n_pairs": np.repeat([len(bank.images) for bank in banks], len(levels)),
+    }
+    return {name: table[name] for name in TABLES["noise"]}
 
 
 def _standard_error(per_image: np.ndarray) -> np.ndarray:
     if len(per_image) < 2:
         return np.full(per_image.shape[1], np.nan)
     return np.asarray(per_image.std(axis=0, ddof=1) / np.sqrt(len(per_image)))
-
-
-def _of_known_conditions(
-    held_out: np.ndarray, labels: np.ndarray | None, train_labels: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray | None]:
-    if labels is None or train_labels is None:
-        return held_out, None
-    known = np.isin(labels, train_labels)
-    return held_out[known], labels[known]
-
-
-def _ideal(
-    train: np.ndarray, labels: np.ndarray | None, sigma_data: float, bank: Bank, levels: np.ndarray
-) -> np.ndarray:
-    """D* on the bank's noisy training images: (levels, p, ...) float32. The same for all snapshots of the subset."""
-    import torch
-
-    from difgen_cli.diffusion import IdealDenoiser, to_tensor
-
-    known = None if labels is None else torch.from_numpy(labels)
-    ideal = IdealDenoiser(to_tensor(train), sigma_data, known).to(bank.images.device)
-    return np.stack([_denoise(ideal, bank, float(sigma)).cpu().numpy() for sigma in levels])
-
-
-def _digest(labels: np.ndarray | None) -> str:
-    return "none" if labels is None else hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest()[:16]
-
-
-def _denoise(denoiser: "DenoiserLike", bank: Bank, sigma: float) -> "torch.Tensor":
-    """D(x₀ + σn; σ) of every pair, in blocks."""
-    import torch
-
-    block = max(1, min(1024, BLOCK_ELEMENTS // bank.images[0].numel()))
-    parts = []
-    with torch.no_grad():
-        for start in range(0, len(bank.images), block):
-            x = bank.images[start : start + block] + sigma * bank.noise[start : start + block]
-            labels = None if bank.labels is None else bank.labels[start : start + block]
-            parts.append(denoiser(x, x.new_full((len(x),), sigma), labels))
-    return torch.cat(parts)
-
-
-def _mean_square(a: "torch.Tensor", b: "torch.Tensor") -> np.ndarray:
-    """‖a − b‖²/d of each item, (p,) float64."""
-    return np.asarray((a - b).flatten(1).double().square().mean(1).cpu().numpy())
-
-
-def _device(denoiser: "DenoiserLike") -> "torch.device":
-    """Where the denoiser's weights are."""
-    import torch
-
-    for tensors in ("parameters", "buffers"):
-        for tensor in getattr(denoiser, tensors, tuple)():
-            return torch.device(tensor.device)
-    return torch.device("cpu")

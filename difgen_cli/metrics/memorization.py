@@ -5,7 +5,6 @@ import numpy as np
 from difgen_cli.metrics import Result, Shared, flat, nearest, wilson
 
 VERSION = 1
-HELD_OUT_MIN = 1
 
 COLUMNS = {
     "mem_frac": ("float64", "share", "samples with d1/d2 < 1/3, distances to the two nearest training images"),
@@ -61,19 +60,18 @@ def measure(samples: np.ndarray, train: np.ndarray, held_out: np.ndarray, shared
     """The share of copies by the ratio rule, what the rule can see at this size, and threshold-free companions.
 
     Yoon et al. 2023 and Gu et al. 2023; `extracted_cap` after Carlini et al. 2023. With a single training image there
-    is no second nearest one, and what rests on the ratio is None.
+    is no second nearest one, and what rests on the ratio is None; without held-out images, what compares with them is.
     """
-    if not (len(samples) and len(train) and len(held_out)):
-        raise ValueError(
-            "memorization needs samples, training and held-out images: "
-            f"there are {len(samples)}, {len(train)} and {len(held_out)}"
-        )
+    if not (len(samples) and len(train)):
+        raise ValueError(f"memorization needs samples and training images: there are {len(samples)} and {len(train)}")
     known = shared("memorization", lambda: _reference(train, held_out))
     distances, indices = nearest(samples, train)
     ratios = ratio(distances)
     memorized = (ratios < THRESHOLD) & (len(train) > 1)
     values = (
-        dict.fromkeys(COLUMNS) | _duplicates(known) | {"extracted_cap": float(-np.expm1(-len(samples) / len(train)))}
+        dict.fromkeys(COLUMNS)
+        | _duplicates(known, held_out)
+        | {"extracted_cap": float(-np.expm1(-len(samples) / len(train)))}
     )
     if len(train) > 1:
         values |= (
@@ -84,7 +82,7 @@ def measure(samples: np.ndarray, train: np.ndarray, held_out: np.ndarray, shared
         tiled = tile_ratio(samples, train)
         if tiled is not None:
             values["tile_copy_frac"] = _share(tiled)
-            values["tile_copy_frac_control"] = _share(known["tile_ratios"])
+            values["tile_copy_frac_control"] = _share(known["tile_ratios"]) if len(held_out) else None
     table = {
         "seed": np.arange(len(samples)),
         "d1": distances[:, 0],
@@ -166,9 +164,9 @@ def _near(distances: np.ndarray, train: np.ndarray) -> int:
     return int((distances[:, 0] < NEAR_DUPLICATE * np.sqrt(flat(train).shape[1])).sum())
 
 
-def _duplicates(known: dict[str, np.ndarray]) -> dict[str, int]:
+def _duplicates(known: dict[str, np.ndarray], held_out: np.ndarray) -> dict[str, int | None]:
     within_train, in_held_out = known["near_duplicates"].tolist()
-    return {"near_duplicates": within_train, "near_duplicates_held_out": in_held_out}
+    return {"near_duplicates": within_train, "near_duplicates_held_out": in_held_out if len(held_out) else None}
 
 
 def _share(ratios: np.ndarray, threshold: float = THRESHOLD) -> float:
@@ -177,14 +175,15 @@ def _share(ratios: np.ndarray, threshold: float = THRESHOLD) -> float:
 
 def _shares(ratios: np.ndarray, known: dict[str, np.ndarray]) -> dict[str, float]:
     values = {"mem_frac_half": _share(ratios, HALF), "mem_power": _share(known["probe_ratios"])}
-    for name, group in (("mem_frac", ratios), ("mem_frac_control", known["ratios"])):
+    groups = {"mem_frac": ratios, "mem_frac_control": known["ratios"]}
+    for name, group in ((name, group) for name, group in groups.items() if len(group)):
         values[name] = _share(group)
         values[f"{name}_lo"], values[f"{name}_hi"] = wilson(int((group < THRESHOLD).sum()), len(group))
     return values
 
 
 def _copies(ratios: np.ndarray, control: np.ndarray) -> dict[str, float | None]:
-    return {"copy_auc": auroc(ratios, control)} | copy_tail(ratios, control)
+    return {"copy_auc": auroc(ratios, control) if len(control) else None} | copy_tail(ratios, control)
 
 
 def _radius(within: np.ndarray, dimensions: int) -> dict[str, float]:

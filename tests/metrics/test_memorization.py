@@ -219,10 +219,19 @@ def test_points_have_no_tiles() -> None:
     assert values["mem_frac"] is not None
 
 
-def test_without_held_out_images_one_sentence_says_so(digits: Pool) -> None:
+def test_without_held_out_images_what_compares_with_them_is_missing_and_the_rest_is_the_same(digits: Pool) -> None:
+    train, held_out = parts(digits, 100)
+    samples = np.concatenate([train[:30], held_out[:50]])
+    alone, beside = (measure(samples, train, h, shared).values for h in (held_out[:0], held_out))
+    compared = {n for n in beside if "control" in n or n.startswith("copy_")} | {"near_duplicates_held_out"}
+    assert {name for name, value in alone.items() if value is None} == compared
+    assert all(alone[name] == beside[name] for name in set(beside) - compared)
+
+
+def test_without_samples_or_training_images_one_sentence_says_so(digits: Pool) -> None:
     train, held_out = parts(digits, 4)
-    with pytest.raises(ValueError, match="3, 4 and 0"):
-        measure(train[:3], train, held_out[:0], shared)
+    with pytest.raises(ValueError, match="0 and 4"):
+        measure(train[:0], train, held_out, shared)
 
 
 def test_points_in_two_dimensions_are_memorized_by_chance_as_often_as_one_in_nine() -> None:

@@ -1,0 +1,73 @@
+"""Steps that measures in a feature space share: features that are finite, equal numbers of them, exact distances."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from difgen_cli.metrics._neighbours import flat
+
+Embed = Callable[[np.ndarray], np.ndarray]
+
+LOST = 1e-5  # of the norms: below it, products have lost too many digits of a squared distance
+PAIRS = 1 << 14  # of close rows whose differences are held at once
+
+
+def require_held_out(metric: str, held_out: np.ndarray, least: int) -> None:
+    """ValueError where there are fewer than `least` held-out images."""
+    if len(held_out) < least:
+        raise ValueError(f"{metric} needs {least} held-out images, there are {len(held_out)}: raise data.held_out")
+
+
+def features_of(metric: str, embed: Embed, images: np.ndarray) -> np.ndarray:
+    """(n, d), in the precision that the space has. ValueError where a feature is NaN or infinite."""
+    features = np.asarray(embed(images))
+    if not np.isfinite(features).all():
+        raise ValueError(f"{metric}: the feature space gives NaN or infinite features: are the images finite?")
+    return features
+
+
+def name_of(embed: Embed, setting: str) -> str:
+    """The feature space's own name, `embed.name`, if it has one, else the setting that chose it."""
+    return str(getattr(embed, "name", setting))
+
+
+def drawn(images: np.ndarray, count: int, seed: tuple[int, ...]) -> np.ndarray:
+    """`count` of the images at random, without replacement, since files may be sorted; all where there are no more."""
+    if count >= len(images):
+        return images
+    return np.asarray(images[np.sort(np.random.default_rng(seed).permutation(len(images))[:count])])
+
+
+def among(samples: np.ndarray, held_out: np.ndarray) -> bool:
+    """Whether each sample is a held-out image, as in the reference row of real images."""
+    rows = flat(held_out)
+    if not (rows == flat(samples[:1])).all(axis=1).any():
+        return False
+    known = {row.tobytes() for row in rows}
+    return all(row.tobytes() in known for row in flat(samples))
+
+
+def squared_distances_to(references: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from x (n, d) to ‖xᵢ − rⱼ‖² (n, m), float64, each right to ten digits.
+
+    By a matrix product, and by the differences where that loses digits: a copy is at exactly 0.
+    """
+    centre = references.mean(axis=0, dtype=np.float64)
+    b = references - centre
+    norms = np.einsum("md,md->m", b, b)
+
+    def squared(x: np.ndarray) -> np.ndarray:
+        a = x - centre
+        scale = np.einsum("nd,nd->n", a, a)[:, None] + norms
+        found = a @ b.T
+        found *= -2
+        found += scale
+        scale *= LOST
+        rows, columns = np.nonzero(found <= scale)
+        for start in range(0, len(rows), PAIRS):
+            i, j = rows[start : start + PAIRS], columns[start : start + PAIRS]
+            difference = x[i].astype(np.float64) - references[j]
+            found[i, j] = np.einsum("nd,nd->n", difference, difference)
+        return np.asarray(found)
+
+    return squared

@@ -1,0 +1,150 @@
+"""The noise bank, and what a denoiser makes of it: common to all metrics that ask a denoiser.
+
+All of them see the same noisy images. The j-th draw of the i-th image of a split is the same for every σ, snapshot,
+model and metric, and for any number of images and draws.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+    from difgen_cli.diffusion import DenoiserLike
+
+SEED = 4
+TRAIN, HELD_OUT = 0, 1  # splits: their noise is independent
+BLOCK_ELEMENTS, BLOCK_PAIRS = 1 << 20, 1 << 9  # pixels denoised at once; images, where they are small
+REACH = 7.0  # standard deviations that the quadrature spans each way
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Pairs of image and unit noise, image by image, each image with as many draws."""
+
+    images: "torch.Tensor"  # (p, C, H, W) or (p, D)
+    noise: "torch.Tensor"  # like images
+    labels: "torch.Tensor | None"  # (p,)
+    weights: np.ndarray  # (draws,) of an image's draws in its mean, sum 1
+
+    @property
+    def draws(self) -> int:
+        return len(self.weights)
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Of each image at each σ, (n, levels), as means over its draws."""
+
+    mean: np.ndarray  # of ‖D − x₀‖²/d
+    square: np.ndarray  # of its square
+    root: np.ndarray  # of its root, ‖D − x₀‖/√d
+
+
+def bank(images: np.ndarray, labels: np.ndarray | None, draws: int, split: int, device: "torch.device") -> Bank:
+    """Every image with `draws` draws of unit noise. images (n, H, W, C) or (n, D), labels (n,)."""
+    import torch
+
+    from difgen_cli.diffusion import to_tensor
+
+    x = to_tensor(images)
+    noise = [np.random.default_rng((SEED, split, j)).standard_normal(x.shape, np.float32) for j in range(draws)]
+    drawn = torch.from_numpy(np.stack(noise, axis=1)).flatten(0, 1)
+    return _bank(x, drawn, labels, np.full(draws, 1 / draws), device)
+
+
+def bank_of_pairs(
+    images: np.ndarray, labels: np.ndarray | None, pairs: int, split: int, device: "torch.device"
+) -> Bank:
+    """The first `pairs` images, each with as many draws as it takes to have `pairs` of them."""
+    used = min(len(images), pairs)
+    return bank(images[:used], None if labels is None else labels[:used], math.ceil(pairs / used), split, device)
+
+
+def quadrature(points: np.ndarray, labels: np.ndarray | None, nodes: int, device: "torch.device") -> Bank:
+    """Points (n, D) with a grid of `nodes` a dimension for noise: expectations by the midpoint rule, not by chance."""
+    import torch
+
+    from difgen_cli.diffusion import to_tensor
+
+    dimensions = points.shape[1]
+    axis = REACH * ((2 * np.arange(nodes) + 1) / nodes - 1)
+    grid = np.stack(np.meshgrid(*[axis] * dimensions, indexing="ij"), axis=-1).reshape(-1, dimensions)
+    density = np.exp(-(grid**2).sum(axis=1) / 2)
+    noise = torch.from_numpy(grid.astype(np.float32)).repeat(len(points), 1)
+    return _bank(to_tensor(points), noise, labels, density / density.sum(), device)
+
+
+def denoise(denoiser: "DenoiserLike", bank: Bank, sigma: float) -> "torch.Tensor":
+    """D(x₀ + σn; σ) of every pair, in blocks: like bank.images."""
+    import torch
+
+    elements = bank.images[0].numel()
+    block = max(1, min(BLOCK_ELEMENTS // elements, max(BLOCK_PAIRS, BLOCK_ELEMENTS // (32 * elements))))
+    parts = []
+    with torch.no_grad():
+        for start in range(0, len(bank.images), block):
+            x = bank.images[start : start + block] + sigma * bank.noise[start : start + block]
+            labels = None if bank.labels is None else bank.labels[start : start + block]
+            parts.append(denoiser(x, x.new_full((len(x),), sigma), labels))
+    return torch.cat(parts)
+
+
+def losses(denoiser: "DenoiserLike", bank: Bank, levels: Sequence[float] | np.ndarray) -> Losses:
+    """The denoising errors of each image at absolute noise levels; ValueError where one is not finite."""
+    n = len(bank.images) // bank.draws
+    moments = np.empty((3, n, len(levels)))
+    for k, sigma in enumerate(levels):
+        error = mean_square(denoise(denoiser, bank, float(sigma)), bank.images)
+        if not np.isfinite(error).all():
+            raise ValueError(
+                f"the denoiser gives NaN or infinite values at sigma {sigma:.3g}: did the training diverge?"
+            )
+        of_image = error.reshape(n, bank.draws)
+        for moment, power in zip(moments, (of_image, of_image**2, np.sqrt(of_image)), strict=True):
+            moment[:, k] = power @ bank.weights
+    return Losses(*moments)
+
+
+def mean_square(a: "torch.Tensor", b: "torch.Tensor") -> np.ndarray:
+    """‖a − b‖²/d of each item, (p,) float64."""
+    return np.asarray((a - b).flatten(1).double().square().mean(1).cpu().numpy())
+
+
+def loss_weight(levels: np.ndarray, sigma_data: float) -> np.ndarray:
+    """λ(σ) = (σ² + σ_d²) / (σ σ_d)²."""
+    return np.asarray((levels**2 + sigma_data**2) / (levels * sigma_data) ** 2)
+
+
+def of_known_conditions(
+    held_out: np.ndarray, labels: np.ndarray | None, train_labels: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Held-out images, and labels, of conditions that T has too: no model learnt the others."""
+    if labels is None or train_labels is None:
+        return held_out, None
+    known = np.isin(labels, train_labels)
+    return held_out[known], labels[known]
+
+
+def device_of(denoiser: "DenoiserLike") -> "torch.device":
+    """Where the denoiser's weights are."""
+    import torch
+
+    for tensors in ("parameters", "buffers"):
+        for tensor in getattr(denoiser, tensors, tuple)():
+            return torch.device(tensor.device)
+    return torch.device("cpu")
+
+
+def _bank(
+    x: "torch.Tensor", noise: "torch.Tensor", labels: np.ndarray | None, weights: np.ndarray, device: "torch.device"
+) -> Bank:
+    import torch
+
+    draws = len(weights)
+    known = None if labels is None else torch.from_numpy(labels).repeat_interleave(draws).to(device)
+    return Bank(x.repeat_interleave(draws, dim=0).to(device), noise.to(device), known, weights)

@@ -1,0 +1,84 @@
+"""How many samples are authentic: farther from their nearest training image than that is from the others."""
+
+import numpy as np
+
+from difgen_cli.metrics import Result, Shared, nearest, wilson
+from difgen_cli.metrics._features import Embed, features_of, name_of, require_held_out
+
+VERSION = 1
+HELD_OUT_MIN = 1
+
+COLUMNS = {
+    "auth_pct": (
+        "float64",
+        "%",
+        "samples with d(g, t) > d(t, T without t), t the nearest training image: read beside its control",
+    ),
+    "auth_pct_lo": ("float64", "%", "lower end of its 95 % Wilson interval"),
+    "auth_pct_hi": ("float64", "%", "upper end of its 95 % Wilson interval"),
+    "auth_pct_control": ("float64", "%", "the same for held-out images in place of samples"),
+    "auth_pct_control_lo": ("float64", "%", "lower end of its 95 % Wilson interval"),
+    "auth_pct_control_hi": ("float64", "%", "upper end of its 95 % Wilson interval"),
+    "auth_pct_excess": ("float64", "%", "auth_pct - auth_pct_control: 0 without memorization, negative for copies"),
+    "auth_pct_excess_lo": ("float64", "%", "lower end of its 95 % interval (Newcombe 1998)"),
+    "auth_pct_excess_hi": ("float64", "%", "upper end of its 95 % interval (Newcombe 1998)"),
+    "auth_features": ("string", "", "the feature space of the distances"),
+}
+
+
+def measure(
+    samples: np.ndarray,
+    train: np.ndarray,
+    held_out: np.ndarray,
+    embed: Embed,
+    shared: Shared,
+    *,
+    features: str = "pixels",
+) -> Result:
+    """The rule of Alaa et al. 2022 for samples, and for held-out images, which are authentic by construction.
+
+    The control says how the rule judges unseen images: 40 to 60 % pass on digits, above 90 % on CIFAR-10. Only the
+    difference means something. A single training image has no other beside it, and without samples there is no share:
+    None.
+
+    features: the feature space of the distances.
+    """
+    require_held_out("authenticity", held_out, HELD_OUT_MIN)
+    values: dict[str, float | int | str | bool | None] = dict.fromkeys(COLUMNS)
+    values["auth_features"] = name_of(embed, features)
+    if len(train) < 2 or not len(samples):
+        return Result(values)
+    real = features_of("authenticity", embed, train)
+    known = shared("within", lambda: _reference(real, features_of("authenticity", embed, held_out)))
+    own = _share(authentic(features_of("authenticity", embed, samples), real, known["within"]))
+    control = _share(known["control"])
+    groups = {"auth_pct": own, "auth_pct_control": control, "auth_pct_excess": _difference(own, control)}
+    for name, (share, lower, upper) in groups.items():
+        values |= {name: 100 * share, f"{name}_lo": 100 * lower, f"{name}_hi": 100 * upper}
+    return Result(values)
+
+
+def authentic(queries: np.ndarray, train: np.ndarray, within: np.ndarray) -> np.ndarray:
+    """Whether each query (n, d) is farther from its nearest training image than `within` (N,) says of that image."""
+    distances, places = nearest(queries, train, 1)
+    return np.asarray(distances[:, 0] > within[places[:, 0]])
+
+
+def _reference(train: np.ndarray, held_out: np.ndarray) -> dict[str, np.ndarray]:
+    """What every snapshot of the subset shares: distances within T, and what the rule says of held-out images."""
+    within = nearest(train, train, 1, exclude_self=True)[0][:, 0]
+    return {"within": within, "control": authentic(held_out, train, within)}
+
+
+Share = tuple[float, float, float]  # and the ends of its interval
+
+
+def _share(found: np.ndarray) -> Share:
+    return float(found.mean()), *wilson(int(found.sum()), len(found))
+
+
+def _difference(a: Share, b: Share) -> Share:
+    """Of two independent shares, its interval joined from theirs (Newcombe 1998, method 10)."""
+    difference = a[0] - b[0]
+    below, above = np.hypot(a[0] - a[1], b[2] - b[0]), np.hypot(a[2] - a[0], b[0] - b[1])
+    return difference, float(difference - below), float(difference + above)

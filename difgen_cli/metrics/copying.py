@@ -1,0 +1,150 @@
+"""The copying test C_T (Meehan et al. 2020): are samples nearer to training images than held-out images are?"""
+
+import warnings
+from typing import Annotated
+
+import numpy as np
+from annotated_types import Gt
+
+from difgen_cli.metrics import Result, Shared, nearest
+from difgen_cli.metrics._features import Embed, drawn, features_of, name_of, require_held_out
+
+VERSION = 1
+HELD_OUT_MIN = 1
+
+COLUMNS = {
+    "ct": (
+        "float64",
+        "",
+        "Mann-Whitney Z of the distances to T, samples against held-out images, averaged over cells: far below 0 for "
+        "copies, but for samples of low contrast too",
+    ),
+    "ct_null_sd": ("float64", "", "standard deviation of ct where samples are distributed as held-out images"),
+    "ct_shrunk": ("float64", "", "ct of the held-out images moved by a fifth towards the mean training image"),
+    "ct_cells": ("int64", "cells", "k-means cells of the training images; fewer where T has fewer distinct images"),
+    "ct_cells_used": ("int64", "cells", "those with enough samples and held-out images to count"),
+    "ct_least": ("int64", "images", "samples, and held-out images, that a cell needs to count"),
+    "ct_n": ("int64", "images", "held-out images: the statistic grows with the root of both numbers"),
+    "ct_m": ("int64", "images", "samples"),
+    "ct_features": ("string", "", "the feature space of cells and distances"),
+}
+
+SEED = 8
+STARTS = 4  # k-means++ initialisations, of which the best is kept
+SHRINKAGE = np.float32(0.8)
+
+
+def measure(
+    samples: np.ndarray,
+    train: np.ndarray,
+    held_out: np.ndarray,
+    embed: Embed,
+    shared: Shared,
+    *,
+    cells: Annotated[int, Gt(0)] = 3,
+    images: Annotated[int, Gt(0)] = 1000,
+    least: Annotated[int, Gt(0)] = 20,
+    features: str = "pixels",
+) -> Result:
+    """Z = (U − nm/2)/√(nm(n + m + 1)/12) in each cell, weighted by the cell's share of held-out images.
+
+    U counts pairs in which the sample is farther from the cell's nearest training image than the held-out image is,
+    ties one half. ct says that samples lie nearer to T than unseen images do, not why: images of lower contrast lie
+    nearer to everything, and ct_shrunk shows how far that alone moves it, without a copy. Never read it alone:
+    train_pref asks whether it is *training* images that are nearer. None where no cell has enough images.
+
+    cells: of k-means on the training images.
+    images: held-out images, and samples, used at most, so that the statistic does not grow with what there is.
+    least: samples, and held-out images, that a cell needs to count.
+    features: the feature space of cells and distances.
+    """
+    require_held_out("copying", held_out, HELD_OUT_MIN)
+    if not len(train):
+        raise ValueError("copying needs training images, there are 0")
+    real, queries = features_of("copying", embed, train), drawn(samples, images, (SEED, 0))
+    known = shared("cells", lambda: _reference(train, real, drawn(held_out, images, (SEED, 1)), embed, cells, least))
+    own = _located(features_of("copying", embed, queries), real, known) if len(queries) else known["none"]
+    statistic, null, used = c_t(own, known["held_out"], least)
+    shrunk = float(known["shrunk"])
+    return Result(
+        {
+            "ct": statistic,
+            "ct_null_sd": null,
+            "ct_shrunk": shrunk if np.isfinite(shrunk) else None,
+            "ct_cells": len(known["centres"]),
+            "ct_cells_used": used,
+            "ct_least": least,
+            "ct_n": len(known["held_out"]),
+            "ct_m": len(queries),
+            "ct_features": name_of(embed, features),
+        }
+    )
+
+
+def c_t(samples: np.ndarray, held_out: np.ndarray, least: int) -> tuple[float | None, float | None, int]:
+    """C_T, its deviation without copying, and the number of cells that count; of rows (cell, distance).
+
+    Samples that follow the distribution of held-out images have a standard normal Z in each cell.
+    """
+    scores, weights = [], []
+    for cell in np.unique(held_out[:, 0]):
+        q, p = (rows[rows[:, 0] == cell, 1] for rows in (samples, held_out))
+        if min(len(q), len(p)) >= least:
+            scores.append(z_score(q, p))
+            weights.append(len(p))
+    if not scores:
+        return None, None, 0
+    share = np.array(weights) / np.sum(weights)
+    return float(share @ scores), float(np.sqrt(np.sum(share**2))), len(scores)
+
+
+def z_score(q: np.ndarray, p: np.ndarray) -> float:
+    """Mann & Whitney's U of q over p, ties one half, in standard deviations from its mean for equal distributions."""
+    ordered = np.sort(p)
+    below, at_most = (np.searchsorted(ordered, q, side) for side in ("left", "right"))
+    n, m = len(p), len(q)
+    return float(((below + at_most).sum() / 2 - n * m / 2) / np.sqrt(n * m * (n + m + 1) / 12))
+
+
+def _reference(
+    train: np.ndarray,
+    real: np.ndarray,
+    held_out: np.ndarray,
+    embed: Embed,
+    cells: int,
+    least: int,
+) -> dict[str, np.ndarray]:
+    """What every snapshot of the subset shares: the cells, where held-out images lie, and C_T of shrunken ones.
+
+    train: images, real: their features.
+    """
+    centres, labels = _partition(real, cells)
+    known = {"centres": centres, "labels": labels, "none": np.zeros((0, 2))}
+    known["held_out"] = _located(features_of("copying", embed, held_out), real, known)
+    mean = train.mean(axis=0)
+    shrunk = features_of("copying", embed, mean + SHRINKAGE * (held_out - mean))
+    statistic, _, _ = c_t(_located(shrunk, real, known), known["held_out"], least)
+    return known | {"shrunk": np.array(np.nan if statistic is None else statistic)}
+
+
+def _partition(train: np.ndarray, cells: int) -> tuple[np.ndarray, np.ndarray]:
+    """Centres (k, d) of k-means, and each training image's cell (N,); cells without an image are dropped."""
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    with warnings.catch_warnings(), threadpool_limits(1):  # one thread: sums in one order, the same cells everywhere
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct images than cells
+        found = KMeans(min(cells, len(train)), n_init=STARTS, random_state=SEED).fit(train)
+    used, labels = np.unique(found.labels_, return_inverse=True)
+    return found.cluster_centers_[used], np.asarray(labels, np.int64)
+
+
+def _located(queries: np.ndarray, train: np.ndarray, known: dict[str, np.ndarray]) -> np.ndarray:
+    """Of each query its cell, that of the nearest centre, and its distance to the cell's nearest training image."""
+    cell = nearest(queries, known["centres"], 1)[1][:, 0]
+    distance = np.zeros(len(queries))
+    for label in np.unique(cell):
+        inside = cell == label
+        distance[inside] = nearest(queries[inside], train[known["labels"] == label], 1)[0][:, 0]
+    return np.column_stack([cell, distance])

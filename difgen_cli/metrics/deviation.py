@@ -1,0 +1,190 @@
+"""How far the denoiser is from the perfect memorizer, and from the best linear denoiser, on noisy training images."""
+
+import hashlib
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+from annotated_types import Gt
+
+from difgen_cli.metrics import Result, Shared, flat
+from difgen_cli.metrics._noise import TRAIN, Bank, bank_of_pairs, denoise, device_of, loss_weight, mean_square
+
+if TYPE_CHECKING:
+    import torch
+
+    from difgen_cli.diffusion import DenoiserLike
+
+VERSION = 1
+
+COLUMNS = {
+    "ideal_dev_025": ("float64", "", "lambda(sigma) E|D - D*|²/d at 0.25 sigma_d, D* the posterior mean over T"),
+    "ideal_dev_025_lo": ("float64", "", "lower end of its 95 % interval over images"),
+    "ideal_dev_025_hi": ("float64", "", "upper end of its 95 % interval over images"),
+    "ideal_dev_050": ("float64", "", "the same at 0.5 sigma_d"),
+    "ideal_dev_050_lo": ("float64", "", "lower end of its 95 % interval"),
+    "ideal_dev_050_hi": ("float64", "", "upper end of its 95 % interval"),
+    "ideal_dev_100": ("float64", "", "the same at sigma_d"),
+    "ideal_dev_100_lo": ("float64", "", "lower end of its 95 % interval"),
+    "ideal_dev_100_hi": ("float64", "", "upper end of its 95 % interval"),
+    "wiener_dev_025": ("float64", "", "the same against the Gaussian with the moments of T, at 0.25 sigma_d"),
+    "wiener_dev_025_lo": ("float64", "", "lower end of its 95 % interval"),
+    "wiener_dev_025_hi": ("float64", "", "upper end of its 95 % interval"),
+    "wiener_dev_050": ("float64", "", "the same at 0.5 sigma_d"),
+    "wiener_dev_050_lo": ("float64", "", "lower end of its 95 % interval"),
+    "wiener_dev_050_hi": ("float64", "", "upper end of its 95 % interval"),
+    "wiener_dev_100": ("float64", "", "the same at sigma_d"),
+    "wiener_dev_100_lo": ("float64", "", "lower end of its 95 % interval"),
+    "wiener_dev_100_hi": ("float64", "", "upper end of its 95 % interval"),
+    "wiener_dev_pool_025": ("float64", "", "the same with the moments of the pool without H, at 0.25 sigma_d"),
+    "wiener_dev_pool_025_lo": ("float64", "", "lower end of its 95 % interval"),
+    "wiener_dev_pool_025_hi": ("float64", "", "upper end of its 95 % interval"),
+    "wiener_dev_pool_050": ("float64", "", "the same at 0.5 sigma_d"),
+    "wiener_dev_pool_050_lo": ("float64", "", "lower end of its 95 % interval"),
+    "wiener_dev_pool_050_hi": ("float64", "", "upper end of its 95 % interval"),
+    "wiener_dev_pool_100": ("float64", "", "the same at sigma_d"),
+    "wiener_dev_pool_100_lo": ("float64", "", "lower end of its 95 % interval"),
+    "wiener_dev_pool_100_hi": ("float64", "", "upper end of its 95 % interval"),
+}
+
+TABLES = {
+    "deviation": {
+        "sigma": ("float64", "", "noise level"),
+        "sigma_rel": ("float64", "sigma_d", "noise level over the data's standard deviation"),
+        "ideal_dev": ("float64", "", "lambda(sigma) E|D - D*|²/d on noisy training images: 0 for a perfect memorizer"),
+        "ideal_dev_se": ("float64", "", "its standard error over images; missing for a single one"),
+        "wiener_dev": ("float64", "", "against the Gaussian with the moments of T: 0 for a Gaussian model of T"),
+        "wiener_dev_se": ("float64", "", "its standard error"),
+        "wiener_dev_pool": ("float64", "", "against the Gaussian with the moments of the pool without H"),
+        "wiener_dev_pool_se": ("float64", "", "its standard error"),
+        "n_pairs": ("int64", "pairs", "pairs of image and noise"),
+    }
+}
+
+REFERENCES = ("ideal_dev", "wiener_dev", "wiener_dev_pool")
+NAMED = {0.25: "025", 0.5: "050", 1.0: "100"}  # noise levels with columns
+
+
+def measure(
+    denoiser: "DenoiserLike",
+    train: np.ndarray,
+    train_labels: np.ndarray | None,
+    rest: np.ndarray,
+    sigma_data: float,
+    shared: Shared,
+    *,
+    sigmas: tuple[float, ...] = (0.0625, 0.125, 2.0, 4.0, 8.0),
+    pairs: Annotated[int, Gt(0)] = 1024,
+) -> Result:
+    """λ(σ) E‖D − D'‖²/d on x = x₀ + σn, x₀ of T, for three D': the loss that D has beyond D' where D' is best.
+
+    The ideal denoiser D*(x; σ) = Σᵢ softmax(−‖x − xᵢ‖²/2σ²) xᵢ over T, within the condition where there is one: in
+    expectation ideal_dev is the excess training loss λ (E‖D − x₀‖² − E‖D* − x₀‖²)/d. The Wiener filter
+    μ + Σ(Σ + σ²I)⁻¹(x − μ) with the moments of T (1/N), whatever the condition, and with those of `rest`, the whole
+    pool without H: with fewer images than dimensions the former memorizes their span.
+
+    sigmas: noise levels of the table beside 0.25, 0.5 and 1, in units of sigma_d, above 0.
+    pairs: of image and noise, at least.
+    """
+    if not (len(train) and len(rest)):
+        raise ValueError(f"deviation needs training images and a pool: there are {len(train)} and {len(rest)}")
+    if min(sigmas, default=1.0) <= 0:
+        raise ValueError(f"deviation: sigmas must be above 0, not {min(sigmas)}")
+    relative = np.unique([*sigmas, *NAMED])
+    levels = sigma_data * relative
+    pairs_of_T = bank_of_pairs(train, train_labels, pairs, TRAIN, device_of(denoiser))
+    name = f"ideal-{_digest(train_labels)}"  # one subset may be trained on under several conditionings
+    ideal = shared(name, lambda: {"denoised": _ideal(train, train_labels, sigma_data, pairs_of_T, levels)})["denoised"]
+    filters = [shared("train", lambda: principal(train)), shared("pool", lambda: principal(rest))]
+    of_image = np.empty((len(REFERENCES), len(levels), len(pairs_of_T.images) // pairs_of_T.draws))
+    for k, sigma in enumerate(levels):
+        denoised = denoise(denoiser, pairs_of_T, float(sigma))
+        x = pairs_of_T.images + sigma * pairs_of_T.noise
+        references = [_like(ideal[k], denoised), *(_wiener(x, f, float(sigma)) for f in filters)]
+        for row, reference in zip(of_image, references, strict=True):
+            row[k] = mean_square(denoised, reference).reshape(-1, pairs_of_T.draws).mean(axis=1)
+    if not np.isfinite(of_image).all():
+        raise ValueError("deviation: the denoiser gives NaN or infinite values: did the training diverge?")
+    of_image *= loss_weight(levels, sigma_data)[None, :, None]
+    common = {"sigma": levels, "sigma_rel": relative, "n_pairs": np.full(len(levels), len(pairs_of_T.images))}
+    return Result(_values(relative, of_image), {"deviation": _table(common, of_image)})
+
+
+def principal(images: np.ndarray) -> dict[str, np.ndarray]:
+    """Mean (d,), principal axes (r, d) and variances (r,), with 1/N, of images; r at most min(N, d)."""
+    x = flat(images).astype(np.float64)
+    mean = x.mean(axis=0)
+    x -= mean
+    n, d = x.shape
+    if n < d:
+        _, values, axes = np.linalg.svd(x / np.sqrt(n), full_matrices=False)
+        return {"mean": mean, "axes": axes, "variances": values**2}
+    variances, vectors = np.linalg.eigh(x.T @ x / n)
+    return {"mean": mean, "axes": vectors.T, "variances": np.maximum(variances, 0.0)}
+
+
+def _wiener(x: "torch.Tensor", moments: dict[str, np.ndarray], sigma: float) -> "torch.Tensor":
+    """μ + Σ(Σ + σ²I)⁻¹(x − μ) of x (p, C, H, W) or (p, D), in float64."""
+    import torch
+
+    mean, axes, variances = (torch.from_numpy(moments[n]).to(x.device) for n in ("mean", "axes", "variances"))
+    pixels = x.permute(0, 2, 3, 1).flatten(1) if x.dim() == 4 else x  # as flat() has them: the channel last
+    shrunk = (pixels.double() - mean) @ axes.T * (variances / (variances + sigma**2))
+    filtered = mean + shrunk @ axes
+    if x.dim() == 2:
+        return filtered
+    _, c, h, w = x.shape
+    return filtered.view(-1, h, w, c).permute(0, 3, 1, 2)
+
+
+def _ideal(
+    train: np.ndarray, labels: np.ndarray | None, sigma_data: float, bank: Bank, levels: np.ndarray
+) -> np.ndarray:
+    """D* on the bank's noisy training images: (levels, p, ...) float32. The same for all snapshots of the subset."""
+    import torch
+
+    from difgen_cli.diffusion import IdealDenoiser, to_tensor
+
+    known = None if labels is None else torch.from_numpy(labels)
+    ideal = IdealDenoiser(to_tensor(train), sigma_data, known).to(bank.images.device)
+    return np.stack([denoise(ideal, bank, float(sigma)).cpu().numpy() for sigma in levels])
+
+
+def _like(array: np.ndarray, denoised: "torch.Tensor") -> "torch.Tensor":
+    import torch
+
+    return torch.from_numpy(array).to(denoised.device)
+
+
+def _digest(labels: np.ndarray | None) -> str:
+    return "none" if labels is None else hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest()[:16]
+
+
+def _values(relative: np.ndarray, of_image: np.ndarray) -> dict[str, float | int | str | bool | None]:
+    """The columns: means over images at the named levels, with Student's t intervals, which end at 0."""
+    from scipy.special import stdtrit
+
+    values: dict[str, float | int | str | bool | None] = dict.fromkeys(COLUMNS)
+    for name, rows in zip(REFERENCES, of_image, strict=True):
+        for sigma, word in NAMED.items():
+            of_level = rows[relative == sigma][0]
+            mean, error = float(of_level.mean()), float(_standard_error(of_level))
+            values[f"{name}_{word}"] = mean
+            if np.isfinite(error):
+                half_width = float(stdtrit(len(of_level) - 1, 0.975)) * error
+                values[f"{name}_{word}_lo"] = max(0.0, mean - half_width)
+                values[f"{name}_{word}_hi"] = mean + half_width
+    return values
+
+
+def _table(common: dict[str, np.ndarray], of_image: np.ndarray) -> dict[str, np.ndarray]:
+    table = dict(common)
+    for name, rows in zip(REFERENCES, of_image, strict=True):
+        table |= {name: rows.mean(axis=1), f"{name}_se": _standard_error(rows)}
+    return {name: table[name] for name in TABLES["deviation"]}
+
+
+def _standard_error(of_image: np.ndarray) -> np.ndarray:
+    n = of_image.shape[-1]
+    if n < 2:
+        return np.full(of_image.shape[:-1], np.nan)
+    return np.asarray(of_image.std(axis=-1, ddof=1) / np.sqrt(n))
