@@ -49,16 +49,19 @@ def weights(action: str, name: str | None, folder: Path | None, console: Console
                 console.print(f"{each}: {features.fetch(each, folders[0])}", highlight=False, soft_wrap=True)
                 continue
             path = features.find(each, folders)
+            said = "" if features.proved(path, each) else ", a file of your own"
             if action == "verify":
-                features.verify(path, each)
-            console.print(f"{each}: {path}{' verified' if action == 'verify' else ''}", highlight=False, soft_wrap=True)
+                found = features.verify(path, each)
+                said = f"{said}, SHA-256 {found.sha256}" if said else " verified"
+            console.print(f"{each}: {path}{said}", highlight=False, soft_wrap=True)
         except features.WeightsError as error:
             if action != "list" or name:
                 raise GridError(str(error)) from None
             known = features.WEIGHTS[each]
+            own = f"; a file of your own may be called {' or '.join(known.own)}" if known.own else ""
             console.print(
                 f"{each}: not here; {known.size_bytes:,} bytes, SHA-256 {known.sha256}, {known.licence}; "
-                f"{known.purpose}",
+                f"{known.purpose}{own}",
                 highlight=False,
                 soft_wrap=True,
             )

@@ -47,12 +47,18 @@ def usable_cores() -> int:
     return min(cores, max(1, int(quota) // int(period))) if quota.isdigit() and period.isdigit() else cores
 
 
-def _memory() -> Fact:
+def memory_bytes() -> tuple[int, int]:
+    """Memory of this machine, or of this process's control group, and what of it is free; (0, 0) where unknown."""
     lines = dict(line.partition(":")[::2] for line in _read("/proc/meminfo").splitlines())
     total, free = (int(lines.get(n, "0 kB").split()[0]) * 1024 for n in ("MemTotal", "MemAvailable"))
     most = _read("/sys/fs/cgroup/memory.max")
     if most.isdigit() and int(most) < total:
         total, free = int(most), min(free, int(most) - int(_read("/sys/fs/cgroup/memory.current") or 0))
+    return total, free
+
+
+def _memory() -> Fact:
+    total, free = memory_bytes()
     if not total:
         return Fact("memory", "unknown")
     return Fact("memory", f"{total / GIB:.1f} GiB, {free / GIB:.1f} GiB available")

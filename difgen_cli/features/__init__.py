@@ -9,7 +9,8 @@ import tempfile
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,11 @@ class WeightsError(ValueError):
 
 @dataclass(frozen=True)
 class Weights:
-    """One file of weights: `files` are the names under which it is found, the first is the one it is fetched as."""
+    """One file of weights: `files` are the names under which it is found, the first is the one it is fetched as.
+
+    Under a name of `own` a person may put another file for the same network, in any common layout. No size or hash is
+    known of it: it is what its SHA-256 says, which enters every key made with it.
+    """
 
     name: str
     files: tuple[str, ...]
@@ -36,6 +41,7 @@ class Weights:
     url: str
     licence: str
     purpose: str
+    own: tuple[str, ...] = ()
 
 
 WEIGHTS = {
@@ -53,7 +59,48 @@ WEIGHTS = {
             "pt_inception-2015-12-05-6726825d.pth",
             licence="Apache-2.0",
             purpose="Inception-v3 pool3 features of 2015-12-05: the Fréchet distance that is called FID",
-        )
+        ),
+        Weights(
+            name="dinov2",
+            files=("dinov2_vitl14_pretrain.pth",),
+            size_bytes=1_217_586_395,
+            sha256="d5383ea8f4877b2472eb973e0fd72d557c7da5d3611bd527ceeb1d7162cbf428",
+            url="https://dl.fbaipublicfiles.com/dinov2/dinov2_vitl14/dinov2_vitl14_pretrain.pth",
+            licence="Apache-2.0",
+            purpose="DINOv2 ViT-L/14 class token: the Fréchet distance FD-DINOv2, nearer to what people see than FID",
+            own=("dinov2.safetensors", "dinov2.pth"),
+        ),
+        Weights(
+            name="dinov2_small",
+            files=("dinov2_vits14_pretrain.pth",),
+            size_bytes=88_283_115,
+            sha256="b938bf1bc15cd2ec0feacfe3a1bb553fe8ea9ca46a7e1d8d00217f29aef60cd9",
+            url="https://dl.fbaipublicfiles.com/dinov2/dinov2_vits14/dinov2_vits14_pretrain.pth",
+            licence="Apache-2.0",
+            purpose="DINOv2 ViT-S/14 class token: the same idea where there is no GPU",
+            own=("dinov2_small.safetensors", "dinov2_small.pth"),
+        ),
+        Weights(
+            name="clip",
+            files=("ViT-B-32.pt",),
+            size_bytes=353_976_522,
+            sha256="40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af",
+            url="https://openaipublic.azureedge.net/clip/models/"
+            "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af/ViT-B-32.pt",
+            licence="MIT",
+            purpose="CLIP ViT-B/32 image embedding: a Fréchet distance without the classes of ImageNet",
+            own=("clip.safetensors", "clip.pth"),
+        ),
+        Weights(
+            name="sscd",
+            files=("sscd_disc_mixup.torchscript.pt",),
+            size_bytes=98_791_638,
+            sha256="9f26bd4c848cc19b73d2ae92eea6e04886f61a7b764ceb7a13aeee62e6a6db56",
+            url="https://dl.fbaipublicfiles.com/sscd-copy-detection/sscd_disc_mixup.torchscript.pt",
+            licence="MIT",
+            purpose="SSCD descriptors, made to find copies: nearest training images that are cropped or altered",
+            own=("sscd.safetensors", "sscd.pth"),
+        ),
     ]
 }
 
@@ -62,7 +109,7 @@ def find(name: str, folders: Sequence[Path]) -> Path:
     """The file of weights in the first folder that has it, under any of its names; not verified yet."""
     weights = _weights(name)
     for folder in folders:
-        for file in weights.files:
+        for file in (*weights.files, *weights.own):
             if (folder / file).is_file():
                 return folder / file
     looked = ", ".join(str(folder) for folder in folders) or "no folder"
@@ -72,20 +119,33 @@ def find(name: str, folders: Sequence[Path]) -> Path:
     )
 
 
+def proved(path: Path, name: str) -> bool:
+    """Whether the file must have the hash of the table, and is not one of a person's own; nothing is read."""
+    return path.name not in _weights(name).own
+
+
+def identity(path: Path, name: str) -> str:
+    """The SHA-256 that stands for the file in keys: that of the table, or what a file of one's own has."""
+    return _weights(name).sha256 if proved(path, name) else verify(path, name).sha256
+
+
 def verify(path: Path, name: str | None = None) -> Weights:
-    """Which weights the file at `path` is, its size and then its SHA-256 proved to be theirs."""
-    known = {file: weights for weights in WEIGHTS.values() for file in weights.files}
+    """Which weights the file at `path` is, its size and then its SHA-256 proved to be theirs.
+
+    Of a file of one's own, the size and the SHA-256 that it has.
+    """
+    known = {file: weights for weights in WEIGHTS.values() for file in (*weights.files, *weights.own)}
     weights = _weights(name) if name else known.get(path.name)
     if weights is None:
         raise WeightsError(f"{path}: no weights of this name are known: choose from {', '.join(known)}")
     if not path.is_file():
         raise WeightsError(f"{path}: there is no such file: fetch it with `difgen weights fetch {weights.name}`")
     size_bytes = path.stat().st_size
+    if not proved(path, weights.name):
+        return replace(weights, files=(path.name,), size_bytes=size_bytes, sha256=_sha256(path))
     if size_bytes != weights.size_bytes:
         raise _corrupt(str(path), weights, f"{size_bytes} bytes long, not {weights.size_bytes}")
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    if sha256 != weights.sha256:
+    if (sha256 := _sha256(path)) != weights.sha256:
         raise _corrupt(str(path), weights, f"of SHA-256 {sha256}, not {weights.sha256}")
     return weights
 
@@ -137,6 +197,18 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def _sha256(path: Path) -> str:
+    """Of the whole file, read again only where its size or time of change is another."""
+    facts = path.stat()
+    return _sha256_at(path, facts.st_size, facts.st_mtime_ns)
+
+
+@cache
+def _sha256_at(path: Path, size_bytes: int, changed_ns: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _weights(name: str) -> Weights:

@@ -1,6 +1,7 @@
 """Files of weights: found in order, proved by their hash, and fetched whole or not at all."""
 
 import hashlib
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from difgen_cli import features
-from difgen_cli.features import WEIGHTS, WeightsError, fetch, find, verify
+from difgen_cli.features import WEIGHTS, WeightsError, fetch, find, identity, proved, verify
 
 BODY = bytes(range(256)) * 20_000  # 5 MB: several chunks
 
@@ -108,8 +109,39 @@ def test_size_and_hash_are_both_checked(small: dict[str, bytes], tmp_path: Path)
         verify(tmp_path / "unknown.pth")
 
 
-def test_the_table_names_the_file_by_the_start_of_its_hash() -> None:
+def test_an_own_file_is_what_its_hash_says_and_is_taken_where_the_known_one_is_not(
+    small: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(features, "WEIGHTS", {"inception": replace(features.WEIGHTS["inception"], own=("own.pth",))})
+    own, known = tmp_path / "own.pth", tmp_path / "w.pth"
+    own.write_bytes(b"anything")
+    sha256 = hashlib.sha256(b"anything").hexdigest()
+    assert find("inception", [tmp_path]) == own
+    assert not proved(own, "inception")
+    assert identity(own, "inception") == sha256
+    found = verify(own)
+    assert (found.name, found.sha256, found.size_bytes) == ("inception", sha256, 8)
+    own.write_bytes(b"something else")
+    assert identity(own, "inception") != sha256
+    known.write_bytes(b"the wrong bytes, which planning does not read")
+    assert find("inception", [tmp_path]) == known
+    assert identity(known, "inception") == hashlib.sha256(BODY).hexdigest()
+    with pytest.raises(WeightsError, match="bytes long"):
+        verify(known)
+
+
+def test_the_table_is_whole() -> None:
+    assert set(WEIGHTS) == {"inception", "dinov2", "dinov2_small", "clip", "sscd"}
     for weights in WEIGHTS.values():
-        assert all(weights.sha256[:8] in file for file in weights.files)
+        assert re.fullmatch("[0-9a-f]{64}", weights.sha256)
+        assert weights.size_bytes > 80_000_000
         assert weights.url.startswith("https://")
         assert weights.url.endswith(weights.files[0])
+        assert weights.licence in ("Apache-2.0", "MIT")
+    names = [file for weights in WEIGHTS.values() for file in (*weights.files, *weights.own)]
+    assert len(names) == len(set(names))
+
+
+def test_names_and_addresses_that_bear_a_hash_bear_the_right_one() -> None:
+    assert all(WEIGHTS["inception"].sha256[:8] in file for file in WEIGHTS["inception"].files)
+    assert WEIGHTS["clip"].sha256 in WEIGHTS["clip"].url
