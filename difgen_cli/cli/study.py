@@ -18,6 +18,7 @@ from difgen_cli.cli.common import (
     choice,
     errors,
     existing,
+    fail,
     output,
     words,
     write,
@@ -122,6 +123,43 @@ def report(
             from difgen_cli import display
 
             write(display.as_json({"reports": pages}) + "\n")
+
+
+@app.command()
+def score(
+    samples: Annotated[Path, typer.Argument(help="Images of any model: a folder, Parquet or .npz.", metavar="SAMPLES")],
+    against: Annotated[Path, typer.Option(help="What the model was trained on: a folder, Parquet, .npz, or digits.")],
+    held_out: Annotated[Path | None, typer.Option(help="Images of the same kind, never trained on.")] = None,
+    hold_out: Annotated[int | None, typer.Option(min=1, help="Draw so many held-out images from --against.")] = None,
+    metrics: Annotated[str | None, typer.Option(help="Names with commas; default: those of a sweep.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="A metric's setting: METRIC.KEY=VALUE.")] = None,
+    features: Annotated[str | None, typer.Option(help="The feature space of every metric that uses one.")] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="Score so many of the samples; default: all.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The folder of the report; default: report/NAME.")] = None,
+    runs: Annotated[Path, typer.Option("--runs", help="Where results are kept.")] = Path("scores"),
+    json_: Json = False,
+) -> None:
+    """Measure the copies among images that came from any model, beside real images and resampled training images.
+
+    Example: difgen score generated/ --against train/ --held-out test/
+    """
+    with errors():
+        from difgen_cli import score as scoring
+        from difgen_cli.display import scores
+
+        named = tuple(name.strip() for name in metrics.split(",")) if metrics else ()
+        request = scoring.Request(samples, against, held_out, hold_out, named, _pairs(set_), features, count)
+        prepared = scoring.prepare(request, runs)
+        ended = scoring.run(prepared, words())
+        if ended == "interrupted":
+            fail("interrupted: everything so far is kept; the same command goes on", 130)
+        found = scores.gather(prepared)
+        written = scores.write(found, out)
+        if json_:
+            write(scores.content(found, written, prepared.planned.store.tables) + "\n")
+        else:
+            scores.show(found, written, output(), words())
+        raise typer.Exit(scoring.ENDED[ended])
 
 
 def _pairs(texts: list[str] | None) -> dict[str, str]:

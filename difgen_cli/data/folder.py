@@ -18,6 +18,17 @@ def load(*, path: Path) -> Pool:
 
     path: the folder.
     """
+    groups = classes(path)
+    files = [file for group in groups.values() for file in group]
+    images = decode(files, lambda i: str(files[i]))
+    if list(groups) == [""]:
+        return Pool(images)
+    labels = np.repeat(np.arange(len(groups), dtype=np.int64), [len(group) for group in groups.values()])
+    return Pool(images, labels, tuple(groups))
+
+
+def classes(path: Path) -> dict[str, list[Path]]:
+    """Class -> its files; one class of no name where there are no sub-folders. DataError where one has no image."""
     if not path.is_dir():
         raise DataError(f"{path}: there is no such folder: correct data.path")
     folders = sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
@@ -27,18 +38,13 @@ def load(*, path: Path) -> Pool:
             f"{path}: there are images beside the sub-folders ({loose[0].name}): "
             "put every image into the folder of its class"
         )
-    groups = [_images(folder) for folder in folders] if folders else [loose]
-    for folder, group in zip(folders or [path], groups, strict=True):
+    groups = {folder.name: _images(folder) for folder in folders} if folders else {"": loose}
+    for folder, group in zip(folders or [path], groups.values(), strict=True):
         if not group:
             raise DataError(
                 f"{folder}: there is no image in this folder ({', '.join(sorted(SUFFIXES))}): add some or remove it"
             )
-    files = [file for group in groups for file in group]
-    images = decode(files, lambda i: str(files[i]))
-    if not folders:
-        return Pool(images)
-    labels = np.repeat(np.arange(len(groups), dtype=np.int64), [len(group) for group in groups])
-    return Pool(images, labels, tuple(folder.name for folder in folders))
+    return groups
 
 
 def _images(folder: Path) -> list[Path]:

@@ -38,6 +38,22 @@ def load(*, path: Path) -> Pool:
         raise DataError(f"{path}: {error}") from error
 
 
+def listing(path: Path) -> tuple[int, tuple[int, ...]]:
+    """How many images or points there are, and the shape of one, by the header of the array alone."""
+    if not zipfile.is_zipfile(path):
+        raise DataError(f"{path}: this is not a whole .npz archive: write it again with numpy.savez")
+    with zipfile.ZipFile(path) as archive:
+        name = next((n for n in ("images.npy", "points.npy") if n in archive.namelist()), None)
+        if name is None:
+            known = ", ".join(n.removesuffix(".npy") for n in archive.namelist()) or "nothing"
+            raise DataError(f"{path}: there is neither `images` nor `points`, only {known}: rename it")
+        with archive.open(name) as member:
+            version = np.lib.format.read_magic(member)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape = read(member)[0]
+    return (shape[0], (*shape[1:], 1)) if name == "images.npy" and len(shape) == 3 else (shape[0], shape[1:])
+
+
 def _read(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise DataError(f"{path}: there is no such file: correct data.path")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 
 from difgen_cli.launch.submissions import Submission
 from difgen_cli.worker import work_on
-from difgen_cli.worker.order import Flag, Order
+from difgen_cli.worker.order import SIGNALS, Flag, Order
 
 
 def run(submission: Submission, device: str | None, say: Callable[[str], None]) -> str:
@@ -16,7 +17,10 @@ def run(submission: Submission, device: str | None, say: Callable[[str], None]) 
     os.environ.setdefault("OMP_NUM_THREADS", str(order.threads))
     if device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = device
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         return work_on(order, 0, "cuda" if device else "cpu", Flag(), say)
     finally:
+        for number, handler in before.items():  # what comes after the work is this process's own, and ends at once
+            signal.signal(number, handler)
         submission.close("it ran in the process that made it")

@@ -1,0 +1,219 @@
+"""The report of samples that came from any model: what can be said of them, beside real images and copies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from rich.table import Table
+from rich.text import Text
+
+from difgen_cli.report import Study, Written, curves, figures, gallery, labels, nearness, page, spreadsheet
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+KINDS = {"model": "samples", "heldout": "held-out", "copycat": "copycat"}
+EXPLAINED = (
+    "held-out: real images that were not trained on, scored as if they were samples. copycat: training images drawn "
+    "again, what a model that only copies would give."
+)
+SHOWN = 24  # pairs in pictures
+LISTED = 24  # pairs by name
+# on the page alone
+MINOR = (
+    "mem_frac_half", "mem_radius_q10", "extracted_frac", "extracted_cap", "tile_copy_frac", "tile_copy_frac_control",
+    "near_duplicates", "near_duplicates_held_out", "train_pref_images", "fd_train", "fd_floor_expected", "fd_gap",
+    "fd_se", "fd_copycat",
+)  # fmt: skip
+FIRST = ("mem_frac", "mem_frac_control", "mem_power", "mem_unique", "train_pref_excess", "fd_test", "fd_floor")
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A study of one set of samples.
+
+    pairs: `sample`, `nearest`, `d1`, `d2`, `ratio` and `copy`, one line a sample, the most copied first. ratios: d1/d2
+    of all images of each kind.
+    """
+
+    study: Study
+    pairs: pd.DataFrame
+    ratios: dict[str, np.ndarray]
+    notes: list[str]
+    left_out: dict[str, str]  # metric -> why
+
+    def row(self, kind: str) -> dict[str, Any]:
+        """The values of the samples, or of a reference; empty where it was not scored."""
+        rows = self.study.rows
+        found = rows[rows["kind"] == kind].to_dict("records")
+        return {str(k): v for k, v in found[0].items()} if found else {}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One measure in words: its value for the samples and for each reference."""
+
+    name: str
+    words: dict[str, str]  # kind -> value with its interval
+    meaning: str
+
+
+def write(scored: Scored, out: Path) -> Written:
+    """Write `report.html`, `rows.csv`, `pairs.csv` and `figures/` into the folder `out`."""
+    drawn = [figure for figure in [nearness.figure(scored.ratios)] if figure is not None]
+    written = figures.save(drawn, out / "figures")
+    spreadsheet.write(scored.study.rows, out / "rows.csv")
+    spreadsheet.write(scored.pairs, out / "pairs.csv")
+    html = out / "report.html"
+    body = "".join(
+        [
+            _header(scored),
+            page.section("Measures", _measures(scored)),
+            page.section("Samples beside their nearest training images", _pictures(scored)),
+            page.section("How near they are", "".join(page.chart(figure) for figure in drawn)) if drawn else "",
+            page.section("Where this comes from", page.provenance(scored.study)),
+        ]
+    )
+    html.write_text(page.document(scored.study.question, body, drawn), encoding="utf-8")
+    return Written(html, written)
+
+
+def show(scored: Scored, console: Console) -> None:
+    """Print what can be said, then the table of the main measures, then what cannot be said and why."""
+    for sentence in findings(scored):
+        console.print(Text(sentence), soft_wrap=True)
+    table = Table(title=Text(scored.study.question), title_justify="left", caption=EXPLAINED, caption_justify="left")
+    there = [kind for kind in KINDS if scored.row(kind)]
+    for name in ("", *(KINDS[kind] for kind in there)):
+        table.add_column(name, justify="right" if name else "left", no_wrap=not name)
+    for line in lines(scored):
+        if line.name not in MINOR:
+            table.add_row(Text(line.name), *(Text(line.words[kind]) for kind in there))
+    if table.row_count:
+        console.print(table, crop=False)
+    for sentence in [*scored.notes, *_left_out(scored)]:
+        console.print(Text(sentence), soft_wrap=True)
+
+
+def lines(scored: Scored) -> list[Line]:
+    """The measures that have a value, the main ones first."""
+    known = curves.read(scored.study).metrics
+    order = [name for name in FIRST if name in known] + [name for name in known if name not in FIRST]
+    rows = {kind: row for kind in KINDS if (row := scored.row(kind))}
+    units = {name: scored.study.units[name] for name in order}
+    return [
+        Line(name, {kind: value(row, name, unit) for kind, row in rows.items()}, meaning)
+        for name, (unit, meaning) in units.items()
+    ]
+
+
+def value(row: dict[str, Any], name: str, unit: str = "") -> str:
+    """A value in words, with its interval where it has one: `0.31 [0.28, 0.34]`."""
+    number = row.get(name)
+    if number is None or pd.isna(number):
+        return labels.NONE
+    if unit == "images" or (abs(number) > 1 and float(number).is_integer()):
+        return f"{number:.0f}"
+    ends = [row.get(f"{name}{end}") for end in ("_lo", "_hi")]
+    if any(end is None or pd.isna(end) for end in ends):
+        return labels.number(float(number))
+    low, high = (labels.number(float(str(end))) for end in ends)
+    return f"{labels.number(float(number))} [{low}, {high}]"
+
+
+def findings(scored: Scored) -> list[str]:
+    """What the numbers say, in sentences: copies, what the rule could not see, and the lean towards training images."""
+    row: dict[str, Any] = {n: None if pd.isna(v) else v for n, v in scored.row("model").items()}
+    found = []
+    if row.get("mem_frac") is not None:
+        found.append(_copies(row))
+    elif "mem_frac" in row:
+        found.append("With a single training image there is no second nearest one: the ratio rule says nothing.")
+    if row.get("mem_power") is not None:
+        caught = _percent(row["mem_power"])
+        found.append(f"The rule would catch {caught} of copies with noise of 0.1 a pixel at this size.")
+    if row.get("near_duplicates"):
+        twice = f"{row['near_duplicates']:.0f} training images"
+        found.append(f"{twice} have a near-duplicate among the others: the rule misses copies of them.")
+    if row.get("train_pref_excess") is not None:
+        found.append(f"{_lean(row)}: train_pref_excess {value(row, 'train_pref_excess')}.")
+    return found
+
+
+def _copies(row: dict[str, Any]) -> str:
+    """A copy rate counts where its interval lies above that of images that were never trained on."""
+    share = (
+        f"{_percent(row['mem_frac'])} of the samples are copies by the ratio rule: mem_frac {value(row, 'mem_frac')}"
+    )
+    if (high := row["mem_frac_control_hi"]) is None:
+        return f"{share}; without held-out images nothing says how many of such images would be."
+    against = f"held-out images: {value(row, 'mem_frac_control')}"
+    verdict = "more than" if row["mem_frac_lo"] > high else "not surely more than"
+    return f"{share}, {verdict} {against}."
+
+
+def _lean(row: dict[str, Any]) -> str:
+    low, high = row["train_pref_excess_lo"], row["train_pref_excess_hi"]
+    if low is not None and low > 0:
+        return "The samples lie nearer to the training images than held-out images do"
+    if high is not None and high < 0:
+        return "The samples lie nearer to the held-out images than other held-out images do"
+    return "The samples lie no nearer to the training images than held-out images do, as far as can be seen"
+
+
+def _percent(share: float) -> str:
+    return f"{labels.number(100 * float(share))} %"
+
+
+def _left_out(scored: Scored) -> list[str]:
+    return [f"Left out: {metric}: {why}." for metric, why in scored.left_out.items()]
+
+
+def _header(scored: Scored) -> str:
+    said = "".join(f"<p>{escape(sentence)}</p>" for sentence in findings(scored))
+    causes = [f"{cause}" for cause in scored.study.rows["cause"].dropna().unique()]
+    warnings = "".join(page.note(text, "warning") for text in [*(f"Failed: {c}" for c in causes), *scored.notes])
+    absent = "".join(page.note(text) for text in _left_out(scored))
+    return f"<header><h1>{escape(scored.study.question)}</h1>{said}{warnings}{absent}</header>"
+
+
+def _measures(scored: Scored) -> str:
+    there = [kind for kind in KINDS if scored.row(kind)]
+    head = "".join(f'<th scope="col">{escape(KINDS[kind])}</th>' for kind in there)
+    body = "".join(
+        f'<tr><td class="word">{escape(line.name)}</td>'
+        + "".join(f"<td>{escape(line.words[kind])}</td>" for kind in there)
+        + f'<td class="meaning">{escape(line.meaning)}</td></tr>'
+        for line in lines(scored)
+    )
+    features = curves.read(scored.study).features
+    space = page.note(f"fd_*: {labels.frechet(features)}.") if features else ""
+    return (
+        f'<div class="scroll" tabindex="0"><table><thead><tr><th scope="col" class="word">measure</th>{head}'
+        f'<th scope="col" class="word">meaning</th></tr></thead><tbody>{body}</tbody></table></div>'
+        f"{page.note(f'{EXPLAINED} Intervals are 95 %, given this model and these images.')}{space}"
+    )
+
+
+def _pictures(scored: Scored) -> str:
+    """The most copied samples, the same of the references, and the names of the files."""
+    explained = page.note(
+        "Left the sample, right its nearest training image, below d1/d2 (a copy below 1/3: Yoon et al. 2023). "
+        "The most copied come first; pairs.csv beside this page has every sample."
+    )
+    cell = str(scored.row("model")["cell"])
+    shown = gallery.section([("Samples", cell)], lambda cell, _: scored.study.gallery(cell, SHOWN))
+    known = gallery.section(gallery.references(curves.read(scored.study)), scored.study.gallery)
+    named = "".join(
+        f'<tr><td class="word">{escape(str(line["sample"]))}</td><td class="word">{escape(str(line["nearest"]))}</td>'
+        f"<td>{escape(labels.number(line['ratio']))}</td><td>{'copy' if line['copy'] else ''}</td></tr>"
+        for line in scored.pairs.head(LISTED).to_dict("records")
+    )
+    head = '<th class="word">sample</th><th class="word">nearest training image</th><th>d1/d2</th><th></th>'
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{named}</tbody></table>" if named else ""
+    return f'{explained}{shown}<div class="scroll" tabindex="0">{table}</div>{known}'

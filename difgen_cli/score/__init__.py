@@ -1,0 +1,154 @@
+"""`difgen score`: the measures, controls and references of a sweep for images that came from any model.
+
+The way taken: a plan without a grid. It has one cell of kind `model` whose samples are the user's files, and the
+reference rows that a sweep gives the same data: held-out images scored as samples, and training images resampled. It
+is a plan like any other, so that what surveys, works through, resumes, folds and reports a sweep does the same for it,
+in a run directory of its own, by an inline worker; and its keys are those of a sweep with the same data.
+
+Only two things are new. The home of the samples is named by the content of the files and of the data, and its samples
+are written before a worker looks for them: it finds them there, and draws nothing. Measures that need the model itself,
+or held-out images that are not there, are left out with the reason.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from difgen_cli import sweep
+from difgen_cli.plan import Cell, facts, work
+from difgen_cli.plan.facts import Finder
+from difgen_cli.plugins import Library
+from difgen_cli.score import planner, sources
+from difgen_cli.score.sources import Request, Source
+from difgen_cli.store import Home, Store, pictures
+from difgen_cli.store.files import publish
+from difgen_cli.sweep import ENDED
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from rich.console import Console
+
+__all__ = ["ENDED", "Prepared", "Request", "pairs", "prepare", "ratios", "run"]
+
+DRAWN_SEED = 0  # chooses which samples are scored where fewer than all are asked for
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A request planned and held against the store."""
+
+    planned: sweep.Planned
+    samples: Source
+    against: Source
+    content: str  # of all the samples' files
+    chosen: np.ndarray  # places of the scored samples among them
+    notes: list[str]  # what a reader must know
+    left_out: dict[str, str]  # metric -> why
+
+    @property
+    def cell(self) -> Cell:
+        """The cell of the samples."""
+        return self.planned.plan.models[0]
+
+    @property
+    def home(self) -> Home:
+        """Where the samples and their results lie."""
+        return self.planned.store.home(self.cell.home, self.planned.plan.slug(self.cell))
+
+
+def prepare(request: Request, runs: Path) -> Prepared:
+    """Read what is new of the files, and plan; GridError in one sentence where something does not fit."""
+    store, library = Store(runs), Library()
+    finder = Finder(store, library, Path.cwd())
+    found = sources.find(request, library)
+    data, theirs = sources.data_section(request, found, library), sources.section(found.samples, library)
+    ours, given = sources.facts_of(finder, data, found.against), sources.facts_of(finder, theirs, found.samples)
+    sources.check_shapes(found.samples, found.against.of(ours))
+    held_out, notes = sources.held_out(finder.pool(ours.content), data, found)
+    chosen = _chosen(request.count, given.images)
+    if len(chosen) < given.images:
+        notes.append(f"{len(chosen):,} of {given.images:,} samples, drawn at random.")
+    metrics, left_out = planner.metrics(request, library, held_out)
+    made = planner.plan(request, data, metrics, given, len(chosen), finder)
+    planned = sweep.Planned(made, sweep.survey(made, store, lambda _: True), store, finder, None)
+    return Prepared(planned, found.samples, found.against.of(ours), given.content, chosen, notes, left_out)
+
+
+def run(prepared: Prepared, console: Console) -> str:
+    """Score what is missing, here; returns done, failed, refused or interrupted."""
+    planned = prepared.planned
+    sweep.record(planned)
+    if not prepared.home.samples(prepared.cell.samples).exists():
+        _keep_samples(prepared)
+    if planned.state.counts["failed"]:  # nobody but the same command tries again
+        work.release(planned.plan, planned.store, planned.state)
+        state = sweep.survey(planned.plan, planned.store, lambda _: True)
+        planned = sweep.Planned(planned.plan, state, planned.store, planned.finder, None)
+    return sweep.run(planned, sweep.Options("inline"), console) if planned.state.work else "done"
+
+
+def pairs(prepared: Prepared) -> pd.DataFrame:
+    """Each sample by the name of its file, and its nearest training image by its; the most copied first.
+
+    Columns sample, nearest, d1, d2, ratio (d1/d2) and copy, one line a sample; none without the metric memorization.
+    """
+    import numpy as np
+    import pandas as pd
+
+    from difgen_cli.data import split
+
+    planned, found = prepared.planned, _neighbours(prepared, prepared.cell)
+    subset = planned.plan.recipes[prepared.cell.home].inputs["subset"]
+    holdout = subset.inputs["holdout"]
+    pool = facts.pool(planned.store, holdout.inputs["pool"].key)
+    train = split(pool, **holdout.settings, **subset.settings).train
+    theirs, ours = (np.array(sources.names(s), object) for s in (prepared.samples, prepared.against))
+    frame = pd.DataFrame(
+        {
+            "sample": theirs[prepared.chosen[found["seed"]]],
+            "nearest": ours[train[found["nn_index"]]],
+            "d1": found["d1"].to_numpy(),
+            "d2": found["d2"].to_numpy(),
+            "ratio": found["ratio"].to_numpy(),
+            "copy": found["memorized"].to_numpy(),
+        }
+    )
+    return frame.sort_values(["ratio", "d1"], kind="stable").reset_index(drop=True)
+
+
+def ratios(prepared: Prepared) -> dict[str, np.ndarray]:
+    """d1/d2 of the samples and of each reference, by kind; empty without the metric memorization."""
+    return {cell.kind: _neighbours(prepared, cell)["ratio"].to_numpy() for cell in prepared.planned.plan.cells}
+
+
+def _neighbours(prepared: Prepared, cell: Cell) -> pd.DataFrame:
+    """The neighbours table of a cell, in the order of its samples, with d1/d2; 1 where both are 0."""
+    import pandas as pd
+
+    path = prepared.planned.store.tables / "neighbours.parquet"
+    if "memorization" not in cell.metrics or not path.exists():
+        return pd.DataFrame({n: [] for n in ("seed", "d1", "d2", "nn_index", "memorized", "ratio")}, dtype="int64")
+    found = pd.read_parquet(path, filters=[("key", "==", cell.metrics["memorization"])]).sort_values("seed")
+    return found.assign(ratio=(found["d1"] / found["d2"]).where(found["d2"] != 0, 1.0))
+
+
+def _chosen(count: int | None, there: int) -> np.ndarray:
+    """Which samples are scored: all, or as many as asked for, drawn, since files may be sorted."""
+    import numpy as np
+
+    if count is None or count >= there:
+        return np.arange(there)
+    return np.sort(np.random.default_rng(DRAWN_SEED).permutation(there)[:count])
+
+
+def _keep_samples(prepared: Prepared) -> None:
+    """Write the samples where a worker looks for them."""
+    import numpy as np
+
+    images, labels, _ = prepared.planned.store.pool(prepared.content[:16])
+    drawn = np.asarray(images[prepared.chosen])
+    kept = None if labels is None else labels[prepared.chosen]
+    publish(prepared.home.samples(prepared.cell.samples), lambda p: pictures.write(p, drawn, kept))

@@ -1,0 +1,106 @@
+"""From a request to a plan: which metrics can be had, the cell of the samples, and the references beside it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from difgen_cli.grid import Grid
+from difgen_cli.grid.document import GridError
+from difgen_cli.grid.values import Given
+from difgen_cli.plan import LACKING, Cell, Facts, Plan, Reference, Trajectory
+from difgen_cli.plan.derive import Derivation, images_of
+from difgen_cli.plan.facts import Finder
+from difgen_cli.plan.planner import real_images
+from difgen_cli.plan.recipes import Head, Recipe
+from difgen_cli.plan.sections import DEFAULT_SCORE, Section, resolve
+from difgen_cli.plugins import Library
+from difgen_cli.score.sources import Request
+
+GIVEN_VERSION = 1  # of how files become the samples of a cell
+NO_MODEL = "needs the model itself (its denoiser), and its images are all there is"
+
+
+def metrics(request: Request, library: Library, held_out: int) -> tuple[dict[str, Given], dict[str, str]]:
+    """What `score:` would say in a grid, and the metrics that cannot be had, with the reason."""
+    given: dict[str, Given] = {}
+    left_out: dict[str, str] = {}
+    for metric in request.metrics or DEFAULT_SCORE:
+        signature = library.signature("score", metric)
+        least = signature.constants.get("HELD_OUT_MIN", 0)
+        if LACKING["heldout"] & set(signature.inputs):  # as for real images, which no network drew
+            left_out[metric] = NO_MODEL
+        elif held_out < least:
+            left_out[metric] = f"needs at least {least} held-out images, and there are {held_out or 'none'}"
+        else:
+            given[metric] = Given(True)
+    if not given:
+        raise GridError("; ".join(f"--metrics {metric}: {why}" for metric, why in left_out.items()))
+    return given | _features(request, given, library) | _settings(request, given, left_out), left_out
+
+
+def _features(request: Request, given: Mapping[str, Given], library: Library) -> dict[str, Given]:
+    """The feature space for every metric that uses one."""
+    if request.features is None:
+        return {}
+    users = [metric for metric in given if "embed" in library.signature("score", metric).inputs]
+    if not users:
+        raise GridError(f"--features {request.features}: none of {', '.join(given)} uses a feature space")
+    return {f"{metric}.features": Given(request.features) for metric in users}
+
+
+def _settings(request: Request, given: Mapping[str, Given], left_out: Mapping[str, str]) -> dict[str, Given]:
+    settings = {path: value for path, value in request.given().items() if not path.startswith("data.")}
+    for path in settings:
+        metric, dot, _ = path.partition(".")
+        if metric not in given or not dot:
+            why = left_out.get(metric, f"write METRIC.KEY=VALUE, with a metric of {', '.join(given)}")
+            raise GridError(f"--set {path}: {why}")
+    return settings
+
+
+def plan(
+    request: Request, data: Section, metrics: Mapping[str, Given], samples: Facts, count: int, finder: Finder
+) -> Plan:
+    """One cell for the samples, and reference rows of real images, as many as there are samples."""
+    derive = Derivation(finder.library, finder, {})
+    subset, size = derive.subset(data, lambda _: None)
+    scoring = derive.scoring(dict(metrics), data, lambda _: None)
+    pool = derive.keep(Recipe(Head("pool", "files", 0, {}), {}, content=samples.content[:16]))
+    home = derive.keep(Recipe(Head("trajectory", "given", GIVEN_VERSION, {}), {"subset": subset, "samples": pool}))
+    sampler, guidance = resolve("sample", {"count": Given(count)}, finder.library), resolve("guide", {}, finder.library)
+    key = Head("samples", "given", GIVEN_VERSION, {"count": count}).key({"snapshot": home.key})
+    drawn = {"count": count, "seed": sampler.own["seed"]}
+    lines = [("model", home, key, {"model.name": str(request.samples), "sample.count": count})]
+    for kind in ("heldout", "copycat") if data.own["held_out"] else ("copycat",):
+        reference, real = real_images(kind, subset, drawn)
+        lines.append((kind, derive.keep(reference), real, {f"sample.{k}": v for k, v in drawn.items()}))
+    settings = data.columns | {"data.size": size}
+    cells = [
+        Cell(
+            index, kind, 0, recipe.key, None, None, drawn_key, sampler, guidance, scoring,
+            scoring.keys("heldout", images_of(subset) | {"samples": drawn_key}), (settings, shown), (),
+        )
+        for index, (kind, recipe, drawn_key, shown) in enumerate(lines)
+    ]  # fmt: skip
+    trajectory = Trajectory(home, _slug(request.samples), (), 0, settings)
+    references = {recipe.key: Reference(recipe, f"{kind}-n{size}") for kind, recipe, _, _ in lines[1:]}
+    identity = {"samples": key, **{f"score.{k}": g.value for k, g in metrics.items()}, **data.columns}
+    return Plan(_grid(request, identity), cells, {home.key: trajectory}, references, derive.recipes)
+
+
+def _grid(request: Request, identity: Mapping[str, Any]) -> Grid:
+    """What stands in place of a grid file: the request, as JSON, which is YAML too."""
+    question = f"Do the samples in {request.samples} copy images of {request.against}?"
+    said = {name: value for name, value in vars(request).items() if value}
+    base = {path: Given(value) for path, value in identity.items()}
+    text = json.dumps({"score": said}, indent=1, default=str) + "\n"
+    return Grid(Path(f"{_slug(request.samples)}.yaml"), text, question, base, (), (), (), (0,))
+
+
+def _slug(path: Path) -> str:
+    """A readable name for folders: the file's or folder's own, without what a path or a page may stumble over."""
+    return re.sub(r"[^a-z0-9]+", "-", path.stem.lower())[:60].strip("-") or "samples"

@@ -1,0 +1,204 @@
+"""The files that a person names: what they are, whether they fit each other, and whether they fit into memory."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from difgen_cli.grid.document import GridError, compose, scalar
+from difgen_cli.grid.values import Given
+from difgen_cli.plan import Facts
+from difgen_cli.plan.facts import Finder
+from difgen_cli.plan.sections import Section, resolve
+from difgen_cli.plugins import Library
+
+if TYPE_CHECKING:
+    from difgen_cli.data import Pool
+
+# Of memory, as measured: per pixel and channel (uint8, float32 scaled and centred, distances), and for the libraries.
+VALUE_BYTES, LIBRARIES_BYTES = 16, 400 << 20
+SHARDS = re.compile(r"(.+?)-\d{5}-of-\d{5}\.parquet")  # as the Hugging Face hub names the files of a split
+NO_HELD_OUT = (
+    "No held-out images: nothing here says how often images that were never trained on look like copies, whether the "
+    "samples lie nearer to the training images than to others of their kind, or how far they are from real images. "
+    "A high mem_frac may then come from the data alone. Give --held-out."
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a person asks for."""
+
+    samples: Path
+    against: Path
+    held_out: Path | None = None
+    hold_out: int | None = None  # images of `against` to hold out, where there are no others
+    metrics: tuple[str, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)  # of metrics, and of the data's own: `data.size`
+    features: str | None = None
+    count: int | None = None
+
+    def given(self) -> dict[str, Given]:
+        """The settings as a grid would give them."""
+        return {k.removeprefix("score."): Given(scalar(compose(v))) for k, v in self.settings.items()}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Files that an argument names, or a built-in data set; `split` names some of a folder's Parquet files."""
+
+    flag: str
+    path: Path
+    split: str | None = None
+    count: int = 0  # known of a built-in data set only when it is loaded, like its shape
+    shape: tuple[int, ...] = ()
+    builtin: bool = False
+
+    def of(self, facts: Facts) -> Source:
+        """With the count and the shape that were found."""
+        return replace(self, count=facts.images, shape=facts.shape)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Everything that a request names."""
+
+    samples: Source
+    against: Source
+    held_out: Source | None
+
+
+def find(request: Request, library: Library) -> Sources:
+    """The files of a request, not read yet. GridError where they are none, do not fit each other, or are too many."""
+    samples, against = _source("SAMPLES", request.samples, library), _source("--against", request.against, library)
+    held_out = _source("--held-out", request.held_out, library) if request.held_out else None
+    if held_out and request.hold_out is not None:
+        raise GridError("--hold-out: draws held-out images from --against, --held-out names others; use one of them")
+    if held_out and against.builtin:
+        raise GridError(f"--held-out: {against.path} is a built-in data set, which is split by --hold-out")
+    if not against.builtin:
+        check_shapes(samples, against)
+    if held_out:
+        check_shapes(held_out, against)
+    _check_memory(request.count, samples, against, *([held_out] if held_out else []))
+    return Sources(samples, against, held_out)
+
+
+def check_shapes(source: Source, against: Source) -> None:
+    """GridError where images differ in size or channels, or are points."""
+    from difgen_cli.data import files
+
+    if source.shape != against.shape:
+        raise GridError(
+            f"{source.flag}: {source.path} holds {files.words(source.shape)}, {against.flag} {against.path} "
+            f"{files.words(against.shape)}; convert one to the size and mode of the other"
+        )
+
+
+def section(source: Source, library: Library, **more: Given) -> Section:
+    """A source as a grid would name it."""
+    if source.builtin:
+        return resolve("data", {"name": Given(str(source.path)), **more}, library)
+    split = {"split": Given(source.split)} if source.split else {}
+    return resolve("data", {"name": Given("files"), "path": Given(source.path), **split, **more}, library)
+
+
+def data_section(request: Request, found: Sources, library: Library) -> Section:
+    """The training and held-out images as a grid would name them."""
+    more = {k.removeprefix("data."): g for k, g in request.given().items() if k.startswith("data.")}
+    more["held_out"] = Given(found.held_out.count if found.held_out else request.hold_out or 0)
+    if found.held_out:
+        more["held_out_path"] = Given(found.held_out.path)
+        more |= {"held_out_split": Given(found.held_out.split)} if found.held_out.split else {}
+    return section(found.against, library, **more)
+
+
+def facts_of(finder: Finder, section_: Section, source: Source) -> Facts:
+    """What planning must know, from the store's cache or by loading the files."""
+    from difgen_cli.data import DataError
+
+    try:
+        return finder(section_)
+    except DataError as error:
+        raise GridError(f"{source.flag}: {error}") from None
+
+
+def held_out(pool: Pool, data: Section, found: Sources) -> tuple[int, list[str]]:
+    """How many held-out images are left without those that were trained on, and what a reader must know of them."""
+    from difgen_cli.data import DataError, split
+
+    flag, asked = "--held-out" if found.held_out else "--hold-out", data.own["held_out"]
+    if not asked:
+        return 0, [NO_HELD_OUT]
+    try:
+        left = len(split(pool, **data.own).held_out)
+    except DataError as error:
+        raise GridError(f"--against: {error}") from None
+    if not left:
+        raise GridError(f"{flag}: each of the {asked} images is in --against too; give images that were not trained on")
+    notes = []
+    if left < asked:
+        notes.append(f"{asked - left} of {asked} held-out images are in --against too, byte for byte: left out.")
+    if not found.held_out:
+        notes.append(
+            f"The {left} held-out images were drawn from --against: if the model was trained on them, the controls are "
+            "training images themselves, and nothing here compares with unseen ones."
+        )
+    return left, notes
+
+
+def names(source: Source) -> list[str]:
+    """What each image is called, in the order in which it is loaded."""
+    from difgen_cli.data import files
+
+    if source.builtin:
+        return [f"{source.path} {place}" for place in range(source.count)]
+    return files.names(source.path, source.split)
+
+
+def _source(flag: str, path: Path, library: Library) -> Source:
+    """What an argument names: files of any kind, `folder/train` for a split, or a built-in data set."""
+    from difgen_cli.data import DataError, files
+
+    if flag == "--against" and not path.exists() and str(path) in library.names("data"):
+        signature = library.signature("data", str(path))
+        if not any(setting.required for setting in signature.settings.values()):
+            return Source(flag, path, builtin=True)
+    whole, split = _split(flag, path)
+    try:
+        count, shape = files.listing(whole, split)
+    except DataError as error:
+        raise GridError(f"{flag}: {error}") from None
+    return Source(flag, whole, split, count, shape)
+
+
+def _split(flag: str, path: Path) -> tuple[Path, str | None]:
+    """A folder of Parquet files, and which are meant. GridError where they are of several splits and none is named."""
+    if not path.exists() and any(p.name.startswith(path.name) for p in path.parent.glob("*.parquet")):
+        return path.parent, path.name
+    splits = {m[1] for p in path.glob("*.parquet") if (m := SHARDS.fullmatch(p.name))} if path.is_dir() else set()
+    if len(splits) > 1:
+        raise GridError(f"{flag}: {path} holds the splits {', '.join(sorted(splits))}; name one: {path}/{min(splits)}")
+    return path, None
+
+
+def _check_memory(count: int | None, samples: Source, *others: Source) -> None:
+    """GridError where what must be held at once is more than is free here."""
+    from difgen_cli.doctor.machine import memory_bytes
+
+    free_bytes, values = memory_bytes()[1], math.prod(samples.shape)
+    scored, real = min(count or samples.count, samples.count), sum(s.count for s in others)
+    fixed_bytes = LIBRARIES_BYTES + values * (samples.count + VALUE_BYTES * real)
+    needed_bytes = fixed_bytes + values * VALUE_BYTES * scored
+    if not 0 < free_bytes < needed_bytes:
+        return
+    fitting = (free_bytes - fixed_bytes) // (values * VALUE_BYTES)
+    remedy = f"use --count {fitting}" if fitting > 0 else "take fewer, or a machine with more"
+    raise GridError(
+        f"SAMPLES: {scored:,} samples beside {real:,} real images need about {needed_bytes / 2**30:.1f} GiB of memory, "
+        f"and {free_bytes / 2**30:.1f} GiB are free; {remedy}"
+    )
