@@ -40,7 +40,7 @@ def timed(name: str, call: object, *arguments: object) -> object:
 
 def main(rows: int) -> None:
     made = study(rows)
-    print(f"{len(made.rows):,} rows, {len(made.noise):,} rows of the noise table")
+    print(f"{len(made.rows):,} rows, {len(made.tables['noise']):,} rows of the noise table")
     read = timed("rows to curves", curves.read, made)
     timed("last snapshots over seeds", table.last, read)
     timed("figures drawn", figures.draw, read)
