@@ -30,8 +30,21 @@ MAY_IMPORT = {
     "logs": {"cells", "store"},
     "doctor": {"features", "launch", "places", "store"},
     "sweep": {"grid", "launch", "places", "plan", "plugins", "store", "view"},
+    "score": {"data", "doctor", "grid", "plan", "plugins", "store", "sweep"},
     "status": {"launch", "plan", "store"},
-    "display": {"data", "features", "grid", "places", "plugins", "status", "store", "sweep", "view"},
+    "display": {
+        "data",
+        "features",
+        "grid",
+        "places",
+        "plugins",
+        "report",
+        "score",
+        "status",
+        "store",
+        "sweep",
+        "view",
+    },
 }
 
 
@@ -69,7 +82,9 @@ def test_a_plugin_knows_its_own_package_and_the_mathematics_only(kind: str) -> N
         assert _imports(file) <= {kind, "diffusion"}, file
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["sweep", "--help"], ["plan", "--help"], ["report", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["sweep", "--help"], ["plan", "--help"], ["report", "--help"], ["score", "--help"]]
+)
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     heavy = ("torch", "numpy", "pandas", "pyarrow", "matplotlib", "sklearn", "scipy", "submitit", "ruamel")
     assert not _imported(arguments) & set(heavy)

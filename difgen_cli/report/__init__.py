@@ -34,7 +34,8 @@ class Study:
 
     rows: one line per planned cell, also the missing and the failed ones: a column per setting (`data.size`),
     `kind` (model, heldout, copycat, ideal), `seed`, `step`, `cell`, `trajectory`, `state` (done, missing, failed),
-    `cause`, and every metric. noise: loss and gap per noise level with the same setting columns.
+    `cause`, and every metric. tables: by name (noise, path, deviation, field) lines per noise level or point with the
+    same setting columns; a missing or an empty one is not drawn.
     units: metric column -> (unit, meaning). gallery: (cell, how many) -> the most copied samples first.
     """
 
@@ -43,7 +44,7 @@ class Study:
     axes: dict[str, list[Any]]
     seeds: int
     rows: pd.DataFrame
-    noise: pd.DataFrame
+    tables: dict[str, pd.DataFrame]
     units: dict[str, tuple[str, str]]
     gallery: Callable[[str, int], list[Pair]]
     provenance: dict[str, str]
@@ -58,18 +59,21 @@ class Written:
 
 
 def write(study: Study, out: Path) -> Written:
-    """Write `report.html`, `figures/*.{png,svg,csv,txt}`, `rows.csv` and `last.csv` into the folder `out`.
+    """Write `report.html`, `figures/*.{png,svg,csv,txt}`, `rows.csv`, `last.csv` and, where they exist, `onset.csv` and
+    `slopes.csv` into the folder `out`.
 
     Files of an earlier report of the same names are replaced; a figure whose axis is gone is removed.
     """
-    from difgen_cli.report import curves, figures, page, spreadsheet, table
+    from difgen_cli.report import curves, figures, onset, page, spreadsheet, table
 
     read = curves.read(study)
     folder = out / "figures"
-    drawn = figures.draw(read)
+    onsets = onset.read(read)
+    drawn = figures.draw(read, onsets)
     written = figures.save(drawn, folder)
     spreadsheet.write(study.rows, out / "rows.csv")
     spreadsheet.write(table.last(read), out / "last.csv")
+    onset.write(onsets, out)
     html = out / "report.html"
     html.write_text(page.compose(study, read, drawn), encoding="utf-8")
     return Written(html, written)

@@ -56,7 +56,7 @@ def metrics_against(curves: Curves, axis: Axis) -> Drawn | None:
             used |= _draw_context(ax, groups, panel, axis, colour, metric)
             scales.setting_scale(ax, "x", axis)
             notes.append(_scale(ax, numbers, metric))
-        row[0].set_ylabel(_wrapped(labels.metric(metric, curves.features, curves.units)))
+        row[0].set_ylabel(canvas.wrapped(labels.metric(metric, curves.features, curves.units)))
     for ax, panel in zip(grid[0], facets, strict=True):
         canvas.entitle(ax, panel)
     canvas.name_axes(figure, labels.setting(axis.path))
@@ -79,9 +79,12 @@ def metrics_against(curves: Curves, axis: Axis) -> Drawn | None:
     )
 
 
-def other_metrics(curves: Curves) -> Drawn | None:
-    """Every further metric in a panel of its own, against the first axis, at the largest level of the others."""
-    left = _plain(curves)
+def other_metrics(curves: Curves, told: tuple[str, ...] = ()) -> Drawn | None:
+    """Every further metric in a panel of its own, against the first axis, at the largest level of the others.
+
+    told: how metrics begin that have a figure of their own.
+    """
+    left = [name for name in _plain(curves) if not name.startswith(told)]
     left = [name for name in left if name not in HEADLINE] if set(HEADLINE) & set(curves.metrics) else left[4:]
     if not left or not curves.axes:
         return None
@@ -211,12 +214,6 @@ def _scale(ax: Axes, numbers: pd.DataFrame, metric: str) -> str:
     reach = float(np.ptp(values)) or max(abs(float(values.max())) * 0.1, 1e-3)
     ax.set_ylim(float(values.min()) - 0.08 * reach, float(values.max()) + 0.12 * reach)
     return ""
-
-
-def _wrapped(label: str) -> str:
-    import textwrap
-
-    return "\n".join(textwrap.wrap(label, 24, break_on_hyphens=False))
 
 
 def _what(curves: Curves, shown: list[str], axis: Axis, colour: Axis | None) -> str:

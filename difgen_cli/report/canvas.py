@@ -99,6 +99,11 @@ def entitle(ax: Axes, panel: Panel) -> None:
     ax.set_title("\n".join(textwrap.wrap(words, int((scales.wide_inches(ax) + 0.5) / 0.09))))
 
 
+def wrapped(label: str) -> str:
+    """A label beside an axis in lines of at most 24 letters."""
+    return "\n".join(textwrap.wrap(label, 24, break_on_hyphens=False))
+
+
 def lookup(frame: pd.DataFrame, keys: Sequence[str], axis: Axis | None) -> Groups:
     """The frame's groups as lines over `axis` (one point without one), by the tuple of their keys."""
     if frame.empty:
@@ -112,7 +117,8 @@ def lookup(frame: pd.DataFrame, keys: Sequence[str], axis: Axis | None) -> Group
     groups: Groups = {}
     for key, members in frame.groupby(list(keys), observed=True, sort=False).indices.items():
         table = np.full((len(x), numbers.shape[1]), np.nan)
-        table[codes[members]] = numbers[members]
+        placed = members[codes[members] >= 0]  # what has no level has no place
+        table[codes[placed]] = numbers[placed]
         name = key if isinstance(key, tuple) else (key,)
         groups[name] = Series(x, table[:, 0], table[:, 1], table[:, 2], table[:, 3:])
     return groups

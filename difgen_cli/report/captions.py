@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from difgen_cli.report import labels
-from difgen_cli.report.curves import STEPS, Axis, Curves
+from difgen_cli.report.curves import LOGARITHMIC, STEPS, Axis, Curves
 
 
 def caption(curves: Curves, data: pd.DataFrame, what: str, *notes: str, points: bool = True) -> str:
@@ -26,10 +26,12 @@ def interval(data: pd.DataFrame, shown: bool = True) -> str:
         return f"One seed: {bars}nothing here says how much another seed would differ."
     seeds = f"{least} to {most} seeds" if least < most else f"{most} seeds"
     alone = " Groups with one seed have no interval." if least == 1 else ""
+    logarithmic = "metric" in data and data["metric"].isin(LOGARITHMIC).any()
+    logged = ", Fréchet distances on a log scale" if logarithmic else ""
     points = " and the single seeds as small points" if shown and most <= 5 else ""
     return (
         f"Means over {seeds} (data subset and initialisation varied together) with 95 % t intervals over "
-        f"seeds{points}, Fréchet distances on a log scale; what reaches past the frame is cut off there.{alone}"
+        f"seeds{points}{logged}; what reaches past the frame is cut off there.{alone}"
     )
 
 
@@ -49,6 +51,15 @@ def counts(curves: Curves, data: pd.DataFrame | None = None) -> str:
     if curves.features and data is not None and data["metric"].eq("fd_test").any():
         parts.append(f"Fréchet distances in {curves.features} features")
     return f"{'; '.join(parts)}." if parts else ""
+
+
+def each(cells: pd.DataFrame, column: str, what: str) -> str:
+    """`; 1000 pairs`: a count behind the numbers, or its range; nothing where there is none."""
+    values = sorted(cells[column].dropna().unique()) if column in cells else []
+    if not values:
+        return ""
+    first, last = int(values[0]), int(values[-1])
+    return f"; {first} {what}" if first == last else f"; {first} to {last} {what}"
 
 
 def missing(curves: Curves) -> str:

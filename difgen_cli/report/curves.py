@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,16 @@ SECTIONS = (
 )  # a dotted column elsewhere is no setting
 # columns with units that say how a row came about, not what was measured
 CLOCKS = ("seed", "step", "images_seen", "epochs", "steps_per_image", "train_seconds", "images_per_second")
-COUNTS = ("n_gen", "n_ref", "n_ref_train", "peak_memory_bytes")
+COUNTS = (
+    "n_gen",
+    "n_ref",
+    "n_ref_train",
+    "peak_memory_bytes",
+    "path_states",
+    "twin_pairs",
+    "mia_images",
+    "field_points",
+)
 # positive, spread over decades and drawn on log axes: averaged there too, or an interval would reach below zero
 LOGARITHMIC = ("fd_test", "fd_train", "fd_floor", "fd_floor_expected", "fd_copycat")
 # what a reader looks for first: dataset size, then capacity, then conditioning; others as the grid orders them
@@ -51,12 +60,12 @@ class Axis:
 
 @dataclass(frozen=True)
 class Curves:
-    """A study made ready for drawing: axis columns of `cells` and `noise` are ordered categoricals of words."""
+    """A study made ready for drawing: axis columns of `cells` and `tables` are ordered categoricals of words."""
 
     axes: tuple[Axis, ...]
     cells: pd.DataFrame  # every planned cell of the models, whatever its state
     references: pd.DataFrame  # held-out, copycat and ideal rows
-    noise: pd.DataFrame
+    tables: dict[str, pd.DataFrame]  # of the models' finished cells, by name; never an empty one
     metrics: tuple[str, ...]  # numeric metric columns with at least one value, intervals left out
     units: dict[str, tuple[str, str]]
     features: str
@@ -85,9 +94,6 @@ def read(study: Study) -> Curves:
     rows = study.rows.reset_index(drop=True)
     cells = rows[rows["kind"] == "model"].reset_index(drop=True)
     axes = found_axes(cells, study.axes)
-    noise = study.noise
-    if len(noise):
-        noise = noise[noise["kind"] == "model"] if "kind" in noise else noise
     cells = _with_copycat(_coded(cells, axes), rows)
     metrics = [name for name in study.units if _measured(rows, name)]
     names: list[Any] = rows["fd_features"].dropna().unique().tolist() if "fd_features" in rows else []
@@ -97,7 +103,7 @@ def read(study: Study) -> Curves:
         axes=axes,
         cells=cells,
         references=rows[rows["kind"] != "model"].reset_index(drop=True),
-        noise=_coded(noise.reset_index(drop=True), axes),
+        tables=_tables(study.tables, done["cell"], axes),
         metrics=tuple(metrics),
         units=study.units,
         features=" / ".join(str(name) for name in names),
@@ -166,13 +172,25 @@ def over_seeds(frame: pd.DataFrame, by: Sequence[str], metrics: Sequence[str]) -
     return numbers
 
 
+def per_group(frame: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[tuple[Any, ...], pd.DataFrame]]:
+    """The groups of a frame with their keys as tuples; the whole frame under () where `by` names nothing."""
+    if not by:
+        yield (), frame
+        return
+    for key, group in frame.groupby(list(by), observed=True, sort=False, dropna=False):
+        yield key if isinstance(key, tuple) else (key,), group
+
+
 def last_snapshot(frame: pd.DataFrame, paths: Sequence[str]) -> pd.DataFrame:
-    """The finished cells at the last step that their group (all axes but the steps) has finished."""
+    """The finished cells at the last step that their group (all axes but the steps) has finished.
+
+    All finished cells of a model in closed form, which has no steps.
+    """
     done = frame[frame["state"] == "done"] if "state" in frame else frame
     if done.empty or "step" not in done or done["step"].isna().all():
         return done
     last = _grouped(done, [path for path in paths if path != STEPS])["step"].transform("max")
-    final: pd.DataFrame = done[done["step"] == last]
+    final: pd.DataFrame = done[(done["step"] == last) | last.isna()]
     return final
 
 
@@ -222,12 +240,14 @@ def _together(one: pd.Series, other: pd.Series) -> bool:
 
 
 def _axis(path: str, column: pd.Series, said: list[Any]) -> Axis:
-    """Numbers ascend; words keep the order of the grid."""
+    """Numbers ascend; words keep the order of the grid. A model in closed form has no place among the steps."""
     levels = {text(value): value for value in said} | {
         text(value): value for value in column.drop_duplicates().tolist()
     }
     present = set(_words(column))
     levels = {word: value for word, value in levels.items() if word in present}
+    if path == STEPS and len(levels) > 2:
+        levels.pop("none", None)
     numeric = all(word not in ("none", "true", "false") and _is_number(v) for word, v in levels.items())
     order = sorted(levels, key=lambda word: float(levels[word])) if numeric else list(levels)
     values = [float(levels[word]) for word in order] if numeric else [float(i) for i in range(len(order))]
@@ -236,6 +256,12 @@ def _axis(path: str, column: pd.Series, said: list[Any]) -> Axis:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float, np.integer, np.floating)) and bool(np.isfinite(value))
+
+
+def _tables(found: dict[str, pd.DataFrame], cells: pd.Series, axes: Sequence[Axis]) -> dict[str, pd.DataFrame]:
+    """The lines of the models' finished cells; a table without any is left out."""
+    kept = {name: table[table["cell"].isin(cells)] for name, table in found.items() if len(table)}
+    return {name: _coded(table.reset_index(drop=True), axes) for name, table in kept.items() if len(table)}
 
 
 def _coded(frame: pd.DataFrame, axes: Sequence[Axis]) -> pd.DataFrame:

@@ -5,23 +5,51 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
-from difgen_cli.report import against, noise, plane, spreadsheet, style
+from difgen_cli.report import (
+    against,
+    denoisers,
+    flow,
+    growth,
+    noise,
+    noise_map,
+    onset,
+    path,
+    plane,
+    spreadsheet,
+    style,
+    twins,
+)
 from difgen_cli.report.canvas import Drawn
 from difgen_cli.report.curves import SIZE, STEPS, Curves
 
 ORDER = (SIZE, STEPS, "condition.clusters")
+# metrics that have a figure of their own, and need no further panel where it is drawn: figure's name -> how they begin
+OWN = {
+    "path": ("path_",),
+    "twins": ("twin_",),
+    "membership": ("mia_auc_", "mia_twin_auc_"),
+    "deviation": ("ideal_dev_", "wiener_dev_"),
+}
 
 
-def draw(curves: Curves) -> list[Drawn]:
-    """Every figure that this study has the numbers for, the main one first."""
+def draw(curves: Curves, onsets: onset.Onsets | None = None) -> list[Drawn]:
+    """Every figure that this study has the numbers for, the main one first. onsets: where they are known already."""
     import matplotlib
 
     ranked = sorted(curves.axes, key=lambda axis: ORDER.index(axis.path) if axis.path in ORDER else len(ORDER))
     with matplotlib.rc_context(cast(Any, style.RC)):
         drawn = [plane.memorization_against_frechet(curves)]
         drawn += [against.metrics_against(curves, axis) for axis in ranked]
-        drawn.append(noise.gap_over_noise(curves))
-        drawn.append(against.other_metrics(curves))
+        drawn.append(growth.onsets_against_size(curves, onsets or onset.read(curves)))
+        drawn += noise.gap_over_noise(curves)
+        drawn.append(noise_map.gap_map(curves))
+        drawn.append(path.over_noise(curves))
+        drawn += [path.against(curves, axis) for axis in ranked]
+        drawn += [twins.against_size(curves), denoisers.membership(curves), denoisers.deviations(curves)]
+        drawn.append(flow.field(curves))
+        names = [figure.name.partition("-")[0] for figure in drawn if figure is not None]
+        told = tuple(start for name in names for start in OWN.get(name, ()))
+        drawn.append(against.other_metrics(curves, told))
     return [figure for figure in drawn if figure is not None]
 
 

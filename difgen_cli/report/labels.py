@@ -21,10 +21,22 @@ SETTINGS = {
     "condition.name": ("conditioning", "conditioning"),
     "sample.steps": ("sampler steps", "sampler steps"),
     "sample.count": ("samples drawn", "samples"),
+    "model.delta": ("error δ of the denoiser", "δ ="),
+    "sigma_rel": ("noise level σ / σ_d", "σ/σ_d ="),
     "guide.scale": ("guidance weight", "guidance"),
 }
 
 METRICS = {
+    "twin_cos": "cosine of twins' samples (median)",
+    "twin_win": "samples nearer to their twin than to any training image",
+    "mia_auc": "AUROC of membership by the denoising loss",
+    "mia_twin_auc": "AUROC of membership between twins",
+    "ideal_dev": "deviation from the ideal denoiser of T",
+    "wiener_dev": "deviation from the Wiener filter of T",
+    "wiener_dev_pool": "deviation from the Wiener filter of the pool",
+    "tau_mem": "copying begins (steps)",
+    "tau_gen": "quality is near its best (steps)",
+    "tau_gap": "the gap opens (steps)",
     "mem_frac": "memorized share of samples",
     "mem_frac_control": "memorized share, held-out images",
     "mem_power": "power of the rule",

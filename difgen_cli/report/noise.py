@@ -15,28 +15,43 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def gap_over_noise(curves: Curves) -> Drawn | None:
-    """Relative gap L_H/L_T − 1 over σ/σ_d at the last snapshot, one line per data set size, facets for the rest."""
-    table = curves.noise
-    if table.empty or not {"gap", "sigma_rel"} <= set(table.columns) or table["gap"].isna().all():
+def gap_over_noise(curves: Curves) -> list[Drawn]:
+    """Relative gap L_H/L_T − 1 over σ/σ_d at the last snapshot, one line per data set size, facets for the rest.
+
+    Of models in closed form, which have no steps to follow, once more with one line per level of each other axis.
+    """
+    others = [axis for axis in curves.others() if axis.path != STEPS]
+    first = _drawn(curves, others[0] if others else None, "gap-over-noise")
+    if first is None:
+        return []
+    again = others[1:] if "step" in curves.done and curves.done["step"].isna().all() else []
+    more = [_drawn(curves, axis, f"gap-over-noise-by-{axis.path.replace('.', '-')}") for axis in again]
+    return [first, *[figure for figure in more if figure is not None]]
+
+
+def _drawn(curves: Curves, colour: Axis | None, name: str) -> Drawn | None:
+    table = curves.tables.get("noise", pd.DataFrame())
+    if not {"gap", "sigma_rel"} <= set(table.columns) or table["gap"].isna().all():
         return None
     paths = [path for path in curves.paths if path != STEPS and path in table]
-    last = last_snapshot(_of_finished(table, curves), paths)
+    last = last_snapshot(table, paths)
     # both splits carry the gap: one line a cell and noise level is enough
     last = last.dropna(subset=["gap"]).drop_duplicates(["cell", "sigma_rel"])
     last = last.assign(sigma_rel=last["sigma_rel"].round(9))
     numbers = over_seeds(last, [*paths, "sigma_rel"], ["gap"])
     if numbers.empty:
         return None
-    others = [axis for axis in curves.others() if axis.path in paths]
-    colour, rest = (others[0], others[1:]) if others else (None, [])
+    colour = colour if colour and colour.path in paths else None
+    rest = [axis for axis in curves.others(colour) if axis.path in paths]
     facets, left_out = canvas.panels(rest, most=12)
     across = canvas.columns(rest, facets)
     figure, grid = canvas.sheet(-(-len(facets) // across), across, colour)
     sigmas = sorted(numbers["sigma_rel"].unique())
     sigma = Axis("sigma_rel", tuple(map(str, sigmas)), tuple(map(float, sigmas)), True)
     numbers_as_words = numbers.assign(sigma_rel=numbers["sigma_rel"].map(str))
-    groups = canvas.lookup(numbers_as_words, [*[axis.path for axis in others[1:] + others[:1]], "metric"], sigma)
+    groups = canvas.lookup(
+        numbers_as_words, [*[axis.path for axis in [*rest, *([colour] if colour else [])]], "metric"], sigma
+    )
     hues, shapes = style.colours(colour), style.markers(colour)
     note = ""
     for ax, panel in zip(grid.flat, facets, strict=False):
@@ -56,9 +71,16 @@ def gap_over_noise(curves: Curves) -> Drawn | None:
     svg, png = canvas.render(figure)
     lines = f", one line per value of {labels.setting(colour.path)}" if colour else ""
     what = f"Relative gap L_H/L_T − 1 of held-out over training loss against the noise level σ/σ_d{lines}."
-    notes = [_bands(numbers), captions.snapshot(curves, last), note, captions.omitted(left_out)]
+    pairs = captions.each(last, "n_pairs", "pairs of image and noise in a split")
+    notes = [
+        f"Squared error of pixels{pairs}.",
+        _bands(numbers),
+        captions.snapshot(curves, last),
+        note,
+        captions.omitted(left_out),
+    ]
     return Drawn(
-        name="gap-over-noise",
+        name=name,
         title="Gap between held-out and training loss over noise levels",
         alt=f"Chart. {what} {_peaks(numbers, colour)}",
         caption=captions.caption(curves, numbers, what, *notes, points=False),
@@ -69,13 +91,9 @@ def gap_over_noise(curves: Curves) -> Drawn | None:
     )
 
 
-def _of_finished(table: pd.DataFrame, curves: Curves) -> pd.DataFrame:
-    """Only the noise rows of cells that this grid counts as done."""
-    return table[table["cell"].isin(curves.done["cell"])] if "cell" in table else table
-
-
 def _line(ax: Axes, drawn: canvas.Series, hue: str, marker: str, alpha: float) -> None:
-    ax.plot(drawn.x, drawn.mean, color=hue, marker=marker, markersize=3, linewidth=1.4, zorder=3)
+    every = -(-len(drawn.x) // 16)  # of many levels only some have room for a marker
+    ax.plot(drawn.x, drawn.mean, color=hue, marker=marker, markersize=3, markevery=every, linewidth=1.4, zorder=3)
     if np.isfinite(drawn.lo).any():
         ax.fill_between(drawn.x, drawn.lo, drawn.hi, color=hue, alpha=alpha, linewidth=0, zorder=1)
 

@@ -24,24 +24,29 @@ POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 def compose(study: Study, curves: Curves, figures: list[Drawn]) -> str:
     """The whole page."""
-    css = resources.files("difgen_cli.report").joinpath("page.css").read_text(encoding="utf-8")
     body = "".join(
         [
             _header(study, curves),
-            _section("Figures", "".join(_figure(figure) for figure in figures) or _note("Nothing to draw yet.")),
-            _section("Last snapshots", _table(curves)),
-            _section("References", _references(curves)),
-            _section("Samples beside their nearest training images", _gallery(study, curves)),
-            _section("Missing and failed cells", _absent(curves)),
-            _section("Where this comes from", _provenance(study)),
+            section("Figures", "".join(chart(figure) for figure in figures) or note("Nothing to draw yet.")),
+            section("Last snapshots", _table(curves)),
+            section("References", _references(curves)),
+            section("Samples beside their nearest training images", _gallery(study, curves)),
+            section("Missing and failed cells", _absent(curves)),
+            section("Where this comes from", provenance(study)),
         ]
     )
+    return document(study.name, body, figures)
+
+
+def document(title: str, body: str, figures: list[Drawn]) -> str:
+    """A page of its own, from its sections."""
+    css = resources.files("difgen_cli.report").joinpath("page.css").read_text(encoding="utf-8")
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{escape(POLICY)}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
-        f"<title>{escape(study.name)} – difgen report</title><style>{css}{_palette(figures)}</style></head>"
+        f"<title>{escape(title)} – difgen report</title><style>{css}{_palette(figures)}</style></head>"
         f"<body><main>{body}</main></body></html>\n"
     )
 
@@ -56,7 +61,7 @@ def _header(study: Study, curves: Curves) -> str:
         for path, values in study.axes.items()
     )
     seeds = f"<tr><th scope=row>seeds</th><td>{study.seeds}</td></tr>"
-    warnings = "".join(_note(text, "warning") for text in _warnings(study, curves))
+    warnings = "".join(note(text, "warning") for text in _warnings(study, curves))
     return (
         f'<header><h1>{escape(study.name)}</h1><p class="question">{escape(study.question)}</p>'
         f'<ul class="counts">{counts}</ul>{warnings}'
@@ -79,7 +84,8 @@ def _warnings(study: Study, curves: Curves) -> list[str]:
     return [*found, *captions.moving(curves)]
 
 
-def _figure(figure: Drawn) -> str:
+def chart(figure: Drawn) -> str:
+    """A figure with its caption and links to its files."""
     stem = f"figures/{figure.name}"
     links = " ".join(f'<a href="{escape(stem)}.{end}">{end.upper()}</a>' for end in ("png", "svg", "csv"))
     return (
@@ -131,7 +137,7 @@ def _table(curves: Curves) -> str:
     )
     return (
         f'<div class="scroll" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
-        f"{_note(table.notes(curves))}{_note('All metrics are in last.csv, all cells in rows.csv, beside this page.')}"
+        f"{note(table.notes(curves))}{note('All metrics are in last.csv, all cells in rows.csv, beside this page.')}"
     )
 
 
@@ -139,7 +145,7 @@ def _references(curves: Curves) -> str:
     """Means over seeds of the reference rows, by kind and data set size."""
     rows = curves.references
     if rows.empty:
-        return _note("No reference rows were scored.")
+        return note("No reference rows were scored.")
     by = ["kind", *(["data.size"] if "data.size" in rows else [])]
     shown = [name for name in table.HEADERS if name in curves.metrics and rows[name].notna().any()]
     means = rows.groupby(by, sort=False, dropna=False)[shown].mean().reset_index()
@@ -154,20 +160,20 @@ def _references(curves: Curves) -> str:
 
 
 def _gallery(study: Study, curves: Curves) -> str:
-    explained = _note(
+    explained = note(
         "Left the generated sample, right its nearest training image, below d1/d2 "
         "(a copy below 1/3: Yoon et al. 2023). The most copied samples of each cell come first."
     )
     shown = gallery.section(gallery.chosen(curves), study.gallery)
     known = gallery.section(gallery.references(curves), study.gallery)
-    return explained + (shown or _note("No finished cells yet.")) + known
+    return explained + (shown or note("No finished cells yet.")) + known
 
 
 def _absent(curves: Curves) -> str:
     """Every cell without numbers, by state and cause; the steps of one trajectory in one line."""
     cells = curves.cells[curves.cells["state"] != "done"]
     if cells.empty:
-        return _note("None: every planned cell is done.")
+        return note("None: every planned cell is done.")
     cells = cells.assign(cause=cells["cause"].map(lambda cause: "" if pd.isna(cause) else str(cause)))
     by = [path for path in curves.paths if path != STEPS]
     parts = []
@@ -190,14 +196,17 @@ def _place(by: list[str], key: tuple[object, ...], steps: list[float]) -> str:
     return "; ".join([*where, f"seed {labels.text(key[-1])}", *at])
 
 
-def _provenance(study: Study) -> str:
+def provenance(study: Study) -> str:
+    """What produced the rows."""
     lines = "".join(f"<dt>{escape(key)}</dt><dd>{escape(str(value))}</dd>" for key, value in study.provenance.items())
     return f"<dl>{lines}</dl>"
 
 
-def _section(title: str, body: str) -> str:
+def section(title: str, body: str) -> str:
+    """A part of the page under its title."""
     return f"<section><h2>{escape(title)}</h2>{body}</section>"
 
 
-def _note(text: str, kind: str = "note") -> str:
+def note(text: str, kind: str = "note") -> str:
+    """A paragraph that explains, or warns."""
     return f'<p class="{kind}">{escape(text)}</p>'

@@ -16,14 +16,18 @@ if TYPE_CHECKING:
 LEGEND_WIDE = 2.1  # inches beside the panels
 
 
-def setting_scale(ax: Axes, which: str, axis: Axis) -> None:
-    """Ticks at the levels themselves, thinned (numbers) or wrapped (words) where their labels would touch."""
+def setting_scale(ax: Axes, which: str, axis: Axis, *, log: bool = False) -> None:
+    """Ticks at the levels themselves, thinned (numbers) or wrapped (words) where their labels would touch.
+
+    log: logarithmic however little the levels span.
+    """
     wide = wide_inches(ax)
-    place = np.log(axis.values) if axis.log else np.array(axis.values)
+    log = log or axis.log
+    place = np.log(axis.values) if log else np.array(axis.values)
     reach = (place.max() - place.min()) or 1.0
     margin = 0.06 * reach if axis.numeric else 0.5
     low, high = place.min() - margin, place.max() + margin
-    if axis.log:
+    if log:
         (ax.set_xscale if which == "x" else ax.set_yscale)("log")
     words = [_short(level) for level in axis.levels]
     kept = list(range(len(words)))
@@ -35,7 +39,7 @@ def setting_scale(ax: Axes, which: str, axis: Axis) -> None:
         if max(len(part) for word in words for part in word.split("\n")) > room:
             ax.tick_params(axis="x", labelrotation=90)
     _ticks(ax, which, [axis.values[i] for i in kept], [words[i] for i in kept])
-    limits = (float(np.exp(low)), float(np.exp(high))) if axis.log else (low, high)
+    limits = (float(np.exp(low)), float(np.exp(high))) if log else (low, high)
     (ax.set_xlim if which == "x" else ax.set_ylim)(limits)
 
 

@@ -19,6 +19,8 @@ from difgen_cli.store.files import read_json
 if TYPE_CHECKING:
     import pandas as pd
 
+TABLES = {"noise": "gap", "path": "path", "deviation": "deviation", "field": "field"}  # that are drawn: by which metric
+SECTIONS = ("data", "condition", "model", "train", "sample", "guide")
 PROVENANCE = ("git_commit", "git_dirty", "difgen", "torch", "device")
 
 
@@ -45,7 +47,7 @@ def _study(store: Store, folder: Path, metrics: dict[str, pa.Table]) -> Study:
         axes=json.loads(about["axes"]),
         seeds=int(about["seeds"]),
         rows=rows,
-        noise=_noise(store, rows),
+        tables={name: _table(store, rows, name, metric) for name, metric in TABLES.items()},
         units=_units(metrics),
         gallery=partial(_gallery, store),
         provenance=_provenance(folder, rows),
@@ -83,19 +85,17 @@ def _cause(attempts: dict[str, dict[str, Any]], cell: str) -> str | None:
     return None
 
 
-def _noise(store: Store, rows: pd.DataFrame) -> pd.DataFrame:
-    """The noise table with the settings of the cells that its lines belong to."""
+def _table(store: Store, rows: pd.DataFrame, name: str, metric: str) -> pd.DataFrame:
+    """A metric's table with the settings of the cells that its lines belong to."""
     import pandas as pd
 
-    path = store.tables / "noise.parquet"
-    if not path.exists() or "result.gap" not in rows:
+    path, key = store.tables / f"{name}.parquet", f"result.{metric}"
+    if not path.exists() or key not in rows:
         return pd.DataFrame()
-    noise = pq.read_table(path).drop_columns(["kind", "home", "step", "cell"]).to_pandas()
-    settings = [c for c in rows.columns if c.partition(".")[0] in ("data", "condition", "model", "train", "sample")]
-    lines = rows[["result.gap", "kind", "seed", "step", "cell", "trajectory", *settings]].rename(
-        columns={"result.gap": "key"}
-    )
-    return lines.dropna(subset="key").merge(noise, on="key", how="inner").drop(columns="key")
+    found = pq.read_table(path).drop_columns(["kind", "home", "step", "cell"]).to_pandas()
+    settings = [c for c in rows.columns if c.partition(".")[0] in SECTIONS]
+    lines = rows[[key, "kind", "seed", "step", "cell", "trajectory", *settings]].rename(columns={key: "key"})
+    return lines.dropna(subset="key").merge(found, on="key", how="inner").drop(columns="key")
 
 
 def _units(metrics: dict[str, pa.Table]) -> dict[str, tuple[str, str]]:
@@ -160,13 +160,12 @@ def _ratio(line: dict[str, Any]) -> float:
 def _training_images(store: Store, home: Home) -> np.ndarray:
     """The training subset of a trajectory or reference, uint8, in the order that the neighbours table counts."""
     from difgen_cli import data
-    from difgen_cli.plan import recipes
+    from difgen_cli.plan import facts, recipes
 
     spec = read_json(home.path / "spec.json")
     made = recipes.load(spec["recipe"])
     subset = made[spec["key"]].inputs["subset"]
     holdout = subset.inputs["holdout"]
-    images, labels, facts = store.pool(holdout.inputs["pool"].key)
-    pool = data.Pool(images, labels, tuple(facts["classes"]))
+    pool = facts.pool(store, holdout.inputs["pool"].key)
     chosen: np.ndarray = data.split(pool, held_out=holdout.settings["held_out"], **subset.settings).train
-    return np.asarray(images[chosen])
+    return np.asarray(pool.images[chosen])

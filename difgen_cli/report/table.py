@@ -56,12 +56,14 @@ def last(curves: Curves) -> pd.DataFrame:
     finished = last_snapshot(curves.cells, curves.paths)
     planned = curves.cells[by].drop_duplicates() if by else pd.DataFrame(index=[0])
     numbers = over_seeds(finished, [*by, "step"], curves.metrics) if "step" in finished else pd.DataFrame()
-    counts = finished.groupby([*by, "step"], observed=True)["seed"].nunique().rename("seeds").reset_index()
+    counts = (
+        finished.groupby([*by, "step"], observed=True, dropna=False)["seed"].nunique().rename("seeds").reset_index()
+    )
     wide = counts
     for end, suffix in (("mean", ""), ("lo", "_lo"), ("hi", "_hi")):
         if numbers.empty:
             break
-        part = numbers.pivot(index=[*by, "step"], columns="metric", values=end).add_suffix(suffix)
+        part = numbers.pivot(index=[*by, "step"], columns="metric", values=end).add_suffix(suffix)  # a null step stays
         wide = wide.merge(part.dropna(axis=1, how="all").reset_index(), on=[*by, "step"], how="left")
     if {"fd_test", "fd_floor"} <= set(wide.columns):
         wide["floors"] = wide["fd_test"] / wide["fd_floor"]

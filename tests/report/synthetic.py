@@ -80,7 +80,7 @@ def study(
         axes=axes,
         seeds=seeds,
         rows=rows,
-        noise=noise,
+        tables={"noise": noise},
         units={key: value for key, value in UNITS.items() if key not in drop},
         gallery=gallery or pictures,
         provenance={
