@@ -5,7 +5,6 @@ Pure: reads signatures and facts about data, touches no result.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,6 +13,8 @@ from difgen_cli.grid.document import GridError
 from difgen_cli.grid.values import Given
 from difgen_cli.plan import PARTNERS, Cell, Facts, Partner, Plan, Reference, Scoring, Trajectory
 from difgen_cli.plan.derive import Derivation, Trained, Where, has_horizon, shaping
+from difgen_cli.plan.naming import condition_words, data_words, short, slug
+from difgen_cli.plan.notes import notes_on
 from difgen_cli.plan.recipes import Head, Recipe
 from difgen_cli.plan.sections import Section, resolve
 from difgen_cli.plugins import SECTIONS, Library
@@ -66,7 +67,7 @@ class _Planner:
         for stops in self._points():
             self._add(stops)
         trajectories = {key: _trajectory(steps) for key, steps in self.steps.items()}
-        notes = _warnings(self.grid, trajectories)
+        notes = notes_on(self.grid, trajectories)
         return Plan(self.grid, self.cells, trajectories, self.references, self.derive.recipes, notes)
 
     # Points and their sections -------------------------------------------------------------------------------------
@@ -210,8 +211,8 @@ class _Planner:
         if not metrics or (samples, *metrics.values(), seed) in self.seen:
             return
         self.seen.add((samples, *metrics.values(), seed))
-        slug = _slug([kind, *_data_words(columns[0]), *(_condition_words(columns[1]) if kind == "ideal" else ())])
-        self.references.setdefault(recipe.key, Reference(recipe, slug))
+        named = slug([kind, *data_words(columns[0]), *(condition_words(columns[1]) if kind == "ideal" else ())])
+        self.references.setdefault(recipe.key, Reference(recipe, named))
         snapshot = recipe.key if kind == "ideal" else None
         axes = tuple(_visible(kind, stop) for stop in stops)
         self.cells.append(
@@ -319,57 +320,9 @@ def _trajectory(steps: dict[int, tuple[Trained, tuple[dict[str, Any], ...]]]) ->
     settings = {path: value for part in columns for path, value in part.items()}
     recipe = made.trajectory
     network = recipe.inputs["network"]
-    words = [*_data_words(settings), *_condition_words(settings), network.name]
-    words += [f"{k}{_short(v)}" for k, v in network.settings.items()]
-    words += [f"{k}{_short(v)}" for k, v in recipe.settings.items() if k not in ("steps", "seed")]
+    words = [*data_words(settings), *condition_words(settings), network.name]
+    words += [f"{k}{short(v)}" for k, v in network.settings.items()]
+    words += [f"{k}{short(v)}" for k, v in recipe.settings.items() if k not in ("steps", "seed")]
     seed = recipe.settings.get("seed", 0)
-    slug = _slug([*words, *([f"seed{seed}"] if seed else [])])
-    return Trajectory(recipe, slug, tuple(sorted(steps)) if made.batch else (), made.batch or 0, settings)
-
-
-def _data_words(settings: dict[str, Any]) -> list[str]:
-    return [settings["data.name"], f"n{settings['data.size']}"] + (
-        [settings["data.half"]] if settings["data.half"] else []
-    )
-
-
-def _condition_words(settings: dict[str, Any]) -> list[str]:
-    name = settings["condition.name"]
-    return [] if name == "none" else [f"{name}{settings.get('condition.clusters', '')}"]
-
-
-def _slug(words: list[str]) -> str:
-    """A readable name that says what differs from the defaults: `digits-n128-kmeans10-mlp-width64-seed1`."""
-    text = "-".join(words).lower()
-    return "".join(c if (c.isalnum() and c.isascii()) or c in "-." else "_" for c in text)[:80].strip("-._") or "x"
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.3g}" if math.isfinite(value) else str(value)
-    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def _warnings(grid: Grid, trajectories: dict[str, Trajectory]) -> list[str]:
-    """What confounds a study, to be said and not to be refused."""
-    notes = []
-    runs = [t for t in trajectories.values() if t.steps]
-    values = {p: len(v) for p, v in grid.values.items()}
-    if len(grid.seeds) == 1 and runs:
-        notes.append("one seed: figures will show no interval over training runs; `seeds: 3` gives one")
-    if values.get("sample.count", 1) > 1:
-        notes.append("sample.count varies: Fréchet distances of differing counts must not be compared")
-    if values.get("data.size", 1) > 1 and runs:
-        sizes = [t.settings["data.size"] for t in runs]
-        longest = max(t.images for t in runs)
-        notes.append(
-            f"steps are fixed while data.size varies: the longest runs see each image {longest // max(sizes):,} to "
-            f"{longest // min(sizes):,} times"
-        )
-    for t in runs:
-        ema = t.settings.get("train.ema") or 0.0
-        if ema and 1 / (1 - ema) > min(t.steps):
-            span = 1 / (1 - ema)
-            notes.append(f"train.ema {ema} averages over {span:,.0f} steps, longer than the snapshot at {min(t.steps)}")
-            break
-    return notes
+    named = slug([*words, *([f"seed{seed}"] if seed else [])])
+    return Trajectory(recipe, named, tuple(sorted(steps)) if made.batch else (), made.batch or 0, settings)

@@ -1,0 +1,29 @@
+"""Readable names of folders: what differs from the defaults, in letters that any file system takes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+
+def data_words(settings: dict[str, Any]) -> list[str]:
+    return [settings["data.name"], f"n{settings['data.size']}"] + (
+        [settings["data.half"]] if settings["data.half"] else []
+    )
+
+
+def condition_words(settings: dict[str, Any]) -> list[str]:
+    name = settings["condition.name"]
+    return [] if name == "none" else [f"{name}{settings.get('condition.clusters', '')}"]
+
+
+def slug(words: list[str]) -> str:
+    """A readable name that says what differs from the defaults: `digits-n128-kmeans10-mlp-width64-seed1`."""
+    text = "-".join(words).lower()
+    return "".join(c if (c.isalnum() and c.isascii()) or c in "-." else "_" for c in text)[:80].strip("-._") or "x"
+
+
+def short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}" if math.isfinite(value) else str(value)
+    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
