@@ -14,8 +14,6 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# A shell ignores Ctrl-C in what it starts in the background, and so would all that the tests start.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from difgen_cli.grid import read
 from difgen_cli.plan import Plan
@@ -23,6 +21,9 @@ from difgen_cli.plan.facts import Finder
 from difgen_cli.plan.planner import build
 from difgen_cli.plugins import Library
 from difgen_cli.store import Store
+
+# A shell ignores Ctrl-C in what it starts in the background, and so would all that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Shared machines are slow at times, which says nothing of the code.
 hypothesis_settings.register_profile("difgen", deadline=None, suppress_health_check=[HealthCheck.too_slow])
