@@ -130,7 +130,8 @@ def run(planned: Planned, options: Options, console: Console) -> str:
     if ended != "done":
         return ended
     tables.fold(planned.store)  # sets results aside that are cut short
-    state = survey(planned.plan, planned.store, lambda cell: cell.samples in _wanted(planned))
+    wanted = _wanted(planned)
+    state = survey(planned.plan, planned.store, lambda cell: cell.samples in wanted)
     return _round(replace(planned, state=state), options, console) if state.work else ended
 
 

@@ -168,7 +168,7 @@ def claim(folder: Path, unit: str, claimant: Claimant) -> Attempt | None:
     return attempt if publish_json(attempt.path, attempt.record) else None
 
 
-def bury(folder: Path, unit: str, number: int, ending: str, by: str, cause: str | None = None) -> None:
+def bury(folder: Path, unit: str, number: int, ending: str, by: str) -> None:
     """Write down once how an attempt ended whose owner could not say it: what its log tells is better than a guess."""
     record = read_json(folder / f"{unit}.{number}.json") or {}
     if record.get("state", "running") != "running":
@@ -180,7 +180,7 @@ def bury(folder: Path, unit: str, number: int, ending: str, by: str, cause: str 
     with suppress(StoreError):  # a full disk: the next one writes it
         publish_json(
             _ending(folder, unit, number),
-            {"ending": ending, "cause": cause or endings.told(ending, words), "words": words, "by": by, "ended": now()},
+            {"ending": ending, "cause": endings.told(ending, words), "words": words, "by": by, "ended": now()},
         )
 
 
