@@ -47,9 +47,10 @@ def test_no_command_of_the_readme_goes_untested() -> None:
     assert {c[0] for c in _commands()} <= {"difgen", "make"}
 
 
-def test_files_that_the_readme_names_exist() -> None:
-    for target in re.findall(r"\]\(([^)#:]+)\)", README):
-        assert (ROOT / target).exists(), target
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/cluster.md", "docs/measures.md"])
+def test_files_that_a_page_links_to_exist(page: str) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)[^)]*\)", (ROOT / page).read_text(encoding="utf-8")):
+        assert ((ROOT / page).parent / target).exists(), target
 
 
 def test_the_plugin_that_the_readme_shows_is_the_one_that_is_tested() -> None:
