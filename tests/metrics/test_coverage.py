@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+import prdc
 import pytest
 
 from difgen_cli.metrics import coverage
@@ -60,6 +61,14 @@ def test_all_four_equal_the_papers_one_pair_at_a_time(n: int, d: int, k: int, mo
     assert {name: values[name] for name in FOUR} == pytest.approx(expected, rel=1e-12)
     control = brute_force(real, gaussian(n, 3, d), k)
     assert {name: values[f"{name}_control"] for name in FOUR} == pytest.approx(control, rel=1e-12)
+
+
+@pytest.mark.parametrize(("n", "d", "k"), [(200, 8, 5), (150, 64, 3), (80, 2, 5)])
+def test_all_four_equal_those_of_the_authors_of_density_and_coverage(n: int, d: int, k: int) -> None:
+    real, fake = gaussian(n, 1, d), 0.9 * gaussian(n, 2, d) + np.float32(0.2)
+    values = measured(fake, gaussian(n, 3, d), real, k)
+    expected = prdc.compute_prdc(real_features=real.astype(float), fake_features=fake.astype(float), nearest_k=k)
+    assert {name: values[name] for name in FOUR} == pytest.approx(expected, rel=1e-6)
 
 
 def test_points_on_the_edge_of_a_ball_are_in_it() -> None:
