@@ -1,14 +1,16 @@
-"""EDM preconditioning, its loss and noise distribution, and the closed-form ideal denoiser (Karras et al. 2022).
+"""EDM preconditioning, its loss and noise distribution, and denoisers in closed form (Karras et al. 2022).
 
 σ is absolute everywhere in this file; σ_d (`sigma_data`) is the pooled standard deviation of the data.
 """
 
 import math
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 P_MEAN, P_STD = -1.2, 1.2  # of ln σ at σ_d = 0.5 (Karras 2022, table 1)
 BLOCK_ELEMENTS = 1 << 22  # float64 numbers in the largest intermediate of the ideal denoiser: 32 MiB
@@ -104,6 +106,79 @@ class IdealDenoiser(nn.Module):
                 raise ValueError(f"label {label} has no training image, so its ideal denoiser does not exist")
             denoised[asked] = _posterior_mean(flat[asked], sigma[asked], train[known]).to(x.dtype)
         return denoised.view_as(x)
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Σ_k w_k N(m_k, F_k F_kᵀ + s² I): weights (K,), means (K, D), factors (K, D, R), all float64, and the noise s."""
+
+    weights: Tensor
+    means: Tensor
+    factors: Tensor
+    noise: float
+
+
+class MixtureDenoiser(nn.Module):
+    """The posterior mean under a mixture of Gaussians, in float64: D(x; σ) = x + σ² ∇ log p(x; σ) (Tweedie).
+
+    D(x; σ) = Σ_k r_k(x) (m_k + C_k (C_k + σ² I)⁻¹ (x − m_k)), C_k = F_k F_kᵀ + s² I, with r_k the posterior weights
+    of the components. A label is a component: given labels, an x is of that one; without, it may be of any.
+    """
+
+    sigma_data: float
+    log_weights: Tensor
+    means: Tensor
+    axes: Tensor  # (K, D, R) of the factors, orthonormal
+    variances: Tensor  # (K, R) along them, without the noise
+
+    def __init__(self, mixture: Mixture, sigma_data: float) -> None:
+        super().__init__()
+        self.sigma_data, self.noise = float(sigma_data), float(mixture.noise)
+        axes, values, _ = torch.linalg.svd(mixture.factors, full_matrices=False)
+        self.register_buffer("log_weights", mixture.weights.log())
+        self.register_buffer("means", mixture.means)
+        self.register_buffer("axes", axes)
+        self.register_buffer("variances", values.square())
+
+    @torch.no_grad()
+    def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
+        """(B, D) or (B, C, H, W) like x, for σ > 0 of shape (B,); ValueError for a label without a component."""
+        flat, level = x.flatten(1).double(), sigma.double()[:, None]
+        shares = self._shares(flat, level) if labels is None else self._chosen(labels)
+        denoised = torch.zeros_like(flat)
+        for k in range(len(self.means)):
+            chosen = shares[:, k] > 0
+            if chosen.any():
+                denoised[chosen] += shares[chosen, k, None] * self._of_component(k, flat[chosen], level[chosen])
+        return denoised.to(x.dtype).view_as(x)
+
+    def _chosen(self, labels: Tensor) -> Tensor:
+        """1 for the component of each label, 0 for the others, (B, K)."""
+        known = (~self.log_weights.isneginf()).nonzero()[:, 0]
+        if not torch.isin(labels, known).all():
+            unknown = int(labels[~torch.isin(labels, known)][0])
+            raise ValueError(f"label {unknown} has no component, so its denoiser does not exist")
+        return functional.one_hot(labels, len(self.means)).double()
+
+    def _of_component(self, k: int, x: Tensor, level: Tensor) -> Tensor:
+        """m + C (C + σ² I)⁻¹ (x − m) of one component, (B, D)."""
+        around, within = self.noise**2, self.variances[k] + self.noise**2
+        off, along = around / (around + level**2), within / (within + level**2)  # (B, 1), (B, R)
+        moved = x - self.means[k]
+        projected: Tensor = (moved @ self.axes[k]) * (along - off)
+        return self.means[k] + off * moved + projected @ self.axes[k].T
+
+    def _shares(self, x: Tensor, level: Tensor) -> Tensor:
+        """The posterior weight of each component, (B, K): by log w_k + log N(x; m_k, C_k + σ² I)."""
+        noise = self.noise**2 + level**2  # (B, 1)
+        found = []
+        for k in range(len(self.means)):
+            moved = x - self.means[k]
+            along, variances = (moved @ self.axes[k]).square(), self.variances[k] + noise  # (B, R)
+            off = (moved.square().sum(1) - along.sum(1)).clamp(min=0) / noise[:, 0]
+            spread = variances.log().sum(1) + (x.shape[1] - along.shape[1]) * noise[:, 0].log()
+            found.append(-((along / variances).sum(1) + off + spread) / 2)
+        return (torch.stack(found, dim=1) + self.log_weights).softmax(dim=1)
 
 
 def _posterior_mean(x: Tensor, sigma: Tensor, train: Tensor) -> Tensor:

@@ -118,6 +118,13 @@ BROKEN = {
         (1, 81),
         "no labels",
     ),
+    "no known population": ("base: {data: {name: digits}, model: {name: population}}\n", (1, 44), "molrg, gaussians"),
+    "population within clusters": (
+        "base: {data: {name: gaussians}, condition: {name: kmeans}, model: {name: population}}\n",
+        (1, 51),
+        "within the components alone",
+    ),
+    "subspaces": ("base: {data: {name: molrg, rank: 50}, model: {name: mlp}}\n", (1, 21), "do not fit"),
     "no weights": (_HEAD + "  score: {frechet: {features: inception}}\n", (4, 31), "weights fetch inception"),
     "no such path": (_DATA % ("npz", "nowhere.npz"), (2, 27), "nowhere.npz"),
     "parquet without image": (_DATA % ("parquet", "noimage.parquet"), (2, 31), "image"),

@@ -13,6 +13,8 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Ge, Gt
 
+from difgen_cli.data._population import Population as Population
+
 VERSION = 1
 HELD_OUT_SEED = 20_150_205  # chooses H in every study; a constant, so that no setting can move an image out of H
 MODES = {"1": "L", "L": "L", "P": "RGB", "RGB": "RGB"}  # modes of image files, and what they are read as
@@ -30,12 +32,14 @@ class Pool:
     labels: (M,) int64, indices into `classes`, or None
     classes: the names of the labels, () if there are none
     held_out: (K,) int64 places of the images that the data set itself holds out, or None: they are drawn
+    population: the distribution that points were drawn from, where it is known; label k is then its component k
     """
 
     images: np.ndarray
     labels: np.ndarray | None = None
     classes: tuple[str, ...] = ()
     held_out: np.ndarray | None = None
+    population: Population | None = None
 
     def __post_init__(self) -> None:
         _check_images(self.images)
@@ -108,9 +112,10 @@ def _apart(pool: Pool, held_out: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def content(pool: Pool) -> str:
-    """SHA-256 (hex) of the pool's shape, dtype, bytes, labels and class names: the identity of the data."""
+    """SHA-256 (hex) of all that the pool holds: arrays with shape and dtype, and class names. The data's identity."""
     digest = hashlib.sha256()
-    for array in (pool.images, pool.labels, *(() if pool.held_out is None else (pool.held_out,))):
+    known = () if pool.population is None else tuple(pool.population.arrays().values())
+    for array in (pool.images, pool.labels, *(() if pool.held_out is None else (pool.held_out,)), *known):
         header = None if array is None else [list(array.shape), array.dtype.str]
         digest.update(json.dumps(header).encode())
         if array is not None:

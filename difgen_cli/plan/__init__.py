@@ -23,6 +23,7 @@ class Facts:
     images: int
     shape: tuple[int, ...]  # (H, W, C), or (D,) for points
     labelled: bool
+    population: bool = False  # whether the distribution that they were drawn from is known
 
 
 PARTNERS = frozenset({"twin", "sibling"})  # a metric's positional parameters that stand for other trajectories

@@ -50,7 +50,10 @@ class Derivation:
     def trained(self, data: Section, condition: Section, model: Section, train: Section, where: Where) -> Trained:
         """The trajectory of four sections, and what it is made of."""
         subset, size = self.subset(data, where)
-        labels = self._labels(condition, subset.inputs["holdout"], subset, self._facts(data, where), where)
+        facts = self._facts(data, where)
+        labels = self._labels(condition, subset.inputs["holdout"], subset, facts, where)
+        if "population" in model.signature.inputs:
+            _check_population(model, condition, facts, where)
         network = self.keep(Recipe(Head("network", model.name, model.signature.version, model.changed), {}))
         closed = in_closed_form(model)
         head = (
@@ -153,8 +156,8 @@ def images_of(subset: Recipe) -> dict[str, str]:
 
 
 def in_closed_form(model: Section) -> bool:
-    """Whether a model is made of the training images themselves, and not trained."""
-    return "train" in model.signature.inputs
+    """Whether a model is made of the training images themselves, or of what they were drawn from, and not trained."""
+    return bool({"train", "population"} & set(model.signature.inputs))
 
 
 @cache
@@ -170,6 +173,20 @@ def has_horizon(train: Section) -> bool:
 
 def _version(section: Section) -> int | str:
     return section.own_signature.version if section.own_signature else 0
+
+
+def _check_population(model: Section, condition: Section, facts: Facts, where: Where) -> None:
+    """GridError where the denoiser of what the data were drawn from is not known, as a whole or within a condition."""
+    if not facts.population:
+        raise GridError(
+            f"model.name: {model.name} needs data drawn from a known distribution (molrg, gaussians)",
+            where("model.name"),
+        )
+    if condition.name != "none" and (condition.name != "labels" or condition.changed or condition.changed_own):
+        raise GridError(
+            f"condition.name: {model.name} knows the distribution within the components alone; use labels or none",
+            where("condition.name"),
+        )
 
 
 def _path(section: Section) -> str:

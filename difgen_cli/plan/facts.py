@@ -38,7 +38,8 @@ class Finder:
         source = self._source(section)
         entry = self.cache.get(source)
         if entry and (entry["content"] in self.loaded or self.store.has_pool(entry["content"])):
-            return Facts(entry["content"], entry["images"], tuple(entry["shape"]), entry["labelled"])
+            known = entry.get("population", False)
+            return Facts(entry["content"], entry["images"], tuple(entry["shape"]), entry["labelled"], known)
         return self._load(section, source)
 
     def _load(self, section: Section, source: str) -> Facts:
@@ -46,12 +47,13 @@ class Finder:
 
         settings = {k: self._rooted(v) if isinstance(v, Path) else v for k, v in section.changed.items()}
         pool = self.library.module("data", section.name).load(**settings)
-        facts = Facts(data.content(pool), len(pool.images), tuple(pool.images.shape[1:]), pool.labels is not None)
+        shape, known = tuple(pool.images.shape[1:]), pool.population is not None
+        facts = Facts(data.content(pool), len(pool.images), shape, pool.labels is not None, known)
         self.loaded[facts.content] = pool
         self.cache[source] = {
             "name": section.name, "content": facts.content, "images": facts.images, "shape": list(facts.shape),
             "labelled": facts.labelled, "classes": list(pool.classes), "sigma_data": data.sigma_data(pool.images),
-            "held_out": None if pool.held_out is None else pool.held_out.tolist(),
+            "held_out": None if pool.held_out is None else pool.held_out.tolist(), "population": facts.population,
         }  # fmt: skip
         return facts
 
@@ -59,7 +61,8 @@ class Finder:
         """Keep what was loaded, so that workers use the data as planned, and the next plan loads nothing."""
         for content, pool in self.loaded.items():
             entry = next(e for e in self.cache.values() if e["content"] == content)
-            self.store.save_pool(content, pool.images, pool.labels, entry)
+            population = pool.population.arrays() if pool.population else None
+            self.store.save_pool(content, pool.images, pool.labels, entry, population)
         if self.loaded:
             self.store.save_facts(self.cache)
         self.loaded.clear()
@@ -88,7 +91,9 @@ def pool(store: Store, key: str) -> Pool:
 
     images, labels, facts = store.pool(key)
     held_out = None if facts.get("held_out") is None else np.array(facts["held_out"], np.int64)
-    return data.Pool(images, labels, tuple(facts["classes"]), held_out)
+    known = store.population(key)
+    population = None if known is None else data.Population.of(known)
+    return data.Pool(images, labels, tuple(facts["classes"]), held_out, population)
 
 
 def _stamps(path: Path) -> Iterator[tuple[str, int, int]]:

@@ -166,9 +166,14 @@ class Store:
             claimant.check()
             time.sleep(0.2)
 
-    def save_pool(self, content: str, images: np.ndarray, labels: np.ndarray | None, facts: dict[str, Any]) -> None:
+    def save_pool(
+        self, content: str, images: np.ndarray, labels: np.ndarray | None, facts: dict[str, Any],
+        population: Arrays | None = None,
+    ) -> None:  # fmt: skip
         """Keep decoded data under its content, so that workers use what was planned, and start at once."""
         folder = self.shared(content[:16])
+        if population is not None:
+            publish(folder / "population.npz", lambda p: _write_npz(p, population))
         publish(folder / "images.npy", lambda p: _write_npy(p, images))
         if labels is not None:
             publish(folder / "labels.npy", lambda p: _write_npy(p, labels))
@@ -185,6 +190,10 @@ class Store:
             raise StoreError(f"{folder}: the data of this run are missing; run `difgen sweep` with its grid again")
         labels = folder / "labels.npy"
         return (np.load(folder / "images.npy", mmap_mode="r"), np.load(labels) if labels.exists() else None, facts)
+
+    def population(self, key: str) -> Arrays | None:
+        """The parameters of the distribution that a data set was drawn from, where they are known."""
+        return _read_npz(self.shared(key) / "population.npz")
 
     @cached_property
     def facts_path(self) -> Path:

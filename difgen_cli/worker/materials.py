@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from difgen_cli import condition, data, places
-from difgen_cli.diffusion import Denoiser, DenoiserLike, IdealDenoiser, to_tensor
+from difgen_cli.diffusion import Denoiser, DenoiserLike, IdealDenoiser, Mixture, to_tensor
+from difgen_cli.plan import facts
 from difgen_cli.plan.recipes import Recipe
 from difgen_cli.plugins import Library
 from difgen_cli.store import Arrays, Store
@@ -86,7 +87,7 @@ class Materials:
         return made
 
     def _holdout(self, recipe: Recipe) -> Holdout:
-        pool = self._pool(recipe.inputs["pool"].key)
+        pool = facts.pool(self.store, recipe.inputs["pool"].key)
         parts = data.split(pool, held_out=recipe.settings["held_out"])
 
         def labels(places_: np.ndarray) -> np.ndarray | None:
@@ -96,12 +97,6 @@ class Materials:
         return Holdout(data.scaled(rest), labels(parts.rest), data.scaled(pool.images[parts.held_out]),
                        labels(parts.held_out), data.sigma_data(rest))  # fmt: skip
 
-    def _pool(self, key: str) -> data.Pool:
-        images, labels, facts = self.store.pool(key)
-        apart = facts.get("held_out")
-        held_out = None if apart is None else np.array(apart, np.int64)
-        return data.Pool(np.asarray(images), labels, tuple(facts["classes"]), held_out)
-
     def subset(self, key: str) -> Subset:
         """A training subset T."""
         made: Subset = self.keep("subset", key, lambda: self._subset(self.recipes[key]))
@@ -109,7 +104,7 @@ class Materials:
 
     def _subset(self, recipe: Recipe) -> Subset:
         holdout_recipe = recipe.inputs["holdout"]
-        pool = self._pool(holdout_recipe.inputs["pool"].key)
+        pool = facts.pool(self.store, holdout_recipe.inputs["pool"].key)
         parts = data.split(pool, held_out=holdout_recipe.settings["held_out"], **recipe.settings)
         positions = np.searchsorted(parts.rest, parts.train)
         holdout = self.holdout(holdout_recipe.key)
@@ -201,18 +196,30 @@ class Materials:
         return Denoiser(network, subset.holdout.sigma_data).to(self.device).eval().requires_grad_(False)
 
     def closed_form(self, trajectory: Recipe) -> DenoiserLike:
-        """The denoiser of a model that is not trained: made of the subset itself."""
+        """The denoiser of a model that is not trained: made of the subset itself, or of what it was drawn from."""
         subset = self.subset(trajectory.inputs["subset"].key)
         conditions = self.conditions(trajectory.inputs["labels"].key, trajectory.inputs["subset"].key)
         model = trajectory.inputs["network"]
-        given = {
-            "train": self.tensor(subset.images), "train_labels": self.labels_tensor(conditions.train),
-            "sigma_data": subset.holdout.sigma_data,
-        }  # fmt: skip
+        given: dict[str, Callable[[], Any]] = {
+            "train": lambda: self.tensor(subset.images),
+            "train_labels": lambda: self.labels_tensor(conditions.train),
+            "sigma_data": lambda: subset.holdout.sigma_data,
+            "population": lambda: self._population(trajectory.inputs["subset"].inputs["holdout"].inputs["pool"].key),
+        }
         takes = self.library.signature("model", model.name).inputs
         build = self.library.module("model", model.name).build
-        made: DenoiserLike = build(**{name: given[name] for name in takes}, **model.settings)
+        made: DenoiserLike = build(**{name: given[name]() for name in takes}, **model.settings)
         return made
+
+    def _population(self, pool: str) -> Mixture:
+        """The distribution that a pool was drawn from, on the device."""
+        known = facts.pool(self.store, pool).population
+        if known is None:
+            raise ValueError("the distribution of this data set is not known")
+        weights, means, factors = (
+            torch.from_numpy(a).to(self.device) for a in (known.weights, known.means, known.factors)
+        )
+        return Mixture(weights, means, factors, known.noise)
 
     def ideal(self, reference: Recipe) -> DenoiserLike:
         """The closed-form ideal denoiser of a subset, within the condition where there is one."""
