@@ -6,6 +6,7 @@ import numpy as np
 
 SEED = 4
 LEVEL = 0.95
+FINE = 16  # places of the spline to each step of the grid
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,17 @@ def null_of(losses_H: np.ndarray, log_sigma: np.ndarray, resamples: int) -> floa
 
 
 def peak(curves: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Height and place of the largest value of curves (..., s) on a rising grid x (s,), by a parabola through its three
-    highest neighbours; at an end of the grid, and where it is flat, the value itself."""
+    """Height and place of the largest value of curves (..., s) on a rising grid x (s,), by a cubic spline through all
+    of their values; at an end of the grid, and where it is flat, the value itself."""
+    from scipy.interpolate import CubicSpline
+
+    steps = np.linspace(0, len(x) - 1, FINE * (len(x) - 1) + 1)
+    fine = np.interp(steps, np.arange(len(x)), x)
+    return _vertex(np.asarray(CubicSpline(x, curves, axis=-1)(fine)), fine)
+
+
+def _vertex(curves: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same by a parabola through the highest value and its neighbours."""
     k = curves.argmax(axis=-1)
     inner = np.clip(k, 1, len(x) - 2)
     y0, y1, y2 = (np.take_along_axis(curves, (inner + i)[..., None], -1)[..., 0] for i in (-1, 0, 1))

@@ -22,11 +22,11 @@ from difgen_cli.metrics._noise import (
 if TYPE_CHECKING:
     from difgen_cli.diffusion import DenoiserLike
 
-VERSION = 2
+VERSION = 3
 HELD_OUT_MIN = 2
 
 COLUMNS = {
-    "gap_max": ("float64", "", "largest L_H/L_T - 1 over the noise levels, interpolated; L the mean squared error"),
+    "gap_max": ("float64", "", "largest L_H/L_T - 1 over the noise levels, by a spline; L the mean squared error"),
     "gap_max_lo": ("float64", "", "lower end of its 95 % interval, simultaneous over the noise levels"),
     "gap_max_hi": ("float64", "", "upper end of its 95 % interval, simultaneous over the noise levels"),
     "gap_sigma": ("float64", "sigma_d", "noise level of the largest gap"),

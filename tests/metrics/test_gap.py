@@ -167,6 +167,20 @@ def test_the_peak_of_a_parabola_is_found_between_the_grid_points() -> None:
     np.testing.assert_allclose(places, centres)
 
 
+@pytest.mark.parametrize(("sigmas", "error", "shift"), [(16, 0.04, 0.06), (31, 0.0015, 0.005)])
+def test_sixteen_noise_levels_find_the_toys_peak_within_a_few_percent(sigmas: int, error: float, shift: float) -> None:
+    """Wherever they lie: the default's levels, moved by a quarter of a step at a time. Known answer 5."""
+    levels = noise_levels(sigmas, 0.02 * 7.07, 20 * 7.07, None)
+    step = levels[1] / levels[0]
+    for height, place, delta in ((0.1628, 1.079, 2.2), (0.4395, 1.075, 1.8), (1.221, 1.061, 1.4)):
+        for moved in (0, 0.25, 0.5, 0.75):
+            ends = levels[[0, -1]] * step**moved
+            settings = {"sigmas": sigmas, "sigma_min": ends[0], "sigma_max": ends[1], "quadrature_nodes": 40}
+            values = on_circle(10, delta, **settings)
+            assert values["gap_max"] == pytest.approx(height, rel=error), (delta, moved)
+            assert values["gap_sigma"] == pytest.approx(place, rel=shift)
+
+
 def test_the_peak_is_found_on_an_uneven_grid() -> None:
     x = np.array([-1.0, 0.0, 0.3, 1.5, 2.0])
     height, place = peak(2 - (x - 0.7) ** 2, x)
