@@ -13,6 +13,8 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Ge, Gt
 
+from difgen_cli.data._matching import fits as fits
+from difgen_cli.data._matching import matched as matched
 from difgen_cli.data._population import Population as Population
 
 VERSION = 1

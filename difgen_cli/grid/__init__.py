@@ -173,8 +173,16 @@ def _section(section: str, node: Node, place: Place) -> Iterator[tuple[str, Give
     for metric, (value, where) in mapping(node, section).items():
         yield f"score.{metric}", Given(True, where)
         if not (isinstance(value, ScalarNode) and scalar(value) is None):
-            for name, (setting, _) in mapping(value, f"score.{metric}").items():
-                yield f"score.{metric}.{name}", Given(scalar(setting), place_of(setting))
+            yield from _settings(f"score.{metric}", value)
+
+
+def _settings(path: str, node: Node) -> Iterator[tuple[str, Given]]:
+    """The settings of a metric; a map among them, such as another data set, has settings of its own."""
+    for name, (value, _) in mapping(node, path).items():
+        if isinstance(value, MappingNode):
+            yield from _settings(f"{path}.{name}", value)
+        else:
+            yield f"{path}.{name}", Given(scalar(value), place_of(value))
 
 
 def _axes(node: Node) -> list[Axis]:

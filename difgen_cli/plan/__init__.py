@@ -36,12 +36,21 @@ LACKING = {
 
 
 @dataclass(frozen=True, eq=False)
+class Against:
+    """Another data set that a metric compares with: the section that names it, and its images as they are compared."""
+
+    section: Section
+    images: Recipe
+
+
+@dataclass(frozen=True, eq=False)
 class Scoring:
-    """The metrics of a cell: their sections, their recipes' heads, and the feature space of each that needs one."""
+    """The metrics of a cell: their sections, their recipes' heads, the feature space and the other data of some."""
 
     sections: dict[str, Section]
     heads: dict[str, Head]
     features: dict[str, Recipe]
+    against: dict[str, Against]
 
     def keys(self, kind: str, inputs: dict[str, str]) -> dict[str, str]:
         """Metric -> key of its result, from the keys of what its positional parameters name."""
@@ -57,7 +66,15 @@ class Scoring:
         taken = {i: inputs[i] for i in self.sections[metric].signature.inputs if i in inputs}
         if metric in self.features:
             taken["embed"] = self.features[metric].key
+        if metric in self.against:
+            taken["against"] = self.against[metric].images.key
         return self.heads[metric].key(taken)
+
+    def settings(self, metric: str) -> dict[str, Any]:
+        """Every setting of a metric by its name, those of the other data set too."""
+        other = self.against[metric].section if metric in self.against else None
+        named = {"name": other.name, **other.settings} if other else {}
+        return self.sections[metric].settings | {f"against.{k}": v for k, v in named.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +108,7 @@ class Cell:
 
     def settings(self) -> dict[str, Any]:
         """Every setting of the cell in canonical form, by dotted path."""
-        scores = {f"score.{m}.{k}": v for m in self.metrics for k, v in self.scoring.sections[m].settings.items()}
+        scores = {f"score.{m}.{k}": v for m in self.metrics for k, v in self.scoring.settings(m).items()}
         return {path: value for part in self.columns for path, value in part.items()} | scores
 
     def axis_values(self) -> dict[str, Any]:

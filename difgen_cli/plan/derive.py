@@ -13,11 +13,12 @@ from typing import Any
 from difgen_cli import places
 from difgen_cli.grid.document import GridError, Place
 from difgen_cli.grid.values import Given
-from difgen_cli.plan import Facts, Scoring
+from difgen_cli.plan import Against, Facts, Scoring
 from difgen_cli.plan.recipes import Head, Recipe
 from difgen_cli.plan.sections import DEFAULT_SCORE, Section, resolve_metric
 from difgen_cli.plugins import Library
 
+MATCHED_VERSION = 1  # of how another data set is brought to the size and colours of this one
 CLOSED_FORM_VERSION = 1  # of how a worker makes the denoiser of a model that is not trained
 
 Where = Callable[[str], Place | None]  # dotted path -> where this point of the grid says it
@@ -73,14 +74,18 @@ class Derivation:
         holdout = self.holdout(data, facts)
         return self.keep(Recipe(Head("subset", "split", _version(data), chosen), {"holdout": holdout})), size
 
+    def pool(self, data: Section, facts: Facts) -> Recipe:
+        """All of a data set, whose identity is its content."""
+        return self.keep(Recipe(Head("pool", data.name, 0, {}), {}, content=facts.content[:16]))
+
     def holdout(self, data: Section, facts: Facts) -> Recipe:
         """The pool apart from its held-out images: the same whatever size, seed or half."""
-        pool = self.keep(Recipe(Head("pool", data.name, 0, {}), {}, content=facts.content[:16]))
+        pool = self.pool(data, facts)
         head = Head("holdout", "split", _version(data), {"held_out": data.own["held_out"]})
         return self.keep(Recipe(head, {"pool": pool}))
 
-    def _facts(self, data: Section, where: Where) -> Facts:
-        named = "data.path" if "path" in data.settings else "data.name"
+    def _facts(self, data: Section, where: Where, path: str = "data") -> Facts:
+        named = f"{path}.path" if "path" in data.settings else f"{path}.name"
         try:
             return self.facts(data)
         except ValueError as error:
@@ -124,11 +129,13 @@ class Derivation:
         named = {path for path in given if "." not in path} or set(DEFAULT_SCORE)
         facts = self._facts(data, where)
         holdout = self.holdout(data, facts)
-        scoring = Scoring({}, {}, {})
+        scoring = Scoring({}, {}, {}, {})
         for metric in sorted(named | {path.partition(".")[0] for path in given}):
             own = {p.partition(".")[2]: g for p, g in given.items() if p.startswith(metric + ".")}
             place = next((g.place for g in (given.get(metric), *own.values()) if g), None)
-            section = resolve_metric(metric, own, self.library, place)
+            section, other = resolve_metric(metric, own, self.library, place)
+            if other:
+                scoring.against[metric] = self._against(metric, other, facts, where, place)
             needed = section.signature.constants.get("HELD_OUT_MIN", 0)
             if data.own["held_out"] < needed:
                 raise GridError(
@@ -144,6 +151,24 @@ class Derivation:
             scoring.sections[metric] = section
             scoring.heads[metric] = Head("metric", metric, section.signature.version, settings)
         return scoring
+
+    def _against(self, metric: str, other: Section, facts: Facts, where: Where, place: Place | None) -> Against:
+        """Another data set in the size and colours of this one; raises GridError where it has none, or is this one."""
+        from difgen_cli.data import fits
+
+        path = f"score.{metric}.against"
+        found = self._facts(other, where, path)
+        place = where(f"{path}.name") or place
+        if found.content == facts.content:
+            raise GridError(f"{path}: {other.name} is this data set itself; name another", place)
+        if not fits(found.shape, facts.shape):
+            raise GridError(
+                f"{path}: {other.name} holds {_words(found.shape)}, and this data set {_words(facts.shape)}; images "
+                "can be compared with images, and points with points of as many values",
+                place,
+            )
+        head = Head("images", "matched", MATCHED_VERSION, {"shape": facts.shape})
+        return Against(other, self.keep(Recipe(head, {"pool": self.pool(other, found)})))
 
 
 def images_of(subset: Recipe) -> dict[str, str]:
@@ -187,6 +212,10 @@ def _check_population(model: Section, condition: Section, facts: Facts, where: W
             f"condition.name: {model.name} knows the distribution within the components alone; use labels or none",
             where("condition.name"),
         )
+
+
+def _words(shape: tuple[int, ...]) -> str:
+    return f"points of {shape[0]} values" if len(shape) == 1 else "images"
 
 
 def _path(section: Section) -> str:

@@ -20,6 +20,7 @@ from difgen_cli.grid.values import Given, Spaced, number
 from difgen_cli.plugins import KINDS, Library, PluginError, Setting, Signature
 
 DEFAULT_PLUGIN = {"condition": "none", "sample": "heun", "guide": "none"}  # data and model must be named
+AGAINST = "against"  # a metric's positional parameter that stands for another data set
 DEFAULT_SCORE = ("memorization", "preference", "frechet", "gap")
 
 
@@ -55,28 +56,31 @@ def _changed(signature: Signature, settings: Mapping[str, Any]) -> dict[str, Any
     return {k: v for k, v in sorted(settings.items()) if v != signature.settings[k].default}
 
 
-def resolve(kind: str, given: Mapping[str, Given], library: Library, others: Iterable[str] = ()) -> Section:
+def resolve(
+    kind: str, given: Mapping[str, Given], library: Library, others: Iterable[str] = (), path: str | None = None
+) -> Section:
     """Check one section: `given` maps setting names to values, `others` are the plug-ins that the grid names for it.
 
-    A setting that only another of those plug-ins takes is dropped; one that none takes raises GridError.
+    A setting that only another of those plug-ins takes is dropped; one that none takes raises GridError. A plug-in that
+    is named elsewhere, at `path`, stands alone: it has not the settings of its package's own function.
     """
     name = str(given["name"].value) if "name" in given else DEFAULT_PLUGIN.get(kind, kind)
     place = given["name"].place if "name" in given else None
     if KINDS[kind].entry and name == kind:
-        raise GridError(f"{kind}.name: not given; name one of {', '.join(library.names(kind))}")
-    signature = _signature(kind, name, library, place)
-    own = library.own(kind)
+        raise GridError(f"{path or kind}.name: not given; name one of {', '.join(library.names(kind))}")
+    signature = _signature(kind, name, library, place, path)
+    own = None if path else library.own(kind)
     accepted = signature.settings | (own.settings if own and own is not signature else {})
     elsewhere = {s for other in others for s in _signature(kind, other, library, place).settings}
     checked: dict[str, Any] = {}
     for key, value in given.items():
         if key in accepted:
-            checked[key] = check(f"{kind}.{key}", accepted[key], value)
+            checked[key] = check(f"{path or kind}.{key}", accepted[key], value)
         elif key != "name" and key not in elsewhere:
-            raise GridError(_unknown(f"{kind}.{key}", key, signature, accepted), value.place)
+            raise GridError(_unknown(f"{path or kind}.{key}", key, signature, accepted), value.place)
     for key, setting in accepted.items():
         if setting.required and key not in checked:
-            raise GridError(f"{kind}.{key}: not given, and {signature.label} needs it", place)
+            raise GridError(f"{path or kind}.{key}: not given, and {signature.label} needs it", place)
         checked.setdefault(key, setting.default)
     plugin_settings = {k: v for k, v in checked.items() if k in signature.settings}
     own_settings = {k: v for k, v in checked.items() if own and own is not signature and k in own.settings}
@@ -89,19 +93,31 @@ def resolve(kind: str, given: Mapping[str, Given], library: Library, others: Ite
     return Section(kind, name, signature, plugin_settings, own_settings, own if own is not signature else None)
 
 
-def resolve_metric(metric: str, given: Mapping[str, Given], library: Library, place: Place | None) -> Section:
-    """Check the settings of one metric under `score:`."""
+def resolve_metric(
+    metric: str, given: Mapping[str, Given], library: Library, place: Place | None
+) -> tuple[Section, Section | None]:
+    """Check the settings of one metric under `score:`; and those of the data set that it compares with, if it does.
+
+    A metric whose positional parameters name `against` takes a map of that name: a data plug-in and its settings.
+    """
     signature = _signature("score", metric, library, place)
+    other = None
+    if AGAINST in signature.inputs:
+        path, inner = f"score.{metric}.{AGAINST}", {k: g for k, g in given.items() if k.startswith(f"{AGAINST}.")}
+        if f"{AGAINST}.name" not in inner:
+            raise GridError(f"{path}: name another data set, by its plug-in and its settings: {{name: digits}}", place)
+        other = resolve("data", {k.partition(".")[2]: g for k, g in inner.items()}, library, path=path)
+        given = {k: g for k, g in given.items() if k not in inner}
     for key, value in given.items():
         if key not in signature.settings:
             raise GridError(_unknown(f"score.{metric}.{key}", key, signature, signature.settings), value.place)
     settings = {
         k: check(f"score.{metric}.{k}", s, given[k]) if k in given else s.default for k, s in signature.settings.items()
     }
-    return Section("score", metric, signature, settings, {}, None)
+    return Section("score", metric, signature, settings, {}, None), other
 
 
-def _signature(kind: str, name: str, library: Library, place: Place | None) -> Signature:
+def _signature(kind: str, name: str, library: Library, place: Place | None, path: str | None = None) -> Signature:
     if KINDS[kind].entry is None:
         own = library.own(kind)
         if own is not None:
@@ -109,7 +125,7 @@ def _signature(kind: str, name: str, library: Library, place: Place | None) -> S
     try:
         return library.signature(kind, name)
     except PluginError as error:
-        raise GridError(f"{kind}{'' if kind == 'score' else '.name'}: {error}", place) from None
+        raise GridError(f"{path or kind}{'' if kind == 'score' else '.name'}: {error}", place) from None
 
 
 def _unknown(path: str, key: str, signature: Signature, accepted: Mapping[str, Setting]) -> str:

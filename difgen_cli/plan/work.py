@@ -56,6 +56,7 @@ class Measure:
     key: str
     settings: dict[str, Any]
     embed: str | None  # key of its feature space
+    against: str | None = None  # key of the other data set's images
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ class Work:
             calls = {
                 k: Call(s[k]["name"], _tuples(s[k]["settings"]), _tuples(s[k]["own"])) for k in ("sampler", "guidance")
             }
-            metrics = {m: Measure(v["key"], _tuples(v["settings"]), v["embed"]) for m, v in s["metrics"].items()}
+            metrics = {m: Measure(**(v | {"settings": _tuples(v["settings"])})) for m, v in s["metrics"].items()}
             partners = {name: Other(**other) for name, other in s["partners"].items()}
             return Scoring(**(s | calls | {"metrics": metrics, "partners": partners}))
 
@@ -252,8 +253,9 @@ def _trainings(plan: Plan, steps: dict[str, set[int]], homes: dict[str, _Shelf])
 
 
 def _measure(cell: Cell, metric: str) -> Measure:
-    space = cell.scoring.features.get(metric)
-    return Measure(cell.metrics[metric], cell.scoring.sections[metric].changed, space.key if space else None)
+    space, other = cell.scoring.features.get(metric), cell.scoring.against.get(metric)
+    settings = cell.scoring.sections[metric].changed
+    return Measure(cell.metrics[metric], settings, space.key if space else None, other.images.key if other else None)
 
 
 def _scoring(plan: Plan, cell: Cell, metrics: dict[str, Measure], weights: bool) -> Scoring:

@@ -110,6 +110,17 @@ class Materials:
         holdout = self.holdout(holdout_recipe.key)
         return Subset(holdout, positions, holdout.rest[positions])
 
+    def against(self, key: str) -> np.ndarray:
+        """Another data set's images in the size and colours of this one, scaled; all of them."""
+        recipe = self.recipes[key]
+
+        def make() -> np.ndarray:
+            other = facts.pool(self.store, recipe.inputs["pool"].key)
+            return data.scaled(data.matched(other.images, recipe.settings["shape"]))
+
+        made: np.ndarray = self.keep("against", key, make)
+        return made
+
     def conditions(self, key: str, subset_key: str) -> Conditions:
         """The labels of a conditioning, restricted to a subset."""
         recipe, subset = self.recipes[key], self.subset(subset_key)
@@ -232,6 +243,8 @@ class Materials:
 def _images_of(made: Any) -> tuple[np.ndarray, ...]:
     if isinstance(made, Holdout):
         return made.rest, made.held_out
+    if isinstance(made, np.ndarray):
+        return (made,)
     return (made.images,) if isinstance(made, Subset) else ()
 
 

@@ -128,6 +128,8 @@ class ScoringRun:
                 return holdout.sigma_data
             case "embed":
                 return self.desk.materials.embed(self.unit.metrics[metric].embed or "", holdout)
+            case "against":
+                return self.desk.materials.against(self.unit.metrics[metric].against or "")
             case "shared":
                 return partial(self._shared, metric)
         raise TypeError(f"the metric {metric} asks for {name}, which is no input that a metric can have")
@@ -146,7 +148,8 @@ class ScoringRun:
         measure = self.unit.metrics[metric]
         version = self.desk.library.signature("score", metric).version
         head = Head("statistics", f"{metric}/{name}", version, measure.settings)
-        key = head.key({"subset": self.parents["subset"].key, "embed": measure.embed or ""})
+        other = {"against": measure.against} if measure.against else {}
+        key = head.key({"subset": self.parents["subset"].key, "embed": measure.embed or ""} | other)
         materials = self.desk.materials
         kept: Arrays = materials.keep("statistics", key, lambda: materials.once(key, "statistics", compute))
         return kept
