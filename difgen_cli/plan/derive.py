@@ -5,7 +5,7 @@ Here a combination of settings that cannot work is refused: a subset larger than
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -124,8 +124,11 @@ class Derivation:
         fitted = {"holdout": holdout} if {"images", "labels"} & set(signature.inputs) else {}
         return self.keep(Recipe(Head("features", name, signature.version, settings), fitted))
 
-    def scoring(self, given: dict[str, Given], data: Section, where: Where) -> Scoring:
-        """The metrics that `score:` names, the default ones where it names none, and those that an axis sets."""
+    def scoring(self, given: dict[str, Given], data: Section, where: Where, compared: Iterable[str] = ()) -> Scoring:
+        """The metrics that `score:` names, the default ones where it names none, and those that an axis sets.
+
+        `compared` are the data plug-ins that other cells compare with.
+        """
         named = {path for path in given if "." not in path} or set(DEFAULT_SCORE)
         facts = self._facts(data, where)
         holdout = self.holdout(data, facts)
@@ -133,7 +136,7 @@ class Derivation:
         for metric in sorted(named | {path.partition(".")[0] for path in given}):
             own = {p.partition(".")[2]: g for p, g in given.items() if p.startswith(metric + ".")}
             place = next((g.place for g in (given.get(metric), *own.values()) if g), None)
-            section, other = resolve_metric(metric, own, self.library, place)
+            section, other = resolve_metric(metric, own, self.library, place, compared)
             if other:
                 scoring.against[metric] = self._against(metric, other, facts, where, place)
             needed = section.signature.constants.get("HELD_OUT_MIN", 0)

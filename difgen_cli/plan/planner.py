@@ -6,6 +6,7 @@ Pure: reads signatures and facts about data, touches no result.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
 from typing import Any
 
 from difgen_cli.grid import Assignments, Axis, Grid
@@ -16,7 +17,7 @@ from difgen_cli.plan.derive import Derivation, Trained, Where, has_horizon, shap
 from difgen_cli.plan.naming import condition_words, data_words, short, slug
 from difgen_cli.plan.notes import notes_on
 from difgen_cli.plan.recipes import Head, Recipe
-from difgen_cli.plan.sections import Section, resolve
+from difgen_cli.plan.sections import AGAINST, Section, resolve
 from difgen_cli.plugins import SECTIONS, Library
 
 REFERENCES = ("heldout", "copycat", "ideal")
@@ -49,7 +50,8 @@ class _Planner:
         self.grid, self.library = grid, library
         self.derive = Derivation(library, facts, {})
         self.axes = (*grid.axes, _seed_axis(grid))
-        self.plugins = {s: self._named(s) for s in SECTIONS}
+        self.plugins = {s: self._named(f"{s}.name", s) for s in SECTIONS}
+        self.compared = self._named(f"score.*.{AGAINST}.name", "data")
         self.touching = {s: self._axes_of((s,)) for s in SECTIONS} | {"weights": self._axes_of(SHAPING)}
         self.sections: dict[tuple[Any, ...], Section] = {}
         self.scorings: dict[tuple[Any, ...], Scoring] = {}
@@ -83,13 +85,12 @@ class _Planner:
             for seed in seeds:
                 yield (*((),) * len(self.grid.axes), seed, extra)
 
-    def _named(self, section: str) -> list[str]:
-        """The plug-ins that any cell names for a section."""
-        path, known = f"{section}.name", self.library.names(section)
+    def _named(self, path: str, kind: str) -> list[str]:
+        """The plug-ins of a kind that any cell names at a path, which may hold wildcards."""
         stops = [stop for axis in self.axes for stop in axis.stops] + list(self.grid.include)
-        given = [self.grid.base[path]] if path in self.grid.base else []
-        given += [g for stop in stops for p, g in stop if p == path]
-        return [str(g.value) for g in given if str(g.value) in known]
+        said = [*self.grid.base.items(), *(pair for stop in stops for pair in stop)]
+        known = self.library.names(kind)
+        return [str(g.value) for p, g in said if fnmatchcase(p, path) and str(g.value) in known]
 
     def _axes_of(self, sections: tuple[str, ...]) -> list[int]:
         return [i for i, a in enumerate(self.axes) if any(_section(p) in sections for p in a.paths)]
@@ -251,7 +252,8 @@ class _Planner:
         at = (*self._at("score", stops), *self._at("data", stops))
         if at not in self.scorings:
             data = self._resolved("data", stops)
-            self.scorings[at] = self.derive.scoring(self._given("score", stops), data, self._where(stops))
+            given, where = self._given("score", stops), self._where(stops)
+            self.scorings[at] = self.derive.scoring(given, data, where, self.compared)
         return self.scorings[at]
 
     def _samples(self, sampler: Section, guidance: Section, snapshot: str) -> str:

@@ -94,11 +94,12 @@ def resolve(
 
 
 def resolve_metric(
-    metric: str, given: Mapping[str, Given], library: Library, place: Place | None
+    metric: str, given: Mapping[str, Given], library: Library, place: Place | None, compared: Iterable[str] = ()
 ) -> tuple[Section, Section | None]:
     """Check the settings of one metric under `score:`; and those of the data set that it compares with, if it does.
 
-    A metric whose positional parameters name `against` takes a map of that name: a data plug-in and its settings.
+    A metric whose positional parameters name `against` takes a map of that name: a data plug-in and its settings, or
+    such of the others that the grid names there, `compared`.
     """
     signature = _signature("score", metric, library, place)
     other = None
@@ -106,7 +107,7 @@ def resolve_metric(
         path, inner = f"score.{metric}.{AGAINST}", {k: g for k, g in given.items() if k.startswith(f"{AGAINST}.")}
         if f"{AGAINST}.name" not in inner:
             raise GridError(f"{path}: name another data set, by its plug-in and its settings: {{name: digits}}", place)
-        other = resolve("data", {k.partition(".")[2]: g for k, g in inner.items()}, library, path=path)
+        other = resolve("data", {k.partition(".")[2]: g for k, g in inner.items()}, library, compared, path)
         given = {k: g for k, g in given.items() if k not in inner}
     for key, value in given.items():
         if key not in signature.settings:

@@ -66,6 +66,17 @@ def test_other_data_sets_may_be_an_axis(tmp_path: Path, write_grid: Write, plan_
     assert [str(c.axis_values()["score.ood.against.path"]) for c in plan.models] == ["other.npz", "dark.npz"]
 
 
+def test_another_plugin_of_the_axis_may_have_settings_that_this_one_lacks(
+    tmp_path: Path, write_grid: Write, plan_of: PlanOf
+) -> None:
+    other(tmp_path)
+    text = GRID.replace("name: digits, held_out: 900", "name: npz, path: images.npz, held_out: 10").replace("64", "20")
+    other(tmp_path, "images.npz", 80)
+    plan = plan_of(write_grid(text + "axes: {score.ood.against.name: [npz, digits]}\n"))
+    assert [c.settings()["score.ood.against.name"] for c in plan.models] == ["npz", "digits"]
+    assert "score.ood.against.path" not in plan.models[1].settings()
+
+
 @pytest.mark.parametrize(
     ("said", "words"),
     [
