@@ -5,42 +5,54 @@ from dataclasses import dataclass
 import numpy as np
 
 SEED = 4
-LEVEL = 0.95
 FINE = 16  # places of the spline to each step of the grid
+TAIL = 0.025  # beyond either end of an interval
+FEWEST = 5  # images; of fewer, a resample is too often one image again and again
 
 
 @dataclass(frozen=True)
 class Gap:
-    """log(L_H/L_T) by σ, and the ends of its simultaneous band; NaN where a loss is 0 or a split is one image."""
+    """log(L_H/L_T) by σ, (levels,), and 95 % intervals; NaN where a loss is 0 or a split has fewer than 5 images."""
 
     log_ratio: np.ndarray
-    lower: np.ndarray
+    lower: np.ndarray  # of the band: holds at all σ together
     upper: np.ndarray
-    critical: float  # standard errors from the middle to the ends, before the correction for few images; NaN likewise
+    upper_alone: np.ndarray  # of the interval for each σ alone
+    critical: float  # standard errors from the middle to the band's ends with many images; NaN likewise
+
+    def peak_interval(self, log_sigma: np.ndarray) -> tuple[float, float]:
+        """Ends of the interval for the largest value over σ, a maximum of estimates being biased upwards.
+
+        The peak may be anywhere, so the lower end is the band's. The largest value is at least the one at the true
+        peak, wherever that is, so the upper end need hold at one σ alone.
+        """
+        return float(peak(self.lower, log_sigma)[0]), float(peak(self.upper_alone, log_sigma)[0])
 
 
 def gap_of(losses_T: np.ndarray, losses_H: np.ndarray, resamples: int) -> Gap:
-    """Bands log r ± q se, q the 95 % quantile of the largest |log r* − log r| / se over σ (max-t).
+    """Intervals from a studentised bootstrap by image (Efron 1982; Hall 1988) of losses (images, levels) in each split.
 
-    Few images: the deviations of each split get the factor √((n + 1)/(n − 1)) that makes their variance unbiased, and
-    Student's t of Welch's degrees of freedom takes the place of the normal at the level that q stands for.
+    Each resample's deviation of log r is divided by its own standard error: t. A mean of few skewed losses rises and
+    falls with its standard error, which neither percentiles nor Student's t know of. The quantiles of the largest and
+    of the least t over σ, with 2.5 % beyond each, give the band (max-t); those of t at one σ the interval there.
     """
     parts = losses_T, losses_H
     means = [part.mean(axis=0) for part in parts]
     defined = (means[0] > 0) & (means[1] > 0)
-    log_ratio = np.full(len(defined), np.nan)
+    log_ratio, lower, upper, alone = (np.full(len(defined), np.nan) for _ in range(4))
     log_ratio[defined] = np.log(means[1][defined] / means[0][defined])
-    lower, upper, critical = np.full_like(log_ratio, np.nan), np.full_like(log_ratio, np.nan), np.nan
-    if defined.any() and min(map(len, parts)) > 1:
-        of_T, of_H = (_deviations(part[:, defined], resamples, split) for split, part in enumerate(parts))
-        deviation = of_H - of_T
-        error = deviation.std(axis=0)
-        t = np.divide(abs(deviation), error, out=np.zeros_like(deviation), where=error > 0)
-        critical = float(np.quantile(t.max(axis=1), LEVEL))
-        freedom = _welch(of_T.var(axis=0), of_H.var(axis=0), len(losses_T), len(losses_H))
-        half_width = _student(critical, freedom) * error
-        lower[defined], upper[defined] = log_ratio[defined] - half_width, log_ratio[defined] + half_width
-    return Gap(log_ratio, lower, upper, critical)
+    critical = np.nan
+    if defined.any() and min(map(len, parts)) >= FEWEST:
+        relative = [part[:, defined] / mean[defined] for part, mean in zip(parts, means, strict=True)]
+        deviation, error = _resampled(relative, resamples)
+        t = np.divide(deviation, error, out=np.zeros_like(deviation), where=error > 0)
+        own = np.sqrt(sum(part.var(axis=0) / (len(part) - 1) for part in relative))
+        middle = log_ratio[defined]
+        lower[defined] = middle - np.quantile(t.max(axis=1), 1 - TAIL) * own
+        upper[defined] = middle - np.quantile(t.min(axis=1), TAIL) * own
+        alone[defined] = middle - np.quantile(t, TAIL, axis=0) * own
+        critical = _critical(deviation)
+    return Gap(log_ratio, lower, upper, alone, critical)
 
 
 def null_of(losses_H: np.ndarray, log_sigma: np.ndarray, resamples: int) -> float | None:
@@ -55,7 +67,7 @@ def null_of(losses_H: np.ndarray, log_sigma: np.ndarray, resamples: int) -> floa
     means = sums / half, (losses_H.sum(axis=0) - sums) / (len(losses_H) - half)
     if min(mean.min() for mean in means) <= 0:
         return None
-    return float(np.expm1(np.quantile(peak(np.log(means[1] / means[0]), log_sigma)[0], LEVEL)))
+    return float(np.expm1(np.quantile(peak(np.log(means[1] / means[0]), log_sigma)[0], 1 - 2 * TAIL)))
 
 
 def peak(curves: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -83,24 +95,27 @@ def _vertex(curves: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.where(bent, top, height), np.where(bent, vertex, x[k])
 
 
-def _deviations(per_image: np.ndarray, resamples: int, split: int) -> np.ndarray:
-    """log of the mean (resamples, levels) under random weights of the images, Exp(1) (the Bayesian bootstrap, Rubin
-    1981), less that under equal ones."""
-    n = len(per_image)
-    weights = np.random.default_rng((SEED, 10 + split)).standard_exponential((resamples, n))
-    means = weights @ per_image / weights.sum(axis=1, keepdims=True)
-    return np.asarray(np.sqrt((n + 1) / (n - 1)) * np.log(means / per_image.mean(axis=0)))
+def _resampled(relative: list[np.ndarray], resamples: int) -> tuple[np.ndarray, np.ndarray]:
+    """log(L_H/L_T) of each resample and its standard error, both (resamples, levels), by the delta method.
+
+    relative: the losses of each split with mean 1. A resample has as many images as there are, with replacement. NaN at
+    levels where one has the mean 0: of its few positive losses it may have none.
+    """
+    logs, squares = [], []
+    for split, losses in enumerate(relative):
+        n = len(losses)
+        rng = np.random.default_rng((SEED, 10 + split))
+        shares = np.stack([np.bincount(rng.integers(n, size=n), minlength=n) for _ in range(resamples)]) / n
+        shift = shares @ (losses - 1)  # squares of what is near 0 keep their digits
+        variance = np.maximum(shares @ (losses - 1) ** 2 - shift**2, 0) / (n - 1)
+        mean = np.where((shares @ losses).min(axis=0) > 0, 1 + shift, np.nan)
+        logs.append(np.log(mean))
+        squares.append(variance / mean**2)
+    return logs[1] - logs[0], np.sqrt(squares[0] + squares[1])
 
 
-def _welch(variance_T: np.ndarray, variance_H: np.ndarray, n_T: int, n_H: int) -> np.ndarray:
-    """Degrees of freedom of the sum of two estimated variances (Welch 1947); infinite where both are 0."""
-    below = variance_T**2 / (n_T - 1) + variance_H**2 / (n_H - 1)
-    total = (variance_T + variance_H) ** 2
-    return np.asarray(np.divide(total, below, out=np.full_like(below, np.inf), where=below > 0))
-
-
-def _student(z: float, freedom: np.ndarray) -> np.ndarray:
-    """The quantile of Student's t at the level where the normal's is z."""
-    from scipy.special import ndtr, stdtrit
-
-    return np.asarray(stdtrit(np.minimum(freedom, 1e9), ndtr(z)))
+def _critical(deviation: np.ndarray) -> float:
+    """The 95 % quantile of the largest |deviation| over σ, in standard deviations."""
+    spread = deviation.std(axis=0)
+    scaled = np.divide(abs(deviation), spread, out=np.zeros_like(deviation), where=spread > 0)
+    return float(np.quantile(scaled.max(axis=1), 1 - 2 * TAIL))

@@ -1,5 +1,6 @@
 """How well a score tells two groups apart: the AUROC with an interval, and the share found at few false alarms."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -24,18 +25,29 @@ def auroc(positives: np.ndarray, negatives: np.ndarray) -> Auroc:
     freedom for few images. Where the groups are apart, or all scores equal, DeLong's variance is 0 for lack of
     evidence: there it is Newcombe's (2006, method 5), which needs the AUROC and the counts alone.
     """
-    above, below = _placements(positives, negatives), 1 - _placements(negatives, positives)
+    above, below = placements(positives, negatives), 1 - placements(negatives, positives)
     value, counts = float(above.mean()), (len(positives), len(negatives))
     if min(counts) < 2:
         return Auroc(value, None, None)
     variances = above.var(ddof=1) / counts[0], below.var(ddof=1) / counts[1]
     if not 0 < value < 1 or sum(variances) == 0:
         return Auroc(value, *_newcombe(value, *counts))
-    from scipy.special import expit, logit, stdtrit
+    from scipy.special import expit, logit
 
-    freedom = sum(variances) ** 2 / sum(v**2 / (n - 1) for v, n in zip(variances, counts, strict=True))
-    half_width = stdtrit(freedom, (1 + LEVEL) / 2) * np.sqrt(sum(variances)) / (value * (1 - value))
-    return Auroc(value, float(expit(logit(value) - half_width)), float(expit(logit(value) + half_width)))
+    reach = half_width(variances, [n - 1 for n in counts]) / (value * (1 - value))
+    return Auroc(value, float(expit(logit(value) - reach)), float(expit(logit(value) + reach)))
+
+
+def half_width(variances: Sequence[float], freedoms: Sequence[int]) -> float:
+    """Of the 95 % interval of a sum of independent means with these squared standard errors, each estimated with its
+    degrees of freedom: Student's t with Welch's (1947)."""
+    from scipy.special import stdtrit
+
+    total = sum(variances)
+    if total == 0:
+        return 0.0
+    freedom = total**2 / sum(v**2 / f for v, f in zip(variances, freedoms, strict=True))
+    return float(stdtrit(freedom, (1 + LEVEL) / 2) * np.sqrt(total))
 
 
 def found_at(positives: np.ndarray, negatives: np.ndarray, alarms: float) -> int:
@@ -55,11 +67,11 @@ def clopper_pearson(count: int, total: int) -> tuple[float, float]:
     return lower, upper
 
 
-def _placements(scores: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """For each score the share of `others` below it, ties one half."""
-    ordered = np.sort(others)
+def placements(scores: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """For each score the share of `others`, of any shape, below it, ties one half: like scores."""
+    ordered = np.sort(others, axis=None)
     left, right = (np.searchsorted(ordered, scores, side) for side in ("left", "right"))
-    return np.asarray((left + right) / (2 * len(others)))
+    return np.asarray((left + right) / (2 * ordered.size))
 
 
 def _newcombe(value: float, positives: int, negatives: int) -> tuple[float, float]:

@@ -1,18 +1,22 @@
 """The Fréchet distance of the samples to held-out and to training images in a feature space (Heusel et al. 2017)."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
 from difgen_cli.metrics import Result, Shared
 from difgen_cli.metrics._features import Embed, among, features_of, name_of, require_held_out
 
-VERSION = 1
+VERSION = 2
 HELD_OUT_MIN = 2
 
 COLUMNS = {
     "fd_test": ("float64", "features²", "Fréchet distance of the samples to all held-out images"),
+    "fd_test_lo": ("float64", "features²", "lower end of its 95 % interval over samples; missing below three floors"),
+    "fd_test_hi": ("float64", "features²", "upper end of its 95 % interval over samples; missing below three floors"),
     "fd_train": (
         "float64",
         "features²",
@@ -39,6 +43,7 @@ COLUMNS = {
 
 SEED = 3
 DRAWS = 5  # random halves of H, and copycats, averaged over
+FLOORS = 3  # below so many the distance is mostly bias, and its standard error says little
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,10 @@ def measure(
     values["fd_floor"] = float(known["floor"]) if "floor" in known else None
     apart = not among(samples, held_out)
     if apart:
-        values |= {"fd_test": distance(g, h), "fd_se": standard_error(generated, g, h)}
+        to_held_out, error = distance(g, h), standard_error(generated, g, h)
+        values |= {"fd_test": to_held_out, "fd_se": error}
+        if error is not None and to_held_out > FLOORS * expected_floor(h, n_gen, len(held_out)):
+            values["fd_test_lo"], values["fd_test_hi"] = interval(to_held_out, error)
     if len(train) >= 2:
         to_train = distance(g, _stored(known, "train"))
         values |= {"fd_train": to_train, "fd_copycat": float(known["copycat"])}
@@ -124,6 +132,15 @@ def standard_error(features: np.ndarray, g: Moments, r: Moments) -> float | None
     transported = centred @ (r.root.T @ (right[kept].T / np.sqrt(singular[kept])))  # its squared norm is xᵀTx
     influence = 2 * centred @ (g.mean - r.mean) + np.sum(centred**2, axis=1) - np.sum(transported**2, axis=1)
     return float(influence.std(ddof=1) / np.sqrt(len(features)))
+
+
+def interval(value: float, error: float) -> tuple[float, float]:
+    """95 % interval of E FD at this number of samples against this reference: ± 1.96 standard errors of the logarithm.
+
+    The standard error grows with the distance, so that a linear interval misses more often below than above.
+    """
+    factor = math.exp(NormalDist().inv_cdf(0.975) * error / value)
+    return value / factor, value * factor
 
 
 def expected_floor(reference: Moments, n_gen: int, n_ref: int) -> float:

@@ -27,8 +27,8 @@ HELD_OUT_MIN = 2
 
 COLUMNS = {
     "gap_max": ("float64", "", "largest L_H/L_T - 1 over the noise levels, by a spline; L the mean squared error"),
-    "gap_max_lo": ("float64", "", "lower end of its 95 % interval, simultaneous over the noise levels"),
-    "gap_max_hi": ("float64", "", "upper end of its 95 % interval, simultaneous over the noise levels"),
+    "gap_max_lo": ("float64", "", "lower end of its 95 % interval: of the band, as the peak may be anywhere"),
+    "gap_max_hi": ("float64", "", "upper end of its 95 % interval: of one noise level, as the peak is at one"),
     "gap_sigma": ("float64", "sigma_d", "noise level of the largest gap"),
     "gap_sigma_absolute": ("float64", "", "the same in the units of the data"),
     "gap_null": (
@@ -80,10 +80,10 @@ def measure(
 ) -> Result:
     """Losses L_T and L_H, and their ratio with simultaneous bands.
 
-    The bootstrap reweights images, with the same weights at every σ and for every model. Held-out images of a condition
-    that T does not have are left out: no model learnt it. Where L_T is 0 at some σ, as for a perfect memorizer, the
-    largest gap is undefined (None) and gap_excess, in the table, is to be read. The halves of gap_null are halves of
-    H's images here, however few T has: for a T much smaller, the bands say more.
+    The bootstrap draws images, the same at every σ and for every model; there are no bands for fewer than 5. Held-out
+    images of a condition that T does not have are left out: no model learnt it. Where L_T is 0 at some σ, as for a
+    perfect memorizer, the largest gap is undefined (None) and gap_excess, in the table, is to be read. The halves of
+    gap_null are halves of H's images here, however few T has: for a T much smaller, the bands say more.
 
     sigmas: noise levels.
     sigma_min: the smallest, in units of sigma_d.
@@ -153,8 +153,7 @@ def _values(
         sigma = float(np.exp(place))
         values |= {"gap_max": float(np.expm1(height)), "gap_sigma": sigma, "gap_sigma_absolute": sigma * sigma_data}
         if np.isfinite(gap.lower).all():
-            values["gap_max_lo"] = float(np.expm1(peak(gap.lower, log_sigma)[0]))
-            values["gap_max_hi"] = float(np.expm1(peak(gap.upper, log_sigma)[0]))
+            values["gap_max_lo"], values["gap_max_hi"] = np.expm1(gap.peak_interval(log_sigma)).tolist()
     return values
 
 

@@ -12,8 +12,9 @@ from annotated_types import Gt
 from scipy.special import logsumexp
 
 from difgen_cli.metrics import Result, Value, flat
+from difgen_cli.metrics._ranks import half_width, placements
 
-VERSION = 1
+VERSION = 2
 HELD_OUT_MIN = 4
 
 COLUMNS = {
@@ -80,22 +81,20 @@ def measure(
     sigma_data: float,
     *,
     points: Annotated[int, Gt(0)] = 1000,
-    resamples: Annotated[int, Gt(0)] = 500,
 ) -> Result:
     """Overlap, power and preference along the sampler's way (the definitions of this file's functions).
 
     H is split once: one half is the reference of ℓ(x) = K_T(x) − K_Href(x), the other the control that is never seen.
-    For a mixture of p noisy training and 1 − p noisy unseen images the overlap is p, unclipped. The interval comes from
-    a bootstrap over the images of T, those of the control, and the samples.
+    For a mixture of p noisy training and 1 − p noisy unseen images the overlap is p, unclipped. The interval is for
+    this model and this T, compared with unseen images of which the control is a sample.
 
-    points: noisy images of each kind; more where there are more images than that.
-    resamples: bootstrap replicates.
+    points: noisy images of each kind; more where there are more images than half of that: each is taken twice at least.
     """
     sigmas, x = states(LEVELS)
     T, H = flat(train).astype(np.float64), flat(held_out).astype(np.float64)
     order = np.random.default_rng(SEED).permutation(len(H))
     reference, control = H[order[: len(H) // 2]], H[order[len(H) // 2 :]]
-    lines = [_level(float(s), flat(at), T, reference, control, sigma_data, points, resamples)
+    lines = [_level(float(s), flat(at), T, reference, control, sigma_data, points)
              for s, at in zip(sigmas, x, strict=True)]  # fmt: skip
     table = {name: np.array([line[name] for line in lines], np.float64) for name in TABLES["path"]}
     values: dict[str, Value] = {**_named(table), "path_states": x.shape[1]}
@@ -104,7 +103,7 @@ def measure(
 
 def _level(
     sigma: float, x: np.ndarray, T: np.ndarray, reference: np.ndarray, control: np.ndarray, sigma_data: float,
-    points: int, resamples: int,
+    points: int,
 ) -> dict[str, float | None]:  # fmt: skip
     """One line of the table."""
     chance = np.random.default_rng(SEED)
@@ -115,7 +114,7 @@ def _level(
         return ranked
 
     ranks = rank(seen).reshape(-1, len(T)), rank(unseen).reshape(-1, len(control)), rank(x)[None]
-    found = overlap(*ranks, resamples, chance)
+    found = overlap(*ranks)
     equal = min(len(T), len(reference))
     few = log_density(x, T[chance.permutation(len(T))[:equal]], sigma) - log_density(x, reference[:equal], sigma)
     line: dict[str, float | None] = {
@@ -129,8 +128,8 @@ def _level(
 
 
 def noisy(images: np.ndarray, sigma: float, least: int, chance: np.random.Generator) -> np.ndarray:
-    """At least so many noisy images x = s + σn, (copies · N, d): all images once, then all of them again."""
-    copies = np.tile(images, (-(-least // len(images)), 1))
+    """At least so many noisy images x = s + σn, (copies · N, d): all images once, then all again, at least twice."""
+    copies = np.tile(images, (max(2, -(-least // len(images))), 1))
     noised: np.ndarray = copies + sigma * chance.standard_normal(copies.shape)
     return noised
 
@@ -162,33 +161,32 @@ def _logits(x: np.ndarray, images: np.ndarray, sigma: float) -> list[np.ndarray]
     return [-np.maximum(np.square(b).sum(1)[:, None] + squares - 2 * b @ placed.T, 0) / (2 * sigma**2) for b in blocks]
 
 
-def overlap(
-    train: np.ndarray, held_out: np.ndarray, states: np.ndarray, resamples: int, chance: np.random.Generator
-) -> Overlap:
+def overlap(train: np.ndarray, held_out: np.ndarray, states: np.ndarray) -> Overlap:
     """(A − B) / (A − ½), A = P(ℓ(t + σn) > ℓ(h + σn)), B = P(ℓ(t + σn) > ℓ(x_σ)), ties one half.
 
     Ranks ℓ as (copies, images): of noisy training images, of noisy unseen ones, of the sampler's states (one copy).
+
+    The interval is that of DeLong et al. 1988, carried through the ratio by its derivative: what each point adds to
+    (1 − overlap) A − B. Unseen images are clusters, all copies of one together, and the states are independent. The
+    training images are all there are, and the states' own: only the noise on each varies, over two copies or more.
     """
-    against_unseen, against_states = _wins(train, held_out), _wins(train, states)
-    power, beaten = float(against_unseen.mean()), float(against_states.mean())
+    over_unseen, over_states = (placements(train, others) for others in (held_out, states))
+    power, beaten = float(over_unseen.mean()), float(over_states.mean())
     if power < POWER_MIN:
         return Overlap(None, None, None, power)
-    t, h, s = (_weights(part.shape[1], resamples, chance) for part in (train, held_out, states))
-    powers = np.einsum("bi,bi->b", t @ against_unseen, h)
-    drawn = (powers - np.einsum("bi,bi->b", t @ against_states, s)) / np.maximum(powers - 0.5, 1e-3)
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return Overlap((power - beaten) / (power - 0.5), float(low), float(high), power)
-
-
-def _wins(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(images of a, images of b): how often a copy of the one outranks a copy of the other, ties one half."""
-    pairs = [(ours[:, None], theirs) for ours in a for theirs in b]
-    return np.asarray(np.mean([(ours > theirs) + (ours == theirs) / 2 for ours, theirs in pairs], axis=0))
-
-
-def _weights(count: int, resamples: int, chance: np.random.Generator) -> np.ndarray:
-    """Shares (resamples, count) of a bootstrap over `count` clusters."""
-    return chance.multinomial(count, np.full(count, 1 / count), size=resamples) / count
+    value = (power - beaten) / (power - 0.5)
+    if states.size < 2:
+        return Overlap(value, None, None, power)
+    of_train = (1 - value) * over_unseen - over_states
+    of_unseen = (1 - value) * placements(held_out, train).mean(axis=0)
+    of_states = placements(states[0], train)
+    parts = [  # squared standard error, degrees of freedom
+        (of_train.var(axis=0, ddof=1).mean() / of_train.size, of_train.size - len(train[0])),
+        (of_unseen.var(ddof=1) / of_unseen.size, of_unseen.size - 1),
+        (of_states.var(ddof=1) / of_states.size, of_states.size - 1),
+    ]
+    reach = half_width(*zip(*parts, strict=True)) / (power - 0.5)
+    return Overlap(value, value - reach, value + reach, power)
 
 
 def _named(table: dict[str, np.ndarray]) -> dict[str, float | None]:

@@ -122,7 +122,7 @@ def test_as_many_images_as_are_said_to_be_needed_give_the_resolution() -> None:
         model, settings = Wiener(0.7, factor), {"sigmas": 3, "sigma_min": 0.3, "sigma_max": 3.0}
         first = run(model, gaussian(800, 1), gaussian(800, 2), 0.7, resolution=resolution, **settings)
         needed = int(first.values["gap_images_needed"])  # type: ignore[arg-type]
-        assert needed > 1000
+        assert needed > 900
         result = run(model, gaussian(needed, 3), gaussian(needed, 4), 0.7, pairs=needed, **settings)
         table = lines(result, "train")
         k = table["gap"].argmax()
@@ -218,13 +218,13 @@ def test_a_perfect_memorizer_has_no_finite_gap_but_a_finite_excess() -> None:
     assert result.values["gap_images_needed"] is result.values["gap_norm_max"] is None
 
 
-@pytest.mark.parametrize(("size", "held_out"), [(1, 2), (1, 50), (2, 3), (3, 4)])
+@pytest.mark.parametrize(("size", "held_out"), [(1, 2), (1, 50), (2, 3), (3, 4), (4, 50), (50, 4), (5, 6)])
 def test_few_images_give_values_or_none_and_never_nan(size: int, held_out: int) -> None:
     values = run(Wiener(0.7), gaussian(size, 1), gaussian(held_out, 2), 0.7, pairs=20).values
     assert set(values) == set(COLUMNS)
     assert all(value is None or np.isfinite(value) for value in values.values())  # type: ignore[arg-type]
     assert values["gap_max"] is not None
-    assert (values["gap_max_lo"] is None) == (values["gap_images_needed"] is None) == (size == 1)
+    assert (values["gap_max_lo"] is None) == (values["gap_images_needed"] is None) == (min(size, held_out) < 5)
     assert (values["gap_null"] is None) == (held_out < 4)
 
 

@@ -96,13 +96,18 @@ def test_the_density_is_that_of_brute_force() -> None:
     np.testing.assert_allclose(path.log_density(x, images, sigma), exact, rtol=1e-9)
 
 
-def test_shares_of_wins_are_those_of_brute_force() -> None:
+def test_overlap_and_power_are_those_of_brute_force() -> None:
     chance = np.random.default_rng(0)
-    a, b = chance.integers(0, 5, (3, 4)).astype(float), chance.integers(0, 5, (2, 6)).astype(float)
-    found = path._wins(a, b)
-    for i in range(4):
-        for j in range(6):
-            assert found[i, j] == np.mean([(p > q) + (p == q) / 2 for p in a[:, i] for q in b[:, j]])
+    t, h, x = (
+        chance.integers(low, low + 5, shape).astype(float) for low, shape in ((3, (3, 4)), (0, (2, 6)), (1, (1, 9)))
+    )
+
+    def beaten(others: np.ndarray) -> float:
+        return float(np.mean([(p > q) + (p == q) / 2 for p in t.ravel() for q in others.ravel()]))
+
+    found, power = path.overlap(t, h, x), beaten(h)
+    assert found.power == pytest.approx(power)
+    assert found.overlap == pytest.approx((power - beaten(x)) / (power - 0.5))
 
 
 def test_a_single_training_image_and_identical_ones_give_numbers(digits: tuple[np.ndarray, ...]) -> None:
