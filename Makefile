@@ -8,7 +8,7 @@ OUT    ?= report
 
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint sweep plan status report bench chaos slurm-test pins clean
+.PHONY: demo test lint sweep plan status report bench coverage chaos slurm-test pins clean
 
 demo: $(VENV)/ready
 	$(BIN)/difgen sweep grids/size.yaml --runs $(RUNS) --cluster local
@@ -39,6 +39,10 @@ report: $(VENV)/ready
 bench: $(VENV)/ready
 	$(BIN)/python benchmarks/scale.py
 	$(BIN)/python benchmarks/report.py
+
+# How often the printed 95 % intervals cover what they are for: 2,000 draws of each world; `make test` has 200 of some.
+coverage: $(VENV)/ready
+	$(BIN)/python tests/intervals/simulate.py
 
 # 200 random faults of eleven kinds, compared with an undisturbed run; `make test` gives 40. As root, or no disk is full.
 chaos: $(VENV)/ready

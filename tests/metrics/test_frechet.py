@@ -116,6 +116,18 @@ def test_standard_error_is_missing_where_samples_do_not_span_the_reference() -> 
     assert standard_error(x, moments(x), moments(y)) is None
 
 
+def test_an_interval_is_given_above_three_floors_only_and_is_even_on_a_log_scale() -> None:
+    train, held_out = gaussian(300, 10, 2), gaussian(200, 10, 3)
+    near, far = (measured(gaussian(300, 10, 1, scale), train, held_out) for scale in (1.0, 1.5))
+    assert near["fd_test"] < 3 * near["fd_floor_expected"]
+    assert near["fd_test_lo"] is near["fd_test_hi"] is None
+    assert near["fd_se"] > 0
+    assert far["fd_test"] > 3 * far["fd_floor_expected"]
+    assert far["fd_test_lo"] * far["fd_test_hi"] == pytest.approx(far["fd_test"] ** 2)
+    half_width = np.log(far["fd_test_hi"] / far["fd_test_lo"]) / 2
+    assert half_width == pytest.approx(1.96 * far["fd_se"] / far["fd_test"], rel=1e-4)
+
+
 def test_a_copycat_beats_nothing_but_looks_like_an_honest_model() -> None:
     """Known answer 6: at 512 training images the copycat's distance is near the floor, far below a poor model's."""
     found = split(load(), size=512, held_out=700)
@@ -162,7 +174,7 @@ def test_every_column_is_there_with_its_type_and_the_spaces_name() -> None:
         def __call__(self, images: np.ndarray) -> np.ndarray:
             return flat(images)
 
-    result: Result = measure(gaussian(50, 4, 1), gaussian(30, 4, 2), gaussian(40, 4, 3), Space(), shared)
+    result: Result = measure(gaussian(50, 4, 1) + 3, gaussian(30, 4, 2), gaussian(40, 4, 3), Space(), shared)
     assert set(result.values) == set(COLUMNS)
     for name, (kind, _, _) in COLUMNS.items():
         assert type(result.values[name]) is {"float64": float, "int64": int, "string": str}[kind], name

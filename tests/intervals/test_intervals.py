@@ -1,0 +1,62 @@
+"""The short form of `make coverage`: one hard world for each metric, with fewer draws."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+from simulate import LEAST, MOST, Coverage, coverages, draw
+from worlds import WORLDS, Copies, Digits, Ends, Features, Planted, Preferring, World
+
+DRAWS = 200
+HARD = (Copies(0.1), Preferring(16, 0.4), Digits(16, unseen=True), Features(1.6), Planted(0.3))
+ALARM = 0.001  # chance that an interval which covers 92 % or 98 % of the time fails
+
+
+def bounds() -> tuple[int, int]:
+    """The counts that are too improbable below, and above, for a coverage within the range."""
+    return int(binom.ppf(ALARM, DRAWS, LEAST)), int(binom.isf(ALARM, DRAWS, MOST))
+
+
+@pytest.mark.parametrize("world", HARD, ids=repr)
+def test_intervals_cover_what_they_are_for(world: World) -> None:
+    assert world in WORLDS
+    least, most = bounds()
+    for found in coverages(world, draw(world, range(DRAWS))):
+        assert least <= found.covered <= most, found
+
+
+def test_an_interval_that_is_too_narrow_is_found_out() -> None:
+    """Of a mean with known error: as it should be, and 0.7 times as wide."""
+
+    class Means:
+        def truth(self) -> dict[str, np.ndarray]:
+            return {"mean": np.array([0.0])}
+
+        def intervals(self, draw: int, half_width: float = 1.96) -> Ends:
+            mean = np.random.default_rng(draw).standard_normal(1)
+            return {"mean": (mean - half_width, mean + half_width)}
+
+    def found(half_width: float) -> Coverage:
+        (coverage,) = coverages(Means(), [Means().intervals(k, half_width) for k in range(2000)])
+        assert coverage.covered + coverage.above + coverage.below == 2000
+        return coverage
+
+    assert found(1.96).honest
+    assert not found(1.37).honest
+    assert found(1.37).share == pytest.approx(0.83, abs=0.025)
+    assert not found(2.8).honest
+
+
+def test_a_band_covers_where_all_of_its_levels_do() -> None:
+    class Band:
+        def truth(self) -> dict[str, np.ndarray]:
+            return {"gap": np.array([1.0, 2.0])}
+
+        def intervals(self, draw: int) -> Ends:
+            raise NotImplementedError
+
+    ends = [(0, 0, 3, 3), (0, 2.5, 3, 3), (0, 0, 0.5, 3), (1.5, 0, 3, 1.5)]
+    drawn: list[Ends] = [{"gap": (np.array(e[:2], float), np.array(e[2:], float))} for e in ends]
+    (found,) = coverages(Band(), drawn)
+    assert (found.covered, found.above, found.below) == (1, 2, 2)
