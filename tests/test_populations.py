@@ -125,6 +125,18 @@ def test_the_population_is_part_of_the_datas_identity() -> None:
     assert data.content(pool) != data.content(Pool(pool.images, pool.labels, pool.classes))
 
 
+def test_a_population_that_does_not_fit_its_points_or_itself_is_refused() -> None:
+    known = POOLS["gaussians"].population
+    assert known is not None
+    with pytest.raises(data.DataError, match="of 3 values does not fit data of shape"):
+        Pool(np.zeros((4, 2), np.float32), population=known)
+    with pytest.raises(ValueError, match="do not fit"):
+        Population(known.weights[:2], known.means, known.factors, 0.0)
+    for weights, noise in ((known.weights * 2, 0.1), (-known.weights, 0.1), (known.weights, -0.1)):
+        with pytest.raises(ValueError, match="sum to 1"):
+            Population(weights, known.means, known.factors, noise)
+
+
 def test_subspaces_that_do_not_fit_are_refused() -> None:
     with pytest.raises(data.DataError, match="5 orthogonal subspaces of 10 dimensions do not fit into 48"):
         molrg.load(components=5, rank=10)

@@ -14,7 +14,12 @@ DATA = os.environ.get("DIFGEN_TEST_DATA", "")
 GRIDS = Path(__file__).parent.parent / "grids"
 
 
-@pytest.mark.skipif(not DATA, reason="DIFGEN_TEST_DATA does not name a folder with fashion_mnist/ and cifar10/")
+needs_data = pytest.mark.skipif(
+    not DATA, reason="DIFGEN_TEST_DATA does not name a folder with fashion_mnist/ and cifar10/"
+)
+
+
+@needs_data
 @pytest.mark.parametrize(("grid", "features"), [("fashion", "classifier"), ("cifar10", "random_conv")])
 def test_real_images_through_the_unet_give_rows(
     tmp_path: Path, difgen: Callable[..., subprocess.CompletedProcess[str]], grid: str, features: str
@@ -38,3 +43,24 @@ def test_real_images_through_the_unet_give_rows(
     assert table.loc["heldout", "mem_frac"] <= 0.05
     assert difgen("report", "runs", "--out", "report").returncode == 0
     assert (tmp_path / "report" / "report.html").stat().st_size > 10_000
+
+
+@needs_data
+def test_clothes_are_told_from_digits_and_from_photographs(
+    tmp_path: Path, difgen: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    small = {
+        "model.width": "8", "train.batch": "16", "train.steps": "12", "data.held_out": "300", "sample.count": "32",
+        "sample.steps": "3", "score.ood.images": "300",
+    }  # fmt: skip
+    flags = [part for key, value in small.items() for part in ("--set", f"{key}={value}")]
+    chosen = ["--only", "data.size=64", "--only", "score.ood.features=random_conv"]
+    done = difgen("sweep", GRIDS / "ood.yaml", "--cluster", "local", *flags, *chosen, DIFGEN_DATA=DATA, timeout=550)
+    assert done.returncode == 0, done.stderr
+    table = pd.read_parquet(tmp_path / "runs" / "tables" / "rows.parquet").set_index("kind")
+    model = table.loc[["model"]].set_index("score.ood.against.name")
+    assert (model["ood_images"] == 300).all()
+    assert (model["ood_auroc_lo"] > 0.5).all()
+    assert model.loc["digits", "ood_auroc"] != model.loc["parquet", "ood_auroc"]
+    assert (model["ood_samples_auroc"] > 0.9).all(), "after 12 steps samples are noise"
+    assert (table.loc["copycat", "ood_samples_auroc"] == 0).all()

@@ -47,6 +47,11 @@ class Pool:
         _check_images(self.images)
         if self.labels is not None:
             _check_labels(self.labels, len(self.images), len(self.classes))
+        if self.population is not None and self.images.shape[1:] != self.population.means.shape[1:]:
+            raise DataError(
+                f"a population of points of {self.population.means.shape[1]} values does not fit data of shape "
+                f"{self.images.shape[1:]}"
+            )
 
 
 @dataclass(frozen=True)

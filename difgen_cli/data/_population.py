@@ -20,6 +20,18 @@ class Population:
     factors: np.ndarray
     noise: float
 
+    def __post_init__(self) -> None:
+        components, dimension = self.means.shape
+        if self.weights.shape != (components,) or self.factors.shape[:2] != (components, dimension):
+            raise ValueError(
+                f"weights {self.weights.shape}, means {self.means.shape} and factors {self.factors.shape} do not fit: "
+                "give (K,), (K, D) and (K, D, R)"
+            )
+        if self.weights.min() < 0 or not np.isclose(self.weights.sum(), 1) or self.noise < 0:
+            raise ValueError(
+                f"weights {self.weights} must be at least 0 and sum to 1, and noise {self.noise} at least 0"
+            )
+
     def arrays(self) -> dict[str, np.ndarray]:
         """As arrays by name, for a file."""
         return {name: np.asarray(value, np.float64) for name, value in vars(self).items()}
