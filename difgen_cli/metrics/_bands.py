@@ -38,21 +38,23 @@ def gap_of(losses_T: np.ndarray, losses_H: np.ndarray, resamples: int) -> Gap:
     """
     parts = losses_T, losses_H
     means = [part.mean(axis=0) for part in parts]
-    defined = (means[0] > 0) & (means[1] > 0)
-    log_ratio, lower, upper, alone = (np.full(len(defined), np.nan) for _ in range(4))
+    log_ratio, lower, upper, alone = (np.full(len(means[0]), np.nan) for _ in range(4))
+    defined = np.flatnonzero((means[0] > 0) & (means[1] > 0))
     log_ratio[defined] = np.log(means[1][defined] / means[0][defined])
-    critical = np.nan
-    if defined.any() and min(map(len, parts)) >= FEWEST:
-        relative = [part[:, defined] / mean[defined] for part, mean in zip(parts, means, strict=True)]
-        deviation, error = _resampled(relative, resamples)
-        t = np.divide(deviation, error, out=np.zeros_like(deviation), where=error > 0)
-        own = np.sqrt(sum(part.var(axis=0) / (len(part) - 1) for part in relative))
-        middle = log_ratio[defined]
-        lower[defined] = middle - np.quantile(t.max(axis=1), 1 - TAIL) * own
-        upper[defined] = middle - np.quantile(t.min(axis=1), TAIL) * own
-        alone[defined] = middle - np.quantile(t, TAIL, axis=0) * own
-        critical = _critical(deviation)
-    return Gap(log_ratio, lower, upper, alone, critical)
+    if min(map(len, parts)) < FEWEST or not len(defined):
+        return Gap(log_ratio, lower, upper, alone, np.nan)
+    relative = [part[:, defined] / mean[defined] for part, mean in zip(parts, means, strict=True)]
+    deviation, error = _resampled(relative, resamples)
+    told = np.isfinite(deviation).all(axis=0)
+    if not told.any():
+        return Gap(log_ratio, lower, upper, alone, np.nan)
+    deviation, error, places = deviation[:, told], error[:, told], defined[told]
+    t = np.divide(deviation, error, out=np.zeros_like(deviation), where=error > 0)
+    own = np.sqrt(sum(part[:, told].var(axis=0) / (len(part) - 1) for part in relative))
+    lower[places] = log_ratio[places] - np.quantile(t.max(axis=1), 1 - TAIL) * own
+    upper[places] = log_ratio[places] - np.quantile(t.min(axis=1), TAIL) * own
+    alone[places] = log_ratio[places] - np.quantile(t, TAIL, axis=0) * own
+    return Gap(log_ratio, lower, upper, alone, _critical(deviation))
 
 
 def null_of(losses_H: np.ndarray, log_sigma: np.ndarray, resamples: int) -> float | None:

@@ -7,7 +7,7 @@ from torch import nn
 
 from difgen_cli.data.circle import load as load_circle
 from difgen_cli.diffusion import IdealDenoiser, to_tensor
-from difgen_cli.metrics import Result, peak
+from difgen_cli.metrics import Result, gap_of, peak
 from difgen_cli.metrics._noise import bank_of_pairs
 from difgen_cli.metrics.gap import COLUMNS, TABLES, measure, noise_levels
 
@@ -201,6 +201,16 @@ def test_a_perfect_memorizer_has_no_finite_gap_but_a_finite_excess() -> None:
     assert result.values["gap_sigma"] is None
     assert np.isfinite(table["gap_excess"]).all()
     assert result.values["gap_images_needed"] is result.values["gap_norm_max"] is None
+
+
+def test_a_level_at_which_hardly_an_image_has_a_loss_has_no_band_and_the_others_have() -> None:
+    losses = np.random.default_rng(0).exponential(size=(2, 16, 3))
+    losses[0, 1:, 1] = 0
+    found = gap_of(*losses, 200)
+    assert np.isfinite(found.log_ratio).all()
+    assert np.isnan(found.lower).tolist() == np.isnan(found.upper_alone).tolist() == [False, True, False]
+    without = gap_of(*losses[:, :, [0, 2]], 200)
+    np.testing.assert_allclose(found.upper[[0, 2]], without.upper)
 
 
 @pytest.mark.parametrize(("size", "held_out"), [(1, 2), (1, 50), (2, 3), (3, 4), (4, 50), (50, 4), (5, 6)])
