@@ -203,6 +203,17 @@ def test_a_perfect_memorizer_has_no_finite_gap_but_a_finite_excess() -> None:
     assert result.values["gap_images_needed"] is result.values["gap_norm_max"] is None
 
 
+def test_intervals_of_normal_losses_are_students() -> None:
+    """At one level, where the losses of H are all the same: the mean of T ± t(0.975; 15) standard errors."""
+    widths = []
+    for seed in range(40):
+        losses = 100 + np.random.default_rng(seed).standard_normal((16, 1))
+        found = gap_of(losses, np.full((50, 1), 100.0), 2000)
+        np.testing.assert_allclose(found.upper_alone, found.upper)
+        widths.append((found.upper - found.lower)[0] / (2 * losses.std(ddof=1) / np.sqrt(16) / 100))
+    assert np.mean(widths) == pytest.approx(2.131, rel=0.05)
+
+
 def test_a_level_at_which_hardly_an_image_has_a_loss_has_no_band_and_the_others_have() -> None:
     losses = np.random.default_rng(0).exponential(size=(2, 16, 3))
     losses[0, 1:, 1] = 0
