@@ -40,7 +40,7 @@ class Kind:
 
 KINDS = {
     "data": Kind("data", "load", "split"),
-    "condition": Kind("condition", "fit"),
+    "condition": Kind("condition", "fit", "alter"),
     "model": Kind("models", "build"),
     "train": Kind("train", None, "train"),
     "sample": Kind("sampling", "sample", "draw"),

@@ -102,6 +102,7 @@ def train(
     ema: Annotated[float, Ge(0), Lt(1)] = 0.995,
     clip: Annotated[float, Ge(0)] = 0.0,
     condition_dropout: Annotated[float, Ge(0), Lt(1)] = 0.0,
+    condition_perturbation: Annotated[float, Ge(0)] = 0.0,
     flip: bool = False,
     precision: Literal["fp32", "bf16"] = "fp32",
     seed: Annotated[int, Ge(0)] = 0,
@@ -121,21 +122,25 @@ def train(
     ema: decay of the weights' moving average a step; smaller at the start: min(ema, (1 + t) / (10 + t)).
     clip: largest Euclidean norm of the gradient; 0 for no limit.
     condition_dropout: share of labels replaced by the dropped condition, which guidance needs.
+    condition_perturbation: length γ of the Gaussian noise added to the condition's embedding, which deviates by γ/√d in
+        each of its d dimensions (Chen et al. 2024).
     flip: mirror images left to right with probability one half.
     precision: fp32, or bf16 for the network's inner arithmetic; weights, preconditioning and loss stay float32.
     seed: chooses initial weights, data order and noise.
 
-    Raises ValueError, at the first step, for no images, labels that do not fit, flips of points, and a condition
-    dropout without a condition.
+    Raises ValueError, at the first step, for no images, labels that do not fit, flips of points, and a dropout or
+    perturbation of the condition without one.
     """
-    check(images, labels, condition_dropout, flip)
+    check(images, labels, condition_dropout, condition_perturbation, flip)
+    if condition_perturbation > 0:
+        perturb(network, condition_perturbation)
     state = begin(network, sigma_data, images.device, lr=lr, weight_decay=weight_decay)
     if checkpoint is not None:
         state.restore(checkpoint)
     weights: list[Tensor] = list(state.denoiser.parameters())
     averages: list[Tensor] = list(state.ema.parameters())
     buffers = list(zip(state.ema.buffers(), state.denoiser.buffers(), strict=True))
-    randomness = seeded if has_dropout(network) else unseeded
+    randomness = seeded if has_dropout(network) or condition_perturbation > 0 else unseeded
     order = batches(len(images), batch, seed, state.step)
     for step in range(state.step, steps):
         places = next(order).to(images.device)
@@ -162,7 +167,9 @@ def train(
         state.optimizer.zero_grad(set_to_none=True)
 
 
-def check(images: Tensor, labels: Tensor | None, condition_dropout: float, flip: bool) -> None:
+def check(
+    images: Tensor, labels: Tensor | None, condition_dropout: float, condition_perturbation: float, flip: bool
+) -> None:
     """ValueError where the inputs and settings of `train` do not fit together."""
     if len(images) == 0:
         raise ValueError("there are no images to train on")
@@ -172,6 +179,21 @@ def check(images: Tensor, labels: Tensor | None, condition_dropout: float, flip:
         raise ValueError("flip: points cannot be mirrored: set train.flip to false")
     if condition_dropout > 0 and labels is None:
         raise ValueError("condition_dropout needs a condition: choose one, or set train.condition_dropout to 0")
+    if condition_perturbation > 0 and labels is None:
+        raise ValueError(
+            "condition_perturbation needs a condition: choose one, or set train.condition_perturbation to 0"
+        )
+
+
+def perturb(network: nn.Module, scale: float) -> None:
+    """Have the network perturb the embedding of its condition in training; ValueError where it cannot."""
+    embeddings = [module for module in network.modules() if hasattr(module, "perturbation")]
+    if not embeddings:
+        raise ValueError(
+            f"condition_perturbation needs {type(network).__name__} to have a module with an attribute `perturbation`"
+        )
+    for module in embeddings:
+        setattr(module, "perturbation", scale)  # noqa: B010 (a module's own attribute, which its type does not know)
 
 
 def rate(step: int, schedule: str, warmup: int, decay_start: int, steps: int) -> float:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import numpy as np
 from annotated_types import Ge, Gt
 
-from difgen_cli.condition import Labels, without_gaps
+from difgen_cli.condition import Labels, lent, without_gaps
 
 VERSION = 1
 
@@ -34,6 +34,4 @@ def fit(
     if clusters > len(images):
         raise ValueError(f"condition.clusters: {clusters} is more than the {len(images)} images: choose fewer")
     labels, used = without_gaps(np.random.default_rng((seed, 0)).integers(clusters, size=len(images)))
-    uniform = np.random.default_rng((seed, 1)).random(len(held_out))
-    drawn = labels[train][(uniform * len(train)).astype(np.int64)]  # a random image of the subset lends its label
-    return Labels(labels, drawn, len(used))
+    return Labels(labels, lent(labels[train], len(held_out), (seed, 1)), len(used))

@@ -2,7 +2,7 @@
 
 `shape` is (C, H, W) or (D,); `classes` 0 means unconditional. x is scaled by c_in, `noise` is c_noise = ln σ / 4 of
 shape (B,), `labels` (B,) int64 or None. A network has an attribute `classes`; its label `classes` is the dropped
-condition, and so is `labels=None`.
+condition, and so is `labels=None`. A module of it with an attribute `perturbation` disturbs its embedding in training.
 """
 
 import math
@@ -36,11 +36,16 @@ class NoiseFeatures(nn.Module):
 
 
 class ClassEmbedding(nn.Module):
-    """A vector for every class and, in the last row, for the dropped condition; nothing without classes."""
+    """A vector for every class and, in the last row, for the dropped condition; nothing without classes.
+
+    In training the vector of each item is perturbed where `perturbation` is above 0: by Gaussian noise of deviation
+    perturbation / √width, so of about that length whatever the width (Chen et al. 2024).
+    """
 
     def __init__(self, classes: int, width: int) -> None:
         super().__init__()
         self.classes = classes
+        self.perturbation = 0.0
         self.table = nn.Embedding(classes + 1, width) if classes else None
 
     def forward(self, hidden: Tensor, labels: Tensor | None) -> Tensor:
@@ -52,6 +57,8 @@ class ClassEmbedding(nn.Module):
         if labels is None:
             return hidden + self.table.weight[-1]
         embedded: Tensor = self.table(labels)
+        if self.training and self.perturbation > 0:
+            embedded = embedded + torch.randn_like(embedded) * (self.perturbation / math.sqrt(embedded.shape[1]))
         return hidden + embedded
 
 

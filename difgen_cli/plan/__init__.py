@@ -27,10 +27,12 @@ class Facts:
 
 
 PARTNERS = frozenset({"twin", "sibling"})  # a metric's positional parameters that stand for other trajectories
-# Inputs of metrics that reference rows lack: real images were not drawn, and nothing has a partner but a network.
+OF_A_CELL = PARTNERS | {"denoiser", "samples", "states"}  # the parameters by which results of two cells differ
+# Inputs of metrics that reference rows lack: real images were not drawn, under no condition, and nothing has a partner
+# but a network.
 LACKING = {
-    "heldout": PARTNERS | {"denoiser", "states"},
-    "copycat": PARTNERS | {"denoiser", "states"},
+    "heldout": PARTNERS | {"denoiser", "states", "train_labels"},
+    "copycat": PARTNERS | {"denoiser", "states", "train_labels"},
     "ideal": PARTNERS,
 }
 
@@ -68,6 +70,8 @@ class Scoring:
             taken["embed"] = self.features[metric].key
         if metric in self.against:
             taken["against"] = self.against[metric].images.key
+        if not OF_A_CELL & set(taken):  # a result lies with a trajectory or reference: each has one of its own
+            taken["home"] = inputs["home"]
         return self.heads[metric].key(taken)
 
     def settings(self, metric: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 from difgen_cli import places
 from difgen_cli.grid.document import GridError, Place
@@ -22,6 +22,14 @@ MATCHED_VERSION = 1  # of how another data set is brought to the size and colour
 CLOSED_FORM_VERSION = 1  # of how a worker makes the denoiser of a model that is not trained
 
 Where = Callable[[str], Place | None]  # dotted path -> where this point of the grid says it
+
+
+class Known(Protocol):
+    """What planning asks of data and files; ValueError in one sentence where they are bad."""
+
+    def __call__(self, section: Section, /) -> Facts: ...
+
+    def labels(self, condition: Section, images: int) -> str: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +49,7 @@ class Derivation:
     """Derives recipes, and keeps each once by its key."""
 
     library: Library
-    facts: Callable[[Section], Facts]
+    facts: Known
     recipes: dict[str, Recipe]
 
     def keep(self, recipe: Recipe) -> Recipe:
@@ -105,8 +113,30 @@ class Derivation:
         inputs = {"subset": subset} if "train" in takes else {"holdout": holdout} if takes else {}
         if "embed" in takes:
             inputs["embed"] = self.features(condition, facts, holdout, where("condition.features"))
-        settings = {k: v for k, v in condition.changed.items() if k != "features"}  # the space's key stands for it
-        return self.keep(Recipe(Head("labels", condition.name, condition.signature.version, settings), inputs))
+        if "given" in takes:
+            inputs["given"] = self._given(condition, facts, where)
+        # the keys of the space and of the labels given stand for these
+        settings = {k: v for k, v in condition.changed.items() if k not in ("features", "path")}
+        fitted = self.keep(Recipe(Head("labels", condition.name, condition.signature.version, settings), inputs))
+        return self._altered(fitted, condition, subset)
+
+    def _altered(self, fitted: Recipe, condition: Section, subset: Recipe) -> Recipe:
+        """The labels permuted, or with noise; the fitted ones themselves where there is nothing to alter."""
+        altered = condition.changed_own
+        if condition.name == "none" or set(altered) <= {"seed"}:
+            return fitted
+        return self.keep(
+            Recipe(Head("labels", "altered", _version(condition), altered), {"labels": fitted, "subset": subset})
+        )
+
+    def _given(self, condition: Section, facts: Facts, where: Where) -> Recipe:
+        """The labels that a file gives: their content is their identity."""
+        try:
+            content = self.facts.labels(condition, facts.images)
+        except ValueError as error:
+            place = where("condition.path") or where("condition.name")
+            raise GridError(f"condition.path: {error}", place) from None
+        return self.keep(Recipe(Head("given", condition.name, 0, {}), {}, content=content[:16]))
 
     def features(self, section: Section, facts: Facts, holdout: Recipe, place: Place | None) -> Recipe:
         """The feature space that a section names; `auto` is the embedded default for this kind of data."""

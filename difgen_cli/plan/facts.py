@@ -27,12 +27,27 @@ class Finder:
         self.cache = store.facts()
         self.known: dict[int, Facts] = {}
         self.loaded: dict[str, Any] = {}  # content -> Pool
+        self.given: dict[tuple[int, int], tuple[str, Any]] = {}  # condition section, images -> content, labels
 
     def __call__(self, section: Section) -> Facts:
         """Facts of a data section; raises DataError in one sentence where the data are bad."""
         if id(section) not in self.known:
             self.known[id(section)] = self._find(section)
         return self.known[id(section)]
+
+    def labels(self, condition: Section, images: int) -> str:
+        """Content of the labels that a condition reads from a file, one for each image of a data set.
+
+        ValueError in one sentence where the file is bad.
+        """
+        at = (id(condition), images)
+        if at not in self.given:
+            path = condition.settings["path"]
+            if path is None:
+                raise ValueError("not given: name a CSV, Parquet or .npy file with a label for each image")
+            labels = self.library.module("condition", condition.name).read(self._rooted(path), images)
+            self.given[at] = hashlib.sha256(f"{labels.dtype}".encode() + labels.tobytes()).hexdigest(), labels
+        return self.given[at][0]
 
     def _find(self, section: Section) -> Facts:
         source = self._source(section)
@@ -58,7 +73,7 @@ class Finder:
         return facts
 
     def save(self) -> None:
-        """Keep what was loaded, so that workers use the data as planned, and the next plan loads nothing."""
+        """Keep what was loaded, so that workers use the data as planned, and the next plan loads no images."""
         for content, pool in self.loaded.items():
             entry = next(e for e in self.cache.values() if e["content"] == content)
             population = pool.population.arrays() if pool.population else None
@@ -66,6 +81,8 @@ class Finder:
         if self.loaded:
             self.store.save_facts(self.cache)
         self.loaded.clear()
+        for content, labels in self.given.values():
+            self.store.save_given(content, labels)
 
     def pool(self, content: str) -> Pool:
         """The data of this content, found before."""

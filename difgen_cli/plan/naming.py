@@ -14,7 +14,11 @@ def data_words(settings: dict[str, Any]) -> list[str]:
 
 def condition_words(settings: dict[str, Any]) -> list[str]:
     name = settings["condition.name"]
-    return [] if name == "none" else [f"{name}{settings.get('condition.clusters', '')}"]
+    if name == "none":
+        return []
+    noise, permuted = settings.get("condition.noise"), settings.get("condition.permuted")
+    altered = [*(["permuted"] if permuted else []), *([f"noise{short(noise)}"] if noise else [])]
+    return [f"{name}{settings.get('condition.clusters', '')}", *altered]
 
 
 def slug(words: list[str]) -> str:

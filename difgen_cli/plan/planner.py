@@ -12,8 +12,8 @@ from typing import Any
 from difgen_cli.grid import Assignments, Axis, Grid
 from difgen_cli.grid.document import GridError
 from difgen_cli.grid.values import Given
-from difgen_cli.plan import PARTNERS, Cell, Facts, Partner, Plan, Reference, Scoring, Trajectory
-from difgen_cli.plan.derive import Derivation, Trained, Where, has_horizon, shaping
+from difgen_cli.plan import PARTNERS, Cell, Partner, Plan, Reference, Scoring, Trajectory
+from difgen_cli.plan.derive import Derivation, Known, Trained, Where, has_horizon, shaping
 from difgen_cli.plan.naming import condition_words, data_words, short, slug
 from difgen_cli.plan.notes import notes_on
 from difgen_cli.plan.recipes import Head, Recipe
@@ -34,7 +34,7 @@ TRAINED_WITH: dict[str, Callable[[str, int], dict[str, Any]]] = {
 Stops = tuple[Assignments, ...]  # a point: what each axis says there
 
 
-def build(grid: Grid, library: Library, facts: Callable[[Section], Facts]) -> Plan:
+def build(grid: Grid, library: Library, facts: Known) -> Plan:
     """The plan of a grid. Raises GridError with its place."""
     try:
         return _Planner(grid, library, facts).plan()
@@ -46,7 +46,7 @@ def build(grid: Grid, library: Library, facts: Callable[[Section], Facts]) -> Pl
 class _Planner:
     """One pass over the points of a grid, with a cache for each thing that many cells share."""
 
-    def __init__(self, grid: Grid, library: Library, facts: Callable[[Section], Facts]) -> None:
+    def __init__(self, grid: Grid, library: Library, facts: Known) -> None:
         self.grid, self.library = grid, library
         self.derive = Derivation(library, facts, {})
         self.axes = (*grid.axes, _seed_axis(grid))
@@ -132,7 +132,7 @@ class _Planner:
         snapshot = self._snapshot(home, train, step) if step else home
         samples = self._samples(sampler, guidance, snapshot)
         partners = self._partners(stops, scoring)
-        inputs = {"denoiser": snapshot, "samples": samples, "states": samples}
+        inputs = {"denoiser": snapshot, "samples": samples, "states": samples, "home": home}
         inputs |= {name: partner.samples for name, partner in partners.items()}
         metrics = scoring.keys("model", made.inputs | inputs)
         seed = dict(stops[len(self.axes) - 1])["seed"].value
@@ -208,7 +208,8 @@ class _Planner:
             recipe, samples = real_images(kind, made.subset, drawn)
             self.derive.keep(recipe)
             shown = (columns[0], {f"sample.{k}": v for k, v in drawn.items()})
-        metrics = scoring.keys(kind, made.inputs | {"denoiser": recipe.key, "samples": samples, "states": samples})
+        inputs = {"denoiser": recipe.key, "samples": samples, "states": samples, "home": recipe.key}
+        metrics = scoring.keys(kind, made.inputs | inputs)
         if not metrics or (samples, *metrics.values(), seed) in self.seen:
             return
         self.seen.add((samples, *metrics.values(), seed))

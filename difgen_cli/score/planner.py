@@ -82,7 +82,8 @@ def plan(
     cells = [
         Cell(
             index, kind, 0, recipe.key, None, None, drawn_key, sampler, guidance, scoring,
-            scoring.keys("heldout", images_of(subset) | {"samples": drawn_key}), (settings, shown), (),
+            scoring.keys("heldout", images_of(subset) | {"samples": drawn_key, "home": recipe.key}),
+            (settings, shown), (),
         )
         for index, (kind, recipe, drawn_key, shown) in enumerate(lines)
     ]  # fmt: skip

@@ -195,6 +195,18 @@ class Store:
         """The parameters of the distribution that a data set was drawn from, where they are known."""
         return _read_npz(self.shared(key) / "population.npz")
 
+    def save_given(self, content: str, labels: np.ndarray) -> None:
+        """Keep labels from a user's file under their content."""
+        publish(self.shared(content[:16]) / "given.npy", lambda p: _write_npy(p, labels))
+
+    def given(self, key: str) -> np.ndarray:
+        """Labels from a user's file, one for each image of the data set, by the first 16 digits of their content."""
+        path = self.shared(key) / "given.npy"
+        if not path.exists():
+            raise StoreError(f"{path}: the labels of this run are missing; run `difgen sweep` with its grid again")
+        labels: np.ndarray = np.load(path)
+        return labels
+
     @cached_property
     def facts_path(self) -> Path:
         """What is known of data sets, by where they come from."""

@@ -36,6 +36,8 @@ class Holdout:
     held_out: np.ndarray  # (m, H, W, C) float32
     held_out_labels: np.ndarray | None
     sigma_data: float
+    rest_places: np.ndarray  # within the pool, (n_rest,) int64
+    held_out_places: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ class Materials:
 
         rest = pool.images[parts.rest]
         return Holdout(data.scaled(rest), labels(parts.rest), data.scaled(pool.images[parts.held_out]),
-                       labels(parts.held_out), data.sigma_data(rest))  # fmt: skip
+                       labels(parts.held_out), data.sigma_data(rest), parts.rest, parts.held_out)  # fmt: skip
 
     def subset(self, key: str) -> Subset:
         """A training subset T."""
@@ -130,23 +132,32 @@ class Materials:
         return Conditions(labels.rest[subset.positions], labels.held_out, labels.classes)
 
     def _labels(self, recipe: Recipe, subset: Subset) -> condition.Labels:
+        def compute() -> dict[str, np.ndarray]:
+            made = self._altered(recipe, subset) if "labels" in recipe.inputs else self._fitted(recipe, subset)
+            return {"rest": made.rest, "held_out": made.held_out, "classes": np.array(made.classes)}
+
+        arrays = self.once(recipe.key, "labels", compute)
+        return condition.Labels(arrays["rest"], arrays["held_out"], int(arrays["classes"]))
+
+    def _altered(self, recipe: Recipe, subset: Subset) -> condition.Labels:
+        return condition.alter(self._labels(recipe.inputs["labels"], subset), subset.positions, **recipe.settings)
+
+    def _fitted(self, recipe: Recipe, subset: Subset) -> condition.Labels:
         holdout = subset.holdout
         takes = self.library.signature("condition", recipe.name).inputs
         inputs: dict[str, Any] = {
             "images": holdout.rest, "labels": holdout.rest_labels, "held_out": holdout.held_out,
             "held_out_labels": holdout.held_out_labels, "train": subset.positions,
         }  # fmt: skip
-        settings = dict(recipe.settings)
         if "embed" in takes:
             inputs["embed"] = self.embed(recipe.inputs["embed"].key, holdout)
-
-        def compute() -> dict[str, np.ndarray]:
-            fit = self.library.module("condition", recipe.name).fit
-            made = fit(**{name: inputs[name] for name in takes}, **settings)
-            return {"rest": made.rest, "held_out": made.held_out, "classes": np.array(made.classes)}
-
-        arrays = self.once(recipe.key, "labels", compute)
-        return condition.Labels(arrays["rest"], arrays["held_out"], int(arrays["classes"]))
+        if "given" in takes:
+            given = self.store.given(recipe.inputs["given"].key)
+            inputs |= {"given": given[holdout.rest_places], "held_out_given": given[holdout.held_out_places]}
+        made: condition.Labels = self.library.module("condition", recipe.name).fit(
+            **{name: inputs[name] for name in takes}, **recipe.settings
+        )
+        return made
 
     def embed(self, key: str, holdout: Holdout) -> Embed:
         """A feature space, fitted where it must be."""

@@ -129,6 +129,6 @@ def test_weights_that_were_exchanged_since_the_plan_are_refused(
     save_file(published.dinov2(4, width=64, hidden=64, depth=1), tmp_path / "dinov2_small.safetensors")
     recipe = Recipe(Head("features", "dinov2_small", 1, {"weights": "0123abcd" * 8}), {})
     materials = Materials(Store(tmp_path / "runs"), {recipe.key: recipe}, Library(), "cpu", Claimant())
-    nothing = np.zeros((0, 8, 8, 1), np.float32)
+    nothing, none = np.zeros((0, 8, 8, 1), np.float32), np.zeros(0, np.int64)
     with pytest.raises(ValueError, match="planned with 0123abcd: put those back, or run `difgen sweep` again"):
-        materials.embed(recipe.key, Holdout(nothing, None, nothing, None, 0.5))
+        materials.embed(recipe.key, Holdout(nothing, None, nothing, None, 0.5, none, none))
