@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from difgen_cli import train as training
 from difgen_cli.diffusion import Denoiser, IdealDenoiser, loss
-from difgen_cli.models import mlp, unet
+from difgen_cli.models import ClassEmbedding, mlp, unet
 from difgen_cli.train import State, batches, initialise, rate, stream, train
 
 IMAGES = 0.7 * torch.randn(23, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -63,6 +63,7 @@ CASES = {
     ),
     "batch above the number of images": (small_mlp, None, {"batch": 50}),
     "unet with dropout": (small_unet, LABELS, {}),
+    "perturbed conditions": (lambda: small_mlp(3), LABELS, {"condition_perturbation": 1.0}),
     "inverse square root": (small_mlp, None, {"schedule": "inverse_sqrt", "warmup": 3, "decay_start": 5}),
     "bf16": (small_mlp, None, {"precision": "bf16"}),
 }
@@ -226,6 +227,33 @@ def test_conditions_are_dropped_at_their_rate_and_labels_stay_with_their_images(
     assert ((inputs[:, 0].abs() < 10) == (labels == 0))[labels < 3].all()
 
 
+def test_a_condition_is_perturbed_by_its_length_in_training_alone():
+    """γ/√d in each of d dimensions, drawn anew for each item, and nothing where the network is not trained."""
+    embedding = ClassEmbedding(3, 400)
+    embedding.perturbation = 2.0
+    hidden, labels = torch.zeros(50, 400), torch.zeros(50, dtype=torch.int64)
+    disturbed = embedding(hidden, labels) - embedding.table.weight[0]
+    assert disturbed.norm(dim=1).mean().item() == pytest.approx(2.0, rel=0.02)
+    assert disturbed.std().item() == pytest.approx(2.0 / math.sqrt(400), rel=0.02)
+    assert torch.corrcoef(disturbed.detach()).fill_diagonal_(0).abs().max() < 0.3
+    torch.testing.assert_close(embedding.eval()(hidden, labels), embedding.table.weight[0].expand(50, -1))
+
+
+def test_perturbing_by_nothing_changes_no_bit_and_by_something_the_weights():
+    plain, none, some = (
+        after(3, small_mlp(3), LABELS, **settings)
+        for settings in ({}, {"condition_perturbation": 0.0}, {"condition_perturbation": 1.0})
+    )
+    assert_identical(plain, none)
+    weights = [dict(state.denoiser.named_parameters())["network.last.weight"] for state in (plain, some)]
+    assert not torch.equal(*weights)
+
+
+def test_a_network_that_cannot_perturb_its_condition_is_named():
+    with pytest.raises(ValueError, match="needs Recorder to have a module with an attribute `perturbation`"):
+        next(train(Recorder(), IMAGES, LABELS, 0.7, steps=1, condition_perturbation=1.0))
+
+
 def test_flips_mirror_half_of_the_images_from_left_to_right():
     network = Recorder()
     image = torch.tensor([[1000.0, -1000.0], [1000.0, -1000.0]]).expand(1, 1, 2, 2)
@@ -265,6 +293,7 @@ def test_training_approaches_the_ideal_denoiser():
         (IMAGES, LABELS[:5], {}, "as many labels"),
         (torch.randn(5, 2), None, {"flip": True}, "cannot be mirrored"),
         (IMAGES, None, {"condition_dropout": 0.1}, "needs a condition"),
+        (IMAGES, None, {"condition_perturbation": 0.1}, "needs a condition"),
     ],
 )
 def test_inputs_that_do_not_fit_are_refused(images: Tensor, labels: Tensor | None, settings: dict, message: str):

@@ -59,12 +59,12 @@ class Written:
 
 
 def write(study: Study, out: Path) -> Written:
-    """Write `report.html`, `figures/*.{png,svg,csv,txt}`, `rows.csv`, `last.csv` and, where they exist, `onset.csv` and
-    `slopes.csv` into the folder `out`.
+    """Write `report.html`, `figures/*.{png,svg,csv,txt}`, `rows.csv`, `last.csv` and, where they exist, `onset.csv`,
+    `slopes.csv` and `clusters.csv` into the folder `out`.
 
     Files of an earlier report of the same names are replaced; a figure whose axis is gone is removed.
     """
-    from difgen_cli.report import curves, figures, onset, page, spreadsheet, table
+    from difgen_cli.report import clusters, curves, figures, onset, page, spreadsheet, table
 
     read = curves.read(study)
     folder = out / "figures"
@@ -74,6 +74,7 @@ def write(study: Study, out: Path) -> Written:
     spreadsheet.write(study.rows, out / "rows.csv")
     spreadsheet.write(table.last(read), out / "last.csv")
     onset.write(onsets, out)
+    clusters.write(clusters.bounds(read), out)
     html = out / "report.html"
     html.write_text(page.compose(study, read, drawn), encoding="utf-8")
     return Written(html, written)
