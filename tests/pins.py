@@ -11,7 +11,8 @@ from difgen_cli.plugins import fingerprint
 PACKAGE = Path(__file__).parent.parent / "difgen_cli"
 PINS = Path(__file__).with_name("pins.json")
 FOLDERS = ("data", "condition", "models", "sampling", "guidance", "features", "metrics")
-ALONE = ("train.py", "diffusion.py")  # training's own; diffusion counts with train's VERSION
+# Training's own, which counts with train's VERSION, and the search, which counts with that of the metrics.
+ALONE = ("train.py", "diffusion.py", "neighbours.py")
 
 
 def current() -> dict[str, dict[str, object]]:

@@ -19,10 +19,23 @@ MAY_IMPORT = {
     "places": set(),
     "store": set(),
     "diffusion": set(),
+    "neighbours": set(),
     "grid": {"plugins"},
     "train": {"diffusion"},
     "plan": {"data", "features", "grid", "places", "plugins", "store"},
-    "worker": {"condition", "data", "diffusion", "features", "places", "plan", "plugins", "sampling", "store", "train"},
+    "worker": {
+        "condition",
+        "data",
+        "diffusion",
+        "features",
+        "neighbours",
+        "places",
+        "plan",
+        "plugins",
+        "sampling",
+        "store",
+        "train",
+    },
     "launch": {"places", "plan", "plugins", "store", "worker"},
     "report": {"data", "grid", "plan", "store"},
     "view": {"plan", "store"},
@@ -79,7 +92,7 @@ def test_imports_go_one_way(module: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_plugin_knows_its_own_package_and_the_mathematics_only(kind: str) -> None:
     for file in _files(kind):
-        assert _imports(file) <= {kind, "diffusion"}, file
+        assert _imports(file) <= {kind, "diffusion", "neighbours"}, file
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from statistics import NormalDist
 import numpy as np
 
 from difgen_cli.metrics._bands import Gap, gap_of, null_of, peak
-from difgen_cli.metrics._neighbours import flat, nearest
+from difgen_cli.neighbours import flat, nearest
 
 __all__ = ["VERSION", "Gap", "Result", "Shared", "flat", "gap_of", "nearest", "null_of", "peak", "wilson"]
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from difgen_cli.metrics._neighbours import flat
+from difgen_cli.neighbours import flat
 
 Embed = Callable[[np.ndarray], np.ndarray]
 

@@ -1,0 +1,163 @@
+"""Exact nearest neighbours at any size: candidates by matrix products in float32, distances again in float64.
+
+What the products lose is bounded, and whoever could be nearer within the bound is a candidate too: the result is that
+of a search in float64. Memory beside the arrays themselves: a centred copy of the references, and one tile.
+"""
+
+import numpy as np
+
+TILE = 1 << 25  # products held at once: 128 MiB
+ROWS = 512  # queries of a tile at most: more make no product faster
+SPARE = 2  # candidates beyond those asked for: few queries then need a second look
+UNIT = 2.0**-24  # unit roundoff of float32
+EXACT = 1 + 1e-9  # times a distance in float64: more than its own rounding
+
+
+def flat(images: np.ndarray) -> np.ndarray:
+    """Images or points as rows: (n, d) float32."""
+    return np.ascontiguousarray(images.reshape(len(images), int(np.prod(images.shape[1:]))), np.float32)
+
+
+def mirror(images: np.ndarray) -> np.ndarray:
+    """Images (n, H, W, C) from right to left, as `train.flip` does it; a view."""
+    return images[:, :, ::-1]
+
+
+def nearest(
+    queries: np.ndarray,
+    references: np.ndarray,
+    k: int = 2,
+    *,
+    exclude_self: bool = False,
+    mirrored: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Euclidean distances (n, k) float64, ascending, to the k nearest references, and their indices (n, k) int64.
+
+    Of references at the same distance the first come first. Where there are fewer than k references, the distance is
+    infinite and the index −1. With `exclude_self` the queries are the references, and none is its own neighbour. With
+    `mirrored` an image and its mirror image are one: the distance is to whichever is nearer.
+    """
+    if mirrored:
+        looks = (nearest(side, references, k, exclude_self=exclude_self) for side in (queries, mirror(queries)))
+        return nearer(*looks)
+    q, r = flat(queries), flat(references)
+    distances = np.full((len(q), k), np.inf)
+    indices = np.full((len(q), k), -1, np.int64)
+    there = min(k, len(r) - exclude_self)
+    if there <= 0 or not len(q):
+        return distances, indices
+    places = _first_of_equals(r, k + exclude_self)
+    search = _Search(r[places] if len(places) < len(r) else r)
+    rows = min(ROWS, max(1, TILE // len(places)))
+    for start in range(0, len(q), rows):
+        block = slice(start, start + rows)
+        own = _positions(places, np.arange(len(r))[block]) if exclude_self else None
+        distances[block, :there], found = search(q[block], there, own)
+        indices[block, :there] = places[found]
+    return distances, indices
+
+
+def nearer(one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Of two searches for the k nearest in the same references, the k nearest of both, each reference once."""
+    distances, indices = (np.concatenate(parts, axis=1) for parts in zip(one, other, strict=True))
+    distances, indices = _ordered(distances, indices)
+    again = np.tril(indices[:, :, None] == indices[:, None, :], -1).any(axis=2)  # an earlier column has it
+    distances[again], indices[again] = np.inf, -1
+    distances, indices = _ordered(distances, indices)
+    return distances[:, : one[0].shape[1]], indices[:, : one[0].shape[1]]
+
+
+def _ordered(distances: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each row by distance, at the same distance by index."""
+    order = np.lexsort((indices, distances), axis=1)
+    return np.take_along_axis(distances, order, axis=1), np.take_along_axis(indices, order, axis=1)
+
+
+class _Search:
+    """References (m, d) float32, ready for blocks of queries."""
+
+    def __init__(self, references: np.ndarray) -> None:
+        self.references = references
+        # ‖q − r‖² = ‖q‖² − 2 (q·r − ‖r‖²/2) loses digits with the norms: centred, they are as small as can be.
+        self.centre = references.mean(axis=0)
+        self.centred = references - self.centre
+        half_norms = _half_norms(self.centred)
+        self.half_norms = half_norms.astype(np.float32)
+        self.longest = float(np.sqrt(2 * half_norms.max()))
+
+    def __call__(self, queries: np.ndarray, k: int, own: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Distances (b, k) and positions (b, k) for queries (b, d); `own`: a query's own position, −1 for none."""
+        centred = queries - self.centre
+        scores = self.half_norms - centred @ self.centred.T  # (b, m): half the squared distance but for ‖q‖²/2
+        if own is not None:
+            rows = np.flatnonzero(own >= 0)
+            scores[rows, own[rows]] = np.inf
+        chosen = _smallest(scores, min(max(4, k + SPARE), len(self.references) - (own is not None)))
+        exact = np.stack([_distance(queries, self.references[column]) for column in chosen.T], axis=1)
+        distances, positions = (part[:, :k] for part in _ordered(exact, chosen))
+        half_norms = _half_norms(centred)
+        worst = (EXACT * distances[:, -1]) ** 2 / 2 - half_norms + self._lost(np.sqrt(2 * half_norms))
+        for row in np.flatnonzero(scores.min(axis=1) <= worst):  # one that was not chosen could be nearer after all
+            more = np.concatenate([chosen[row], np.flatnonzero(scores[row] <= worst[row])])[None]
+            exact = self._distances_of(queries[row], more[0])[None]
+            distances[row], positions[row] = (part[0, :k] for part in _ordered(exact, more))
+        return distances, positions
+
+    def _distances_of(self, query: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        """Of one query (d,) to the references at (c,) positions."""
+        parts = np.array_split(positions, 1 + positions.size // ROWS)
+        return np.concatenate([_distance(query, self.references[part]) for part in parts])
+
+    def _lost(self, lengths: np.ndarray) -> np.ndarray:
+        """How far a score may be off, for queries of these centred lengths and every reference.
+
+        A product of d terms in float32 is off by at most γ_d ‖q‖‖r‖, γ_n = n u/(1 − n u), in whatever order they are
+        summed (Higham 2002, section 3.1); centring, the norm and the difference add less than 16 roundings.
+        """
+        n = self.centred.shape[1] + 16
+        smallest = float(np.finfo(np.float32).tiny)  # products below it are lost
+        return np.asarray(n * UNIT / (1 - n * UNIT) * self.longest * (lengths + self.longest / 2) + n * smallest)
+
+
+def _smallest(scores: np.ndarray, count: int) -> np.ndarray:
+    """Columns of each row's `count` smallest scores, ascending by column; their scores are infinite afterwards.
+
+    A few passes of argmin, which is vectorised, are faster than one argpartition.
+    """
+    rows = np.arange(len(scores))
+    columns = np.empty((len(scores), count), np.int64)
+    for place in range(count):
+        columns[:, place] = scores.argmin(axis=1)
+        scores[rows, columns[:, place]] = np.inf
+    columns.sort(axis=1)
+    return columns
+
+
+def _first_of_equals(references: np.ndarray, count: int) -> np.ndarray:
+    """Places, ascending, without those that repeat `count` earlier ones: they are never among the `count` nearest.
+
+    Else a thousand equal images would all be candidates of every query near them.
+    """
+    _, of_norm, sharing = np.unique(_half_norms(references), return_inverse=True, return_counts=True)
+    seen: dict[bytes, int] = {}
+    needed = np.ones(len(references), bool)
+    for place in np.flatnonzero(sharing[of_norm] > count):
+        content = references[place].tobytes()
+        seen[content] = seen.get(content, 0) + 1
+        needed[place] = seen[content] <= count
+    return np.flatnonzero(needed)
+
+
+def _positions(places: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Where in `places`, ascending, the wanted ones are; −1 for those that are not."""
+    at = np.minimum(np.searchsorted(places, wanted), len(places) - 1)
+    return np.where(places[at] == wanted, at, -1)
+
+
+def _half_norms(x: np.ndarray) -> np.ndarray:
+    return np.asarray(np.einsum("nd,nd->n", x, x, dtype=np.float64) / 2)
+
+
+def _distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    difference = a.astype(np.float64) - b
+    return np.asarray(np.sqrt(np.einsum("nd,nd->n", difference, difference)))
