@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from difgen_cli import neighbours
-from difgen_cli.neighbours import mirror, nearest
+from difgen_cli.neighbours import mirror, near_duplicates, nearest
 
 
 def brute_force(queries: np.ndarray, references: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -164,3 +164,26 @@ def test_one_or_two_identical_constant_images(references: int) -> None:
     r = np.full((references, 4, 4, 1), 0.3, np.float32)
     equal_to_brute_force(r + 0.5, r, 3)
     equal_to_brute_force(r, r, 3, exclude_self=True)
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 1), (28, 28, 1), (32, 32, 3), (18, 17, 3), (19, 20, 1)])
+def test_planted_near_duplicates_are_found_and_no_others(shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(5)
+    others = rng.uniform(-1, 1, (60, *shape)).astype(np.float32).cumsum(axis=2) / np.sqrt(shape[1])
+    images = rng.uniform(-1, 1, (40, *shape)).astype(np.float32).cumsum(axis=2) / np.sqrt(shape[1])
+    noise = rng.standard_normal((6, *shape)).astype(np.float32)
+    noise /= np.sqrt(np.square(noise).mean(axis=(1, 2, 3), keepdims=True))
+    size = np.array([0, 0.02, 0.0499, 0.0501, 0.1, 0.3], np.float32)[:, None, None, None]
+    images[:6] = others[10:16] + size * noise
+    images[6:9] = mirror(others)[20:23] + size[1] * noise[:3]
+    expected = [True] * 3 + [False] * 3 + [True] * 3 + [False] * 31
+    assert near_duplicates(images, others).tolist() == expected
+
+
+def test_points_and_empty_sets_have_no_near_duplicates() -> None:
+    points = np.zeros((5, 2), np.float32)
+    assert not near_duplicates(points, points).any()
+    images = np.zeros((3, 8, 8, 1), np.float32)
+    assert near_duplicates(images[:0], images).shape == (0,)
+    assert not near_duplicates(images, images[:0]).any()
+    assert near_duplicates(images, images).all()

@@ -1,10 +1,11 @@
 """Steps that measures in a feature space share: features that are finite, equal numbers of them, exact distances."""
 
 from collections.abc import Callable
+from functools import reduce
 
 import numpy as np
 
-from difgen_cli.neighbours import flat
+from difgen_cli.neighbours import flat, mirror, nearer, nearest
 
 Embed = Callable[[np.ndarray], np.ndarray]
 
@@ -24,6 +25,18 @@ def features_of(metric: str, embed: Embed, images: np.ndarray) -> np.ndarray:
     if not np.isfinite(features).all():
         raise ValueError(f"{metric}: the feature space gives NaN or infinite features: are the images finite?")
     return features
+
+
+def sides_of(metric: str, embed: Embed, images: np.ndarray, mirrored: bool) -> list[np.ndarray]:
+    """The images' features (n, d); where training showed mirror images, those of their mirror images too."""
+    return [features_of(metric, embed, side) for side in ((images, mirror(images)) if mirrored else (images,))]
+
+
+def nearest_of(
+    sides: list[np.ndarray], references: np.ndarray, k: int, *, exclude_self: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """`nearest` for images with these sides, each at the distance of its nearer one."""
+    return reduce(nearer, (nearest(side, references, k, exclude_self=exclude_self) for side in sides))
 
 
 def name_of(embed: Embed, setting: str) -> str:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from difgen_cli.metrics import Result, Shared, nearest, wilson
-from difgen_cli.metrics._features import Embed, features_of, name_of, require_held_out
+from difgen_cli.metrics import Result, Shared, wilson
+from difgen_cli.metrics._features import Embed, name_of, nearest_of, require_held_out, sides_of
 
 VERSION = 1
 HELD_OUT_MIN = 1
@@ -32,6 +32,7 @@ def measure(
     held_out: np.ndarray,
     embed: Embed,
     shared: Shared,
+    mirrored: bool = False,
     *,
     features: str = "pixels",
 ) -> Result:
@@ -39,7 +40,7 @@ def measure(
 
     The control says how the rule judges unseen images: 40 to 60 % pass on digits, above 90 % on CIFAR-10. Only the
     difference means something. A single training image has no other beside it, and without samples there is no share:
-    None.
+    None. `mirrored`: training showed mirror images too, so that an image is as near as the nearer of its sides.
 
     features: the feature space of the distances.
     """
@@ -48,9 +49,9 @@ def measure(
     values["auth_features"] = name_of(embed, features)
     if len(train) < 2 or not len(samples):
         return Result(values)
-    real = features_of("authenticity", embed, train)
-    known = shared("within", lambda: _reference(real, features_of("authenticity", embed, held_out)))
-    own = _share(authentic(features_of("authenticity", embed, samples), real, known["within"]))
+    real = sides_of("authenticity", embed, train, mirrored)
+    known = shared("within", lambda: _reference(real, sides_of("authenticity", embed, held_out, mirrored)))
+    own = _share(authentic(sides_of("authenticity", embed, samples, mirrored), real[0], known["within"]))
     control = _share(known["control"])
     groups = {"auth_pct": own, "auth_pct_control": control, "auth_pct_excess": _difference(own, control)}
     for name, (share, lower, upper) in groups.items():
@@ -58,16 +59,16 @@ def measure(
     return Result(values)
 
 
-def authentic(queries: np.ndarray, train: np.ndarray, within: np.ndarray) -> np.ndarray:
+def authentic(queries: list[np.ndarray], train: np.ndarray, within: np.ndarray) -> np.ndarray:
     """Whether each query (n, d) is farther from its nearest training image than `within` (N,) says of that image."""
-    distances, places = nearest(queries, train, 1)
+    distances, places = nearest_of(queries, train, 1)
     return np.asarray(distances[:, 0] > within[places[:, 0]])
 
 
-def _reference(train: np.ndarray, held_out: np.ndarray) -> dict[str, np.ndarray]:
+def _reference(train: list[np.ndarray], held_out: list[np.ndarray]) -> dict[str, np.ndarray]:
     """What every snapshot of the subset shares: distances within T, and what the rule says of held-out images."""
-    within = nearest(train, train, 1, exclude_self=True)[0][:, 0]
-    return {"within": within, "control": authentic(held_out, train, within)}
+    within = nearest_of(train, train[0], 1, exclude_self=True)[0][:, 0]
+    return {"within": within, "control": authentic(held_out, train[0], within)}
 
 
 Share = tuple[float, float, float]  # and the ends of its interval

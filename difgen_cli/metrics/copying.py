@@ -7,7 +7,7 @@ import numpy as np
 from annotated_types import Gt
 
 from difgen_cli.metrics import Result, Shared, nearest
-from difgen_cli.metrics._features import Embed, drawn, features_of, name_of, require_held_out
+from difgen_cli.metrics._features import Embed, drawn, features_of, name_of, require_held_out, sides_of
 
 VERSION = 1
 HELD_OUT_MIN = 1
@@ -40,6 +40,7 @@ def measure(
     held_out: np.ndarray,
     embed: Embed,
     shared: Shared,
+    mirrored: bool = False,
     *,
     cells: Annotated[int, Gt(0)] = 3,
     images: Annotated[int, Gt(0)] = 1000,
@@ -51,7 +52,8 @@ def measure(
     U counts pairs in which the sample is farther from the cell's nearest training image than the held-out image is,
     ties one half. ct says that samples lie nearer to T than unseen images do, not why: images of lower contrast lie
     nearer to everything, and ct_shrunk shows how far that alone moves it, without a copy. Never read it alone:
-    train_pref asks whether it is *training* images that are nearer. None where no cell has enough images.
+    train_pref asks whether it is *training* images that are nearer. None where no cell has enough images. `mirrored`:
+    training showed mirror images too, so that an image lies where the nearer of its sides does.
 
     cells: of k-means on the training images.
     images: held-out images, and samples, used at most, so that the statistic does not grow with what there is.
@@ -62,8 +64,10 @@ def measure(
     if not len(train):
         raise ValueError("copying needs training images, there are 0")
     real, queries = features_of("copying", embed, train), drawn(samples, images, (SEED, 0))
-    known = shared("cells", lambda: _reference(train, real, drawn(held_out, images, (SEED, 1)), embed, cells, least))
-    own = _located(features_of("copying", embed, queries), real, known) if len(queries) else known["none"]
+    known = shared(
+        "cells", lambda: _reference(train, real, drawn(held_out, images, (SEED, 1)), embed, cells, least, mirrored)
+    )
+    own = _located(sides_of("copying", embed, queries, mirrored), real, known) if len(queries) else known["none"]
     statistic, null, used = c_t(own, known["held_out"], least)
     shrunk = float(known["shrunk"])
     return Result(
@@ -113,6 +117,7 @@ def _reference(
     embed: Embed,
     cells: int,
     least: int,
+    mirrored: bool,
 ) -> dict[str, np.ndarray]:
     """What every snapshot of the subset shares: the cells, where held-out images lie, and C_T of shrunken ones.
 
@@ -120,9 +125,9 @@ def _reference(
     """
     centres, labels = _partition(real, cells)
     known = {"centres": centres, "labels": labels, "none": np.zeros((0, 2))}
-    known["held_out"] = _located(features_of("copying", embed, held_out), real, known)
+    known["held_out"] = _located(sides_of("copying", embed, held_out, mirrored), real, known)
     mean = train.mean(axis=0)
-    shrunk = features_of("copying", embed, mean + SHRINKAGE * (held_out - mean))
+    shrunk = sides_of("copying", embed, mean + SHRINKAGE * (held_out - mean), mirrored)
     statistic, _, _ = c_t(_located(shrunk, real, known), known["held_out"], least)
     return known | {"shrunk": np.array(np.nan if statistic is None else statistic)}
 
@@ -140,7 +145,13 @@ def _partition(train: np.ndarray, cells: int) -> tuple[np.ndarray, np.ndarray]:
     return found.cluster_centers_[used], np.asarray(labels, np.int64)
 
 
-def _located(queries: np.ndarray, train: np.ndarray, known: dict[str, np.ndarray]) -> np.ndarray:
+def _located(queries: list[np.ndarray], train: np.ndarray, known: dict[str, np.ndarray]) -> np.ndarray:
+    """Of each query the side with the smaller distance: its cell, and that distance."""
+    sides = np.stack([_side_located(side, train, known) for side in queries])
+    return np.asarray(sides[sides[:, :, 1].argmin(axis=0), np.arange(sides.shape[1])])
+
+
+def _side_located(queries: np.ndarray, train: np.ndarray, known: dict[str, np.ndarray]) -> np.ndarray:
     """Of each query its cell, that of the nearest centre, and its distance to the cell's nearest training image."""
     cell = nearest(queries, known["centres"], 1)[1][:, 0]
     distance = np.zeros(len(queries))

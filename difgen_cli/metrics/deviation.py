@@ -8,6 +8,7 @@ from annotated_types import Gt
 
 from difgen_cli.metrics import Result, Shared, flat
 from difgen_cli.metrics._noise import TRAIN, Bank, bank_of_pairs, denoise, device_of, loss_weight, mean_square
+from difgen_cli.neighbours import with_mirrors
 
 if TYPE_CHECKING:
     import torch
@@ -71,6 +72,7 @@ def measure(
     rest: np.ndarray,
     sigma_data: float,
     shared: Shared,
+    mirrored: bool = False,
     *,
     sigmas: tuple[float, ...] = (0.0625, 0.125, 2.0, 4.0, 8.0),
     pairs: Annotated[int, Gt(0)] = 1024,
@@ -80,7 +82,8 @@ def measure(
     The ideal denoiser D*(x; σ) = Σᵢ softmax(−‖x − xᵢ‖²/2σ²) xᵢ over T, within the condition where there is one: in
     expectation ideal_dev is the excess training loss λ (E‖D − x₀‖² − E‖D* − x₀‖²)/d. The Wiener filter
     μ + Σ(Σ + σ²I)⁻¹(x − μ) with the moments of T (1/N), whatever the condition, and with those of `rest`, the whole
-    pool without H: with fewer images than dimensions the former memorizes their span.
+    pool without H: with fewer images than dimensions the former memorizes their span. `mirrored`: training showed
+    mirror images too, and D* and both filters are made of them too: there the training loss is least.
 
     sigmas: noise levels of the table beside 0.25, 0.5 and 1, in units of sigma_d, above 0.
     pairs: of image and noise, at least.
@@ -92,9 +95,13 @@ def measure(
     relative = np.unique([*sigmas, *NAMED])
     levels = sigma_data * relative
     pairs_of_T = bank_of_pairs(train, train_labels, pairs, TRAIN, device_of(denoiser))
+    shown, labels, pool = train, train_labels, rest
+    if mirrored:
+        shown, pool = with_mirrors(train), with_mirrors(rest)
+        labels = None if train_labels is None else np.tile(train_labels, 2)
     name = f"ideal-{_digest(train_labels)}"  # one subset may be trained on under several conditionings
-    ideal = shared(name, lambda: {"denoised": _ideal(train, train_labels, sigma_data, pairs_of_T, levels)})["denoised"]
-    filters = [shared("train", lambda: principal(train)), shared("pool", lambda: principal(rest))]
+    ideal = shared(name, lambda: {"denoised": _ideal(shown, labels, sigma_data, pairs_of_T, levels)})["denoised"]
+    filters = [shared("train", lambda: principal(shown)), shared("pool", lambda: principal(pool))]
     of_image = np.empty((len(REFERENCES), len(levels), len(pairs_of_T.images) // pairs_of_T.draws))
     for k, sigma in enumerate(levels):
         denoised = denoise(denoiser, pairs_of_T, float(sigma))

@@ -3,8 +3,9 @@
 import numpy as np
 
 from difgen_cli.metrics import Result, Shared, flat, nearest, wilson
+from difgen_cli.neighbours import NEAR_DUPLICATE, mirror, nearer
 
-VERSION = 1
+VERSION = 2
 
 COLUMNS = {
     "mem_frac": ("float64", "share", "samples with d1/d2 < 1/3, distances to the two nearest training images"),
@@ -35,7 +36,11 @@ COLUMNS = {
         "images",
         "training images with another within 0.05 rms: the rule misses their copies",
     ),
-    "near_duplicates_held_out": ("int64", "images", "held-out images with a training image within 0.05 rms"),
+    "near_duplicates_held_out": (
+        "int64",
+        "images",
+        "held-out images left out, since an image outside H is within 0.05 rms, as it is or mirrored",
+    ),
 }
 
 TABLES = {
@@ -52,26 +57,34 @@ THRESHOLD, HALF = 1 / 3, 1 / 2  # Yoon et al. 2023; Gu et al. 2023
 PROBE_NOISE = 0.1  # a pixel, on images in [-1, 1]
 PROBES = 4096  # training images that mem_power is measured on, at most
 PROBE_SEED = 1
-NEAR_DUPLICATE = 0.05  # root mean square over pixels
 TAIL = 0.01
 
 
-def measure(samples: np.ndarray, train: np.ndarray, held_out: np.ndarray, shared: Shared) -> Result:
+def measure(
+    samples: np.ndarray,
+    train: np.ndarray,
+    held_out: np.ndarray,
+    shared: Shared,
+    mirrored: bool = False,
+    left_out: int | None = None,
+) -> Result:
     """The share of copies by the ratio rule, what the rule can see at this size, and threshold-free companions.
 
     Yoon et al. 2023 and Gu et al. 2023; `extracted_cap` after Carlini et al. 2023. With a single training image there
     is no second nearest one, and what rests on the ratio is None; without held-out images, what compares with them is.
+    `mirrored`: training showed mirror images too, so that an image and its mirror image count as one. `left_out`: how
+    many held-out images were, for an image outside H that is nearly the same.
     """
     if not (len(samples) and len(train)):
         raise ValueError(f"memorization needs samples and training images: there are {len(samples)} and {len(train)}")
-    known = shared("memorization", lambda: _reference(train, held_out))
-    distances, indices = nearest(samples, train)
+    known = shared("memorization", lambda: _reference(train, held_out, mirrored))
+    distances, indices = nearest(samples, train, mirrored=mirrored)
     ratios = ratio(distances)
     memorized = (ratios < THRESHOLD) & (len(train) > 1)
     values = (
         dict.fromkeys(COLUMNS)
-        | _duplicates(known, held_out)
         | {"extracted_cap": float(-np.expm1(-len(samples) / len(train)))}
+        | {"near_duplicates": _near(known["within"], train), "near_duplicates_held_out": left_out}
     )
     if len(train) > 1:
         values |= (
@@ -79,7 +92,7 @@ def measure(samples: np.ndarray, train: np.ndarray, held_out: np.ndarray, shared
         )
         unique = len(np.unique(indices[memorized, 0]))
         values |= {"mem_unique": unique, "extracted_frac": unique / len(train)}
-        tiled = tile_ratio(samples, train)
+        tiled = tile_ratio(samples, train, mirrored)
         if tiled is not None:
             values["tile_copy_frac"] = _share(tiled)
             values["tile_copy_frac_control"] = _share(known["tile_ratios"]) if len(held_out) else None
@@ -99,16 +112,22 @@ def ratio(distances: np.ndarray) -> np.ndarray:
     return np.asarray(np.divide(d1, d2, out=np.ones_like(d1), where=d2 > 0))
 
 
-def tile_ratio(images: np.ndarray, train: np.ndarray) -> np.ndarray | None:
-    """The largest d1/d2 among an image's 4 quarters, each against the same quarter of T; None for points and lines."""
+def tile_ratio(images: np.ndarray, train: np.ndarray, mirrored: bool = False) -> np.ndarray | None:
+    """The largest d1/d2 among an image's 4 quarters, each against the same quarter of T; None for points and lines.
+
+    With `mirrored` each against the same quarter of T's mirror images too. A middle column is in the right half.
+    """
     if images.ndim != 4 or min(images.shape[1:3]) < 2:
         return None
     rows, columns = images.shape[1] // 2, images.shape[2] // 2
     worst = np.zeros(len(images))
     for vertical in (slice(None, rows), slice(rows, None)):
         for horizontal in (slice(None, columns), slice(columns, None)):
-            distances, _ = nearest(images[:, vertical, horizontal], train[:, vertical, horizontal])
-            np.maximum(worst, ratio(distances), out=worst)
+            tile = (slice(None), vertical, horizontal)
+            found = nearest(images[tile], train[tile])
+            if mirrored:
+                found = nearer(found, nearest(images[tile], mirror(train)[tile]))
+            np.maximum(worst, ratio(found[0]), out=worst)
     return worst
 
 
@@ -143,30 +162,25 @@ def copy_tail(ratios: np.ndarray, control: np.ndarray) -> dict[str, float | None
     }
 
 
-def _reference(train: np.ndarray, held_out: np.ndarray) -> dict[str, np.ndarray]:
+def _reference(train: np.ndarray, held_out: np.ndarray, mirrored: bool = False) -> dict[str, np.ndarray]:
     """What every snapshot of the subset shares: distances of held-out, of noisy and of training images to T."""
-    to_train, _ = nearest(held_out, train)
-    within, _ = nearest(train, train, 1, exclude_self=True)
+    to_train, _ = nearest(held_out, train, mirrored=mirrored)
+    within, _ = nearest(train, train, 1, exclude_self=True, mirrored=mirrored)
     probes = train[:PROBES]
     noise = np.random.default_rng(PROBE_SEED).standard_normal(probes.shape, np.float32)
-    probed, _ = nearest(probes + np.float32(PROBE_NOISE) * noise, train)
-    tiles = tile_ratio(held_out, train)
+    probed, _ = nearest(probes + np.float32(PROBE_NOISE) * noise, train, mirrored=mirrored)
+    tiles = tile_ratio(held_out, train, mirrored)
     return {
         "ratios": ratio(to_train),
         "within": within[:, 0],
         "probe_ratios": ratio(probed),
         "tile_ratios": np.zeros(0) if tiles is None else tiles,
-        "near_duplicates": np.array([_near(within, train), _near(to_train, train)]),
     }
 
 
-def _near(distances: np.ndarray, train: np.ndarray) -> int:
-    return int((distances[:, 0] < NEAR_DUPLICATE * np.sqrt(flat(train).shape[1])).sum())
-
-
-def _duplicates(known: dict[str, np.ndarray], held_out: np.ndarray) -> dict[str, int | None]:
-    within_train, in_held_out = known["near_duplicates"].tolist()
-    return {"near_duplicates": within_train, "near_duplicates_held_out": in_held_out if len(held_out) else None}
+def _near(within: np.ndarray, train: np.ndarray) -> int | None:
+    """Images of T with a near-duplicate in T; None for points, which have no pixels to be apart by."""
+    return int((within < NEAR_DUPLICATE * np.sqrt(train[0].size)).sum()) if train.ndim == 4 else None
 
 
 def _share(ratios: np.ndarray, threshold: float = THRESHOLD) -> float:

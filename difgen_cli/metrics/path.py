@@ -13,6 +13,7 @@ from scipy.special import logsumexp
 
 from difgen_cli.metrics import Result, Value, flat
 from difgen_cli.metrics._ranks import half_width, placements
+from difgen_cli.neighbours import with_mirrors
 
 VERSION = 2
 HELD_OUT_MIN = 4
@@ -79,6 +80,7 @@ def measure(
     train: np.ndarray,
     held_out: np.ndarray,
     sigma_data: float,
+    mirrored: bool = False,
     *,
     points: Annotated[int, Gt(0)] = 1000,
 ) -> Result:
@@ -86,14 +88,17 @@ def measure(
 
     H is split once: one half is the reference of ℓ(x) = K_T(x) − K_Href(x), the other the control that is never seen.
     For a mixture of p noisy training and 1 − p noisy unseen images the overlap is p, unclipped. The interval is for
-    this model and this T, compared with unseen images of which the control is a sample.
+    this model and this T, compared with unseen images of which the control is a sample. `mirrored`: training showed
+    mirror images too; those of T are images of T, and those of the reference are in the reference.
 
     points: noisy images of each kind; more where there are more images than half of that: each is taken twice at least.
     """
     sigmas, x = states(LEVELS)
-    T, H = flat(train).astype(np.float64), flat(held_out).astype(np.float64)
-    order = np.random.default_rng(SEED).permutation(len(H))
-    reference, control = H[order[: len(H) // 2]], H[order[len(H) // 2 :]]
+    order = np.random.default_rng(SEED).permutation(len(held_out))
+    reference, control = (held_out[part] for part in np.split(order, [len(order) // 2]))
+    if mirrored:
+        train, reference = with_mirrors(train), with_mirrors(reference)
+    T, reference, control = (flat(part).astype(np.float64) for part in (train, reference, control))
     lines = [_level(float(s), flat(at), T, reference, control, sigma_data, points)
              for s, at in zip(sigmas, x, strict=True)]  # fmt: skip
     table = {name: np.array([line[name] for line in lines], np.float64) for name in TABLES["path"]}

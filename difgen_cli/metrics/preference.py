@@ -50,6 +50,7 @@ def measure(
     train: np.ndarray,
     held_out: np.ndarray,
     shared: Shared,
+    mirrored: bool = False,
     *,
     draws: Annotated[int, Ge(5)] = 5,
     resamples: Annotated[int, Gt(0)] = 1000,
@@ -59,7 +60,8 @@ def measure(
     The intervals come from a bootstrap over the images of T and H_N and, with them, over the samples that each wins:
     a few central images win many samples, and binomial intervals cover 63 % at 16 images. Where all samples agree this
     says nothing of the samples, so no interval is narrower than Wilson's. A held-out image identical to the sample does
-    not compete for it, so that held-out images can be scored as if they were samples.
+    not compete for it, so that held-out images can be scored as if they were samples. `mirrored`: training showed
+    mirror images too, so that an image and its mirror image count as one, on both sides.
 
     draws: of H_N, averaged over.
     resamples: of the bootstrap.
@@ -70,9 +72,9 @@ def measure(
             f"there are {len(samples)}, {len(train)} and {len(held_out)}"
         )
     images = min(len(train), len(held_out) - max(1, len(held_out) // CONTROL))
-    known = shared("preference", lambda: _control(train, held_out, images, draws, resamples))
+    known = shared("preference", lambda: _control(train, held_out, images, draws, resamples, mirrored))
     sides = _sides(len(train), len(held_out), images, draws)
-    contests = contest(samples, train, held_out, sides)
+    contests = contest(samples, train, held_out, sides, mirrored)
     resampled = bootstrap(contests, sides, len(train), len(held_out), resamples)
     pref, control = _mean(contests), float(known["mean"])
     excess = resampled - known["resampled"]
@@ -87,15 +89,18 @@ def measure(
     return Result(values)
 
 
-def contest(queries: np.ndarray, train: np.ndarray, held_out: np.ndarray, sides: list[Side]) -> list[Contest]:
+def contest(
+    queries: np.ndarray, train: np.ndarray, held_out: np.ndarray, sides: list[Side], mirrored: bool = False
+) -> list[Contest]:
     """One contest for each pair of places in T and in H."""
     contests, whole = [], None
     for in_train, in_held_out in sides:
         if len(in_train) < len(train):
-            to_train = nearest(queries, train[in_train], 1)
+            to_train = nearest(queries, train[in_train], 1, mirrored=mirrored)
         else:
-            to_train = whole = whole or nearest(queries, train[in_train], 1)
-        contests.append(_decide(*to_train, *_others(queries, held_out[in_held_out]), in_train, in_held_out, len(train)))
+            to_train = whole = whole or nearest(queries, train[in_train], 1, mirrored=mirrored)
+        to_others = _others(queries, held_out[in_held_out], mirrored)
+        contests.append(_decide(*to_train, *to_others, in_train, in_held_out, len(train)))
     return contests
 
 
@@ -138,17 +143,20 @@ def _sides(train: int, held_out: int, images: int, draws: int) -> list[Side]:
     return [(np.sort(in_train), np.sort(in_held_out)) for in_train, in_held_out in chosen]
 
 
-def _control(train: np.ndarray, held_out: np.ndarray, images: int, draws: int, resamples: int) -> dict[str, np.ndarray]:
+def _control(
+    train: np.ndarray, held_out: np.ndarray, images: int, draws: int, resamples: int, mirrored: bool
+) -> dict[str, np.ndarray]:
     """The preference of the held-out images outside H_N, and its resamples."""
     sides = _sides(len(train), len(held_out), images, draws)
-    contests = [contest(np.delete(held_out, side[1], axis=0), train, held_out, [side])[0] for side in sides]
+    outside = (np.delete(held_out, side[1], axis=0) for side in sides)
+    contests = [contest(o, train, held_out, [side], mirrored)[0] for o, side in zip(outside, sides, strict=True)]
     resampled = bootstrap(contests, sides, len(train), len(held_out), resamples)
     return {"mean": np.array(_mean(contests)), "resampled": resampled}
 
 
-def _others(queries: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _others(queries: np.ndarray, references: np.ndarray, mirrored: bool) -> tuple[np.ndarray, np.ndarray]:
     """The nearest reference that is not the query itself: (n, 1) distances and indices."""
-    distances, indices = nearest(queries, references, 2)
+    distances, indices = nearest(queries, references, 2, mirrored=mirrored)
     itself = (distances[:, :1] == 0) & (indices[:, 1:] >= 0)
     return np.where(itself, distances[:, 1:], distances[:, :1]), np.where(itself, indices[:, 1:], indices[:, :1])
 

@@ -9,6 +9,7 @@ import numpy as np
 from annotated_types import Gt
 
 from difgen_cli.metrics import Result, flat
+from difgen_cli.neighbours import with_mirrors
 
 VERSION = 1
 
@@ -40,6 +41,7 @@ def measure(
     train: np.ndarray,
     twin: Trajectory,
     sibling: Trajectory,
+    mirrored: bool = False,
     *,
     resamples: Annotated[int, Gt(0)] = 1000,
 ) -> Result:
@@ -47,7 +49,8 @@ def measure(
 
     The twin is trained on the other half with initial weights of its own, the sibling on the same half. A pair wins
     half a point where cos(a, b) exceeds every cos(a, t) over this half's training images, and half where it exceeds
-    every cos(b, t) over the other's. Constant images have no cosine, and their pairs are left out.
+    every cos(b, t) over the other's. Constant images have no cosine, and their pairs are left out. `mirrored`: training
+    showed mirror images too, and they are training images here.
 
     resamples: bootstrap replicates.
     """
@@ -57,7 +60,8 @@ def measure(
     if len(a) == 0:
         return Result(dict.fromkeys(COLUMNS, None) | {"twin_pairs": 0})
     pair = cosines(a, b)
-    win = (pair > nearest(a, train)) / 2 + (pair > nearest(b, twin.train)) / 2
+    ours, theirs = (with_mirrors(t) if mirrored else t for t in (train, twin.train))
+    win = (pair > nearest(a, ours)) / 2 + (pair > nearest(b, theirs)) / 2
     chance = np.random.default_rng(SEED)
     drawn = chance.integers(len(pair), size=(resamples, len(pair)))
     ends = [np.quantile(each, [0.025, 0.975]) for each in (np.median(pair[drawn], axis=1), win[drawn].mean(axis=1))]

@@ -14,7 +14,7 @@ from difgen_cli import places
 from difgen_cli.grid.document import GridError, Place
 from difgen_cli.grid.values import Given
 from difgen_cli.plan import Against, Facts, Scoring
-from difgen_cli.plan.recipes import Head, Recipe
+from difgen_cli.plan.recipes import Head, Recipe, apart
 from difgen_cli.plan.sections import DEFAULT_SCORE, Section, resolve_metric
 from difgen_cli.plugins import Library
 
@@ -72,6 +72,8 @@ class Derivation:
         )
         trajectory = self.keep(Recipe(head, {"subset": subset, "labels": labels, "network": network}))
         inputs = images_of(subset) | {"train_labels": labels.key, "held_out_labels": labels.key}
+        if not closed and train.settings["flip"]:
+            inputs["mirrored"] = "flip"
         return Trained(trajectory, subset, labels, inputs, size, None if closed else train.settings["batch"])
 
     def subset(self, data: Section, where: Where) -> tuple[Recipe, int]:
@@ -90,7 +92,9 @@ class Derivation:
         """The pool apart from its held-out images: the same whatever size, seed or half."""
         pool = self.pool(data, facts)
         head = Head("holdout", "split", _version(data), {"held_out": data.own["held_out"]})
-        return self.keep(Recipe(head, {"pool": pool}))
+        made = self.keep(Recipe(head, {"pool": pool}))
+        self.keep(apart(made))
+        return made
 
     def _facts(self, data: Section, where: Where, path: str = "data") -> Facts:
         named = f"{path}.path" if "path" in data.settings else f"{path}.name"
@@ -206,10 +210,11 @@ class Derivation:
 
 def images_of(subset: Recipe) -> dict[str, str]:
     """The metrics' positional parameters that stand for images and what rests on them alone, by key."""
-    holdout = subset.inputs["holdout"].key
+    holdout = subset.inputs["holdout"]
+    held_out = apart(holdout).key
     return {
         "train": subset.key, "shared": subset.key, "train_classes": subset.key,
-        "held_out": holdout, "held_out_classes": holdout, "rest": holdout, "sigma_data": holdout,
+        "held_out": held_out, "held_out_classes": held_out, "rest": holdout.key, "sigma_data": holdout.key,
     }  # fmt: skip
 
 

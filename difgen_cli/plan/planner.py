@@ -16,7 +16,7 @@ from difgen_cli.plan import PARTNERS, Cell, Partner, Plan, Reference, Scoring, T
 from difgen_cli.plan.derive import Derivation, Known, Trained, Where, has_horizon, shaping
 from difgen_cli.plan.naming import condition_words, data_words, short, slug
 from difgen_cli.plan.notes import notes_on
-from difgen_cli.plan.recipes import Head, Recipe
+from difgen_cli.plan.recipes import Head, Recipe, apart
 from difgen_cli.plan.sections import AGAINST, Section, resolve
 from difgen_cli.plugins import SECTIONS, Library
 
@@ -194,18 +194,19 @@ class _Planner:
         columns: tuple[dict[str, Any], ...], stops: Stops,
     ) -> None:  # fmt: skip
         """Held-out images, resampled training images or the ideal denoiser, scored like the models, each once."""
-        at = (kind, made.subset.key, made.labels.key if kind == "ideal" else "", id(sampler), id(guidance), id(scoring))
+        mirrored, labels = "mirrored" in made.inputs, made.labels.key if kind == "ideal" else ""
+        at = (kind, made.subset.key, labels, mirrored, id(sampler), id(guidance), id(scoring))
         if at in self.seen or (kind == "heldout" and not made.subset.inputs["holdout"].settings["held_out"]):
             return
         self.seen.add(at)
         if kind == "ideal":
             parents = {"subset": made.subset, "labels": made.labels}
-            recipe = self.derive.keep(Recipe(Head("reference", kind, REFERENCE_VERSION, {}), parents))
+            recipe = self.derive.keep(Recipe(_reference_head(kind, mirrored), parents))
             samples = self._samples(sampler, guidance, recipe.key)
             shown = (columns[0], columns[1], *columns[4:])
         else:
             drawn = {"count": sampler.own["count"], "seed": sampler.own["seed"]}
-            recipe, samples = real_images(kind, made.subset, drawn)
+            recipe, samples = real_images(kind, made.subset, drawn, mirrored)
             self.derive.keep(recipe)
             shown = (columns[0], {f"sample.{k}": v for k, v in drawn.items()})
         inputs = {"denoiser": recipe.key, "samples": samples, "states": samples, "home": recipe.key}
@@ -285,10 +286,16 @@ class _Planner:
             )
 
 
-def real_images(kind: str, subset: Recipe, drawn: dict[str, Any]) -> tuple[Recipe, str]:
+def real_images(kind: str, subset: Recipe, drawn: dict[str, Any], mirrored: bool = False) -> tuple[Recipe, str]:
     """Held-out images, or training images resampled, in place of a model; and the key of such samples."""
-    recipe = Recipe(Head("reference", kind, REFERENCE_VERSION, {}), {"subset": subset})
+    inputs = {"subset": subset} | ({"held_out": apart(subset.inputs["holdout"])} if kind == "heldout" else {})
+    recipe = Recipe(_reference_head(kind, mirrored), inputs)
     return recipe, Head("samples", kind, REFERENCE_VERSION, drawn).key({"reference": recipe.key})
+
+
+def _reference_head(kind: str, mirrored: bool) -> Head:
+    """A reference beside models whose training showed mirror images is scored as they are."""
+    return Head("reference", kind, REFERENCE_VERSION, {"flip": True} if mirrored else {})
 
 
 def _section(path: str) -> str:

@@ -14,6 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+APART_VERSION = 1  # of what a near-duplicate is
+
 
 @dataclass(frozen=True, eq=False)
 class Head:
@@ -54,6 +56,11 @@ class Recipe:
     @property
     def name(self) -> str:
         return self.head.name
+
+
+def apart(holdout: Recipe) -> Recipe:
+    """The held-out images without those that have a near-duplicate among the rest: what metrics compare with."""
+    return Recipe(Head("apart", "near-duplicates", APART_VERSION, {}), {"holdout": holdout})
 
 
 def dump(recipes: Mapping[str, Recipe]) -> dict[str, Any]:

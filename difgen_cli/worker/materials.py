@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from difgen_cli import condition, data, places
 from difgen_cli.diffusion import Denoiser, DenoiserLike, IdealDenoiser, Mixture, to_tensor
+from difgen_cli.neighbours import near_duplicates
 from difgen_cli.plan import facts
-from difgen_cli.plan.recipes import Recipe
+from difgen_cli.plan.recipes import Recipe, apart
 from difgen_cli.plugins import Library
 from difgen_cli.store import Arrays, Store
 from difgen_cli.store.attempts import Claimant
@@ -29,15 +30,29 @@ Embed = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Holdout:
-    """A pool apart from its held-out images: rest and held out, scaled to [−1, 1], with their class labels."""
+    """A pool apart from its held-out images: rest and held out, scaled to [−1, 1], with their class labels.
+
+    Conditionings are fitted with all images that were drawn; metrics see those that are apart from the rest.
+    """
 
     rest: np.ndarray  # (n_rest, H, W, C) float32
     rest_labels: np.ndarray | None
-    held_out: np.ndarray  # (m, H, W, C) float32
-    held_out_labels: np.ndarray | None
-    sigma_data: float
     rest_places: np.ndarray  # within the pool, (n_rest,) int64
-    held_out_places: np.ndarray
+    drawn: np.ndarray  # (m_drawn, H, W, C) float32
+    drawn_labels: np.ndarray | None
+    drawn_places: np.ndarray
+    apart: np.ndarray  # (m,) int64 places of those drawn that have no near-duplicate among the rest
+    held_out: np.ndarray  # (m, H, W, C) float32
+    sigma_data: float
+
+    @property
+    def held_out_labels(self) -> np.ndarray | None:
+        return None if self.drawn_labels is None else self.drawn_labels[self.apart]
+
+    @property
+    def left_out(self) -> int | None:
+        """How many of those drawn have a near-duplicate; None where none was drawn."""
+        return len(self.drawn) - len(self.apart) if len(self.drawn) else None
 
 
 @dataclass(frozen=True)
@@ -96,8 +111,14 @@ class Materials:
             return None if pool.labels is None else pool.labels[places_]
 
         rest = pool.images[parts.rest]
-        return Holdout(data.scaled(rest), labels(parts.rest), data.scaled(pool.images[parts.held_out]),
-                       labels(parts.held_out), data.sigma_data(rest), parts.rest, parts.held_out)  # fmt: skip
+        scaled, drawn = data.scaled(rest), data.scaled(pool.images[parts.held_out])
+        known = self.once(apart(recipe).key, "near-duplicates", lambda: {"near": near_duplicates(drawn, scaled)})
+        kept = np.flatnonzero(~known["near"])
+        return Holdout(
+            rest=scaled, rest_labels=labels(parts.rest), rest_places=parts.rest,
+            drawn=drawn, drawn_labels=labels(parts.held_out), drawn_places=parts.held_out,
+            apart=kept, held_out=drawn if len(kept) == len(drawn) else drawn[kept], sigma_data=data.sigma_data(rest),
+        )  # fmt: skip
 
     def subset(self, key: str) -> Subset:
         """A training subset T."""
@@ -129,7 +150,7 @@ class Materials:
         labels: condition.Labels = self.keep("labels", f"{key} {subset_key}", lambda: self._labels(recipe, subset))
         if labels.classes == 0:
             return Conditions(None, None, 0)
-        return Conditions(labels.rest[subset.positions], labels.held_out, labels.classes)
+        return Conditions(labels.rest[subset.positions], labels.held_out[subset.holdout.apart], labels.classes)
 
     def _labels(self, recipe: Recipe, subset: Subset) -> condition.Labels:
         def compute() -> dict[str, np.ndarray]:
@@ -146,14 +167,14 @@ class Materials:
         holdout = subset.holdout
         takes = self.library.signature("condition", recipe.name).inputs
         inputs: dict[str, Any] = {
-            "images": holdout.rest, "labels": holdout.rest_labels, "held_out": holdout.held_out,
-            "held_out_labels": holdout.held_out_labels, "train": subset.positions,
+            "images": holdout.rest, "labels": holdout.rest_labels, "held_out": holdout.drawn,
+            "held_out_labels": holdout.drawn_labels, "train": subset.positions,
         }  # fmt: skip
         if "embed" in takes:
             inputs["embed"] = self.embed(recipe.inputs["embed"].key, holdout)
         if "given" in takes:
             given = self.store.given(recipe.inputs["given"].key)
-            inputs |= {"given": given[holdout.rest_places], "held_out_given": given[holdout.held_out_places]}
+            inputs |= {"given": given[holdout.rest_places], "held_out_given": given[holdout.drawn_places]}
         made: condition.Labels = self.library.module("condition", recipe.name).fit(
             **{name: inputs[name] for name in takes}, **recipe.settings
         )
@@ -253,7 +274,7 @@ class Materials:
 
 def _images_of(made: Any) -> tuple[np.ndarray, ...]:
     if isinstance(made, Holdout):
-        return made.rest, made.held_out
+        return made.rest, made.held_out, made.drawn
     if isinstance(made, np.ndarray):
         return (made,)
     return (made.images,) if isinstance(made, Subset) else ()

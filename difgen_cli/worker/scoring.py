@@ -16,7 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from difgen_cli import data, sampling
-from difgen_cli.plan.recipes import Head, Recipe
+from difgen_cli.plan.recipes import Head, Recipe, apart
 from difgen_cli.plan.work import Scoring
 from difgen_cli.store import Arrays, Home, pictures
 from difgen_cli.store.attempts import Attempt
@@ -126,6 +126,10 @@ class ScoringRun:
                 return self.conditions.held_out
             case "sigma_data":
                 return holdout.sigma_data
+            case "mirrored":
+                return self.mirrored
+            case "left_out":
+                return holdout.left_out
             case "embed":
                 return self.desk.materials.embed(self.unit.metrics[metric].embed or "", holdout)
             case "against":
@@ -146,10 +150,15 @@ class ScoringRun:
     def _shared(self, metric: str, name: str, compute: Callable[[], Arrays]) -> Arrays:
         """What depends on the subset alone, once for all cells of it."""
         measure = self.unit.metrics[metric]
-        version = self.desk.library.signature("score", metric).version
-        head = Head("statistics", f"{metric}/{name}", version, measure.settings)
-        other = {"against": measure.against} if measure.against else {}
-        key = head.key({"subset": self.parents["subset"].key, "embed": measure.embed or ""} | other)
+        signature = self.desk.library.signature("score", metric)
+        head = Head("statistics", f"{metric}/{name}", signature.version, measure.settings)
+        subset = self.parents["subset"]
+        inputs = {"subset": subset.key, "held_out": apart(subset.inputs["holdout"]).key, "embed": measure.embed or ""}
+        if measure.against:
+            inputs["against"] = measure.against
+        if self.mirrored and "mirrored" in signature.inputs:
+            inputs["mirrored"] = "flip"
+        key = head.key(inputs)
         materials = self.desk.materials
         kept: Arrays = materials.keep("statistics", key, lambda: materials.once(key, "statistics", compute))
         return kept
@@ -157,6 +166,11 @@ class ScoringRun:
     @functools.cached_property
     def recipe(self) -> Recipe:
         return self.desk.recipes[self.unit.home]
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether training showed mirror images too, here or in the models that a reference stands beside."""
+        return bool(self.recipe.settings.get("flip", False))
 
     @functools.cached_property
     def parents(self) -> dict[str, Recipe]:

@@ -15,6 +15,7 @@ from difgen_cli.data.digits import load
 from difgen_cli.diffusion import IdealDenoiser, to_array, to_tensor
 from difgen_cli.metrics import memorization, wilson
 from difgen_cli.metrics.memorization import COLUMNS, TABLES, auroc, copy_tail, measure, tile_ratio
+from difgen_cli.neighbours import mirror
 
 Arrays = dict[str, np.ndarray]
 
@@ -71,7 +72,7 @@ def test_held_out_images_as_samples_are_not_memorized(digits: Pool, size: int) -
 
 def test_every_column_and_table_is_there_with_its_type(digits: Pool) -> None:
     train, held_out = parts(digits, 32)
-    result = measure(held_out[:50], train, held_out, shared)
+    result = measure(held_out[:50], train, held_out, shared, left_out=0)
     assert set(result.values) == set(COLUMNS)
     for name, (kind, _, _) in COLUMNS.items():
         assert type(result.values[name]) is {"float64": float, "int64": int}[kind], name
@@ -147,15 +148,17 @@ def test_tiles_cover_images_of_odd_size() -> None:
     assert worst[0] > 0.3
 
 
-def test_near_duplicates_are_counted_within_t_and_in_h(digits: Pool) -> None:
+def test_near_duplicates_within_t_are_counted_and_those_left_out_of_h_are_told(digits: Pool) -> None:
     train, held_out = parts(digits, 60)
     train[1], train[2] = train[0], train[0]
     train[3] = train[4] + 0.04
-    held_out[:2] = train[5:7] + 0.049
-    held_out[2] = train[7] + 0.051
-    values = measure(held_out, train, held_out, shared).values
+    train[5] = train[6] + 0.051
+    values = measure(held_out, train, held_out, shared, left_out=2).values
     assert values["near_duplicates"] == 5
     assert values["near_duplicates_held_out"] == 2
+    train[8] = mirror(train)[9]
+    assert measure(held_out, train, held_out, shared).values["near_duplicates"] == 5
+    assert measure(held_out, train, held_out, shared, mirrored=True).values["near_duplicates"] == 7
 
 
 def test_auroc_equals_scikit_learns_with_ties() -> None:
@@ -192,7 +195,7 @@ def test_a_single_training_image_has_no_ratio(digits: Pool) -> None:
     train, held_out = parts(digits, 1)
     result = measure(held_out, train, held_out, shared)
     defined = {name for name, value in result.values.items() if value is not None}
-    assert defined == {"extracted_cap", "near_duplicates", "near_duplicates_held_out"}
+    assert defined == {"extracted_cap", "near_duplicates"}
     assert np.isnan(result.tables["neighbours"]["d2"]).all()
     assert not result.tables["neighbours"]["memorized"].any()
 
@@ -223,8 +226,8 @@ def test_without_held_out_images_what_compares_with_them_is_missing_and_the_rest
     train, held_out = parts(digits, 100)
     samples = np.concatenate([train[:30], held_out[:50]])
     alone, beside = (measure(samples, train, h, shared).values for h in (held_out[:0], held_out))
-    compared = {n for n in beside if "control" in n or n.startswith("copy_")} | {"near_duplicates_held_out"}
-    assert {name for name, value in alone.items() if value is None} == compared
+    compared = {n for n in beside if "control" in n or n.startswith("copy_")}
+    assert {name for name, value in alone.items() if value is None} == compared | {"near_duplicates_held_out"}
     assert all(alone[name] == beside[name] for name in set(beside) - compared)
 
 
