@@ -44,7 +44,7 @@ KINDS = {
     "model": Kind("models", "build"),
     "train": Kind("train", None, "train"),
     "sample": Kind("sampling", "sample", "draw"),
-    "guide": Kind("guidance", "guide"),
+    "guide": Kind("guidance", "negative", "term"),
     "score": Kind("metrics", "measure"),
     "features": Kind("features", "fit"),
 }

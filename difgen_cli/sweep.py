@@ -17,7 +17,7 @@ from difgen_cli.grid.values import filter_of
 from difgen_cli.launch import submissions
 from difgen_cli.launch.submissions import Submission, Terms
 from difgen_cli.launch.tending import Standing, Tending
-from difgen_cli.plan import Cell, Plan, ledger, planner, work
+from difgen_cli.plan import Cell, Plan, ledger, missing, planner
 from difgen_cli.plan.facts import Finder
 from difgen_cli.plugins import Library, PluginError
 from difgen_cli.store import Store, StoreError
@@ -36,7 +36,7 @@ class Planned:
     """A grid held against the store."""
 
     plan: Plan
-    state: work.State
+    state: missing.State
     store: Store
     finder: Finder
     plugins: Path | None
@@ -64,11 +64,11 @@ def prepare(file: Path, runs: Path, overrides: Mapping[str, str], only: Sequence
         gc.enable()
 
 
-def survey(made: Plan, store: Store, chosen: Callable[[Cell], bool]) -> work.State:
+def survey(made: Plan, store: Store, chosen: Callable[[Cell], bool]) -> missing.State:
     """The plan held against the store, older results known as stale."""
     from difgen_cli.store import tables
 
-    return work.survey(made, store, chosen, tables.stale(store) if store.tables.exists() else frozenset())
+    return missing.survey(made, store, chosen, tables.stale(store) if store.tables.exists() else frozenset())
 
 
 def _chosen(made: Plan, only: Sequence[str]) -> Callable[[Cell], bool]:
@@ -92,7 +92,7 @@ def _chosen(made: Plan, only: Sequence[str]) -> Callable[[Cell], bool]:
 def retry_failed(planned: Planned) -> Planned:
     """Let failed units be tried again, and plan those alone."""
     failed = set(planned.state.causes)
-    work.release(planned.plan, planned.store, planned.state)
+    missing.release(planned.plan, planned.store, planned.state)
     state = survey(planned.plan, planned.store, lambda cell: cell.index in failed)
     return Planned(planned.plan, state, planned.store, planned.finder, planned.plugins)
 

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from difgen_cli import sampling
 from difgen_cli.diffusion import IdealDenoiser, to_array
-from difgen_cli.guidance import none
 from difgen_cli.sampling import Walk, draw, euler, heun, labels_of, noise_levels, starting_points, states
 
 Sample = Callable[..., Tensor]
@@ -227,7 +226,3 @@ def test_a_uniform_next_to_one_gets_the_last_label_that_has_a_share():
 def test_proportions_that_are_none_are_refused(proportions: list[float]):
     with pytest.raises(ValueError, match="sum to 1"):
         labels_of(np.array([0.5]), np.array(proportions))
-
-
-def test_no_guidance_is_the_denoiser_itself(gaussian: Wiener):
-    assert none.guide(gaussian) is gaussian

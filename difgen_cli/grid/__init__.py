@@ -159,16 +159,20 @@ def _base(node: Node) -> dict[str, Given]:
 def _section(section: str, node: Node, place: Place) -> Iterator[tuple[str, Given]]:
     if section not in SECTIONS:
         raise GridError(f"{section}: unknown section ({', '.join(SECTIONS)}){suggest(section, SECTIONS)}", place)
+    if section in ("guide", "score") and isinstance(node, SequenceNode):  # a plain list is short for a map of defaults
+        refuse_anchor(node)
+        if not node.value:
+            what = "metric" if section == "score" else "term"
+            raise GridError(f"{section} names no {what}; leave it out for the default", place_of(node))
+        for item in node.value:
+            yield f"{section}.{scalar(item)}", Given(True, place_of(item))
+        return
+    if section == "guide":  # a term's settings are a map, and what its worse self has otherwise is a map in there
+        yield from _nested(section, node, place)
+        return
     if section != "score":
         for name, (value, _) in mapping(node, section).items():
             yield f"{section}.{name}", Given(scalar(value), place_of(value))
-        return
-    if isinstance(node, SequenceNode):  # a plain list is short for a map of defaults
-        refuse_anchor(node)
-        if not node.value:
-            raise GridError("score names no metric; leave it out for the default ones", place_of(node))
-        for item in node.value:
-            yield f"score.{scalar(item)}", Given(True, place_of(item))
         return
     for metric, (value, where) in mapping(node, section).items():
         yield f"score.{metric}", Given(True, where)
@@ -183,6 +187,18 @@ def _settings(path: str, node: Node) -> Iterator[tuple[str, Given]]:
             yield from _settings(f"{path}.{name}", value)
         else:
             yield f"{path}.{name}", Given(scalar(value), place_of(value))
+
+
+def _nested(path: str, node: Node, place: Place) -> Iterator[tuple[str, Given]]:
+    """Every value below a node by its dotted path; an empty map says that something is named, and no more."""
+    if not isinstance(node, MappingNode) and "." in path:
+        yield path, Given(scalar(node), place_of(node))
+        return
+    parts = mapping(node, path)
+    if not parts and "." in path:
+        yield path, Given(None, place)
+    for name, (value, where) in parts.items():
+        yield from _nested(f"{path}.{name}", value, where)
 
 
 def _axes(node: Node) -> list[Axis]:

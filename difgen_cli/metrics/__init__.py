@@ -2,6 +2,9 @@
 
 Images are scaled float32 (n, H, W, C), points (n, D). A value that is undefined for its inputs is None, and NaN in a
 table; a value is never NaN.
+
+`denoiser` is the network by itself, so that a change of guidance recomputes nothing that needs no samples. A metric
+whose settings have `guided` is given the guided denoiser where that is set: its result's key follows from the guidance.
 """
 
 from collections.abc import Callable

@@ -76,6 +76,7 @@ def measure(
     *,
     sigmas: tuple[float, ...] = (0.0625, 0.125, 2.0, 4.0, 8.0),
     pairs: Annotated[int, Gt(0)] = 1024,
+    guided: bool = False,
 ) -> Result:
     """λ(σ) E‖D − D'‖²/d on x = x₀ + σn, x₀ of T, for three D': the loss that D has beyond D' where D' is best.
 
@@ -87,6 +88,7 @@ def measure(
 
     sigmas: noise levels of the table beside 0.25, 0.5 and 1, in units of sigma_d, above 0.
     pairs: of image and noise, at least.
+    guided: look at the denoiser that the sampler follows, and not at the network by itself.
     """
     if not (len(train) and len(rest)):
         raise ValueError(f"deviation needs training images and a pool: there are {len(train)} and {len(rest)}")

@@ -38,6 +38,7 @@ def measure(
     side: Annotated[int, Ge(2)] = 17,
     margin: Annotated[float, Gt(0)] = 0.3,
     condition: Annotated[int, Ge(0)] = 0,
+    guided: bool = False,
 ) -> Result:
     """D(x; σ) − x on a square grid about the training points, and at the training and held-out points themselves.
 
@@ -47,6 +48,7 @@ def measure(
     side: grid points along each side.
     margin: how far the grid reaches beyond the training points, as a share of their half-width.
     condition: whose field it is, where there are several.
+    guided: look at the denoiser that the sampler follows, and not at the network by itself.
     """
     if train.ndim != 2 or train.shape[1] != 2:
         raise ValueError(

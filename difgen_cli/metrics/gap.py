@@ -77,6 +77,7 @@ def measure(
     quadrature_nodes: Annotated[int, Ge(0)] = 0,
     resamples: Annotated[int, Ge(100)] = 1000,
     resolution: Annotated[float, Gt(0)] = 0.02,
+    guided: bool = False,
 ) -> Result:
     """Losses L_T and L_H, and their ratio with simultaneous bands.
 
@@ -93,6 +94,7 @@ def measure(
     quadrature_nodes: a dimension, for points in one or two: the noise is integrated over and not drawn; 0: drawn.
     resamples: of the bootstrap.
     resolution: half-width of the band, relative to L_H/L_T, that gap_images_needed is for, with one draw an image.
+    guided: look at the denoiser that the sampler follows, and not at the network by itself.
     """
     if sigma_min >= sigma_max:
         raise ValueError(f"gap: sigma_min {sigma_min} must be below sigma_max {sigma_max}")

@@ -14,6 +14,7 @@ from torch.nn import functional
 from difgen_cli.models import Embedding, zero
 
 VERSION = 1
+ANY_SIZE = True  # a network made for images of one size takes crops of them too
 ROOT_HALF = math.sqrt(0.5)
 
 

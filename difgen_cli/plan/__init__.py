@@ -11,6 +11,7 @@ from typing import Any
 
 from difgen_cli.grid import Assignments, Grid
 from difgen_cli.grid.values import number
+from difgen_cli.plan.guidance import Guidance
 from difgen_cli.plan.recipes import Head, Recipe
 from difgen_cli.plan.sections import Section
 
@@ -65,7 +66,10 @@ class Scoring:
                 yield name
 
     def _key(self, metric: str, inputs: dict[str, str]) -> str:
-        taken = {i: inputs[i] for i in self.sections[metric].signature.inputs if i in inputs}
+        section = self.sections[metric]
+        taken = {i: inputs[i] for i in section.signature.inputs if i in inputs}
+        if section.settings.get("guided"):
+            taken["denoiser"] = inputs["guided"]
         if metric in self.features:
             taken["embed"] = self.features[metric].key
         if metric in self.against:
@@ -81,14 +85,25 @@ class Scoring:
         return self.sections[metric].settings | {f"against.{k}": v for k, v in named.items()}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Partner:
-    """Samples of another trajectory, at the same step and with the same sampler, that a metric compares with."""
+    """What a cell needs of another trajectory.
+
+    Samples at the same step with the same sampler, that a metric compares with; or weights alone, that guidance steers
+    away from.
+    """
 
     home: str
-    step: int
+    step: int | None  # None: a model in closed form
     snapshot: str
-    samples: str
+    samples: str | None  # None: the weights alone
+    partners: dict[str, Partner]  # what its own samples need
+
+    def all(self) -> Iterator[Partner]:
+        """Itself, and what it needs in turn."""
+        yield self
+        for other in self.partners.values():
+            yield from other.all()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,12 +118,13 @@ class Cell:
     snapshot: str | None
     samples: str  # key of snapshot, sampler and guidance: the cell's own
     sampler: Section
-    guidance: Section
+    guidance: Guidance
     scoring: Scoring
     metrics: dict[str, str]  # metric -> key of its result
     columns: tuple[dict[str, Any], ...]  # settings by dotted path, section by section
     axes: tuple[Assignments, ...]  # what the grid says for this cell
-    partners: dict[str, Partner] = field(default_factory=dict)  # a metric's positional parameter -> what it stands for
+    # a metric's positional parameter, or `guide.` and a term -> what it stands for
+    partners: dict[str, Partner] = field(default_factory=dict)
 
     def settings(self) -> dict[str, Any]:
         """Every setting of the cell in canonical form, by dotted path."""
@@ -116,8 +132,8 @@ class Cell:
         return {path: value for part in self.columns for path, value in part.items()} | scores
 
     def axis_values(self) -> dict[str, Any]:
-        """Axis values as the grid says them (clusters 1, where the canonical setting is no condition)."""
-        canonical = self.settings()
+        """Axis values as the grid says them: clusters 1 where there is no condition, cfg where its weight is 0."""
+        canonical = {path: value for path, value in self.settings().items() if not path.endswith(".name")}
         return {path: canonical.get(path, number(given.value)) for stop in self.axes for path, given in stop}
 
     def identity(self) -> str:
@@ -139,6 +155,12 @@ class Trajectory:
     @property
     def key(self) -> str:
         return self.recipe.key
+
+    @property
+    def start(self) -> tuple[str, int] | None:
+        """The trajectory and step whose weights this one begins with; None: initial weights."""
+        start = self.recipe.inputs.get("start")
+        return (start.inputs["trajectory"].key, start.settings["step"]) if start else None
 
     @property
     def images(self) -> int:

@@ -5,7 +5,7 @@ Here a combination of settings that cannot work is refused: a subset larger than
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Protocol
@@ -14,14 +14,13 @@ from difgen_cli import places
 from difgen_cli.grid.document import GridError, Place
 from difgen_cli.grid.values import Given
 from difgen_cli.plan import Against, Facts, Scoring
+from difgen_cli.plan.points import Where
 from difgen_cli.plan.recipes import Head, Recipe, apart
 from difgen_cli.plan.sections import DEFAULT_SCORE, Section, resolve_metric
 from difgen_cli.plugins import Library
 
 MATCHED_VERSION = 1  # of how another data set is brought to the size and colours of this one
 CLOSED_FORM_VERSION = 1  # of how a worker makes the denoiser of a model that is not trained
-
-Where = Callable[[str], Place | None]  # dotted path -> where this point of the grid says it
 
 
 class Known(Protocol):
@@ -184,7 +183,8 @@ class Derivation:
                 at = own["features"].place if "features" in own else place
                 scoring.features[metric] = self.features(section, facts, holdout, at)
                 section = replace(section, settings=section.settings | {"features": scoring.features[metric].name})
-            settings = {k: v for k, v in section.changed.items() if k != "features"}
+            # The keys of the space and of the denoiser that it looks at stand for these two.
+            settings = {k: v for k, v in section.changed.items() if k not in ("features", "guided")}
             scoring.sections[metric] = section
             scoring.heads[metric] = Head("metric", metric, section.signature.version, settings)
         return scoring

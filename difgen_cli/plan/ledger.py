@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +49,18 @@ def write(path: Path, plan: Plan) -> None:
 
 
 def _partners(plan: Plan) -> list[dict[str, Any]]:
-    """The snapshots and samples that cells compare with, which need not be cells themselves."""
-    found = {p.samples: p for cell in plan.cells for p in cell.partners.values()}
-    return [asdict(p) | {"slug": plan.trajectories[p.home].slug} for p in found.values()]
+    """The snapshots and samples of others that cells need, which need not be cells themselves."""
+    named = (other for cell in plan.cells for p in cell.partners.values() for other in p.all())
+    found = {(p.snapshot, p.samples): p for p in named if p.step is not None}  # what is in closed form lies nowhere
+    return [
+        {"home": p.home, "slug": plan.trajectories[p.home].slug, "step": p.step, "snapshot": p.snapshot,
+         "samples": p.samples}
+        for p in found.values()
+    ]  # fmt: skip
 
 
 def partners(plan: pa.Table) -> list[dict[str, Any]]:
-    """home, slug, step, snapshot and samples of each, from a plan as it was read."""
+    """home, slug, step, snapshot and samples (None: weights alone) of each, from a plan as it was read."""
     said: list[dict[str, Any]] = json.loads((plan.schema.metadata or {}).get(b"partners", b"[]"))
     return said
 
@@ -66,7 +71,7 @@ class Expected:
 
     slug: str
     results: set[str] = field(default_factory=set)  # keys
-    steps: set[int] = field(default_factory=set)  # snapshots that others compare with
+    steps: set[int] = field(default_factory=set)  # snapshots that others need
 
 
 def expected(store: Store) -> dict[str, Expected]:

@@ -19,7 +19,7 @@ from difgen_cli.grid.document import GridError, Place
 from difgen_cli.grid.values import Given, Spaced, number
 from difgen_cli.plugins import KINDS, Library, PluginError, Setting, Signature
 
-DEFAULT_PLUGIN = {"condition": "none", "sample": "heun", "guide": "none"}  # data and model must be named
+DEFAULT_PLUGIN = {"condition": "none", "sample": "heun"}  # data and model must be named
 AGAINST = "against"  # a metric's positional parameter that stands for another data set
 DEFAULT_SCORE = ("memorization", "preference", "frechet", "gap")
 
@@ -57,30 +57,33 @@ def _changed(signature: Signature, settings: Mapping[str, Any]) -> dict[str, Any
 
 
 def resolve(
-    kind: str, given: Mapping[str, Given], library: Library, others: Iterable[str] = (), path: str | None = None
-) -> Section:
+    kind: str, given: Mapping[str, Given], library: Library, others: Iterable[str] = (), path: str | None = None,
+    *, alone: bool = False,
+) -> Section:  # fmt: skip
     """Check one section: `given` maps setting names to values, `others` are the plug-ins that the grid names for it.
 
-    A setting that only another of those plug-ins takes is dropped; one that none takes raises GridError. A plug-in that
-    is named elsewhere, at `path`, stands alone: it has not the settings of its package's own function.
+    A setting that only another of those plug-ins takes is dropped; one that none takes raises GridError. `path` is
+    what errors call the section, where that is not its kind. `alone`: without the settings of its package's own
+    function.
     """
+    path = path or kind
     name = str(given["name"].value) if "name" in given else DEFAULT_PLUGIN.get(kind, kind)
     place = given["name"].place if "name" in given else None
     if KINDS[kind].entry and name == kind:
-        raise GridError(f"{path or kind}.name: not given; name one of {', '.join(library.names(kind))}")
+        raise GridError(f"{path}.name: not given; name one of {', '.join(library.names(kind))}")
     signature = _signature(kind, name, library, place, path)
-    own = None if path else library.own(kind)
+    own = None if alone else library.own(kind)
     accepted = signature.settings | (own.settings if own and own is not signature else {})
     elsewhere = {s for other in others for s in _signature(kind, other, library, place).settings}
     checked: dict[str, Any] = {}
     for key, value in given.items():
         if key in accepted:
-            checked[key] = check(f"{path or kind}.{key}", accepted[key], value)
+            checked[key] = check(f"{path}.{key}", accepted[key], value)
         elif key != "name" and key not in elsewhere:
-            raise GridError(_unknown(f"{path or kind}.{key}", key, signature, accepted), value.place)
+            raise GridError(_unknown(f"{path}.{key}", key, signature, accepted), value.place)
     for key, setting in accepted.items():
         if setting.required and key not in checked:
-            raise GridError(f"{path or kind}.{key}: not given, and {signature.label} needs it", place)
+            raise GridError(f"{path}.{key}: not given, and {signature.label} needs it", place)
         checked.setdefault(key, setting.default)
     plugin_settings = {k: v for k, v in checked.items() if k in signature.settings}
     own_settings = {k: v for k, v in checked.items() if own and own is not signature and k in own.settings}
@@ -107,7 +110,7 @@ def resolve_metric(
         path, inner = f"score.{metric}.{AGAINST}", {k: g for k, g in given.items() if k.startswith(f"{AGAINST}.")}
         if f"{AGAINST}.name" not in inner:
             raise GridError(f"{path}: name another data set, by its plug-in and its settings: {{name: digits}}", place)
-        other = resolve("data", {k.partition(".")[2]: g for k, g in inner.items()}, library, compared, path)
+        other = resolve("data", {k.partition(".")[2]: g for k, g in inner.items()}, library, compared, path, alone=True)
         given = {k: g for k, g in given.items() if k not in inner}
     for key, value in given.items():
         if key not in signature.settings:

@@ -26,7 +26,17 @@ SECTIONS = (
     "score",
 )  # a dotted column elsewhere is no setting
 # columns with units that say how a row came about, not what was measured
-CLOCKS = ("seed", "step", "images_seen", "epochs", "steps_per_image", "train_seconds", "images_per_second")
+CLOCKS = (
+    "seed",
+    "step",
+    "images_seen",
+    "epochs",
+    "steps_per_image",
+    "train_seconds",
+    "images_per_second",
+    "nfe",
+    "nfe_area",
+)
 COUNTS = (
     "n_gen",
     "n_ref",

@@ -51,8 +51,8 @@ def draw(
     stop: noise level, in units of σ_d, at or below which to take the denoiser's estimate in place of walking on.
     """
     blocks, labels = [], []
-    for walk, given in _walks(denoiser, sample, shape, proportions, device, count, seed):
-        blocks.append(to_array(_end(walk, denoiser, given, stop * denoiser.sigma_data)))
+    for walk, walked, given in _walks(denoiser, sample, shape, proportions, device, count, seed):
+        blocks.append(to_array(_end(walk, walked, given, stop * denoiser.sigma_data)))
         labels.append(None if given is None else given.cpu().numpy())
     known = [block for block in labels if block is not None]
     return Samples(np.concatenate(blocks)[:count], np.concatenate(known)[:count] if known else None)
@@ -69,7 +69,7 @@ def states(
     """
     kept: list[dict[float, np.ndarray]] = []
     wanted: set[float] = set()
-    for walk, _ in _walks(denoiser, sample, shape, proportions, device, count, seed):
+    for walk, _, _ in _walks(denoiser, sample, shape, proportions, device, count, seed):
         passed = {sigma: x for sigma, x in walk if sigma > stop * denoiser.sigma_data}
         wanted = wanted or {_nearest(list(passed), level * denoiser.sigma_data) for level in levels}
         kept.append({sigma: to_array(passed[sigma]) for sigma in wanted})
@@ -84,13 +84,18 @@ def _nearest(sigmas: Sequence[float], level: float) -> float:
 def _walks(
     denoiser: DenoiserLike, sample: Sampler, shape: tuple[int, ...], proportions: np.ndarray | None,
     device: str | torch.device, count: int, seed: int,
-) -> Iterator[tuple[Walk, Tensor | None]]:  # fmt: skip
-    """The walk of each block of samples, and its labels."""
+) -> Iterator[tuple[Walk, DenoiserLike, Tensor | None]]:  # fmt: skip
+    """The walk of each block of samples, the denoiser that it follows, and its labels.
+
+    A denoiser that remembers its way, as a guided one may, is begun anew for each.
+    """
+    begin = getattr(denoiser, "begin", lambda: denoiser)
     for start in range(0, count, BLOCK):
         noise, uniform = starting_points(shape, seed, start, BLOCK)
         labels = labels_of(uniform, proportions)
         given = None if labels is None else torch.from_numpy(labels).to(device)
-        yield sample(denoiser, torch.from_numpy(noise).to(device), given), given
+        walked = begin()
+        yield sample(walked, torch.from_numpy(noise).to(device), given), walked, given
 
 
 def _end(walk: Walk, denoiser: DenoiserLike, labels: Tensor | None, stop: float) -> Tensor:
@@ -101,6 +106,11 @@ def _end(walk: Walk, denoiser: DenoiserLike, labels: Tensor | None, stop: float)
             with torch.no_grad():
                 return denoiser(x, x.new_full((len(x),), sigma), labels)
     return x
+
+
+def drawn_together(count: int) -> int:
+    """How many samples are drawn so that there are `count`: whole blocks."""
+    return -(-count // BLOCK) * BLOCK
 
 
 def starting_points(shape: tuple[int, ...], seed: int, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:

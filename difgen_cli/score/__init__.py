@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from difgen_cli import sweep
-from difgen_cli.plan import Cell, facts, work
+from difgen_cli.plan import Cell, facts, missing
 from difgen_cli.plan.facts import Finder
 from difgen_cli.plugins import Library
 from difgen_cli.score import planner, sources
@@ -84,7 +84,7 @@ def run(prepared: Prepared, console: Console) -> str:
     if not prepared.home.samples(prepared.cell.samples).exists():
         _keep_samples(prepared)
     if planned.state.counts["failed"]:  # nobody but the same command tries again
-        work.release(planned.plan, planned.store, planned.state)
+        missing.release(planned.plan, planned.store, planned.state)
         state = sweep.survey(planned.plan, planned.store, lambda _: True)
         planned = sweep.Planned(planned.plan, state, planned.store, planned.finder, None)
     return sweep.run(planned, sweep.Options("inline"), console) if planned.state.work else "done"

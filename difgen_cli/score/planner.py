@@ -14,6 +14,7 @@ from difgen_cli.grid.values import Given
 from difgen_cli.plan import LACKING, Cell, Facts, Plan, Reference, Trajectory
 from difgen_cli.plan.derive import Derivation, images_of
 from difgen_cli.plan.facts import Finder
+from difgen_cli.plan.guidance import UNGUIDED
 from difgen_cli.plan.planner import real_images
 from difgen_cli.plan.recipes import Head, Recipe
 from difgen_cli.plan.sections import DEFAULT_SCORE, Section, resolve
@@ -71,7 +72,7 @@ def plan(
     scoring = derive.scoring(dict(metrics), data, lambda _: None)
     pool = derive.keep(Recipe(Head("pool", "files", 0, {}), {}, content=samples.content[:16]))
     home = derive.keep(Recipe(Head("trajectory", "given", GIVEN_VERSION, {}), {"subset": subset, "samples": pool}))
-    sampler, guidance = resolve("sample", {"count": Given(count)}, finder.library), resolve("guide", {}, finder.library)
+    sampler = resolve("sample", {"count": Given(count)}, finder.library)
     key = Head("samples", "given", GIVEN_VERSION, {"count": count}).key({"snapshot": home.key})
     drawn = {"count": count, "seed": sampler.own["seed"]}
     lines = [("model", home, key, {"model.name": str(request.samples), "sample.count": count})]
@@ -81,7 +82,7 @@ def plan(
     settings = data.columns | {"data.size": size}
     cells = [
         Cell(
-            index, kind, 0, recipe.key, None, None, drawn_key, sampler, guidance, scoring,
+            index, kind, 0, recipe.key, None, None, drawn_key, sampler, UNGUIDED, scoring,
             scoring.keys("heldout", images_of(subset) | {"samples": drawn_key, "home": recipe.key}),
             (settings, shown), (),
         )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+FACTS = b"difgen"  # in the file's metadata
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
@@ -21,8 +24,8 @@ def png(image: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def write(path: Path, x: np.ndarray, labels: np.ndarray | None) -> None:
-    """Images (n, H, W, C) uint8 or points (n, D) float32, in the order of their seeds."""
+def write(path: Path, x: np.ndarray, labels: np.ndarray | None, facts: dict[str, Any] | None = None) -> None:
+    """Images (n, H, W, C) uint8 or points (n, D) float32, in the order of their seeds; and facts about their making."""
     columns = {
         "seed": pa.array(np.arange(len(x)), pa.int64()),
         "label": pa.array(labels if labels is not None else [None] * len(x), pa.int64()),
@@ -31,7 +34,14 @@ def write(path: Path, x: np.ndarray, labels: np.ndarray | None) -> None:
         columns["x"] = pa.array(list(x.astype(np.float32)), pa.list_(pa.float32()))
     else:
         columns["image"] = pa.array([{"bytes": png(i), "path": None} for i in x], IMAGE)
-    pq.write_table(pa.table(columns), path)
+    about = {FACTS: json.dumps(facts or {}).encode()}
+    pq.write_table(pa.table(columns).replace_schema_metadata(about), path)
+
+
+def facts(path: Path) -> dict[str, Any]:
+    """The facts that `write` was given; none of samples that are older than facts."""
+    found: dict[str, Any] = json.loads((pq.read_schema(path).metadata or {}).get(FACTS, b"{}"))
+    return found
 
 
 def read(path: Path) -> tuple[np.ndarray, np.ndarray | None]:

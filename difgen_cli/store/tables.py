@@ -30,11 +30,18 @@ PROVENANCE = {
     "git_commit": pa.string(), "git_dirty": pa.bool_(), "difgen": pa.string(), "torch": pa.string(),
     "device": pa.string(), "train_device": pa.string(), "train_seconds": pa.float64(),
     "images_per_second": pa.float64(), "peak_memory_bytes": pa.int64(), "finished_at": pa.string(),
+    "nfe": pa.float64(), "nfe_area": pa.float64(),
 }  # fmt: skip
 UNITS = {
     "train_seconds": "s", "images_per_second": "images/s", "peak_memory_bytes": "bytes", "images_seen": "images",
     "epochs": "epochs", "steps_per_image": "steps/image", "step": "steps",
+    "nfe": "evaluations/sample", "nfe_area": "whole images/sample",
 }  # fmt: skip
+
+MEANINGS = {
+    "nfe": "evaluations of networks that a sample took: its own, and those that guidance steers away from",
+    "nfe_area": "the same, a crop counted as its share of the image's pixels",
+}
 
 
 # Folding -------------------------------------------------------------------------------------------------------------
@@ -251,7 +258,7 @@ def _rows(store: Store, plans: Iterable[Path], metrics: dict[str, pa.Table], sta
 def _described(table: pa.Table, metrics: dict[str, pa.Table]) -> pa.Table:
     """The table with unit and meaning in the metadata of its columns."""
     known = {f.name: f.metadata for t in metrics.values() for f in t.schema if f.metadata}
-    known |= {n: {b"unit": u.encode(), b"meaning": b""} for n, u in UNITS.items()}
+    known |= {n: {b"unit": u.encode(), b"meaning": MEANINGS.get(n, "").encode()} for n, u in UNITS.items()}
     fields = [f.with_metadata(known[f.name]) if f.name in known else f for f in table.schema]
     return pa.table(table.columns, schema=pa.schema(fields))
 

@@ -133,8 +133,8 @@ def _read_plan(path: Path, needs: dict[str, Needs]) -> None:
         need.results[step].update(column[at] for column in columns if column[at] is not None)
         if step is not None:
             need.steps.add(step)
-    for partner in json.loads((table.schema.metadata or {}).get(b"partners", b"[]")):  # what cells compare with
-        needs[partner["home"]].samples.add(partner["samples"])
+    for partner in json.loads((table.schema.metadata or {}).get(b"partners", b"[]")):  # what cells need of others
+        needs[partner["home"]].samples.update({partner["samples"]} - {None})
         needs[partner["home"]].steps.add(partner["step"])
 
 

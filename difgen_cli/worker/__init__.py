@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from difgen_cli.plan import work
-from difgen_cli.plan.work import Scoring, Training, is_done
+from difgen_cli.plan.work import Other, Scoring, Training, is_done
 from difgen_cli.plugins import Library
 from difgen_cli.store import Home, Store, StoreError, endings
 from difgen_cli.store.attempts import Attempt, Claimant
@@ -210,15 +210,26 @@ def _verdict(unit: Training | Scoring, home: Home, store: Store) -> str:
 
 
 def _wanted_weights(unit: Training | Scoring, home: Home, store: Store) -> Iterator[tuple[Home, int]]:
-    """The snapshots without which a unit cannot begin: its own, and those of its partners."""
+    """The snapshots without which a unit cannot begin: its own, and those of others."""
     if isinstance(unit, Training):
+        others = [unit.start] if unit.start else []
+    else:
+        others = list(unit.partners.values())
+        if unit.weights and unit.step is not None:
+            yield home, unit.step
+    for other in others:
+        yield from _wanted_of(other, store)
+
+
+def _wanted_of(other: Other, store: Store) -> Iterator[tuple[Home, int]]:
+    """Of another trajectory: its weights and what they are guided by, unless its samples are there."""
+    there = store.home(other.home, other.slug)
+    if other.samples is not None and there.samples(other.samples).exists():
         return
-    if unit.weights and unit.step is not None:
-        yield home, unit.step
-    for partner in unit.partners.values():
-        other = store.home(partner.home, partner.slug)
-        if not other.samples(partner.samples).exists():
-            yield other, partner.step
+    if other.step is not None:
+        yield there, other.step
+    for further in other.partners.values():
+        yield from _wanted_of(further, store)
 
 
 def _failed(home: Home, unit: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,9 +16,11 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from difgen_cli import data, sampling
+from difgen_cli import data, guidance, sampling
+from difgen_cli.guidance import Meter, Metered, Unconditional
 from difgen_cli.plan.recipes import Head, Recipe, apart
 from difgen_cli.plan.work import Scoring
+from difgen_cli.plugins import Signature
 from difgen_cli.store import Arrays, Home, pictures
 from difgen_cli.store.attempts import Attempt
 from difgen_cli.store.files import publish
@@ -92,7 +95,7 @@ class ScoringRun:
         context = {
             "metric": metric, "key": measure.key, "version": signature.version, "kind": self.unit.kind,
             "home": self.unit.home, "step": self.unit.step, "cell": self.unit.samples,
-            "seconds": time.monotonic() - start, "provenance": self._provenance(),
+            "seconds": time.monotonic() - start, "provenance": self._provenance(signature),
         }  # fmt: skip
         values = publish_result(self.home, measure.key, context, result.values, result.tables, signature.constants)
         first = next((name for name in values if f"{name}_lo" in values), next(iter(values)))
@@ -115,7 +118,7 @@ class ScoringRun:
             case "held_out_classes":
                 return holdout.held_out_labels
             case "denoiser":
-                return self.denoiser
+                return self.guided if self.unit.metrics[metric].settings.get("guided") else self.denoiser
             case "twin" | "sibling":
                 return self._partner(name)
             case "states":
@@ -139,11 +142,11 @@ class ScoringRun:
         raise TypeError(f"the metric {metric} asks for {name}, which is no input that a metric can have")
 
     def _partner(self, name: str) -> Other:
-        """What a metric sees of another trajectory: its samples, its training images, its denoiser."""
+        """What is seen of another trajectory: its samples, its training images, its denoiser."""
         partner = self.unit.partners[name]
         unit = replace(
             self.unit, home=partner.home, slug=partner.slug, step=partner.step, snapshot=partner.snapshot,
-            samples=partner.samples, metrics={}, partners={},
+            samples=partner.samples or "", metrics={}, partners=partner.partners,
         )  # fmt: skip
         return Other(ScoringRun(self.desk, unit, self.desk.store.home(partner.home, partner.slug), self.attempt))
 
@@ -196,6 +199,28 @@ class ScoringRun:
         return self.desk.materials.denoiser(self.recipe, weights)
 
     @property
+    def guided(self) -> Any:
+        """The denoiser that the sampler follows: the very same one without guidance."""
+        return self._guided(Meter())
+
+    def _guided(self, meter: Meter) -> Any:
+        """The same, its networks' evaluations counted."""
+        own = Metered(self.denoiser, meter)
+        return guidance.guided(own, [self._term(name, own, meter) for name in sorted(self.unit.guidance)])
+
+    def _term(self, name: str, own: Metered, meter: Meter) -> guidance.Term:
+        """One term of the guidance, made of what its plug-in names."""
+        call, library = self.unit.guidance[name], self.desk.library
+        inputs: dict[str, Any] = {"denoiser": own, "shape": shape_of(self.subset.images)}
+        if f"guide.{name}" in self.unit.partners:
+            other = self._partner(f"guide.{name}").run
+            worse = Metered(other.denoiser, meter)
+            inputs["weak"] = inputs["continued"] = worse if other.conditions.classes else Unconditional(worse)
+        takes = library.signature("guide", call.name).inputs
+        negative = library.module("guide", call.name).negative(**{i: inputs[i] for i in takes}, **call.settings)
+        return guidance.term(negative, **call.own)
+
+    @property
     def _snapshot_path(self) -> Path:
         return self.home.snapshot(self.unit.step or 0)
 
@@ -204,31 +229,41 @@ class ScoringRun:
         """The generated images as uint8 (n, H, W, C), or points; drawn once and kept."""
         path = self.home.samples(self.unit.samples)
         if not path.exists():
+            meter = Meter()
             with self.desk.clock.on("sampling"):
-                x, labels = self._draw()
+                x, labels = self._draw(meter)
                 check(self.attempt)
-                publish(path, lambda p: pictures.write(p, x, labels))
+                cost = self._cost(meter)
+                publish(path, lambda p: pictures.write(p, x, labels, cost))
         x, _ = pictures.read(path)
         return x
 
-    def _draw(self) -> tuple[np.ndarray, np.ndarray | None]:
+    def _cost(self, meter: Meter) -> dict[str, float]:
+        """Evaluations of networks for a sample, of whole images or crops; nothing is said of real images."""
+        if not meter.evaluations:
+            return {}
+        drawn = sampling.drawn_together(self.unit.sampler.own["count"])
+        item = math.prod(shape_of(self.subset.images))
+        return {"nfe": meter.evaluations / drawn, "nfe_area": meter.elements / (drawn * item)}
+
+    def _draw(self, meter: Meter) -> tuple[np.ndarray, np.ndarray | None]:
         own = self.unit.sampler.own
         if self.unit.kind in ("heldout", "copycat"):
             return self._draw_real(own["count"], own["seed"]), None
-        drawn = self._along(sampling.draw, **own)
+        drawn = self._along(sampling.draw, self._guided(meter), **own)
         return (data.to_uint8(drawn.x) if drawn.x.ndim == 4 else drawn.x), drawn.labels
 
     def _states(self, levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
         """Where the samples are at noise levels on their way: σ (L,) and x (L, n, ...)."""
         with self.desk.clock.on("sampling"):
-            found: tuple[np.ndarray, np.ndarray] = self._along(sampling.states, levels=levels, **self.unit.sampler.own)
+            found: tuple[np.ndarray, np.ndarray] = self._along(
+                sampling.states, self.guided, levels=levels, **self.unit.sampler.own
+            )
             return found
 
-    def _along(self, follow: Callable[..., Any], **settings: Any) -> Any:
+    def _along(self, follow: Callable[..., Any], guided: Any, **settings: Any) -> Any:
         """What `follow` makes of the sampler's way: of guided denoiser, sampler, shape, shares of labels and device."""
         sample = self.desk.library.module("sample", self.unit.sampler.name).sample
-        guide = self.desk.library.module("guide", self.unit.guidance.name).guide
-        guided = guide(self.denoiser, **self.unit.guidance.settings)
         walk = partial(self._interruptible(sample), **self.unit.sampler.settings)
         shape = shape_of(self.subset.images)
         return follow(guided, walk, shape, self.conditions.proportions, self.desk.device, **settings)
@@ -252,8 +287,12 @@ class ScoringRun:
             real = self.subset.images[chosen]
         return data.to_uint8(real) if real.ndim == 4 else real
 
-    def _provenance(self) -> dict[str, Any]:
+    def _provenance(self, metric: Signature) -> dict[str, Any]:
+        """What a row says of the making of a result; what samples cost is told by the metrics that see them."""
         own = self.desk.environment() | {"finished_at": now()}
+        drawn = self.home.samples(self.unit.samples)
+        if {"samples", "states"} & set(metric.inputs) and drawn.exists():
+            own |= pictures.facts(drawn)
         if self.unit.kind != "model" or not self._snapshot_path.exists():
             return own
         with safe_open(self._snapshot_path, framework="numpy") as file:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from difgen_cli.plan.recipes import Recipe
 from difgen_cli.plan.work import Training
@@ -52,6 +52,9 @@ class TrainingRun:
         conditions = materials.conditions(recipe.inputs["labels"].key, recipe.inputs["subset"].key)
         seed = recipe.settings.get("seed", 0)
         network = materials.network(recipe.inputs["network"], shape_of(subset.images), conditions.classes, seed)
+        if self.unit.start:
+            there = self.desk.store.home(self.unit.start.home, self.unit.start.slug)
+            network.load_state_dict(load_file(there.snapshot(self.unit.start.step or 0), device=self.desk.device))
         saved = checkpoint or {"train_seconds": 0.0, "state": None}
         first = int(saved["state"]["step"]) if saved["state"] else 0
         settings = {k: v for k, v in recipe.settings.items() if k != "steps"} | {"steps": wanted[-1]}
