@@ -23,7 +23,14 @@ SETTINGS = {
     "sample.count": ("samples drawn", "samples"),
     "model.delta": ("error δ of the denoiser", "δ ="),
     "sigma_rel": ("noise level σ / σ_d", "σ/σ_d ="),
-    "guide.scale": ("guidance weight", "guidance"),
+    "guide.name": ("guidance", "guidance"),
+    "guide.weight": ("guidance weight w", "w ="),
+    "guide.auto.weight": ("weight w of autoguidance", "w ="),
+    "guide.cfg.weight": ("weight w of classifier-free guidance", "w ="),
+    "guide.swg.weight": ("weight w of sliding-window guidance", "w ="),
+    "guide.weight_decay.weight": ("weight w of guidance by weight decay", "w ="),
+    "guide.auto.weak.model.delta": ("error δ of the worse self", "worse δ ="),
+    "guide.auto.weak.train.steps": ("training steps of the worse self", "worse steps"),
 }
 
 METRICS = {

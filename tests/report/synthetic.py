@@ -22,7 +22,7 @@ DEFAULTS: dict[str, Any] = {
     "model.width": 128,
     "train.steps": 4000,
     "sample.steps": 24,
-    "guide.scale": 1.0,
+    "guide.weight": 1.0,
 }
 UNITS = {
     "mem_frac": ("share", "share of samples with d1/d2 < 1/3"),

@@ -98,10 +98,10 @@ def test_axes_that_move_together_are_one_and_said():
 
 def test_a_setting_that_differs_within_a_group_becomes_an_axis_and_is_never_averaged_over():
     study = synthetic.study({"data.size": [32, 128]}, seeds=2)
-    extra = study.rows[study.rows["kind"] == "model"].assign(**{"guide.scale": 2.0})
+    extra = study.rows[study.rows["kind"] == "model"].assign(**{"guide.weight": 2.0})
     rows = pd.concat([study.rows, extra], ignore_index=True)
     axes = curves.found_axes(rows[rows["kind"] == "model"], study.axes)
-    assert [axis.path for axis in axes] == ["data.size", "guide.scale"]
+    assert [axis.path for axis in axes] == ["data.size", "guide.weight"]
 
 
 def test_seed_settings_are_what_seeds_vary_and_no_axis():
