@@ -8,7 +8,8 @@ import numpy as np
 
 TILE = 1 << 25  # products held at once: 128 MiB
 ROWS = 512  # queries of a tile at most: more make no product faster
-SPARE = 2  # candidates beyond those asked for: few queries then need a second look
+SPARE = 1  # candidates beyond those asked for: few queries then need a second look
+CACHED = 1 << 16  # differences in float64 at once: 512 KiB
 UNIT = 2.0**-24  # unit roundoff of float32
 NEAR_DUPLICATE = 0.05  # root mean square over pixels of images in [−1, 1]
 SIDE = 4  # of the blocks of pixels that a first look adds up
@@ -53,14 +54,13 @@ def nearest(
     there = min(k, len(r) - exclude_self)
     if there <= 0 or not len(q):
         return distances, indices
-    places = _first_of_equals(r, k + exclude_self)
-    search = _Search(r[places] if len(places) < len(r) else r)
-    rows = min(ROWS, max(1, TILE // len(places)))
+    rows = min(ROWS, len(q), max(1, TILE // len(r)))
+    search = _Search(r, k + exclude_self, rows)
     for start in range(0, len(q), rows):
         block = slice(start, start + rows)
-        own = _positions(places, np.arange(len(r))[block]) if exclude_self else None
+        own = _positions(search.places, np.arange(len(r))[block]) if exclude_self else None
         distances[block, :there], found = search(q[block], there, own)
-        indices[block, :there] = places[found]
+        indices[block, :there] = search.places[found]
     return distances, indices
 
 
@@ -107,39 +107,53 @@ def _ordered(distances: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, np
 
 
 class _Search:
-    """References (m, d) float32, ready for blocks of queries."""
+    """References (m, d) float32, at their `places` among those given, ready for blocks of up to `rows` queries.
 
-    def __init__(self, references: np.ndarray) -> None:
-        self.references = references
+    Of equal ones only `most` are kept: others are never among so many nearest.
+    """
+
+    def __init__(self, references: np.ndarray, most: int, rows: int) -> None:
         # ‖q − r‖² = ‖q‖² − 2 (q·r − ‖r‖²/2) loses digits with the norms: centred, they are as small as can be.
         self.centre = references.mean(axis=0)
         self.centred = references - self.centre
         half_norms = _half_norms(self.centred)
+        self.places = _first_of_equals(references, half_norms, most)
+        if len(self.places) < len(references):
+            references, half_norms = references[self.places], half_norms[self.places]
+            self.centred = self.centred[self.places]
+        self.references = references
+        self.tile = np.empty((rows, len(references)), np.float32)
         self.half_norms = half_norms.astype(np.float32)
         self.longest = float(np.sqrt(2 * half_norms.max()))
 
     def __call__(self, queries: np.ndarray, k: int, own: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Distances (b, k) and positions (b, k) for queries (b, d); `own`: a query's own position, −1 for none."""
         centred = queries - self.centre
-        scores = self.half_norms - centred @ self.centred.T  # (b, m): half the squared distance but for ‖q‖²/2
+        scores = np.matmul(centred, self.centred.T, out=self.tile[: len(queries)])
+        np.subtract(self.half_norms, scores, out=scores)  # (b, m): half the squared distance but for ‖q‖²/2
         if own is not None:
             rows = np.flatnonzero(own >= 0)
             scores[rows, own[rows]] = np.inf
-        chosen = _smallest(scores, min(max(4, k + SPARE), len(self.references) - (own is not None)))
-        exact = np.stack([_distance(queries, self.references[column]) for column in chosen.T], axis=1)
-        distances, positions = (part[:, :k] for part in _ordered(exact, chosen))
+        chosen = _smallest(scores, min(k + SPARE, len(self.references) - (own is not None)))
+        distances, positions = (part[:, :k] for part in _ordered(self._distances(queries, chosen), chosen))
         half_norms = _half_norms(centred)
         worst = (EXACT * distances[:, -1]) ** 2 / 2 - half_norms + self._lost(np.sqrt(2 * half_norms))
         for row in np.flatnonzero(scores.min(axis=1) <= worst):  # one that was not chosen could be nearer after all
-            more = np.concatenate([chosen[row], np.flatnonzero(scores[row] <= worst[row])])[None]
-            exact = self._distances_of(queries[row], more[0])[None]
-            distances[row], positions[row] = (part[0, :k] for part in _ordered(exact, more))
+            more = np.concatenate([chosen[row], np.flatnonzero(scores[row] <= worst[row])])
+            alone = np.broadcast_to(queries[row], (len(more), queries.shape[1]))
+            exact = self._distances(alone, more[:, None]).T
+            distances[row], positions[row] = (part[0, :k] for part in _ordered(exact, more[None]))
         return distances, positions
 
-    def _distances_of(self, query: np.ndarray, positions: np.ndarray) -> np.ndarray:
-        """Of one query (d,) to the references at (c,) positions."""
-        parts = np.array_split(positions, 1 + positions.size // ROWS)
-        return np.concatenate([_distance(query, self.references[part]) for part in parts])
+    def _distances(self, queries: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        """Of each query (b, d) to the references at its positions (b, c): Σ(q − r)² in float64, a few at a time."""
+        squares = np.empty(positions.shape)
+        step = max(1, CACHED // max(1, positions.shape[1] * queries.shape[1]))
+        for start in range(0, len(queries), step):
+            part = slice(start, start + step)
+            difference = queries[part, None].astype(np.float64) - self.references[positions[part]]
+            squares[part] = np.einsum("bcd,bcd->bc", difference, difference)
+        return np.sqrt(squares)
 
     def _lost(self, lengths: np.ndarray) -> np.ndarray:
         """How far a score may be off, for queries of these centred lengths and every reference.
@@ -166,12 +180,12 @@ def _smallest(scores: np.ndarray, count: int) -> np.ndarray:
     return columns
 
 
-def _first_of_equals(references: np.ndarray, count: int) -> np.ndarray:
-    """Places, ascending, without those that repeat `count` earlier ones: they are never among the `count` nearest.
+def _first_of_equals(references: np.ndarray, norms: np.ndarray, count: int) -> np.ndarray:
+    """Places, ascending, of references that do not repeat `count` earlier ones; equal ones have equal norms.
 
-    Else a thousand equal images would all be candidates of every query near them.
+    A thousand equal images would else all be candidates of every query near them.
     """
-    _, of_norm, sharing = np.unique(_half_norms(references), return_inverse=True, return_counts=True)
+    _, of_norm, sharing = np.unique(norms, return_inverse=True, return_counts=True)
     seen: dict[bytes, int] = {}
     needed = np.ones(len(references), bool)
     for place in np.flatnonzero(sharing[of_norm] > count):
@@ -189,8 +203,3 @@ def _positions(places: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 def _half_norms(x: np.ndarray) -> np.ndarray:
     return np.asarray(np.einsum("nd,nd->n", x, x, dtype=np.float64) / 2)
-
-
-def _distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    difference = a.astype(np.float64) - b
-    return np.asarray(np.sqrt(np.einsum("nd,nd->n", difference, difference)))

@@ -108,7 +108,7 @@ def test_images_that_products_cannot_tell_apart_are_told_apart() -> None:
 def test_the_bound_on_what_products_lose_holds_and_is_not_idle() -> None:
     rng = np.random.default_rng(2)
     r, q = (rng.uniform(-1, 1, (n, 3072)).astype(np.float32) for n in (300, 50))
-    search = neighbours._Search(r)
+    search = neighbours._Search(r, 2, 1)
     centred = q - search.centre
     scores = search.half_norms - centred @ search.centred.T
     true = q.astype(np.float64)[:, None] - r
@@ -122,8 +122,13 @@ def test_the_bound_on_what_products_lose_holds_and_is_not_idle() -> None:
 
 def test_equal_images_by_the_thousand_take_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     looked_at = []
-    plain = neighbours._distance
-    monkeypatch.setattr(neighbours, "_distance", lambda a, b: looked_at.append(b.size) or plain(a, b))
+    plain = neighbours._Search._distances
+
+    def counted(search: neighbours._Search, queries: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        looked_at.append(positions.size * queries.shape[1])
+        return plain(search, queries, positions)
+
+    monkeypatch.setattr(neighbours._Search, "_distances", counted)
     black = np.zeros((4000, 8, 8, 1), np.float32)
     black[7] = 1
     distances, indices = nearest(black, black, 2, exclude_self=True)

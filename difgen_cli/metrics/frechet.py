@@ -44,6 +44,7 @@ COLUMNS = {
 SEED = 3
 DRAWS = 5  # random halves of H, and copycats, averaged over
 FLOORS = 3  # below so many the distance is mostly bias, and its standard error says little
+ROWS = 1 << 14  # features in float64 at once
 
 
 @dataclass(frozen=True)
@@ -103,10 +104,12 @@ def measure(
 
 
 def moments(features: np.ndarray) -> Moments:
-    """Of features (n, d), n >= 2, float64."""
-    mean = features.mean(axis=0)
-    root = np.linalg.qr((features - mean) / np.sqrt(len(features) - 1), mode="r")
-    return Moments(mean, np.asarray(root))
+    """Of features (n, d), n >= 2, in float64: the triangular factor of one block of rows joins the next block."""
+    mean, root = features.mean(axis=0, dtype=np.float64), np.zeros((0, features.shape[1]))
+    for start in range(0, len(features), ROWS):
+        centred = (features[start : start + ROWS] - mean) / np.sqrt(len(features) - 1)
+        root = np.asarray(np.linalg.qr(np.concatenate([root, centred]) if start else centred, mode="r"))
+    return Moments(mean, root)
 
 
 def distance(a: Moments, b: Moments) -> float:
@@ -128,10 +131,16 @@ def standard_error(features: np.ndarray, g: Moments, r: Moments) -> float | None
         return None
     _, singular, right = np.linalg.svd(g.root @ r.root.T, full_matrices=False)
     kept = singular > singular.max(initial=0) * 1e-10
-    centred = features - g.mean
-    transported = centred @ (r.root.T @ (right[kept].T / np.sqrt(singular[kept])))  # its squared norm is xᵀTx
-    influence = 2 * centred @ (g.mean - r.mean) + np.sum(centred**2, axis=1) - np.sum(transported**2, axis=1)
-    return float(influence.std(ddof=1) / np.sqrt(len(features)))
+    transport = r.root.T @ (right[kept].T / np.sqrt(singular[kept]))
+
+    def influence(block: np.ndarray) -> np.ndarray:
+        centred = block - g.mean
+        transported = centred @ transport  # its squared norm is xᵀTx
+        of_block = 2 * centred @ (g.mean - r.mean) + np.sum(centred**2, axis=1) - np.sum(transported**2, axis=1)
+        return np.asarray(of_block)
+
+    values = np.concatenate([influence(features[k : k + ROWS]) for k in range(0, len(features), ROWS)])
+    return float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
 def interval(value: float, error: float) -> tuple[float, float]:
@@ -192,4 +201,4 @@ def _stored(known: dict[str, np.ndarray], name: str) -> Moments:
 
 
 def _embedded(embed: Embed, images: np.ndarray) -> np.ndarray:
-    return features_of("frechet", embed, images).astype(np.float64)
+    return features_of("frechet", embed, images)
