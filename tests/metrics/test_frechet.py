@@ -8,7 +8,7 @@ from scipy.linalg import sqrtm
 
 from difgen_cli.data import scaled, split
 from difgen_cli.data.digits import load
-from difgen_cli.metrics import Result
+from difgen_cli.metrics import Result, frechet
 from difgen_cli.metrics.frechet import (
     COLUMNS,
     Moments,
@@ -202,3 +202,18 @@ def test_features_that_are_not_finite_are_one_sentence() -> None:
         measure(x, x, x, lambda images: images * np.nan, shared)
     with pytest.raises(ValueError, match="2 held-out images"):
         measure(x, x, x[:1], flat, shared)
+
+
+@pytest.mark.parametrize("n", [60, 65, 200])
+def test_moments_in_blocks_of_rows_are_those_of_all_rows_at_once(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = gaussian(n, 40, 1).astype(np.float32), gaussian(300, 40, 2)
+    whole, reference = moments(x), moments(y)
+    error = standard_error(x, whole, reference)
+    monkeypatch.setattr(frechet, "ROWS", 64)
+    parts = moments(x)
+    assert parts.root.dtype == np.float64
+    np.testing.assert_allclose(parts.mean, x.astype(np.float64).mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(parts.root.T @ parts.root, np.cov(x.astype(np.float64), rowvar=False), atol=1e-12)
+    assert distance(parts, reference) == pytest.approx(distance(whole, reference), rel=1e-10)
+    assert distance(parts, whole) == pytest.approx(0, abs=1e-9)
+    assert standard_error(x, parts, reference) == pytest.approx(error, rel=1e-8)
