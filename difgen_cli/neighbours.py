@@ -1,14 +1,14 @@
 """Exact nearest neighbours at any size: candidates by matrix products in float32, distances again in float64.
 
 What the products lose is bounded, and whoever could be nearer within the bound is a candidate too: the result is that
-of a search in float64. Memory beside the arrays themselves: a centred copy of the references, and one tile.
+of a search in float64. Memory beside the arrays themselves: a centred copy of the references, and a tile of products.
 """
 
 import numpy as np
 
-TILE = 1 << 25  # products held at once: 128 MiB
-ROWS = 512  # queries of a tile at most: more make no product faster
-SPARE = 1  # candidates beyond those asked for: few queries then need a second look
+ROWS, COLUMNS = 2048, 2048  # queries and references of a tile: 16 MiB of products, which stay in the cache
+SPARE = 2  # candidates beyond those asked for: few queries then need a second look
+AGAIN = 256  # queries that are looked at again at once
 CACHED = 1 << 16  # differences in float64 at once: 512 KiB
 UNIT = 2.0**-24  # unit roundoff of float32
 NEAR_DUPLICATE = 0.05  # root mean square over pixels of images in [−1, 1]
@@ -54,10 +54,9 @@ def nearest(
     there = min(k, len(r) - exclude_self)
     if there <= 0 or not len(q):
         return distances, indices
-    rows = min(ROWS, len(q), max(1, TILE // len(r)))
-    search = _Search(r, k + exclude_self, rows)
-    for start in range(0, len(q), rows):
-        block = slice(start, start + rows)
+    search = _Search(r, k + exclude_self)
+    for start in range(0, len(q), ROWS):
+        block = slice(start, start + ROWS)
         own = _positions(search.places, np.arange(len(r))[block]) if exclude_self else None
         distances[block, :there], found = search(q[block], there, own)
         indices[block, :there] = search.places[found]
@@ -107,12 +106,12 @@ def _ordered(distances: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, np
 
 
 class _Search:
-    """References (m, d) float32, at their `places` among those given, ready for blocks of up to `rows` queries.
+    """References (m, d) float32, at their `places` among those given, ready for blocks of queries.
 
     Of equal ones only `most` are kept: others are never among so many nearest.
     """
 
-    def __init__(self, references: np.ndarray, most: int, rows: int) -> None:
+    def __init__(self, references: np.ndarray, most: int) -> None:
         # ‖q − r‖² = ‖q‖² − 2 (q·r − ‖r‖²/2) loses digits with the norms: centred, they are as small as can be.
         self.centre = references.mean(axis=0)
         self.centred = references - self.centre
@@ -122,28 +121,45 @@ class _Search:
             references, half_norms = references[self.places], half_norms[self.places]
             self.centred = self.centred[self.places]
         self.references = references
-        self.tile = np.empty((rows, len(references)), np.float32)
         self.half_norms = half_norms.astype(np.float32)
         self.longest = float(np.sqrt(2 * half_norms.max()))
 
     def __call__(self, queries: np.ndarray, k: int, own: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Distances (b, k) and positions (b, k) for queries (b, d); `own`: a query's own position, −1 for none."""
         centred = queries - self.centre
-        scores = np.matmul(centred, self.centred.T, out=self.tile[: len(queries)])
-        np.subtract(self.half_norms, scores, out=scores)  # (b, m): half the squared distance but for ‖q‖²/2
-        if own is not None:
-            rows = np.flatnonzero(own >= 0)
-            scores[rows, own[rows]] = np.inf
-        chosen = _smallest(scores, min(k + SPARE, len(self.references) - (own is not None)))
+        scores, chosen = self._candidates(centred, min(k + SPARE, len(self.references) - (own is not None)), own)
         distances, positions = (part[:, :k] for part in _ordered(self._distances(queries, chosen), chosen))
         half_norms = _half_norms(centred)
         worst = (EXACT * distances[:, -1]) ** 2 / 2 - half_norms + self._lost(np.sqrt(2 * half_norms))
-        for row in np.flatnonzero(scores.min(axis=1) <= worst):  # one that was not chosen could be nearer after all
-            more = np.concatenate([chosen[row], np.flatnonzero(scores[row] <= worst[row])])
-            alone = np.broadcast_to(queries[row], (len(more), queries.shape[1]))
-            exact = self._distances(alone, more[:, None]).T
-            distances[row], positions[row] = (part[0, :k] for part in _ordered(exact, more[None]))
+        doubtful = np.flatnonzero(scores[:, -1] <= worst)  # one that was not chosen could be nearer after all
+        for rows in np.split(doubtful, range(AGAIN, len(doubtful), AGAIN)):
+            near = self.half_norms - centred[rows] @ self.centred.T <= worst[rows, None]
+            for row, columns in zip(rows, near, strict=True):
+                more = np.flatnonzero(columns)
+                more = more[more != own[row], None] if own is not None else more[:, None]
+                exact = self._distances(np.broadcast_to(queries[row], (len(more), queries.shape[1])), more)
+                distances[row], positions[row] = (part[0, :k] for part in _ordered(exact.T, more.T))
         return distances, positions
+
+    def _candidates(self, queries: np.ndarray, count: int, own: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """The `count` smallest scores (b, count), ascending, of centred queries (b, d), and their positions.
+
+        A score is half the squared distance but for ‖q‖²/2, which is the same for all references.
+        """
+        best = np.full((len(queries), count), np.inf, np.float32)
+        positions = np.full((len(queries), count), -1, np.int64)
+        for start in range(0, len(self.references), COLUMNS):
+            part = slice(start, start + COLUMNS)
+            scores = queries @ self.centred[part].T
+            np.subtract(self.half_norms[part], scores, out=scores)
+            if own is not None:
+                here = np.flatnonzero((own >= start) & (own < start + COLUMNS))
+                scores[here, own[here] - start] = np.inf
+            rows = np.flatnonzero(scores.min(axis=1) < best[:, -1])
+            found, columns = _smallest(scores[rows], min(count, scores.shape[1]))
+            both = np.hstack([best[rows], found]), np.hstack([positions[rows], start + columns])
+            best[rows], positions[rows] = (part[:, :count] for part in _ordered(*both))
+        return best, positions
 
     def _distances(self, queries: np.ndarray, positions: np.ndarray) -> np.ndarray:
         """Of each query (b, d) to the references at its positions (b, c): Σ(q − r)² in float64, a few at a time."""
@@ -166,18 +182,18 @@ class _Search:
         return np.asarray(n * UNIT / (1 - n * UNIT) * self.longest * (lengths + self.longest / 2) + n * smallest)
 
 
-def _smallest(scores: np.ndarray, count: int) -> np.ndarray:
-    """Columns of each row's `count` smallest scores, ascending by column; their scores are infinite afterwards.
+def _smallest(scores: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Each row's `count` smallest scores and their columns; overwrites `scores`.
 
     A few passes of argmin, which is vectorised, are faster than one argpartition.
     """
     rows = np.arange(len(scores))
-    columns = np.empty((len(scores), count), np.int64)
+    smallest, columns = np.empty((len(scores), count), scores.dtype), np.empty((len(scores), count), np.int64)
     for place in range(count):
         columns[:, place] = scores.argmin(axis=1)
+        smallest[:, place] = scores[rows, columns[:, place]]
         scores[rows, columns[:, place]] = np.inf
-    columns.sort(axis=1)
-    return columns
+    return smallest, columns
 
 
 def _first_of_equals(references: np.ndarray, norms: np.ndarray, count: int) -> np.ndarray:

@@ -140,6 +140,9 @@ def findings(scored: Scored) -> list[str]:
     if row.get("near_duplicates"):
         twice = f"{row['near_duplicates']:.0f} training images"
         found.append(f"{twice} have a near-duplicate among the others: the rule misses copies of them.")
+    if row.get("near_duplicates_held_out"):
+        gone = f"{row['near_duplicates_held_out']:.0f} held-out images"
+        found.append(f"{gone} were left out: an image that may be trained on is nearly the same, as it is or mirrored.")
     if row.get("train_pref_excess") is not None:
         found.append(f"{_lean(row)}: train_pref_excess {value(row, 'train_pref_excess')}.")
     return found
