@@ -73,6 +73,17 @@ def test_fitted_labels_are_shared_by_all_that_alters_them(write_grid: Write, pla
     assert [r.name for r in labels].count("altered") == 4  # two shares of noise under two subsets
 
 
+def test_what_is_measured_of_labels_alone_lies_with_each_trajectory_once(write_grid: Write, plan_of: PlanOf) -> None:
+    """One conditioning under two networks is two results, and at two steps one; images that are real have none."""
+    plan = plan_of(write_grid(TEXT % "name: kmeans" + "axes: {train.steps: [5, 10], model.width: [8, 16]}\n"))
+    keys = {(cell.home, cell.metrics["clusters"]) for cell in plan.models}
+    assert len(plan.models) == 4
+    assert len(keys) == len({key for _, key in keys}) == 2
+    real = [cell for cell in plan.cells if cell.kind in ("heldout", "copycat")]
+    assert real
+    assert not any("clusters" in cell.metrics for cell in real)
+
+
 def given(path: Path, labels: np.ndarray) -> str:
     if path.suffix == ".csv":
         pd.DataFrame({"index": range(len(labels)), "label": labels}).to_csv(path, index=False)
@@ -113,7 +124,7 @@ def test_what_no_condition_can_be_is_refused_with_its_place(
 def test_a_study_of_given_noisy_and_permuted_labels_runs_to_its_rows(
     write_grid: Write, difgen: Callable[..., object], tmp_path: Path
 ) -> None:
-    """Workers use the labels as planned, also where the file is gone by then; what is done is not done again."""
+    """From the file to the labels that samples are drawn with; what is done is not done again."""
     path = tmp_path / "mine.csv"
     axes = "axes: {condition.noise: [0, 1], condition.permuted: [false, true]}\n"
     grid = write_grid(TEXT % given(path, 10 * (np.arange(1797) % 4)) + axes)
