@@ -131,5 +131,3 @@ def test_temi_finds_the_digits_better_than_kmeans_in_the_same_space(seed: int) -
     classes, unseen = POOL.labels[SPLIT.rest], POOL.labels[SPLIT.held_out]
     assert accuracy(ours.rest, classes) > accuracy(theirs.rest, classes)
     assert accuracy(ours.held_out, unseen) > accuracy(theirs.held_out, unseen)
-    print(f"seed {seed}: {accuracy(ours.rest, classes):.3f} {accuracy(ours.held_out, unseen):.3f}",
-          f"{accuracy(theirs.rest, classes):.3f} {accuracy(theirs.held_out, unseen):.3f}")  # fmt: skip
