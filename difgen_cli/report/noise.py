@@ -35,8 +35,8 @@ def _drawn(curves: Curves, colour: Axis | None, name: str) -> Drawn | None:
         return None
     paths = [path for path in curves.paths if path != STEPS and path in table]
     last = last_snapshot(table, paths)
-    # both splits carry the gap: one line a cell and noise level is enough
-    last = last.dropna(subset=["gap"]).drop_duplicates(["cell", "sigma_rel"])
+    # both splits carry the gap: one line is enough for a noise level of a cell, and of each point that shares the cell
+    last = last.dropna(subset=["gap"]).drop_duplicates(["cell", *paths, "sigma_rel"])
     last = last.assign(sigma_rel=last["sigma_rel"].round(9))
     numbers = over_seeds(last, [*paths, "sigma_rel"], ["gap"])
     if numbers.empty:

@@ -27,7 +27,7 @@ def gap_map(curves: Curves) -> Drawn | None:
     if STEPS not in curves.paths or not {"gap", "sigma_rel"} <= set(table.columns) or table["gap"].isna().all():
         return None
     paths = [path for path in curves.paths if path in table]
-    cells = table.dropna(subset=["gap"]).drop_duplicates(["cell", "seed", "sigma_rel", STEPS])
+    cells = table.dropna(subset=["gap"]).drop_duplicates(["cell", *paths, "seed", "sigma_rel"])
     numbers = over_seeds(cells.assign(sigma_rel=cells["sigma_rel"].round(9)), [*paths, "sigma_rel"], ["gap"])
     facets = [axis for axis in curves.others() if axis.path in paths and axis.path != STEPS]
     shown, left_out = canvas.panels(facets, most=MOST)

@@ -163,6 +163,28 @@ def test_planning_guidance_does_not_import_torch(write_grid: Write, tmp_path: Pa
     assert done.returncode == 0, done.stderr
 
 
+def test_a_metric_that_is_told_so_looks_at_the_guided_denoiser(write_grid: Write, plan_of: PlanOf) -> None:
+    """By default gap asks the network by itself, whatever guides it; unguided, both are the same result."""
+    text = guided("name: cfg") + "axes: {guide.weight: [0, 1, 2], score.gap.guided: [false, true]}"
+    keys = [c.metrics["gap"] for c in plan_of(write_grid(text)).models]
+    bare, of_guided = keys[::2], keys[1::2]
+    assert set(bare) == {of_guided[0]}
+    assert len(set(of_guided)) == 3
+
+
+def test_a_users_term_is_a_file(write_grid: Write, plan_of: PlanOf, tmp_path: Path) -> None:
+    """Here the network trained on with another learning rate, as its constant says."""
+    (tmp_path / "plugins" / "guidance").mkdir(parents=True)
+    (tmp_path / "plugins" / "guidance" / "faster.py").write_text(
+        'CONTINUED = {"train.lr": "rate", "train.steps": "steps"}\n\n\n'
+        "def negative(continued, *, rate: float = 0.1, steps: int = 3):\n    return continued\n"
+    )
+    cell = only(plan := plan_of(write_grid(guided("faster: {rate: 0.5}"))))
+    other = plan.trajectories[cell.partners["guide.faster"].home]
+    assert (other.settings["train.lr"], other.steps, other.start) == (0.5, (3,), (cell.home, 20))
+    assert cell.settings()["guide.faster.rate"] == 0.5
+
+
 # A worse self is a dependency ----------------------------------------------------------------------------------------
 
 
@@ -299,7 +321,7 @@ axes:
     assert done.returncode == 0, done.stderr
     rows = pd.read_parquet(tmp_path / "runs" / "tables" / "rows.parquet")
     rows = rows[rows.kind == "model"].set_index("guide.name")
-    inside = 4  # of the 7 evaluations: the levels of Heun's steps between 0.1 and 10 σ_d
+    inside = 2  # of the 7 evaluations: Heun's levels are 160, 19, 0.94 and 0.004 σ_d, and each inner one is asked twice
     assert rows.nfe.to_dict() == {"none": 7, "swg": 7 + 9 * inside, "auto": 14, "auto+swg": 14 + 9 * inside}
     assert rows.nfe_area["swg"] == pytest.approx(7 + 9 * inside * (16 / 28) ** 2)
     assert rows.ideal_dev_050.nunique() == 4
