@@ -10,6 +10,7 @@ import pandas as pd
 from difgen_cli.report import canvas, captions, labels, scales, style
 from difgen_cli.report.canvas import Drawn
 from difgen_cli.report.curves import STEPS, Axis, Curves, last_snapshot, over_seeds
+from difgen_cli.report.paper import PAGE, Paper
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +31,7 @@ CONTEXT: dict[str, list[tuple[str, str, Any]]] = {
 BESIDE = {name for entries in CONTEXT.values() for name, _, _ in entries}
 
 
-def metrics_against(curves: Curves, axis: Axis) -> Drawn | None:
+def metrics_against(curves: Curves, axis: Axis, paper: Paper = PAGE) -> Drawn | None:
     """The headline metrics (a plug-in's first four where none is there) against `axis`, facets for other axes."""
     shown = [name for name in HEADLINE if name in curves.metrics] or _plain(curves)[:4]
     if not shown:
@@ -39,30 +40,27 @@ def metrics_against(curves: Curves, axis: Axis) -> Drawn | None:
     if axis.path != STEPS:
         others = [other for other in others if other.path != STEPS]  # read at the last snapshot
     colour, rest = (others[0], others[1:]) if others else (None, [])
-    facets, left_out = canvas.panels(rest, most=6)
+    facets, left_out = canvas.panels(rest, most=min(6, paper.across_most))
     numbers = _numbers(curves, axis, [*shown, *_beside(curves, shown)])
     if numbers.empty:
         return None
-    alone = len(facets) == 1  # then the metrics stand side by side
-    figure, grid = canvas.sheet(*((1, len(shown)) if alone else (len(shown), len(facets))), colour, alike=not alone)
-    grid = grid.T if alone else grid  # (metrics, facets)
+    sheet = canvas.lattice(paper, len(shown), len(facets), colour)
     groups = canvas.lookup(numbers, [*[a.path for a in [*rest, *_one(colour)]], "metric"], axis)
     points = len(shown) * len(facets) * len(style.colours(colour)) <= canvas.CROWD
     notes: list[str] = []
     used: dict[str, Any] = {}
-    for row, metric in zip(grid, shown, strict=True):
+    for row, metric in zip(sheet.grid, shown, strict=True):
         for ax, panel in zip(row, facets, strict=True):
             _draw(ax, groups, panel, axis, colour, metric, points)
             used |= _draw_context(ax, groups, panel, axis, colour, metric)
-            scales.setting_scale(ax, "x", axis)
+            scales.setting_scale(ax, "x", axis, sheet.letters)
             notes.append(_scale(ax, numbers, metric))
         row[0].set_ylabel(canvas.wrapped(labels.metric(metric, curves.features, curves.units)))
-    for ax, panel in zip(grid[0], facets, strict=True):
-        canvas.entitle(ax, panel)
-    canvas.name_axes(figure, labels.setting(axis.path))
+    for ax, panel in zip(sheet.grid[0], facets, strict=True):
+        sheet.entitle(ax, panel)
+    sheet.name_axes(labels.setting(axis.path))
     hues = style.colours(colour)
-    canvas.legend(figure, colour, hues, list(used.values()))
-    svg, png = canvas.render(figure)
+    sheet.legend(colour, hues, list(used.values()))
     what = _what(curves, shown, axis, colour)
     last = curves.done if axis.path == STEPS else last_snapshot(curves.cells, curves.paths)
     at = "" if axis.path == STEPS else captions.snapshot(curves, last)
@@ -72,18 +70,18 @@ def metrics_against(curves: Curves, axis: Axis) -> Drawn | None:
         title=f"Against {labels.setting(axis.path)}",
         alt=f"Chart. {what} {_ranges(numbers, shown)}",
         caption=captions.caption(curves, numbers, what, *notes, points=points),
-        svg=svg,
-        png=png,
+        files=sheet.render(),
         data=numbers,
         palette=dict(zip(hues.values(), style.dark_colours(colour).values(), strict=True)),
     )
 
 
-def other_metrics(curves: Curves, told: tuple[str, ...] = ()) -> Drawn | None:
+def other_metrics(curves: Curves, told: tuple[str, ...] = (), paper: Paper = PAGE) -> Drawn | None:
     """Every further metric in a panel of its own, against the first axis, at the largest level of the others.
 
-    told: how metrics begin that have a figure of their own.
+    told: how metrics begin that have a figure of their own. What is the same in every cell of the study is not drawn.
     """
+    constant = _constant(curves)
     left = [name for name in _plain(curves) if not name.startswith(told)]
     left = [name for name in left if name not in HEADLINE] if set(HEADLINE) & set(curves.metrics) else left[4:]
     if not left or not curves.axes:
@@ -94,37 +92,45 @@ def other_metrics(curves: Curves, told: tuple[str, ...] = ()) -> Drawn | None:
     numbers = _numbers(curves, axis, left)
     for other in fixed:
         numbers = numbers[numbers[other.path] == other.levels[-1]]
-    left = [name for name in left if name in set(numbers["metric"])]
+    same = {name: constant[name] for name in left if name in constant}
+    left = [name for name in left if name in set(numbers["metric"]) - set(same)]
     if not left:
         return None
-    across = min(4, len(left))
-    figure, grid = canvas.sheet(-(-len(left) // across), across, colour, alike=False)
+    kept = left if paper is PAGE else left[: paper.panels_most]
+    across = min(4, paper.across_most, len(kept))
+    sheet = canvas.sheet(paper, -(-len(kept) // across), across, colour, alike=False)
     groups = canvas.lookup(numbers, [*[a.path for a in _one(colour)], "metric"], axis)
-    for ax, metric in zip(grid.flat, left, strict=False):
+    for ax, metric in zip(sheet.grid.flat, kept, strict=False):
         _draw(ax, groups, {}, axis, colour, metric, points=True)
-        scales.setting_scale(ax, "x", axis)
+        scales.setting_scale(ax, "x", axis, sheet.letters)
         _scale(ax, numbers, metric)
         unit = curves.units.get(metric, ("", ""))[0]
-        ax.set_title(f"{metric} ({unit})" if unit else metric)
-    for ax in grid.flat[len(left) :]:
+        ax.set_title(sheet.title(f"{metric} ({unit})" if unit else metric))
+    for ax in sheet.grid.flat[len(kept) :]:
         ax.set_visible(False)
-    canvas.name_axes(figure, labels.setting(axis.path))
+    sheet.name_axes(labels.setting(axis.path))
     hues = style.colours(colour)
-    canvas.legend(figure, colour, hues, [])
-    svg, png = canvas.render(figure)
+    sheet.legend(colour, hues, [])
     at = ", ".join(labels.level(other.path, other.levels[-1]) for other in fixed)
     what = f"Every other metric against {labels.setting(axis.path)}{f' at {at}' if at else ''}."
-    notes = [captions.snapshot(curves, last_snapshot(curves.cells, curves.paths))] if axis.path != STEPS else []
+    at = captions.snapshot(curves, last_snapshot(curves.cells, curves.paths)) if axis.path != STEPS else ""
+    more = f"{len(left) - len(kept)} more metrics are in the CSV beside this figure." if kept != left else ""
     return Drawn(
         name="other-metrics",
         title="Every other metric",
-        alt=f"Chart. {what} {_ranges(numbers, left)}",
-        caption=captions.caption(curves, numbers, what, *notes),
-        svg=svg,
-        png=png,
+        alt=f"Chart. {what} {_ranges(numbers, kept)}",
+        caption=captions.caption(curves, numbers, what, at, captions.constant(same), more),
+        files=sheet.render(),
         data=numbers,
         palette=dict(zip(hues.values(), style.dark_colours(colour).values(), strict=True)),
     )
+
+
+def _constant(curves: Curves) -> dict[str, float]:
+    """Metrics that have one value over the whole study (of two cells or more), with it."""
+    done = curves.done[list(curves.metrics)]
+    same = [name for name in done if len(done) > 1 and done[name].nunique(dropna=False) == 1]
+    return {str(name): float(done[name].iloc[0]) for name in same}
 
 
 def _numbers(curves: Curves, axis: Axis, metrics: list[str]) -> pd.DataFrame:

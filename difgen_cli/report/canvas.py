@@ -1,4 +1,4 @@
-"""What every figure is made of: panels, scales with readable ticks, lines with gaps, legends outside, files."""
+"""What every figure is made of: panels on a sheet, lines with gaps, legends outside, files."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from difgen_cli.report import labels, scales, style
+from difgen_cli.report import labels, style
 from difgen_cli.report.curves import Axis
+from difgen_cli.report.paper import Paper
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,16 +25,23 @@ Panel = dict[str, str]  # axis path -> the level that the panel shows
 
 @dataclass(frozen=True)
 class Drawn:
-    """A finished figure: its texts, its two renderings, the numbers behind it, and its colours on a dark page."""
+    """A finished figure: its texts, its renderings by format, the numbers behind it, and its colours on a dark page."""
 
     name: str
     title: str
     alt: str
     caption: str
-    svg: str
-    png: bytes
+    files: dict[str, bytes]
     data: pd.DataFrame
     palette: dict[str, str]
+
+    @property
+    def svg(self) -> str:
+        return self.files["svg"].decode()
+
+    @property
+    def png(self) -> bytes:
+        return self.files["png"]
 
 
 @dataclass(frozen=True)
@@ -68,35 +76,151 @@ def panels(axes: Sequence[Axis], most: int) -> tuple[list[Panel], int]:
     return chosen, total - len(chosen)
 
 
-def columns(axes: Sequence[Axis], shown: list[Panel]) -> int:
-    """How many panels stand side by side: the second axis' levels where there are two axes, else at most four."""
+@dataclass(frozen=True)
+class Sheet:
+    """A figure's panels on their paper."""
+
+    figure: Figure
+    grid: np.ndarray  # (rows, columns) of panels, as they are meant; on narrow paper columns may stand below each other
+    paper: Paper
+    panel_inches: float  # about how long a panel's x axis is, before anything is laid out
+
+    def entitle(self, ax: Axes, panel: Panel) -> None:
+        """The panel's levels above it, wrapped so that neighbours do not touch."""
+        words = ", ".join(labels.level(path, word) for path, word in panel.items())
+        ax.set_title(self.title(words))
+
+    def title(self, words: str) -> str:
+        """Words above a panel in lines that are no wider than it is."""
+        return "\n".join(textwrap.wrap(words, max(8, int((self.panel_inches + 0.4) / self.paper.letter_inches))))
+
+    def name_axes(self, across: str, up: str | None = None) -> None:
+        """What the axes of all panels are, once; `render` centres it on the panels."""
+        self.figure.supxlabel(across, fontsize="medium", gid="across")
+        if up:
+            self.figure.supylabel(up, fontsize="medium", gid="up")
+
+    def legend(self, axis: Axis | None, colours: dict[str, str], extra: Sequence[Any]) -> None:
+        """The levels of the coloured axis and what else is drawn: beside the panels, or above."""
+        from matplotlib.lines import Line2D
+
+        shapes, handles = style.markers(axis), []
+        if axis is not None:
+            for level, colour in colours.items():
+                handles.append(Line2D([], [], color=colour, marker=shapes[level], label=level))
+        self.key([*handles, *extra], labels.setting(axis.path) if axis is not None else None)
+
+    def key(self, handles: Sequence[Any], title: str | None = None) -> None:
+        """A legend of these entries outside the panels."""
+        if not handles:
+            return
+        words = [str(handle.get_label()) for handle in handles]
+        place: dict[str, Any] = {"loc": "outside right upper"}
+        if self.above:
+            place = {"loc": "outside upper left", "ncols": self._beside(words), "columnspacing": 1.2}
+        self.figure.legend(handles=handles, title=title, handlelength=2.2, alignment="left", **place)
+        if self.above:
+            rows = -(-len(words) // place["ncols"])
+            lines = rows * (1.3 * max(word.count("\n") + 1 for word in words) + 0.25) + (1.5 if title else 0) + 1
+            high = self.figure.get_figheight() + lines * 0.9 * self.paper.points / 72
+            self.figure.set_figheight(min(high, self.paper.high_inches))
+
+    def _beside(self, words: Sequence[str]) -> int:
+        """Entries of a legend above the panels that stand beside each other."""
+        longest = max(len(line) for word in words for line in word.split("\n"))
+        entry = 0.42 + 0.62 * self.paper.letter_inches * longest
+        return max(1, min(len(words), int((self.figure.get_figwidth() - 0.1) / entry)))
+
+    @property
+    def letters(self) -> float:
+        """How many letters fit along a panel's x axis."""
+        return self.panel_inches / self.paper.letter_inches
+
+    @property
+    def above(self) -> bool:
+        """Whether the legend stands above the panels."""
+        return _legend_above(self.paper, self.grid.shape[1])
+
+    def render(self) -> dict[str, bytes]:
+        """The figure's bytes by format; laid out once, with nothing in them that changes from run to run."""
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        figure = self.figure
+        FigureCanvasAgg(figure)
+        figure.get_layout_engine().execute(figure)  # type: ignore[union-attr]
+        figure.set_layout_engine(None)  # else each save would draw once more to lay out
+        boxes = [ax.get_position() for ax in figure.axes if ax.get_visible()]
+        for text in figure.texts:
+            if text.get_gid() == "across":
+                text.set_x((min(box.x0 for box in boxes) + max(box.x1 for box in boxes)) / 2)
+            elif text.get_gid() == "up":
+                text.set_y((min(box.y0 for box in boxes) + max(box.y1 for box in boxes)) / 2)
+        return {name: _saved(figure, name, self.paper.dots_per_inch) for name in self.paper.formats}
+
+
+# what a format would say of the day and the program that made it
+SILENT: dict[str, dict[str, None]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None, "Format": None, "Type": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
+
+
+def _saved(figure: Figure, name: str, dots_per_inch: int) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format=name, dpi=dots_per_inch, metadata=SILENT[name])
+    content = file.getvalue()
+    return content[content.index(b"<svg") :] if name == "svg" else content
+
+
+def columns(axes: Sequence[Axis], shown: list[Panel], paper: Paper, most: int = 4) -> int:
+    """How many panels stand side by side: the second axis' levels where there are two axes, else at most `most`."""
     across = len({panel[axes[-1].path] for panel in shown}) if len(axes) == 2 else 0
-    return across if 1 < across <= 6 else min(4, len(shown))
+    return across if 1 < across <= paper.across_most else min(most, paper.across_most, len(shown))
 
 
-def sheet(rows: int, across: int, colour: Axis | None, *, alike: bool = True) -> tuple[Figure, np.ndarray]:
-    """A figure of rows × across panels (rows `alike` in what they measure) with room for the legend beside them.
+def sheet(paper: Paper, rows: int, across: int, colour: Axis | None, *, alike: bool = True) -> Sheet:
+    """A sheet of rows × across panels (rows `alike` in what they measure) with room for the legend.
 
-    Few panels are drawn larger.
+    Few panels are drawn larger; a paper's are as wide as they can be.
     """
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    wide, high = (4.4, 3.3) if across * rows == 1 else (3.3, 2.6) if across <= 2 else (2.45, 2.15)
-    wide, high = (2.9, 2.5) if rows == 1 and across == 3 else (wide, high)
-    legend_high = 0.19 * (len(colour.levels) if colour else 0) + 1.75  # inches; 1.75 for what else is drawn
+    above = _legend_above(paper, across)
+    beside = 0.0 if above else paper.legend_inches
+    if paper.wide_inches is None:
+        wide, high = (4.4, 3.3) if across * rows == 1 else (3.3, 2.6) if across <= 2 else (2.45, 2.15)
+        wide, high = (2.9, 2.5) if rows == 1 and across == 3 else (wide, high)
+        legend_high = 0.19 * (len(colour.levels) if colour else 0) + 1.75  # inches; 1.75 for what else is drawn
+    else:
+        wide = (paper.wide_inches - beside) / across
+        high = min(max(0.72 * wide + 0.25, 1.3), 2.9, (paper.high_inches - 0.5) / rows)
+        legend_high = 0.0 if above else 0.017 * paper.points * (len(colour.levels) if colour else 0) + 1.3
     figure = Figure(
-        figsize=(wide * across + scales.LEGEND_WIDE, max(high * rows + 0.5, legend_high)),
-        layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06),
+        figsize=(wide * across + beside, max(high * rows + 0.05 * paper.points, legend_high)),
+        layout=ConstrainedLayoutEngine(w_pad=0.0085 * paper.points, h_pad=0.0065 * paper.points),
     )
     grid: np.ndarray = figure.subplots(rows, across, squeeze=False, sharex=True, sharey="row" if alike else False)
-    return figure, grid
+    return Sheet(figure, grid, paper, wide - 0.063 * paper.points)
 
 
-def entitle(ax: Axes, panel: Panel) -> None:
-    """The panel's levels above it, wrapped so that neighbours do not touch."""
-    words = ", ".join(labels.level(path, word) for path, word in panel.items())
-    ax.set_title("\n".join(textwrap.wrap(words, int((scales.wide_inches(ax) + 0.5) / 0.09))))
+def lattice(paper: Paper, rows: int, across: int, colour: Axis | None) -> Sheet:
+    """The same for a measure in each row and a level in each column, on whatever side of the paper there is room.
+
+    A single column lies on its side where its panels fit beside each other; columns that do not fit stand below.
+    """
+    lying = rows > 1 and across == 1 and rows <= paper.across_most
+    turned = lying or (across > paper.across_most >= rows)
+    if not turned:
+        return sheet(paper, rows, across, colour)
+    made = sheet(paper, across, rows, colour, alike=False)
+    return Sheet(made.figure, made.grid.T, paper, made.panel_inches)
+
+
+def _legend_above(paper: Paper, across: int) -> bool:
+    """Whether panels would be narrower than two inches beside a legend."""
+    return paper.wide_inches is not None and (paper.wide_inches - paper.legend_inches) / across < 2
 
 
 def wrapped(label: str) -> str:
@@ -127,7 +251,7 @@ def lookup(frame: pd.DataFrame, keys: Sequence[str], axis: Axis | None) -> Group
 def line(ax: Axes, drawn: Series, colour: str, marker: str, *, band: bool, joined: bool, points: bool) -> None:
     """Means with their intervals, and the single seeds as small points where there are 2 to 5."""
     kind = "-" if joined else "none"
-    ax.plot(drawn.x, drawn.mean, color=colour, marker=marker, markersize=4.5, linestyle=kind, zorder=3)
+    ax.plot(drawn.x, drawn.mean, color=colour, marker=marker, linestyle=kind, zorder=3)
     if band and joined:
         ax.fill_between(drawn.x, drawn.lo, drawn.hi, color=colour, alpha=0.14, linewidth=0, zorder=1)
     else:
@@ -149,51 +273,8 @@ def finite(*arrays: Iterable[float] | np.ndarray) -> np.ndarray:
     return known
 
 
-def legend(figure: Figure, axis: Axis | None, colours: dict[str, str], extra: Sequence[Any]) -> None:
-    """The levels of the coloured axis and what else is drawn, to the right of all panels."""
-    from matplotlib.lines import Line2D
-
-    shapes = style.markers(axis)
-    handles: list[Any] = []
-    if axis is not None:
-        for level, colour in colours.items():
-            handles.append(Line2D([], [], color=colour, marker=shapes[level], markersize=4.5, label=level))
-    name = labels.setting(axis.path) if axis is not None else None
-    if handles or extra:
-        figure.legend(
-            handles=[*handles, *extra], loc="outside right upper", title=name, handlelength=2.2, alignment="left"
-        )
-
-
 def context(label: str, linestyle: Any, colour: str = style.MUTED) -> Any:
     """A legend entry for a line drawn as context."""
     from matplotlib.lines import Line2D
 
     return Line2D([], [], color=colour, linestyle=linestyle, linewidth=1.2, label=label)
-
-
-def name_axes(figure: Figure, across: str, up: str | None = None) -> None:
-    """What the axes of all panels are, once; `render` centres it on the panels (the legend stands beside them)."""
-    figure.supxlabel(across, fontsize=10, gid="across")
-    if up:
-        figure.supylabel(up, fontsize=10, gid="up")
-
-
-def render(figure: Figure) -> tuple[str, bytes]:
-    """The figure as SVG text and as PNG bytes; laid out once, with nothing in it that changes from run to run."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    FigureCanvasAgg(figure)
-    figure.get_layout_engine().execute(figure)  # type: ignore[union-attr]
-    figure.set_layout_engine(None)  # else each save would draw once more to lay out
-    boxes = [ax.get_position() for ax in figure.axes if ax.get_visible()]
-    for text in figure.texts:
-        if text.get_gid() == "across":
-            text.set_x((min(box.x0 for box in boxes) + max(box.x1 for box in boxes)) / 2)
-        elif text.get_gid() == "up":
-            text.set_y((min(box.y0 for box in boxes) + max(box.y1 for box in boxes)) / 2)
-    png, svg = io.BytesIO(), io.StringIO()
-    figure.savefig(png, format="png", dpi=144, metadata={"Software": None})
-    figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    drawing = svg.getvalue()
-    return drawing[drawing.index("<svg") :], png.getvalue()

@@ -7,6 +7,8 @@ import pandas as pd
 from difgen_cli.report import labels
 from difgen_cli.report.curves import LOGARITHMIC, STEPS, Axis, Curves
 
+CONSTANTS_MOST = 12  # named in a caption
+
 
 def caption(curves: Curves, data: pd.DataFrame, what: str, *notes: str, points: bool = True) -> str:
     """`what` the figure shows, the facts every figure states, and notes of its own; `points`: it shows the seeds."""
@@ -92,6 +94,16 @@ def snapshot(curves: Curves, last: pd.DataFrame) -> str:
 def omitted(count: int) -> str:
     """Panels that did not fit."""
     return f"{count} more combinations of settings are in the CSV beside this figure." if count else ""
+
+
+def constant(same: dict[str, float]) -> str:
+    """Metrics that are not drawn since they are the same in every cell, with their values where there are few."""
+    if not same:
+        return ""
+    if len(same) > CONSTANTS_MOST:
+        return f"{len(same)} more metrics are the same in every cell and not drawn; they are in the CSV."
+    values = ", ".join(f"{name} = {labels.number(value)}" for name, value in same.items())
+    return f"The same in every cell, and not drawn: {values}."
 
 
 def names(axes: list[Axis]) -> str:

@@ -7,6 +7,7 @@ import pandas as pd
 from difgen_cli.report import captions, labels, strips
 from difgen_cli.report.canvas import Drawn
 from difgen_cli.report.curves import SIZE, STEPS, Axis, Curves, last_snapshot
+from difgen_cli.report.paper import PAGE, Paper
 from difgen_cli.report.strips import Plan, Row, Text
 
 NAMED = {"025": "0.25", "050": "0.5", "100": "1"}
@@ -17,7 +18,7 @@ DEVIATIONS = tuple(
 )
 
 
-def membership(curves: Curves) -> Drawn | None:
+def membership(curves: Curves, paper: Paper = PAGE) -> Drawn | None:
     """AUROC of membership at three noise levels over training steps, or against N where steps do not vary."""
     x = next((curves.axis(path) for path in (STEPS, SIZE) if path in curves.paths), None)
     rows = [row for row in MEMBERSHIP if any(f"{row.metric}_{ending}" in curves.metrics for ending in NAMED)]
@@ -39,10 +40,10 @@ def membership(curves: Curves) -> Drawn | None:
     notes = [f"Squared error of pixels, at fixed noise levels, never the best of them{images}."]
     notes.append(captions.snapshot(curves, cells) if x.path != STEPS else "")
     text = Text("membership", "Does the loss tell who was trained on?", what, notes, _range)
-    return strips.draw(curves, numbers, made, rows, text)
+    return strips.draw(curves, numbers, made, rows, text, paper)
 
 
-def deviations(curves: Curves) -> Drawn | None:
+def deviations(curves: Curves, paper: Paper = PAGE) -> Drawn | None:
     """Distance from the ideal denoiser and from the Wiener filters over noise levels, at the last snapshot."""
     table = curves.tables.get("deviation", pd.DataFrame())
     found = strips.by_sigma(curves, table, [row.metric for row in DEVIATIONS])
@@ -59,7 +60,7 @@ def deviations(curves: Curves) -> Drawn | None:
     pairs = captions.each(last, "n_pairs", "pairs of image and noise")
     notes = [f"0 would be that closed form itself{pairs}.", captions.snapshot(curves, last)]
     text = Text("deviation-over-noise", "Which closed form is the denoiser near?", what, notes, _range)
-    return strips.draw(curves, numbers, made, DEVIATIONS, text)
+    return strips.draw(curves, numbers, made, DEVIATIONS, text, paper)
 
 
 def _range(numbers: pd.DataFrame) -> str:

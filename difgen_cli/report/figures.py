@@ -16,11 +16,11 @@ from difgen_cli.report import (
     path,
     plane,
     spreadsheet,
-    style,
     twins,
 )
 from difgen_cli.report.canvas import Drawn
 from difgen_cli.report.curves import SIZE, STEPS, Curves
+from difgen_cli.report.paper import PAGE, Paper
 
 ORDER = (SIZE, STEPS, "condition.clusters")
 # metrics that have a figure of their own, and need no further panel where it is drawn: figure's name -> how they begin
@@ -32,39 +32,39 @@ OWN = {
 }
 
 
-def draw(curves: Curves, onsets: onset.Onsets | None = None) -> list[Drawn]:
+def draw(curves: Curves, onsets: onset.Onsets | None = None, paper: Paper = PAGE) -> list[Drawn]:
     """Every figure that this study has the numbers for, the main one first. onsets: where they are known already."""
     import matplotlib
 
     ranked = sorted(curves.axes, key=lambda axis: ORDER.index(axis.path) if axis.path in ORDER else len(ORDER))
-    with matplotlib.rc_context(cast(Any, style.RC)):
-        drawn = [plane.memorization_against_frechet(curves)]
-        drawn += [against.metrics_against(curves, axis) for axis in ranked]
-        drawn.append(growth.onsets_against_size(curves, onsets or onset.read(curves)))
-        drawn += noise.gap_over_noise(curves)
-        drawn.append(noise_map.gap_map(curves))
-        drawn.append(path.over_noise(curves))
-        drawn += [path.against(curves, axis) for axis in ranked]
-        drawn += [twins.against_size(curves), denoisers.membership(curves), denoisers.deviations(curves)]
-        drawn.append(flow.field(curves))
+    with matplotlib.rc_context(cast(Any, paper.rc)):
+        drawn = [plane.memorization_against_frechet(curves, paper)]
+        drawn += [against.metrics_against(curves, axis, paper) for axis in ranked]
+        drawn.append(growth.onsets_against_size(curves, onsets or onset.read(curves), paper))
+        drawn += noise.gap_over_noise(curves, paper)
+        drawn.append(noise_map.gap_map(curves, paper))
+        drawn.append(path.over_noise(curves, paper))
+        drawn += [path.against(curves, axis, paper) for axis in ranked]
+        drawn += [figure(curves, paper) for figure in (twins.against_size, denoisers.membership, denoisers.deviations)]
+        drawn.append(flow.field(curves, paper))
         names = [figure.name.partition("-")[0] for figure in drawn if figure is not None]
         told = tuple(start for name in names for start in OWN.get(name, ()))
-        drawn.append(against.other_metrics(curves, told))
+        drawn.append(against.other_metrics(curves, told, paper))
     return [figure for figure in drawn if figure is not None]
 
 
 def save(drawn: list[Drawn], folder: Path) -> list[Path]:
-    """Write each figure as PNG and SVG with its CSV and caption; returns the PNG paths."""
+    """Write each figure in its formats with its CSV and caption; returns the PNG paths."""
     folder.mkdir(parents=True, exist_ok=True)
     kept = {figure.name for figure in drawn}
     for old in folder.iterdir():  # else figures of an earlier grid would look like this one's
-        if old.suffix in (".png", ".svg", ".csv", ".txt") and old.stem not in kept:
+        if old.suffix in (".png", ".svg", ".pdf", ".csv", ".txt") and old.stem not in kept:
             old.unlink()
     paths = []
     for figure in drawn:
         path = folder / f"{figure.name}.png"
-        path.write_bytes(figure.png)
-        path.with_suffix(".svg").write_text(figure.svg, encoding="utf-8")
+        for ending, content in figure.files.items():
+            path.with_suffix(f".{ending}").write_bytes(content)
         path.with_suffix(".txt").write_text(f"{figure.title}\n\n{figure.caption}\n", encoding="utf-8")
         spreadsheet.write(figure.data, path.with_suffix(".csv"))
         paths.append(path)

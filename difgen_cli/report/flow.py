@@ -10,17 +10,17 @@ import pandas as pd
 from difgen_cli.report import canvas, captions, labels, style
 from difgen_cli.report.canvas import Drawn
 from difgen_cli.report.curves import STEPS, Axis, Curves, last_snapshot
+from difgen_cli.report.paper import PAGE, Paper
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 ROWS_MOST, LEVELS_MOST = 3, 3
 TRAIN, HELD_OUT = style.WORDS[1], style.WORDS[0]
 ARROWS = 1.3  # the longest arrow of a panel in units of the grid's spacing
 
 
-def field(curves: Curves) -> Drawn | None:
+def field(curves: Curves, paper: Paper = PAGE) -> Drawn | None:
     """Arrows of D(x; σ) − x at a few σ (columns) and levels of one axis (rows), the others at their middle level."""
     table = curves.tables.get("field", pd.DataFrame())
     if table.empty:
@@ -33,27 +33,25 @@ def field(curves: Curves) -> Drawn | None:
     for path, level in held.items():
         lines = lines[lines[path] == level]
     lines = lines[lines["seed"] == lines["seed"].min()]
-    panels, left_out = canvas.panels([down] if down else [], most=ROWS_MOST)
+    panels, left_out = canvas.panels([down] if down else [], most=min(ROWS_MOST, paper.across_most))
     sigmas = np.sort(lines["sigma_rel"].unique())[:LEVELS_MOST]
     if not len(sigmas):
         return None
-    figure, grid = canvas.sheet(len(panels), len(sigmas), None)
-    for row, panel in zip(grid, panels, strict=True):
+    sheet = canvas.lattice(paper, len(panels), len(sigmas), None)
+    for row, panel in zip(sheet.grid, panels, strict=True):
         for ax, sigma in zip(row, sigmas, strict=True):
             some = _at(lines, panel)
             _panel(ax, some[some["sigma_rel"] == sigma])
-            canvas.entitle(ax, {**panel, "sigma_rel": labels.text(float(sigma))})
-    _legend(figure)
-    canvas.name_axes(figure, "first coordinate", "second coordinate")
-    svg, png = canvas.render(figure)
+            sheet.entitle(ax, {**panel, "sigma_rel": labels.text(float(sigma))})
+    _legend(sheet)
+    sheet.name_axes("first coordinate", "second coordinate")
     what = _what(down, held, lines)
     return Drawn(
         name="flow-field",
         title="Where the denoiser sends each point",
         alt=f"Chart. {what}",
         caption=" ".join(part for part in [what, captions.missing(curves), captions.omitted(left_out)] if part),
-        svg=svg,
-        png=png,
+        files=sheet.render(),
         data=lines,
         palette={TRAIN: style.WORDS_DARK[1], HELD_OUT: style.WORDS_DARK[0]},
     )
@@ -86,7 +84,7 @@ def _panel(ax: Axes, some: pd.DataFrame) -> None:
     ax.grid(visible=False)
 
 
-def _legend(figure: Figure) -> None:
+def _legend(sheet: canvas.Sheet) -> None:
     from matplotlib.lines import Line2D
 
     handles = [
@@ -94,7 +92,7 @@ def _legend(figure: Figure) -> None:
         Line2D([], [], color=HELD_OUT, mfc=style.PAPER, marker="o", markersize=5, ls="none", label="held-out points"),
         Line2D([], [], color=style.MUTED, marker=r">", markersize=4, label="D(x; σ) − x"),
     ]
-    figure.legend(handles=handles, loc="outside right upper", alignment="left")
+    sheet.key(handles)
 
 
 def _what(down: Axis | None, held: dict[str, str], lines: pd.DataFrame) -> str:

@@ -10,6 +10,7 @@ import pandas as pd
 from difgen_cli.report import canvas, captions, labels, onset, scales, style
 from difgen_cli.report.canvas import Drawn
 from difgen_cli.report.curves import SIZE, STEPS, Axis, Curves, per_group
+from difgen_cli.report.paper import PAGE, Paper
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,7 +19,7 @@ ROWS_MOST = 3
 NAMED_MOST = 3  # slopes written into a panel; the caption has more
 
 
-def onsets_against_size(curves: Curves, read: onset.Onsets) -> Drawn | None:
+def onsets_against_size(curves: Curves, read: onset.Onsets, paper: Paper = PAGE) -> Drawn | None:
     """Each seed's onsets against N: the interval it lies in, arrows where an end is unknown, and the fitted line."""
     found, lines = read.runs, read.slopes
     if found.empty or SIZE not in curves.paths or not curves.axis(SIZE).numeric:
@@ -29,11 +30,11 @@ def onsets_against_size(curves: Curves, read: onset.Onsets) -> Drawn | None:
     by = [path for path in curves.paths if path not in (STEPS, SIZE)]
     others = [axis for axis in curves.others() if axis.path in by]
     colour, rest = (others[0], others[1:]) if others else (None, [])
-    shown, left_out = canvas.panels(rest, most=ROWS_MOST)
-    figure, grid = canvas.sheet(len(shown), len(names), colour)
+    shown, left_out = canvas.panels(rest, most=min(ROWS_MOST, paper.across_most))
+    sheet = canvas.lattice(paper, len(shown), len(names), colour)
     hues, shapes, size = style.colours(colour), style.markers(colour), curves.axis(SIZE)
     low, high = _limits(found, names)
-    for axes, panel in zip(grid, shown, strict=True):
+    for axes, panel in zip(sheet.grid, shown, strict=True):
         inside = _at(found, panel)
         for ax, name in zip(axes, names, strict=True):
             for place, (level, hue) in enumerate(hues.items()):
@@ -42,16 +43,14 @@ def onsets_against_size(curves: Curves, read: onset.Onsets) -> Drawn | None:
                 slope = _at(lines, {**panel, **({colour.path: level} if colour else {})})
                 _line(ax, slope, name, hue, size)
                 _name_slope(ax, slope, name, hue, place if len(hues) <= NAMED_MOST else None)
-            scales.setting_scale(ax, "x", size, log=True)
+            scales.setting_scale(ax, "x", size, sheet.letters, log=True)
             scales.log_scale(ax, "y", low, high)
-            canvas.entitle(ax, panel)
-        axes[0].set_ylabel("training steps")
-    for ax, name in zip(grid[0], names, strict=True):
+            sheet.entitle(ax, panel)
+    for ax, name in zip(sheet.grid[0], names, strict=True):
         title = ax.get_title(loc="left")
-        ax.set_title(f"{labels.METRICS[name].removesuffix(' (steps)')}{f' — {title}' if title else ''}")
-    canvas.name_axes(figure, labels.setting(SIZE))
-    canvas.legend(figure, colour, hues, _legend(found, names))
-    svg, png = canvas.render(figure)
+        ax.set_title(sheet.title(f"{labels.METRICS[name].removesuffix(' (steps)')}{f' — {title}' if title else ''}"))
+    sheet.name_axes(labels.setting(SIZE), "training steps")
+    sheet.legend(colour, hues, _legend(found, names))
     criteria = "; ".join(f"{name}: {onset.CRITERIA[name][0]}" for name in names)
     what = f"Onset of copying, of quality and of the gap along training against N, both axes logarithmic ({criteria})."
     slopes = _slopes(lines, by)
@@ -64,8 +63,7 @@ def onsets_against_size(curves: Curves, read: onset.Onsets) -> Drawn | None:
             for part in [what, _said(found), slopes, _emm(found, by), *_notes(curves, left_out * len(names))]
             if part
         ),
-        svg=svg,
-        png=png,
+        files=sheet.render(),
         data=found,
         palette=dict(zip(hues.values(), style.dark_colours(colour).values(), strict=True)),
     )
@@ -115,7 +113,7 @@ def _name_slope(ax: Axes, lines: pd.DataFrame, name: str, hue: str, place: int |
     """`slope 0.71 [0.53, 0.89]` at the foot of the panel, one below the other."""
     mine = lines[lines["onset"] == name] if len(lines) else lines
     for line in mine.to_dict("records") if place is not None else []:
-        ax.text(0.98, 0.03 + 0.075 * (place or 0), f"slope {_interval(line)}", color=hue, fontsize=8, ha="right",
+        ax.text(0.98, 0.03 + 0.075 * (place or 0), f"slope {_interval(line)}", color=hue, fontsize="small", ha="right",
                 transform=ax.transAxes)  # fmt: skip
 
 

@@ -10,26 +10,27 @@ import pandas as pd
 from difgen_cli.report import canvas, captions, labels, scales, style
 from difgen_cli.report.canvas import Drawn
 from difgen_cli.report.curves import STEPS, Axis, Curves, last_snapshot, over_seeds
+from difgen_cli.report.paper import PAGE, Paper
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def gap_over_noise(curves: Curves) -> list[Drawn]:
+def gap_over_noise(curves: Curves, paper: Paper = PAGE) -> list[Drawn]:
     """Relative gap L_H/L_T − 1 over σ/σ_d at the last snapshot, one line per data set size, facets for the rest.
 
     Of models in closed form, which have no steps to follow, once more with one line per level of each other axis.
     """
     others = [axis for axis in curves.others() if axis.path != STEPS]
-    first = _drawn(curves, others[0] if others else None, "gap-over-noise")
+    first = _drawn(curves, others[0] if others else None, "gap-over-noise", paper)
     if first is None:
         return []
     again = others[1:] if "step" in curves.done and curves.done["step"].isna().all() else []
-    more = [_drawn(curves, axis, f"gap-over-noise-by-{axis.path.replace('.', '-')}") for axis in again]
+    more = [_drawn(curves, axis, f"gap-over-noise-by-{axis.path.replace('.', '-')}", paper) for axis in again]
     return [first, *[figure for figure in more if figure is not None]]
 
 
-def _drawn(curves: Curves, colour: Axis | None, name: str) -> Drawn | None:
+def _drawn(curves: Curves, colour: Axis | None, name: str, paper: Paper) -> Drawn | None:
     table = curves.tables.get("noise", pd.DataFrame())
     if not {"gap", "sigma_rel"} <= set(table.columns) or table["gap"].isna().all():
         return None
@@ -43,9 +44,9 @@ def _drawn(curves: Curves, colour: Axis | None, name: str) -> Drawn | None:
         return None
     colour = colour if colour and colour.path in paths else None
     rest = [axis for axis in curves.others(colour) if axis.path in paths]
-    facets, left_out = canvas.panels(rest, most=12)
-    across = canvas.columns(rest, facets)
-    figure, grid = canvas.sheet(-(-len(facets) // across), across, colour)
+    facets, left_out = canvas.panels(rest, most=min(12, paper.panels_most))
+    across = canvas.columns(rest, facets, paper)
+    sheet = canvas.sheet(paper, -(-len(facets) // across), across, colour)
     sigmas = sorted(numbers["sigma_rel"].unique())
     sigma = Axis("sigma_rel", tuple(map(str, sigmas)), tuple(map(float, sigmas)), True)
     numbers_as_words = numbers.assign(sigma_rel=numbers["sigma_rel"].map(str))
@@ -54,21 +55,20 @@ def _drawn(curves: Curves, colour: Axis | None, name: str) -> Drawn | None:
     )
     hues, shapes = style.colours(colour), style.markers(colour)
     note = ""
-    for ax, panel in zip(grid.flat, facets, strict=False):
-        canvas.entitle(ax, panel)
+    for ax, panel in zip(sheet.grid.flat, facets, strict=False):
+        sheet.entitle(ax, panel)
         ax.axhline(0, color=style.MUTED, linewidth=0.8, zorder=1)
         for level, hue in hues.items():
             group = groups.get((*panel.values(), *([level] if colour else []), "gap"))
             if group is not None:
                 _line(ax, group, hue, shapes[level], 0.14 if len(hues) <= 5 else 0.07)
-        scales.log_scale(ax, "x", sigmas[0], sigmas[-1])
+        scales.log_scale(ax, "x", sigmas[0], sigmas[-1], sheet.letters)
         values = canvas.finite(numbers["mean"], [0.0])
         note = scales.gain_scale(ax, float(values.min()), float(values.max()))
-    for ax in list(grid.flat)[len(facets) :]:
+    for ax in list(sheet.grid.flat)[len(facets) :]:
         ax.set_visible(False)
-    canvas.name_axes(figure, "noise level σ / σ_d", labels.METRICS["gap"])
-    canvas.legend(figure, colour, hues, [])
-    svg, png = canvas.render(figure)
+    sheet.name_axes("noise level σ / σ_d", labels.METRICS["gap"])
+    sheet.legend(colour, hues, [])
     lines = f", one line per value of {labels.setting(colour.path)}" if colour else ""
     what = f"Relative gap L_H/L_T − 1 of held-out over training loss against the noise level σ/σ_d{lines}."
     pairs = captions.each(last, "n_pairs", "pairs of image and noise in a split")
@@ -84,8 +84,7 @@ def _drawn(curves: Curves, colour: Axis | None, name: str) -> Drawn | None:
         title="Gap between held-out and training loss over noise levels",
         alt=f"Chart. {what} {_peaks(numbers, colour)}",
         caption=captions.caption(curves, numbers, what, *notes, points=False),
-        svg=svg,
-        png=png,
+        files=sheet.render(),
         data=numbers,
         palette=dict(zip(hues.values(), style.dark_colours(colour).values(), strict=True)),
     )

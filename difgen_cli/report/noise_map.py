@@ -11,17 +11,17 @@ import pandas as pd
 from difgen_cli.report import canvas, captions, labels, scales, style
 from difgen_cli.report.canvas import Drawn
 from difgen_cli.report.curves import STEPS, Axis, Curves, over_seeds
+from difgen_cli.report.paper import PAGE, Paper
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 MOST = 6
 BOUNDS = (-1.0, -0.1, -0.02, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, np.inf)
 UNTOLD, ABSENT = "#3d434f", "#b9bec8"  # of dots, and of no value: the map's own colours are the same on a dark page
 
 
-def gap_map(curves: Curves) -> Drawn | None:
+def gap_map(curves: Curves, paper: Paper = PAGE) -> Drawn | None:
     """Relative gap over training step and noise level, one panel per data set size and other axes."""
     table = curves.tables.get("noise", pd.DataFrame())
     if STEPS not in curves.paths or not {"gap", "sigma_rel"} <= set(table.columns) or table["gap"].isna().all():
@@ -31,22 +31,21 @@ def gap_map(curves: Curves) -> Drawn | None:
     numbers = over_seeds(cells.assign(sigma_rel=cells["sigma_rel"].round(9)), [*paths, "sigma_rel"], ["gap"])
     facets = [axis for axis in curves.others() if axis.path in paths and axis.path != STEPS]
     shown, left_out = canvas.panels(facets, most=MOST)
-    across = canvas.columns(facets, shown) if len(facets) == 2 else min(3, len(shown))
-    figure, grid = canvas.sheet(-(-len(shown) // across), across, None)
+    across = canvas.columns(facets, shown, paper, most=3)
+    sheet = canvas.sheet(paper, -(-len(shown) // across), across, None)
     steps, sigmas = curves.axis(STEPS), np.sort(numbers["sigma_rel"].unique())
     shades = _shades()
-    for ax, panel in zip(grid.flat, shown, strict=False):
-        canvas.entitle(ax, panel)
+    for ax, panel in zip(sheet.grid.flat, shown, strict=False):
+        sheet.entitle(ax, panel)
         mine = numbers
         for path, level in panel.items():
             mine = mine[mine[path] == level]
-        _cells(ax, mine, steps, sigmas, shades)
-    for ax in list(grid.flat)[len(shown) :]:
+        _cells(ax, mine, steps, sigmas, shades, sheet.letters)
+    for ax in list(sheet.grid.flat)[len(shown) :]:
         ax.set_visible(False)
-    canvas.name_axes(figure, labels.setting(STEPS), "noise level σ / σ_d")
+    sheet.name_axes(labels.setting(STEPS), "noise level σ / σ_d")
     whole = len(numbers) == len(sigmas) * np.prod([len(axis.levels) for axis in [steps, *facets]])
-    _key(figure, shades, dotted=bool(numbers["lo"].notna().any()), whole=bool(whole))
-    svg, png = canvas.render(figure)
+    _key(sheet, shades, dotted=bool(numbers["lo"].notna().any()), whole=bool(whole))
     lines = f", one panel per {captions.names(facets)}" if facets else ""
     what = f"Relative gap L_H/L_T − 1 by training step and noise level{lines}."
     pairs = captions.each(cells, "n_pairs", "pairs of image and noise in a split")
@@ -56,8 +55,7 @@ def gap_map(curves: Curves) -> Drawn | None:
         title="When and where does the gap open?",
         alt=f"Chart. {what} {_largest(numbers)}",
         caption=captions.caption(curves, numbers, what, *notes, points=False),
-        svg=svg,
-        png=png,
+        files=sheet.render(),
         data=numbers,
         palette={shade: shade for shade in [*shades, UNTOLD, ABSENT]},
     )
@@ -74,7 +72,7 @@ def _shades() -> list[str]:
     return [*cold, "#f7f7f5", *warm]
 
 
-def _cells(ax: Axes, mine: pd.DataFrame, steps: Axis, sigmas: np.ndarray, shades: list[str]) -> None:
+def _cells(ax: Axes, mine: pd.DataFrame, steps: Axis, sigmas: np.ndarray, shades: list[str], letters: float) -> None:
     from matplotlib.colors import BoundaryNorm, ListedColormap
 
     table = np.full((3, len(sigmas), len(steps.levels)), np.nan)
@@ -91,7 +89,7 @@ def _cells(ax: Axes, mine: pd.DataFrame, steps: Axis, sigmas: np.ndarray, shades
     ax.plot(np.array(steps.values)[untold[:, 1]], sigmas[untold[:, 0]], ".", color=UNTOLD, markersize=2.2, mew=0)
     ax.set_facecolor(ABSENT)
     ax.grid(visible=False)
-    scales.setting_scale(ax, "x", steps)
+    scales.setting_scale(ax, "x", steps, letters)
     scales.log_scale(ax, "y", float(sigmas[0]), float(sigmas[-1]))
     ax.set_xlim(x[0], x[-1])
     ax.set_ylim(y[0], y[-1])
@@ -109,7 +107,7 @@ def _edges(centres: np.ndarray, logarithmic: bool) -> np.ndarray:
     return np.asarray(np.exp(edges) if logarithmic else edges)
 
 
-def _key(figure: Figure, shades: list[str], *, dotted: bool, whole: bool) -> None:
+def _key(sheet: canvas.Sheet, shades: list[str], *, dotted: bool, whole: bool) -> None:
     """Which colour is which gap, the largest on top."""
     from matplotlib.lines import Line2D
 
@@ -124,7 +122,7 @@ def _key(figure: Figure, shades: list[str], *, dotted: bool, whole: bool) -> Non
         handles.append(Line2D([], [], color=ABSENT, label="no value", **square))
     if dotted:
         handles.append(Line2D([], [], color=UNTOLD, marker=".", markersize=4, linestyle="none", label="may be 0"))
-    figure.legend(handles=handles, loc="outside right upper", title="gap L_H/L_T − 1", alignment="left")
+    sheet.key(handles, "gap L_H/L_T − 1")
 
 
 def _dots(numbers: pd.DataFrame) -> str:

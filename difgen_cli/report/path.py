@@ -10,6 +10,7 @@ import pandas as pd
 from difgen_cli.report import canvas, captions, labels, strips, style
 from difgen_cli.report.canvas import Drawn
 from difgen_cli.report.curves import SIZE, STEPS, Axis, Curves, last_snapshot
+from difgen_cli.report.paper import PAGE, Paper
 from difgen_cli.report.strips import Plan, Row, Text
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ MEANING = (
 )
 
 
-def over_noise(curves: Curves) -> Drawn | None:
+def over_noise(curves: Curves, paper: Paper = PAGE) -> Drawn | None:
     """Overlap, power and preference over the sampler's noise levels, at the last snapshot."""
     table = curves.tables.get("path", pd.DataFrame())
     found = strips.by_sigma(curves, table, METRICS)
@@ -43,10 +44,10 @@ def over_noise(curves: Curves) -> Drawn | None:
     last = last_snapshot(curves.cells, curves.paths)
     notes = [_meaning(last), captions.snapshot(curves, last)]
     text = Text("path-over-noise", "Where the sampler walks, over noise levels", what, notes, _told)
-    return strips.draw(curves, numbers, made, ROWS, text, _Crosses(numbers, made).draw)
+    return strips.draw(curves, numbers, made, ROWS, text, paper, _Crosses(numbers, made).draw)
 
 
-def against(curves: Curves, axis: Axis) -> Drawn | None:
+def against(curves: Curves, axis: Axis, paper: Paper = PAGE) -> Drawn | None:
     """The same at three noise levels against training steps, or data set size at the last snapshot."""
     names = [f"{name}_{ending}" for name in METRICS for ending in NAMED]
     if not any(name in curves.metrics for name in names) or axis.path not in (STEPS, SIZE):
@@ -69,7 +70,7 @@ def against(curves: Curves, axis: Axis) -> Drawn | None:
         [_meaning(cells), at],
         _told,
     )
-    return strips.draw(curves, numbers, made, ROWS, text, _Crosses(numbers, made).draw)
+    return strips.draw(curves, numbers, made, ROWS, text, paper, _Crosses(numbers, made).draw)
 
 
 class _Crosses:

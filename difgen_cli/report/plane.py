@@ -10,6 +10,7 @@ import pandas as pd
 from difgen_cli.report import canvas, captions, labels, scales, style
 from difgen_cli.report.canvas import Drawn
 from difgen_cli.report.curves import STEPS, Axis, Curves, last_snapshot, over_seeds
+from difgen_cli.report.paper import PAGE, Paper
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,35 +19,34 @@ METRICS = ["fd_test", "mem_frac", "fd_floor", "fd_copycat"]
 SMALL, LARGE = 12.0, 62.0  # marker areas at the start and the end of a walk, in points²
 
 
-def memorization_against_frechet(curves: Curves) -> Drawn | None:
+def memorization_against_frechet(curves: Curves, paper: Paper = PAGE) -> Drawn | None:
     """One curve per data set size (or the first other axis), steps along it, facets for the rest."""
     if not {"fd_test", "mem_frac"} <= set(curves.metrics):
         return None
     walk, colour, rest = _roles(curves)
     numbers = over_seeds(curves.done, curves.paths, METRICS)
-    shown, left_out = canvas.panels(rest, most=36)
-    across = canvas.columns(rest, shown)
-    figure, grid = canvas.sheet(-(-len(shown) // across), across, colour)
+    shown, left_out = canvas.panels(rest, most=paper.panels_most)
+    across = canvas.columns(rest, shown, paper)
+    sheet = canvas.sheet(paper, -(-len(shown) // across), across, colour)
     groups = canvas.lookup(numbers, [*[axis.path for axis in [*rest, *_one(colour)]], "metric"], walk)
     hues = style.colours(colour)
     places = _limits(numbers)
-    flat = list(grid.flat)
+    flat = list(sheet.grid.flat)
     scale_note = ""
     points = len(shown) * len(hues) <= canvas.CROWD
     for ax in flat:
-        scales.log_scale(ax, "x", places[0], places[1])
+        scales.log_scale(ax, "x", places[0], places[1], sheet.letters)
         scale_note = scales.share_scale(ax, "y", places[2])
     for ax, panel in zip(flat, shown, strict=False):
-        canvas.entitle(ax, panel)
+        sheet.entitle(ax, panel)
         for level, hue in hues.items():
             key = [*panel.values(), *([level] if colour else [])]
-            _curve(ax, groups, key, hue, style.markers(colour)[level], points)
+            _curve(ax, groups, key, hue, style.markers(colour)[level], points, sheet.panel_inches)
         _floor(ax, groups, [*panel.values()], hues if colour else None)
     for ax in flat[len(shown) :]:
         ax.set_visible(False)
-    canvas.name_axes(figure, labels.frechet(curves.features), labels.METRICS["mem_frac"])
-    canvas.legend(figure, colour, hues, _extra(walk, numbers))
-    svg, png = canvas.render(figure)
+    sheet.name_axes(labels.frechet(curves.features), labels.METRICS["mem_frac"])
+    sheet.legend(colour, hues, _extra(walk, numbers))
     what = _what(curves, walk, colour)
     notes = [_marks(numbers), scale_note, captions.omitted(left_out)]
     if STEPS not in curves.paths:
@@ -56,8 +56,7 @@ def memorization_against_frechet(curves: Curves) -> Drawn | None:
         title="Memorization against Fréchet distance",
         alt=_alt(numbers, what),
         caption=captions.caption(curves, numbers, what, *notes, points=points),
-        svg=svg,
-        png=png,
+        files=sheet.render(),
         data=numbers,
         palette=dict(zip(hues.values(), style.dark_colours(colour).values(), strict=True)),
     )
@@ -87,7 +86,7 @@ def _limits(numbers: pd.DataFrame) -> tuple[float, float, float]:
     return float(values.min()), float(values.max()), float(share.max(initial=0))
 
 
-def _curve(ax: Axes, groups: canvas.Groups, key: list[str], hue: str, marker: str, points: bool) -> None:
+def _curve(ax: Axes, groups: canvas.Groups, key: list[str], hue: str, marker: str, points: bool, inches: float) -> None:
     x, y = groups.get((*key, "fd_test")), groups.get((*key, "mem_frac"))
     if x is None or y is None:
         return
@@ -99,7 +98,7 @@ def _curve(ax: Axes, groups: canvas.Groups, key: list[str], hue: str, marker: st
     ax.plot(*canvas.bars(y.mean, np.maximum(x.lo, 1e-9), x.hi)[::-1], **thin)
     if points and 2 <= x.seeds.shape[1] <= 5:
         ax.plot(x.seeds.ravel(), y.seeds.ravel(), ".", color=hue, markersize=2.5, alpha=0.5, zorder=2)
-    _arrow(ax, x.mean, y.mean, hue)
+    _arrow(ax, x.mean, y.mean, hue, inches)
     copycat = groups.get((*key, "fd_copycat"))
     if copycat is not None:
         _copycat(ax, copycat.mean, hue)
@@ -113,14 +112,14 @@ def _copycat(ax: Axes, along: np.ndarray, hue: str) -> None:
         ax.plot(at, 1, "X", color=hue, markersize=size, mec=style.INK, mew=0.7, zorder=5, clip_on=False)
 
 
-def _arrow(ax: Axes, x: np.ndarray, y: np.ndarray, hue: str) -> None:
+def _arrow(ax: Axes, x: np.ndarray, y: np.ndarray, hue: str, inches: float) -> None:
     """An arrowhead into the last point, where the last stretch is long enough to carry one."""
     known = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
     if len(known) < 2:
         return
     start, end = ((float(x[i]), float(y[i])) for i in known[-2:])
     place = ax.transScale + ax.transLimits  # to fractions of the panel, which is not laid out yet
-    stretch = (place.transform(end) - place.transform(start)) * scales.wide_inches(ax)
+    stretch = (place.transform(end) - place.transform(start)) * inches
     if np.hypot(*stretch) > 0.15:  # inches
         ax.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": hue, "shrinkB": 4, "lw": 1.3}, zorder=4)
 

@@ -13,15 +13,12 @@ from difgen_cli.report.curves import Axis
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-LEGEND_WIDE = 2.1  # inches beside the panels
 
-
-def setting_scale(ax: Axes, which: str, axis: Axis, *, log: bool = False) -> None:
+def setting_scale(ax: Axes, which: str, axis: Axis, letters: float, *, log: bool = False) -> None:
     """Ticks at the levels themselves, thinned (numbers) or wrapped (words) where their labels would touch.
 
-    log: logarithmic however little the levels span.
+    letters: how many fit along the axis. log: logarithmic however little the levels span.
     """
-    wide = wide_inches(ax)
     log = log or axis.log
     place = np.log(axis.values) if log else np.array(axis.values)
     reach = (place.max() - place.min()) or 1.0
@@ -32,9 +29,9 @@ def setting_scale(ax: Axes, which: str, axis: Axis, *, log: bool = False) -> Non
     words = [_short(level) for level in axis.levels]
     kept = list(range(len(words)))
     if axis.numeric:
-        kept = _apart(place, (0.085 * max(map(len, words)) + 0.08) / wide)
+        kept = _apart(place, (0.95 * max(map(len, words)) + 0.9) / letters)
     else:
-        room = int(wide / len(words) / 0.08)  # letters that fit beside each other
+        room = int(1.1 * letters / len(words))  # that fit beside each other
         words = ["\n".join(textwrap.wrap(level, max(room, 12)))[:40] for level in axis.levels]
         if max(len(part) for word in words for part in word.split("\n")) > room:
             ax.tick_params(axis="x", labelrotation=90)
@@ -43,21 +40,26 @@ def setting_scale(ax: Axes, which: str, axis: Axis, *, log: bool = False) -> Non
     (ax.set_xlim if which == "x" else ax.set_ylim)(limits)
 
 
-def log_scale(ax: Axes, which: str, low: float, high: float) -> None:
-    """A logarithmic axis from low to high with ticks at 1, 2, 5 × powers of ten (linear ones within an octave)."""
+def log_scale(ax: Axes, which: str, low: float, high: float, letters: float = 36.0) -> None:
+    """A logarithmic axis from low to high with ticks at 1, 2, 5 × powers of ten (linear ones within an octave).
+
+    letters: how many fit along the axis.
+    """
     from matplotlib.ticker import MaxNLocator
 
     low, high = low / 1.12, high * 1.12
     (ax.set_xscale if which == "x" else ax.set_yscale)("log")
     (ax.set_xlim if which == "x" else ax.set_ylim)(low, high)
+    most = max(2, min(6, int(letters / 5)))
     powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
     for steps in ((1, 2, 5), (1, 3), (1,)):
         ticks = [step * 10.0**power for power in powers for step in steps]
         ticks = [tick for tick in ticks if low <= tick <= high]
-        if len(ticks) <= 6:
+        if len(ticks) <= most:
             break
-    if len(ticks) < 3:
-        ticks = [t for t in MaxNLocator(4).tick_values(low, high) if low <= t <= high]
+    ticks = ticks[:: -(-len(ticks) // most) or 1]
+    if len(ticks) < min(3, most):
+        ticks = [t for t in MaxNLocator(min(4, most)).tick_values(low, high) if low <= t <= high]
     _ticks(ax, which, ticks, [f"{tick:g}" for tick in ticks])
 
 
@@ -101,14 +103,6 @@ def _apart(place: np.ndarray, fraction: float) -> list[int]:
             kept.pop()
         kept.append(last)
     return kept
-
-
-def wide_inches(ax: Axes) -> float:
-    """About how many inches a panel's axis is long, before anything is laid out."""
-    spec, figure = ax.get_subplotspec(), ax.get_figure(root=True)
-    if spec is None or figure is None:
-        raise ValueError("this scale is for a panel of canvas.sheet")
-    return (figure.get_figwidth() - LEGEND_WIDE) / spec.get_gridspec().ncols - 0.6
 
 
 def _short(word: str) -> str:

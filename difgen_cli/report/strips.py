@@ -11,6 +11,7 @@ import pandas as pd
 from difgen_cli.report import canvas, captions, labels, scales, style
 from difgen_cli.report.canvas import Drawn
 from difgen_cli.report.curves import STEPS, Axis, Curves, last_snapshot, over_seeds
+from difgen_cli.report.paper import Paper
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -113,41 +114,44 @@ Also = Callable[["Axes", Row, canvas.Panel], None]
 
 
 def draw(
-    curves: Curves, numbers: pd.DataFrame, made: Plan, rows: Sequence[Row], text: Text, also: Also | None = None
+    curves: Curves,
+    numbers: pd.DataFrame,
+    made: Plan,
+    rows: Sequence[Row],
+    text: Text,
+    paper: Paper,
+    also: Also | None = None,
 ) -> Drawn:
     """The figure; `also` adds what is its own to each panel."""
     rows = [row for row in rows if (numbers["metric"] == row.metric).any()]
-    shown, left_out = canvas.panels(made.columns, most=COLUMNS_MOST)
+    shown, left_out = canvas.panels(made.columns, most=min(COLUMNS_MOST, paper.across_most))
     alone = len(shown) == 1 and len(rows) > 1  # then the rows stand side by side
-    figure, grid = canvas.sheet(*((1, len(rows)) if alone else (len(rows), len(shown))), made.colour, alike=not alone)
-    grid = grid.T if alone else grid
+    sheet = canvas.lattice(paper, len(rows), len(shown), made.colour)
     keys = [axis.path for axis in [*made.columns, *([made.colour] if made.colour else [])]]
     groups = canvas.lookup(numbers, [*keys, "metric"], made.x)
     hues = style.colours(made.colour)
     points = len(rows) * len(shown) * len(hues) <= canvas.CROWD
     handles: dict[str, Any] = {}
-    for row, axes in zip(rows, grid, strict=True):
+    for row, axes in zip(rows, sheet.grid, strict=True):
         for ax, panel in zip(axes, shown, strict=True):
             handles |= _panel(ax, groups, panel, made, row, points)
-            _across(ax, made.x)
+            _across(ax, made.x, sheet.letters)
             _up(ax, numbers, row)
             if also:
                 also(ax, row, panel)
         axes[0].set_ylabel(canvas.wrapped(row.label))
-    for axes in grid if alone else grid[:1]:
+    for axes in sheet.grid if alone else sheet.grid[:1]:
         for ax, panel in zip(axes, shown, strict=True):
-            canvas.entitle(ax, panel)
-    canvas.name_axes(figure, labels.setting(made.x.path))
-    canvas.legend(figure, made.colour, hues, list(handles.values()))
-    svg, png = canvas.render(figure)
+            sheet.entitle(ax, panel)
+    sheet.name_axes(labels.setting(made.x.path))
+    sheet.legend(made.colour, hues, list(handles.values()))
     notes = [*text.notes, captions.omitted(left_out * len(rows))]
     return Drawn(
         name=text.name,
         title=text.title,
         alt=f"Chart. {text.what} {text.beyond(numbers)}".strip(),
         caption=captions.caption(curves, numbers, text.what, *notes, points=points),
-        svg=svg,
-        png=png,
+        files=sheet.render(),
         data=numbers,
         palette=dict(zip(hues.values(), style.dark_colours(made.colour).values(), strict=True)),
     )
@@ -172,11 +176,11 @@ def _panel(ax: Axes, groups: canvas.Groups, panel: canvas.Panel, made: Plan, row
     return handles
 
 
-def _across(ax: Axes, x: Axis) -> None:
+def _across(ax: Axes, x: Axis, letters: float) -> None:
     if x.path == "sigma_rel":
-        scales.log_scale(ax, "x", x.values[0], x.values[-1])
+        scales.log_scale(ax, "x", x.values[0], x.values[-1], letters)
     else:
-        scales.setting_scale(ax, "x", x)
+        scales.setting_scale(ax, "x", x, letters)
 
 
 def _up(ax: Axes, numbers: pd.DataFrame, row: Row) -> None:

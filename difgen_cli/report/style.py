@@ -44,6 +44,7 @@ RC: dict[str, Any] = {
     "legend.fontsize": 8.5,
     "legend.title_fontsize": 8.5,
     "lines.linewidth": 1.6,
+    "lines.markersize": 4.5,
     "figure.facecolor": PAPER,
     "savefig.facecolor": PAPER,
     "svg.fonttype": "none",  # text stays text: small, searchable, read aloud

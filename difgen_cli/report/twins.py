@@ -11,6 +11,7 @@ from scipy.special import stdtrit
 from difgen_cli.report import canvas, captions, labels, strips, style
 from difgen_cli.report.canvas import Drawn
 from difgen_cli.report.curves import SIZE, STEPS, Axis, Curves, last_snapshot, over_seeds, per_group
+from difgen_cli.report.paper import PAGE, Paper
 from difgen_cli.report.strips import DASHED, DOTTED, Row, Text
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ ROWS = (
 )
 
 
-def against_size(curves: Curves) -> Drawn | None:
+def against_size(curves: Curves, paper: Paper = PAGE) -> Drawn | None:
     """`twin_cos` and `twin_win` against N at the last snapshot, and the size where the win is one half."""
     if SIZE not in curves.paths or not curves.axis(SIZE).numeric or not {"twin_cos", "twin_win"} <= set(curves.metrics):
         return None
@@ -51,7 +52,7 @@ def against_size(curves: Curves) -> Drawn | None:
                         0.94 - 0.07 * place,
                         words,
                         color=hue,
-                        fontsize=8,
+                        fontsize="small",
                         ha="right",
                         transform=ax.get_xaxis_transform(),
                     )
@@ -66,7 +67,7 @@ def against_size(curves: Curves) -> Drawn | None:
         captions.snapshot(curves, cells),
     ]
     text = Text("twins-against-size", "Do two halves agree?", what, notes, lambda _: notes[1])
-    return strips.draw(curves, numbers, made, ROWS, text, mark)
+    return strips.draw(curves, numbers, made, ROWS, text, paper, mark)
 
 
 def crossing(numbers: pd.DataFrame, sizes: Axis) -> tuple[float, float, float, int] | None:
