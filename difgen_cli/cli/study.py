@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -27,6 +27,7 @@ from difgen_cli.cli.common import (
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from difgen_cli.report.chosen import Choice
     from difgen_cli.sweep import Planned
 
 
@@ -98,31 +99,47 @@ def report(
     runs: Annotated[Path, typer.Argument(help="The run directory.")] = Path("runs"),
     grid: Annotated[str | None, typer.Option(help="One grid's name; default: every grid of the run directory.")] = None,
     out: Annotated[Path, typer.Option(help="The folder of the report.")] = Path("report"),
+    paper: Annotated[bool, typer.Option("--paper", help="Also figures at a paper's widths: PNG, SVG, PDF.")] = False,
+    x: Annotated[str | None, typer.Option("--x", help="One figure alone: the column across.")] = None,
+    y: Annotated[str | None, typer.Option("--y", help="The column up.")] = None,
+    by: Annotated[str | None, typer.Option("--by", help="The column that is coloured.")] = None,
+    compare: Annotated[tuple[Path, Path] | None, typer.Option(help="Two run directories, side by side.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse what should not be compared.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Write again as rows arrive.")] = False,
     json_: Json = False,
 ) -> None:
     """Draw the curves: figures with the numbers behind them, a table, and one HTML page.
 
     Example: difgen report runs/
+    Example: difgen report runs/ --x data.size --y mem_frac --by model.width
     """
     with errors():
-        from difgen_cli import report as reporting
+        _apart({"--x with --y": x or y or by, "--compare": compare, "--watch": watch})
+        from difgen_cli.display import reports
         from difgen_cli.report import studies
         from difgen_cli.store import Store
 
-        existing(runs)
-        say, out_ = words(), output()
-        found = studies.gather(Store(runs), grid)
-        pages = []
-        for study in found:
-            written = reporting.write(study, out / study.name if len(found) > 1 else out)
-            pages.append({"grid": study.name, "page": str(written.page), "figures": [str(f) for f in written.figures]})
-            if not json_:
-                reporting.show(study, out_)
-            say.print(f"report of {study.name}: {written.page}", highlight=False, soft_wrap=True)
+        for path in compare or (runs,):
+            existing(path)
+        say, out_ = words(), None if json_ else output()
+        if compare:
+            content = reports.compared(compare, grid, out, out_, say)
+        elif watch:
+            reports.watched(Store(runs), grid, out, say)
+            return
+        else:
+            choice_ = _choice(x, y, by)
+            found = studies.gather(Store(runs), grid)
+            for sentence in (incomparable := reports.incomparable(found, choice_)):
+                say.print(f"{'refused' if strict else 'note'}: {sentence}", highlight=False, soft_wrap=True)
+            if strict and incomparable:
+                raise typer.Exit(1)
+            if choice_:
+                content = reports.chosen(found, choice_, out, say)
+            else:
+                content = reports.pages(found, out, out_, say, paper=paper)
         if json_:
-            from difgen_cli import display
-
-            write(display.as_json({"reports": pages}) + "\n")
+            write(content + "\n")
 
 
 @app.command()
@@ -160,6 +177,26 @@ def score(
         else:
             scores.show(found, written, output(), words())
         raise typer.Exit(scoring.ENDED[ended])
+
+
+def _choice(x: str | None, y: str | None, by: str | None) -> Choice | None:
+    from difgen_cli.grid.document import GridError
+    from difgen_cli.report.chosen import Choice
+
+    if not (x or y or by):
+        return None
+    if not (x and y):
+        raise GridError("--x and --y: name both, such as --x data.size --y mem_frac")
+    return Choice(x, y, by)
+
+
+def _apart(asked: dict[str, Any]) -> None:
+    """Options of which one alone makes sense."""
+    from difgen_cli.grid.document import GridError
+
+    given = [name for name, value in asked.items() if value]
+    if len(given) > 1:
+        raise GridError(f"{' and '.join(given)}: choose one of them")
 
 
 def _pairs(texts: list[str] | None) -> dict[str, str]:

@@ -49,35 +49,83 @@ class Study:
     gallery: Callable[[str, int], list[Pair]]
     provenance: dict[str, str]
 
+    @property
+    def content(self) -> dict[str, Any]:
+        """All but the pictures, which the rows' cells name."""
+        return {name: value for name, value in vars(self).items() if name != "gallery"}
+
 
 @dataclass(frozen=True)
 class Written:
-    """What `write` left: the page, and the figures' PNG files (SVG, CSV and caption lie beside each)."""
+    """What `write` left: the page, and the figures' PNG files (other formats, CSV and caption lie beside each)."""
 
     page: Path
     figures: list[Path]
 
 
-def write(study: Study, out: Path) -> Written:
+def write(study: Study, out: Path, *, paper: bool = False, live: bool = False) -> Written:
     """Write `report.html`, `figures/*.{png,svg,csv,txt}`, `rows.csv`, `last.csv` and, where they exist, `onset.csv`,
-    `slopes.csv` and `clusters.csv` into the folder `out`.
+    `slopes.csv` and `clusters.csv` into the folder `out`; with `paper` also `*.{png,svg,pdf,csv,txt}` in
+    `paper/column` and `paper/text`.
 
-    Files of an earlier report of the same names are replaced; a figure whose axis is gone is removed.
+    What shows the same as before is left as it is; other files of the same names are replaced, and a figure whose axis
+    is gone is removed. live: the page loads itself anew every few seconds.
     """
-    from difgen_cli.report import clusters, curves, figures, onset, page, spreadsheet, table
+    from difgen_cli.report import live as reloading
+    from difgen_cli.report import stamp
+
+    digest = stamp.digest(study.content)
+    drawn = stamp.kept(out, "page", digest)
+    if drawn is None:
+        stamp.forget(out, "paper")  # else old figures would look like this study's
+        drawn = _draw(study, out, reload=live)
+        stamp.record(out, "page", digest, drawn)
+    if paper and stamp.kept(out, "paper", digest) is None:
+        stamp.record(out, "paper", digest, _draw_for_paper(study, out / "paper"))
+    page = out / "report.html"
+    publish(page, (reloading.reloading if live else reloading.still)(page.read_text(encoding="utf-8")))
+    return Written(page, [path for path in drawn if path.suffix == ".png"])
+
+
+def _draw(study: Study, out: Path, *, reload: bool) -> list[Path]:
+    """The page, its figures and the tables behind it; every file that was written."""
+    from difgen_cli.report import clusters, curves, figures, live, onset, page, spreadsheet, table
 
     read = curves.read(study)
-    folder = out / "figures"
     onsets = onset.read(read)
     drawn = figures.draw(read, onsets)
-    written = figures.save(drawn, folder)
+    files = figures.save(drawn, out / "figures")
     spreadsheet.write(study.rows, out / "rows.csv")
     spreadsheet.write(table.last(read), out / "last.csv")
-    onset.write(onsets, out)
-    clusters.write(clusters.bounds(read), out)
-    html = out / "report.html"
-    html.write_text(page.compose(study, read, drawn), encoding="utf-8")
-    return Written(html, written)
+    files += [out / "rows.csv", out / "last.csv", *onset.write(onsets, out)]
+    files += clusters.write(clusters.bounds(read), out)
+    content = page.compose(study, read, drawn)
+    publish(out / "report.html", live.reloading(content) if reload else content)
+    return [*files, out / "report.html"]
+
+
+def _draw_for_paper(study: Study, folder: Path) -> list[Path]:
+    """Every figure at a paper's widths; every file that was written."""
+    from difgen_cli.report import curves, figures, onset
+    from difgen_cli.report.paper import PAPERS
+
+    read = curves.read(study)
+    onsets = onset.read(read)
+    files = []
+    for paper in PAPERS:
+        files += figures.save(figures.draw(read, onsets, paper), folder / paper.name)
+    return files
+
+
+def publish(page: Path, content: str) -> None:
+    """Write a page in one go, unless it is there: whoever opens it meanwhile sees the old or the new one, whole."""
+    from difgen_cli.store.files import replace
+
+    def fill(path: Path) -> None:
+        path.write_text(content, encoding="utf-8")
+
+    if not page.exists() or page.read_text(encoding="utf-8") != content:
+        replace(page, fill)
 
 
 def summary(study: Study, *, width: int | None = None) -> Table:

@@ -15,6 +15,7 @@ from difgen_cli.report.paper import PAGE, Paper
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+SHARES = ("mem_frac", "mem_frac_half")
 HEADLINE = ("mem_frac", "train_pref_excess", "fd_test")
 DOTTED, DASHED = (0, (1.5, 1.5)), (0, (5, 2))
 # what a metric must be read beside: (column, name in the legend, line)
@@ -54,7 +55,7 @@ def metrics_against(curves: Curves, axis: Axis, paper: Paper = PAGE) -> Drawn | 
             _draw(ax, groups, panel, axis, colour, metric, points)
             used |= _draw_context(ax, groups, panel, axis, colour, metric)
             scales.setting_scale(ax, "x", axis, sheet.letters)
-            notes.append(_scale(ax, numbers, metric))
+            notes.append(metric_scale(ax, numbers, metric))
         row[0].set_ylabel(canvas.wrapped(labels.metric(metric, curves.features, curves.units)))
     for ax, panel in zip(sheet.grid[0], facets, strict=True):
         sheet.entitle(ax, panel)
@@ -103,7 +104,7 @@ def other_metrics(curves: Curves, told: tuple[str, ...] = (), paper: Paper = PAG
     for ax, metric in zip(sheet.grid.flat, kept, strict=False):
         _draw(ax, groups, {}, axis, colour, metric, points=True)
         scales.setting_scale(ax, "x", axis, sheet.letters)
-        _scale(ax, numbers, metric)
+        metric_scale(ax, numbers, metric)
         unit = curves.units.get(metric, ("", ""))[0]
         ax.set_title(sheet.title(f"{metric} ({unit})" if unit else metric))
     for ax in sheet.grid.flat[len(kept) :]:
@@ -200,12 +201,12 @@ def _context_line(ax: Axes, x: np.ndarray, y: np.ndarray, hue: str, dashes: Any,
         ax.hlines(y, x - 0.3, x + 0.3, color=hue, linestyle=dashes, linewidth=1.1, alpha=0.85, zorder=2)
 
 
-def _scale(ax: Axes, numbers: pd.DataFrame, metric: str) -> str:
+def metric_scale(ax: Axes, numbers: pd.DataFrame, metric: str) -> str:
     """The y axis of a metric, the same in every panel of its row."""
     seeds = [name for name in numbers if str(name).startswith("seed_")]
     mine = numbers[numbers["metric"] == metric]
     values = canvas.finite(mine["mean"], mine[seeds].to_numpy())
-    if metric in ("mem_frac", "mem_frac_half"):
+    if metric in SHARES:
         return scales.share_scale(ax, "y", float(mine["mean"].max()))
     if metric == "fd_test":
         beside = numbers[numbers["metric"].isin(["fd_copycat", "fd_floor"])]

@@ -38,12 +38,14 @@ def bounds(curves: Curves) -> pd.DataFrame:
     return frame.sort_values([*by, "seed"], ignore_index=True)
 
 
-def write(found: pd.DataFrame, out: Path) -> None:
-    """clusters.csv into `out`; removed where it has no lines."""
+def write(found: pd.DataFrame, out: Path) -> list[Path]:
+    """clusters.csv into `out`, removed where it has no lines; returns what is there."""
+    path = out / "clusters.csv"
     if len(found):
-        spreadsheet.write(found, out / "clusters.csv")
-    else:
-        (out / "clusters.csv").unlink(missing_ok=True)
+        spreadsheet.write(found, path)
+        return [path]
+    path.unlink(missing_ok=True)
+    return []
 
 
 def _tried(used: pd.Series) -> tuple[np.ndarray, np.ndarray]:

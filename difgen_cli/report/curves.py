@@ -104,7 +104,7 @@ def read(study: Study) -> Curves:
     rows = study.rows.reset_index(drop=True)
     cells = rows[rows["kind"] == "model"].reset_index(drop=True)
     axes = found_axes(cells, study.axes)
-    cells = _with_copycat(_coded(cells, axes), rows)
+    cells = _with_copycat(coded(cells, axes), rows)
     metrics = [name for name in study.units if _measured(rows, name)]
     names: list[Any] = rows["fd_features"].dropna().unique().tolist() if "fd_features" in rows else []
     done = cells[cells["state"] == "done"]
@@ -130,19 +130,24 @@ def found_axes(cells: pd.DataFrame, said: dict[str, list[Any]]) -> tuple[Axis, .
     if cells.empty:
         return ()
     candidates = [name for name in cells.columns if _is_setting(str(name))]
-    words = {path: _words(cells[path]) for path in {*said, *candidates} if path in cells.columns}
-    chosen = [path for path in said if path in words and words[path].nunique() > 1]
-    for path in sorted(set(words) - set(said)):
-        if words[path].nunique() > 1 and _splits(pd.DataFrame({p: words[p] for p in chosen}), words[path]):
+    named = {path: words(cells[path]) for path in {*said, *candidates} if path in cells.columns}
+    chosen = [path for path in said if path in named and named[path].nunique() > 1]
+    for path in sorted(set(named) - set(said)):
+        if named[path].nunique() > 1 and _splits(pd.DataFrame({p: named[p] for p in chosen}), named[path]):
             chosen.append(path)
     axes: list[Axis] = []
     for path in chosen:
-        twin = next((i for i, axis in enumerate(axes) if _together(words[axis.path], words[path])), None)
+        twin = next((i for i, axis in enumerate(axes) if _together(named[axis.path], named[path])), None)
         if twin is None:
             axes.append(_axis(path, cells[path], said.get(path, [])))
         else:
             axes[twin] = Axis(**{**vars(axes[twin]), "along": (*axes[twin].along, path)})
     return tuple(axes)
+
+
+def axis_of(cells: pd.DataFrame, path: str) -> Axis:
+    """Any column of the cells as an axis."""
+    return _axis(path, cells[path], [])
 
 
 def over_seeds(frame: pd.DataFrame, by: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:
@@ -228,13 +233,13 @@ def _measured(rows: pd.DataFrame, name: str) -> bool:
     return bool(pd.api.types.is_numeric_dtype(rows[name]) and rows[name].notna().any())
 
 
-def _words(column: pd.Series) -> pd.Series:
+def words(column: pd.Series) -> pd.Series:
     """The column's values as words; each distinct value is written once."""
     if column.dtype == object:
         column = column.map(text)  # lists cannot be hashed
     codes, values = pd.factorize(column, use_na_sentinel=False)
-    words = np.array([text(value) for value in values], dtype=object)
-    return pd.Series(words[codes], index=column.index, dtype=object)
+    named = np.array([text(value) for value in values], dtype=object)
+    return pd.Series(named[codes], index=column.index, dtype=object)
 
 
 def _splits(groups: pd.DataFrame, words: pd.Series) -> bool:
@@ -254,7 +259,7 @@ def _axis(path: str, column: pd.Series, said: list[Any]) -> Axis:
     levels = {text(value): value for value in said} | {
         text(value): value for value in column.drop_duplicates().tolist()
     }
-    present = set(_words(column))
+    present = set(words(column))
     levels = {word: value for word, value in levels.items() if word in present}
     if path == STEPS and len(levels) > 2:
         levels.pop("none", None)
@@ -271,12 +276,13 @@ def _is_number(value: Any) -> bool:
 def _tables(found: dict[str, pd.DataFrame], cells: pd.Series, axes: Sequence[Axis]) -> dict[str, pd.DataFrame]:
     """The lines of the models' finished cells; a table without any is left out."""
     kept = {name: table[table["cell"].isin(cells)] for name, table in found.items() if len(table)}
-    return {name: _coded(table.reset_index(drop=True), axes) for name, table in kept.items() if len(table)}
+    return {name: coded(table.reset_index(drop=True), axes) for name, table in kept.items() if len(table)}
 
 
-def _coded(frame: pd.DataFrame, axes: Sequence[Axis]) -> pd.DataFrame:
+def coded(frame: pd.DataFrame, axes: Sequence[Axis]) -> pd.DataFrame:
+    """The frame with its axes' columns as ordered categoricals of words."""
     coded = {
-        axis.path: pd.Categorical(_words(frame[axis.path]), categories=list(axis.levels), ordered=True)
+        axis.path: pd.Categorical(words(frame[axis.path]), categories=list(axis.levels), ordered=True)
         for axis in axes
         if axis.path in frame
     }
@@ -289,5 +295,5 @@ def _with_copycat(cells: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     if known or "fd_test" not in rows or SIZE not in rows:
         return cells
     copycat = rows[rows["kind"] == "copycat"]
-    means = copycat["fd_test"].groupby(_words(copycat[SIZE])).mean()
-    return cells.assign(fd_copycat=_words(cells[SIZE]).map(means).astype("float64"))
+    means = copycat["fd_test"].groupby(words(copycat[SIZE])).mean()
+    return cells.assign(fd_copycat=words(cells[SIZE]).map(means).astype("float64"))

@@ -54,18 +54,21 @@ def draw(curves: Curves, onsets: onset.Onsets | None = None, paper: Paper = PAGE
 
 
 def save(drawn: list[Drawn], folder: Path) -> list[Path]:
-    """Write each figure in its formats with its CSV and caption; returns the PNG paths."""
+    """Write each figure in its formats with its CSV and caption; returns the files, and removes other figures."""
     folder.mkdir(parents=True, exist_ok=True)
-    kept = {figure.name for figure in drawn}
+    files = [path for figure in drawn for path in put(figure, folder)]
     for old in folder.iterdir():  # else figures of an earlier grid would look like this one's
-        if old.suffix in (".png", ".svg", ".pdf", ".csv", ".txt") and old.stem not in kept:
+        if old.suffix in (".png", ".svg", ".pdf", ".csv", ".txt") and old not in files:
             old.unlink()
-    paths = []
-    for figure in drawn:
-        path = folder / f"{figure.name}.png"
-        for ending, content in figure.files.items():
-            path.with_suffix(f".{ending}").write_bytes(content)
-        path.with_suffix(".txt").write_text(f"{figure.title}\n\n{figure.caption}\n", encoding="utf-8")
-        spreadsheet.write(figure.data, path.with_suffix(".csv"))
-        paths.append(path)
-    return paths
+    return files
+
+
+def put(figure: Drawn, folder: Path) -> list[Path]:
+    """Write one figure in its formats, its CSV and its caption; returns the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{figure.name}.txt"
+    for ending, content in figure.files.items():
+        path.with_suffix(f".{ending}").write_bytes(content)
+    path.write_text(f"{figure.title}\n\n{figure.caption}\n", encoding="utf-8")
+    spreadsheet.write(figure.data, path.with_suffix(".csv"))
+    return [path.with_suffix(f".{ending}") for ending in (*figure.files, "csv", "txt")]

@@ -128,18 +128,25 @@ def read(curves: Curves) -> Onsets:
     return Onsets(runs, slopes(runs, [path for path in curves.paths if path not in (STEPS, SIZE)]))
 
 
-def write(found: Onsets, out: Path) -> None:
-    """onset.csv, slopes.csv and onset.txt (what the columns are) into `out`; what has no lines is removed."""
+def write(found: Onsets, out: Path) -> list[Path]:
+    """onset.csv, slopes.csv and onset.txt (what the columns are) into `out`; returns what is there.
+
+    What has no lines is removed.
+    """
+    files = []
     for frame, name in ((found.runs, "onset.csv"), (found.slopes, "slopes.csv")):
         if len(frame):
             spreadsheet.write(frame, out / name)
+            files.append(out / name)
         else:
             (out / name).unlink(missing_ok=True)
     about = [f"{name} ({unit}): {words}" if unit else f"{name}: {words}" for name, (unit, words) in COLUMNS.items()]
     if len(found.runs):
         (out / "onset.txt").write_text("\n".join(about) + "\n", encoding="utf-8")
+        files.append(out / "onset.txt")
     else:
         (out / "onset.txt").unlink(missing_ok=True)
+    return files
 
 
 def slopes(found: pd.DataFrame, by: list[str]) -> pd.DataFrame:

@@ -12,7 +12,19 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from difgen_cli.report import Study, Written, curves, figures, gallery, labels, nearness, page, spreadsheet
+from difgen_cli.report import (
+    Study,
+    Written,
+    curves,
+    figures,
+    gallery,
+    labels,
+    nearness,
+    page,
+    publish,
+    spreadsheet,
+    stamp,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -64,9 +76,19 @@ class Line:
 
 
 def write(scored: Scored, out: Path) -> Written:
-    """Write `report.html`, `rows.csv`, `pairs.csv` and `figures/` into the folder `out`."""
+    """Write `report.html`, `rows.csv`, `pairs.csv` and `figures/` into the folder `out`, unless all that is there."""
+    digest = stamp.digest(scored.study.content, scored.pairs, scored.ratios, scored.notes, scored.left_out)
+    files = stamp.kept(out, "page", digest)
+    if files is None:
+        files = _draw(scored, out)
+        stamp.record(out, "page", digest, files)
+    return Written(out / "report.html", [path for path in files if path.suffix == ".png"])
+
+
+def _draw(scored: Scored, out: Path) -> list[Path]:
+    """The page, its figure and the tables behind it; every file that was written."""
     drawn = [figure for figure in [nearness.figure(scored.ratios)] if figure is not None]
-    written = figures.save(drawn, out / "figures")
+    files = figures.save(drawn, out / "figures")
     spreadsheet.write(scored.study.rows, out / "rows.csv")
     spreadsheet.write(scored.pairs, out / "pairs.csv")
     html = out / "report.html"
@@ -79,8 +101,8 @@ def write(scored: Scored, out: Path) -> Written:
             page.section("Where this comes from", page.provenance(scored.study)),
         ]
     )
-    html.write_text(page.document(scored.study.question, body, drawn), encoding="utf-8")
-    return Written(html, written)
+    publish(html, page.document(scored.study.question, body, drawn))
+    return [*files, out / "rows.csv", out / "pairs.csv", html]
 
 
 def show(scored: Scored, console: Console) -> None:

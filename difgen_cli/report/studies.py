@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from difgen_cli.grid.document import GridError
-from difgen_cli.report import Pair, Study
+from difgen_cli.report import Pair, Study, costs
 from difgen_cli.store import Home, Store, pictures, tables
 from difgen_cli.store.files import read_json
 
@@ -118,6 +118,8 @@ def _provenance(folder: Path, rows: pd.DataFrame) -> dict[str, str]:
                 said[name] = ", ".join(values)
     if "finished_at" in rows and rows["finished_at"].notna().any():
         said["finished_at"] = str(rows["finished_at"].dropna().max())
+    if spent := costs.words(rows):
+        said["measuring"] = spent
     commands = [read_json(p) for p in sorted((folder / "submissions").glob("*/submission.json"))]
     if commands and commands[0]:
         said["command"] = " ".join(commands[0]["environment"]["command"])

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from difgen_cli.report import labels
+from difgen_cli.report import costs, labels
 from difgen_cli.report.curves import LOGARITHMIC, STEPS, Curves, last_snapshot, over_seeds
 
 # metric -> header, in the order of reading; the last ones are dropped first where a terminal is narrow
@@ -76,7 +76,7 @@ def columns(curves: Curves) -> list[Column]:
     frame = last(curves)
     found = [
         Column(name, frame[path].astype(str).tolist(), right=curves.axis(path).numeric)
-        for path, name in _names([path for path in curves.paths if path != STEPS]).items()
+        for path, name in names([path for path in curves.paths if path != STEPS]).items()
     ]
     if STEPS in curves.paths:
         found.append(Column("step", [_whole(step) for step in frame["step"]]))
@@ -92,14 +92,19 @@ def columns(curves: Curves) -> list[Column]:
 
 def table(curves: Curves, title: str, width: int | None = None) -> Table:
     """The last snapshots as a rich table; columns are dropped from the least important until `width` holds it."""
-    chosen = columns(curves)
-    drawn = _drawn(chosen, title, notes(curves))
+    return fitted(columns(curves), title, notes(curves), width)
+
+
+def fitted(chosen: list[Column], title: str, caption: str, width: int | None) -> Table:
+    """Columns as a table; the least important are dropped until `width` holds it."""
+    chosen = list(chosen)
+    drawn = _drawn(chosen, title, caption)
     while width is not None and _natural(drawn) > width:
         droppable = [column for column in chosen if column.drop]
         if not droppable:
             return drawn  # rich wraps what is left
         chosen.remove(max(droppable, key=lambda column: column.drop))
-        drawn = _drawn(chosen, title, f"{notes(curves)} Columns left out for width: see a wider terminal.")
+        drawn = _drawn(chosen, title, f"{caption} Columns left out for width: see a wider terminal.")
     drawn.width = _natural(drawn)
     return drawn
 
@@ -116,7 +121,8 @@ def notes(curves: Curves) -> str:
         parts.append(f"± half a 95 % t interval over up to {curves.seeds} seeds; ×/÷ the same on a log scale.")
     if "fd_test" in curves.metrics:
         parts.append(f"fd_test: {labels.frechet(curves.features)}; floors: how many times real against real.")
-    return " ".join([*parts, *_near_duplicates(curves.cells)])
+    parts += [*_near_duplicates(curves.cells), costs.words(curves.cells)]
+    return " ".join(part for part in parts if part)
 
 
 def _near_duplicates(cells: pd.DataFrame) -> list[str]:
@@ -133,7 +139,7 @@ def _near_duplicates(cells: pd.DataFrame) -> list[str]:
     return parts
 
 
-def _names(paths: list[str]) -> dict[str, str]:
+def names(paths: list[str]) -> dict[str, str]:
     """The last part of each dotted path where that tells them apart."""
     ends = [path.rsplit(".", 1)[-1] for path in paths]
     return {path: end if ends.count(end) == 1 else path for path, end in zip(paths, ends, strict=True)}

@@ -1,0 +1,136 @@
+"""What changed between two run directories: a sentence, a table for the terminal, a figure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import pandas as pd
+from rich.table import Table
+from rich.text import Text
+
+from difgen_cli.report import curves, labels, strips, table
+from difgen_cli.report.canvas import Drawn
+from difgen_cli.report.comparison import Comparison
+from difgen_cli.report.curves import STEPS, last_snapshot
+from difgen_cli.report.paper import Paper
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+FIRST = ("mem_frac", "fd_test", "train_pref_excess", "gap_max")  # that the terminal and the figure show
+
+
+def said(made: Comparison) -> str:
+    """How many cells are compared, and how many changes are larger than seeds explain."""
+    told = made.changes.dropna(subset=["lo", "hi"])
+    zero = np.where(told["scale"] == "ratio", 1.0, 0.0)
+    moved = int(((told["lo"] > zero) | (told["hi"] < zero)).sum())
+    by_chance = f"; about {len(told) / 20:.0f} would be by chance" if len(told) >= 20 else ""
+    intervals = (
+        f"{moved} of {len(told)} changes have a 95 % interval without zero change{by_chance}"
+        if len(told)
+        else "no interval: one seed"
+    )
+    return f"{made.matched:,} cells in both; {intervals}."
+
+
+def shown(made: Comparison, width: int | None = None) -> Table:
+    """The last snapshots that both have: A → B and the change with half its interval; columns dropped to `width`."""
+    axes = [axis for axis in made.axes if axis.path != STEPS]
+    last = at_last(made)
+    keys = [axis.path for axis in axes]
+    lines = list(curves.per_group(last, keys))
+    columns = [
+        table.Column(name, [str(key[i]) for key, _ in lines], right=axes[i].numeric)
+        for i, name in enumerate(table.names(keys).values())
+    ]
+    for place, metric in enumerate(_first(made)):
+        words = [_words(group[group["metric"] == metric]) for _, group in lines]
+        columns.append(table.Column(metric, words, drop=place))
+    caption = " ".join([said(made), "Change: B − A ± half a 95 % t interval over seeds; × for a ratio B / A."])
+    return table.fitted(columns, f"{made.a.name} → {made.b.name}", caption, width)
+
+
+def _first(made: Comparison) -> list[str]:
+    there = list(dict.fromkeys(made.changes["metric"]))
+    return [name for name in FIRST if name in there] or there[: len(FIRST)]
+
+
+def at_last(made: Comparison) -> pd.DataFrame:
+    """The changes at the last step of each group; all of them where steps do not vary."""
+    if STEPS not in [axis.path for axis in made.axes] or made.changes.empty:
+        return made.changes
+    steps = made.changes.assign(step=pd.to_numeric(made.changes[STEPS].astype(str)), state="done")
+    return last_snapshot(steps, [axis.path for axis in made.axes])
+
+
+def _words(lines: pd.DataFrame) -> str:
+    """`0.97 → 0.95 (−0.02 ± 0.03)` or `4.9 → 5.6 (×1.14 ×/÷ 1.1)`."""
+    if lines.empty:
+        return labels.NONE
+    line = lines.iloc[0]
+    ratio = line["scale"] == "ratio"
+    moved = f"×{labels.number(line['mean'])}" if ratio else labels.number(line["mean"])
+    if pd.notna(line["lo"]):
+        half = np.sqrt(line["hi"] / line["lo"]) if ratio else (line["hi"] - line["lo"]) / 2
+        moved += f" {'×/÷' if ratio else '±'} {labels.number(float(half), 2)}"
+    return f"{labels.number(line['a'])} → {labels.number(line['b'])} ({moved})"
+
+
+def show(made: Comparison, console: Console) -> None:
+    """Print the table, and what only one has."""
+    if len(made.changes):
+        console.print(shown(made, console.width if console.is_terminal else None), crop=False)
+    else:
+        console.print(Text("no cell is finished in both"), soft_wrap=True)
+    for note in made.notes:
+        console.print(Text(note), soft_wrap=True)
+
+
+def draw(made: Comparison, paper: Paper) -> Drawn | None:
+    """The changes of the main metrics at the last snapshots against the first axis; a line marks no change."""
+    import matplotlib
+
+    numbers = at_last(made)
+    numbers = numbers[numbers["metric"].isin(_first(made))]
+    read = replace(made.a.read, axes=made.axes)
+    order = [axis for axis in read.others() if axis.path != STEPS] or list(made.axes)
+    if numbers.empty or not order:
+        return None
+    across = order[0]
+    rows = [_row(made, name, bool((numbers.loc[numbers["metric"] == name, "scale"] == "ratio").all()))
+            for name in _first(made)]  # fmt: skip
+    what = (
+        f"Change from {made.a.name} to {made.b.name} of {', '.join(row.metric for row in rows)} against "
+        f"{labels.setting(across.path)}{strips.plan(read, across).words}."
+    )
+    text = strips.Text("change", f"{made.a.name} → {made.b.name}", what)
+    with matplotlib.rc_context(cast(Any, paper.rc)):
+        drawn = strips.draw(read, numbers.assign(n=numbers["pairs"]), strips.plan(read, across), rows, text, paper)
+    return replace(drawn, caption=_caption(made, numbers, what))
+
+
+def _row(made: Comparison, metric: str, ratio: bool) -> strips.Row:
+    name = labels.metric(metric, made.a.read.features, made.a.read.units)
+    return strips.Row(metric, f"{name}: B {'/' if ratio else '−'} A", "log" if ratio else "plain", (float(ratio),))
+
+
+def _caption(made: Comparison, numbers: pd.DataFrame, what: str) -> str:
+    """n, seeds, features, interval, and what only one has."""
+    pairs = sorted(set(numbers["pairs"]))
+    seeds = f"{pairs[0]} to {pairs[-1]}" if len(pairs) > 1 else f"{pairs[0]}"
+    kinds = "; ".join(sorted({str(kind) for kind in numbers["interval"] if kind}))
+    features = dict.fromkeys(f for f in (made.a.read.features, made.b.read.features) if f)
+    parts = [
+        what,
+        f"{made.matched} cells in both, matched by settings, seed and step; {seeds} paired seeds at a point; bars are "
+        f"95 % intervals ({kinds})." if kinds else f"{made.matched} cells in both; one seed: no intervals.",
+        "Grey line: no change.",
+        "At the last snapshot that both have." if STEPS in [axis.path for axis in made.axes] else "",
+        f"Fréchet distances in {' / '.join(features)} features, as ratios." if features else "",
+        said(made),
+        *(f"{note[:1].upper()}{note[1:]}." for note in made.notes),
+    ]  # fmt: skip
+    return " ".join(part for part in parts if part)
