@@ -9,6 +9,7 @@ import typer
 
 from difgen_cli.cli.common import (
     FLAGS,
+    CellWords,
     GridFile,
     Json,
     Only,
@@ -177,6 +178,34 @@ def score(
         else:
             scores.show(found, written, output(), words())
         raise typer.Exit(scoring.ENDED[ended])
+
+
+@app.command()
+def show(
+    cell: CellWords,
+    runs: Runs = Path("runs"),
+    grid: Annotated[str | None, typer.Option(help="The grid that is meant; default: the newest.")] = None,
+    out: Annotated[Path, typer.Option(help="The folder of the picture.")] = Path("report/cells"),
+    json_: Json = False,
+) -> None:
+    """Show one cell: its settings, its metrics beside the references, its loss, and its samples as a picture.
+
+    Example: difgen show data.size=64 train.steps=4000 seed=0
+    """
+    with errors():
+        from difgen_cli import cells
+        from difgen_cli import show as showing
+        from difgen_cli.display import cells as displayed
+        from difgen_cli.store import Store
+
+        existing(runs)
+        store = Store(runs)
+        shown = showing.look(store, cells.one(store, cell, grid))
+        picture = showing.picture(store, shown, out)
+        if json_:
+            write(displayed.content(shown, picture) + "\n")
+        else:
+            displayed.show(shown, picture, output())
 
 
 def _choice(x: str | None, y: str | None, by: str | None) -> Choice | None:

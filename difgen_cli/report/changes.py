@@ -27,7 +27,7 @@ def said(made: Comparison) -> str:
     told = made.changes.dropna(subset=["lo", "hi"])
     zero = np.where(told["scale"] == "ratio", 1.0, 0.0)
     moved = int(((told["lo"] > zero) | (told["hi"] < zero)).sum())
-    by_chance = f"; about {len(told) / 20:.0f} would be by chance" if len(told) >= 20 else ""
+    by_chance = f"; about {len(told) / 20:.0f} would be by chance" if moved and len(told) >= 20 else ""
     intervals = (
         f"{moved} of {len(told)} changes have a 95 % interval without zero change{by_chance}"
         if len(told)

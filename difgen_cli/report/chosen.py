@@ -135,11 +135,18 @@ def draw(study: Study, choice: Choice, paper: Paper) -> Drawn:
         name=choice.name,
         title=f"{_label(read, choice.y)} against {_label(read, choice.x)}",
         alt=f"Chart. {what}",
-        caption=captions.caption(read, numbers, what, *own, points=points),
+        caption=_caption(read, numbers, what, choice, own, points=points and roles.x is not None),
         files=files,
         data=numbers,
         palette=dict(zip(hues.values(), style.dark_colours(roles.colour).values(), strict=True)),
     )
+
+
+def _caption(read: Curves, numbers: pd.DataFrame, what: str, choice: Choice, notes: list[str], *, points: bool) -> str:
+    if choice.by != "seed":
+        return captions.caption(read, numbers, what, *notes, points=points)
+    parts = [what, "Each seed is a line of its own, without an interval.", captions.counts(read, numbers)]
+    return " ".join(part for part in [*parts, captions.missing(read), *captions.moving(read), *notes] if part)
 
 
 def along(study: Study, choice: Choice) -> list[Axis]:

@@ -49,7 +49,7 @@ def _study(store: Store, folder: Path, metrics: dict[str, pa.Table]) -> Study:
         rows=rows,
         tables={name: _table(store, rows, name, metric) for name, metric in TABLES.items()},
         units=_units(metrics),
-        gallery=partial(_gallery, store),
+        gallery=partial(pairs, store),
         provenance=_provenance(folder, rows),
     )
 
@@ -126,7 +126,7 @@ def _provenance(folder: Path, rows: pd.DataFrame) -> dict[str, str]:
     return said
 
 
-def _gallery(store: Store, cell: str, count: int) -> list[Pair]:
+def pairs(store: Store, cell: str, count: int) -> list[Pair]:
     """The most copied samples of a cell, each beside its nearest training image; none for points."""
     path = store.tables / "neighbours.parquet"
     if not path.exists():

@@ -9,7 +9,9 @@ tables/*.parquet                folded from the results; rebuildable
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterable
@@ -23,11 +25,12 @@ import numpy as np
 
 from difgen_cli.store import attempts, endings
 from difgen_cli.store.attempts import Attempt, Claimant
-from difgen_cli.store.files import StoreError, explain, publish, publish_json, read_json, replace_json
+from difgen_cli.store.files import StoreError, explain, loads, publish, publish_json, read_json, replace_json
 
 __all__ = ["Home", "Store", "StoreError"]
 
 Arrays = dict[str, np.ndarray]
+PROGRESS = re.compile(r"progress\.\d+\.jsonl")
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,16 @@ class Home:
 
     def progress(self, number: int) -> Path:
         return self.path / f"progress.{number}.jsonl"
+
+    def losses(self) -> list[tuple[int, float]]:
+        """(step, loss of that batch) as training went; what a later attempt trained again counts as it was then."""
+        found: dict[int, float] = {}
+        numbers = sorted(int(n.split(".")[1]) for n in _names(self.path) if PROGRESS.fullmatch(n))
+        for number in numbers:
+            lines = [line for text in _lines(self.progress(number)) if isinstance(line := loads(text), dict)]
+            read = {int(x["step"]): float(x["loss"]) for x in lines if {"step", "loss"} <= x.keys()}
+            found = {step: loss for step, loss in found.items() if step < min(read, default=math.inf)} | read
+        return sorted(found.items())
 
     def claim(self, unit: str, claimant: Claimant) -> Attempt | None:
         return attempts.claim(self.path / "attempts", unit, claimant)
@@ -247,6 +260,10 @@ class Store:
         folders = [self.root / "grids" / n for n in _names(self.root / "grids")]
         return sorted((f for f in folders if (f / "plan.parquet").exists()), key=lambda f: f.stat().st_mtime)
 
+    def grids_folder(self, name: str) -> Path:
+        """The folder of a grid by its very name, hash and all."""
+        return self.root / "grids" / Path(name).name
+
     @property
     def tables(self) -> Path:
         return self.root / "tables"
@@ -270,6 +287,13 @@ def _names(folder: Path) -> Iterable[str]:
     try:
         return [n for n in os.listdir(folder) if not n.startswith(".")]
     except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
         return []
 
 

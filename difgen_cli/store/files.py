@@ -132,6 +132,14 @@ def _write(path: Path, content: str) -> None:
     path.write_text(content, encoding="utf-8")
 
 
+def loads(text: str) -> Any:
+    """JSON, or None where it is cut short."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return None
+
+
 def read_json(path: Path) -> Any:
     """JSON, or None where the file is missing, cut short or no JSON."""
     try:

@@ -75,8 +75,9 @@ class TrainingRun:
                 self._save(state, seconds)
                 mark = moment
                 self.desk.flag.check()
-            if moment - beat > PROGRESS_SECONDS:
-                self._progress(state, (state.step - marked_step) * self.unit.batch / (moment - beat), wanted[-1])
+            if moment - beat > PROGRESS_SECONDS or state.step in wanted:  # a short training has readings too
+                rate = (state.step - marked_step) * self.unit.batch / max(moment - beat, 1e-9)
+                self._progress(state, rate, wanted[-1])
                 beat, marked_step = moment, state.step
         if state is not None:
             self._save(state, saved["train_seconds"] + time.monotonic() - start)

@@ -1,0 +1,193 @@
+"""Everything known of one cell: its settings, its metrics beside the references, its training, its samples."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from difgen_cli.cells import Cell
+from difgen_cli.plan.sections import DEFAULT_PLUGIN, as_text
+from difgen_cli.plugins import SECTIONS, Library, PluginError
+from difgen_cli.report import Pair, Study, curves, scored, studies
+from difgen_cli.store import Store, pictures
+from difgen_cli.store.files import replace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KINDS = ("heldout", "copycat", "ideal")  # references, in the order of their columns
+PAIRS, ACROSS = 32, 4  # on a picture; each is a sample beside its nearest training image
+PIXELS = 64  # an image's longer side on a picture, at least
+GAP, COPY, PAPER = 6, (213, 94, 0), (255, 255, 255)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A metric in words: of the cell, and of each reference that has it."""
+
+    name: str
+    words: dict[str, str]  # kind -> value with its interval; the cell's own under its kind
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A cell as it is shown."""
+
+    cell: Cell
+    state: str  # done, missing or failed
+    cause: str | None
+    changed: dict[str, tuple[Any, Any]]  # setting -> (value, default); None where there is no default
+    measures: list[Measure]
+    values: dict[str, dict[str, Any]]  # kind -> metric -> value
+    losses: list[tuple[int, float]]  # (step, loss of that batch), up to the cell's step
+    provenance: dict[str, Any]
+
+
+def look(store: Store, cell: Cell) -> Shown:
+    """Gather what is known."""
+    study = studies.gather(store, folder=store.grids_folder(cell.grid))[0]
+    rows = study.rows
+    row = rows[rows["index"] == cell.index].iloc[0]
+    beside = {cell.kind: row} | _references(rows, row)
+    names = [name for name in curves.read(study).metrics if not _none(row.get(name))]
+    order = [name for name in scored.FIRST if name in names] + [name for name in names if name not in scored.FIRST]
+    return Shown(
+        cell=cell,
+        state=str(row["state"]),
+        cause=None if _none(row["cause"]) else str(row["cause"]),
+        changed=changed(cell.settings),
+        measures=[_measure(study, beside, name) for name in order],
+        values={kind: {name: _plain(line.get(name)) for name in order} for kind, line in beside.items()},
+        losses=[(at, loss) for at, loss in cell.home(store).losses() if cell.step is None or at <= cell.step],
+        provenance={n: _plain(row[n]) for n in studies.PROVENANCE + TIMES if n in row and not _none(row[n])},
+    )
+
+
+TIMES = ("train_seconds", "images_per_second", "finished_at")
+
+
+def changed(settings: dict[str, Any], library: Library | None = None) -> dict[str, tuple[Any, Any]]:
+    """Settings that differ from their default, with it; None for the default of a plug-in that is not at hand."""
+    library = library or Library()
+    defaults = {path: _default(library, settings, path) for path in settings}
+    return {p: (value, defaults[p]) for p, value in settings.items() if value is not None and value != defaults[p]}
+
+
+def _default(library: Library, settings: dict[str, Any], path: str) -> Any:
+    """The default of a setting by its declaration, as tables hold it; None where it has none, or is not declared."""
+    kind, _, rest = path.partition(".")
+    if kind not in SECTIONS or rest == "name":
+        return DEFAULT_PLUGIN.get(kind)
+    name, setting = rest.split(".", 1) if kind == "score" and "." in rest else (settings.get(f"{kind}.name"), rest)
+    own = library.own(kind)
+    declared = dict(own.settings) if own else {}
+    with suppress(PluginError):  # a plug-in of a user, which lies elsewhere
+        declared |= library.signature(kind, str(name)).settings if kind != "train" else {}
+    found = declared.get(setting)
+    return None if found is None or found.required else as_text(found.default)
+
+
+def _references(rows: pd.DataFrame, row: pd.Series) -> dict[str, pd.Series]:
+    """The reference rows of the same data, the likest first where several sampler or metric settings were scored."""
+    data = [name for name in rows.columns if str(name).startswith("data.")]
+    settings = [name for name in rows.columns if str(name).partition(".")[0] in SECTIONS and "." in str(name)]
+    found = {}
+    for kind in KINDS if row["kind"] == "model" else ():
+        there = rows[(rows["kind"] == kind) & (rows["state"] == "done")]
+        for name in data:
+            there = there[[_none(value) or value == row[name] for value in there[name]]]
+        if len(there):
+            alike = [sum(line[name] == row[name] for name in settings) for _, line in there.iterrows()]
+            found[kind] = there.iloc[alike.index(max(alike))]
+    return found
+
+
+def _measure(study: Study, beside: dict[str, pd.Series], name: str) -> Measure:
+    unit, meaning = study.units.get(name, ("", ""))
+    return Measure(
+        name,
+        {kind: scored.value({str(k): v for k, v in line.items()}, name, unit) for kind, line in beside.items()},
+        meaning,
+    )
+
+
+def _none(value: Any) -> bool:
+    return value is None or value != value  # NaN is not itself
+
+
+def _plain(value: Any) -> Any:
+    """As JSON holds it."""
+    return None if _none(value) else value.item() if hasattr(value, "item") else value
+
+
+# Pictures ------------------------------------------------------------------------------------------------------------
+
+
+def picture(store: Store, shown: Shown, folder: Path) -> Path | None:
+    """A PNG of the samples: beside their nearest training images where those are known, the most copied first (copies
+    in a frame), else the first ones alone. None for points, and where no sample is stored.
+    """
+    cell = shown.cell
+    pairs = studies.pairs(store, cell.key, PAIRS)
+    tiles = [_beside(pair) for pair in pairs] or _alone(cell.home(store).samples(cell.key))
+    if not tiles:
+        return None
+    path = folder / f"{cell.grid.rpartition('-')[0]}-{cell.index}-{cell.key[:8]}.png"
+    content = _sheet(tiles, ACROSS if pairs else 2 * ACROSS)
+    replace(path, lambda file: _write(file, content))
+    return path
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
+def _beside(pair: Pair) -> Any:
+    """A sample beside its nearest training image, in a frame where it is a copy."""
+    from PIL import Image
+
+    images = [_large(Image.open(io.BytesIO(content))) for content in (pair.sample_png, pair.nearest_png)]
+    wide, high = sum(image.width for image in images), max(image.height for image in images)
+    tile = Image.new("RGB", (wide + GAP, high + GAP), COPY if pair.memorized else PAPER)
+    tile.paste(images[0], (GAP // 2, GAP // 2))
+    tile.paste(images[1], (GAP // 2 + images[0].width, GAP // 2))
+    return tile
+
+
+def _alone(path: Path) -> list[Any]:
+    """The first samples of a file; none of points, or where there is no file."""
+    from PIL import Image
+
+    if not path.exists():
+        return []
+    found, _ = pictures.read(path)
+    return (
+        [_large(Image.open(io.BytesIO(pictures.png(image)))) for image in found[: 2 * PAIRS]] if found.ndim > 2 else []
+    )
+
+
+def _large(image: Any) -> Any:
+    """An image in colours and large enough to be seen, its pixels as squares."""
+    from PIL import Image
+
+    times = max(1, -(-PIXELS // max(image.size)))
+    return image.convert("RGB").resize((image.width * times, image.height * times), Image.Resampling.NEAREST)
+
+
+def _sheet(tiles: Sequence[Any], across: int) -> bytes:
+    """Tiles in rows on one picture, as PNG."""
+    from PIL import Image
+
+    wide, high = max(tile.width for tile in tiles) + GAP, max(tile.height for tile in tiles) + GAP
+    rows = -(-len(tiles) // across)
+    sheet = Image.new("RGB", (wide * min(across, len(tiles)) + GAP, high * rows + GAP), PAPER)
+    for place, tile in enumerate(tiles):
+        sheet.paste(tile, (GAP + wide * (place % across), GAP + high * (place // across)))
+    file = io.BytesIO()
+    sheet.save(file, "PNG")
+    return file.getvalue()
