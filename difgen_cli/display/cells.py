@@ -6,7 +6,7 @@ import itertools
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from difgen_cli.display import as_json
 from difgen_cli.report import labels

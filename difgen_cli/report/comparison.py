@@ -54,7 +54,7 @@ def compare(a: tuple[str, Study], b: tuple[str, Study]) -> Comparison:
     shared = [name for name in settings[0] if name in settings[1]]
     cells = [_identified(side.study.rows, shared) for side in sides]
     both = cells[0].merge(cells[1][["identity"]], on="identity")["identity"]
-    axes = curves.found_axes(pd.concat(cells, ignore_index=True), _said(sides, shared))
+    axes = curves.found_axes(pd.concat([frame[shared] for frame in cells], ignore_index=True), _said(sides, shared))
     metrics = [m for m in sides[0].read.metrics if m in sides[1].read.metrics]
     frames = [curves.coded(frame[frame["identity"].isin(both)], axes) for frame in cells]
     changes = _changes(frames, [axis.path for axis in axes], metrics)
