@@ -1,7 +1,8 @@
 """How long a report of 20,000 rows takes:  python benchmarks/report.py [rows]
 
 The rows are made up (tests/report/synthetic.py); making them is not counted. Reported: reading the rows into
-curves, the terminal's table, and the whole `report.write`, with the figures' share.
+curves, the terminal's table, the whole `report.write` with the figures' share, `report.write` again where nothing has
+changed, and the figures at a paper's two widths in three formats.
 """
 
 from __future__ import annotations
@@ -46,9 +47,13 @@ def main(rows: int) -> None:
     timed("figures drawn", figures.draw, read)
     with tempfile.TemporaryDirectory() as folder:
         timed("report.write, everything", report.write, made, Path(folder))
+        timed("the same again", report.write, made, Path(folder))
         size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
         page = (Path(folder) / "report.html").stat().st_size
         print(f"{size / 1e6:.1f} MB written, the page {page / 1e6:.1f} MB")
+        timed("figures for a paper", lambda: report.write(made, Path(folder), paper=True))
+        size = sum(path.stat().st_size for path in (Path(folder) / "paper").rglob("*") if path.is_file())
+        print(f"{size / 1e6:.1f} MB of them")
 
 
 if __name__ == "__main__":

@@ -114,14 +114,11 @@ def test_nothing_is_cut_nothing_touches_and_every_letter_can_be_read(sheets):
 
 
 def _drawn(text):
-    """Tick labels of inner panels exist and are hidden; ticks outside the limits too."""
-    if text.axes is None:
-        return True
-    for axis in (text.axes.xaxis, text.axes.yaxis):
-        for tick in [*axis.get_major_ticks(), *axis.get_minor_ticks()]:
-            if text in (tick.label1, tick.label2):
-                low, high = sorted(axis.get_view_interval())
-                return low <= tick.get_loc() <= high
+    """Whether a text is on the paper: of ticks, only those within the limits are."""
+    for which, axis in enumerate((text.axes.xaxis, text.axes.yaxis) if text.axes is not None else ()):
+        if any(text in (tick.label1, tick.label2) for tick in [*axis.majorTicks, *axis.minorTicks]):
+            low, high = sorted(axis.get_view_interval())
+            return low <= text.get_position()[which] <= high
     return True
 
 
