@@ -6,7 +6,7 @@ import io
 import itertools
 import textwrap
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,6 +84,7 @@ class Sheet:
     grid: np.ndarray  # (rows, columns) of panels, as they are meant; on narrow paper columns may stand below each other
     paper: Paper
     panel_inches: float  # about how long a panel's x axis is, before anything is laid out
+    above: bool  # whether the legend stands above the panels, or beside them
 
     def entitle(self, ax: Axes, panel: Panel) -> None:
         """The panel's levels above it, wrapped so that neighbours do not touch."""
@@ -135,11 +136,6 @@ class Sheet:
     def letters(self) -> float:
         """How many letters fit along a panel's x axis."""
         return self.panel_inches / self.paper.letter_inches
-
-    @property
-    def above(self) -> bool:
-        """Whether the legend stands above the panels."""
-        return _legend_above(self.paper, self.grid.shape[1])
 
     def render(self) -> dict[str, bytes]:
         """The figure's bytes by format; laid out once, with nothing in them that changes from run to run."""
@@ -202,7 +198,7 @@ def sheet(paper: Paper, rows: int, across: int, colour: Axis | None, *, alike: b
         layout=ConstrainedLayoutEngine(w_pad=0.0085 * paper.points, h_pad=0.0065 * paper.points),
     )
     grid: np.ndarray = figure.subplots(rows, across, squeeze=False, sharex=True, sharey="row" if alike else False)
-    return Sheet(figure, grid, paper, wide - 0.063 * paper.points)
+    return Sheet(figure, grid, paper, wide - 0.063 * paper.points, above)
 
 
 def lattice(paper: Paper, rows: int, across: int, colour: Axis | None) -> Sheet:
@@ -215,7 +211,7 @@ def lattice(paper: Paper, rows: int, across: int, colour: Axis | None) -> Sheet:
     if not turned:
         return sheet(paper, rows, across, colour)
     made = sheet(paper, across, rows, colour, alike=False)
-    return Sheet(made.figure, made.grid.T, paper, made.panel_inches)
+    return replace(made, grid=made.grid.T)
 
 
 def _legend_above(paper: Paper, across: int) -> bool:
