@@ -99,7 +99,8 @@ class Sheet:
         """What the axes of all panels are, once; `render` centres it on the panels."""
         self.figure.supxlabel(across, fontsize="medium", gid="across")
         if up:
-            self.figure.supylabel(up, fontsize="medium", gid="up")
+            letters = int(0.8 * self.figure.get_figheight() / self.paper.letter_inches)
+            self.figure.supylabel("\n".join(textwrap.wrap(up, letters)), fontsize="medium", gid="up")
 
     def legend(self, axis: Axis | None, colours: dict[str, str], extra: Sequence[Any]) -> None:
         """The levels of the coloured axis and what else is drawn: beside the panels, or above."""

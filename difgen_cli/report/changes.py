@@ -90,18 +90,18 @@ def show(made: Comparison, console: Console) -> None:
 
 
 def draw(made: Comparison, paper: Paper) -> Drawn | None:
-    """The changes of the main metrics at the last snapshots against the first axis; a line marks no change."""
+    """The changes of the main metrics at the last snapshots against the first axis; None where nothing changed."""
     import matplotlib
 
     numbers = at_last(made)
-    numbers = numbers[numbers["metric"].isin(_first(made))]
+    numbers = numbers[numbers["metric"].isin(_moved(made, numbers))]
     read = replace(made.a.read, axes=made.axes)
     order = [axis for axis in read.others() if axis.path != STEPS] or list(made.axes)
     if numbers.empty or not order:
         return None
     across = order[0]
     rows = [_row(made, name, bool((numbers.loc[numbers["metric"] == name, "scale"] == "ratio").all()))
-            for name in _first(made)]  # fmt: skip
+            for name in _moved(made, numbers)]  # fmt: skip
     what = (
         f"Change from {made.a.name} to {made.b.name} of {', '.join(row.metric for row in rows)} against "
         f"{labels.setting(across.path)}{strips.plan(read, across).words}."
@@ -112,9 +112,16 @@ def draw(made: Comparison, paper: Paper) -> Drawn | None:
     return replace(drawn, caption=_caption(made, numbers, what))
 
 
+def _moved(made: Comparison, numbers: pd.DataFrame) -> list[str]:
+    """The main metrics that changed anywhere."""
+    none = np.where(numbers["scale"] == "ratio", 1.0, 0.0)
+    moved = set(numbers.loc[numbers["mean"] != none, "metric"])
+    return [name for name in _first(made) if name in moved]
+
+
 def _row(made: Comparison, metric: str, ratio: bool) -> strips.Row:
     name = labels.metric(metric, made.a.read.features, made.a.read.units)
-    return strips.Row(metric, f"{name}: B {'/' if ratio else '−'} A", "log" if ratio else "plain", (float(ratio),))
+    return strips.Row(metric, f"{name}: B {'/' if ratio else '−'} A", marks=(float(ratio),), whole=True)
 
 
 def _caption(made: Comparison, numbers: pd.DataFrame, what: str) -> str:
@@ -122,12 +129,14 @@ def _caption(made: Comparison, numbers: pd.DataFrame, what: str) -> str:
     pairs = sorted(set(numbers["pairs"]))
     seeds = f"{pairs[0]} to {pairs[-1]}" if len(pairs) > 1 else f"{pairs[0]}"
     kinds = "; ".join(sorted({str(kind) for kind in numbers["interval"] if kind}))
+    still = [name for name in _first(made) if name not in set(numbers["metric"])]
     features = dict.fromkeys(f for f in (made.a.read.features, made.b.read.features) if f)
     parts = [
         what,
         f"{made.matched} cells in both, matched by settings, seed and step; {seeds} paired seeds at a point; bars are "
         f"95 % intervals ({kinds})." if kinds else f"{made.matched} cells in both; one seed: no intervals.",
         "Grey line: no change.",
+        f"Nowhere changed, and not drawn: {', '.join(still)}." if still else "",
         "At the last snapshot that both have." if STEPS in [axis.path for axis in made.axes] else "",
         f"Fréchet distances in {' / '.join(features)} features, as ratios." if features else "",
         said(made),

@@ -58,7 +58,7 @@ def log_scale(ax: Axes, which: str, low: float, high: float, letters: float = 36
         if len(ticks) <= most:
             break
     ticks = ticks[:: -(-len(ticks) // most) or 1]
-    if len(ticks) < min(3, most):
+    if len(ticks) < (3 if most > 3 else 2):
         ticks = [t for t in MaxNLocator(min(4, most)).tick_values(low, high) if low <= t <= high]
     _ticks(ax, which, ticks, [f"{tick:g}" for tick in ticks])
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from difgen_cli.report import canvas, captions, labels, scales, style
@@ -25,7 +26,8 @@ class Row:
     """One row of panels: `metric` of the numbers, its words, and how its axis runs.
 
     marks: values that a reader needs to see, as thin grey lines. beside: other metrics of the numbers, drawn as broken
-    lines, as (metric, words, line). scale: share, log, or plain (fitted to the values and marks).
+    lines, as (metric, words, line). scale: share, log, or plain (fitted to the values and marks). whole: the intervals
+    fit too.
     """
 
     metric: str
@@ -33,6 +35,7 @@ class Row:
     scale: str = "plain"
     marks: tuple[float, ...] = ()
     beside: tuple[tuple[str, str, Any], ...] = ()
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -187,7 +190,8 @@ def _up(ax: Axes, numbers: pd.DataFrame, row: Row) -> None:
     """The axis of a row, the same in all its panels: it holds the means, the seeds and the marks."""
     mine = numbers[numbers["metric"].isin([row.metric, *[metric for metric, _, _ in row.beside]])]
     seeds = [name for name in numbers if str(name).startswith("seed_")]
-    values = canvas.finite(mine["mean"], mine[seeds].to_numpy(), row.marks)
+    ends = mine[["lo", "hi"]].to_numpy(float) if row.whole else np.zeros(0)
+    values = canvas.finite(mine["mean"], mine[seeds].to_numpy(), row.marks, ends)
     if row.scale == "share":
         scales.share_scale(ax, "y", 1.0)
     elif row.scale == "log" and (values > 0).any():
