@@ -133,7 +133,7 @@ def picture(store: Store, shown: Shown, folder: Path) -> Path | None:
     in a frame), else the first ones alone. None for points, and where no sample is stored.
     """
     cell = shown.cell
-    pairs = studies.pairs(store, cell.key, PAIRS)
+    pairs = studies.pairs(store, [cell.key], PAIRS).get(cell.key, [])
     tiles = [_beside(pair) for pair in pairs] or _alone(cell.home(store).samples(cell.key))
     if not tiles:
         return None

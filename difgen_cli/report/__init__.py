@@ -5,7 +5,7 @@ Importing this package is cheap: pandas, matplotlib and rich are imported when s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,10 @@ class Pair:
     label: int | None
 
 
+# (cells, how many) -> by cell its most copied samples first; a cell without pictures may be left out
+Gallery = Callable[[Sequence[str], int], dict[str, list[Pair]]]
+
+
 @dataclass(frozen=True)
 class Study:
     """One grid and everything known of its cells.
@@ -36,7 +40,7 @@ class Study:
     `kind` (model, heldout, copycat, ideal), `seed`, `step`, `cell`, `trajectory`, `state` (done, missing, failed),
     `cause`, and every metric. tables: by name (noise, path, deviation, field) lines per noise level or point with the
     same setting columns; a missing or an empty one is not drawn.
-    units: metric column -> (unit, meaning). gallery: (cell, how many) -> the most copied samples first.
+    units: metric column -> (unit, meaning).
     """
 
     name: str
@@ -46,7 +50,7 @@ class Study:
     rows: pd.DataFrame
     tables: dict[str, pd.DataFrame]
     units: dict[str, tuple[str, str]]
-    gallery: Callable[[str, int], list[Pair]]
+    gallery: Gallery
     provenance: dict[str, str]
 
     @property

@@ -81,7 +81,7 @@ def check(study: Study, choice: Choice) -> None:
         raise GridError(
             f"--y {choice.y}: its values are words, such as {rows[choice.y].dropna().iloc[0]}; name a number"
         )
-    words = {name: curves.words(rows[name]).nunique() for name in asked.values()}
+    words = {name: curves.worded(rows[name]).nunique() for name in asked.values()}
     if words[choice.x] == 1:
         value = labels.text(rows[choice.x].dropna().iloc[0])
         raise GridError(

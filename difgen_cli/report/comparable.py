@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from difgen_cli.report import labels
-from difgen_cli.report.curves import Axis, Curves, words
+from difgen_cli.report.curves import Axis, Curves, worded
 
 NAMED_MOST = 5  # cells that a sentence names
 VALUES_MOST = 4
@@ -79,7 +79,7 @@ def differences(curves: Curves, along: Sequence[Axis] | None = None) -> list[Dif
 def _apart(curves: Curves, done: pd.DataFrame, along: Sequence[Axis], quantity: Quantity, column: str) -> set[int]:
     """Places of the cells that have another value than most of their curve."""
     known = done[done[column].notna()]
-    value = words(known[column])
+    value = worded(known[column])
     if value.nunique() < 2:
         return set()
     apart: set[int] = set()
@@ -98,7 +98,7 @@ def _apart(curves: Curves, done: pd.DataFrame, along: Sequence[Axis], quantity: 
 
 
 def _difference(curves: Curves, done: pd.DataFrame, quantity: Quantity, column: str, places: list[int]) -> Difference:
-    counts = words(done[column].dropna()).value_counts()
+    counts = worded(done[column].dropna()).value_counts()
     named = [_name(curves, line) for _, line in done.loc[places].iterrows()]
     return Difference(quantity.name, column, {str(v): int(n) for v, n in counts.items()}, named)
 

@@ -130,10 +130,10 @@ def found_axes(cells: pd.DataFrame, said: dict[str, list[Any]]) -> tuple[Axis, .
     if cells.empty:
         return ()
     candidates = [name for name in cells.columns if _is_setting(str(name))]
-    named = {path: words(cells[path]) for path in {*said, *candidates} if path in cells.columns}
-    chosen = [path for path in said if path in named and named[path].nunique() > 1]
-    for path in sorted(set(named) - set(said)):
-        if named[path].nunique() > 1 and _splits(pd.DataFrame({p: named[p] for p in chosen}), named[path]):
+    words = {path: worded(cells[path]) for path in {*said, *candidates} if path in cells.columns}
+    chosen = [path for path in said if path in words and words[path].nunique() > 1]
+    for path in sorted(set(words) - set(said)):
+        if words[path].nunique() > 1 and _splits(pd.DataFrame({p: words[p] for p in chosen}), words[path]):
             chosen.append(path)
     axes: list[Axis] = []
     for path in chosen:
@@ -233,7 +233,7 @@ def _measured(rows: pd.DataFrame, name: str) -> bool:
     return bool(pd.api.types.is_numeric_dtype(rows[name]) and rows[name].notna().any())
 
 
-def words(column: pd.Series) -> pd.Series:
+def worded(column: pd.Series) -> pd.Series:
     """The column's values as words; each distinct value is written once."""
     if column.dtype == object:
         column = column.map(text)  # lists cannot be hashed
@@ -259,7 +259,7 @@ def _axis(path: str, column: pd.Series, said: list[Any]) -> Axis:
     levels = {text(value): value for value in said} | {
         text(value): value for value in column.drop_duplicates().tolist()
     }
-    present = set(words(column))
+    present = set(worded(column))
     levels = {word: value for word, value in levels.items() if word in present}
     if path == STEPS and len(levels) > 2:
         levels.pop("none", None)
@@ -282,7 +282,7 @@ def _tables(found: dict[str, pd.DataFrame], cells: pd.Series, axes: Sequence[Axi
 def coded(frame: pd.DataFrame, axes: Sequence[Axis]) -> pd.DataFrame:
     """The frame with its axes' columns as ordered categoricals of words."""
     coded = {
-        axis.path: pd.Categorical(words(frame[axis.path]), categories=list(axis.levels), ordered=True)
+        axis.path: pd.Categorical(worded(frame[axis.path]), categories=list(axis.levels), ordered=True)
         for axis in axes
         if axis.path in frame
     }
@@ -295,5 +295,5 @@ def _with_copycat(cells: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     if known or "fd_test" not in rows or SIZE not in rows:
         return cells
     copycat = rows[rows["kind"] == "copycat"]
-    means = copycat["fd_test"].groupby(words(copycat[SIZE])).mean()
-    return cells.assign(fd_copycat=words(cells[SIZE]).map(means).astype("float64"))
+    means = copycat["fd_test"].groupby(worded(copycat[SIZE])).mean()
+    return cells.assign(fd_copycat=worded(cells[SIZE]).map(means).astype("float64"))

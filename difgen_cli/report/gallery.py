@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -14,9 +14,11 @@ from difgen_cli.report import labels
 from difgen_cli.report.curves import SIZE, STEPS, Axis, Curves, last_snapshot
 
 if TYPE_CHECKING:
-    from difgen_cli.report import Pair
+    from difgen_cli.report import Gallery, Pair, Study
 
-PAIRS = 8
+PAIRS = 8  # of a cell
+CELLS = 48  # with pictures on a page
+MOST_BYTES = 4_000_000  # of pictures on a page
 REFERENCES = {
     "heldout": "Held-out images as if they were samples",
     "copycat": "Copycat: training images resampled",
@@ -24,11 +26,11 @@ REFERENCES = {
 }
 
 
-def chosen(curves: Curves) -> list[tuple[str, str]]:
-    """(title, cell): the most and the least copied, and the corners of the two main numeric axes, each cell once."""
+def chosen(curves: Curves) -> dict[str, str]:
+    """Cell -> title: the most and the least copied, and the corners of the two main numeric axes."""
     done = last_snapshot(curves.cells, curves.paths)
     if done.empty:
-        return []
+        return {}
     titles: dict[str, list[str]] = {}
     lines = done.drop_duplicates("cell").set_index("cell", drop=False)
     if "mem_frac" in lines and lines["mem_frac"].notna().any():
@@ -37,31 +39,58 @@ def chosen(curves: Curves) -> list[tuple[str, str]]:
     for name, cell in _corners(curves, lines):
         titles.setdefault(cell, []).append(name)
     places = {cell: i for i, cell in enumerate(lines.index)}
-    return [(_title(curves, lines.iloc[places[cell]], said), cell) for cell, said in titles.items()]
+    return {cell: _title(curves, lines.iloc[places[cell]], said) for cell, said in titles.items()}
 
 
-def references(curves: Curves) -> list[tuple[str, str]]:
-    """(title, cell) of the held-out images, the copycat and the ideal denoiser at the smallest data set size."""
+def references(curves: Curves) -> dict[str, str]:
+    """Cell -> title of the held-out images, the copycat and the ideal denoiser at the smallest data set size."""
     rows = curves.references
     if rows.empty or "cell" not in rows:
-        return []
+        return {}
     rows = rows[rows["state"] == "done"] if "state" in rows else rows
     rows = rows.sort_values(SIZE, kind="stable") if SIZE in rows else rows
-    found = []
+    found = {}
     for kind, name in REFERENCES.items():
         first = rows[rows["kind"] == kind].head(1)
         for _, row in first.iterrows():
             size = labels.text(row[SIZE]) if SIZE in rows else "none"
             at = f" (N = {size})" if size != "none" else ""
-            found.append((f"{name}{at}: {_measured(row)}", str(row["cell"])))
+            found[str(row["cell"])] = f"{name}{at}: {_measured(row)}"
     return found
 
 
-def section(cells: list[tuple[str, str]], pictures: Callable[[str, int], list[Pair]]) -> str:
-    """The cells' pairs as HTML."""
+def pictured(study: Study, curves: Curves, first: Sequence[str]) -> dict[str, list[Pair]]:
+    """The most copied samples of the cells `first`, then of others as far as `CELLS` and `MOST_BYTES` reach.
+
+    Of the others the last snapshots come before earlier ones, and each group's first seed before its others.
+    """
+    done = curves.done
+    final = done.index.isin(last_snapshot(curves.cells, curves.paths).index)
+    others = done.assign(_early=~final).sort_values(["_early", "seed"], kind="stable")
+    ranked = others["cell"].astype(str)
+    alike = ranked[(~others["_early"] & (others["seed"] == others["seed"].min())).to_numpy()].tolist()
+    room = max(0, CELLS - len(first))
+    spread = alike[:: max(1, -(-len(alike) // room))] if room else []
+    wanted = list(dict.fromkeys([*first, *spread, *ranked]))[: max(CELLS, len(first))]
+    found = study.gallery(wanted, PAIRS)
+    kept: dict[str, list[Pair]] = {}
+    size = 0
+    for cell in wanted:
+        pairs = found.get(cell, [])
+        size += sum(len(pair.sample_png) + len(pair.nearest_png) for pair in pairs)
+        if size > MOST_BYTES:
+            break
+        if pairs:
+            kept[cell] = pairs
+    return kept
+
+
+def section(cells: Mapping[str, str], pictures: Gallery, count: int = PAIRS) -> str:
+    """The pairs of cells under their titles, as HTML."""
     parts = []
-    for title, cell in cells:
-        pairs = pictures(cell, PAIRS)
+    found = pictures(list(cells), count)
+    for cell, title in cells.items():
+        pairs = found.get(cell, [])
         shown = "".join(_pair(pair) for pair in pairs)
         body = f'<div class="pairs">{shown}</div>' if pairs else '<p class="note">No samples are stored.</p>'
         parts.append(f"<h3>{escape(title)}</h3>{body}")

@@ -232,7 +232,7 @@ def _pictures(scored: Scored) -> str:
         "The most copied come first; pairs.csv beside this page has every sample."
     )
     cell = str(scored.row("model")["cell"])
-    shown = gallery.section([("Samples", cell)], lambda cell, _: scored.study.gallery(cell, SHOWN))
+    shown = gallery.section({cell: "Samples"}, scored.study.gallery, SHOWN)
     known = gallery.section(gallery.references(curves.read(scored.study)), scored.study.gallery)
     named = "".join(
         f'<tr><td class="word">{escape(str(line["sample"]))}</td><td class="word">{escape(str(line["nearest"]))}</td>'

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,7 +52,7 @@ def _study(store: Store, folder: Path, metrics: dict[str, pa.Table]) -> Study:
         tables={name: _table(store, rows, name, metric) for name, metric in TABLES.items()},
         units=_units(metrics),
         gallery=partial(pairs, store),
-        provenance=_provenance(folder, rows),
+        provenance=_provenance(store, about["grid"], folder, rows),
     )
 
 
@@ -108,8 +110,8 @@ def _units(metrics: dict[str, pa.Table]) -> dict[str, tuple[str, str]]:
     return found | {name: (unit, "") for name, unit in tables.UNITS.items()}
 
 
-def _provenance(folder: Path, rows: pd.DataFrame) -> dict[str, str]:
-    """What produced the rows; several values are all named."""
+def _provenance(store: Store, name: str, folder: Path, rows: pd.DataFrame) -> dict[str, str]:
+    """What produced the rows, several values all named; and the commands that make them and this report again."""
     said = {}
     for name in PROVENANCE:
         if name in rows:
@@ -120,43 +122,48 @@ def _provenance(folder: Path, rows: pd.DataFrame) -> dict[str, str]:
         said["finished_at"] = str(rows["finished_at"].dropna().max())
     if spent := costs.words(rows):
         said["measuring"] = spent
-    commands = [read_json(p) for p in sorted((folder / "submissions").glob("*/submission.json"))]
-    if commands and commands[0]:
-        said["command"] = " ".join(commands[0]["environment"]["command"])
-    return said
+    submissions = [read_json(p) for p in sorted((folder / "submissions").glob("*/submission.json"))]
+    commands = [shlex.join(one["environment"]["command"]) for one in submissions if one]
+    report = shlex.join(["difgen", "report", str(store.root), "--grid", name])
+    return said | {"command": "\n".join(dict.fromkeys([*commands, report]))}
 
 
-def pairs(store: Store, cell: str, count: int) -> list[Pair]:
-    """The most copied samples of a cell, each beside its nearest training image; none for points."""
+def pairs(store: Store, cells: Sequence[str], count: int) -> dict[str, list[Pair]]:
+    """The most copied samples of cells, each beside its nearest training image; none for points."""
     path = store.tables / "neighbours.parquet"
-    if not path.exists():
-        return []
-    lines = pq.read_table(path, filters=[("cell", "=", cell)]).to_pylist()
-    if not lines:
-        return []
-    home = store.home(lines[0]["home"], "", reference=lines[0]["kind"] != "model")
+    if not path.exists() or not cells:
+        return {}
+    lines = pq.read_table(path, filters=[("cell", "in", list(cells))]).to_pandas()
+    lines["ratio"] = (lines["d1"] / lines["d2"]).where(lines["d2"] > 0, 1.0)
+    best = lines.sort_values("ratio", kind="stable").groupby("cell", sort=False).head(count)
+    found = {}
+    for (home, reference), some in best.groupby(["home", best["kind"] != "model"], sort=False):
+        at = store.home(str(home), "", reference=bool(reference))
+        drawn = {str(cell): own for cell, own in some.groupby("cell", sort=False) if _has_images(at, str(cell))}
+        train = _training_images(store, at) if drawn else np.zeros(0)
+        found |= {cell: _pairs(at, cell, own, train) for cell, own in drawn.items()}
+    return found
+
+
+def _has_images(home: Home, cell: str) -> bool:
     file = home.samples(cell)
-    if not file.exists() or "image" not in pq.read_schema(file).names:
-        return []
-    train = _training_images(store, home)
-    best = sorted(lines, key=_ratio)[:count]
-    drawn = pq.read_table(file)
+    return file.exists() and "image" in pq.read_schema(file).names
+
+
+def _pairs(home: Home, cell: str, lines: pd.DataFrame, train: np.ndarray) -> list[Pair]:
+    drawn = pq.read_table(home.samples(cell))
     encoded = drawn["image"].combine_chunks().field("bytes")
     return [
         Pair(
             seed=line["seed"],
-            ratio=_ratio(line),
-            memorized=line["memorized"],
+            ratio=line["ratio"],
+            memorized=bool(line["memorized"]),
             sample_png=encoded[line["seed"]].as_py(),
             nearest_png=pictures.png(train[line["nn_index"]]),
             label=drawn["label"][line["seed"]].as_py(),
         )
-        for line in best
+        for line in lines.to_dict("records")
     ]
-
-
-def _ratio(line: dict[str, Any]) -> float:
-    return line["d1"] / line["d2"] if line["d2"] else 1.0
 
 
 def _training_images(store: Store, home: Home) -> np.ndarray:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable
+import zlib
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
-from difgen_cli.report import Pair, Study
+from difgen_cli.report import Gallery, Pair, Study
 
 DEFAULTS: dict[str, Any] = {
     "data.name": "digits",
@@ -58,7 +59,7 @@ def study(
     name: str = "size",
     question: str = "Memorization against Fréchet distance as the data set grows.",
     cause: str = "CUDA out of memory: tried to allocate 2.0 GiB",
-    gallery: Callable[[str, int], list[Pair]] | None = None,
+    gallery: Gallery | None = None,
 ) -> Study:
     """A study over `axes`; `missing` and `failed` index its model cells, `drop` names absent metrics."""
     cells = _cells(axes, seeds)
@@ -92,9 +93,13 @@ def study(
     )
 
 
-def pictures(cell: str, count: int) -> list[Pair]:
+def pictures(cells: Sequence[str], count: int) -> dict[str, list[Pair]]:
     """Little 8 × 8 pictures, the most copied first."""
-    rng = np.random.default_rng(abs(hash(cell)) % 2**32)
+    return {cell: _pairs(cell, count) for cell in cells}
+
+
+def _pairs(cell: str, count: int) -> list[Pair]:
+    rng = np.random.default_rng(zlib.crc32(cell.encode()))
     ratios = np.sort(rng.uniform(0.05, 1, count))
     return [
         Pair(i, float(ratio), bool(ratio < 1 / 3), *_pictures(rng, ratio), label=int(rng.integers(10)))

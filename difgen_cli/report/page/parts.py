@@ -1,57 +1,26 @@
-"""One self-contained HTML page: no script, no request, readable in light and dark and on a telephone."""
+"""The sections of a page that stand still: what ran, figures, references, what is missing, where it comes from."""
 
 from __future__ import annotations
 
 import base64
 import re
 from html import escape
-from importlib import resources
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from difgen_cli.report import captions, gallery, labels, style, table
+from difgen_cli.report import captions, labels, table
 from difgen_cli.report.canvas import Drawn
 from difgen_cli.report.curves import STEPS, Curves
 
 if TYPE_CHECKING:
     from difgen_cli.report import Study
 
-LARGEST_SVG = 1_500_000  # characters; beyond it the page shows the PNG, which a browser draws at once
-# nothing may be loaded or run, whatever a name in the grid says
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+LARGEST_SVG = 400_000  # characters; beyond it the page shows the PNG, which a browser draws at once
 
 
-def compose(study: Study, curves: Curves, figures: list[Drawn]) -> str:
-    """The whole page."""
-    body = "".join(
-        [
-            _header(study, curves),
-            section("Figures", "".join(chart(figure) for figure in figures) or note("Nothing to draw yet.")),
-            section("Last snapshots", _table(curves)),
-            section("References", _references(curves)),
-            section("Samples beside their nearest training images", _gallery(study, curves)),
-            section("Missing and failed cells", _absent(curves)),
-            section("Where this comes from", provenance(study)),
-        ]
-    )
-    return document(study.name, body, figures)
-
-
-def document(title: str, body: str, figures: list[Drawn]) -> str:
-    """A page of its own, from its sections."""
-    css = resources.files("difgen_cli.report").joinpath("page.css").read_text(encoding="utf-8")
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{escape(POLICY)}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="color-scheme" content="light dark">'
-        f"<title>{escape(title)} – difgen report</title><style>{css}{_palette(figures)}</style></head>"
-        f"<body><main>{body}</main></body></html>\n"
-    )
-
-
-def _header(study: Study, curves: Curves) -> str:
+def header(study: Study, curves: Curves) -> str:
+    """The question, what ran, what a reader must know, and what was varied."""
     state = curves.cells["state"].value_counts()
     counts = "".join(
         f'<li class="{word}"><b>{int(state.get(word, 0))}</b> {word}</li>' for word in ("done", "missing", "failed")
@@ -113,16 +82,7 @@ def _inline(figure: Drawn) -> str:
     )
 
 
-def _palette(figures: list[Drawn]) -> str:
-    """How each colour of the figures looks on a dark page."""
-    colours = dict(style.DARK)
-    for figure in figures:
-        colours |= figure.palette
-    dark = "".join(f"--c{light[1:]}:{colour};" for light, colour in colours.items())
-    return f"@media (prefers-color-scheme:dark){{:root{{{dark}}}}}"
-
-
-def _table(curves: Curves) -> str:
+def last_snapshots(curves: Curves) -> str:
     columns = table.columns(curves)
     head = "".join(f'<th scope="col">{escape(column.header)}</th>' for column in columns)
     lines = zip(*[column.words for column in columns], strict=True)
@@ -141,7 +101,7 @@ def _table(curves: Curves) -> str:
     )
 
 
-def _references(curves: Curves) -> str:
+def references(curves: Curves) -> str:
     """Means over seeds of the reference rows, by kind and data set size."""
     rows = curves.references
     if rows.empty:
@@ -159,17 +119,7 @@ def _references(curves: Curves) -> str:
     return f'<div class="scroll" tabindex="0">{table_html}</div>'
 
 
-def _gallery(study: Study, curves: Curves) -> str:
-    explained = note(
-        "Left the generated sample, right its nearest training image, below d1/d2 "
-        "(a copy below 1/3: Yoon et al. 2023). The most copied samples of each cell come first."
-    )
-    shown = gallery.section(gallery.chosen(curves), study.gallery)
-    known = gallery.section(gallery.references(curves), study.gallery)
-    return explained + (shown or note("No finished cells yet.")) + known
-
-
-def _absent(curves: Curves) -> str:
+def absent(curves: Curves) -> str:
     """Every cell without numbers, by state and cause; the steps of one trajectory in one line."""
     cells = curves.cells[curves.cells["state"] != "done"]
     if cells.empty:

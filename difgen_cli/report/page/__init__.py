@@ -1,0 +1,35 @@
+"""One self-contained HTML page: opens from a file, asks nothing of any network, runs no script but its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from difgen_cli.report import gallery
+from difgen_cli.report.canvas import Drawn
+from difgen_cli.report.curves import Curves
+from difgen_cli.report.page import block, parts
+from difgen_cli.report.page.document import asset, document
+
+if TYPE_CHECKING:
+    from difgen_cli.report import Study
+
+
+def compose(study: Study, curves: Curves, figures: list[Drawn]) -> str:
+    """The whole page: what stands still is written here, the rest is made by its scripts from the block of rows."""
+    titles = gallery.chosen(curves) | gallery.references(curves)
+    pictures = gallery.pictured(study, curves, list(titles))
+    places = {
+        "HEADER": parts.header(study, curves),
+        "FIGURES": "".join(parts.chart(figure) for figure in figures) or parts.note("Nothing to draw yet."),
+        "LAST": parts.last_snapshots(curves),
+        "REFERENCES": parts.references(curves),
+        "ABSENT": parts.absent(curves),
+        "PROVENANCE": parts.provenance(study),
+    }
+    body = asset("body.html")
+    before, *rest = body.split("<!--")
+    filled = [before]
+    for piece in rest:  # each place is filled once: what a study says is never searched for places
+        name, _, after = piece.partition("-->")
+        filled += [places[name], after]
+    return document(study.name, "".join(filled), figures, block.compose(study, curves, pictures, titles))

@@ -1,0 +1,81 @@
+"use strict";
+// Each generated image beside its nearest training image, the most copied first.
+
+const Gallery = (() => {
+  const MORE = 24;
+  const PNG = "data:image/png;base64,";
+  const all = Object.entries(Data.pictures).flatMap(([cell, pairs]) => pairs.map((pair) => ({ cell, pair, row: Data.rowOf(cell) })));
+  const ratio = ({ pair }) => pair[1] ?? Infinity;
+  const choice = { cells: "models", order: "copied", shown: MORE };
+
+  /** A pair as it is in the block: [seed, ratio, is a copy, label, sample, nearest]. */
+  function figure([seed, d1d2, copy, label, sample, nearest], caption = null) {
+    const condition = label === null ? "" : `, condition ${label}`;
+    return Dom.make("figure", { class: copy ? "pair memorized" : "pair" },
+      Dom.make("div", {}, picture(sample, `sample ${seed}${condition}`), picture(nearest, `nearest training image of sample ${seed}`)),
+      Dom.make("figcaption", {}, Dom.make("span", { class: "ratio" }, `${Words.number(d1d2, 2)}${copy ? " copy" : ""}`), caption));
+  }
+
+  function picture(png, alt) {
+    if (!png) return Dom.make("span", { class: "none" }, "no image");
+    return Dom.make("img", { src: PNG + png, alt, loading: "lazy", decoding: "async" });
+  }
+
+  function chosen() {
+    const kind = ({ row }) => Data.value("kind", row);
+    const kept = all.filter((entry) => {
+      if (choice.cells === "all") return true;
+      if (choice.cells === "models") return kind(entry) === "model";
+      if (choice.cells === "pinned") return entry.cell === State.get().cell;
+      return entry.cell === choice.cells;
+    });
+    const sign = choice.order === "copied" ? 1 : -1;
+    return kept.sort((a, b) => sign * (ratio(a) - ratio(b)) || a.pair[0] - b.pair[0]);
+  }
+
+  function draw() {
+    const found = chosen();
+    const shown = found.slice(0, choice.shown);
+    const pin = ({ cell, row }) => Dom.make("button", { type: "button", class: "place", onclick: () => show(cell) }, Data.title(row));
+    Dom.byId("gallery-pairs").replaceChildren(...shown.map((entry) => figure(entry.pair, pin(entry))));
+    const copies = found.filter(({ pair }) => pair[2]).length;
+    const cells = Object.keys(Data.pictures).length;
+    const order = choice.order === "copied" ? "most" : "least";
+    Dom.byId("gallery-told").textContent = all.length
+      ? `${shown.length} of ${found.length} pairs, the ${order} copied first; ${copies} are copies. The page carries the ${Object.values(Data.pictures)[0].length} most copied samples of each of ${cells} cells.`
+      : "No samples are stored as pictures.";
+    Dom.byId("gallery-more").hidden = shown.length >= found.length;
+  }
+
+  /** Pin a cell and go to where its numbers are. */
+  function show(cell) {
+    State.set({ cell });
+    Dom.byId("cell").scrollIntoView({ block: "nearest", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+    Dom.byId("cell").focus({ preventScroll: true });
+  }
+
+  function start() {
+    if (!all.length) Dom.byId("gallery-controls").hidden = true;
+    const titled = Object.keys(Data.pictures).filter((cell) => Data.titles[cell]).map((cell) => [cell, Data.titles[cell]]);
+    const others = Object.keys(Data.pictures).filter((cell) => !Data.titles[cell]).map((cell) => [cell, Data.title(Data.rowOf(cell))]);
+    const options = [["models", "all models"], ["all", "models and references"], ["pinned", "the pinned cell"],
+      { label: "Extremes and references", options: titled }, { label: "Other cells", options: others }]
+      .filter((some) => Array.isArray(some) || some.options.length);
+    const change = (name) => (value) => {
+      choice[name] = value;
+      choice.shown = MORE;
+      draw();
+    };
+    Dom.byId("gallery-controls").replaceChildren(
+      Dom.select("Of", options, choice.cells, change("cells"), { id: "gallery-of" }),
+      Dom.select("First", [["copied", "most copied"], ["new", "least copied"]], choice.order, change("order"), { id: "gallery-order" }));
+    Dom.byId("gallery-more").addEventListener("click", () => {
+      choice.shown += MORE;
+      draw();
+    });
+    State.hear((_, changed) => changed.has("cell") && choice.cells === "pinned" && draw());
+    draw();
+  }
+
+  return { start, figure, show };
+})();

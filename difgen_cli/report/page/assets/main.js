@@ -1,0 +1,12 @@
+"use strict";
+// The order in which the page comes alive: the curves first, what lies further down after them.
+
+for (const form of document.querySelectorAll("form")) form.addEventListener("submit", (event) => event.preventDefault());
+Bokeh.set_log_level("error");
+Theme.start();
+Cell.start();
+Promise.resolve(Curves.start()).then(() => {
+  Gallery.start();
+  Table.start();
+  document.documentElement.dataset.ready = String(Math.round(performance.now()));  // milliseconds, for whoever measures
+});

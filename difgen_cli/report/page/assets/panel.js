@@ -1,0 +1,133 @@
+"use strict";
+// One panel of the curves: its plot, the marks over it, and what mouse, touch and keyboard do there.
+
+const Panel = (() => {
+  const HAZE = 1500;  // groups beyond which small dots on the lines would only be a haze
+
+  /** A panel's place on the page; `put` gives it life when its plot is there. */
+  function place(panel, size) {
+    const plot = Dom.make("div", { class: "plot", style: `height:${size.height}px` });
+    const host = Dom.make("div", {
+      class: "panel", tabindex: 0, role: "group", "aria-roledescription": "chart",
+      "aria-label": `${panel.title || "All"}: arrow keys go from point to point, Enter pins one`,
+    }, plot);
+    return { figure: Dom.make("div", { class: "facet" }, panel.title && Dom.make("h3", {}, panel.title), host), host, plot };
+  }
+
+  /** events: hover(group or null, place), pin(row). Returns {redraw(chosen), data(chosen)}. */
+  function live(panel, drawn, spot, plotted, view, events) {
+    const layer = Marks.over(spot.host, view);
+    let [shown, dots, hovered, all] = [[], [], null, []];
+
+    /** Lines, bands and seeds of what is chosen now. */
+    function lines(chosen) {
+      const visible = (group) => !chosen.hidden.includes(drawn.colour.of(group));
+      const current = (drawn.fixed ? Lines.atStep(panel, drawn, chosen.step) : panel.groups).filter(visible);
+      const kept = new Set(current);
+      const some = panel.lines.map((line) => line.filter((group) => kept.has(group))).filter((line) => line.length);
+      dots = chosen.seeds === "points" ? current.flatMap(single) : [];
+      all = [...current, ...dots];
+      plotted.show(columns(drawn, chosen, some, current, dots));
+    }
+
+    function redraw(chosen) {
+      const visible = (group) => !chosen.hidden.includes(drawn.colour.of(group));
+      shown = Lines.atStep(panel, drawn, chosen.step).filter(visible);
+      const marks = shown.map((group) => ({ group, ...look(drawn, group) }));
+      const row = Data.rowOf(chosen.cell);
+      const pinned = all.find((group) => group.rows.includes(row));
+      const rings = [pinned && { group: pinned, wide: 2.5 }, hovered && { group: hovered, wide: 1.2 }].filter(Boolean);
+      Marks.draw(layer, marks, rings, chosen.seeds === "band" && !drawn.banded);
+    }
+
+    function hover(group, at) {
+      if (group === hovered) return;
+      hovered = group;
+      redraw(State.get());
+      events.hover(group, at ?? (group && layer.at(group)), spot.host);
+    }
+
+    listen(spot.host, { layer, hover, pin: events.pin, hovered: () => hovered, all: () => all, shown: () => shown, lines: panel.lines });
+    view.model.x_range.change.connect(() => requestAnimationFrame(() => redraw(State.get())));
+    return { redraw, lines };
+  }
+
+  const look = (drawn, group) => drawn.colour.levels[drawn.colour.of(group)];
+
+  /** A group's rows as groups of one seed each: the points that are drawn beside the means. */
+  function single(group) {
+    const own = (name, row) => (Data.axes.has(name) ? undefined : Data.numbers(name)[row]);
+    const { x, y } = State.get();
+    return group.rows.map((row) => ({
+      ...group, rows: [row], alone: true,
+      x: { mean: own(x, row) ?? group.x.mean, lo: NaN, hi: NaN, n: 1 }, y: { mean: own(y, row), lo: NaN, hi: NaN, n: 1 },
+    }));
+  }
+
+  function columns(drawn, chosen, lines, groups, dots) {
+    const hue = (line) => look(drawn, line[0]).hue;
+    const long = lines.filter((line) => line.length > 1);
+    const banded = long.filter((line) => chosen.seeds === "band" && line.some((group) => Number.isFinite(group.y.lo)));
+    const means = groups.length <= HAZE && !drawn.fixed ? groups : [];
+    const alpha = drawn.groups.length > HAZE && !drawn.fixed ? 0.35 : drawn.fixed ? 1 : 0.6;
+    return {
+      lines: { xs: long.map((line) => line.map((g) => g.x.mean)), ys: long.map((line) => line.map((g) => g.y.mean)), hue: long.map(hue), alpha: long.map(() => alpha) },
+      bands: { xs: banded.map((line) => around(line, "x", "mean", "mean")), ys: banded.map((line) => around(line, "y", "lo", "hi")), hue: banded.map(hue) },
+      means: points(means, drawn),
+      seeds: points(dots, drawn),
+    };
+  }
+
+  /** A band's outline: along one end of the intervals and back along the other; a mean stands in where there is none. */
+  function around(line, which, first, second) {
+    const end = (group, name) => (Number.isFinite(group[which][name]) ? group[which][name] : group[which].mean);
+    return [...line.map((group) => end(group, first)), ...line.toReversed().map((group) => end(group, second))];
+  }
+
+  function points(groups, drawn) {
+    return { x: groups.map((g) => g.x.mean), y: groups.map((g) => g.y.mean), hue: groups.map((g) => look(drawn, g).hue) };
+  }
+
+  function listen(host, panel) {
+    let down = null;
+    const within = (event) => {
+      const box = host.getBoundingClientRect();
+      return [event.clientX - box.left, event.clientY - box.top];
+    };
+    const find = (event) => Marks.nearest(panel.layer, panel.all(), ...within(event));
+    host.addEventListener("pointermove", (event) => event.pointerType !== "touch" && panel.hover(find(event), within(event)));
+    host.addEventListener("pointerleave", () => panel.hover(null));
+    host.addEventListener("pointerdown", (event) => (down = within(event)), true);
+    host.addEventListener("pointerup", (event) => {
+      const [x, y] = within(event);
+      if (!down || Math.hypot(x - down[0], y - down[1]) > 5) return;  // a drag zooms
+      const group = find(event);
+      if (group) panel.pin(group.rows[0]);
+    }, true);
+    host.addEventListener("keydown", (event) => walk(event, panel), true);
+    host.addEventListener("blur", () => panel.hover(null));
+  }
+
+  /** Left and right along a line, up and down from line to line. */
+  function walk(event, panel) {
+    const now = panel.hovered();
+    if (event.key === "Enter" || event.key === " ") {
+      event.preventDefault();
+      if (now) panel.pin(now.rows[0]);
+      return;
+    }
+    const [along, aside] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key] ?? [0, 0];
+    if (event.key === "Escape") panel.hover(null);
+    if (!along && !aside) return;
+    event.preventDefault();
+    const kept = new Set(panel.all());
+    const lines = panel.lines.map((line) => line.filter((group) => kept.has(group))).filter((line) => line.length);
+    if (!lines.length) return;
+    const at = Math.max(0, lines.findIndex((line) => line.includes(now)));
+    const line = lines[(at + aside + lines.length) % lines.length];
+    const from = now ? lines[at].indexOf(now) + along : 0;
+    panel.hover(line[Math.min(Math.max(from, 0), line.length - 1)]);
+  }
+
+  return { place, live };
+})();

@@ -1,0 +1,71 @@
+"use strict";
+// What is chosen: one object that every part reads, and hears of when it changes. It stands in the address, so that a
+// link, or a page that reloads itself, shows the same.
+
+const State = (() => {
+  const listeners = [];
+  const first = defaults();
+  let now = { ...first, ...read() };
+
+  /** The headline: memorization against Fréchet distance, coloured by what a reader looks for first. */
+  function defaults() {
+    const metrics = Data.metrics;
+    const rank = ["data.size", "model.width", "condition.clusters"];
+    const free = Data.axisList.map((axis) => axis.path).filter((path) => path !== Data.steps)
+      .sort((a, b) => (rank.indexOf(a) + 9) % 9 - (rank.indexOf(b) + 9) % 9);
+    const few = free.slice(1).filter((path) => Data.axes.get(path).levels.length <= 6);
+    const y = metrics[0] ?? "";
+    const x = metrics.includes("fd_test") && y !== "fd_test" ? "fd_test" : Data.steps ?? free[0] ?? metrics[1] ?? y;
+    const steps = Data.steps ? Data.axes.get(Data.steps).levels : [];
+    return {
+      x, y, colour: free[0] ?? "", across: few[0] ?? "", down: few[1] ?? "", seeds: "band",
+      xlog: "", ylog: "", step: steps.at(-1) ?? "", only: {}, hidden: [], cell: "",
+    };
+  }
+
+  function read() {
+    if (!location.hash.startsWith("#?")) return {};
+    const said = new URLSearchParams(location.hash.slice(2));
+    const known = {};
+    for (const [name, value] of said) {
+      if (name.startsWith("only.")) (known.only ??= {})[name.slice(5)] = value;
+      else if (name in first && typeof first[name] === "string") known[name] = value;
+    }
+    return valid(known);
+  }
+
+  /** A link may be of another study: what this one does not have is left at its default. */
+  function valid(known) {
+    const column = (name) => Data.metrics.includes(name) || Data.clocks.includes(name);
+    const axis = (name) => name === "" || name === "seed" || Data.axes.has(name);
+    const tests = {
+      x: (name) => column(name) || Data.axes.has(name), y: column, colour: axis, across: axis, down: axis,
+      seeds: (name) => ["band", "points", "means"].includes(name),
+      step: (name) => Data.axes.get(Data.steps)?.levels.includes(name), cell: (name) => Data.rowOf(name) !== undefined,
+      only: (some) => Object.entries(some).every(([path, word]) => Data.axes.get(path)?.levels.includes(word)),
+    };
+    return Object.fromEntries(Object.entries(known).filter(([name, value]) => tests[name]?.(value) ?? true));
+  }
+
+  const write = Dom.settled(() => {
+    const said = new URLSearchParams();
+    for (const [name, value] of Object.entries(now)) {
+      if (typeof value === "string" && value !== first[name]) said.set(name, value);
+    }
+    for (const [path, level] of Object.entries(now.only)) said.set(`only.${path}`, level);
+    const text = said.toString();
+    if (text || location.hash.startsWith("#?")) history.replaceState(null, "", `#${text && `?${text}`}`);
+  }, 200);
+
+  /** Change what is named, and tell everyone which names changed. */
+  function set(changes) {
+    const names = Object.keys(changes).filter((name) => now[name] !== changes[name]);
+    if (!names.length) return;
+    now = { ...now, ...changes };
+    const changed = new Set(names);
+    for (const listener of listeners) listener(now, changed);
+    write();
+  }
+
+  return { get: () => now, set, hear: (listener) => listeners.push(listener), reset: () => set(first) };
+})();

@@ -1,0 +1,125 @@
+"use strict";
+// Every cell in a table: sorted by any column, filtered by any column, downloaded as it is filtered.
+
+const Table = (() => {
+  const ROWS = 25;
+  const FEW = 5;  // metrics that are shown at first
+  const choice = { columns: first(), typed: {}, anywhere: "", by: "", down: false, page: 0 };
+  let kept = [];
+
+  function first() {
+    const places = Data.axisList.map((axis) => axis.path).filter((path) => Data.columns.has(path));
+    const metrics = Data.metrics.slice(0, FEW);
+    return ["kind", ...places, "seed", ...(Data.steps ? [] : ["step"]), "state", ...metrics].filter((name) => Data.columns.has(name));
+  }
+
+  function find() {
+    kept = Filters.rows(choice.typed, choice.anywhere, choice.columns);
+    sort();
+    choice.page = 0;
+    rows();
+  }
+
+  /** Numbers by size and texts by their letters; what has no value comes last either way. */
+  function sort() {
+    if (!choice.by) return void kept.sort((a, b) => a - b);
+    const sign = choice.down ? -1 : 1;
+    const { by } = choice;
+    const axis = Data.axes.get(by);
+    const key = (row) => (axis && axis.codes[row] >= 0 ? axis.codes[row] : Data.value(by, row));
+    const keys = new Map(kept.map((row) => [row, key(row)]));
+    const compare = (a, b) => (typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true }));
+    kept.sort((a, b) => {
+      const [one, other] = [keys.get(a), keys.get(b)];
+      if (one === null || other === null) return (one === null) - (other === null) || a - b;
+      return sign * compare(one, other) || a - b;
+    });
+  }
+
+  function frame() {
+    const numeric = (name) => Data.column(name).type === "number";
+    const heads = choice.columns.map((name) => {
+      const { unit, meaning } = Data.column(name);
+      const now = choice.by === name ? (choice.down ? "descending" : "ascending") : "none";
+      const said = Data.axes.get(name)?.label;
+      return Dom.make("th", { scope: "col", "aria-sort": now, class: numeric(name) ? null : "word", title: [meaning || said, unit].filter(Boolean).join(", ") },
+        Dom.make("button", { type: "button", onclick: () => turn(name) }, name, Dom.make("span", { "aria-hidden": "true" }, { none: "", ascending: " ↑", descending: " ↓" }[now])));
+    });
+    const boxes = choice.columns.map((name) => Dom.make("td", {}, Dom.make("input", {
+      type: "text", "aria-label": `Filter ${name}`, placeholder: numeric(name) ? "> 0.5" : "contains", size: 6, value: choice.typed[name] ?? "",
+      oninput: typing((value) => (choice.typed[name] = value)),
+    })));
+    Dom.byId("table").replaceChildren(Dom.make("table", { class: "cells" },
+      Dom.make("thead", {}, Dom.make("tr", {}, Dom.make("th", { scope: "col", class: "word" }, "cell"), heads), Dom.make("tr", { class: "filters" }, Dom.make("td", {}), boxes)),
+      Dom.make("tbody", { id: "table-rows" })));
+  }
+
+  const findSoon = Dom.settled(() => find(), 120);
+  const typing = (store) => (event) => {
+    store(event.target.value);
+    findSoon();
+  };
+
+  function turn(name) {
+    choice.down = choice.by === name && !choice.down;
+    choice.by = name;
+    sort();
+    choice.page = 0;
+    const at = choice.columns.indexOf(name);
+    frame();
+    rows();
+    Dom.byId("table").querySelectorAll("thead button")[at].focus();
+  }
+
+  function rows() {
+    const { cell } = State.get();
+    const shown = kept.slice(choice.page * ROWS, (choice.page + 1) * ROWS);
+    Dom.byId("table-rows").replaceChildren(...shown.map((row) => {
+      const key = Data.value("cell", row);
+      const pin = Dom.make("button", { type: "button", class: "place", "aria-label": `Pin cell ${key}`, onclick: () => Gallery.show(key) }, Words.tick(key));
+      const values = choice.columns.map((name) => {
+        const value = Data.value(name, row);
+        return Dom.make("td", { class: Data.column(name).type === "number" ? null : "word", "data-column": name, title: value === null ? null : String(value) }, Words.any(value));
+      });
+      return Dom.make("tr", { class: key === cell ? "pinned" : null }, Dom.make("td", { class: "word" }, pin), values);
+    }));
+    tell();
+  }
+
+  function tell() {
+    const pages = Math.max(1, Math.ceil(kept.length / ROWS));
+    const go = (to) => () => {
+      choice.page = to;
+      rows();
+    };
+    Dom.byId("table-told").textContent = `${kept.length} of ${Data.rows} rows${Data.digits ? `; numbers here have ${Data.digits} digits, rows.csv has all` : ""}.`;
+    const step = (words, to, off) => Dom.make("button", { type: "button", class: "quiet", disabled: off, onclick: go(to) }, words);
+    Dom.byId("table-pages").replaceChildren(step("Previous", choice.page - 1, choice.page === 0),
+      Dom.make("span", {}, `page ${choice.page + 1} of ${pages}`), step("Next", choice.page + 1, choice.page + 1 >= pages));
+  }
+
+  /** Which columns are shown, in the order of the table. */
+  function chooser() {
+    const names = [...Data.columns.keys()].filter((name) => name !== "cell");
+    const box = (name) => Dom.toggle(name, choice.columns.includes(name), (on) => {
+      choice.columns = on ? names.filter((other) => choice.columns.includes(other) || other === name) : choice.columns.filter((other) => other !== name);
+      if (!on) delete choice.typed[name];
+      frame();
+      find();
+    });
+    return Dom.make("details", { class: "only" }, Dom.make("summary", {}, `Columns (${names.length})`), Dom.make("div", { class: "controls" }, names.map(box)));
+  }
+
+  function start() {
+    const search = Dom.make("input", { type: "search", id: "table-search", oninput: typing((value) => (choice.anywhere = value)) });
+    Dom.byId("table-controls").replaceChildren(
+      Dom.make("label", { class: "field" }, Dom.make("span", {}, "Search what is shown"), search),
+      Dom.make("button", { type: "button", id: "download", class: "quiet", onclick: () => Csv.download(kept) }, "Download these rows as CSV"),
+      chooser());
+    State.hear((_, changed) => changed.has("cell") && rows());
+    frame();
+    find();
+  }
+
+  return { start };
+})();

@@ -1,0 +1,127 @@
+"""The rows as one JSON block, column by column, that a page's script reads: exact numbers, and text as text."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import stdtrit
+
+from difgen_cli.report import labels, style
+from difgen_cli.report.curves import CLOCKS, LOGARITHMIC, STEPS, Axis, Curves, worded
+from difgen_cli.report.table import SHOWN
+
+if TYPE_CHECKING:
+    from difgen_cli.report import Pair, Study
+
+MOST_CHARACTERS = 8_000_000  # of JSON; beyond it numbers have six digits, and the page says so
+REPEATED = 8  # values that occur so often on average are written once, with codes
+UNSAFE = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}  # what could end a script, or a line of one
+
+
+def compose(study: Study, curves: Curves, pictures: Mapping[str, Sequence[Pair]], titles: Mapping[str, str]) -> str:
+    """The block, safe inside `<script type="application/json">`. pictures, titles: by cell."""
+    content = {
+        "schema": 1,
+        "name": study.name,
+        "rows": len(study.rows),
+        "digits": None,
+        "columns": [column(study.rows[name], str(name), *_unit(study, str(name))) for name in _kept(study.rows)],
+        "axes": [_axis(axis, study.rows) for axis in curves.axes],
+        "steps": STEPS if STEPS in curves.paths else None,
+        "metrics": _first([name for name in curves.metrics if name in study.rows]),
+        "clocks": [name for name in CLOCKS[1:] if name in study.rows and study.rows[name].notna().any()],
+        "logarithmic": [name for name in LOGARITHMIC if name in curves.metrics and _positive(curves, name)],
+        "labels": {name: labels.metric(name, curves.features, curves.units) for name in curves.metrics},
+        "t": [None, None, *(float(stdtrit(n - 1, 0.975)) for n in range(2, max(2, curves.seeds) + 1))],
+        "hues": {"light": style.WORDS, "dark": style.WORDS_DARK},
+        "pictures": {cell: [_pair(pair) for pair in pairs] for cell, pairs in pictures.items()},
+        "titles": dict(titles),
+    }
+    written = _written(content)
+    if len(written) > MOST_CHARACTERS + sum(len(c) for p in content["pictures"].values() for x in p for c in x[4:]):
+        written = _written(content | {"digits": 6, "columns": [_rounded(one) for one in content["columns"]]})
+    return written.translate(UNSAFE)
+
+
+def column(values: pd.Series, name: str, unit: str = "", meaning: str = "") -> dict[str, Any]:
+    """A column as JSON: `values`, or `levels` and a `code` for each row (−1: none) where values repeat."""
+    said = {"name": name, "unit": unit, "meaning": meaning}
+    if pd.api.types.is_bool_dtype(values):
+        return said | {"type": "truth", **_coded(values.astype(object))}
+    if not pd.api.types.is_numeric_dtype(values):
+        return said | {"type": "text", **_coded(values.astype(object).map(labels.text, na_action="ignore"))}
+    if values.nunique() * REPEATED < len(values):
+        return said | {"type": "number", **_coded(values)}
+    return said | {"type": "number", "values": _plain(values)}
+
+
+def _coded(values: pd.Series) -> dict[str, Any]:
+    codes, levels = pd.factorize(values)
+    plain = _plain(pd.Series(levels)) if pd.api.types.is_numeric_dtype(values) else list(levels)
+    return {"levels": [bool(x) if isinstance(x, np.bool_) else x for x in plain], "codes": codes.tolist()}
+
+
+def _plain(values: pd.Series) -> list[float | int | None]:
+    """Numbers as JSON has them: whole ones without a point, and None for what is not finite."""
+    numbers = values.to_numpy(float, na_value=np.nan)
+    known = np.isfinite(numbers)
+    if known.all() and (numbers == np.round(numbers)).all() and (np.abs(numbers) < 2**53).all():
+        return [int(value) for value in numbers]
+    return [value if there else None for value, there in zip(numbers.tolist(), known.tolist(), strict=True)]
+
+
+def _rounded(said: dict[str, Any]) -> dict[str, Any]:
+    if "values" not in said:
+        return said
+    return said | {"values": [x if x is None else float(f"{x:.6g}") for x in said["values"]]}
+
+
+def _written(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _kept(rows: pd.DataFrame) -> list[Any]:
+    """Columns with a value, but for the keys of results; a cell's own key always."""
+    return [name for name in rows.columns if not str(name).startswith("result.") and rows[name].notna().any()]
+
+
+def _unit(study: Study, name: str) -> tuple[str, str]:
+    return study.units.get(name, ("", ""))
+
+
+def _axis(axis: Axis, rows: pd.DataFrame) -> dict[str, Any]:
+    light, dark = style.colours(axis), style.dark_colours(axis)
+    codes = pd.Categorical(worded(rows[axis.path]), categories=list(axis.levels)).codes
+    return {
+        "path": axis.path,
+        "label": labels.setting(axis.path),
+        "levels": axis.levels,
+        "titles": [labels.level(axis.path, word) for word in axis.levels],
+        "values": axis.values,
+        "numeric": axis.numeric,
+        "log": axis.log,
+        "light": [light[word] for word in axis.levels],
+        "dark": [dark[word] for word in axis.levels],
+        "codes": codes.tolist(),
+    }
+
+
+def _first(metrics: list[str]) -> list[str]:
+    """What a reader looks for first in front."""
+    return [name for name in SHOWN if name in metrics] + [name for name in metrics if name not in SHOWN]
+
+
+def _positive(curves: Curves, name: str) -> bool:
+    return bool(curves.done[name].min() > 0)
+
+
+def _pair(pair: Pair) -> list[Any]:
+    """[seed, ratio, is a copy, label, sample as base64, nearest training image as base64]."""
+    pictures = [base64.b64encode(png).decode() for png in (pair.sample_png, pair.nearest_png)]
+    ratio = float(pair.ratio) if np.isfinite(pair.ratio) else None
+    return [int(pair.seed), ratio, bool(pair.memorized), pair.label, *pictures]
