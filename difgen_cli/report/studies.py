@@ -113,11 +113,11 @@ def _units(metrics: dict[str, pa.Table]) -> dict[str, tuple[str, str]]:
 def _provenance(store: Store, name: str, folder: Path, rows: pd.DataFrame) -> dict[str, str]:
     """What produced the rows, several values all named; and the commands that make them and this report again."""
     said = {}
-    for name in PROVENANCE:
-        if name in rows:
-            values = sorted({str(v) for v in rows[name].dropna()})
+    for column in PROVENANCE:
+        if column in rows:
+            values = sorted({str(v) for v in rows[column].dropna()})
             if values:
-                said[name] = ", ".join(values)
+                said[column] = ", ".join(values)
     if "finished_at" in rows and rows["finished_at"].notna().any():
         said["finished_at"] = str(rows["finished_at"].dropna().max())
     if spent := costs.words(rows):

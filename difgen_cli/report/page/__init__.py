@@ -8,7 +8,7 @@ from difgen_cli.report import gallery
 from difgen_cli.report.canvas import Drawn
 from difgen_cli.report.curves import Curves
 from difgen_cli.report.page import block, parts
-from difgen_cli.report.page.document import asset, document
+from difgen_cli.report.page.document import asset, document, running, scripts
 
 if TYPE_CHECKING:
     from difgen_cli.report import Study
@@ -18,7 +18,9 @@ def compose(study: Study, curves: Curves, figures: list[Drawn]) -> str:
     """The whole page: what stands still is written here, the rest is made by its scripts from the block of rows."""
     titles = gallery.chosen(curves) | gallery.references(curves)
     pictures = gallery.pictured(study, curves, list(titles))
+    allowed = scripts()
     places = {
+        "SCRIPTS": running(block.compose(study, curves, pictures, titles), allowed),
         "HEADER": parts.header(study, curves),
         "FIGURES": "".join(parts.chart(figure) for figure in figures) or parts.note("Nothing to draw yet."),
         "LAST": parts.last_snapshots(curves),
@@ -32,4 +34,4 @@ def compose(study: Study, curves: Curves, figures: list[Drawn]) -> str:
     for piece in rest:  # each place is filled once: what a study says is never searched for places
         name, _, after = piece.partition("-->")
         filled += [places[name], after]
-    return document(study.name, "".join(filled), figures, block.compose(study, curves, pictures, titles))
+    return document(study.name, "".join(filled), figures, allowed)

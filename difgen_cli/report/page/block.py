@@ -13,14 +13,15 @@ from scipy.special import stdtrit
 
 from difgen_cli.report import labels, style
 from difgen_cli.report.curves import CLOCKS, LOGARITHMIC, STEPS, Axis, Curves, worded
-from difgen_cli.report.table import SHOWN
+from difgen_cli.report.table import HEADERS
 
 if TYPE_CHECKING:
     from difgen_cli.report import Pair, Study
 
 MOST_CHARACTERS = 8_000_000  # of JSON; beyond it numbers have six digits, and the page says so
 REPEATED = 8  # values that occur so often on average are written once, with codes
-UNSAFE = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}  # what could end a script, or a line of one
+NUMBERS = ("integer", "floating", "mixed-integer-float")  # of a column that has nulls too
+UNSAFE = {c: f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}  # what could end a script, or a line of one
 
 
 def compose(study: Study, curves: Curves, pictures: Mapping[str, Sequence[Pair]], titles: Mapping[str, str]) -> str:
@@ -45,7 +46,9 @@ def compose(study: Study, curves: Curves, pictures: Mapping[str, Sequence[Pair]]
     written = _written(content)
     if len(written) > MOST_CHARACTERS + sum(len(c) for p in content["pictures"].values() for x in p for c in x[4:]):
         written = _written(content | {"digits": 6, "columns": [_rounded(one) for one in content["columns"]]})
-    return written.translate(UNSAFE)
+    for character, escaped in UNSAFE.items():
+        written = written.replace(character, escaped)
+    return written
 
 
 def column(values: pd.Series, name: str, unit: str = "", meaning: str = "") -> dict[str, Any]:
@@ -53,22 +56,25 @@ def column(values: pd.Series, name: str, unit: str = "", meaning: str = "") -> d
     said = {"name": name, "unit": unit, "meaning": meaning}
     if pd.api.types.is_bool_dtype(values):
         return said | {"type": "truth", **_coded(values.astype(object))}
+    if values.dtype == object and pd.api.types.infer_dtype(values, skipna=True) in NUMBERS:
+        values = values.astype(float)
     if not pd.api.types.is_numeric_dtype(values):
-        return said | {"type": "text", **_coded(values.astype(object).map(labels.text, na_action="ignore"))}
-    if values.nunique() * REPEATED < len(values):
-        return said | {"type": "number", **_coded(values)}
-    return said | {"type": "number", "values": _plain(values)}
+        words = worded(values).where(values.notna())
+        return said | {"type": "text", **_coded(words)}
+    codes, levels = pd.factorize(values)
+    if len(levels) * REPEATED < len(values):
+        return said | {"type": "number", "levels": _plain(levels), "codes": codes.tolist()}
+    return said | {"type": "number", "values": _plain(values.to_numpy(float, na_value=np.nan))}
 
 
 def _coded(values: pd.Series) -> dict[str, Any]:
     codes, levels = pd.factorize(values)
-    plain = _plain(pd.Series(levels)) if pd.api.types.is_numeric_dtype(values) else list(levels)
-    return {"levels": [bool(x) if isinstance(x, np.bool_) else x for x in plain], "codes": codes.tolist()}
+    return {"levels": [bool(x) if isinstance(x, np.bool_) else x for x in levels], "codes": codes.tolist()}
 
 
-def _plain(values: pd.Series) -> list[float | int | None]:
+def _plain(values: Any) -> list[float | int | None]:
     """Numbers as JSON has them: whole ones without a point, and None for what is not finite."""
-    numbers = values.to_numpy(float, na_value=np.nan)
+    numbers = np.asarray(values, dtype=float)
     known = np.isfinite(numbers)
     if known.all() and (numbers == np.round(numbers)).all() and (np.abs(numbers) < 2**53).all():
         return [int(value) for value in numbers]
@@ -96,7 +102,7 @@ def _unit(study: Study, name: str) -> tuple[str, str]:
 
 def _axis(axis: Axis, rows: pd.DataFrame) -> dict[str, Any]:
     light, dark = style.colours(axis), style.dark_colours(axis)
-    codes = pd.Categorical(worded(rows[axis.path]), categories=list(axis.levels)).codes
+    codes = pd.Index(axis.levels).get_indexer(worded(rows[axis.path]))
     return {
         "path": axis.path,
         "label": labels.setting(axis.path),
@@ -113,7 +119,7 @@ def _axis(axis: Axis, rows: pd.DataFrame) -> dict[str, Any]:
 
 def _first(metrics: list[str]) -> list[str]:
     """What a reader looks for first in front."""
-    return [name for name in SHOWN if name in metrics] + [name for name in metrics if name not in SHOWN]
+    return [name for name in HEADERS if name in metrics] + [name for name in metrics if name not in HEADERS]
 
 
 def _positive(curves: Curves, name: str) -> bool:

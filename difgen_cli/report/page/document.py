@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from html import escape
 from importlib import resources
 from importlib.metadata import distribution
@@ -36,11 +37,8 @@ SCRIPTS = (
 )
 
 
-def document(title: str, body: str, figures: list[Drawn], data: str | None = None) -> str:
-    """A page of its own, from its sections. data: JSON of the rows, with which it becomes interactive."""
-    scripts = [_plots(), *(asset(name) for name in SCRIPTS)] if data is not None else []
-    block = f'<script type="application/json" id="data">{data}</script>' if data is not None else ""
-    run = "".join(f"<script>{script}</script>\n" for script in scripts)
+def document(title: str, body: str, figures: list[Drawn], scripts: Sequence[str] = ()) -> str:
+    """A page of its own, from its sections. scripts: those that are in the body, and may run."""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{escape(policy(scripts), quote=False)}">'
@@ -48,11 +46,22 @@ def document(title: str, body: str, figures: list[Drawn], data: str | None = Non
         '<meta name="color-scheme" content="light dark">'
         f"<title>{escape(title)} – difgen report</title><style>{asset('page.css')}"
         f"{asset('interactive.css') if scripts else ''}{_palette(figures)}</style></head>"
-        f"<body>{body}{block}\n{run}</body></html>\n"
+        f"<body>{body}</body></html>\n"
     )
 
 
-def policy(scripts: list[str]) -> str:
+def scripts() -> list[str]:
+    """The plotting library and the page's own scripts, in the order in which they run."""
+    return [_plots(), *(asset(name) for name in SCRIPTS)]
+
+
+def running(data: str, scripts: Sequence[str]) -> str:
+    """The block of rows, and the scripts that read it."""
+    run = "".join(f"<script>{script}</script>\n" for script in scripts)
+    return f'<script type="application/json" id="data">{data}</script>\n{run}'
+
+
+def policy(scripts: Sequence[str]) -> str:
     """Nothing is loaded, and no script runs but these very ones, whatever a name in the grid says."""
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     allowed = " ".join(f"'sha256-{digest}'" for digest in hashes) or "'none'"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import re
 from html import escape
 from typing import TYPE_CHECKING
@@ -32,8 +33,8 @@ def header(study: Study, curves: Curves) -> str:
     seeds = f"<tr><th scope=row>seeds</th><td>{study.seeds}</td></tr>"
     warnings = "".join(note(text, "warning") for text in _warnings(study, curves))
     return (
-        f'<header><h1>{escape(study.name)}</h1><p class="question">{escape(study.question)}</p>'
-        f'<ul class="counts">{counts}</ul>{warnings}'
+        f'<header><div><h1>{escape(study.name)}</h1><p class="question">{escape(study.question)}</p>'
+        f'<ul class="counts">{counts}</ul>{warnings}</div>'
         f'<div class="scroll"><table class="plain"><caption>What was varied</caption>{axes}{seeds}</table></div>'
         "</header>"
     )
@@ -66,8 +67,8 @@ def chart(figure: Drawn) -> str:
 def _inline(figure: Drawn) -> str:
     """The SVG as part of the page: ids of its own, colours as variables that dark mode can change, its alt text."""
     if len(figure.svg) > LARGEST_SVG:
-        data = base64.b64encode(figure.png).decode()
-        return f'<img class="drawn" src="data:image/png;base64,{data}" alt="{escape(figure.alt)}">'
+        data = base64.b64encode(_light(figure.png)).decode()
+        return f'<img class="drawn" src="data:image/png;base64,{data}" alt="{escape(figure.alt)}" loading="lazy" decoding="async">'
     svg = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", figure.svg, flags=re.DOTALL)
     box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
     wide, high = box.groups() if box else ("600", "400")
@@ -82,7 +83,19 @@ def _inline(figure: Drawn) -> str:
     )
 
 
+def _light(png: bytes) -> bytes:
+    """The same picture in 192 colours, a third as large: lines and flat areas lose nothing that is seen."""
+    from PIL import Image
+
+    drawn = Image.open(io.BytesIO(png)).convert("RGB")
+    few = drawn.quantize(192, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    file = io.BytesIO()
+    few.save(file, "PNG")
+    return file.getvalue()
+
+
 def last_snapshots(curves: Curves) -> str:
+    """The last snapshots over seeds, as in the terminal."""
     columns = table.columns(curves)
     head = "".join(f'<th scope="col">{escape(column.header)}</th>' for column in columns)
     lines = zip(*[column.words for column in columns], strict=True)

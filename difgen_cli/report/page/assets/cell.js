@@ -18,7 +18,7 @@ const Cell = (() => {
       relatives(row),
       pictures(cell),
       measured(row),
-      settings(row),
+      ...settings(row),
       provenance(row),
     );
   }

@@ -15,7 +15,7 @@ const Controls = (() => {
     const chosen = State.get();
     const focused = document.activeElement?.id;
     const choice = (label, name, options) =>
-      Dom.select(label, options, chosen[name], (value) => State.set({ [name]: value, hidden: [], ...scale(name) }), { id: `choose-${name}` });
+      Dom.select(label, options, chosen[name], (value) => choose(name, value), { id: `choose-${name}` });
     const settings = Data.axisList.map((axis) => named(axis.path));
     const measured = [
       { label: "Metrics", options: Data.metrics.map(named) },
@@ -30,15 +30,28 @@ const Controls = (() => {
       choice("Panels down", "down", split),
       Dom.select("Seeds", [["band", "interval"], ["points", "points"], ["means", "means alone"]], chosen.seeds,
         (seeds) => State.set({ seeds }), { id: "choose-seeds" }),
-      Dom.make("fieldset", {}, Dom.make("legend", {}, "Logarithmic"), log("x"), log("y")),
-      only(chosen),
+      Dom.make("div", { class: "field", role: "group", "aria-label": "Logarithmic" },
+        Dom.make("span", {}, "Logarithmic"), Dom.make("div", { class: "both" }, log("x"), log("y"))),
+      Dom.toggle("references", chosen.references === "yes", (on) => State.set({ references: on ? "yes" : "no" })),
       Dom.make("button", { type: "button", class: "quiet", onclick: () => { State.reset(); draw(); } }, "Reset"),
+      only(chosen),
     );
     if (focused?.startsWith("choose-")) Dom.byId(focused)?.focus();
   }
 
-  /** Another column has another scale: as its values ask. */
-  const scale = (name) => (name === "x" || name === "y" ? { [`${name}log`]: "" } : {});
+  /** Another column has another scale: as its values ask. What lies along x is no colour and no panel as well. */
+  function choose(name, value) {
+    const changes = { [name]: value, hidden: [] };
+    if (name === "x" || name === "y") changes[`${name}log`] = "";
+    const now = State.get();
+    if (value in now.only) changes.only = Object.fromEntries(Object.entries(now.only).filter(([path]) => path !== value));
+    if (name === "x" && Data.axes.has(value)) {
+      const taken = [value, now.across, now.down, Data.steps, ...Object.keys(now.only)];
+      for (const other of ["across", "down"]) if (now[other] === value) changes[other] = "";
+      if (now.colour === value) changes.colour = Data.axisList.find((axis) => !taken.includes(axis.path))?.path ?? "";
+    }
+    State.set(changes);
+  }
 
   function log(which) {
     const box = Dom.toggle(which, isLog(which), (on) => State.set({ [`${which}log`]: on ? "yes" : "no" }));
@@ -46,12 +59,13 @@ const Controls = (() => {
     return box;
   }
 
-  /** As chosen; else where positive values span a factor of eight or more. */
+  /** As chosen; else for distances, and where positive values span a factor of eight or more. */
   function isLog(which) {
     const chosen = State.get();
     if (chosen[`${which}log`]) return chosen[`${which}log`] === "yes";
     const name = chosen[which];
     if (Data.axes.has(name)) return Data.axes.get(name).log;
+    if (Data.logarithmic.includes(name)) return true;
     if (Data.column(name)?.unit === "share") return false;
     let [low, high] = [Infinity, -Infinity];
     const values = Data.numbers(name);
@@ -101,7 +115,7 @@ const Controls = (() => {
   function legend(drawn) {
     const { path, levels } = drawn.colour;
     const place = Dom.byId("legend");
-    place.hidden = !path;
+    place.hidden = !path && !drawn.references.length;
     place.replaceChildren(path ? Dom.make("span", { class: "legend-name" }, Data.label(path)) : "", ...(path ? levels : []).map((level, i) =>
       Dom.make("button", {
         type: "button", class: "level", "aria-pressed": String(!State.get().hidden.includes(i)),
@@ -111,7 +125,13 @@ const Controls = (() => {
           event.currentTarget.setAttribute("aria-pressed", String(!hide));
           State.set({ hidden: hide ? [...hidden, i] : hidden.filter((other) => other !== i) });
         },
-      }, Shapes.key(level.shape, level.hue), level.word)));
+      }, Shapes.key(level.shape, level.hue), level.word)), ...references(drawn));
+  }
+
+  function references(drawn) {
+    const words = { heldout: "held-out images", copycat: "copycat", ideal: "ideal denoiser" };
+    const kinds = [...new Set(drawn.references.map((group) => group.kind))];
+    return kinds.map((kind) => Dom.make("span", { class: "level" }, Shapes.key(Shapes.REFERENCES[kind] ?? 0, drawn.colour.plain, true), words[kind] ?? kind));
   }
 
   return { start, isLog, slider, legend };

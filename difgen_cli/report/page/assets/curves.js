@@ -28,6 +28,9 @@ const Curves = (() => {
     held.append(...spots.map((spot) => spot.figure));
     held.id = "panels";
     host.replaceWith(held);
+    const events = { hover, pin: (row) => State.set({ cell: Data.value("cell", row) }) };
+    const made = drawn.panels.map((panel, i) => Panel.live(panel, drawn, spots[i], plotted[i], events));
+    for (const panel of made) panel.lines(chosen);
     panels = [];
     hover(null);
     tell(chosen, scales);
@@ -38,12 +41,8 @@ const Curves = (() => {
     old?.remove();
     if (mine !== turn) return put.remove();
     plots = put;
-    const events = { hover, pin: (row) => State.set({ cell: Data.value("cell", row) }) };
-    panels = drawn.panels.map((panel, i) => Panel.live(panel, drawn, spots[i], plotted[i], put.views[i], events));
-    for (const panel of panels) {
-      panel.lines(State.get());
-      panel.redraw(State.get());
-    }
+    made.forEach((panel, i) => panel.attach(put.views[i]));
+    panels = made;
     document.documentElement.dataset.drawn = String(mine);
   }
 
@@ -52,7 +51,7 @@ const Curves = (() => {
     const place = (value) => (log ? Math.log(value) : value);
     const back = (value) => (log ? Math.exp(value) : value);
     let [low, high] = [Infinity, -Infinity];
-    const values = axis ? axis.values : drawn.groups.flatMap((group) => [group[which].mean, ...seedsOf(group, which)]);
+    const values = axis ? axis.values : [...drawn.groups, ...drawn.references].flatMap((group) => [group[which].mean, ...seedsOf(group, which)]);
     for (const value of values) {
       if (!Number.isFinite(place(value))) continue;
       low = Math.min(low, place(value));
@@ -107,7 +106,7 @@ const Curves = (() => {
   }
 
   function heard(chosen, changed) {
-    const anew = ["x", "y", "colour", "across", "down", "seeds", "xlog", "ylog", "only"];
+    const anew = ["x", "y", "colour", "across", "down", "seeds", "xlog", "ylog", "only", "references"];
     if (anew.some((name) => changed.has(name))) return void draw();
     for (const panel of panels) {
       if (changed.has("hidden") || (changed.has("step") && drawn.fixed)) panel.lines(chosen);
@@ -131,5 +130,5 @@ const Curves = (() => {
     return draw();
   }
 
-  return { start };
+  return { start, marks: () => panels.map((panel) => panel.marks()), seeds: () => panels.map((panel) => panel.seeds()) };
 })();

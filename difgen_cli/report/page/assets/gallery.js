@@ -16,6 +16,9 @@ const Gallery = (() => {
       Dom.make("figcaption", {}, Dom.make("span", { class: "ratio" }, `${Words.number(d1d2, 2)}${copy ? " copy" : ""}`), caption));
   }
 
+  /** A title that breaks between its settings, not within one. */
+  const unbroken = (title) => title.split(", ").map((part) => (part.length < 20 ? part.replaceAll(" ", "\u00a0") : part)).join(", ");
+
   function picture(png, alt) {
     if (!png) return Dom.make("span", { class: "none" }, "no image");
     return Dom.make("img", { src: PNG + png, alt, loading: "lazy", decoding: "async" });
@@ -36,13 +39,13 @@ const Gallery = (() => {
   function draw() {
     const found = chosen();
     const shown = found.slice(0, choice.shown);
-    const pin = ({ cell, row }) => Dom.make("button", { type: "button", class: "place", onclick: () => show(cell) }, Data.title(row));
+    const pin = ({ cell, row }) => Dom.make("button", { type: "button", class: "place", onclick: () => show(cell) }, unbroken(Data.title(row)));
     Dom.byId("gallery-pairs").replaceChildren(...shown.map((entry) => figure(entry.pair, pin(entry))));
     const copies = found.filter(({ pair }) => pair[2]).length;
     const cells = Object.keys(Data.pictures).length;
     const order = choice.order === "copied" ? "most" : "least";
     Dom.byId("gallery-told").textContent = all.length
-      ? `${shown.length} of ${found.length} pairs, the ${order} copied first; ${copies} are copies. The page carries the ${Object.values(Data.pictures)[0].length} most copied samples of each of ${cells} cells.`
+      ? `${shown.length} of ${found.length} pairs, the ${order} copied first; ${copies} of them ${copies === 1 ? "is a copy" : "are copies"}. The page carries the ${Object.values(Data.pictures)[0].length} most copied samples of each of ${cells} cells.`
       : "No samples are stored as pictures.";
     Dom.byId("gallery-more").hidden = shown.length >= found.length;
   }

@@ -7,34 +7,41 @@ const Groups = (() => {
    * Each: codes (level of each axis), rows, and for `x` and `y` {mean, lo, hi, n}; none where either has no value.
    */
   function over(x, y, bySeed, only) {
-    const across = measure(x);
-    const up = measure(y);
+    return measured(gathered(only, (row) => Data.value("kind", row) === "model", bySeed ? "seed" : null), measure(x), measure(y), bySeed);
+  }
+
+  /** Held-out images, the copycat and the ideal denoiser in the same way; an axis that they do not have is level −1. */
+  function references(x, y, only) {
+    return measured(gathered(only, (row) => Data.value("kind", row) !== "model", "kind"), measure(x), measure(y), false);
+  }
+
+  function measured(gathered, across, up, bySeed) {
     const groups = [];
-    for (const rows of gathered(bySeed, only).values()) {
+    for (const rows of gathered.values()) {
       const known = rows.filter((row) => !Number.isNaN(across.at[row]) && !Number.isNaN(up.at[row]));
-      if (known.length) {
-        groups.push({
-          rows: known, codes: codesOf(known[0]), seed: bySeed ? Data.value("seed", known[0]) : null,
-          x: spread(known, across), y: spread(known, up),
-        });
-      }
+      if (!known.length) continue;
+      const [first] = known;
+      groups.push({
+        rows: known, codes: codesOf(first), kind: Data.value("kind", first), seed: bySeed ? Data.value("seed", first) : null,
+        x: spread(known, across), y: spread(known, up),
+      });
     }
     alone(groups, "x", across);
     alone(groups, "y", up);
     return groups;
   }
 
-  function gathered(bySeed, only) {
-    const wanted = Object.entries(only).map(([path, level]) => [Data.axes.get(path), level])
+  /** Finished rows that are `wanted` and in the chosen part of the grid, by their levels and by one column more. */
+  function gathered(only, wanted, column) {
+    const parts = Object.entries(only).map(([path, level]) => [Data.axes.get(path), level])
       .map(([axis, level]) => [axis.codes, axis.levels.indexOf(level)]);
-    const seeds = Data.numbers("seed");
     const found = new Map();
     for (let row = 0; row < Data.rows; row += 1) {
-      if (Data.value("kind", row) !== "model" || Data.value("state", row) !== "done") continue;
-      if (wanted.some(([codes, code]) => codes[row] !== code)) continue;
+      if (Data.value("state", row) !== "done" || !wanted(row)) continue;
+      if (parts.some(([codes, code]) => codes[row] !== code && codes[row] >= 0)) continue;
       let key = 0;
       for (const axis of Data.axisList) key = key * (axis.levels.length + 1) + axis.codes[row] + 1;
-      const whole = bySeed ? `${key} ${seeds[row]}` : key;
+      const whole = column ? `${key} ${Data.value(column, row)}` : key;
       const rows = found.get(whole);
       if (rows) rows.push(row);
       else found.set(whole, [row]);
@@ -81,5 +88,5 @@ const Groups = (() => {
 
   const codesOf = (row) => Data.axisList.map((axis) => axis.codes[row]);
 
-  return { over };
+  return { over, references };
 })();

@@ -13,6 +13,7 @@ const Lines = (() => {
     const split = [chosen.colour, chosen.across, chosen.down].filter((path) => path);
     const bySeed = split.includes("seed");
     const groups = Groups.over(chosen.x, chosen.y, bySeed, chosen.only);
+    const references = chosen.references === "yes" ? Groups.references(chosen.x, chosen.y, chosen.only) : [];
     const walk = walkOf(chosen.x, split);
     const slider = Boolean(Data.steps) && !split.includes(Data.steps) && !(Data.steps in chosen.only);
     const fixed = slider && walk !== Data.steps;  // the slider chooses which steps are drawn at all
@@ -20,9 +21,10 @@ const Lines = (() => {
     const { facets, left } = panelsOf(chosen.across, chosen.down, groups);
     const panels = facets.map((facet) => {
       const mine = groups.filter((group) => facet.levels.every(([path, code]) => codeOf(group, path) === code));
-      return { title: facet.title, groups: mine, lines: linesOf(mine, walk) };
+      const beside = references.filter((group) => facet.levels.every(([path, code]) => among(codeOf(group, path), code)));
+      return { title: facet.title, groups: mine, lines: linesOf(mine, walk), references: beside };
     });
-    return { walk, slider, fixed, panels, colour, left, groups, columns: facets.columns };
+    return { walk, slider, fixed, panels, colour, left, groups, references, columns: facets.columns };
   }
 
   /** The axis along a line: what x shows where it is an axis, else the steps, else the first numeric axis that is free. */
@@ -44,6 +46,9 @@ const Lines = (() => {
     return [...found.values()];
   }
 
+  /** A reference belongs to every level of an axis that it does not have, such as a network's width. */
+  const among = (own, code) => own === code || own === null || own < 0;
+
   /** The level of a group: of an axis, or of its seed. */
   function codeOf(group, path) {
     return path === "seed" ? group.seed : group.codes[place(path)];
@@ -60,13 +65,14 @@ const Lines = (() => {
   /** Level -> hue and shape, in the order of the levels; one hue where nothing is coloured. */
   function colouring(path, groups) {
     const hues = Theme.dark() ? Data.hues.dark : Data.hues.light;
-    if (!path) return { path, levels: [{ code: null, word: "all", hue: hues[0], shape: 0 }], of: () => 0 };
+    const plain = Theme.colour("--muted");
+    if (!path) return { path, levels: [{ code: null, word: "all", hue: hues[0], shape: 0 }], of: (group) => (group.kind === "model" ? 0 : -1), plain };
     const axis = Data.axes.get(path);
     const own = axis && (Theme.dark() ? axis.dark : axis.light);
     const levels = levelsOf(path, groups)
       .map(([code, word], i) => ({ code, word: axis?.levels[code] ?? word, hue: own?.[code] ?? hues[i % hues.length], shape: i }));
     const at = new Map(levels.map((level, i) => [level.code, i]));
-    return { path, levels, of: (group) => at.get(codeOf(group, path)) };
+    return { path, levels, of: (group) => at.get(codeOf(group, path)) ?? -1, plain };
   }
 
   /** The facets of all levels; thinned evenly to at most MOST_PANELS, and how many were left out. */

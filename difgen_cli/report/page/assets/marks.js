@@ -28,10 +28,11 @@ const Marks = (() => {
     pen.rect(left - 8, top - 8, width + 16, height + 16);
     pen.clip();
     if (intervals) bars(layer, marks);
-    pen.lineWidth = 1.2;
-    pen.strokeStyle = Theme.colour("--paper");
-    for (const { group, hue, shape } of marks) {
-      pen.fillStyle = hue;
+    const paper = Theme.colour("--paper");
+    for (const { group, hue, shape, hollow } of marks) {
+      pen.lineWidth = hollow ? 1.6 : 1.2;
+      pen.strokeStyle = hollow ? hue : paper;
+      pen.fillStyle = hollow ? paper : hue;
       pen.beginPath();
       Shapes.trace(pen, shape, ...layer.at(group), RADIUS);
       pen.fill();

@@ -14,26 +14,28 @@ const Panel = (() => {
     return { figure: Dom.make("div", { class: "facet" }, panel.title && Dom.make("h3", {}, panel.title), host), host, plot };
   }
 
-  /** events: hover(group or null, place), pin(row). Returns {redraw(chosen), data(chosen)}. */
-  function live(panel, drawn, spot, plotted, view, events) {
-    const layer = Marks.over(spot.host, view);
-    let [shown, dots, hovered, all] = [[], [], null, []];
+  /**
+   * A panel that answers. events: hover(group or null, place, host), pin(row).
+   * Returns {lines(chosen), redraw(chosen), attach(view)}: lines may be given before there is a view, marks after.
+   */
+  function live(panel, drawn, spot, plotted, events) {
+    let [layer, hovered, all] = [null, null, []];
+    const visible = (group) => !State.get().hidden.includes(drawn.colour.of(group));
 
     /** Lines, bands and seeds of what is chosen now. */
     function lines(chosen) {
-      const visible = (group) => !chosen.hidden.includes(drawn.colour.of(group));
       const current = (drawn.fixed ? Lines.atStep(panel, drawn, chosen.step) : panel.groups).filter(visible);
       const kept = new Set(current);
       const some = panel.lines.map((line) => line.filter((group) => kept.has(group))).filter((line) => line.length);
-      dots = chosen.seeds === "points" ? current.flatMap(single) : [];
-      all = [...current, ...dots];
+      const dots = chosen.seeds === "points" ? current.flatMap(single) : [];
+      all = [...current, ...dots, ...panel.references];
       plotted.show(columns(drawn, chosen, some, current, dots));
     }
 
     function redraw(chosen) {
-      const visible = (group) => !chosen.hidden.includes(drawn.colour.of(group));
-      shown = Lines.atStep(panel, drawn, chosen.step).filter(visible);
-      const marks = shown.map((group) => ({ group, ...look(drawn, group) }));
+      const shown = Lines.atStep(panel, drawn, chosen.step).filter(visible);
+      const beside = panel.references.filter(visible).map((group) => ({ group, hue: look(drawn, group)?.hue ?? drawn.colour.plain, shape: Shapes.REFERENCES[group.kind] ?? 0, hollow: true }));
+      const marks = [...beside, ...shown.map((group) => ({ group, ...look(drawn, group) }))];
       const row = Data.rowOf(chosen.cell);
       const pinned = all.find((group) => group.rows.includes(row));
       const rings = [pinned && { group: pinned, wide: 2.5 }, hovered && { group: hovered, wide: 1.2 }].filter(Boolean);
@@ -47,9 +49,18 @@ const Panel = (() => {
       events.hover(group, at ?? (group && layer.at(group)), spot.host);
     }
 
-    listen(spot.host, { layer, hover, pin: events.pin, hovered: () => hovered, all: () => all, shown: () => shown, lines: panel.lines });
-    view.model.x_range.change.connect(() => requestAnimationFrame(() => redraw(State.get())));
-    return { redraw, lines };
+    function attach(view) {
+      layer = Marks.over(spot.host, view);
+      const find = (x, y) => Marks.nearest(layer, all, x, y);
+      listen(spot.host, { find, hover, pin: events.pin, hovered: () => hovered, all: () => all, lines: panel.lines });
+      view.model.x_range.change.connect(() => requestAnimationFrame(() => redraw(State.get())));
+      redraw(State.get());
+    }
+
+    /** Where the marks of this step stand, in pixels of the panel. */
+    const marks = () => Lines.atStep(panel, drawn, State.get().step).filter(visible).map((group) => ({ group, at: layer.at(group) }));
+
+    return { lines, redraw, attach, marks, seeds: () => all.filter((group) => group.alone) };
   }
 
   const look = (drawn, group) => drawn.colour.levels[drawn.colour.of(group)];
@@ -94,7 +105,7 @@ const Panel = (() => {
       const box = host.getBoundingClientRect();
       return [event.clientX - box.left, event.clientY - box.top];
     };
-    const find = (event) => Marks.nearest(panel.layer, panel.all(), ...within(event));
+    const find = (event) => panel.find(...within(event));
     host.addEventListener("pointermove", (event) => event.pointerType !== "touch" && panel.hover(find(event), within(event)));
     host.addEventListener("pointerleave", () => panel.hover(null));
     host.addEventListener("pointerdown", (event) => (down = within(event)), true);

@@ -39,15 +39,18 @@ const Shapes = (() => {
     canvas.closePath();
   }
 
-  /** A marker on its line, for the legend. */
-  function key(shape, hue) {
+  /** A marker on its line, for the legend; a hollow one without a line for a reference. */
+  function key(shape, hue, hollow = false) {
     const corners = ALL[shape % ALL.length];
+    const look = hollow ? { fill: "none", stroke: hue, "stroke-width": 1.6 } : { fill: hue };
     const mark = corners
-      ? Dom.makeSvg("polygon", { points: corners.map(([x, y]) => `${12 + 4.5 * x},${8 + 4.5 * y}`).join(" "), fill: hue })
-      : Dom.makeSvg("circle", { cx: 12, cy: 8, r: 4.5, fill: hue });
-    const line = Dom.makeSvg("line", { x1: 0, y1: 8, x2: 24, y2: 8, stroke: hue, "stroke-width": 1.6 });
+      ? Dom.makeSvg("polygon", { points: corners.map(([x, y]) => `${12 + 4.5 * x},${8 + 4.5 * y}`).join(" "), ...look })
+      : Dom.makeSvg("circle", { cx: 12, cy: 8, r: 4.5, ...look });
+    const line = hollow ? null : Dom.makeSvg("line", { x1: 0, y1: 8, x2: 24, y2: 8, stroke: hue, "stroke-width": 1.6 });
     return Dom.makeSvg("svg", { width: 24, height: 16, "aria-hidden": "true" }, line, mark);
   }
 
-  return { trace, key };
+  const REFERENCES = { heldout: 0, copycat: 5, ideal: 3 };  // drawn hollow
+
+  return { trace, key, REFERENCES };
 })();

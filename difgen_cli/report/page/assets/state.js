@@ -3,6 +3,7 @@
 // link, or a page that reloads itself, shows the same.
 
 const State = (() => {
+  const MOST_LINES = 24;  // of one panel, before other settings are fixed
   const listeners = [];
   const first = defaults();
   let now = { ...first, ...read() };
@@ -17,10 +18,19 @@ const State = (() => {
     const y = metrics[0] ?? "";
     const x = metrics.includes("fd_test") && y !== "fd_test" ? "fd_test" : Data.steps ?? free[0] ?? metrics[1] ?? y;
     const steps = Data.steps ? Data.axes.get(Data.steps).levels : [];
+    const shown = { colour: free[0] ?? "", across: few[0] ?? "", down: few[1] ?? "" };
+    const rest = free.filter((path) => path !== x && !Object.values(shown).includes(path));
     return {
-      x, y, colour: free[0] ?? "", across: few[0] ?? "", down: few[1] ?? "", seeds: "band",
-      xlog: "", ylog: "", step: steps.at(-1) ?? "", only: {}, hidden: [], cell: "",
+      x, y, ...shown, seeds: "band", references: "yes", xlog: "", ylog: "",
+      step: steps.at(-1) ?? "", only: fixed(rest, shown.colour), hidden: [], cell: "",
     };
+  }
+
+  /** Settings that neither colour nor panel shows, held at their first level where all their lines would be a haze. */
+  function fixed(paths, colour) {
+    const many = (path) => Data.axes.get(path)?.levels.length ?? 1;
+    const lines = paths.reduce((product, path) => product * many(path), many(colour));
+    return lines > MOST_LINES ? Object.fromEntries(paths.map((path) => [path, Data.axes.get(path).levels[0]])) : {};
   }
 
   function read() {
@@ -28,7 +38,8 @@ const State = (() => {
     const said = new URLSearchParams(location.hash.slice(2));
     const known = {};
     for (const [name, value] of said) {
-      if (name.startsWith("only.")) (known.only ??= {})[name.slice(5)] = value;
+      if (name === "only") known.only ??= {};
+      else if (name.startsWith("only.")) (known.only ??= {})[name.slice(5)] = value;
       else if (name in first && typeof first[name] === "string") known[name] = value;
     }
     return valid(known);
@@ -40,7 +51,7 @@ const State = (() => {
     const axis = (name) => name === "" || name === "seed" || Data.axes.has(name);
     const tests = {
       x: (name) => column(name) || Data.axes.has(name), y: column, colour: axis, across: axis, down: axis,
-      seeds: (name) => ["band", "points", "means"].includes(name),
+      references: (name) => ["yes", "no"].includes(name), seeds: (name) => ["band", "points", "means"].includes(name),
       step: (name) => Data.axes.get(Data.steps)?.levels.includes(name), cell: (name) => Data.rowOf(name) !== undefined,
       only: (some) => Object.entries(some).every(([path, word]) => Data.axes.get(path)?.levels.includes(word)),
     };
@@ -52,7 +63,8 @@ const State = (() => {
     for (const [name, value] of Object.entries(now)) {
       if (typeof value === "string" && value !== first[name]) said.set(name, value);
     }
-    for (const [path, level] of Object.entries(now.only)) said.set(`only.${path}`, level);
+    if (now.only !== first.only) said.set("only", "");
+    if (now.only !== first.only) for (const [path, level] of Object.entries(now.only)) said.set(`only.${path}`, level);
     const text = said.toString();
     if (text || location.hash.startsWith("#?")) history.replaceState(null, "", `#${text && `?${text}`}`);
   }, 200);

@@ -3,7 +3,7 @@
 
 const Table = (() => {
   const ROWS = 25;
-  const FEW = 5;  // metrics that are shown at first
+  const FEW = 4;  // metrics that are shown at first
   const choice = { columns: first(), typed: {}, anywhere: "", by: "", down: false, page: 0 };
   let kept = [];
 
@@ -76,7 +76,7 @@ const Table = (() => {
     const shown = kept.slice(choice.page * ROWS, (choice.page + 1) * ROWS);
     Dom.byId("table-rows").replaceChildren(...shown.map((row) => {
       const key = Data.value("cell", row);
-      const pin = Dom.make("button", { type: "button", class: "place", "aria-label": `Pin cell ${key}`, onclick: () => Gallery.show(key) }, Words.tick(key));
+      const pin = Dom.make("button", { type: "button", class: "place", "aria-label": `Pin cell ${key}`, onclick: () => Gallery.show(key) }, key.slice(0, 8));
       const values = choice.columns.map((name) => {
         const value = Data.value(name, row);
         return Dom.make("td", { class: Data.column(name).type === "number" ? null : "word", "data-column": name, title: value === null ? null : String(value) }, Words.any(value));

@@ -4,6 +4,7 @@
 const Theme = (() => {
   const system = matchMedia("(prefers-color-scheme: dark)");
   const listeners = [];
+  const known = new Map();
   let chosen = recalled();
 
   function recalled() {
@@ -17,6 +18,7 @@ const Theme = (() => {
   const dark = () => (chosen ? chosen === "dark" : system.matches);
 
   function apply() {
+    known.clear();
     document.documentElement.style.colorScheme = chosen ?? "light dark";
     const button = Dom.byId("theme");
     if (button) button.textContent = dark() ? "Light" : "Dark";
@@ -35,6 +37,11 @@ const Theme = (() => {
 
   /** What a colour of the style sheet is now, such as `--ink`. */
   function colour(name) {
+    if (!known.has(name)) known.set(name, asked(name));
+    return known.get(name);
+  }
+
+  function asked(name) {
     const probe = Dom.make("span", { style: `color: var(${name}); display: none` });
     document.body.append(probe);
     const found = getComputedStyle(probe).color;
@@ -44,7 +51,7 @@ const Theme = (() => {
 
   function start() {
     const button = Dom.make("button", { id: "theme", type: "button", class: "quiet", onclick: turn, "aria-label": "Change between light and dark" });
-    document.querySelector("header").append(button);
+    document.querySelector(".sections ul").append(Dom.make("li", { class: "theme" }, button));
     system.addEventListener("change", apply);
     apply();
   }
