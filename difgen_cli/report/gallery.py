@@ -64,14 +64,11 @@ def pictured(study: Study, curves: Curves, first: Sequence[str]) -> dict[str, li
 
     Of the others the last snapshots come before earlier ones, and each group's first seed before its others.
     """
-    done = curves.done
-    final = done.index.isin(last_snapshot(curves.cells, curves.paths).index)
-    others = done.assign(_early=~final).sort_values(["_early", "seed"], kind="stable")
-    ranked = others["cell"].astype(str)
-    alike = ranked[(~others["_early"] & (others["seed"] == others["seed"].min())).to_numpy()].tolist()
-    room = max(0, CELLS - len(first))
-    spread = alike[:: max(1, -(-len(alike) // room))] if room else []
-    wanted = list(dict.fromkeys([*first, *spread, *ranked]))[: max(CELLS, len(first))]
+    last = last_snapshot(curves.cells, curves.paths)
+    alike = last.loc[last["seed"] == last["seed"].min(), "cell"]
+    every = max(1, -(-len(alike) // CELLS))  # of too many groups, some from all over the grid
+    ranked = [alike.iloc[::every], last.sort_values("seed", kind="stable")["cell"], curves.done["cell"]]
+    wanted = list(dict.fromkeys([*first, *pd.concat(ranked).astype(str)]))[: max(CELLS, len(first))]
     found = study.gallery(wanted, PAIRS)
     kept: dict[str, list[Pair]] = {}
     size = 0

@@ -20,11 +20,12 @@ from difgen_cli.report import (
     gallery,
     labels,
     nearness,
-    page,
     publish,
     spreadsheet,
     stamp,
 )
+from difgen_cli.report.page import parts
+from difgen_cli.report.page.document import document
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -92,16 +93,14 @@ def _draw(scored: Scored, out: Path) -> list[Path]:
     spreadsheet.write(scored.study.rows, out / "rows.csv")
     spreadsheet.write(scored.pairs, out / "pairs.csv")
     html = out / "report.html"
-    body = "".join(
-        [
-            _header(scored),
-            page.section("Measures", _measures(scored)),
-            page.section("Samples beside their nearest training images", _pictures(scored)),
-            page.section("How near they are", "".join(page.chart(figure) for figure in drawn)) if drawn else "",
-            page.section("Where this comes from", page.provenance(scored.study)),
-        ]
-    )
-    publish(html, page.document(scored.study.question, body, drawn))
+    sections = [
+        parts.section("Measures", _measures(scored)),
+        parts.section("Samples beside their nearest training images", _pictures(scored)),
+        parts.section("How near they are", "".join(parts.chart(figure) for figure in drawn)) if drawn else "",
+        parts.section("Where this comes from", parts.provenance(scored.study)),
+    ]
+    body = f"{_header(scored)}<main>{''.join(sections)}</main>"
+    publish(html, document(scored.study.question, body, drawn))
     return [*files, out / "rows.csv", out / "pairs.csv", html]
 
 
@@ -202,9 +201,9 @@ def _left_out(scored: Scored) -> list[str]:
 def _header(scored: Scored) -> str:
     said = "".join(f"<p>{escape(sentence)}</p>" for sentence in findings(scored))
     causes = [f"{cause}" for cause in scored.study.rows["cause"].dropna().unique()]
-    warnings = "".join(page.note(text, "warning") for text in [*(f"Failed: {c}" for c in causes), *scored.notes])
-    absent = "".join(page.note(text) for text in _left_out(scored))
-    return f"<header><h1>{escape(scored.study.question)}</h1>{said}{warnings}{absent}</header>"
+    warnings = "".join(parts.note(text, "warning") for text in [*(f"Failed: {c}" for c in causes), *scored.notes])
+    absent = "".join(parts.note(text) for text in _left_out(scored))
+    return f"<header><div><h1>{escape(scored.study.question)}</h1>{said}{warnings}{absent}</div></header>"
 
 
 def _measures(scored: Scored) -> str:
@@ -217,17 +216,17 @@ def _measures(scored: Scored) -> str:
         for line in lines(scored)
     )
     features = curves.read(scored.study).features
-    space = page.note(f"fd_*: {labels.frechet(features)}.") if features else ""
+    space = parts.note(f"fd_*: {labels.frechet(features)}.") if features else ""
     return (
         f'<div class="scroll" tabindex="0"><table><thead><tr><th scope="col" class="word">measure</th>{head}'
         f'<th scope="col" class="word">meaning</th></tr></thead><tbody>{body}</tbody></table></div>'
-        f"{page.note(f'{EXPLAINED} Intervals are 95 %, given this model and these images.')}{space}"
+        f"{parts.note(f'{EXPLAINED} Intervals are 95 %, given this model and these images.')}{space}"
     )
 
 
 def _pictures(scored: Scored) -> str:
     """The most copied samples, the same of the references, and the names of the files."""
-    explained = page.note(
+    explained = parts.note(
         "Left the sample, right its nearest training image, below d1/d2 (a copy below 1/3: Yoon et al. 2023). "
         "The most copied come first; pairs.csv beside this page has every sample."
     )

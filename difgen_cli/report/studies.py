@@ -136,7 +136,7 @@ def pairs(store: Store, cells: Sequence[str], count: int) -> dict[str, list[Pair
     lines = pq.read_table(path, filters=[("cell", "in", list(cells))]).to_pandas()
     lines["ratio"] = (lines["d1"] / lines["d2"]).where(lines["d2"] > 0, 1.0)
     best = lines.sort_values("ratio", kind="stable").groupby("cell", sort=False).head(count)
-    found = {}
+    found: dict[str, list[Pair]] = {}
     for (home, reference), some in best.groupby(["home", best["kind"] != "model"], sort=False):
         at = store.home(str(home), "", reference=bool(reference))
         drawn = {str(cell): own for cell, own in some.groupby("cell", sort=False) if _has_images(at, str(cell))}

@@ -36,12 +36,22 @@ def test_the_page_is_accessible_and_has_its_picture_taken(
     page = opened.page
     page.evaluate("State.set({cell: Object.keys(Data.pictures)[0]})")
     page.add_style_tag(content=".chart { content-visibility: visible !important; }")  # else what is not seen is blank
-    page.wait_for_timeout(300)
+    page.evaluate("for (const one of document.images) one.loading = 'eager'")
+    page.wait_for_timeout(500)
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=SCREENSHOTS / f"report-{wide}-{scheme}.png", full_page=True)
     assert page.evaluate("document.documentElement.scrollWidth") <= wide
     assert audited(page) == []
     assert opened.errors == []
+
+
+def test_the_audit_sees_a_picture_without_a_text_and_pale_letters(
+    visit: Callable[..., Any], four: tuple[Study, Path]
+) -> None:
+    opened = visit(four[1])
+    planted = "Dom.make('img', {src: 'data:,'}), Dom.make('p', {style: 'color: #ccc'}, 'pale letters')"
+    opened.page.evaluate(f"document.querySelector('main').append({planted})")
+    assert {one.partition(" ")[0] for one in audited(opened.page)} == {"image-alt", "color-contrast"}
 
 
 def test_everything_opened_is_accessible_too(visit: Callable[..., Any], four: tuple[Study, Path]) -> None:

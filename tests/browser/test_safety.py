@@ -1,4 +1,4 @@
-"""Whatever stands in a study's words is text on the page: a script, markup, a formula of a spreadsheet or of MathJax."""
+"""Whatever stands in a study's words is text on the page: scripts, markup, formulas of spreadsheets and of MathJax."""
 
 from __future__ import annotations
 
@@ -15,30 +15,24 @@ from difgen_cli import report
 from difgen_cli.report import spreadsheet
 
 RUN = "window.planted = true"
-PLANTED = [
-    f"<script>{RUN}</script>",
-    f'"><img src=x onerror="{RUN}">',
-    f"</script><script>{RUN}</script>",
-    f"<!--<script>{RUN}</script>-->",
-    f"javascript:{RUN}",
-    "$$\\alpha$$",
-    '=HYPERLINK("http://example.org")',
-    "\u2028\u2029&lt;b&gt;",
-]
+PLANTED = {
+    "script": f"</script><script>{RUN}</script>",
+    "markup": f'"><img src=x onerror="{RUN}">\u2028&lt;b&gt;',
+    "comment": f"<!--<script>{RUN}</script>",
+    "formula": '=HYPERLINK("http://example.org") $$\\alpha$$',
+}
 
 
 def planted(evil: str) -> report.Study:
     """A study with `evil` in every text that a person, a plug-in or a file chooses."""
-    axes = {"model.name": [evil, "mlp"], evil.join(("data.", "x")): [f"{evil}1", f"{evil}2"], "data.size": [32, 128]}
-    study = synthetic.study(
-        axes, seeds=2, failed=[0], missing=[1], cause=evil, features=evil, name=evil, question=evil
-    )
+    axes = {"model.name": [evil, "mlp"], "data.name": [f"{evil}1", f"{evil}2"], "data.size": [32, 128]}
+    study = synthetic.study(axes, seeds=2, failed=[0], missing=[1], cause=evil, features=evil, name=evil, question=evil)
     rows = study.rows.assign(**{evil: 1.0, f"{evil}text": evil, "cell": study.rows["cell"] + evil, "trajectory": evil})
     units = {**study.units, evil: (evil, evil)}
     return dataclasses.replace(study, rows=rows, units=units, provenance={evil: evil, "command": evil})
 
 
-@pytest.mark.parametrize("evil", PLANTED)
+@pytest.mark.parametrize("evil", PLANTED.values(), ids=PLANTED.keys())
 def test_planted_words_are_text_wherever_they_stand(visit: Callable[..., Any], tmp_path: Path, evil: str) -> None:
     study = planted(evil)
     opened = visit(report.write(study, tmp_path).page)
@@ -46,7 +40,7 @@ def test_planted_words_are_text_wherever_they_stand(visit: Callable[..., Any], t
     page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
     page.evaluate("State.set({cell: Data.value('cell', 4)})")
     opened.choose("x", "model.name")
-    opened.choose("x", evil.join(("data.", "x")))
+    opened.choose("x", "data.name")
     opened.choose("colour", "model.name")
     page.locator(".panel").first.focus()
     page.keyboard.press("ArrowRight")
@@ -57,13 +51,11 @@ def test_planted_words_are_text_wherever_they_stand(visit: Callable[..., Any], t
     assert page.locator("main img[src=x], header img, main script:not([id=data]) + b").count() == 0
     assert opened.errors == []
     assert [url for url in opened.requests if not url.startswith(("file://", "data:", "blob:"))] == []
-    assert page.title() == f"{' '.join(evil.split())} – difgen report" or evil.startswith("\u2028")
-    shown = page.evaluate("document.body.textContent")
     for place in ("header h1", ".question", "#provenance dd", "#absent summary", "#cell", "#table"):
         assert evil in page.evaluate("place => document.querySelector(place).textContent", place), place
-    assert shown.count(evil) > 20
+    assert page.evaluate("document.body.textContent").count(evil) > 20
     with page.expect_download() as waiting:
         page.locator("#download").click()
     for name, values in pd.read_csv(waiting.value.path()).items():
-        texts = [str(name), *values.dropna().astype(str)] if values.dtype == object or values.dtype == "str" else [str(name)]
+        texts = [str(name), *([] if pd.api.types.is_numeric_dtype(values) else values.dropna().astype(str))]
         assert not [text for text in texts if text.startswith(spreadsheet.FORMULA)], name

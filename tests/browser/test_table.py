@@ -23,6 +23,11 @@ def column(opened: Any, name: str) -> list[str]:
     return found
 
 
+def written(value: float) -> str:
+    """A number as the table writes it: whole ones in full."""
+    return str(int(value)) if float(value).is_integer() else labels.number(value)
+
+
 def typed(opened: Any, name: str, text: str) -> None:
     before = opened.page.locator("#table-told").inner_text()
     opened.page.get_by_label(f"Filter {name}", exact=True).fill(text)
@@ -45,7 +50,7 @@ def test_every_number_of_the_table_is_the_one_of_the_rows(visit: Visit, four: Fo
     opened = visit(path)
     rows = study.rows.iloc[:25]
     for name in ("mem_frac", "fd_test", "train_pref_excess", "mem_frac_control"):
-        assert column(opened, name) == [labels.number(v) if v % 1 else str(int(v)) if v == v else "–" for v in rows[name]]
+        assert column(opened, name) == [written(value) for value in rows[name]]
         exact = opened.page.locator(f'#table td[data-column="{name}"]').evaluate_all("some => some.map(td => td.title)")
         np.testing.assert_array_equal(np.array([float(x or "nan") for x in exact]), rows[name].to_numpy(float))
     assert column(opened, "data.size") == [str(v) for v in rows["data.size"]]

@@ -18,7 +18,8 @@ from difgen_cli.report.table import HEADERS
 if TYPE_CHECKING:
     from difgen_cli.report import Pair, Study
 
-MOST_CHARACTERS = 8_000_000  # of JSON; beyond it numbers have six digits, and the page says so
+MOST_CHARACTERS = 8_000_000  # of the columns; beyond it numbers have fewer digits, and the page says so
+DIGITS = 6
 REPEATED = 8  # values that occur so often on average are written once, with codes
 NUMBERS = ("integer", "floating", "mixed-integer-float")  # of a column that has nulls too
 UNSAFE = {c: f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}  # what could end a script, or a line of one
@@ -26,12 +27,14 @@ UNSAFE = {c: f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}  # what could end a 
 
 def compose(study: Study, curves: Curves, pictures: Mapping[str, Sequence[Pair]], titles: Mapping[str, str]) -> str:
     """The block, safe inside `<script type="application/json">`. pictures, titles: by cell."""
+    columns = [column(study.rows[name], str(name), *_unit(study, str(name))) for name in _kept(study.rows)]
+    exact = _written(columns)
+    rounded = len(exact) > MOST_CHARACTERS
     content = {
         "schema": 1,
         "name": study.name,
         "rows": len(study.rows),
-        "digits": None,
-        "columns": [column(study.rows[name], str(name), *_unit(study, str(name))) for name in _kept(study.rows)],
+        "digits": DIGITS if rounded else None,
         "axes": [_axis(axis, study.rows) for axis in curves.axes],
         "steps": STEPS if STEPS in curves.paths else None,
         "metrics": _first([name for name in curves.metrics if name in study.rows]),
@@ -43,9 +46,9 @@ def compose(study: Study, curves: Curves, pictures: Mapping[str, Sequence[Pair]]
         "pictures": {cell: [_pair(pair) for pair in pairs] for cell, pairs in pictures.items()},
         "titles": dict(titles),
     }
-    written = _written(content)
-    if len(written) > MOST_CHARACTERS + sum(len(c) for p in content["pictures"].values() for x in p for c in x[4:]):
-        written = _written(content | {"digits": 6, "columns": [_rounded(one) for one in content["columns"]]})
+    written = (
+        f'{_written(content)[:-1]},"columns":{_written([_rounded(one) for one in columns]) if rounded else exact}}}'
+    )
     for character, escaped in UNSAFE.items():
         written = written.replace(character, escaped)
     return written
@@ -84,10 +87,10 @@ def _plain(values: Any) -> list[float | int | None]:
 def _rounded(said: dict[str, Any]) -> dict[str, Any]:
     if "values" not in said:
         return said
-    return said | {"values": [x if x is None else float(f"{x:.6g}") for x in said["values"]]}
+    return said | {"values": [x if x is None else float(f"{x:.{DIGITS}g}") for x in said["values"]]}
 
 
-def _written(content: Mapping[str, Any]) -> str:
+def _written(content: Any) -> str:
     return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
@@ -102,7 +105,7 @@ def _unit(study: Study, name: str) -> tuple[str, str]:
 
 def _axis(axis: Axis, rows: pd.DataFrame) -> dict[str, Any]:
     light, dark = style.colours(axis), style.dark_colours(axis)
-    codes = pd.Index(axis.levels).get_indexer(worded(rows[axis.path]))
+    codes = pd.Index(axis.levels).get_indexer(pd.Index(worded(rows[axis.path])))
     return {
         "path": axis.path,
         "label": labels.setting(axis.path),

@@ -68,7 +68,8 @@ def _inline(figure: Drawn) -> str:
     """The SVG as part of the page: ids of its own, colours as variables that dark mode can change, its alt text."""
     if len(figure.svg) > LARGEST_SVG:
         data = base64.b64encode(_light(figure.png)).decode()
-        return f'<img class="drawn" src="data:image/png;base64,{data}" alt="{escape(figure.alt)}" loading="lazy" decoding="async">'
+        source = f"data:image/png;base64,{data}"
+        return f'<img class="drawn" src="{source}" alt="{escape(figure.alt)}" loading="lazy" decoding="async">'
     svg = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", figure.svg, flags=re.DOTALL)
     box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
     wide, high = box.groups() if box else ("600", "400")

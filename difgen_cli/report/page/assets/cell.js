@@ -6,6 +6,8 @@ const Cell = (() => {
     const { cell } = State.get();
     const row = Data.rowOf(cell);
     const place = Dom.byId("cell");
+    Dom.byId("pinned").hidden = row === undefined;
+    Dom.byId("pinned").textContent = row === undefined ? "" : `Pinned: ${Data.title(row)} ↓`;
     if (row === undefined) {
       place.replaceChildren(Dom.make("h3", { id: "cell-title" }, "No cell pinned"),
         Dom.make("p", { class: "note" }, "Click a point, or a cell of the table, for its settings, metrics and samples."));
@@ -93,6 +95,7 @@ const Cell = (() => {
     Dom.make("tr", {}, Dom.make("th", { scope: "row" }, name), Dom.make("td", {}, Words.any(Data.value(name, row))))));
 
   function start() {
+    Dom.byId("pinned").addEventListener("click", () => Gallery.show(State.get().cell));
     State.hear((_, changed) => changed.has("cell") && draw());
     draw();
   }

@@ -21,7 +21,7 @@ const Gallery = (() => {
 
   function picture(png, alt) {
     if (!png) return Dom.make("span", { class: "none" }, "no image");
-    return Dom.make("img", { src: PNG + png, alt, loading: "lazy", decoding: "async" });
+    return Dom.make("img", { src: PNG + png, alt, decoding: "async" });
   }
 
   function chosen() {

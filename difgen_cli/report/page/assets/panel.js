@@ -80,7 +80,7 @@ const Panel = (() => {
     const long = lines.filter((line) => line.length > 1);
     const banded = long.filter((line) => chosen.seeds === "band" && line.some((group) => Number.isFinite(group.y.lo)));
     const means = groups.length <= HAZE && !drawn.fixed ? groups : [];
-    const alpha = drawn.groups.length > HAZE && !drawn.fixed ? 0.35 : drawn.fixed ? 1 : 0.6;
+    const alpha = drawn.groups.length > HAZE && !drawn.fixed ? 0.35 : drawn.fixed ? 1 : 0.8;
     return {
       lines: { xs: long.map((line) => line.map((g) => g.x.mean)), ys: long.map((line) => line.map((g) => g.y.mean)), hue: long.map(hue), alpha: long.map(() => alpha) },
       bands: { xs: banded.map((line) => around(line, "x", "mean", "mean")), ys: banded.map((line) => around(line, "y", "lo", "hi")), hue: banded.map(hue) },
