@@ -8,20 +8,27 @@ OUT    ?= report
 
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint sweep plan status report bench coverage chaos slurm-test pins clean
+.PHONY: demo test lint browser sweep plan status report bench coverage chaos slurm-test pins clean
 
 demo: $(VENV)/ready
 	$(BIN)/difgen sweep grids/size.yaml --runs $(RUNS) --cluster local
 	$(BIN)/difgen report $(RUNS) --grid size --out $(OUT)
 	@echo "open $(OUT)/report.html"
 
-test: lint
+test: lint browser
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The tests of the report's page run in Chromium; where it is not and cannot be installed, they are skipped and say so.
+browser:
+	@[ -n "$$DIFGEN_CHROMIUM" ] || command -v chromium || command -v chromium-browser || command -v google-chrome \
+	  || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq \
+	       && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends chromium; } \
+	  || echo "no Chromium: the tests of the page in a browser will be skipped"
 
 # The same steps one by one; on a cluster: make sweep GRID=grids/cifar10.yaml PROFILE=cluster
 sweep: $(VENV)/ready

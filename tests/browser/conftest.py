@@ -34,7 +34,6 @@ FOUR = {
     "model.width": [64, 256],
     "condition.clusters": [1, 10],
 }
-SCREENSHOTS = Path(os.environ.get("DIFGEN_SCREENSHOTS", Path(__file__).parents[2] / "build" / "screenshots"))
 
 
 @dataclass(frozen=True)

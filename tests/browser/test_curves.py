@@ -229,3 +229,30 @@ def test_a_link_shows_what_was_chosen_and_one_of_another_study_does_no_harm(visi
     other = visit(four[1], hash="#?x=nothing&step=7&cell=<b>&only.nothing=1&colour=model.depth")
     assert other.errors == []
     assert other.state()["x"] == "fd_test"
+
+
+def test_on_a_telephone_a_tap_pins_a_drag_scrolls_and_the_cell_is_a_tap_away(visit: Visit, four: Four) -> None:
+    opened = visit(four[1], wide=390, has_touch=True, is_mobile=True)
+    mark = marks(opened)[0]
+    opened.page.touchscreen.tap(mark["x"], mark["y"])
+    assert opened.state()["cell"] == four[0].rows["cell"].iloc[mark["rows"][0]]
+    events = "document.querySelector('.plot > *').shadowRoot.querySelector('.bk-Canvas').shadowRoot"
+    assert opened.page.evaluate(f"getComputedStyle({events}.querySelector('.bk-events')).touchAction") == "auto"
+    opened.page.locator("#pinned").click()
+    opened.until("document.getElementById('cell').getBoundingClientRect().top < innerHeight")
+
+
+def test_a_drag_zooms_all_panels_alike_and_reset_takes_it_back(visit: Visit, four: Four) -> None:
+    opened = visit(four[1])
+    before = marks(opened, 1)
+    box = opened.page.locator(".panel").first.bounding_box()
+    opened.page.mouse.move(box["x"] + box["width"] * 0.4, box["y"] + 40)
+    opened.page.mouse.down()
+    opened.page.mouse.move(box["x"] + box["width"] * 0.8, box["y"] + 180, steps=5)
+    opened.page.mouse.up()
+    opened.until(f"Math.abs(Curves.marks()[1][0].at[0] + {box['x']} - {before[0]['x']}) > 5")
+    assert opened.state()["cell"] == ""
+    zoomed = [(mark["x"], mark["y"]) for mark in marks(opened, 1)]
+    opened.page.get_by_role("button", name="Reset").click()
+    opened.until("Curves.marks().length === 4")
+    assert [(mark["x"], mark["y"]) for mark in marks(opened, 1)] == [(m["x"], m["y"]) for m in before] != zoomed

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SCREENSHOTS
 
 from difgen_cli.report import Study
 
+SCREENSHOTS = Path(os.environ.get("DIFGEN_SCREENSHOTS", Path(__file__).parents[2] / "build" / "screenshots"))
 WIDTHS, SCHEMES = (1280, 390), ("light", "dark")
 SERIOUS = ("serious", "critical")
 
