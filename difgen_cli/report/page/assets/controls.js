@@ -33,7 +33,7 @@ const Controls = (() => {
       Dom.make("div", { class: "field", role: "group", "aria-label": "Logarithmic" },
         Dom.make("span", {}, "Logarithmic"), Dom.make("div", { class: "both" }, log("x"), log("y"))),
       Dom.toggle("references", chosen.references === "yes", (on) => State.set({ references: on ? "yes" : "no" })),
-      Dom.make("button", { type: "button", class: "quiet", onclick: () => { State.reset(); draw(); } }, "Reset"),
+      Dom.make("button", { type: "button", class: "quiet", onclick: State.reset }, "Reset"),
       only(chosen),
     );
     if (focused?.startsWith("choose-")) Dom.byId(focused)?.focus();

@@ -72,12 +72,20 @@ const State = (() => {
   /** Change what is named, and tell everyone which names changed. */
   function set(changes) {
     const names = Object.keys(changes).filter((name) => now[name] !== changes[name]);
-    if (!names.length) return;
+    if (names.length) tell(changes, names);
+  }
+
+  /** As the page was opened first, but for the pinned cell; drawn anew even where nothing differs: it may be zoomed. */
+  function reset() {
+    tell({ ...first, cell: now.cell }, Object.keys(first));
+  }
+
+  function tell(changes, names) {
     now = { ...now, ...changes };
     const changed = new Set(names);
     for (const listener of listeners) listener(now, changed);
     write();
   }
 
-  return { get: () => now, set, hear: (listener) => listeners.push(listener), reset: () => set(first) };
+  return { get: () => now, set, hear: (listener) => listeners.push(listener), reset };
 })();
