@@ -80,7 +80,7 @@ def _identified(rows: pd.DataFrame, shared: Sequence[str]) -> pd.DataFrame:
     """The finished model cells with `identity`: their shared settings, seed and step as words; each once."""
     done = rows[(rows["kind"] == "model") & (rows["state"] == "done")].reset_index(drop=True)
     names = [*shared, "seed", *(["step"] if "step" in done else [])]
-    parts = [curves.words(done[name]) for name in names]
+    parts = [curves.worded(done[name]) for name in names]
     identity = ["\0".join(words) for words in zip(*parts, strict=True)]
     return done.assign(identity=identity).drop_duplicates("identity")
 
@@ -177,6 +177,6 @@ def _spread(alone: pd.DataFrame, side: Side) -> str:
     parts = []
     for path in side.study.axes:
         if path in alone:
-            levels = list(dict.fromkeys(curves.words(alone[path])))
+            levels = list(dict.fromkeys(curves.worded(alone[path])))
             parts.append(f"{path} {', '.join(levels[:4])}{' …' if len(levels) > 4 else ''}")
     return f" ({'; '.join(parts)})" if parts else ""

@@ -137,7 +137,7 @@ def found_axes(cells: pd.DataFrame, said: dict[str, list[Any]]) -> tuple[Axis, .
             chosen.append(path)
     axes: list[Axis] = []
     for path in chosen:
-        twin = next((i for i, axis in enumerate(axes) if _together(named[axis.path], named[path])), None)
+        twin = next((i for i, axis in enumerate(axes) if _together(words[axis.path], words[path])), None)
         if twin is None:
             axes.append(_axis(path, cells[path], said.get(path, [])))
         else:
