@@ -46,6 +46,7 @@ report: $(VENV)/ready
 bench: $(VENV)/ready
 	$(BIN)/python benchmarks/scale.py
 	$(BIN)/python benchmarks/report.py
+	$(BIN)/python benchmarks/neighbours.py --runs 1
 
 # How often the printed 95 % intervals cover what they are for: 2,000 draws of each world; `make test` has 200 of some.
 coverage: $(VENV)/ready
