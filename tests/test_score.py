@@ -316,9 +316,12 @@ def test_a_second_call_computes_nothing_and_a_change_of_the_files_everything(
     as_npz(Path("made.npz"), real[1][:50])
     first = found(score, "made.npz", *DATA)
     results = {p: p.stat().st_mtime_ns for p in Path("scores").glob("*/*/results/*.json")}
+    report = {p: p.stat().st_mtime_ns for p in Path("report").rglob("*") if p.is_file()}
     again = score("made.npz", *DATA)
     assert "done" not in again.stderr
     assert {p: p.stat().st_mtime_ns for p in Path("scores").glob("*/*/results/*.json")} == results
+    assert report
+    assert {p: p.stat().st_mtime_ns for p in Path("report").rglob("*") if p.is_file()} == report, "nor draws anything"
     assert len(list(Path("scores").glob("grids/*/submissions/*"))) == 1
     as_npz(Path("made.npz"), real[0][:50])
     assert found(score, "made.npz", *DATA)["rows"]["model"]["mem_frac"] == 1
