@@ -1,7 +1,8 @@
 """Exact nearest neighbours at any size: candidates by matrix products in float32, distances again in float64.
 
 What the products lose is bounded, and whoever could be nearer within the bound is a candidate too: the result is that
-of a search in float64. Memory beside the arrays themselves: a centred copy of the references, and a tile of products.
+of a search in float64. Large searches in many dimensions begin with a sieve of few, exact as well. Memory beside the
+arrays themselves: a centred copy of the references, their shadows, and a block of products.
 """
 
 import numpy as np
@@ -10,6 +11,10 @@ ROWS, COLUMNS = 2048, 2048  # queries and references of a tile: 16 MiB of produc
 SPARE = 2  # candidates beyond those asked for: few queries then need a second look
 AGAIN = 256  # queries that are looked at again at once
 CACHED = 1 << 16  # differences in float64 at once: 512 KiB
+AXES = 256  # of the sieve
+SIFTED = 1 << 25  # scores of the sieve held at once: 128 MiB
+FEW = 64  # one in so many references may pass the sieve; where more do, it saves nothing
+WORTH = 1 << 36  # products of numbers in a search, from which on a sieve repays its making
 UNIT = 2.0**-24  # unit roundoff of float32
 NEAR_DUPLICATE = 0.05  # root mean square over pixels of images in [−1, 1]
 SIDE = 4  # of the blocks of pixels that a first look adds up
@@ -55,10 +60,14 @@ def nearest(
     if there <= 0 or not len(q):
         return distances, indices
     search = _Search(r, k + exclude_self)
-    for start in range(0, len(q), ROWS):
-        block = slice(start, start + ROWS)
+    look: _Search | _Sieve = search
+    rows = ROWS
+    if r.shape[1] >= 4 * AXES and len(search.places) >= 8 * AXES >= 64 * k and len(q) * r.size >= WORTH:
+        look, rows = _Sieve(search), max(1, min(ROWS, SIFTED // len(search.places)))
+    for start in range(0, len(q), rows):
+        block = slice(start, start + rows)
         own = _positions(search.places, np.arange(len(r))[block]) if exclude_self else None
-        distances[block, :there], found = search(q[block], there, own)
+        distances[block, :there], found = look(q[block], there, own)
         indices[block, :there] = search.places[found]
     return distances, indices
 
@@ -128,18 +137,22 @@ class _Search:
         """Distances (b, k) and positions (b, k) for queries (b, d); `own`: a query's own position, −1 for none."""
         centred = queries - self.centre
         scores, chosen = self._candidates(centred, min(k + SPARE, len(self.references) - (own is not None)), own)
-        distances, positions = (part[:, :k] for part in _ordered(self._distances(queries, chosen), chosen))
-        half_norms = _half_norms(centred)
-        worst = (EXACT * distances[:, -1]) ** 2 / 2 - half_norms + self._lost(np.sqrt(2 * half_norms))
+        distances, positions = (part[:, :k] for part in _ordered(self.distances(queries, chosen), chosen))
+        worst = self.worst(distances[:, -1], _half_norms(centred), centred.shape[1])
         doubtful = np.flatnonzero(scores[:, -1] <= worst)  # one that was not chosen could be nearer after all
         for rows in np.split(doubtful, range(AGAIN, len(doubtful), AGAIN)):
             near = self.half_norms - centred[rows] @ self.centred.T <= worst[rows, None]
             for row, columns in zip(rows, near, strict=True):
                 more = np.flatnonzero(columns)
-                more = more[more != own[row], None] if own is not None else more[:, None]
-                exact = self._distances(np.broadcast_to(queries[row], (len(more), queries.shape[1])), more)
-                distances[row], positions[row] = (part[0, :k] for part in _ordered(exact.T, more.T))
+                more = more[more != own[row]] if own is not None else more
+                distances[row], positions[row] = self.among(queries[row], more, k)
         return distances, positions
+
+    def among(self, query: np.ndarray, positions: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Of one query (d,) the k nearest at some positions: distances (k,) and positions (k,)."""
+        exact = self.distances(np.broadcast_to(query, (len(positions), len(query))), positions[:, None])
+        distances, ordered = _ordered(exact.T, positions[None])
+        return distances[0, :k], ordered[0, :k]
 
     def _candidates(self, queries: np.ndarray, count: int, own: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """The `count` smallest scores (b, count), ascending, of centred queries (b, d), and their positions.
@@ -161,7 +174,7 @@ class _Search:
             best[rows], positions[rows] = (part[:, :count] for part in _ordered(*both))
         return best, positions
 
-    def _distances(self, queries: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    def distances(self, queries: np.ndarray, positions: np.ndarray) -> np.ndarray:
         """Of each query (b, d) to the references at its positions (b, c): Σ(q − r)² in float64, a few at a time."""
         squares = np.empty(positions.shape)
         step = max(1, CACHED // max(1, positions.shape[1] * queries.shape[1]))
@@ -171,15 +184,82 @@ class _Search:
             squares[part] = np.einsum("bcd,bcd->bc", difference, difference)
         return np.sqrt(squares)
 
-    def _lost(self, lengths: np.ndarray) -> np.ndarray:
-        """How far a score may be off, for queries of these centred lengths and every reference.
+    def worst(self, distances: np.ndarray, half_norms: np.ndarray, terms: int) -> np.ndarray:
+        """The largest score, as it may come out, of a reference that is at most so far (b,) from its query.
 
-        A product of d terms in float32 is off by at most γ_d ‖q‖‖r‖, γ_n = n u/(1 − n u), in whatever order they are
-        summed (Higham 2002, section 3.1); centring, the norm and the difference add less than 16 roundings.
+        A product of `terms` numbers in float32 is off by at most γ ‖q‖‖r‖, γ = n u/(1 − n u), in whatever order they
+        are summed (Higham 2002, section 3.1); centring, the norm and the difference add less than 16 roundings.
         """
-        n = self.centred.shape[1] + 16
+        n, lengths = terms + 16, np.sqrt(2 * half_norms)
         smallest = float(np.finfo(np.float32).tiny)  # products below it are lost
-        return np.asarray(n * UNIT / (1 - n * UNIT) * self.longest * (lengths + self.longest / 2) + n * smallest)
+        lost = n * UNIT / (1 - n * UNIT) * self.longest * (lengths + self.longest / 2) + n * smallest
+        return np.asarray((EXACT * distances) ** 2 / 2 - half_norms + lost)
+
+
+class _Sieve:
+    """Search among shadows in few dimensions, which are never farther apart than what casts them.
+
+    A shadow has the coordinates along some orthonormal axes A and the length of what is left: ‖q − r‖² is at least
+    ‖Aᵀ(q − r)‖² + (‖q⊥‖ − ‖r⊥‖)². Photographs are near their first principal axes, so that few of them pass. Where too
+    many do, as of white noise, the whole search has the query.
+    """
+
+    def __init__(self, search: _Search) -> None:
+        self.search = search
+        self.axes = _principal_axes(search.centred)
+        self.shadows = self._shadows(search.centred)
+
+    def __call__(self, queries: np.ndarray, k: int, own: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """As the search itself."""
+        search, centred = self.search, queries - self.search.centre
+        scores, chosen = self._scores(centred, k, own)
+        reached = np.sort(search.distances(queries, chosen), axis=1)[:, k - 1]
+        half_norms = _half_norms(centred)
+        passed = scores <= search.worst(reached, half_norms, self.shadows.shape[1])[:, None]
+        worst = search.worst(reached, half_norms, centred.shape[1])
+        many = passed.sum(axis=1) > len(search.places) // FEW
+        distances, positions = np.empty((len(queries), k)), np.empty((len(queries), k), np.int64)
+        if many.any():
+            distances[many], positions[many] = search(queries[many], k, None if own is None else own[many])
+        for row in np.flatnonzero(~many):
+            more = np.flatnonzero(passed[row])
+            more = more[search.half_norms[more] - search.centred[more] @ centred[row] <= worst[row]]
+            distances[row], positions[row] = search.among(queries[row], more, k)
+        return distances, positions
+
+    def _scores(self, centred: np.ndarray, k: int, own: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Scores (b, m) of the shadows, and k + SPARE positions of low ones (b, k + SPARE): the least ones of parts."""
+        shadows, m = self._shadows(centred), len(self.shadows)
+        scores, least = np.empty((len(centred), m), np.float32), []
+        width = min(COLUMNS, m // (4 * (k + SPARE)))
+        for start in range(0, m - width + 1, width):
+            part = slice(start, start + width if start + 2 * width <= m else m)
+            np.subtract(self.search.half_norms[part], shadows @ self.shadows[part].T, out=scores[:, part])
+            if own is not None:
+                here = np.flatnonzero((own >= part.start) & (own < part.stop))
+                scores[here, own[here]] = np.inf
+            least.append(start + scores[:, part].argmin(axis=1))
+        positions = np.stack(least, axis=1)
+        low = np.argpartition(np.take_along_axis(scores, positions, axis=1), k + SPARE, axis=1)[:, : k + SPARE]
+        return scores, np.take_along_axis(positions, low, axis=1)
+
+    def _shadows(self, centred: np.ndarray) -> np.ndarray:
+        """(n, axes + 1) float32 of rows (n, d): the coordinates in float64, the rest rounded up, which is safe."""
+        shadows = np.empty((len(centred), self.axes.shape[1] + 1), np.float32)
+        for start in range(0, len(centred), ROWS):
+            part = slice(start, start + ROWS)
+            rows = centred[part].astype(np.float64)
+            along, whole = rows @ self.axes, np.einsum("nd,nd->n", rows, rows)
+            rest = np.sqrt(np.maximum(0, whole - np.einsum("na,na->n", along, along)))
+            shadows[part, :-1], shadows[part, -1] = along, rest + 1e-6 * np.sqrt(whole)
+        return shadows
+
+
+def _principal_axes(rows: np.ndarray) -> np.ndarray:
+    """(d, AXES) float64, orthonormal: the first ones of a sample, as any orthonormal axes will do."""
+    sample = rows[:: max(1, len(rows) // (4 * AXES))][: 8 * AXES].astype(np.float64)
+    _, vectors = np.linalg.eigh(sample @ sample.T)
+    return np.asarray(np.linalg.qr(sample.T @ vectors[:, -AXES:])[0])
 
 
 def _smallest(scores: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -116,21 +116,73 @@ def test_the_bound_on_what_products_lose_holds_and_is_not_idle() -> None:
     true = q.astype(np.float64)[:, None] - r
     own = q.astype(np.float64) - search.centre
     error = abs(scores - (np.square(true).sum(2) / 2 - np.square(own).sum(1)[:, None] / 2)).max(axis=1)
-    bound = search._lost(np.sqrt(np.square(own).sum(1)))
+    bound = search.worst(np.zeros(50), np.square(own).sum(1) / 2, 3072) + np.square(own).sum(1) / 2
     assert (error < bound).all()
     assert bound.max() < 0.5  # of half squared distances of about 1,000
     assert error.max() > 1e-5
 
 
+@pytest.fixture
+def sieve(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Every search begins with a sieve of 24 axes; counts the queries that the whole search had all the same."""
+    monkeypatch.setattr(neighbours, "AXES", 24)
+    monkeypatch.setattr(neighbours, "WORTH", 0)
+    monkeypatch.setattr(neighbours, "ROWS", 50)
+    monkeypatch.setattr(neighbours, "COLUMNS", 70)
+    monkeypatch.setattr(neighbours, "FEW", 4)
+    handed_on: list[int] = []
+    plain = neighbours._Search.__call__
+
+    def counted(search: neighbours._Search, queries: np.ndarray, k: int, own: np.ndarray | None) -> object:
+        handed_on.append(len(queries))
+        return plain(search, queries, k, own)
+
+    monkeypatch.setattr(neighbours._Search, "__call__", counted)
+    return handed_on
+
+
+def near_a_plane(n: int, seed: int, noise: float) -> np.ndarray:
+    """(n, 120): of 10 dimensions and some noise in all, as photographs are."""
+    plane = np.random.default_rng(0).standard_normal((10, 120))
+    rng = np.random.default_rng((1, seed))
+    return (rng.standard_normal((n, 10)) @ plane + noise * rng.standard_normal((n, 120))).astype(np.float32)
+
+
+@pytest.mark.parametrize("offset", [0, 100])
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_a_sieve_of_few_dimensions_loses_nothing(k: int, offset: float, sieve: list[int]) -> None:
+    r, q = (near_a_plane(n, n, 0.3) + np.float32(offset) for n in (331, 140))
+    q[:20], r[40] = r[:20], r[60]  # copies, and a tie
+    equal_to_brute_force(q, r, k)
+    assert sum(sieve) < 14
+    equal_to_brute_force(r, r, k, exclude_self=True)
+
+
+def test_where_a_sieve_holds_nothing_back_the_whole_search_has_it(sieve: list[int]) -> None:
+    r, q = (np.random.default_rng(n).standard_normal((n, 120)).astype(np.float32) for n in (331, 140))
+    equal_to_brute_force(q, r, 2)
+    assert sum(sieve) > 70
+
+
+def test_shadows_are_never_farther_apart_than_what_casts_them() -> None:
+    r = np.random.default_rng(5).standard_normal((2100, 1100)).astype(np.float32)
+    search = neighbours._Search(r, 2)
+    made = neighbours._Sieve(search)
+    apart = ((made.shadows[:50, None].astype(np.float64) - made.shadows[None, :200]) ** 2).sum(axis=2)
+    true = ((search.centred[:50, None].astype(np.float64) - search.centred[None, :200]) ** 2).sum(axis=2)
+    assert (apart <= true * (1 + 1e-5) + 1e-3).all()
+    assert np.allclose((made.shadows**2).sum(axis=1), 2 * search.half_norms, rtol=1e-5)
+
+
 def test_equal_images_by_the_thousand_take_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     looked_at = []
-    plain = neighbours._Search._distances
+    plain = neighbours._Search.distances
 
     def counted(search: neighbours._Search, queries: np.ndarray, positions: np.ndarray) -> np.ndarray:
         looked_at.append(positions.size * queries.shape[1])
         return plain(search, queries, positions)
 
-    monkeypatch.setattr(neighbours._Search, "_distances", counted)
+    monkeypatch.setattr(neighbours._Search, "distances", counted)
     black = np.zeros((4000, 8, 8, 1), np.float32)
     black[7] = 1
     distances, indices = nearest(black, black, 2, exclude_self=True)
