@@ -60,8 +60,8 @@ def survey(
         needed.setdefault(at, set()).update(partners)
         for _, other in others:
             steps.setdefault(other.home, set()).add(other.step or 0)
-        fresh = {m: _measure(cell, m) for m in missing if cell.metrics[m] not in assigned}
-        assigned |= {m.key for m in fresh.values()}
+        fresh = {cell.metrics[m]: _measure(cell, m) for m in missing if cell.metrics[m] not in assigned}
+        assigned |= set(fresh)
         if fresh:
             scorings.setdefault(at, (cell, {}))[1].update(fresh)
     trainings, retrained = _trainings(plan, steps, shelves)
@@ -176,7 +176,8 @@ def _start(plan: Plan, trajectory: Trajectory) -> Other | None:
 def _measure(cell: Cell, metric: str) -> Measure:
     space, other = cell.scoring.features.get(metric), cell.scoring.against.get(metric)
     settings = cell.scoring.sections[metric].changed
-    return Measure(cell.metrics[metric], settings, space.key if space else None, other.images.key if other else None)
+    keys = (space.key if space else None, other.images.key if other else None)
+    return Measure(metric, cell.metrics[metric], settings, *keys)
 
 
 def _scoring(plan: Plan, cell: Cell, metrics: dict[str, Measure], weights: bool, needed: set[str]) -> Scoring:

@@ -67,6 +67,7 @@ class Training:
 class Measure:
     """One metric to compute: where its result goes, and what it is called with."""
 
+    metric: str
     key: str
     settings: dict[str, Any]
     embed: str | None  # key of its feature space
@@ -86,7 +87,7 @@ class Scoring:
     weights: bool  # whether it cannot begin before the snapshot is there
     sampler: Call
     guidance: dict[str, Call]  # its terms by name
-    metrics: dict[str, Measure]
+    metrics: dict[str, Measure]  # by key: cells may share samples and differ in a metric's settings
     partners: dict[str, Other] = field(default_factory=dict)
 
     @property
@@ -144,7 +145,7 @@ class Work:
             loaded = {
                 "sampler": call(s["sampler"]),
                 "guidance": {name: call(term) for name, term in s["guidance"].items()},
-                "metrics": {m: Measure(**(v | {"settings": _tuples(v["settings"])})) for m, v in s["metrics"].items()},
+                "metrics": {k: Measure(**(m | {"settings": _tuples(m["settings"])})) for k, m in s["metrics"].items()},
                 "partners": {name: Other.load(other) for name, other in s["partners"].items()},
             }
             return Scoring(**(s | loaded))

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from difgen_cli import data, guidance, sampling
 from difgen_cli.guidance import Meter, Metered, Unconditional
 from difgen_cli.plan.recipes import Head, Recipe, apart
-from difgen_cli.plan.work import Scoring
+from difgen_cli.plan.work import Measure, Scoring
 from difgen_cli.plugins import Signature
 from difgen_cli.store import Arrays, Home, pictures
 from difgen_cli.store.attempts import Attempt
@@ -67,33 +67,32 @@ class ScoringRun:
     def run(self) -> dict[str, Any]:
         start, errors = time.monotonic(), []
         describe(self.home, self.recipe)
-        for done, (metric, measure) in enumerate(self.unit.metrics.items()):
+        for done, measure in enumerate(self.unit.metrics.values()):
             self.desk.flag.check()
-            self.attempt.beat(metric=metric, step=done, target=len(self.unit.metrics))
+            self.attempt.beat(metric=measure.metric, step=done, target=len(self.unit.metrics))
             if self.home.result(measure.key).exists():
                 continue
             try:
                 with self.desk.clock.on("scoring"):
-                    self._measure(metric)
+                    self._measure(measure)
             except (ValueError, ArithmeticError, TypeError, KeyError, IndexError) as error:
                 if len(self.unit.metrics) == 1:
                     raise
-                errors.append((metric, error))
+                errors.append((measure.metric, error))
         if errors:
             named = "; ".join(f"{metric}: {error}" for metric, error in errors)
             raise RuntimeError(named) from errors[0][1]
         return {"step": len(self.unit.metrics), "seconds": time.monotonic() - start, "values": self.values}
 
-    def _measure(self, metric: str) -> None:
-        module = self.desk.library.module("score", metric)
-        signature = self.desk.library.signature("score", metric)
-        measure = self.unit.metrics[metric]
-        inputs = {name: self._input(name, metric) for name in signature.inputs}
+    def _measure(self, measure: Measure) -> None:
+        module = self.desk.library.module("score", measure.metric)
+        signature = self.desk.library.signature("score", measure.metric)
+        inputs = {name: self._input(name, measure) for name in signature.inputs}
         start = time.monotonic()
         result = module.measure(**inputs, **measure.settings)
         check(self.attempt)
         context = {
-            "metric": metric, "key": measure.key, "version": signature.version, "kind": self.unit.kind,
+            "metric": measure.metric, "key": measure.key, "version": signature.version, "kind": self.unit.kind,
             "home": self.unit.home, "step": self.unit.step, "cell": self.unit.samples,
             "seconds": time.monotonic() - start, "provenance": self._provenance(signature),
         }  # fmt: skip
@@ -101,7 +100,7 @@ class ScoringRun:
         first = next((name for name in values if f"{name}_lo" in values), next(iter(values)))
         self.values[first] = values[first]
 
-    def _input(self, name: str, metric: str) -> Any:
+    def _input(self, name: str, measure: Measure) -> Any:
         """What a metric's positional parameter stands for."""
         holdout, subset = self.subset.holdout, self.subset
         match name:
@@ -118,7 +117,7 @@ class ScoringRun:
             case "held_out_classes":
                 return holdout.held_out_labels
             case "denoiser":
-                return self.guided if self.unit.metrics[metric].settings.get("guided") else self.denoiser
+                return self.guided if measure.settings.get("guided") else self.denoiser
             case "twin" | "sibling":
                 return self._partner(name)
             case "states":
@@ -134,12 +133,12 @@ class ScoringRun:
             case "left_out":
                 return holdout.left_out
             case "embed":
-                return self.desk.materials.embed(self.unit.metrics[metric].embed or "", holdout)
+                return self.desk.materials.embed(measure.embed or "", holdout)
             case "against":
-                return self.desk.materials.against(self.unit.metrics[metric].against or "")
+                return self.desk.materials.against(measure.against or "")
             case "shared":
-                return partial(self._shared, metric)
-        raise TypeError(f"the metric {metric} asks for {name}, which is no input that a metric can have")
+                return partial(self._shared, measure)
+        raise TypeError(f"the metric {measure.metric} asks for {name}, which is no input that a metric can have")
 
     def _partner(self, name: str) -> Other:
         """What is seen of another trajectory: its samples, its training images, its denoiser."""
@@ -150,11 +149,10 @@ class ScoringRun:
         )  # fmt: skip
         return Other(ScoringRun(self.desk, unit, self.desk.store.home(partner.home, partner.slug), self.attempt))
 
-    def _shared(self, metric: str, name: str, compute: Callable[[], Arrays]) -> Arrays:
+    def _shared(self, measure: Measure, name: str, compute: Callable[[], Arrays]) -> Arrays:
         """What depends on the subset alone, once for all cells of it."""
-        measure = self.unit.metrics[metric]
-        signature = self.desk.library.signature("score", metric)
-        head = Head("statistics", f"{metric}/{name}", signature.version, measure.settings)
+        signature = self.desk.library.signature("score", measure.metric)
+        head = Head("statistics", f"{measure.metric}/{name}", signature.version, measure.settings)
         subset = self.parents["subset"]
         inputs = {"subset": subset.key, "held_out": apart(subset.inputs["holdout"]).key, "embed": measure.embed or ""}
         if measure.against:

@@ -121,6 +121,19 @@ def test_points_are_compared_with_points_of_as_many_values(write_grid: Write, pl
                 plan_of(path)
 
 
+def test_cells_that_share_samples_and_differ_in_a_metrics_settings_are_all_measured_at_once(
+    tmp_path: Path, write_grid: Write, difgen: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    other(tmp_path)
+    write_grid(GRID + "axes: {score.ood.similarity: [cosine, top_k]}\n", "grid.yaml")
+    done = difgen("sweep", "grid.yaml", "--cluster", "local", "--workers", "1")
+    assert done.returncode == 0, done.stderr
+    rows = pd.read_parquet(tmp_path / "runs" / "tables" / "rows.parquet")
+    model = rows[rows.kind == "model"].set_index("score.ood.similarity")
+    assert set(model.index) == {"cosine", "top_k"}
+    assert model.loc["cosine", "ood_samples_auroc"] != model.loc["top_k", "ood_samples_auroc"]
+
+
 def test_a_sweep_imports_the_other_data_set_and_a_second_one_finds_nothing_to_do(
     tmp_path: Path, write_grid: Write, difgen: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
