@@ -130,8 +130,7 @@ def run(planned: Planned, options: Options, console: Console) -> str:
     if ended != "done":
         return ended
     tables.fold(planned.store)  # sets results aside that are cut short
-    wanted = _wanted(planned)
-    state = survey(planned.plan, planned.store, lambda cell: cell.samples in wanted)
+    state = survey(planned.plan, planned.store, lambda cell: cell.index in planned.state.wanted)
     return _round(replace(planned, state=state), options, console) if state.work else ended
 
 
@@ -235,9 +234,9 @@ def _watch(planned: Planned, submission: Submission, tending: Tending, console: 
 def _outcome(planned: Planned, states: Sequence[str], submission: Submission) -> str:
     """How a sweep ended, judged by the store, not by its workers."""
     left = survey(planned.plan, planned.store, lambda _: True)
-    wanted = _wanted(planned)
+    wanted = planned.state.wanted
     lacking = [
-        c for c, mark in zip(planned.plan.cells, left.marks, strict=True) if mark != "done" and c.samples in wanted
+        c for c, mark in zip(planned.plan.cells, left.marks, strict=True) if mark != "done" and c.index in wanted
     ]
     if not lacking:
         return "done"
@@ -249,11 +248,6 @@ def _outcome(planned: Planned, states: Sequence[str], submission: Submission) ->
         if cause := badge.get("cause"):
             raise StoreError(str(cause))
     raise launch.LaunchError(f"the workers ended before the work did: {_last_words(submission.folder)}")
-
-
-def _wanted(planned: Planned) -> set[str]:
-    """The cells that a sweep is for."""
-    return {unit.samples for unit in planned.state.work.scorings}
 
 
 def _last_words(folder: Path) -> str:

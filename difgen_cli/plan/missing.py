@@ -22,6 +22,7 @@ class State:
     causes: dict[int, str]  # cell -> why it failed
     work: Work
     retrained: list[str]  # slugs of trajectories whose early snapshots were not kept
+    wanted: frozenset[int] = frozenset()  # the cells that the work is for
 
     @property
     def counts(self) -> Counter[str]:
@@ -39,6 +40,7 @@ def survey(
     waiting: set[tuple[str, str]] = set()
     steps: dict[str, set[int]] = {}
     assigned: set[str] = set()
+    wanted: set[int] = set()
     marks: list[str] = []
     causes: dict[int, str] = {}
     for cell in plan.cells:
@@ -54,6 +56,7 @@ def survey(
             causes[cell.index] = cause
         if not missing or cause or not chosen(cell):
             continue
+        wanted.add(cell.index)
         if cell.step is not None and _needs_snapshot(cell, missing, shelf):
             steps.setdefault(cell.home, set()).add(cell.step)
             waiting.add(at)
@@ -67,7 +70,7 @@ def survey(
     trainings, retrained = _trainings(plan, steps, shelves)
     ordered = [_scoring(plan, cell, metrics, at in waiting, needed[at]) for at, (cell, metrics) in scorings.items()]
     recipes_ = plan.recipes if trainings or ordered else {}
-    return State(marks, causes, Work(trainings, ordered, recipes_), retrained)
+    return State(marks, causes, Work(trainings, ordered, recipes_), retrained, frozenset(wanted))
 
 
 class _Shelves:

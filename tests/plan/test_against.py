@@ -125,12 +125,15 @@ def test_cells_that_share_samples_and_differ_in_a_metrics_settings_are_all_measu
     tmp_path: Path, write_grid: Write, difgen: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     other(tmp_path)
-    write_grid(GRID + "axes: {score.ood.similarity: [cosine, top_k]}\n", "grid.yaml")
-    done = difgen("sweep", "grid.yaml", "--cluster", "local", "--workers", "1")
+    write_grid(GRID + "axes: {score.ood.similarity: [nearest, cosine, top_k]}\n", "grid.yaml")
+    options = ("--cluster", "local", "--workers", "1")
+    done = difgen("sweep", "grid.yaml", *options, "--only", "score.ood.similarity=nearest")
+    assert done.returncode == 0, done.stderr
+    done = difgen("sweep", "grid.yaml", *options)
     assert done.returncode == 0, done.stderr
     rows = pd.read_parquet(tmp_path / "runs" / "tables" / "rows.parquet")
     model = rows[rows.kind == "model"].set_index("score.ood.similarity")
-    assert set(model.index) == {"cosine", "top_k"}
+    assert set(model.index) == {"nearest", "cosine", "top_k"}
     assert model.loc["cosine", "ood_samples_auroc"] != model.loc["top_k", "ood_samples_auroc"]
 
 
