@@ -18,8 +18,11 @@ const Marks = (() => {
     return { canvas, pen, view, at };
   }
 
-  /** Draw marks {group, hue, shape}, and rings around the hovered and the pinned group. */
-  function draw(layer, marks, rings, intervals) {
+  /**
+   * Draw marks {group, hue, shape}, and rings around the hovered and the pinned group.
+   * beneath: columns of lines, bands and seeds (as plot.js takes them) that change with every step; null where none do.
+   */
+  function draw(layer, marks, rings, intervals, beneath) {
     const { pen, canvas, view } = layer;
     pen.clearRect(0, 0, canvas.width, canvas.height);
     const { left, top, width, height } = view.frame.bbox;
@@ -27,6 +30,7 @@ const Marks = (() => {
     pen.beginPath();
     pen.rect(left - 8, top - 8, width + 16, height + 16);
     pen.clip();
+    if (beneath) under(layer, beneath);
     if (intervals) bars(layer, marks);
     const paper = Theme.colour("--paper");
     for (const { group, hue, shape, hollow } of marks) {
@@ -41,6 +45,36 @@ const Marks = (() => {
     pen.strokeStyle = Theme.colour("--ink");
     for (const { group, wide } of rings) ring(layer, group, wide);
     pen.restore();
+  }
+
+  /** Bands, lines and single seeds as the plot draws them where they stand still. */
+  function under({ pen, view }, { bands, lines, seeds }) {
+    const { x_scale: across, y_scale: up } = view.frame;
+    const path = (xs, ys) => {
+      pen.beginPath();
+      xs.forEach((x, i) => pen.lineTo(across.compute(x), end(up, ys[i], view.frame.bbox.bottom)));
+    };
+    pen.lineWidth = 1.6;
+    pen.lineJoin = "round";
+    lines.hue.forEach((hue, i) => {
+      path(lines.xs[i], lines.ys[i]);
+      pen.strokeStyle = hue;
+      pen.stroke();
+    });
+    pen.globalAlpha = 0.14;
+    bands.hue.forEach((hue, i) => {
+      path(bands.xs[i], bands.ys[i]);
+      pen.fillStyle = hue;
+      pen.fill();
+    });
+    pen.globalAlpha = 0.55;
+    seeds.hue.forEach((hue, i) => {
+      pen.beginPath();
+      pen.arc(across.compute(seeds.x[i]), up.compute(seeds.y[i]), 1.75, 0, 2 * Math.PI);
+      pen.fillStyle = hue;
+      pen.fill();
+    });
+    pen.globalAlpha = 1;
   }
 
   function ring(layer, group, wide) {

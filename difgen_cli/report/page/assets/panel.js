@@ -19,7 +19,7 @@ const Panel = (() => {
    * Returns {lines(chosen), redraw(chosen), attach(view)}: lines may be given before there is a view, marks after.
    */
   function live(panel, drawn, spot, plotted, events) {
-    let [layer, hovered, all] = [null, null, []];
+    let [layer, hovered, all, beneath] = [null, null, [], null];
     const visible = (group) => !State.get().hidden.includes(drawn.colour.of(group));
 
     /** Lines, bands and seeds of what is chosen now. */
@@ -29,7 +29,9 @@ const Panel = (() => {
       const some = panel.lines.map((line) => line.filter((group) => kept.has(group))).filter((line) => line.length);
       const dots = chosen.seeds === "points" ? current.flatMap(single) : [];
       all = [...current, ...dots, ...panel.references];
-      plotted.show(columns(drawn, chosen, some, current, dots));
+      const made = columns(drawn, chosen, some, current, dots);
+      if (drawn.fixed) beneath = made;  // the slider changes them: drawn over the plot, which need not be painted again
+      else plotted.show(made);
     }
 
     function redraw(chosen) {
@@ -39,7 +41,7 @@ const Panel = (() => {
       const row = Data.rowOf(chosen.cell);
       const pinned = all.find((group) => group.rows.includes(row));
       const rings = [pinned && { group: pinned, wide: 2.5 }, hovered && { group: hovered, wide: 1.2 }].filter(Boolean);
-      Marks.draw(layer, marks, rings, chosen.seeds === "band" && !drawn.banded);
+      Marks.draw(layer, marks, rings, chosen.seeds === "band" && !drawn.banded, beneath);
     }
 
     function hover(group, at) {
@@ -79,8 +81,8 @@ const Panel = (() => {
     const hue = (line) => look(drawn, line[0]).hue;
     const long = lines.filter((line) => line.length > 1);
     const banded = long.filter((line) => chosen.seeds === "band" && line.some((group) => Number.isFinite(group.y.lo)));
-    const means = groups.length <= HAZE && !drawn.fixed ? groups : [];
-    const alpha = drawn.groups.length > HAZE && !drawn.fixed ? 0.35 : drawn.fixed ? 1 : 0.8;
+    const means = groups.length <= HAZE ? groups : [];
+    const alpha = groups.length > HAZE ? 0.35 : 0.8;
     return {
       lines: { xs: long.map((line) => line.map((g) => g.x.mean)), ys: long.map((line) => line.map((g) => g.y.mean)), hue: long.map(hue), alpha: long.map(() => alpha) },
       bands: { xs: banded.map((line) => around(line, "x", "mean", "mean")), ys: banded.map((line) => around(line, "y", "lo", "hi")), hue: banded.map(hue) },
