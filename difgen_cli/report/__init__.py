@@ -100,10 +100,11 @@ def _draw(study: Study, out: Path, *, reload: bool) -> list[Path]:
     drawn = figures.draw(read, onsets)
     files = figures.save(drawn, out / "figures")
     spreadsheet.write(study.rows, out / "rows.csv")
-    spreadsheet.write(table.last(read), out / "last.csv")
+    last = table.last(read)
+    spreadsheet.write(last, out / "last.csv")
     files += [out / "rows.csv", out / "last.csv", *onset.write(onsets, out)]
     files += clusters.write(clusters.bounds(read), out)
-    content = page.compose(study, read, drawn)
+    content = page.compose(study, read, drawn, last)
     publish(out / "report.html", live.reloading(content) if reload else content)
     return [*files, out / "report.html"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 FORMULA = ("=", "+", "-", "@", "\t", "\n")
@@ -27,8 +28,20 @@ def neutralised(frame: pd.DataFrame) -> pd.DataFrame:
     for name in frame.columns:
         column = frame[name]
         text = not (pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column))
-        safe[neutral(str(name))] = column.astype(object).map(neutral) if text else column
+        safe[neutral(str(name))] = _words(column) if text else column
     return pd.DataFrame(safe, index=frame.index)
+
+
+def _words(column: pd.Series) -> pd.Series:
+    """A column of texts neutralised: each distinct text once, where they are texts throughout."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        codes, levels = column.cat.codes.to_numpy(), column.cat.categories
+    elif column.dtype == "str":
+        codes, levels = pd.factorize(column)
+    else:
+        return column.astype(object).map(neutral)
+    safe = np.array([*map(neutral, levels), None], dtype=object)  # code −1, of what is missing, is the last
+    return pd.Series(safe[codes], index=column.index, dtype=object)
 
 
 def write(frame: pd.DataFrame, path: Path) -> None:

@@ -71,9 +71,8 @@ def last(curves: Curves) -> pd.DataFrame:
     return lines.reset_index(drop=True).assign(seeds=lambda frame: frame["seeds"].fillna(0).astype(int))
 
 
-def columns(curves: Curves) -> list[Column]:
-    """The table's columns as words: the axes in full, then the metrics that exist."""
-    frame = last(curves)
+def columns(curves: Curves, frame: pd.DataFrame) -> list[Column]:
+    """The columns of `last` as words: the axes in full, then the metrics that exist."""
     found = [
         Column(name, frame[path].astype(str).tolist(), right=curves.axis(path).numeric)
         for path, name in names([path for path in curves.paths if path != STEPS]).items()
@@ -92,7 +91,7 @@ def columns(curves: Curves) -> list[Column]:
 
 def table(curves: Curves, title: str, width: int | None = None) -> Table:
     """The last snapshots as a rich table; columns are dropped from the least important until `width` holds it."""
-    return fitted(columns(curves), title, notes(curves), width)
+    return fitted(columns(curves, last(curves)), title, notes(curves), width)
 
 
 def fitted(chosen: list[Column], title: str, caption: str, width: int | None) -> Table:

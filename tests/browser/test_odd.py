@@ -11,7 +11,7 @@ import pytest
 import synthetic
 
 from difgen_cli import report
-from difgen_cli.report import curves
+from difgen_cli.report import curves, table
 from difgen_cli.report.page import compose
 
 
@@ -35,13 +35,17 @@ STUDIES = {
 }
 
 
+def page_of(study: report.Study) -> str:
+    """Its page without figures, which are tested alone."""
+    read = curves.read(study)
+    return compose(study, read, [], table.last(read))
+
+
 @pytest.mark.parametrize("name", STUDIES)
 def test_an_odd_study_has_a_page_that_answers(visit: Callable[..., Any], tmp_path: Path, name: str) -> None:
     study = STUDIES[name]()
     written = tmp_path / "report.html"
-    written.write_text(
-        compose(study, curves.read(study), []), encoding="utf-8"
-    )  # without figures: they are tested alone
+    written.write_text(page_of(study), encoding="utf-8")
     opened = visit(written, wide=390)
     page = opened.page
     done = study.rows[(study.rows["kind"] == "model") & (study.rows["state"] == "done")]

@@ -11,11 +11,16 @@ from difgen_cli.report.page import block, parts
 from difgen_cli.report.page.document import asset, document, running, scripts
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from difgen_cli.report import Study
 
 
-def compose(study: Study, curves: Curves, figures: list[Drawn]) -> str:
-    """The whole page: what stands still is written here, the rest is made by its scripts from the block of rows."""
+def compose(study: Study, curves: Curves, figures: list[Drawn], last: pd.DataFrame) -> str:
+    """The whole page of a study, its figures and its last snapshots (`table.last`).
+
+    What stands still is written here; the rest is made by the page's scripts from its block of rows.
+    """
     titles = gallery.chosen(curves) | gallery.references(curves)
     pictures = gallery.pictured(study, curves, list(titles))
     allowed = scripts()
@@ -23,7 +28,7 @@ def compose(study: Study, curves: Curves, figures: list[Drawn]) -> str:
         "SCRIPTS": running(block.compose(study, curves, pictures, titles), allowed),
         "HEADER": parts.header(study, curves),
         "FIGURES": "".join(parts.chart(figure) for figure in figures) or parts.note("Nothing to draw yet."),
-        "LAST": parts.last_snapshots(curves),
+        "LAST": parts.last_snapshots(curves, last),
         "REFERENCES": parts.references(curves),
         "ABSENT": parts.absent(curves),
         "PROVENANCE": parts.provenance(study),

@@ -95,9 +95,9 @@ def _light(png: bytes) -> bytes:
     return file.getvalue()
 
 
-def last_snapshots(curves: Curves) -> str:
+def last_snapshots(curves: Curves, last: pd.DataFrame) -> str:
     """The last snapshots over seeds, as in the terminal."""
-    columns = table.columns(curves)
+    columns = table.columns(curves, last)
     head = "".join(f'<th scope="col">{escape(column.header)}</th>' for column in columns)
     lines = zip(*[column.words for column in columns], strict=True)
     rows = "".join(
