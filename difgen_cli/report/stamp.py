@@ -84,11 +84,10 @@ def _add(found: Any, part: Any) -> None:
 
 @cache
 def _code() -> str:
-    """A hash of this package and of the library that draws."""
-    sources = sorted(
-        (f for f in resources.files("difgen_cli.report").iterdir() if f.is_file()), key=lambda file: file.name
-    )
-    found = hashlib.sha256(metadata.version("matplotlib").encode())
+    """A hash of this package and of the libraries that draw."""
+    root = Path(str(resources.files("difgen_cli.report")))
+    sources = sorted(file for file in root.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+    found = hashlib.sha256(f"{metadata.version('matplotlib')} {metadata.version('bokeh')}".encode())
     for source in sources:
-        found.update(source.name.encode() + source.read_bytes())
+        found.update(str(source.relative_to(root)).encode() + source.read_bytes())
     return found.hexdigest()
