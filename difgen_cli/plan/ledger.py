@@ -33,7 +33,8 @@ def write(path: Path, plan: Plan) -> None:
         "identity": [c.identity() for c in cells],
     }
     columns |= _spread([c.settings() for c in cells])
-    columns |= _spread([{f"axis.{k}": v for k, v in c.axis_values().items()} for c in cells])
+    said = [c.axis_values() for c in cells]
+    columns |= _spread([{f"axis.{k}": v for k, v in values.items()} for values in said])
     columns |= _spread([{f"result.{m}": k for m, k in c.metrics.items()} for c in cells])
     steps = {"step": pa.array(columns["step"], pa.int64())}  # also where no cell has one
     table = pa.table({name: _column(values) for name, values in columns.items()} | steps)
@@ -41,11 +42,16 @@ def write(path: Path, plan: Plan) -> None:
         "schema": SCHEMA,
         "grid": plan.grid.name.encode(),
         "question": plan.grid.question.encode(),
-        "axes": json.dumps({k: [as_text(v) for v in vs] for k, vs in plan.grid.values.items()}).encode(),
+        "axes": json.dumps({path: _distinct(path, said) for path in plan.grid.values}).encode(),
         "seeds": str(len(plan.grid.seeds)).encode(),
         "partners": json.dumps(_partners(plan)).encode(),
     }
     replace(path, lambda p: pq.write_table(table.replace_schema_metadata(about), p))
+
+
+def _distinct(path: str, said: list[dict[str, Any]]) -> list[Any]:
+    """The values of an axis in the order of the cells."""
+    return list(dict.fromkeys(as_text(values[path]) for values in said if path in values))
 
 
 def _partners(plan: Plan) -> list[dict[str, Any]]:

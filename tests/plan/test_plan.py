@@ -6,12 +6,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from difgen_cli.grid.document import GridError
-from difgen_cli.plan import Plan
+from difgen_cli.plan import Plan, ledger
 from difgen_cli.plan.recipes import Head, Recipe, dump, load
 from difgen_cli.plan.sections import DEFAULT_SCORE
 from difgen_cli.plugins import Library
@@ -44,6 +45,17 @@ def test_steps_are_snapshots_and_everything_else_is_a_run(write_grid: Write, pla
     assert len({c.samples for c in plan.models}) == 12
     assert len({c.metrics["gap"] for c in plan.models}) == 6, "a metric that needs no samples ignores the sampler"
     assert len({c.metrics["memorization"] for c in plan.models}) == 12
+
+
+def test_the_table_of_a_plan_says_axis_values_as_the_settings_took_them(
+    tmp_path: Path, write_grid: Write, plan_of: PlanOf
+) -> None:
+    # geom gives 499.99999999999994, and train.steps is a whole number.
+    spaced = "axes: {train.steps: {geom: [125, 8000, 7]}, train.lr: {lin: [0.1, 0.3, 3]}}"
+    plan = plan_of(write_grid(BASE % "" + spaced))
+    ledger.write(tmp_path / "plan.parquet", plan)
+    axes = json.loads(pq.read_schema(tmp_path / "plan.parquet").metadata[b"axes"])
+    assert axes == {"train.steps": [125, 250, 500, 1000, 2000, 4000, 8000], "train.lr": [0.1, 0.2, 0.3]}
 
 
 def test_one_cluster_is_no_condition(write_grid: Write, plan_of: PlanOf) -> None:
