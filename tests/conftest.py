@@ -31,6 +31,9 @@ hypothesis_settings.load_profile("difgen")
 
 ROOT = Path(__file__).parent.parent
 
+# Files of minutes come first: else one worker has the last of them while the others wait.
+LONG = ("test_real_data.py", "chaos", "slurm", "test_guidance.py", "test_readme.py")
+
 TINY = """\
 # Is a tiny grid enough to see that everything works?
 base:
@@ -43,6 +46,13 @@ axes:
   train.steps: [10, 20]
   data.size:   [8, 16]
 """
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        return next((k for k, name in enumerate(LONG) if name in item.path.parts), len(LONG))
+
+    items.sort(key=place)
 
 
 @pytest.fixture
