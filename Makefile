@@ -52,7 +52,7 @@ bench: $(VENV)/ready
 coverage: $(VENV)/ready
 	$(BIN)/python tests/intervals/simulate.py
 
-# 200 random faults of eleven kinds, compared with an undisturbed run; `make test` gives 40. As root, or no disk is full.
+# 200 random faults of eleven kinds, compared with an undisturbed run; `make test` gives 20. As root, or no disk is full.
 chaos: $(VENV)/ready
 	DIFGEN_CHAOS_FAULTS=$${DIFGEN_CHAOS_FAULTS:-200} $(BIN)/python -m pytest tests/chaos -v
 

@@ -1,6 +1,6 @@
 """A sweep of four workers under random faults leaves what an undisturbed one leaves, at a bounded cost.
 
-DIFGEN_CHAOS_FAULTS says how many faults (40; `make chaos`: 200), DIFGEN_CHAOS_SEED which. Every kind occurs: they are
+DIFGEN_CHAOS_FAULTS says how many faults (20; `make chaos`: 200), DIFGEN_CHAOS_SEED which. Every kind occurs: they are
 dealt from a shuffled deck. The network brakes while faults come, so that they find training under way and so that the
 images between two checkpoints are known. A fault comes after so many training images, not seconds, and the steps grow
 with the number of faults: however fast the machine, the sweep is not over before the last one. What is left then is
@@ -35,7 +35,7 @@ from chaos.plugins.models.metered import PACE_SECONDS
 from difgen_cli.store import tables
 
 HERE = Path(__file__).parent
-FAULTS = int(os.environ.get("DIFGEN_CHAOS_FAULTS", "40"))
+FAULTS = int(os.environ.get("DIFGEN_CHAOS_FAULTS", "20"))
 SEED = int(os.environ.get("DIFGEN_CHAOS_SEED", str(random.randrange(10**6))))
 BATCH = 16
 # Steps between two checkpoints, one that overshoots the time, and one that was computed but not finished.
