@@ -4,6 +4,7 @@
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -69,6 +70,9 @@ def loss(denoiser: Denoiser, images: Tensor, sigma: Tensor, noise: Tensor, label
     weight = per_item(loss_weight(sigma, denoiser.sigma_data), images)
     value: Tensor = ((denoised - images).square() * weight).mean()
     return value
+
+
+Loss = Callable[[Denoiser, Tensor, Tensor, Tensor, Tensor | None], Tensor]  # called like `loss`
 
 
 class IdealDenoiser(nn.Module):
@@ -214,9 +218,14 @@ def per_item(values: Tensor, x: Tensor) -> Tensor:
     return values.view(-1, *[1] * (x.dim() - 1))
 
 
+def scaled(images: Tensor) -> Tensor:
+    """uint8 as float32 in [−1, 1], by the same operations as `data.scaled`; float32 unchanged."""
+    return images.float().div_(127.5).sub_(1) if images.dtype == torch.uint8 else images
+
+
 def to_tensor(images: np.ndarray) -> Tensor:
-    """Scaled images (n, H, W, C) as a float32 tensor (n, C, H, W); points (n, D) keep their shape."""
-    array = np.asarray(images, dtype=np.float32)
+    """Images (n, H, W, C) as a tensor (n, C, H, W), float32 or uint8 as they are; points (n, D) keep their shape."""
+    array = images if images.dtype == np.uint8 else np.asarray(images, dtype=np.float32)
     return torch.from_numpy(np.ascontiguousarray(array.transpose(0, 3, 1, 2) if array.ndim == 4 else array))
 
 

@@ -29,6 +29,14 @@ def weights_folders() -> list[Path]:
     return [p.expanduser() for p in (*own, Path(torch_home) / "hub" / "checkpoints")]
 
 
+def compiling() -> str:
+    """Whether trainings are compiled: `auto` where that pays, `never`, or `always`. Raises PlaceError."""
+    said = os.environ.get("DIFGEN_COMPILE") or "auto"
+    if said not in ("auto", "never", "always"):
+        raise PlaceError(f"$DIFGEN_COMPILE: {said!r} is none of auto, never and always")
+    return said
+
+
 def profile(name: str | None, grid: Path) -> dict[str, Any]:
     """A named profile, `default` where none is named: partition, account, walltime and the like."""
     files = _files(grid)

@@ -142,6 +142,7 @@ def _round(planned: Planned, options: Options, console: Console) -> str:
 
         cluster = "slurm" if slurm.available() else "local"
     said = places.profile(options.profile, planned.plan.grid.file)
+    places.compiling()  # a word that no worker knows is refused here
     tending = Tending(lambda: submissions.every(planned.store))
     at_work = None if options.anew else _at_work(planned, tending)
     if at_work is not None:

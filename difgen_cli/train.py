@@ -16,21 +16,37 @@ import torch
 from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 
-from difgen_cli.diffusion import Denoiser, loss, per_item, training_sigma
+from difgen_cli.diffusion import Denoiser, Loss, loss, per_item, scaled, training_sigma
+from difgen_cli.flat import Flat, flatten, of_arrays, per_parameter
 
 VERSION = 1
 HORIZON = ("cosine",)  # schedules that depend on where the run ends
 ORDER_CHUNK = 1 << 14  # places of the data order that are drawn together, in whole epochs
 
 
+@dataclass(frozen=True)
+class Way:
+    """How a step is computed: the loss, or the same in fewer operations, and the order of images in memory."""
+
+    compute: Loss = loss
+    layout: torch.memory_format = torch.contiguous_format
+
+    def laid(self, x: Tensor) -> Tensor:
+        """x in that order; points have but one."""
+        return x.contiguous(memory_format=self.layout) if x.dim() == 4 else x
+
+
 @dataclass
 class State:
     """A run after `step` steps. `denoiser` has the raw weights, `ema` their average; `loss` is the last step's, a
-    scalar on the device that nobody has waited for."""
+    scalar on the device that nobody has waited for. `weights` and `averages` are all the parameters of the one and of
+    the other in one array each."""
 
     step: int
     denoiser: Denoiser
     ema: Denoiser
+    weights: list[Flat]
+    averages: list[Flat]
     optimizer: torch.optim.Optimizer
     loss: Tensor
 
@@ -49,7 +65,7 @@ class State:
             "step": self.step,
             "network": self.denoiser.network.state_dict(),
             "ema": self.ema.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": per_parameter(self.optimizer.state_dict(), self.weights),
             "loss": self.loss,
         }
 
@@ -57,7 +73,7 @@ class State:
         """Become the state that `checkpoint` was taken of; KeyError or RuntimeError where it does not fit."""
         self.denoiser.network.load_state_dict(checkpoint["network"])
         self.ema.network.load_state_dict(checkpoint["ema"])
-        self.optimizer.load_state_dict(checkpoint["optimizer"])
+        self.optimizer.load_state_dict(of_arrays(checkpoint["optimizer"], self.weights))
         self.loss = checkpoint["loss"].to(self.loss.device)
         self.step = int(checkpoint["step"])
 
@@ -77,12 +93,14 @@ def begin(
 ) -> State:
     """The state before the first step. The network moves to `device` and is trained in place."""
     denoiser = Denoiser(network, sigma_data).to(device).train()
-    ema = copy.deepcopy(denoiser).eval().requires_grad_(False)
+    ema = copy.deepcopy(denoiser).eval()
+    weights, averages = flatten(denoiser), flatten(ema)
+    ema.requires_grad_(False)
     # AdamW without decay is Adam; fused is one kernel in place of many.
     optimizer = torch.optim.AdamW(
-        denoiser.parameters(), lr=lr, betas=(0.9, 0.999), weight_decay=weight_decay, fused=True
+        [flat.array for flat in weights], lr=lr, betas=(0.9, 0.999), weight_decay=weight_decay, fused=True
     )
-    return State(0, denoiser, ema, optimizer, torch.zeros((), device=device))
+    return State(0, denoiser, ema, weights, averages, optimizer, torch.zeros((), device=device))
 
 
 def train(
@@ -91,6 +109,7 @@ def train(
     labels: Tensor | None,
     sigma_data: float,
     checkpoint: dict[str, Any] | None = None,
+    way: Way = Way(),
     *,
     steps: Annotated[int, Gt(0)] = 4000,
     batch: Annotated[int, Gt(0)] = 128,
@@ -109,8 +128,9 @@ def train(
 ) -> Iterator[State]:
     """Train F of the EDM denoiser on `images`, yielding the same State, moved on, after every step.
 
-    `images` (N, C, H, W) or (N, D) float32 on the device to train on, `labels` (N,) int64 there or None. Starts after
-    `checkpoint["step"]` steps if given one, and yields nothing where that is `steps` already.
+    `images` (N, C, H, W) uint8, or float32 and scaled, or points (N, D) float32, on the device to train on; `labels`
+    (N,) int64 there or None. Starts after `checkpoint["step"]` steps if given one, and yields nothing where that is
+    `steps` already. Ways differ by rounding alone.
 
     steps: optimizer steps; a shorter run is a prefix of a longer one unless the schedule is cosine.
     batch: images a step, taken from an endless stream of random permutations of the N images.
@@ -134,26 +154,27 @@ def train(
     check(images, labels, condition_dropout, condition_perturbation, flip)
     if condition_perturbation > 0:
         perturb(network, condition_perturbation)
+    network.to(memory_format=way.layout)  # type: ignore[call-overload]
     state = begin(network, sigma_data, images.device, lr=lr, weight_decay=weight_decay)
     if checkpoint is not None:
         state.restore(checkpoint)
     weights: list[Tensor] = list(state.denoiser.parameters())
-    averages: list[Tensor] = list(state.ema.parameters())
+    arrays, averages = ([flat.array.detach() for flat in flats] for flats in (state.weights, state.averages))
     buffers = list(zip(state.ema.buffers(), state.denoiser.buffers(), strict=True))
     randomness = seeded if has_dropout(network) or condition_perturbation > 0 else unseeded
-    order = batches(len(images), batch, seed, state.step)
+    order, generator = batches(len(images), batch, seed, state.step, images.device), torch.Generator(images.device)
     for step in range(state.step, steps):
-        places = next(order).to(images.device)
-        generator = torch.Generator(images.device).manual_seed(stream(seed, "noise", step))
-        x, y = images[places], None if labels is None else labels[places]
+        places = next(order)
+        generator.manual_seed(stream(seed, "noise", step))
+        x, y = way.laid(scaled(images[places])), None if labels is None else labels[places]
         sigma = training_sigma(torch.randn(batch, device=x.device, generator=generator), sigma_data)
-        noise = torch.randn(x.shape, device=x.device, generator=generator)
+        noise = way.laid(torch.randn(x.shape, device=x.device, generator=generator))
         if flip:
             x = replaced(x, x.flip(-1), 0.5, generator)
         if y is not None and condition_dropout > 0:
             y = replaced(y, torch.full_like(y, dropped_condition(network)), condition_dropout, generator)
         with randomness(seed, step, x.device), arithmetic(precision, x.device):
-            value = loss(state.denoiser, x, sigma, noise, y)
+            value = way.compute(state.denoiser, x, sigma, noise, y)
         value.backward()
         if clip > 0:
             torch.nn.utils.clip_grad_norm_(weights, clip, foreach=True)
@@ -161,10 +182,10 @@ def train(
             group["lr"] = lr * rate(step, schedule, warmup, decay_start, steps)
         state.optimizer.step()
         # Adam moves every weight far at first; a long average would keep the initial ones.
-        follow(averages, weights, buffers, min(ema, (1 + step) / (10 + step)))
+        follow(averages, arrays, buffers, min(ema, (1 + step) / (10 + step)))
         state.step, state.loss = step + 1, value.detach()
         yield state
-        state.optimizer.zero_grad(set_to_none=True)
+        state.optimizer.zero_grad(set_to_none=False)
 
 
 def check(
@@ -214,19 +235,19 @@ def follow(averages: list[Tensor], weights: list[Tensor], buffers: list[tuple[Te
         average.copy_(buffer)
 
 
-def batches(count: int, batch: int, seed: int, start: int) -> Iterator[Tensor]:
-    """Endless batches of places in [0, count), from batch number `start` on: (batch,) int64 on the CPU.
+def batches(count: int, batch: int, seed: int, start: int, device: str | torch.device = "cpu") -> Iterator[Tensor]:
+    """Endless batches of places in [0, count), from batch number `start` on: (batch,) int64 on `device`.
 
     Batch t holds places t·batch … (t+1)·batch − 1 of a stream of permutations, one an epoch, so that any run uses every
     image equally often to within one.
     """
     epochs = max(1, ORDER_CHUNK // count)
     chunk, place = divmod(start * batch, epochs * count)
-    order = permutations(count, epochs, seed, chunk)[place:]
+    order = permutations(count, epochs, seed, chunk).to(device)[place:]
     while True:
         while len(order) < batch:
             chunk += 1
-            order = torch.cat([order, permutations(count, epochs, seed, chunk)])
+            order = torch.cat([order, permutations(count, epochs, seed, chunk).to(device)])
         yield order[:batch]
         order = order[batch:]
 

@@ -21,7 +21,9 @@ MAY_IMPORT = {
     "diffusion": set(),
     "neighbours": set(),
     "grid": {"plugins"},
-    "train": {"diffusion"},
+    "flat": set(),
+    "perf": set(),
+    "train": {"diffusion", "flat"},
     "plan": {"data", "features", "grid", "guidance", "places", "plugins", "store"},
     "worker": {
         "condition",
@@ -30,6 +32,7 @@ MAY_IMPORT = {
         "features",
         "guidance",
         "neighbours",
+        "perf",
         "places",
         "plan",
         "plugins",

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import resource
 import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from difgen_cli.plan.recipes import Recipe
 from difgen_cli.plan.work import Training
@@ -20,10 +24,13 @@ from difgen_cli.store.attempts import Attempt
 from difgen_cli.store.files import append, publish, publish_json, replace
 from difgen_cli.store.owners import now
 from difgen_cli.train import State, train
+from difgen_cli.worker import ways
 from difgen_cli.worker.desk import Desk, check, describe
 from difgen_cli.worker.materials import device_name, shape_of
 
 PROGRESS_SECONDS = 2.0
+
+Begin = Callable[[str, nn.Module, dict[str, Any] | None], Iterator[State]]  # way, network, checkpoint
 
 
 @dataclass
@@ -41,27 +48,14 @@ class TrainingRun:
         if not wanted:
             return {}
         describe(self.home, recipe)
-        publish_json(self.home.path / "env.json", self.desk.environment())
-        torch.set_num_threads(json.loads((self.home.path / "env.json").read_text(encoding="utf-8"))["threads"])
         checkpoint = self._checkpoint_before(wanted[0])
         return self._train(recipe, wanted, checkpoint)
 
     def _train(self, recipe: Recipe, wanted: list[int], checkpoint: dict[str, Any] | None) -> dict[str, Any]:
-        materials = self.desk.materials
-        subset = materials.subset(recipe.inputs["subset"].key)
-        conditions = materials.conditions(recipe.inputs["labels"].key, recipe.inputs["subset"].key)
-        seed = recipe.settings.get("seed", 0)
-        network = materials.network(recipe.inputs["network"], shape_of(subset.images), conditions.classes, seed)
-        if self.unit.start:
-            there = self.desk.store.home(self.unit.start.home, self.unit.start.slug)
-            network.load_state_dict(load_file(there.snapshot(self.unit.start.step or 0), device=self.desk.device))
         saved = checkpoint or {"train_seconds": 0.0, "state": None}
         first = int(saved["state"]["step"]) if saved["state"] else 0
-        settings = {k: v for k, v in recipe.settings.items() if k != "steps"} | {"steps": wanted[-1]}
-        run = train(
-            network, materials.tensor(subset.images), materials.labels_tensor(conditions.train),
-            subset.holdout.sigma_data, saved["state"], **settings,
-        )  # fmt: skip
+        network, begin = self._prepared(recipe, wanted[-1])
+        run = begin(self._way(recipe, wanted[-1] - first, network, begin), network, saved["state"])
         self.attempt.beat(step=first, from_step=first, target=wanted[-1], batch=self.unit.batch)
         start = mark = beat = time.monotonic()
         marked_step = first
@@ -84,6 +78,44 @@ class TrainingRun:
         images, seconds = (wanted[-1] - first) * self.unit.batch, time.monotonic() - start
         rate = round(images / max(seconds, 1e-9), 1)
         return {"step": wanted[-1], "images": images, "seconds": seconds, "images_per_second": rate}
+
+    def _prepared(self, recipe: Recipe, steps: int) -> tuple[nn.Module, Begin]:
+        """The network before its first step, and what begins a run of up to `steps` steps with it or a copy."""
+        materials, device = self.desk.materials, self.desk.device
+        subset = materials.subset(recipe.inputs["subset"].key)
+        conditions = materials.conditions(recipe.inputs["labels"].key, recipe.inputs["subset"].key)
+        shape, seed = shape_of(subset.images), recipe.settings.get("seed", 0)
+        network = materials.network(recipe.inputs["network"], shape, conditions.classes, seed)
+        if self.unit.start:
+            there = self.desk.store.home(self.unit.start.home, self.unit.start.slug)
+            network.load_state_dict(load_file(there.snapshot(self.unit.start.step or 0), device=device))
+        settings = {k: v for k, v in recipe.settings.items() if k != "steps"} | {"steps": steps}
+        images, labels = materials.pixels(subset.images), materials.labels_tensor(conditions.train)
+
+        def begin(way: str, own: nn.Module, state: dict[str, Any] | None) -> Iterator[State]:
+            computed = ways.way(way, shape, device)
+            return train(own, images, labels, subset.holdout.sigma_data, state, computed, **settings)
+
+        return network, begin
+
+    def _way(self, recipe: Recipe, steps: int, network: nn.Module, begin: Begin) -> str:
+        """How steps are computed, with how many threads: as the first attempt has said."""
+        place, environment = self.home.path / "env.json", self.desk.environment()
+        if not place.exists():
+            about = {
+                "network": recipe.inputs["network"].key, "subset": recipe.inputs["subset"].key,
+                "labels": recipe.inputs["labels"].key, "batch": self.unit.batch,
+                "precision": recipe.settings.get("precision", "fp32"),
+                **{name: environment[name] for name in ("device", "threads", "torch")},
+            }  # fmt: skip
+            chosen = ways.choose(
+                about, steps, self.desk.device, lambda way: partial(next, begin(way, copy.deepcopy(network), None)),
+                self.desk.say,
+            )  # fmt: skip
+            publish_json(place, environment | {"way": chosen})
+        said = json.loads(place.read_text(encoding="utf-8"))
+        torch.set_num_threads(said["threads"])
+        return str(said.get("way", "eager"))
 
     def _snapshot(self, state: State, seconds: float, rate: float) -> None:
         """Publish the averaged weights, with what a row will say of their making."""
