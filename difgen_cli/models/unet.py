@@ -155,7 +155,8 @@ class Attention(nn.Module):
         """Like x, which is (B, C, H, W)."""
         b, c, h, w = x.shape
         qkv = self.qkv(self.norm(x)).reshape(b, 3, self.heads, c // self.heads, h * w).transpose(-1, -2)
-        attended = functional.scaled_dot_product_attention(*qkv.unbind(1))  # (B, heads, H W, C / heads)
+        # (B, heads, H W, C / heads) each; fused attention asks for contiguous channels, and is left out without a word.
+        attended = functional.scaled_dot_product_attention(*qkv.contiguous().unbind(1))
         update: Tensor = self.out(attended.transpose(-1, -2).reshape(b, c, h, w))
         return (x + update) * ROOT_HALF
 

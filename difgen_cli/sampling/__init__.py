@@ -17,7 +17,8 @@ from torch import Tensor
 from difgen_cli.diffusion import DenoiserLike, to_array
 
 VERSION = 1
-BLOCK = 256  # samples drawn together: every block is full, so that a result does not depend on the count
+BLOCK = 256  # samples drawn together; on a GPU, whose kernels change with the shape, every block is full
+WHOLE = 16  # on a CPU, blocks of whole multiples of this give each sample the same bits
 
 Walk = Iterator[tuple[float, Tensor]]
 Sampler = Callable[[DenoiserLike, Tensor, Tensor | None], Walk]
@@ -90,8 +91,9 @@ def _walks(
     A denoiser that remembers its way, as a guided one may, is begun anew for each.
     """
     begin = getattr(denoiser, "begin", lambda: denoiser)
-    for start in range(0, count, BLOCK):
-        noise, uniform = starting_points(shape, seed, start, BLOCK)
+    drawn = drawn_together(count, device)
+    for start in range(0, drawn, BLOCK):
+        noise, uniform = starting_points(shape, seed, start, min(BLOCK, drawn - start))
         labels = labels_of(uniform, proportions)
         given = None if labels is None else torch.from_numpy(labels).to(device)
         walked = begin()
@@ -108,9 +110,10 @@ def _end(walk: Walk, denoiser: DenoiserLike, labels: Tensor | None, stop: float)
     return x
 
 
-def drawn_together(count: int) -> int:
-    """How many samples are drawn so that there are `count`: whole blocks."""
-    return -(-count // BLOCK) * BLOCK
+def drawn_together(count: int, device: str | torch.device) -> int:
+    """How many samples are drawn so that there are `count`, each the same, bit for bit, whatever the count."""
+    whole = WHOLE if torch.device(device).type == "cpu" else BLOCK
+    return -(-count // whole) * whole
 
 
 def starting_points(shape: tuple[int, ...], seed: int, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:

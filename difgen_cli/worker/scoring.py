@@ -240,7 +240,7 @@ class ScoringRun:
         """Evaluations of networks for a sample, of whole images or crops; nothing is said of real images."""
         if not meter.evaluations:
             return {}
-        drawn = sampling.drawn_together(self.unit.sampler.own["count"])
+        drawn = sampling.drawn_together(self.unit.sampler.own["count"], self.desk.device)
         item = math.prod(shape_of(self.subset.images))
         return {"nfe": meter.evaluations / drawn, "nfe_area": meter.elements / (drawn * item)}
 
