@@ -124,7 +124,12 @@ class Launcher:
 
         self._badge(slot).unlink(missing_ok=True)
         slot.since, slot.again_at = time.monotonic(), math.inf
-        slot.job = executor.submit(worker.main, str(self.submission.folder), slot.number, slot.device)
+        try:
+            slot.job = executor.submit(worker.main, str(self.submission.folder), slot.number, slot.device)
+        except OSError as error:  # a full disk, or no process left: the other slots' workers are looked after meanwhile
+            _say(f"worker {slot.number} could not be started: {error}")
+            slot.deaths += 1
+            slot.again_at = time.monotonic() + _pause_seconds(slot.deaths)
 
     def _badge(self, slot: Slot) -> Path:
         return self.submission.folder / "workers" / f"{slot.number}.json"
@@ -141,11 +146,11 @@ class Launcher:
         self.submission.bury(badge, ending, "the launcher")
         if self.stopping:
             return
-        print(f"worker {slot.number} (controller {pid}) died", flush=True)
+        _say(f"worker {slot.number} (controller {pid}) died")
         slot.stillborn = 0 if badge.get("at") else slot.stillborn + 1
         slot.deaths = 0 if time.monotonic() - slot.since > LONG_LIFE_SECONDS else slot.deaths + 1
         if slot.stillborn < MOST_STILLBORN:
-            slot.again_at = time.monotonic() + min(30.0, 0.1 * 2**slot.deaths)  # a machine in trouble is not hammered
+            slot.again_at = time.monotonic() + _pause_seconds(slot.deaths)
 
     def _ask_to_save(self) -> None:
         for slot in self.slots:
@@ -157,6 +162,17 @@ class Launcher:
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self.stopping = True
+
+
+def _say(line: str) -> None:
+    """Into the launcher's log, which lies on the disk that may be full: no reason to leave the workers alone."""
+    with suppress(OSError):
+        print(line, flush=True)
+
+
+def _pause_seconds(deaths: int) -> float:
+    """Before another start after so many deaths in a row: a machine in trouble is not hammered."""
+    return min(30.0, 0.1 * 2**deaths)
 
 
 def memory_kills() -> int:

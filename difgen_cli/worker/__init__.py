@@ -63,8 +63,10 @@ def work_on(
         while (unit := queue.next(flag)) is not None:
             badge.hold(unit[2])
             began = time.monotonic()
-            _try(desk, allocation, *unit)
-            queue.learn(unit[0], time.monotonic() - began)
+            if _try(desk, allocation, *unit):
+                queue.learn(unit[0], time.monotonic() - began)
+            else:
+                queue.put_back(unit[0])
     except Interrupted:
         state, ending = "interrupted", allocation.ending(flag.signal)
     except StoreError as error:
@@ -94,8 +96,11 @@ def _print(line: str) -> None:
     print(line, flush=True)
 
 
-def _try(desk: Desk, allocation: Allocation, unit: Training | Scoring, home: Home, attempt: Attempt) -> None:
-    """Run a claimed unit and say how it ended; an error inside it is recorded, and the worker goes on."""
+def _try(desk: Desk, allocation: Allocation, unit: Training | Scoring, home: Home, attempt: Attempt) -> bool:
+    """Run a claimed unit and say how it ended; an error inside it is recorded, and the worker goes on.
+
+    False where another worker has taken it over.
+    """
     log = f"{unit.unit} of {unit.slug}"
     try:
         with attempt.beating():
@@ -109,12 +114,14 @@ def _try(desk: Desk, allocation: Allocation, unit: Training | Scoring, home: Hom
         raise
     except Superseded:
         desk.say(f"{log}: taken over by another worker")
+        return False
     except StoreError as error:  # a full disk, a read-only folder: no unit's fault, and no other will do better
         with suppress(StoreError):  # else the claim ages, and is taken over when there is room again
             attempt.end("interrupted", ending="storage", cause=str(error))
         raise
     except Exception as error:
         _failed_by(error, desk, unit, attempt)
+    return True
 
 
 def _failed_by(error: Exception, desk: Desk, unit: Training | Scoring, attempt: Attempt) -> None:
@@ -186,6 +193,10 @@ class Queue:
                     self.units.remove(unit)
                     return unit, home, attempt
         return None
+
+    def put_back(self, unit: Training | Scoring) -> None:
+        """Look at a unit again that another has taken over: if that one dies too, it is nobody's."""
+        self.units.insert(0, unit)
 
     def learn(self, unit: Training | Scoring, seconds: float) -> None:
         """Remember how long a unit took."""

@@ -1,0 +1,38 @@
+"""Which unit a worker takes next: one that was lost to another worker is not forgotten."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from difgen_cli.plan.work import Training
+from difgen_cli.store import Store
+from difgen_cli.store.attempts import Claimant
+from difgen_cli.worker import Queue
+from difgen_cli.worker.badge import Badge
+from difgen_cli.worker.order import Flag
+
+LEASE_SECONDS = 0.2
+
+
+def queue(folder: Path, number: int) -> Queue:
+    badge = Badge.put_on(folder / f"{number}.json", "cpu")
+    return Queue(Store(folder / "runs"), [Training("0" * 16, "x", (10,), 8)], Claimant(LEASE_SECONDS), badge)
+
+
+def test_a_unit_lost_to_a_worker_that_leaves_it_too_is_taken_again(tmp_path: Path) -> None:
+    """The first is silent for longer than the lease, the second takes over and meets a full disk."""
+    first, second = queue(tmp_path, 1), queue(tmp_path, 2)
+    unit, _, mine = first.next(Flag()) or (None, None, None)
+    assert unit is not None
+    assert mine is not None
+    assert second._claim() is None  # the first look at the other's heartbeat
+    time.sleep(2 * LEASE_SECONDS)
+    _, _, theirs = second.next(Flag()) or (None, None, None)
+    assert theirs is not None
+    assert mine.superseded()
+    first.put_back(unit)
+    theirs.end("interrupted", ending="storage", cause="disk full")
+    again = first.next(Flag())
+    assert again is not None
+    assert (again[0], again[2].number) == (unit, 3)
