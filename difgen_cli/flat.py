@@ -4,6 +4,7 @@ Every parameter stays what it is, a view of its part of the array; the numbers b
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -14,10 +15,24 @@ ALIGNED = 16  # numbers to which a part is rounded up: each begins at a cache li
 
 @dataclass(frozen=True)
 class Flat:
-    """`array`, of which all the `parameters` are parts, and its gradient, of which theirs are."""
+    """`array`, of which all the `parameters` are parts."""
 
     array: nn.Parameter
     parameters: list[nn.Parameter]
+
+    def gather(self) -> None:
+        """Give the array the gradients of its parameters; one that has none counts as zero."""
+        places, gradients = self._gradients, [p.grad for p in self.parameters]
+        known = [(to, new) for to, new in zip(places, gradients, strict=True) if new is not None]
+        if len(known) < len(places):
+            torch._foreach_zero_(places)
+        if known:
+            torch._foreach_copy_([to for to, _ in known], [new for _, new in known])
+
+    @cached_property
+    def _gradients(self) -> list[Tensor]:
+        self.array.grad = torch.zeros_like(self.array)
+        return self.parts(self.array.grad)
 
     def parts(self, array: Tensor) -> list[Tensor]:
         """The parts of another array like it: views in the shapes and memory formats of the parameters."""
@@ -38,8 +53,7 @@ class Flat:
 def flatten(network: nn.Module) -> list[Flat]:
     """Move the trainable parameters of `network` into one array for each of their types.
 
-    Gradients too, so zero them in place and never set them to None. Device, values, shapes and memory formats stay; a
-    parameter without a gradient in some step has a zero one.
+    Device, values, shapes and memory formats stay. Gradients stay with the parameters, until `gather`.
     """
     groups: dict[tuple[torch.device, torch.dtype], list[nn.Parameter]] = {}
     for parameter in network.parameters():
@@ -52,12 +66,9 @@ def flatten(network: nn.Module) -> list[Flat]:
 @torch.no_grad()
 def _flat(parameters: list[nn.Parameter]) -> Flat:
     first = parameters[0].detach()
-    array = nn.Parameter(first.new_zeros(sum(map(_room, parameters))))
-    array.grad = torch.zeros_like(array)
-    flat = Flat(array, parameters)
-    for parameter, value, gradient in zip(parameters, flat.parts(array.detach()), flat.parts(array.grad), strict=True):
+    flat = Flat(nn.Parameter(first.new_zeros(sum(map(_room, parameters)))), parameters)
+    for parameter, value in zip(parameters, flat.parts(flat.array.detach()), strict=True):
         parameter.data = value.copy_(parameter)
-        parameter.grad = gradient
     return flat
 
 

@@ -180,12 +180,15 @@ def train(
             torch.nn.utils.clip_grad_norm_(weights, clip, foreach=True)
         for group in state.optimizer.param_groups:
             group["lr"] = lr * rate(step, schedule, warmup, decay_start, steps)
+        for flat in state.weights:
+            flat.gather()
         state.optimizer.step()
         # Adam moves every weight far at first; a long average would keep the initial ones.
         follow(averages, arrays, buffers, min(ema, (1 + step) / (10 + step)))
         state.step, state.loss = step + 1, value.detach()
         yield state
-        state.optimizer.zero_grad(set_to_none=False)
+        for weight in weights:
+            weight.grad = None
 
 
 def check(

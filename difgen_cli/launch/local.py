@@ -172,7 +172,7 @@ def _say(line: str) -> None:
 
 def _pause_seconds(deaths: int) -> float:
     """Before another start after so many deaths in a row: a machine in trouble is not hammered."""
-    return min(30.0, 0.1 * 2**deaths)
+    return min(30.0, 0.1 * 2.0**deaths)
 
 
 def memory_kills() -> int:
