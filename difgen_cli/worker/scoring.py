@@ -26,6 +26,7 @@ from difgen_cli.store.attempts import Attempt
 from difgen_cli.store.files import publish
 from difgen_cli.store.owners import now
 from difgen_cli.store.results import publish_result
+from difgen_cli.worker import drawing
 from difgen_cli.worker.desk import Desk, check, describe
 from difgen_cli.worker.materials import Conditions, Subset, shape_of
 
@@ -201,9 +202,9 @@ class ScoringRun:
         """The denoiser that the sampler follows: the very same one without guidance."""
         return self._guided(Meter())
 
-    def _guided(self, meter: Meter) -> Any:
-        """The same, its networks' evaluations counted."""
-        own = Metered(self.denoiser, meter)
+    def _guided(self, meter: Meter, denoiser: Any = None) -> Any:
+        """The same, its networks' evaluations counted; of `denoiser`, where that is the same computed faster."""
+        own = Metered(denoiser or self.denoiser, meter)
         return guidance.guided(own, [self._term(name, own, meter) for name in sorted(self.unit.guidance)])
 
     def _term(self, name: str, own: Metered, meter: Meter) -> guidance.Term:
@@ -247,8 +248,8 @@ class ScoringRun:
     def _draw(self, meter: Meter) -> tuple[np.ndarray, np.ndarray | None]:
         own = self.unit.sampler.own
         if self.unit.kind in ("heldout", "copycat"):
-            return self._draw_real(own["count"], own["seed"]), None
-        drawn = self._along(sampling.draw, self._guided(meter), **own)
+            return drawing.real(self.unit.kind, self.subset, own["count"], own["seed"]), None
+        drawn = self._along(sampling.draw, self._guided(meter, self._faster), **own)
         return (data.to_uint8(drawn.x) if drawn.x.ndim == 4 else drawn.x), drawn.labels
 
     def _states(self, levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
@@ -261,29 +262,26 @@ class ScoringRun:
 
     def _along(self, follow: Callable[..., Any], guided: Any, **settings: Any) -> Any:
         """What `follow` makes of the sampler's way: of guided denoiser, sampler, shape, shares of labels and device."""
-        sample = self.desk.library.module("sample", self.unit.sampler.name).sample
-        walk = partial(self._interruptible(sample), **self.unit.sampler.settings)
+        walk = drawing.interruptible(self._walk, self.desk.flag)
         shape = shape_of(self.subset.images)
         return follow(guided, walk, shape, self.conditions.proportions, self.desk.device, **settings)
 
-    def _interruptible(self, sample: Callable[..., Any]) -> Callable[..., Any]:
-        """The sampler, looking at the flag after each step."""
+    @property
+    def _walk(self) -> Callable[..., sampling.Walk]:
+        sample = self.desk.library.module("sample", self.unit.sampler.name).sample
+        return partial(sample, **self.unit.sampler.settings)
 
-        def checked(*arguments: Any, **settings: Any) -> sampling.Walk:
-            for state in sample(*arguments, **settings):
-                self.desk.flag.check()
-                yield state
-
-        return checked
-
-    def _draw_real(self, count: int, seed: int) -> np.ndarray:
-        """Reference rows: held-out images in their order, or training images resampled with replacement."""
-        if self.unit.kind == "heldout":
-            real = self.subset.holdout.held_out[:count]
-        else:
-            chosen = np.random.default_rng(seed).integers(len(self.subset.images), size=count)
-            real = self.subset.images[chosen]
-        return data.to_uint8(real) if real.ndim == 4 else real
+    @functools.cached_property
+    def _faster(self) -> Any:
+        """The denoiser, computed in the way that pays for these samples."""
+        if self.unit.kind != "model" or "network" not in self.parents:
+            return self.denoiser
+        facts = self.desk.environment()
+        about = {"network": self.parents["network"].key} | {n: facts[n] for n in ("device", "threads", "torch")}
+        return drawing.faster(
+            self.denoiser, self._walk, shape_of(self.subset.images), self.conditions.classes,
+            self.unit.sampler.own["count"], self.desk.device, about, self.desk.say,
+        )  # fmt: skip
 
     def _provenance(self, metric: Signature) -> dict[str, Any]:
         """What a row says of the making of a result; what samples cost is told by the metrics that see them."""

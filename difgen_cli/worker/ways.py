@@ -1,8 +1,8 @@
-"""Ways to compute the same step: as it is written, compiled, or compiled and replayed as a CUDA graph.
+"""Ways to compute the same: as it is written, compiled, or compiled and replayed as a CUDA graph.
 
 They differ by rounding alone, so none is in a key. What a way costs to prepare, and what a step takes then, is measured
 once for a network on a kind of device and kept in the user's cache folder; a training takes the way that ends first,
-and whoever resumes it takes the same.
+and whoever resumes it takes the same. A step is one of training, or one evaluation of a denoiser by a sampler.
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
+from torch import Tensor
 
 from difgen_cli import places
-from difgen_cli.diffusion import loss
+from difgen_cli.diffusion import DenoiserLike, loss
+from difgen_cli.guidance import Around
 from difgen_cli.perf.cache import remembered
+from difgen_cli.sampling import BLOCK
 from difgen_cli.train import Way
 
 COMPILED: dict[str, dict[str, Any]] = {"compiled": {}, "graphed": {"mode": "reduce-overhead"}}
@@ -28,17 +31,49 @@ TRIAL_STEPS = 8
 TRIAL_SECONDS = 2.0
 MOST_NETWORKS = 64  # that one process keeps compiled
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 
 def way(name: str, shape: tuple[int, ...], device: str) -> Way:
-    """A way by its name, for images of a shape or points; what cannot be compiled is computed as it is written."""
+    """A way of training by its name, for images of a shape or points."""
+    if name in COMPILED or device.startswith("cuda"):
+        return Way(computed(loss, name), _layout(shape))
+    return Way()
+
+
+def computed(function: F, name: str) -> F:
+    """A function computed in a way; as it is written where no compiler is found, or no graph can be had of it."""
     if name not in COMPILED:
-        return Way(loss, _layout(shape) if device.startswith("cuda") else torch.contiguous_format)
+        return function
     torch._dynamo.config.recompile_limit = MOST_NETWORKS
-    return Way(torch.compile(loss, dynamic=False, **COMPILED[name]), _layout(shape))
+    torch._dynamo.config.suppress_errors = True
+    compiled = torch.compile(function, dynamic=False, **COMPILED[name])
+    if name != "graphed":
+        return cast(F, compiled)
+
+    def replayed(*arguments: Any) -> Any:
+        torch.compiler.cudagraph_mark_step_begin()  # what the last step left may be written over
+        return compiled(*arguments)
+
+    return cast(F, replayed)
+
+
+class Evaluated(Around):
+    """A denoiser computed in a way for batches as large as a sampler's blocks, and as it is written for others."""
+
+    def __init__(self, denoiser: DenoiserLike, name: str) -> None:
+        super().__init__(denoiser)
+        self.computed = computed(denoiser, name)
+
+    def __call__(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None, /) -> Tensor:
+        if len(x) != BLOCK:
+            return self.denoiser(x, sigma, labels)
+        # A graph's output is its own memory, which the next replay writes over.
+        return self.computed(x, sigma, labels).clone()
 
 
 def _layout(shape: tuple[int, ...]) -> torch.memory_format:
-    """The order in memory that convolutions are fastest in; eager group norms on a CPU are slow in it."""
+    """The order in memory in which convolutions are fastest; on a CPU not so group norms, unless they are compiled."""
     return torch.channels_last if len(shape) == 3 else torch.contiguous_format
 
 
@@ -92,7 +127,8 @@ def _tried(
 ) -> dict[str, float] | None:
     """The cost of a way, measured; None where it cannot be had: no compiler, or an operation that it does not know."""
     try:
-        return asdict(measure(begin(way), device))
+        with torch._dynamo.config.patch(suppress_errors=False):
+            return asdict(measure(begin(way), device))
     except Exception as error:
         first = (str(error).strip().splitlines() or [""])[0]
         say(f"steps cannot be {way} here ({type(error).__name__}: {first[:200]})")
