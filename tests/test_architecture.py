@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "neighbours": set(),
     "grid": {"plugins"},
     "train": {"diffusion"},
+    "perf": {"plugins", "sampling", "train"},
     "plan": {"data", "features", "grid", "guidance", "places", "plugins", "store"},
     "worker": {
         "condition",
@@ -30,6 +31,7 @@ MAY_IMPORT = {
         "features",
         "guidance",
         "neighbours",
+        "perf",
         "places",
         "plan",
         "plugins",
