@@ -86,7 +86,8 @@ def _line(slug: str, key: str, entry: dict[str, Any], expected: Expected | None)
     left = (target - step) * train["batch"] / rate if state == "training" and rate and target else None
     return Line(
         slug, key, state, step, target, rate, train.get("roofline"), train.get("mfu"), left, entry["snapshots"],
-        len(entry["results"]), scored.get("values", {}), _worker(at.get("owner", {})), told.get("ending"), told.get("cause"),
+        len(entry["results"]), scored.get("values", {}), _worker(at.get("owner", {})), told.get("ending"),
+        told.get("cause"),
     )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "neighbours": set(),
     "grid": {"plugins"},
     "train": {"diffusion"},
-    "perf": {"plugins", "sampling", "train"},
+    "perf": {"diffusion", "plan", "plugins", "sampling", "train"},
     "plan": {"data", "features", "grid", "guidance", "places", "plugins", "store"},
     "worker": {
         "condition",

@@ -14,9 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from difgen_cli.perf import pace
 from difgen_cli.perf.machine import device_name
-from difgen_cli.perf.pace import Pace, Speed
+from difgen_cli.perf.pace import Pace, Speed, of_training
 from difgen_cli.plan.recipes import Recipe
 from difgen_cli.plan.work import Training
 from difgen_cli.store import Home
@@ -67,31 +66,31 @@ class TrainingRun:
             subset.holdout.sigma_data, saved["state"], **settings,
         )  # fmt: skip
         self.attempt.beat(step=first, from_step=first, target=wanted[-1], batch=self.unit.batch)
-        speed = self._pace(recipe, network, shape_of(subset.images), first)
+        pace = self._pace(recipe, network, shape_of(subset.images), first)
         start = mark = beat = time.monotonic()
         state: State | None = None
         for state in run:
-            speed.done(state.step)
+            pace.done(state.step)
             moment = time.monotonic()
             seconds = saved["train_seconds"] + moment - start
             if state.step in wanted:
-                self._snapshot(state, seconds, speed.whole())
+                self._snapshot(state, seconds, pace.whole())
             if self.desk.flag.raised or moment - mark > self.desk.order.checkpoint_seconds:
                 self._save(state, seconds)
                 mark = moment
                 self.desk.flag.check()
             if moment - beat > PROGRESS_SECONDS or state.step in wanted:  # a short training has readings too
-                self._progress(state, speed.reading(), wanted[-1])
+                self._progress(state, pace.reading(), wanted[-1])
                 beat = moment
         if state is not None:
             self._save(state, saved["train_seconds"] + time.monotonic() - start)
         images, seconds = (wanted[-1] - first) * self.unit.batch, time.monotonic() - start
-        return {"step": wanted[-1], "images": images, "seconds": seconds, **speed.whole().facts}
+        return {"step": wanted[-1], "images": images, "seconds": seconds, **pace.whole().facts}
 
     def _pace(self, recipe: Recipe, network: nn.Module, shape: tuple[int, ...], first: int) -> Pace:
         """The pace of this training, which knows the work of an image and the limits of the device."""
         name, precision = recipe.inputs["network"].key, recipe.settings.get("precision", "fp32")
-        return pace.of_training(network, name, shape, self.unit.batch, precision, self.desk.device, first)
+        return of_training(network, name, shape, self.unit.batch, precision, self.desk.device, first)
 
     def _snapshot(self, state: State, seconds: float, speed: Speed) -> None:
         """Publish the averaged weights, with what a row will say of their making."""
