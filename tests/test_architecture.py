@@ -53,6 +53,7 @@ MAY_IMPORT = {
         "data",
         "features",
         "grid",
+        "perf",
         "places",
         "plugins",
         "report",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from difgen_cli.display import as_json
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from difgen_cli.perf.bench import Throughput
     from difgen_cli.perf.roofline import Limits
 
-COLUMNS = ("network", "weights", "GFLOP/image", "images/s", "roofline", "MFU", "bound by", "samples/s")
+NAME_LEAST = 16  # characters of a network's name in a line
+DISPENSABLE = ("weights", "GFLOP/image", "bound by", "samples/s", "MFU")  # columns, in the order in which they go
 
 
 def heading(about: Mapping[str, Any], limits: Mapping[str, Limits | None], console: Console) -> None:
@@ -33,29 +34,48 @@ def _limits(found: Limits | None) -> str:
 
 
 def table(found: Sequence[Throughput], console: Console) -> None:
-    """One line a network; its name takes more lines where the terminal is narrow."""
+    """One line a network; where the terminal is narrow its name takes more lines, and some columns are left out."""
     from rich.table import Table
 
+    rows = [_cells(line.facts) for line in found]
+    columns = _fitting(rows, console.width)
     shown = Table(box=None, pad_edge=False)
-    for name in COLUMNS:
-        first = name == COLUMNS[0]
-        shown.add_column(name, no_wrap=not first, justify="left" if first else "right", overflow="fold")
-    for line in found:
-        shown.add_row(*_cells(line.facts))
+    shown.add_column(columns[0], overflow="fold")
+    for name in columns[1:]:
+        shown.add_column(name, no_wrap=True, justify="right")
+    for row in rows:
+        shown.add_row(*(row[name] for name in columns))
     console.print(shown, highlight=False, markup=False)
 
 
-def _cells(facts: Mapping[str, Any]) -> Iterable[str]:
-    """A network's line; `?` for what cannot be counted."""
-    flops, bound = facts["flops_per_image"], facts["bound"]
-    yield facts["network"]
-    yield f"{facts['weights']:,}"
-    yield "?" if flops is None else f"{flops / 1e9:.3g}"
-    yield f"{facts['images_per_second']:,.0f}"
-    yield from ("?" if facts[name] is None else f"{facts[name]:.0%}" for name in ("roofline", "mfu"))
-    yield bound or "?"
-    samples = facts["samples_per_second"]
-    yield f"{samples:,.0f}" if samples >= 10 else f"{samples:.2f}"
+def _fitting(rows: Sequence[Mapping[str, str]], width: int) -> list[str]:
+    """The columns that there is room for, the network's in 16 characters at least."""
+    columns = list(rows[0])
+    wide = {name: max(len(name), *(len(row[name]) for row in rows)) for name in columns}
+    wide[columns[0]] = min(NAME_LEAST, wide[columns[0]])
+    for name in DISPENSABLE:
+        if sum(wide[name] for name in columns) + 2 * (len(columns) - 1) > width:
+            columns.remove(name)
+    return columns
+
+
+def _cells(facts: Mapping[str, Any]) -> dict[str, str]:
+    """A network's line by column; `?` for what cannot be counted."""
+    flops, samples = facts["flops_per_image"], facts["samples_per_second"]
+    return {
+        "network": facts["network"],
+        "weights": f"{facts['weights']:,}",
+        "GFLOP/image": "?" if flops is None else f"{flops / 1e9:.3g}",
+        "images/s": f"{facts['images_per_second']:,.0f}",
+        "roofline": _share(facts["roofline"]),
+        "MFU": _share(facts["mfu"]),
+        "bound by": facts["bound"] or "?",
+        "samples/s": f"{samples:,.0f}" if samples >= 10 else f"{samples:.2f}",
+    }
+
+
+def _share(value: float | None) -> str:
+    return "?" if value is None else f"{value:.0%}"
 
 
 def content(about: Mapping[str, Any], limits: Mapping[str, Limits | None], found: Sequence[Throughput]) -> str:

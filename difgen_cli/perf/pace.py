@@ -28,7 +28,7 @@ class Speed:
     def facts(self) -> dict[str, float | None]:
         """As progress lines, snapshots and rows hold it."""
         shares = {"roofline": self.roofline, "mfu": self.mfu}
-        rounded = {name: None if value is None else round(value, 4) for name, value in shares.items()}
+        rounded = {name: None if value is None else float(f"{value:.4g}") for name, value in shares.items()}
         return {"images_per_second": round(self.images_per_second, 1), **rounded}
 
     @property
