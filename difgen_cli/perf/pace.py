@@ -15,6 +15,8 @@ from difgen_cli.perf.cache import remembered
 from difgen_cli.perf.count import Work
 from difgen_cli.perf.roofline import Limits
 
+WARM_STEPS = 2  # one to compile and ask for memory, one more to record a graph
+
 
 @dataclass(frozen=True)
 class Speed:
@@ -41,7 +43,7 @@ class Speed:
 
 
 class Pace:
-    """Told of every step. The first, which warms up, counts in no rate, unless there is no other."""
+    """Told of every step. The first two, which warm up, count in no rate, unless there are no others."""
 
     def __init__(
         self, step: int, batch: int, work: Callable[[], Work | None], limits: Callable[[], Limits | None],
@@ -59,7 +61,13 @@ class Pace:
         if self.warm is self.begun:
             work, limits = self.work(), self.limits()
             self.known = (work, limits) if work and limits else None
+        if self.warming:
             self.warm = self.last = (step, self.now())
+
+    @property
+    def warming(self) -> bool:
+        """Whether the last step was one of those that choose algorithms, compile and ask for memory."""
+        return self.step <= self.begun[0] + WARM_STEPS
 
     def reading(self) -> Speed:
         """The speed since the last reading."""
@@ -67,7 +75,7 @@ class Pace:
         return self._since(since)
 
     def whole(self) -> Speed:
-        """The speed since the first step."""
+        """The speed since it was warm."""
         return self._since(self.warm)
 
     def _since(self, mark: tuple[int, float]) -> Speed:

@@ -39,7 +39,7 @@ UNITS = {
 }  # fmt: skip
 
 MEANINGS = {
-    "images_per_second": "training images a second, without the first step",
+    "images_per_second": "training images a second, without the first two steps, which warm up",
     "roofline": "the same as a share of what the device's measured arithmetic and memory allow this network",
     "mfu": "share of the device's measured matrix rate that does the network's arithmetic (model FLOPs utilisation)",
     "nfe": "evaluations of networks that a sample took: its own, and those that guidance steers away from",

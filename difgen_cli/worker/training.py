@@ -72,7 +72,7 @@ class TrainingRun:
         for state in run:
             pace.done(state.step)
             moment = time.monotonic()
-            beat = moment if state.step == first + 1 else beat  # the first reading is of steps that are warm
+            beat = moment if pace.warming else beat
             seconds = saved["train_seconds"] + moment - start
             if state.step in wanted:
                 self._snapshot(state, seconds, pace.whole())

@@ -21,29 +21,29 @@ def _pace(clock: Clock, work: Work | None = None, step: int = 0) -> Pace:
     return Pace(step, 10, lambda: work, lambda: Limits(1000.0, 100.0), clock)
 
 
-def test_the_first_step_counts_in_no_rate() -> None:
+def test_the_first_steps_count_in_no_rate() -> None:
     clock = Clock()
     pace = _pace(clock)
-    clock.seconds += 30  # warms up
-    pace.done(1)
-    for step in (2, 3):
-        clock.seconds += 1
+    for step, seconds in enumerate((30, 20, 1, 1), start=1):  # two warm up
+        clock.seconds += seconds
         pace.done(step)
+        assert pace.warming == (step <= 2)
     assert pace.reading().images_per_second == 10
     clock.seconds += 4
-    pace.done(4)
+    pace.done(5)
     assert pace.reading().images_per_second == 2.5, "since the last reading"
     assert pace.whole().images_per_second == pytest.approx(30 / 6)
 
 
-def test_where_there_is_no_other_step_the_first_one_counts() -> None:
+def test_where_there_are_no_other_steps_the_first_ones_count() -> None:
     clock = Clock()
     pace = _pace(clock, step=7)
     clock.seconds += 2
     pace.done(8)
     assert pace.reading().images_per_second == pace.whole().images_per_second == 5
-    clock.seconds += 1
-    pace.done(9)
+    for step in (9, 10):
+        clock.seconds += 1
+        pace.done(step)
     assert pace.reading().images_per_second == 10
 
 
@@ -56,7 +56,7 @@ def test_asking_for_the_work_and_the_limits_counts_in_no_rate_and_happens_once()
         return Work(20.0, 1.0)
 
     pace = Pace(0, 10, work, lambda: Limits(1000.0, 100.0), clock)
-    for step in (1, 2):
+    for step in (1, 2, 3):
         clock.seconds += 1
         pace.done(step)
     assert pace.reading() == Speed(10.0, 0.2, 0.2)
