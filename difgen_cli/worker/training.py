@@ -66,7 +66,7 @@ class TrainingRun:
             subset.holdout.sigma_data, saved["state"], **settings,
         )  # fmt: skip
         self.attempt.beat(step=first, from_step=first, target=wanted[-1], batch=self.unit.batch)
-        pace = self._pace(recipe, network, shape_of(subset.images), first)
+        pace = self._pace(recipe, network, first)
         start = mark = beat = time.monotonic()
         state: State | None = None
         for state in run:
@@ -87,11 +87,6 @@ class TrainingRun:
             self._save(state, saved["train_seconds"] + time.monotonic() - start)
         images, seconds = (wanted[-1] - first) * self.unit.batch, time.monotonic() - start
         return {"step": wanted[-1], "images": images, "seconds": seconds, **pace.whole().facts}
-
-    def _pace(self, recipe: Recipe, network: nn.Module, shape: tuple[int, ...], first: int) -> Pace:
-        """The pace of this training, which knows the work of an image and the limits of the device."""
-        name, precision = recipe.inputs["network"].key, recipe.settings.get("precision", "fp32")
-        return of_training(network, name, shape, self.unit.batch, precision, self.desk.device, first)
 
     def _snapshot(self, state: State, seconds: float, speed: Speed) -> None:
         """Publish the averaged weights, with what a row will say of their making."""
@@ -121,6 +116,12 @@ class TrainingRun:
         append(self.home.progress(self.attempt.number), json.dumps(line))
         self.attempt.beat(step=state.step, loss=line["loss"], **speed.facts)
         self.desk.say(f"train of {self.unit.slug}: step {state.step} of {target}, {speed.words}")
+
+    def _pace(self, recipe: Recipe, network: nn.Module, first: int) -> Pace:
+        """The pace of this training, which knows the work of an image and the limits of the device."""
+        shape = shape_of(self.desk.materials.subset(recipe.inputs["subset"].key).images)
+        name, precision = recipe.inputs["network"].key, recipe.settings.get("precision", "fp32")
+        return of_training(network, name, shape, self.unit.batch, precision, self.desk.device, first)
 
     def _checkpoint_before(self, step: int) -> dict[str, Any] | None:
         """The furthest readable checkpoint before a step; one that is cut short is set aside."""
