@@ -71,7 +71,7 @@ def doctor(
 @app.command()
 def bench(
     grid: Annotated[
-        Path | None, typer.Argument(help="A grid, for its networks; default: a short list.", metavar="[GRID]")
+        Path | None, typer.Argument(help="A grid, for its networks; default: a short list.", metavar="GRID")
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; default: a GPU if there is one.")] = None,
     seconds: Annotated[float, typer.Option(min=0.01, help="To train each network, and to sample from it.")] = 3.0,
