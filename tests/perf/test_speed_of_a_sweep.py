@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from difgen_cli import view
 from difgen_cli.models import mlp
 from difgen_cli.perf import count
 from difgen_cli.store import Store, tables
@@ -96,6 +97,13 @@ def test_columns_say_what_they_are_and_references_have_none(swept: Store) -> Non
     references = rows.filter(pc.not_equal(rows["kind"], "model"))
     assert references.num_rows > 0
     assert set(references["mfu"].to_pylist()) == {None}
+
+
+@pytest.mark.parametrize(("width", "words"), [(150, "31,234/s 55%"), (80, "31,234/s")])
+def test_the_live_view_tells_the_share_where_there_is_room(width: int, words: str) -> None:
+    record = {"images_per_second": 31234.4, "roofline": 0.553, "mfu": 0.51}
+    assert view._speed(record, width) == words
+    assert view._speed(record | {"roofline": None}, width) == "31,234/s"
 
 
 def test_rows_from_before_have_null(swept: Store, tmp_path: Path) -> None:
