@@ -68,7 +68,7 @@ def look(store: Store, cell: Cell) -> Shown:
     )
 
 
-TIMES = ("train_seconds", "images_per_second", "finished_at")
+TIMES = ("train_seconds", "images_per_second", "roofline", "mfu", "finished_at")
 
 
 def changed(settings: dict[str, Any], library: Library | None = None) -> dict[str, tuple[Any, Any]]:

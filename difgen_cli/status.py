@@ -28,6 +28,8 @@ class Line:
     step: int | None = None
     target: int | None = None
     images_per_second: float | None = None
+    roofline: float | None = None  # that speed as a share of what the machine allows the network
+    mfu: float | None = None  # and of its matrix rate
     left_seconds: float | None = None
     snapshots: Sequence[int] = ()
     results: int = 0
@@ -83,8 +85,9 @@ def _line(slug: str, key: str, entry: dict[str, Any], expected: Expected | None)
     rate, step, target = train.get("images_per_second"), train.get("step"), train.get("target")
     left = (target - step) * train["batch"] / rate if state == "training" and rate and target else None
     return Line(
-        slug, key, state, step, target, rate, left, entry["snapshots"], len(entry["results"]), scored.get("values", {}),
-        _worker(at.get("owner", {})), told.get("ending"), told.get("cause"),
+        slug, key, state, step, target, rate, train.get("roofline"), train.get("mfu"), left, entry["snapshots"],
+        len(entry["results"]), scored.get("values", {}), _worker(at.get("owner", {})), told.get("ending"),
+        told.get("cause"),
     )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 TICK_SECONDS = 0.5
 LINE_SECONDS = 10.0
+ROOMY = 130  # columns of a terminal that has room for more than the speed
 
 
 @dataclass
@@ -187,11 +188,17 @@ class _live(AbstractContextManager[Callable[[Look], None]]):  # noqa: N801
             table.add_row(
                 Text("  " + slug),
                 ProgressBar(record.get("target") or 1, record.get("step", 0), complete_style="cyan"),
-                f"{record.get('images_per_second', 0):,.0f}/s",
+                _speed(record, self.console.width),
                 f"{record.get('step', 0)}/{record.get('target', '?')}",
             )
         words = [Text(self.watcher.words, style="dim")] if self.watcher.words else []
         self.live.update(Group(table, *words))
+
+
+def _speed(record: dict[str, Any], width: int) -> str:
+    """Images a second and, where there is room, their share of the roofline."""
+    rate, share = f"{record.get('images_per_second', 0):,.0f}/s", record.get("roofline")
+    return rate if share is None or width < ROOMY else f"{rate} {share:.0%}"
 
 
 def remaining(look: Look, seconds: float) -> str:

@@ -22,8 +22,8 @@ MAY_IMPORT = {
     "neighbours": set(),
     "grid": {"plugins"},
     "flat": set(),
-    "perf": set(),
     "train": {"diffusion", "flat"},
+    "perf": {"diffusion", "plan", "plugins", "sampling", "train"},
     "plan": {"data", "features", "grid", "guidance", "places", "plugins", "store"},
     "worker": {
         "condition",
@@ -54,6 +54,7 @@ MAY_IMPORT = {
         "data",
         "features",
         "grid",
+        "perf",
         "places",
         "plugins",
         "report",

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from difgen_cli.cli.common import Json, Runs, app, choice, errors, output, write
+from difgen_cli.cli.common import Json, Runs, app, choice, errors, fail, output, words, write
+
+if TYPE_CHECKING:
+    from difgen_cli.perf.bench import Subject
+    from difgen_cli.plugins import Library
 
 
 @app.command()
@@ -62,3 +66,71 @@ def doctor(
         else:
             examining.show(found, output())
         raise typer.Exit(1 if examining.worst(found) == "bad" else 0)
+
+
+@app.command()
+def bench(
+    grid: Annotated[
+        Path | None, typer.Argument(help="A grid, for its networks; default: a short list.", metavar="GRID")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; default: a GPU if there is one.")] = None,
+    seconds: Annotated[float, typer.Option(min=0.01, help="To train each network, and to sample from it.")] = 3.0,
+    way: Annotated[str, typer.Option(help="How steps are computed: eager, compiled or graphed.")] = "eager",
+    json_: Json = False,
+) -> None:
+    """Train and sample networks for a few seconds: images a second beside what this machine allows.
+
+    Example: difgen bench grids/size.yaml --seconds 5
+    """
+    with errors():
+        from difgen_cli.display import benches
+
+        choice("--way", way, ("eager", "compiled", "graphed"))
+        device = _device(device)
+        subjects, library = _subjects(grid, device)
+        from difgen_cli.perf import bench as benching
+        from difgen_cli.worker import ways
+
+        about, limits, out, say = benching.about(device), benching.limits(subjects, device), output(), words()
+        if not json_:
+            benches.heading(about, limits, out)
+        found = []
+        for subject in subjects:
+            say.print(f"{subject.name} …", highlight=False, soft_wrap=True)
+            computed = ways.way(way, subject.shape, device)
+            found.append(benching.run(subject, library, device, seconds, limits[subject.precision], computed))
+        if json_:
+            write(benches.content(about, limits, found) + "\n")
+        else:
+            benches.table(found, out)
+
+
+def _device(said: str | None) -> str:
+    """The device that is meant, which is here."""
+    from difgen_cli.grid.document import GridError
+    from difgen_cli.perf import bench
+
+    gpus = bench.gpus()
+    named = said or ("cuda" if gpus else "cpu")
+    kind, _, number = named.partition(":")
+    if kind not in ("cpu", "cuda") or (":" in named and not (kind == "cuda" and number.isdigit())):
+        raise GridError(f"--device {said}: choose cpu, cuda, or a GPU by its number, such as cuda:1")
+    if kind == "cuda" and int(number or 0) >= gpus:
+        fail(f"--device {said}: there is no such GPU here, of {gpus} that can be seen", 3)
+    return named
+
+
+def _subjects(grid: Path | None, device: str) -> tuple[list[Subject], Library]:
+    """The networks of a grid, or the short list."""
+    from difgen_cli import sweep
+    from difgen_cli.grid.document import GridError
+    from difgen_cli.perf import bench
+    from difgen_cli.plugins import Library
+
+    if grid is None:
+        return bench.subjects(device), Library()
+    planned = sweep.prepare(grid, Path("runs"), {})
+    found = bench.of_plan(planned.plan.trajectories.values(), planned.finder.shapes())
+    if not found:
+        raise GridError(f"{grid}: trains no network")
+    return found, Library(planned.plugins)

@@ -100,6 +100,7 @@ def _training(shown: Shown, width: int) -> list[str]:
     about = shown.provenance
     took = [f"training: {duration(about['train_seconds'])}"] if "train_seconds" in about else []
     took += [f"{about['images_per_second']:,.0f} images/s"] if "images_per_second" in about else []
+    took += [f"{about['roofline']:.0%} of the roofline, MFU {about['mfu']:.0%}"] if "roofline" in about else []
     took += [f"on {about[name]}" for name in ("device",) if name in about]
     took += [f"{name} {about[name]}" for name in ("difgen", "git_commit") if name in about]
     lines = _wrapped(", ".join(took), width) if took else []

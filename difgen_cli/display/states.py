@@ -58,6 +58,7 @@ def _cells(line: Line) -> dict[str, str]:
         "state": line.state,
         "step": "" if line.step is None else f"{line.step}/{line.target}" if line.target else str(line.step),
         "images/s": f"{rate:,.0f}" if rate else "",
+        "roofline": f"{line.roofline:.0%}" if rate and line.roofline is not None else "",
         "left": duration(left) if left is not None else "",
         "snapshots": str(len(line.snapshots)),
         "worker": line.worker or "",

@@ -84,6 +84,11 @@ class Finder:
         for content, labels in self.given.values():
             self.store.save_given(content, labels)
 
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """What a network sees of each data set that is known, by key: (C, H, W) of images, (D,) of points."""
+        known = {entry["content"][:16]: entry["shape"] for entry in self.cache.values()}
+        return {key: (shape[-1], *shape[:-1]) for key, shape in known.items()}
+
     def pool(self, content: str) -> Pool:
         """The data of this content, found before."""
         found: Pool = self.loaded.get(content) or pool(self.store, content[:16])

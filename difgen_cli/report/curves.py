@@ -34,6 +34,8 @@ CLOCKS = (
     "steps_per_image",
     "train_seconds",
     "images_per_second",
+    "roofline",
+    "mfu",
     "nfe",
     "nfe_area",
 )

@@ -13,11 +13,11 @@ from typing import Any
 from difgen_cli.store import Home, Store
 from difgen_cli.store.files import StoreError, read_json, replace
 
-SCHEMA = 2
+SCHEMA = 3
 FOLDERS = ("attempts", "snapshots", "results")  # whose times tell that nothing has happened
 KEPT = (  # of a record
-    "state", "step", "target", "batch", "images_per_second", "loss", "attempt", "owner", "submission", "started",
-    "ended", "ending", "cause", "metric", "values",
+    "state", "step", "target", "batch", "images_per_second", "roofline", "mfu", "loss", "attempt", "owner",
+    "submission", "started", "ended", "ending", "cause", "metric", "values",
 )  # fmt: skip
 
 Entry = dict[str, Any]  # stamp, units (unit -> last record), snapshots (steps), results (keys)

@@ -29,16 +29,19 @@ CONTEXT = {"key": pa.string(), "kind": pa.string(), "home": pa.string(), "step":
 PROVENANCE = {
     "git_commit": pa.string(), "git_dirty": pa.bool_(), "difgen": pa.string(), "torch": pa.string(),
     "device": pa.string(), "train_device": pa.string(), "train_seconds": pa.float64(),
-    "images_per_second": pa.float64(), "peak_memory_bytes": pa.int64(), "finished_at": pa.string(),
-    "nfe": pa.float64(), "nfe_area": pa.float64(),
+    "images_per_second": pa.float64(), "roofline": pa.float64(), "mfu": pa.float64(),
+    "peak_memory_bytes": pa.int64(), "finished_at": pa.string(), "nfe": pa.float64(), "nfe_area": pa.float64(),
 }  # fmt: skip
 UNITS = {
     "train_seconds": "s", "images_per_second": "images/s", "peak_memory_bytes": "bytes", "images_seen": "images",
-    "epochs": "epochs", "steps_per_image": "steps/image", "step": "steps",
+    "roofline": "share", "mfu": "share", "epochs": "epochs", "steps_per_image": "steps/image", "step": "steps",
     "nfe": "evaluations/sample", "nfe_area": "whole images/sample",
 }  # fmt: skip
 
 MEANINGS = {
+    "images_per_second": "training images a second, without the first two steps, which warm up",
+    "roofline": "the same as a share of what the device's measured arithmetic and memory allow this network",
+    "mfu": "share of the device's measured matrix rate that does the network's arithmetic (model FLOPs utilisation)",
     "nfe": "evaluations of networks that a sample took: its own, and those that guidance steers away from",
     "nfe_area": "the same, a crop counted as its share of the image's pixels",
 }

@@ -7,12 +7,13 @@ from typing import Any
 
 import torch
 
+from difgen_cli.perf.machine import device_name
 from difgen_cli.plan.recipes import Recipe, dump
 from difgen_cli.plugins import Library
 from difgen_cli.store import Home, Store
 from difgen_cli.store.attempts import Attempt, Claimant
 from difgen_cli.store.files import publish_json
-from difgen_cli.worker.materials import Materials, device_name
+from difgen_cli.worker.materials import Materials
 from difgen_cli.worker.order import Clock, Flag, Order, Superseded
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -282,21 +282,6 @@ def _images_of(made: Any) -> tuple[np.ndarray, ...]:
     if isinstance(made, np.ndarray):
         return (made,)
     return (made.images,) if isinstance(made, Subset) else ()
-
-
-@cache
-def device_name(device: str) -> str:
-    """What a row says of the device: the card's name, or the processor's."""
-    if device.startswith("cuda"):
-        return torch.cuda.get_device_name(0)
-    import platform
-
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as handle:  # noqa: PTH123
-            named = next((line for line in handle if line.startswith("model name")), "")
-        return named.partition(":")[2].strip() or platform.machine()
-    except OSError:
-        return platform.machine()
 
 
 def shape_of(images: np.ndarray) -> tuple[int, ...]:

@@ -17,6 +17,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from difgen_cli.perf.machine import device_name
+from difgen_cli.perf.pace import Pace, Speed, of_training
 from difgen_cli.plan.recipes import Recipe
 from difgen_cli.plan.work import Training
 from difgen_cli.store import Home
@@ -26,7 +28,7 @@ from difgen_cli.store.owners import now
 from difgen_cli.train import State, train
 from difgen_cli.worker import ways
 from difgen_cli.worker.desk import Desk, check, describe
-from difgen_cli.worker.materials import device_name, shape_of
+from difgen_cli.worker.materials import shape_of
 
 PROGRESS_SECONDS = 2.0
 
@@ -57,27 +59,27 @@ class TrainingRun:
         network, begin = self._prepared(recipe, wanted[-1])
         run = begin(self._way(recipe, wanted[-1] - first, network, begin), network, saved["state"])
         self.attempt.beat(step=first, from_step=first, target=wanted[-1], batch=self.unit.batch)
+        pace = self._pace(recipe, network, first)
         start = mark = beat = time.monotonic()
-        marked_step = first
         state: State | None = None
         for state in run:
+            pace.done(state.step)
             moment = time.monotonic()
+            beat = moment if pace.warming else beat
             seconds = saved["train_seconds"] + moment - start
             if state.step in wanted:
-                self._snapshot(state, seconds, (state.step - first) * self.unit.batch / max(moment - start, 1e-9))
+                self._snapshot(state, seconds, pace.whole())
             if self.desk.flag.raised or moment - mark > self.desk.order.checkpoint_seconds:
                 self._save(state, seconds)
                 mark = moment
                 self.desk.flag.check()
             if moment - beat > PROGRESS_SECONDS or state.step in wanted:  # a short training has readings too
-                rate = (state.step - marked_step) * self.unit.batch / max(moment - beat, 1e-9)
-                self._progress(state, rate, wanted[-1])
-                beat, marked_step = moment, state.step
+                self._progress(state, pace.reading(), wanted[-1])
+                beat = moment
         if state is not None:
             self._save(state, saved["train_seconds"] + time.monotonic() - start)
         images, seconds = (wanted[-1] - first) * self.unit.batch, time.monotonic() - start
-        rate = round(images / max(seconds, 1e-9), 1)
-        return {"step": wanted[-1], "images": images, "seconds": seconds, "images_per_second": rate}
+        return {"step": wanted[-1], "images": images, "seconds": seconds, **pace.whole().facts}
 
     def _prepared(self, recipe: Recipe, steps: int) -> tuple[nn.Module, Begin]:
         """The network before its first step, and what begins a run of up to `steps` steps with it or a copy."""
@@ -117,13 +119,13 @@ class TrainingRun:
         torch.set_num_threads(said["threads"])
         return str(said.get("way", "eager"))
 
-    def _snapshot(self, state: State, seconds: float, rate: float) -> None:
+    def _snapshot(self, state: State, seconds: float, speed: Speed) -> None:
         """Publish the averaged weights, with what a row will say of their making."""
         check(self.attempt)
         if not math.isfinite(float(state.loss)):
             raise ArithmeticError(f"the loss is {float(state.loss)} at step {state.step}; lower train.lr")
         facts = {
-            "step": state.step, "train_seconds": seconds, "images_per_second": rate,
+            "step": state.step, "train_seconds": seconds, **speed.facts,
             "peak_memory_bytes": _peak_memory_bytes(self.desk.device), "train_device": device_name(self.desk.device),
         }  # fmt: skip
         tensors = {k: v.detach().contiguous() for k, v in state.ema.network.state_dict().items()}
@@ -137,14 +139,20 @@ class TrainingRun:
         self.home.prune(state.step)
         self.attempt.beat(step=state.step)
 
-    def _progress(self, state: State, rate: float, target: int) -> None:
+    def _progress(self, state: State, speed: Speed, target: int) -> None:
         line = {
             "step": state.step, "loss": float(state.loss), "grad_norm": float(state.grad_norm),
-            "lr": state.optimizer.param_groups[0]["lr"], "images_per_second": round(rate, 1), "time": now(),
+            "lr": state.optimizer.param_groups[0]["lr"], **speed.facts, "time": now(),
         }  # fmt: skip
         append(self.home.progress(self.attempt.number), json.dumps(line))
-        self.attempt.beat(step=state.step, images_per_second=round(rate, 1), loss=line["loss"])
-        self.desk.say(f"train of {self.unit.slug}: step {state.step} of {target}, {rate:,.0f} images/s")
+        self.attempt.beat(step=state.step, loss=line["loss"], **speed.facts)
+        self.desk.say(f"train of {self.unit.slug}: step {state.step} of {target}, {speed.words}")
+
+    def _pace(self, recipe: Recipe, network: nn.Module, first: int) -> Pace:
+        """The pace of this training, which knows the work of an image and the limits of the device."""
+        shape = shape_of(self.desk.materials.subset(recipe.inputs["subset"].key).images)
+        name, precision = recipe.inputs["network"].key, recipe.settings.get("precision", "fp32")
+        return of_training(network, name, shape, self.unit.batch, precision, self.desk.device, first)
 
     def _checkpoint_before(self, step: int) -> dict[str, Any] | None:
         """The furthest readable checkpoint before a step; one that is cut short is set aside."""

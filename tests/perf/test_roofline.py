@@ -1,0 +1,46 @@
+"""Shares of the roofline by hand."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from difgen_cli.perf import roofline
+from difgen_cli.perf.count import Work
+from difgen_cli.perf.roofline import Limits
+
+LIMITS = Limits(flops_per_second=1000.0, bytes_per_second=100.0)  # as many either way at 10 FLOP a byte
+
+
+@pytest.mark.parametrize(
+    ("work", "seconds", "bound"),
+    [
+        (Work(flops=500, bytes=10), 0.5, "compute"),
+        (Work(flops=500, bytes=80), 0.8, "memory"),
+        (Work(flops=500, bytes=50), 0.5, "compute"),
+        (Work(flops=0, bytes=50), 0.5, "memory"),
+    ],
+)
+def test_an_image_takes_its_arithmetic_or_its_traffic(work: Work, seconds: float, bound: str) -> None:
+    assert roofline.seconds(work, LIMITS) == seconds
+    assert roofline.bound(work, LIMITS) == bound
+    assert roofline.share(work, LIMITS, 1 / seconds) == 1.0
+
+
+def test_shares_are_of_the_limit_and_of_the_matrix_rate() -> None:
+    work = Work(flops=500, bytes=80)
+    assert roofline.share(work, LIMITS, 0.5) == pytest.approx(0.4)
+    assert roofline.mfu(work, LIMITS, 0.5) == pytest.approx(0.25)
+
+
+def test_where_arithmetic_is_the_limit_both_shares_agree() -> None:
+    work = Work(flops=500, bytes=10)
+    assert roofline.share(work, LIMITS, 1.2) == roofline.mfu(work, LIMITS, 1.2)
+
+
+def test_it_imports_no_torch() -> None:
+    code = "import sys; from difgen_cli.perf import roofline, cache; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
