@@ -62,3 +62,42 @@ def test_sampling_stands_beside_a_textbook_sampler_that_makes_the_same_images(tm
     assert len(cases) == 2
     assert all(set(case) == {"difgen", "textbook"} for case in cases.values())
     assert all(row["largest_difference"] < 1e-5 for row in rows)
+
+
+def test_a_sweep_trains_the_longest_runs_alone_and_one_by_one_all_of_them(tmp_path: Path) -> None:
+    _, rows = _quick("grid", tmp_path)
+    ours, theirs, evenly = rows
+    trajectories, batch, steps = 2, 16, (10, 20, 30)
+    assert ours["images"] == trajectories * batch * max(steps)
+    assert theirs["images"] == trajectories * batch * sum(steps)
+    assert ours["share_of_images"] == 0.5
+    assert theirs["cells_run"] == ours["cells"] == 6
+    assert ours["wall_over_bound"] > 1
+    assert evenly["share_of_images"] == pytest.approx(10 / 55)
+
+
+def test_growth_is_a_slope_with_its_error_beside_what_must_be_expected(tmp_path: Path) -> None:
+    _, rows = _quick("growth", tmp_path, "--only", "mlp", "plan", "sweep")
+    assert [row["study"] for row in rows] == ["mlp", "plan", "sweep"]
+    for row in rows:
+        assert len(row["values"].split(", ")) == len(row["wall_seconds"].split(", ")) == 4
+        assert row["time_slope_se"] > 0
+        assert isinstance(row["faster_than_it_must"], bool)
+    assert 0 < rows[0]["time_expected"] < 2  # operations of an MLP, between those of its first layer and of its blocks
+    assert rows[1]["time_expected"] == 1
+
+
+def test_the_slope_of_a_power_law_is_its_exponent() -> None:
+    spec = importlib.util.spec_from_file_location("growth", BENCHMARKS / "growth.py")
+    assert spec
+    assert spec.loader
+    growth = importlib.util.module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(BENCHMARKS)
+        patch.setitem(sys.modules, "growth", growth)
+        spec.loader.exec_module(growth)
+    values = [1.0, 2.0, 4.0, 8.0]
+    assert growth.slope(values, [3 * v**1.7 for v in values]) == pytest.approx((1.7, 0.0))
+    exponent, error = growth.slope(values, [1.0, 4.0, 4.0, 16.0])  # by hand: slope 1.2, residuals ±0.2, ±0.6 of log 2
+    assert (exponent, error) == pytest.approx((1.2, (0.8 / 2 / 5) ** 0.5))
+    assert growth.slope(values, [1.0, 0.0, 1.0, 1.0]) == (None, None)
