@@ -83,8 +83,9 @@ def _training(build: Callable[[], Any], shape: tuple[int, ...], images: int, bat
 
     from difgen_cli.train import initialise, train
 
+    data = torch.rand(images, *shape)
+
     def run() -> None:
-        data = torch.rand(images, *shape)
         for _ in train(initialise(build, 0), data, None, 0.5, steps=steps, batch=batch):
             pass
 
@@ -170,7 +171,7 @@ STUDIES = {
                         (5_000, 10_000, 20_000, 40_000), (10, 20, 40, 80), 1.0, 1.0),
     "plan": Study("planning", "cells", plan, (5_000, 10_000, 20_000, 40_000), (100, 200, 300, 400), 1.0, 1.0),
     "status": Study("status", "trajectories", status, (100, 200, 400, 800), (2, 3, 4, 5), 1.0, 1.0),
-    "sweep": Study("sweep", "trajectories", sweep_of, (4, 8, 16, 32), (1, 2, 3, 4), 1.0, 0.0),
+    "sweep": Study("sweep", "trajectories", sweep_of, (4, 8, 16, 32), (1, 2, 3, 4), 1.0, 1.0),
 }  # fmt: skip
 
 
@@ -182,8 +183,8 @@ def child(name: str, value: int, repeats: int) -> None:
         small.mkdir()
         own.mkdir()
         study.task(study.quick[0], small)()  # what is imported and made at first is not what grows
-        run = study.task(value, own)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        run = study.task(value, own)
         seconds = [spent(run).wall_seconds for _ in range(repeats)]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     said = {"seconds": statistics.median(seconds), "mib": (peak - before) / 1024, "flops": operations(name, value)}

@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "neighbours": set(),
     "grid": {"plugins"},
     "train": {"diffusion"},
+    "perf": {"plan", "plugins", "store", "train"},
     "plan": {"data", "features", "grid", "guidance", "places", "plugins", "store"},
     "worker": {
         "condition",
@@ -44,7 +45,7 @@ MAY_IMPORT = {
     "logs": {"cells", "store"},
     "doctor": {"features", "launch", "places", "store"},
     "show": {"cells", "plan", "plugins", "report", "store"},
-    "sweep": {"grid", "launch", "places", "plan", "plugins", "store", "view"},
+    "sweep": {"grid", "launch", "perf", "places", "plan", "plugins", "store", "view"},
     "score": {"data", "doctor", "grid", "plan", "plugins", "store", "sweep"},
     "status": {"launch", "plan", "store"},
     "display": {
