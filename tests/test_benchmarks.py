@@ -101,3 +101,11 @@ def test_the_slope_of_a_power_law_is_its_exponent() -> None:
     exponent, error = growth.slope(values, [1.0, 4.0, 4.0, 16.0])  # by hand: slope 1.2, residuals ±0.2, ±0.6 of log 2
     assert (exponent, error) == pytest.approx((1.2, (0.8 / 2 / 5) ** 0.5))
     assert growth.slope(values, [1.0, 0.0, 1.0, 1.0]) == (None, None)
+
+
+def test_stacked_networks_have_the_gradients_of_each(tmp_path: Path) -> None:
+    _, rows = _quick("stacking", tmp_path)
+    assert [row["who"] for row in rows] == ["stacked", "in a row"]
+    assert rows[0]["images"] == rows[1]["images"]
+    assert rows[1]["ratio_processor"] > 0
+    assert all(row["largest_difference"] < 1e-5 for row in rows)
