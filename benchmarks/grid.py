@@ -42,14 +42,13 @@ axes:
 """
 QUICK = """# Is a sweep cheaper than its cells one by one?
 base:
-  data:   {name: digits, held_out: 900}
+  data:   {name: digits, held_out: 900, size: 8}
   model:  {name: mlp, width: 8, depth: 1}
   train:  {batch: 16}
   sample: {name: euler, steps: 3, count: 32}
   score:  [memorization, gap]
 axes:
   train.steps: [10, 20, 30]
-  data.size: [8, 16]
 """
 COLUMNS = ("grid", "who", "cells", "cells_run", "images", "share_of_images", "wall_seconds", "share_of_wall",
            "bound_seconds", "wall_over_bound")  # fmt: skip
