@@ -1,6 +1,6 @@
 """Training images per second beside a textbook loop around the same network, and beside diffusers' example.
 
-    python benchmarks/training.py [--threads 1 2] [--way eager] [--repeats 7] [--json] [--quick]
+    python benchmarks/training.py [--threads 1 2] [--processes 2] [--way eager] [--repeats 7] [--json] [--quick]
 
 The digits MLP of grids/size.yaml (width 256, batches of 128) and the small U-Net of grids/fashion.yaml (28×28, batches
 of 64), each as a worker calls `train`. Contestants take turns by slices of steps of one long run each; medians over the
@@ -13,7 +13,10 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import statistics
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -138,9 +141,27 @@ def compare(case: Case, threads: int, given: argparse.Namespace) -> Iterator[dic
         }  # fmt: skip
 
 
+def side_by_side(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """One line for each contestant: so many processes of one thread each, as workers run, their rates added up."""
+    command = [sys.executable, __file__, "--json", "--way", given.way, "--repeats", str(given.repeats)]
+    command += ["--quick"] if given.quick else []
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(given.processes)]
+    said = [[json.loads(line) for line in process.communicate()[0].splitlines()[1:]] for process in running]
+    assert all(process.returncode == 0 for process in running)
+    ours: dict[str, float] = {}
+    for rows in zip(*said, strict=True):
+        row = {k: v for k, v in rows[0].items() if k not in ("benchmark", "images", "ratio_processor")}
+        row |= {what: statistics.fmean(r[what] for r in rows) for what in ("wall_seconds", "processor_seconds")}
+        row |= {"threads": f"{len(rows)} × 1", "images_per_second": sum(r["images_per_second"] for r in rows)}
+        done = row["images_per_second"] * row["mflops_per_image"]
+        ours.setdefault(row["case"], done)  # the first of a case is ours
+        yield row | ({"ratio_wall": ours[row["case"]] / done} if "ratio_wall" in row else {})
+
+
 def main() -> None:
     options = parser(__doc__, repeats=7)
-    options.add_argument("--threads", type=int, nargs="+", default=[1])
+    options.add_argument("--threads", type=int, nargs="*", default=[1])
+    options.add_argument("--processes", type=int, default=1, help="also so many side by side, of one thread each")
     options.add_argument("--way", choices=("eager", "compiled"), default="eager", help="how a step is computed")
     given = options.parse_args()
     if given.quick:
@@ -150,6 +171,9 @@ def main() -> None:
             for case in CASES:
                 for row in compare(case, threads, given):
                     results.add(**row)
+        if given.processes > 1:
+            for row in side_by_side(given):
+                results.add(**row)
 
 
 if __name__ == "__main__":

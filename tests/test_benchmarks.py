@@ -56,6 +56,14 @@ def test_training_stands_beside_a_textbook_loop_and_diffusers(tmp_path: Path) ->
         assert abs(unet["diffusers"]["mflops_per_image"] / unet["difgen"]["mflops_per_image"] - 1) < 0.05
 
 
+def test_workers_side_by_side_are_added_up(tmp_path: Path) -> None:
+    _, rows = _quick("training", tmp_path, "--threads", "--processes", "2")
+    assert {row["threads"] for row in rows} == {"2 × 1"}
+    first, second = rows[0], rows[1]
+    assert (first["who"], second["who"]) == ("difgen (eager)", "textbook")
+    assert second["ratio_wall"] == pytest.approx(first["images_per_second"] / second["images_per_second"])
+
+
 def test_sampling_stands_beside_a_textbook_sampler_that_makes_the_same_images(tmp_path: Path) -> None:
     _, rows = _quick("sampling", tmp_path)
     cases = _compared(rows)
