@@ -201,7 +201,7 @@ def _probed(planned: Planned, options: Options, console: Console) -> int:
     gpus = launch.visible_gpus()
     if not gpus:
         return 1
-    console.print("probing how many workers share one GPU", highlight=False)
+    console.print(f"probing how many workers share one GPU: at most {packing.BUDGET_SECONDS:.0f} s", highlight=False)
     found = packing.jobs_per_device(planned.state.work, planned.store, planned.plugins, gpus, options.workers)
     console.print(f"{found.jobs} for each GPU: {found.why}", highlight=False, soft_wrap=True)
     return found.jobs

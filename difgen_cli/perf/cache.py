@@ -38,11 +38,9 @@ def remembered(
     if known is not None and not again:
         return known
     found = measure()
-    if found is None:
-        return known
-    if known is not None:
+    if found is not None and known is not None:
         found = {name: max(found[name], known[name]) for name in names}
-    if path:
+    if found is not None and path:
         _write(path, {"about": about, "found": found})
     return found
 

@@ -22,6 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+VERSION = 1  # of the way of counting
 BYTES = {"fp32": 4, "bf16": 2}  # of an activation, by the precision of training
 MASTER_BYTES = 4  # of a weight, its gradient's average, its square's and its own, whatever the precision
 # AdamW and the average read weight, gradient, both moments and average, and write all but the gradient.

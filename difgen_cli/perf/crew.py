@@ -71,12 +71,15 @@ class Crew:
         return [self._hear(member) for member in self.members]
 
     def _start(self, tasks: Sequence[dict[str, Any]]) -> subprocess.Popen[str]:
-        member = subprocess.Popen(
-            [sys.executable, "-m", "difgen_cli.perf.probe"],
-            env={**os.environ, "CUDA_VISIBLE_DEVICES": self.device or "", "OMP_NUM_THREADS": "1"},
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.words, text=True,
-            start_new_session=True,  # Ctrl-C is for the command, which ends them
-        )  # fmt: skip
+        try:
+            member = subprocess.Popen(
+                [sys.executable, "-m", "difgen_cli.perf.probe"],
+                env={**os.environ, "CUDA_VISIBLE_DEVICES": self.device or "", "OMP_NUM_THREADS": "1"},
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.words, text=True,
+                start_new_session=True,  # Ctrl-C is for the command, which ends them
+            )  # fmt: skip
+        except OSError as error:
+            raise ProbeError(f"it could not be started ({error})") from None
         self.everyone.append(member)
         if self.over.is_set():  # the deadline came in between
             member.kill()
