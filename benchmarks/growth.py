@@ -2,10 +2,11 @@
 
     python benchmarks/growth.py [--only plan …] [--repeats 3] [--json] [--quick]
 
-One thing varies over four values while all else stands; each value is measured in a process of its own (median time of
-`--repeats`, memory above that of the smallest). Growth is the slope of a line through the logarithms, with its
-standard error. Beside it stands the slope that must be expected: that of the counted operations for widths, else what
-the size of the input and output forces. Fixed costs pull a slope down: what matters is that none lies above.
+One thing varies over four values while all else stands; each value is measured in a process of its own (median times of
+`--repeats`, memory above that of the smallest). Growth is the slope of a line through the logarithms, with its standard
+error. Beside it stands the slope that must be expected: that of the counted operations for widths, else what the size
+of input and output forces. Whether one lies above is judged by processor seconds, which others on the machine do not
+lengthen. Fixed costs pull a slope down.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import argparse
 import json
 import os
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -26,10 +26,11 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from measuring import Results, parser, spent
+from measuring import SECONDS, Results, medians, parser, spent
 
 Task = Callable[[int, Path], Callable[[], object]]  # made ready for a value, in a folder of its own
-COLUMNS = ("what", "over", "values", "wall_seconds", "time_slope", "time_slope_se", "time_expected", "peak_mib",
+COLUMNS = ("what", "over", "values", "wall_seconds", "time_slope", "time_slope_se",
+           "processor_slope", "processor_slope_se", "time_expected", "peak_mib",
            "memory_slope", "memory_slope_se", "memory_expected", "faster_than_it_must")  # fmt: skip
 
 
@@ -176,7 +177,7 @@ STUDIES = {
 
 
 def child(name: str, value: int, repeats: int) -> None:
-    """Measure one value, and say so on one line of JSON: median seconds, MiB above those before, operations."""
+    """Measure one value, and say so on one line of JSON: median times, MiB above those before, operations."""
     study = STUDIES[name]
     with tempfile.TemporaryDirectory() as folder:
         small, own = Path(folder) / "small", Path(folder) / "own"
@@ -185,9 +186,9 @@ def child(name: str, value: int, repeats: int) -> None:
         study.task(study.quick[0], small)()  # what is imported and made at first is not what grows
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         run = study.task(value, own)
-        seconds = [spent(run).wall_seconds for _ in range(repeats)]
+        times = medians([spent(run) for _ in range(repeats)])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    said = {"seconds": statistics.median(seconds), "mib": (peak - before) / 1024, "flops": operations(name, value)}
+    said = {**times, "mib": (peak - before) / 1024, "flops": operations(name, value)}
     print(json.dumps(said), flush=True)
 
 
@@ -223,15 +224,17 @@ def measure(name: str, given: argparse.Namespace) -> dict[str, Any]:
     study = STUDIES[name]
     values = study.quick if given.quick else study.values
     found = [_in_its_own_process(name, value, given.repeats) for value in values]
-    seconds, mib, counted = ([f[k] for f in found] for k in ("seconds", "mib", "flops"))
-    time, time_se = slope(list(values), seconds)
+    wall, processor, mib, counted = ([f[k] for f in found] for k in (*SECONDS, "mib", "flops"))
+    time, time_se = slope(list(values), wall)
+    busy, busy_se = slope(list(values), processor)
     memory, memory_se = slope(list(values), mib) if min(mib) >= 1 else (None, None)
     expected = slope(list(values), counted)[0] if study.time is None else study.time
     return {
-        "what": study.what, "over": study.over, "values": _listed(values), "wall_seconds": _listed(seconds),
-        "time_slope": time, "time_slope_se": time_se, "time_expected": expected, "peak_mib": _listed(mib),
+        "what": study.what, "over": study.over, "values": _listed(values), "wall_seconds": _listed(wall),
+        "time_slope": time, "time_slope_se": time_se, "processor_slope": busy, "processor_slope_se": busy_se,
+        "time_expected": expected, "peak_mib": _listed(mib),
         "memory_slope": memory, "memory_slope_se": memory_se, "memory_expected": study.memory,
-        "faster_than_it_must": any(_above(*line) for line in ((time, time_se, expected),
+        "faster_than_it_must": any(_above(*line) for line in ((busy, busy_se, expected),
                                                               (memory, memory_se, study.memory))),
     }  # fmt: skip
 
