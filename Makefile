@@ -43,10 +43,20 @@ status: $(VENV)/ready
 report: $(VENV)/ready
 	$(BIN)/difgen report $(RUNS) --out $(OUT)
 
-bench: $(VENV)/ready
+# Speed beside peers, growth, orchestration: some minutes on two quiet cores. The whole of one: python benchmarks/grid.py
+bench: $(VENV)/bench
+	$(BIN)/python benchmarks/training.py --threads 1 2 --processes 2
+	$(BIN)/python benchmarks/sampling.py
+	$(BIN)/python benchmarks/stacking.py --counts 4 16 --repeats 3
+	$(BIN)/python benchmarks/grid.py --seeds 1 --share 0.1
+	$(BIN)/python benchmarks/growth.py
+	$(BIN)/python benchmarks/neighbours.py --runs 1
 	$(BIN)/python benchmarks/scale.py
 	$(BIN)/python benchmarks/report.py
-	$(BIN)/python benchmarks/neighbours.py --runs 1
+
+$(VENV)/bench: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	touch $@
 
 # How often the printed 95 % intervals cover what they are for: 2,000 draws of each world; `make test` has 200 of some.
 coverage: $(VENV)/ready

@@ -116,7 +116,7 @@ class Options:
 
     cluster: str = "auto"
     workers: int | None = None
-    jobs_per_gpu: int = 1
+    jobs_per_gpu: int | None = 1  # None: as many as a probe finds best
     detach: bool = False
     profile: str | None = None
     anew: bool = False  # start workers even where some are at this very work: what failed is not theirs any more
@@ -151,7 +151,9 @@ def _round(planned: Planned, options: Options, console: Console) -> str:
     record(planned)
     if cluster == "inline":
         return _inline(planned, console)
-    submission = _to_slurm(planned, options, said, console) if cluster == "slurm" else _to_local(planned, options)
+    submission = (
+        _to_slurm(planned, options, said, console) if cluster == "slurm" else _to_local(planned, options, console)
+    )
     if options.detach:
         console.print(f"{submission.said['workers']} workers run on; {LOOK_AGAIN}", highlight=False)
         return "detached"
@@ -182,14 +184,28 @@ def _inline(planned: Planned, console: Console) -> str:
     return _outcome(planned, [ended], submission)
 
 
-def _to_local(planned: Planned, options: Options) -> Submission:
+def _to_local(planned: Planned, options: Options, console: Console) -> Submission:
     from difgen_cli.launch import local
 
-    slots = launch.local_slots(options.workers, options.jobs_per_gpu)
+    jobs = _probed(planned, options, console) if options.jobs_per_gpu is None else options.jobs_per_gpu
+    slots = launch.local_slots(options.workers, jobs)
     slots = launch.Slots(slots.devices[: len(planned.state.work)], slots.threads)
     submission = _submit(planned, Terms("local", len(slots.devices), slots.threads))
     local.start(submission, slots)
     return submission
+
+
+def _probed(planned: Planned, options: Options, console: Console) -> int:
+    """How many workers share one GPU, by a probe of the plan's own training; 1 where there is no GPU."""
+    from difgen_cli.perf import packing
+
+    gpus = launch.visible_gpus()
+    if not gpus:
+        return 1
+    console.print(f"probing how many workers share one GPU: at most {packing.BUDGET_SECONDS:.0f} s", highlight=False)
+    found = packing.jobs_per_device(planned.state.work, planned.store, planned.plugins, gpus, options.workers)
+    console.print(f"{found.jobs} for each GPU: {found.why}", highlight=False, soft_wrap=True)
+    return found.jobs
 
 
 def _to_slurm(planned: Planned, options: Options, said: dict[str, Any], console: Console) -> Submission:
@@ -197,6 +213,10 @@ def _to_slurm(planned: Planned, options: Options, said: dict[str, Any], console:
     from difgen_cli.launch.slurm import profile
 
     slurm.check(planned.folder)
+    if options.jobs_per_gpu != 1:
+        console.print(
+            "note: --jobs-per-gpu is for the GPUs of this machine; each SLURM task is one worker", style="yellow"
+        )
     array = slurm.array(profile.of(said), options.workers or SLURM_WORKERS, len(planned.state.work))
     asked = array.profile
     terms = Terms("slurm", array.workers, asked.cpus, asked.walltime_minutes * 60.0, float(asked.notice_seconds))

@@ -32,7 +32,7 @@ hypothesis_settings.load_profile("difgen")
 ROOT = Path(__file__).parent.parent
 
 # Files of minutes come first: else one worker has the last of them while the others wait.
-LONG = ("test_real_data.py", "chaos", "slurm", "test_guidance.py", "test_readme.py")
+LONG = ("test_real_data.py", "chaos", "slurm", "test_guidance.py", "test_readme.py", "test_benchmarks.py", "perf")
 
 TINY = """\
 # Is a tiny grid enough to see that everything works?

@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "grid": {"plugins"},
     "flat": set(),
     "train": {"diffusion", "flat"},
-    "perf": {"diffusion", "plan", "plugins", "sampling", "train"},
+    "perf": {"diffusion", "plan", "plugins", "sampling", "store", "train"},
     "plan": {"data", "features", "grid", "guidance", "places", "plugins", "store"},
     "worker": {
         "condition",
@@ -47,7 +47,7 @@ MAY_IMPORT = {
     "logs": {"cells", "store"},
     "doctor": {"features", "launch", "places", "store"},
     "show": {"cells", "plan", "plugins", "report", "store"},
-    "sweep": {"grid", "launch", "places", "plan", "plugins", "store", "view"},
+    "sweep": {"grid", "launch", "perf", "places", "plan", "plugins", "store", "view"},
     "score": {"data", "doctor", "grid", "plan", "plugins", "store", "sweep"},
     "status": {"launch", "plan", "store"},
     "display": {

@@ -38,7 +38,7 @@ def sweep(
     runs: Runs = Path("runs"),
     cluster: Annotated[str, typer.Option(help="Where to run: auto, local, slurm or inline.")] = "auto",
     workers: Annotated[int | None, typer.Option(min=1, help="How many workers; default: one per GPU or core.")] = None,
-    jobs_per_gpu: Annotated[int, typer.Option(min=1, help="Workers that share one GPU.")] = 1,
+    jobs_per_gpu: Annotated[str, typer.Option(help="Workers that share one GPU: a number, or auto.")] = "1",
     detach: Annotated[bool, typer.Option("--detach", help="Leave the workers to it.")] = False,
     profile: Annotated[str | None, typer.Option(help="A profile of difgen.toml.")] = None,
     only: Only = None,
@@ -55,6 +55,7 @@ def sweep(
     with errors():
         choice("--cluster", cluster, ("auto", "local", "slurm", "inline"))
         choice("--retry", retry, (None, "failed"))
+        jobs = _jobs_per_gpu(jobs_per_gpu)
         from difgen_cli import sweep as sweeping
         from difgen_cli.display import plans
 
@@ -68,7 +69,7 @@ def sweep(
         if not planned.state.work:
             _nothing_to_do(planned, say)
             return
-        options = sweeping.Options(cluster, workers, jobs_per_gpu, detach, profile, anew=retry is not None)
+        options = sweeping.Options(cluster, workers, jobs, detach, profile, anew=retry is not None)
         ended = sweeping.run(planned, options, say)
         if ended == "detached":
             return
@@ -206,6 +207,17 @@ def show(
             write(displayed.content(shown, picture) + "\n")
         else:
             displayed.show(shown, picture, output())
+
+
+def _jobs_per_gpu(said: str) -> int | None:
+    """How many workers share one GPU; None: as many as a probe finds best."""
+    from difgen_cli.grid.document import GridError
+
+    if said == "auto":
+        return None
+    if not (said.isascii() and said.isdigit() and int(said) >= 1):
+        raise GridError(f"--jobs-per-gpu {said}: write a whole number of at least 1, or auto")
+    return int(said)
 
 
 def _choice(x: str | None, y: str | None, by: str | None) -> Choice | None:

@@ -1,0 +1,167 @@
+"""What the benchmarks share: contestants measured in turn, what the machine is, and how numbers are printed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import shlex
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+MATRIX = 1536  # rows and columns of the product whose rate is the machine's; 27 MiB in all
+SECONDS = ("wall_seconds", "processor_seconds")
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Time that something took: on the wall, and of the processor (user and system, with ended children)."""
+
+    wall_seconds: float
+    processor_seconds: float
+
+
+def spent(run: Callable[[], object]) -> Spent:
+    """The time of one call."""
+    wall, processor = time.perf_counter(), _processor_seconds()
+    run()
+    return Spent(time.perf_counter() - wall, _processor_seconds() - processor)
+
+
+def _processor_seconds() -> float:
+    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def in_turn(contestants: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[Spent]]:
+    """Each contestant once to warm up, then ours, peer, ours, peer …, so that what the machine does meets all alike."""
+    for run in contestants.values():
+        run()
+    times: dict[str, list[Spent]] = {name: [] for name in contestants}
+    for _ in range(repeats):
+        for name, run in contestants.items():
+            times[name].append(spent(run))
+    return times
+
+
+def medians(times: list[Spent]) -> dict[str, float]:
+    """Median wall and processor seconds."""
+    return {what: statistics.median(getattr(t, what) for t in times) for what in SECONDS}
+
+
+def times_as_fast(ours: list[Spent], theirs: list[Spent], scale: float = 1.0) -> dict[str, float]:
+    """How many times as fast we are, by wall and by processor: medians over neighbouring runs, times `scale`."""
+    pairs = list(zip(ours, theirs, strict=True))
+    return {
+        f"ratio_{what.split('_')[0]}": scale * statistics.median(getattr(b, what) / getattr(a, what) for a, b in pairs)
+        for what in SECONDS
+    }
+
+
+def matrix_product() -> tuple[Callable[[], object], float]:
+    """A float32 product of the machine's libraries, and its floating-point operations."""
+    import torch
+
+    a, b = torch.randn(MATRIX, MATRIX), torch.randn(MATRIX, MATRIX)
+    out = torch.empty(MATRIX, MATRIX)
+    return lambda: torch.mm(a, b, out=out), 2.0 * MATRIX**3
+
+
+def flops(run: Callable[[], object]) -> float:
+    """Floating-point operations of the matrix products and convolutions in one call, as torch counts them."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        run()
+    return float(counter.get_total_flops())
+
+
+def machine(*packages: str) -> dict[str, Any]:
+    """Where and with what a number was measured."""
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "load": round(os.getloadavg()[0], 1),
+        "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
+        "versions": {name: _version(name) for name in ("difgen", "torch", "numpy", *packages)},
+        "command": shlex.join(["python", os.path.relpath(sys.argv[0]), *sys.argv[1:]]),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.machine()
+    named = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    return named or platform.machine()
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def parser(text: str | None, repeats: int) -> argparse.ArgumentParser:
+    """The options that every benchmark has."""
+    made = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--quick", action="store_true", help="seconds, for tests: the numbers mean nothing")
+    made.add_argument("--json", action="store_true", help="one line of JSON for the machine, then one a measurement")
+    made.add_argument("--repeats", type=int, default=repeats, help="interleaved repeats (default: %(default)s)")
+    return made
+
+
+@dataclass
+class Results:
+    """Lines as they are measured: JSON at once, or a table of `columns` at the end."""
+
+    benchmark: str
+    as_json: bool
+    columns: tuple[str, ...]
+    packages: tuple[str, ...] = ()
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def __enter__(self) -> Results:
+        about = {"benchmark": self.benchmark, **machine(*self.packages)}
+        if self.as_json:
+            print(json.dumps(about), flush=True)
+        else:
+            versions = ", ".join(f"{k} {v}" for k, v in about.pop("versions").items() if v)
+            print("; ".join(f"{k}: {v}" for k, v in about.items()) + f"; {versions}", flush=True)
+        return self
+
+    def add(self, **row: Any) -> None:
+        """One measurement."""
+        self.rows.append(row)
+        if self.as_json:
+            print(json.dumps({"benchmark": self.benchmark, **row}), flush=True)
+
+    def __exit__(self, *error: object) -> None:
+        if self.rows and not self.as_json:
+            print("\n".join(self._markdown()), flush=True)
+
+    def _markdown(self) -> Iterator[str]:
+        yield f"| {' | '.join(c.replace('_', ' ') for c in self.columns)} |"
+        yield "|" + "---|" * len(self.columns)
+        for row in self.rows:
+            yield f"| {' | '.join(_shown(row.get(c)) for c in self.columns)} |"
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not isinstance(value, float):
+        return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

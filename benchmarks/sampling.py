@@ -1,0 +1,116 @@
+"""1,000 digits and 200 images of Fashion-MNIST's shape beside a textbook sampler in batches of 64.
+
+    python benchmarks/sampling.py [--threads 1 2] [--repeats 5] [--json] [--quick]
+
+Ours is `sampling.draw` with heun, as a worker calls it; the peer is algorithm 1 of Karras et al. 2022 as published: a
+float64 state, 64 images at a time, the network called under torch.no_grad. Same network, same noise, same levels: the
+largest difference of a pixel, as a share of the largest pixel, is in every line.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import textbook
+import torch
+from measuring import Results, in_turn, medians, parser, times_as_fast
+from torch import nn
+
+from difgen_cli import sampling
+from difgen_cli.diffusion import Denoiser, to_tensor
+from difgen_cli.models import mlp, unet
+from difgen_cli.sampling import heun
+from difgen_cli.train import initialise
+
+SIGMA_DATA, BATCH, JITTER = 0.5, 64, 0.02
+LOWEST, HIGHEST, RHO = 0.004, 160.0, 7.0  # heun's defaults, in units of σ_d
+COLUMNS = ("case", "threads", "who", "samples_per_second", "wall_seconds", "processor_seconds", "ratio_wall",
+           "ratio_processor", "largest_difference")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is sampled: how many images of a network, in how many steps."""
+
+    name: str
+    build: Callable[[], nn.Module]
+    shape: tuple[int, ...]
+    count: int
+    steps: int
+
+
+CASES = (
+    Case("1,000 digits, mlp", lambda: mlp.build((1, 8, 8), 0, width=256), (1, 8, 8), 1000, 24),
+    Case(
+        "200 of 28×28, unet", lambda: unet.build((1, 28, 28), 0, width=16, depth=1, multipliers=(1, 2, 2)),
+        (1, 28, 28), 200, 18,
+    ),
+)  # fmt: skip
+
+
+def network_of(case: Case) -> nn.Module:
+    """A network whose last layer is not zero, as none is after a step of training."""
+    network = initialise(case.build, 0).eval().requires_grad_(False)
+    generator = torch.Generator().manual_seed(0)
+    for p in network.parameters():
+        p.add_(JITTER * torch.randn(p.shape, generator=generator))
+    return network
+
+
+def ours(case: Case, network: nn.Module, count: int) -> np.ndarray:
+    """(n, H, W, C) as the worker draws them."""
+    denoiser = Denoiser(network, SIGMA_DATA).eval()
+    return sampling.draw(denoiser, partial(heun.sample, steps=case.steps), case.shape, None, count=count).x
+
+
+def theirs(case: Case, network: nn.Module, count: int) -> torch.Tensor:
+    """(n, C, H, W) float64, 64 at a time, from the same starting noise."""
+    noise = torch.from_numpy(sampling.starting_points(case.shape, 0, 0, count)[0])
+    settings = {"sigma_min": LOWEST * SIGMA_DATA, "sigma_max": HIGHEST * SIGMA_DATA, "rho": RHO}
+    return torch.cat([textbook.sample(network, part, SIGMA_DATA, steps=case.steps, **settings)
+                      for part in noise.split(BATCH)])  # fmt: skip
+
+
+def difference(a: torch.Tensor, b: torch.Tensor) -> float:
+    """The largest difference of a pixel, as a share of the largest pixel."""
+    return float((a.double() - b).abs().max() / b.abs().max())
+
+
+def compare(case: Case, threads: int, given: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """One line for each contestant."""
+    torch.set_num_threads(threads)
+    network, count = network_of(case), case.count
+    if given.quick:
+        case, count = replace(case, steps=2), count // 50
+    runs = {"difgen": partial(ours, case, network, count), "textbook": partial(theirs, case, network, count)}
+    apart = difference(to_tensor(runs["difgen"]()), runs["textbook"]())
+    times = in_turn(runs, given.repeats)
+    for name in runs:
+        spent = medians(times[name])
+        versus = {} if name == "difgen" else times_as_fast(times["difgen"], times[name])
+        yield {
+            "case": case.name, "threads": threads, "who": name, "samples": count,
+            "samples_per_second": count / spent["wall_seconds"], **spent, **versus, "largest_difference": apart,
+        }  # fmt: skip
+
+
+def main() -> None:
+    options = parser(__doc__, repeats=5)
+    options.add_argument("--threads", type=int, nargs="+", default=[1])
+    given = options.parse_args()
+    if given.quick:
+        given.repeats = min(given.repeats, 1)
+    with Results("sampling", given.json, COLUMNS) as results:
+        for threads in given.threads:
+            for case in CASES:
+                for row in compare(case, threads, given):
+                    results.add(**row)
+
+
+if __name__ == "__main__":
+    main()

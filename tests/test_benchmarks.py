@@ -1,0 +1,119 @@
+"""The benchmarks run, and say what they measured: with --quick, where the numbers themselves mean nothing."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+
+
+def _quick(name: str, folder: Path, *arguments: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """What a benchmark says with --quick --json: the machine, and its measurements."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(BENCHMARKS / f"{name}.py"), "--quick", "--json", *arguments],
+        cwd=folder, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    about, *rows = (json.loads(line) for line in done.stdout.splitlines())
+    assert {"benchmark", "processor", "cores", "versions", "command"} <= set(about)
+    assert about["versions"]["torch"]
+    assert rows
+    assert all(row["benchmark"] == name for row in rows)
+    return about, rows
+
+
+def _compared(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Case -> contestant -> measurement; every contestant but difgen itself has its ratio."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(row["case"], {})[row["who"].split()[0]] = row
+        assert row["wall_seconds"] > 0
+        assert row["processor_seconds"] > 0
+        assert row["who"].startswith("difgen") or min(row["ratio_wall"], row["ratio_processor"]) > 0
+    return found
+
+
+def test_training_stands_beside_a_textbook_loop_and_diffusers(tmp_path: Path) -> None:
+    _, rows = _quick("training", tmp_path)
+    cases = _compared(rows)
+    diffusers = {"diffusers"} if importlib.util.find_spec("diffusers") else set()
+    assert set(cases["digits mlp"]) == {"difgen", "textbook"}
+    assert set(cases["small unet"]) == {"difgen", "textbook"} | diffusers
+    for row in rows:
+        assert row["share_of_matrix_rate"] > 0
+        assert row["images_per_second"] == pytest.approx(row["images"] / row["wall_seconds"])
+    mlp, unet = cases["digits mlp"], cases["small unet"]
+    assert mlp["textbook"]["mflops_per_image"] == mlp["difgen"]["mflops_per_image"]
+    if diffusers:
+        assert abs(unet["diffusers"]["mflops_per_image"] / unet["difgen"]["mflops_per_image"] - 1) < 0.05
+
+
+def test_workers_side_by_side_are_added_up(tmp_path: Path) -> None:
+    _, rows = _quick("training", tmp_path, "--threads", "--processes", "2")
+    assert {row["threads"] for row in rows} == {"2 × 1"}
+    first, second = rows[0], rows[1]
+    assert (first["who"], second["who"]) == ("difgen (eager)", "textbook")
+    assert second["ratio_wall"] == pytest.approx(first["images_per_second"] / second["images_per_second"])
+
+
+def test_sampling_stands_beside_a_textbook_sampler_that_makes_the_same_images(tmp_path: Path) -> None:
+    _, rows = _quick("sampling", tmp_path)
+    cases = _compared(rows)
+    assert len(cases) == 2
+    assert all(set(case) == {"difgen", "textbook"} for case in cases.values())
+    assert all(row["largest_difference"] < 1e-5 for row in rows)
+
+
+def test_a_sweep_trains_the_longest_runs_alone_and_one_by_one_all_of_them(tmp_path: Path) -> None:
+    _, rows = _quick("grid", tmp_path)
+    ours, theirs, evenly = rows
+    batch, steps = 16, (10, 20, 30)
+    assert ours["images"] == batch * max(steps)
+    assert theirs["images"] == batch * sum(steps)
+    assert ours["share_of_images"] == 0.5
+    assert theirs["cells_run"] == ours["cells"] == 3
+    assert ours["wall_over_bound"] > 1
+    assert evenly["share_of_images"] == pytest.approx(10 / 55)
+
+
+def test_growth_is_a_slope_with_its_error_beside_what_must_be_expected(tmp_path: Path) -> None:
+    _, rows = _quick("growth", tmp_path, "--only", "mlp", "plan")
+    assert [row["study"] for row in rows] == ["mlp", "plan"]
+    for row in rows:
+        assert len(row["values"].split(", ")) == len(row["wall_seconds"].split(", ")) == 4
+        assert row["time_slope_se"] > 0
+        assert isinstance(row["faster_than_it_must"], bool)
+    assert 0 < rows[0]["time_expected"] < 2  # operations of an MLP, between those of its first layer and of its blocks
+    assert rows[1]["time_expected"] == 1
+
+
+def test_the_slope_of_a_power_law_is_its_exponent() -> None:
+    spec = importlib.util.spec_from_file_location("growth", BENCHMARKS / "growth.py")
+    assert spec
+    assert spec.loader
+    growth = importlib.util.module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(BENCHMARKS)
+        patch.setitem(sys.modules, "growth", growth)
+        spec.loader.exec_module(growth)
+    values = [1.0, 2.0, 4.0, 8.0]
+    assert growth.slope(values, [3 * v**1.7 for v in values]) == pytest.approx((1.7, 0.0))
+    exponent, error = growth.slope(values, [1.0, 4.0, 4.0, 16.0])  # by hand: slope 1.2, residuals ±0.2, ±0.6 of log 2
+    assert (exponent, error) == pytest.approx((1.2, (0.8 / 2 / 5) ** 0.5))
+    assert growth.slope(values, [1.0, 0.0, 1.0, 1.0]) == (None, None)
+
+
+def test_stacked_networks_have_the_gradients_of_each(tmp_path: Path) -> None:
+    _, rows = _quick("stacking", tmp_path)
+    assert [row["who"] for row in rows] == ["stacked", "in a row"]
+    assert rows[0]["images"] == rows[1]["images"]
+    assert rows[1]["ratio_processor"] > 0
+    assert all(row["largest_difference"] < 1e-5 for row in rows)
