@@ -55,14 +55,14 @@ COLUMNS = ("grid", "who", "cells", "cells_run", "images", "share_of_images", "wa
 LEASE_SECONDS = CHECKPOINT_SECONDS = 60.0
 
 
-def swept(grid: Path, runs: Path, settings: dict[str, str], workers: int) -> dict[str, Any]:
+def swept(grid: Path, runs: Path, workers: int) -> dict[str, Any]:
     """The grid by `difgen sweep`: images trained, wall seconds, and what the workers' clocks say of them."""
     command = [sys.executable, "-m", "difgen_cli", "sweep", str(grid), "--runs", str(runs), "--cluster", "local",
-               "--workers", str(workers), *(f"--set={k}={v}" for k, v in settings.items())]  # fmt: skip
+               "--workers", str(workers)]  # fmt: skip
     start = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=one_thread())
     wall = time.perf_counter() - start
-    planned = sweep.prepare(grid, runs, settings)
+    planned = sweep.prepare(grid, runs, {})
     badges = [b for k in sorted((planned.folder / "submissions").iterdir()) for b in Submission(k).badges()]
     worked = sum(b["seconds"][what] for b in badges for what in ("training", "sampling", "scoring"))
     bound, cells = worked / workers, len(planned.plan.models)
@@ -70,14 +70,12 @@ def swept(grid: Path, runs: Path, settings: dict[str, str], workers: int) -> dic
             "wall_seconds": wall, "bound_seconds": bound, "wall_over_bound": wall / bound}  # fmt: skip
 
 
-def one_by_one(
-    grid: Path, folder: Path, settings: dict[str, str], workers: int, share: float, whole: int
-) -> dict[str, Any]:
+def one_by_one(grid: Path, folder: Path, workers: int, share: float, whole: int) -> dict[str, Any]:
     """The cells alone: images trained, and the wall seconds of all of them, estimated where `share` is below 1.
 
     `whole` is how many images all of them show.
     """
-    planned = sweep.prepare(grid, folder / "runs", settings)
+    planned = sweep.prepare(grid, folder / "runs", {})
     sweep.record(planned)  # decoded data, under shared
     strata = {steps: evenly(cells, share, workers) for steps, cells in by_steps(planned.plan).items()}
     chosen = [cell for cells in strata.values() for cell in cells]
@@ -149,14 +147,21 @@ def one_thread() -> dict[str, str]:
 
 def compare(grid: Path, folder: Path, given: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """The sweep, then its cells one by one, then what ten evenly spaced snapshots save."""
-    settings = {"seeds": str(given.seeds)} if given.seeds else {}
-    plan = sweep.prepare(grid, folder / "none", settings).plan
+    plan = sweep.prepare(grid, folder / "none", {}).plan
     for k in range(given.repeats):
-        ours = swept(grid, folder / f"sweep{k}", settings, given.workers)
-        theirs = one_by_one(grid, folder / f"cells{k}", settings, given.workers, given.share, plan.images_one_by_one)
+        ours = swept(grid, folder / f"sweep{k}", given.workers)
+        theirs = one_by_one(grid, folder / f"cells{k}", given.workers, given.share, plan.images_one_by_one)
         ours["share_of_images"] = ours["images"] / theirs["images"]
         ours["share_of_wall"] = ours["wall_seconds"] / theirs["wall_seconds"]
         yield from ({"grid": grid.stem, "workers": given.workers, **row} for row in (ours, theirs))
+
+
+def with_seeds(grid: Path, seeds: int, folder: Path) -> Path:
+    """The same grid with another number of seeds, under its own name."""
+    rest = [line for line in grid.read_text(encoding="utf-8").splitlines() if not line.startswith("seeds:")]
+    changed = folder / grid.name
+    changed.write_text("\n".join([*rest, f"seeds: {seeds}", ""]), encoding="utf-8")
+    return changed
 
 
 def evenly_spaced(folder: Path) -> dict[str, Any]:
@@ -185,6 +190,8 @@ def main() -> None:
         if given.quick:
             grid, given.share, given.repeats = Path(name) / "quick.yaml", 1.0, 1
             grid.write_text(QUICK, encoding="utf-8")
+        if given.seeds:
+            grid = with_seeds(grid, given.seeds, Path(name))
         for row in compare(grid, Path(name), given):
             results.add(**row)
         results.add(**evenly_spaced(Path(name)))

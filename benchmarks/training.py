@@ -28,11 +28,12 @@ import torch
 from measuring import Results, flops, in_turn, matrix_product, medians, parser, times_as_fast
 from torch import Tensor, nn
 
-from difgen_cli.data import digits, scaled
+from difgen_cli.data import digits, scaled, to_uint8
 from difgen_cli.diffusion import to_tensor
 from difgen_cli.models import mlp, unet
 from difgen_cli.perf import count
 from difgen_cli.train import initialise, train
+from difgen_cli.worker import ways
 
 STEPS = 1_000_000  # more than any slice comes to
 COLUMNS = ("case", "threads", "who", "images_per_second", "wall_seconds", "processor_seconds", "ratio_wall",
@@ -83,12 +84,12 @@ def steps_of(run: Iterator[object], count: int) -> Callable[[], None]:
 
 
 def ours(case: Case, way: str) -> Iterator[object]:
-    """The project's own training, as a worker calls it."""
-    if way != "eager":
-        raise SystemExit(f"--way {way}: `train` has no such way of computing a step")
+    """The project's own training, as a worker calls it: images as the uint8 that they are, in a way of computing."""
     images = case.images()
-    network = initialise(case.build, 0)
-    return train(network, images, None, float(images.std()), steps=STEPS, batch=case.batch, lr=case.lr)
+    pixels = torch.from_numpy(to_uint8(images.numpy()))
+    computed = ways.way(way, tuple(images.shape[1:]), "cpu")
+    network, sigma_data = initialise(case.build, 0), float(images.std())
+    return train(network, pixels, None, sigma_data, None, computed, steps=STEPS, batch=case.batch, lr=case.lr)
 
 
 def peers(case: Case) -> dict[str, Iterator[object]]:

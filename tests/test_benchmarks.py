@@ -73,7 +73,7 @@ def test_sampling_stands_beside_a_textbook_sampler_that_makes_the_same_images(tm
 
 
 def test_a_sweep_trains_the_longest_runs_alone_and_one_by_one_all_of_them(tmp_path: Path) -> None:
-    _, rows = _quick("grid", tmp_path)
+    _, rows = _quick("grid", tmp_path, "--seeds", "1")
     ours, theirs, evenly = rows
     batch, steps = 16, (10, 20, 30)
     assert ours["images"] == batch * max(steps)

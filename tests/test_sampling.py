@@ -169,6 +169,17 @@ def test_a_network_draws_the_same_samples_whatever_the_count_and_hardly_more(
     assert sampling.drawn_together(count, "cuda") % 256 == 0
 
 
+@pytest.mark.parametrize("count", [1, 16, 17, 200, 255, 256, 257, 1000])
+@pytest.mark.parametrize("shape", [(2,), (1, 8, 8), (3, 32, 32)])
+def test_blocks_are_about_even_and_hold_what_is_drawn(count: int, shape: tuple[int, ...]):
+    found = sampling.blocks(count, shape, "cpu")
+    assert sum(found) == sampling.drawn_together(count, "cpu")
+    assert max(found) <= (64 if shape == (3, 32, 32) else 256)
+    assert max(found) - min(found) in (0, 16)
+    assert all(block % 16 == 0 for block in found)
+    assert set(sampling.blocks(count, shape, "cuda")) == {256}
+
+
 def test_samples_do_not_depend_on_the_size_of_the_blocks(monkeypatch: pytest.MonkeyPatch):
     sample = functools.partial(heun.sample, steps=5)
     whole = draw(small_network(), sample, (1, 4, 4), np.full(3, 1 / 3), count=100)

@@ -68,16 +68,17 @@ def step_bytes(task: dict[str, Any], network: nn.Module) -> float:
     precision = task["settings"].get("precision", "fp32")
     work = count.training(network, tuple(task["shape"]), task["batch"], precision)
     moved = work.bytes * task["batch"] if work else 4.0 * sum(p.numel() for p in network.parameters())
-    data: float = 4.0 * math.prod((task["images"], *task["shape"]))
+    data: float = (4.0 if len(task["shape"]) == 1 else 1.0) * math.prod((task["images"], *task["shape"]))
     return moved + data
 
 
 def training(task: dict[str, Any], network: nn.Module, device: str) -> Iterator[State]:
-    """An endless training on images of noise."""
-    images = torch.rand(task["images"], *task["shape"], device=device) * 2 - 1
+    """An endless training on images of noise, uint8 as a worker has them, or on points."""
+    extent = (task["images"], *task["shape"])
+    images = torch.randn(extent) if len(extent) == 2 else torch.randint(256, extent, dtype=torch.uint8)
     labels = torch.randint(task["classes"], (task["images"],), device=device) if task["classes"] else None
     settings = task["settings"] | {"batch": task["batch"], "steps": STEPS}
-    return train(network, images, labels, 0.5, **settings)
+    return train(network, images.to(device), labels, 0.5, **settings)
 
 
 def measured(run: Iterator[State], batch: int, seconds: float, device: str) -> dict[str, Any]:

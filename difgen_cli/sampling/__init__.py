@@ -18,7 +18,8 @@ from difgen_cli.diffusion import DenoiserLike, to_array
 
 VERSION = 1
 BLOCK = 256  # samples drawn together; on a GPU, whose kernels change with the shape, every block is full
-WHOLE = 16  # on a CPU, blocks of whole multiples of this give each sample the same bits
+# On a CPU, blocks of whole multiples of 16 give each sample the same bits; images stay in the cache in smaller ones.
+WHOLE, BLOCK_OF_IMAGES, LARGE = 16, 64, 256  # numbers in a sample from which it is large
 
 Walk = Iterator[tuple[float, Tensor]]
 Sampler = Callable[[DenoiserLike, Tensor, Tensor | None], Walk]
@@ -91,9 +92,10 @@ def _walks(
     A denoiser that remembers its way, as a guided one may, is begun anew for each.
     """
     begin = getattr(denoiser, "begin", lambda: denoiser)
-    drawn = drawn_together(count, device)
-    for start in range(0, drawn, BLOCK):
-        noise, uniform = starting_points(shape, seed, start, min(BLOCK, drawn - start))
+    start = 0
+    for block in blocks(count, shape, device):
+        noise, uniform = starting_points(shape, seed, start, block)
+        start += block
         labels = labels_of(uniform, proportions)
         given = None if labels is None else torch.from_numpy(labels).to(device)
         walked = begin()
@@ -108,6 +110,20 @@ def _end(walk: Walk, denoiser: DenoiserLike, labels: Tensor | None, stop: float)
             with torch.no_grad():
                 return denoiser(x, x.new_full((len(x),), sigma), labels)
     return x
+
+
+def block_of(shape: tuple[int, ...], device: str | torch.device) -> int:
+    """How many samples of a shape are drawn together."""
+    return BLOCK_OF_IMAGES if math.prod(shape) > LARGE and torch.device(device).type == "cpu" else BLOCK
+
+
+def blocks(count: int, shape: tuple[int, ...], device: str | torch.device) -> list[int]:
+    """How many samples are drawn together, block by block: on a CPU about evenly many, since small blocks are slow."""
+    block, drawn = block_of(shape, device), drawn_together(count, device)
+    whole = WHOLE if torch.device(device).type == "cpu" else block
+    number = -(-drawn // block)
+    each, more = divmod(drawn // whole, number)
+    return [(each + (place < more)) * whole for place in range(number)]
 
 
 def drawn_together(count: int, device: str | torch.device) -> int:

@@ -13,7 +13,7 @@ from torch import Tensor
 from difgen_cli import data
 from difgen_cli.diffusion import DenoiserLike
 from difgen_cli.guidance import Meter, Metered
-from difgen_cli.sampling import BLOCK, Walk, drawn_together
+from difgen_cli.sampling import Walk, block_of, drawn_together
 from difgen_cli.worker import ways
 from difgen_cli.worker.materials import Subset
 from difgen_cli.worker.order import Flag
@@ -46,15 +46,16 @@ def faster(
     about: dict[str, Any], say: Callable[[str], None],
 ) -> DenoiserLike:  # fmt: skip
     """A network's denoiser, computed in the way in which `count` samples are drawn first; itself where that is it."""
-    calls = evaluations(walk, denoiser.sigma_data) * drawn_together(count, device) // BLOCK
+    block = block_of(shape, device)
+    calls = evaluations(walk, denoiser.sigma_data) * drawn_together(count, device) // block
 
     def begin(way: str) -> Callable[[], Tensor]:
-        call = ways.Evaluated(denoiser, way)
-        x, labels = torch.randn(BLOCK, *shape, device=device), torch.zeros(BLOCK, dtype=torch.int64, device=device)
-        return torch.no_grad()(partial(call, x, x.new_ones(BLOCK), labels if classes else None))
+        call = ways.Evaluated(denoiser, way, block)
+        x, labels = torch.randn(block, *shape, device=device), torch.zeros(block, dtype=torch.int64, device=device)
+        return torch.no_grad()(partial(call, x, x.new_ones(block), labels if classes else None))
 
-    way = ways.choose(about | {"evaluation": BLOCK, "shape": shape, "classes": classes}, calls, device, begin, say)
-    return denoiser if way == "eager" else ways.Evaluated(denoiser, way)
+    way = ways.choose(about | {"evaluation": block, "shape": shape, "classes": classes}, calls, device, begin, say)
+    return denoiser if way == "eager" else ways.Evaluated(denoiser, way, block)
 
 
 def evaluations(walk: Sample, sigma_data: float) -> int:

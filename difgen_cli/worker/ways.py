@@ -20,7 +20,6 @@ from difgen_cli import places
 from difgen_cli.diffusion import DenoiserLike, loss
 from difgen_cli.guidance import Around
 from difgen_cli.perf.cache import remembered
-from difgen_cli.sampling import BLOCK
 from difgen_cli.train import Way
 
 COMPILED: dict[str, dict[str, Any]] = {"compiled": {}, "graphed": {"mode": "reduce-overhead"}}
@@ -59,14 +58,14 @@ def computed(function: F, name: str) -> F:
 
 
 class Evaluated(Around):
-    """A denoiser computed in a way for batches as large as a sampler's blocks, and as it is written for others."""
+    """A denoiser computed in a way for batches of `block` items, and as it is written for others."""
 
-    def __init__(self, denoiser: DenoiserLike, name: str) -> None:
+    def __init__(self, denoiser: DenoiserLike, name: str, block: int) -> None:
         super().__init__(denoiser)
-        self.computed = computed(denoiser, name)
+        self.computed, self.block = computed(denoiser, name), block
 
     def __call__(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None, /) -> Tensor:
-        if len(x) != BLOCK:
+        if len(x) != self.block:
             return self.denoiser(x, sigma, labels)
         # A graph's output is its own memory, which the next replay writes over.
         return self.computed(x, sigma, labels).clone()

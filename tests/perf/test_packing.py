@@ -112,7 +112,7 @@ def test_the_probe_takes_no_more_processes_than_cores(monkeypatch: pytest.Monkey
 
 
 def test_the_heaviest_of_several_trainings_is_the_one_that_is_weighed() -> None:
-    wide = Task("mlp", {"width": 64}, (1, 8, 8), 0, 2_000_000, {}, 128)  # 488 MiB of images
+    wide = Task("mlp", {"width": 64}, (1, 8, 8), 0, 8_000_000, {}, 128)  # 488 MiB of images
     with Crew(None, None, 60) as crew:
         both = crew.heaviest([packing.asdict(DIGITS), packing.asdict(wide)])
         small = crew.heaviest([packing.asdict(DIGITS)])
