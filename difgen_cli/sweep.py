@@ -8,15 +8,18 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from difgen_cli import grid as grids
 from difgen_cli import launch, places
 from difgen_cli.grid.document import GridError
 from difgen_cli.grid.values import filter_of
 from difgen_cli.launch import submissions
+from difgen_cli.launch.crew import Crew, muster
 from difgen_cli.launch.submissions import Submission, Terms
 from difgen_cli.launch.tending import Standing, Tending
+from difgen_cli.perf import words
+from difgen_cli.perf.forecast import Forecast, as_dict, forecast
 from difgen_cli.plan import Cell, Plan, ledger, missing, planner
 from difgen_cli.plan.facts import Finder
 from difgen_cli.plugins import Library, PluginError
@@ -26,7 +29,7 @@ from difgen_cli.store.files import publish
 if TYPE_CHECKING:
     from rich.console import Console
 
-SLURM_WORKERS = 8  # where nobody says how many
+LAST_SUBMISSIONS = 20  # from which a worker's start-up is known
 LOOK_AGAIN = "the same command looks on, `difgen status` shows them, `difgen cancel` ends them"
 ENDED = {"done": 0, "failed": 1, "refused": 3, "interrupted": 130}
 
@@ -89,6 +92,27 @@ def _chosen(made: Plan, only: Sequence[str]) -> Callable[[Cell], bool]:
     return chosen
 
 
+def foresee(planned: Planned, crew: Crew) -> Forecast:
+    """What is left to do on these workers: seconds and order of its units, from finished work like it."""
+    from difgen_cli.perf import history
+    from difgen_cli.perf.counting import Machine
+    from difgen_cli.perf.pricing import Prices
+
+    store, library = planned.store, planned.finder.library
+    known = history.read(store, library, crew.device, crew.threads)
+    shapes = {facts.content[:16]: facts.shape for facts in planned.finder.known.values()}
+    machine = Machine(crew.kind, crew.device, crew.threads) if crew.device else None
+    prices = Prices(planned.plan, store, history.Labels(library), known, planned.plugins, machine, shapes)
+    overhead = history.overhead(submissions.last_badges(store, LAST_SUBMISSIONS), crew.kind)
+    return forecast(planned.plan, planned.state.work, prices, crew.workers, overhead)
+
+
+def crew_of(planned: Planned, options: Options) -> Crew:
+    """The workers that a sweep with these options would get."""
+    said = places.profile(options.profile, planned.plan.grid.file)
+    return muster(options.cluster, options.workers, options.jobs_per_gpu, said)
+
+
 def retry_failed(planned: Planned) -> Planned:
     """Let failed units be tried again, and plan those alone."""
     failed = set(planned.state.causes)
@@ -136,21 +160,20 @@ def run(planned: Planned, options: Options, console: Console) -> str:
 
 def _round(planned: Planned, options: Options, console: Console) -> str:
     """Submit what is missing and see it through; where workers of an earlier command are at all of it, only look on."""
-    cluster = options.cluster
-    if cluster == "auto":
-        from difgen_cli.launch import slurm
-
-        cluster = "slurm" if slurm.available() else "local"
-    said = places.profile(options.profile, planned.plan.grid.file)
     tending = Tending(lambda: submissions.every(planned.store))
     at_work = None if options.anew else _at_work(planned, tending)
     if at_work is not None:
         console.print(f"workers are at it ({at_work.name}): looking on", highlight=False)
         return "detached" if options.detach else _watch(planned, at_work, tending, console)
     record(planned)
-    if cluster == "inline":
-        return _inline(planned, console)
-    submission = _to_slurm(planned, options, said, console) if cluster == "slurm" else _to_local(planned, options)
+    crew = crew_of(planned, options)
+    found = foresee(planned, crew)
+    console.print(f"to do: {words.expected(found)}", highlight=False, soft_wrap=True)
+    if crew.launcher == "inline":
+        return _inline(planned, found, console)
+    submission = (
+        _to_slurm(planned, found, options, console) if crew.launcher == "slurm" else _to_local(planned, found, options)
+    )
     if options.detach:
         console.print(f"{submission.said['workers']} workers run on; {LOOK_AGAIN}", highlight=False)
         return "detached"
@@ -168,41 +191,49 @@ def _at_work(planned: Planned, tending: Tending) -> Submission | None:
     return None
 
 
-def _submit(planned: Planned, terms: Terms) -> Submission:
-    return submissions.write(planned.store, planned.folder, planned.state.work, planned.plugins, terms)
+def _submit(planned: Planned, found: Forecast, terms: Terms) -> Submission:
+    terms = replace(terms, expected=as_dict(found))
+    return submissions.write(planned.store, planned.folder, found.work, planned.plugins, terms)
 
 
-def _inline(planned: Planned, console: Console) -> str:
+def _inline(planned: Planned, found: Forecast, console: Console) -> str:
     from difgen_cli.launch import inline
 
     slots = launch.local_slots(1, 1)
-    submission = _submit(planned, Terms("inline", 1, slots.threads))
+    submission = _submit(planned, found, Terms("inline", 1, slots.threads))
     ended = inline.run(submission, slots.devices[0], lambda line: console.print(line, highlight=False, markup=False))
-    return _outcome(planned, [ended], submission)
+    return _outcome(planned, [ended], submission, console)
 
 
-def _to_local(planned: Planned, options: Options) -> Submission:
+def _to_local(planned: Planned, found: Forecast, options: Options) -> Submission:
     from difgen_cli.launch import local
 
     slots = launch.local_slots(options.workers, options.jobs_per_gpu)
-    slots = launch.Slots(slots.devices[: len(planned.state.work)], slots.threads)
-    submission = _submit(planned, Terms("local", len(slots.devices), slots.threads))
+    slots = launch.Slots(slots.devices[: len(found.work)], slots.threads)
+    submission = _submit(planned, found, Terms("local", len(slots.devices), slots.threads))
     local.start(submission, slots)
     return submission
 
 
-def _to_slurm(planned: Planned, options: Options, said: dict[str, Any], console: Console) -> Submission:
+def _to_slurm(planned: Planned, found: Forecast, options: Options, console: Console) -> Submission:
     from difgen_cli.launch import slurm
-    from difgen_cli.launch.slurm import profile
+    from difgen_cli.launch.slurm import profile, walltime
 
     slurm.check(planned.folder)
-    array = slurm.array(profile.of(said), options.workers or SLURM_WORKERS, len(planned.state.work))
+    said = profile.of(places.profile(options.profile, planned.plan.grid.file))
+    wanted = walltime.wanted(said, found)
+    array = slurm.array(wanted.profile, found.workers, len(found.work))
     asked = array.profile
     terms = Terms("slurm", array.workers, asked.cpus, asked.walltime_minutes * 60.0, float(asked.notice_seconds))
-    submission = _submit(planned, terms)
+    submission = _submit(planned, found, terms)
     job = slurm.start(submission, array, planned.plan.grid.name)
     limited = f" (no more for {array.why})" if array.why else ""
-    console.print(f"submitted job {job}: {array.tasks} tasks, {array.workers} at a time{limited}", highlight=False)
+    console.print(
+        f"submitted job {job}: {array.tasks} tasks, {array.workers} at a time{limited}, "
+        f"{asked.walltime_minutes} minutes each{wanted.why}", highlight=False, soft_wrap=True,
+    )  # fmt: skip
+    if note := walltime.note(asked, found):
+        console.print(f"note: {note}", highlight=False, soft_wrap=True, style="yellow")
     return submission
 
 
@@ -228,10 +259,10 @@ def _watch(planned: Planned, submission: Submission, tending: Tending, console: 
             while local.alive(submission):
                 time.sleep(0.1)
         return "interrupted"
-    return _outcome(planned, [str(b.get("state")) for b in submission.badges()], submission)
+    return _outcome(planned, [str(b.get("state")) for b in submission.badges()], submission, console)
 
 
-def _outcome(planned: Planned, states: Sequence[str], submission: Submission) -> str:
+def _outcome(planned: Planned, states: Sequence[str], submission: Submission, console: Console) -> str:
     """How a sweep ended, judged by the store, not by its workers."""
     left = survey(planned.plan, planned.store, lambda _: True)
     wanted = planned.state.wanted
@@ -239,6 +270,8 @@ def _outcome(planned: Planned, states: Sequence[str], submission: Submission) ->
         c for c, mark in zip(planned.plan.cells, left.marks, strict=True) if mark != "done" and c.index in wanted
     ]
     if not lacking:
+        took = words.beside(submission.said.get("expected") or {}, submission.badges(), len(submission.work))
+        console.print(*([took] if took else []), highlight=False, soft_wrap=True)
         return "done"
     if any(left.marks[c.index] == "failed" for c in lacking):
         return "failed"

@@ -1,0 +1,73 @@
+"""Measured numbers that outlive a process: one small file each in the user's cache folder, which may be deleted.
+
+Nothing here is an error: where a file cannot be read or written, the measuring is done again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+Numbers = dict[str, float]
+
+
+def folder() -> Path | None:
+    """$XDG_CACHE_HOME/difgen, else ~/.cache/difgen; None for a user without a home."""
+    said = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    with suppress(RuntimeError):
+        return (said if said.is_absolute() else Path.home() / ".cache") / "difgen"
+    return None
+
+
+def remembered(
+    what: str, about: dict[str, Any], names: set[str], measure: Callable[[], Numbers | None], *, again: bool = False
+) -> Numbers | None:
+    """The positive numbers called `names` that `measure` gave for `about`, a thing's identity; None is not kept.
+
+    `again` measures in any case, and keeps the greater of each number then and now.
+    """
+    path = _path(what, about)
+    known = _read(path, names) if path else None
+    if known is not None and not again:
+        return known
+    found = measure()
+    if found is None:
+        return known
+    if known is not None:
+        found = {name: max(found[name], known[name]) for name in names}
+    if path:
+        _write(path, {"about": about, "found": found})
+    return found
+
+
+def _path(what: str, about: dict[str, Any]) -> Path | None:
+    where = folder()
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
+    return where / f"{what}-{digest}.json" if where else None
+
+
+def _read(path: Path, names: set[str]) -> Numbers | None:
+    """The numbers of a file; None where it is missing, broken, or says something else."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["found"]
+        numbers = {name: float(found[name]) for name in names}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return numbers if all(math.isfinite(n) and n > 0 for n in numbers.values()) else None
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    """The whole file or none: others may write it at the same moment."""
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(content, file)
+        Path(name).replace(path)
