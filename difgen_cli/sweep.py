@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,12 +57,20 @@ def prepare(file: Path, runs: Path, overrides: Mapping[str, str], only: Sequence
     plugins = folder.absolute() if folder.is_dir() else None
     store, library = Store(runs), Library(plugins)
     finder = Finder(store, library, places.data_root())
-    gc.disable()  # a plan is many small objects, and none of them is garbage
     try:
-        made = planner.build(read, library, finder)
-        return Planned(made, survey(made, store, _chosen(made, only)), store, finder, plugins)
+        with _nothing_collected():
+            made = planner.build(read, library, finder)
+            return Planned(made, survey(made, store, _chosen(made, only)), store, finder, plugins)
     except PluginError as error:
         raise GridError(str(error)) from None
+
+
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """A plan is many small objects, and none of them is garbage."""
+    gc.disable()
+    try:
+        yield
     finally:
         gc.enable()
 
@@ -104,7 +112,8 @@ def foresee(planned: Planned, crew: Crew) -> Forecast:
     machine = Machine(crew.kind, crew.device, crew.threads) if crew.device else None
     prices = Prices(planned.plan, store, history.Labels(library), known, planned.plugins, machine, shapes)
     overhead = history.overhead(submissions.last_badges(store, LAST_SUBMISSIONS), crew.kind)
-    return forecast(planned.plan, planned.state.work, prices, crew.workers, overhead)
+    with _nothing_collected():
+        return forecast(planned.plan, planned.state.work, prices, crew.workers, overhead)
 
 
 def crew_of(planned: Planned, options: Options) -> Crew:
@@ -280,14 +289,4 @@ def _outcome(planned: Planned, states: Sequence[str], submission: Submission, co
     for badge in submission.badges():
         if cause := badge.get("cause"):
             raise StoreError(str(cause))
-    raise launch.LaunchError(f"the workers ended before the work did: {_last_words(submission.folder)}")
-
-
-def _last_words(folder: Path) -> str:
-    """The last line that a worker wrote, and where to read on."""
-    logs = sorted((folder / "log").glob("*_log.out"), key=lambda p: p.stat().st_mtime)
-    lines = logs[-1].read_text(encoding="utf-8", errors="replace").split("\n") if logs else []
-    said = next(
-        (line.strip() for line in reversed(lines) if line.strip() and not line.startswith("submitit ")), "nothing"
-    )
-    return f"{said[:300]} (all of it in {folder / 'log'})"
+    raise launch.LaunchError(f"the workers ended before the work did: {submission.last_words()}")

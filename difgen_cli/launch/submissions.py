@@ -91,6 +91,13 @@ class Submission:
         """What its workers last said of themselves."""
         return [b for p in sorted((self.folder / "workers").glob("*.json")) if (b := read_json(p)) is not None]
 
+    def last_words(self) -> str:
+        """The last line that a worker wrote, and where to read on."""
+        logs = sorted((self.folder / "log").glob("*_log.out"), key=lambda p: p.stat().st_mtime)
+        lines = logs[-1].read_text(encoding="utf-8", errors="replace").split("\n") if logs else []
+        said = (line.strip() for line in reversed(lines) if line.strip() and not line.startswith("submitit "))
+        return f"{next(said, 'nothing')[:300]} (all of it in {self.folder / 'log'})"
+
     def answer(self, receipt: Mapping[str, Any]) -> None:
         """Write the receipt, once."""
         publish_json(self.folder / "receipt.json", {"schema": 1, **receipt, "answered": now()})

@@ -55,7 +55,9 @@ def forecast(plan: Plan, todo: Work, prices: Prices, workers: int, overhead: Seq
         return Forecast(todo, 0, (), NOTHING, NOTHING, ("", NOTHING))
     workers = min(workers, len(todo))
     costs = [prices.training(t) for t in todo.trainings] + [prices.scoring(s) for s in todo.scorings]
-    sums = [estimate.total(list(cost.values())) for cost in costs]
+    distinct = {id(cost): cost for cost in costs}  # units that are alike share theirs
+    added = {key: estimate.total(list(cost.values())) for key, cost in distinct.items()}
+    sums = [added[id(cost)] for cost in costs]
     tasks = _tasks(todo, sums)
     ordered = ranks(tasks)
     work = _told(todo, sums, ordered)

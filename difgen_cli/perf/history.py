@@ -20,6 +20,7 @@ from difgen_cli.store import Store, tables
 
 Settings = Mapping[str, Any]  # by dotted path
 REGIME = ("train.batch", "train.flip", "condition.conditional")  # what else the speed of a training depends on
+SIZES = {"count": "samples", "size": "training images", "held_out": "held-out images"}
 START_SECONDS = 1.0  # of a training, where none was seen
 
 
@@ -79,11 +80,15 @@ class Labels:
 
     def evaluates(self, metric: str) -> bool:
         """Whether a metric evaluates the network."""
-        return bool({"denoiser", "states"} & set(self.library.signature("score", metric).inputs))
+        return bool({"denoiser", "states"} & self.inputs(metric))
+
+    def inputs(self, metric: str) -> set[str]:
+        """What a metric's positional parameters name."""
+        return set(self.library.signature("score", metric).inputs)
 
     def sizes(self, metric: str, settings: Settings) -> dict[str, float]:
         """What a metric's cost may grow with, by the inputs that it names; FLOPs apart."""
-        inputs = set(self.library.signature("score", metric).inputs)
+        inputs = self.inputs(metric)
         grows = {"count": ("sample.count", {"samples", "states"}), "size": ("data.size", {"train"}),
                  "held_out": ("data.held_out", {"held_out"})}  # fmt: skip
         return {name: max(float(settings.get(path) or 1), 1.0) for name, (path, by) in grows.items() if inputs & by}
@@ -168,8 +173,9 @@ def _metric(rows: pa.Table, labels: Labels, metric: str) -> list[Measured]:
     wanted = (*of_network, "data.", "sample.count", f"score.{metric}.")
     for settings, seconds in _groups(rows, wanted, f"{metric}_seconds"):
         like = labels.metric(metric, settings.get("kind", "model"), settings)
-        network = like[-1] if labels.evaluates(metric) else ""
-        found.append(Measured(labels.sizes(metric, settings), seconds, like, name_of(settings), network))
+        sizes, network = labels.sizes(metric, settings), like[-1] if labels.evaluates(metric) else ""
+        name = name_of(settings) if network else " and ".join(f"{n:g} {SIZES[k]}" for k, n in sizes.items())
+        found.append(Measured(sizes, seconds, like, name, network))
     return found
 
 

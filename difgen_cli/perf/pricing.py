@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +67,15 @@ class Prices:
         return Seconds(shortest / TYPICAL_SHARE, TYPICAL_FACTOR, "guess")
 
     def scoring(self, unit: Scoring) -> dict[str, Seconds]:
-        """Sampling, where samples are asked for and not there, and each metric."""
-        cell, drawn = self._cells[unit.home, unit.samples], self._draws(unit)
-        metrics = tuple(sorted(m.metric for m in unit.metrics.values()))
-        where = self._where(cell)
-        at = ("scoring", drawn, metrics, *where, id(cell.sampler), id(cell.guidance), id(cell.scoring))
-        found: dict[str, Seconds] = self._once(at, lambda: self._scoring(cell, metrics, drawn))
+        """Sampling, where samples are asked for and not there, and each metric. Units that are alike share one."""
+        cell, metrics = self._cells[unit.home, unit.samples], tuple(m.metric for m in unit.metrics.values())
+        drawn = self._draws(unit, metrics)
+        of_cell = (id(cell.sampler), id(cell.guidance), id(cell.scoring))
+        at = ("scoring", unit.home, drawn, metrics, *of_cell)
+        if at not in self._made:
+            alike = ("alike", drawn, metrics, *self._where(cell), *of_cell)
+            self._made[at] = self._once(alike, lambda: self._scoring(cell, metrics, drawn))
+        found: dict[str, Seconds] = self._made[at]
         return found
 
     def _scoring(self, cell: Cell, metrics: Sequence[str], drawn: bool) -> dict[str, Seconds]:
@@ -92,24 +95,22 @@ class Prices:
             costs[metric] = one if metric not in costs else estimate.total([costs[metric], one])
         return costs
 
-    def _draws(self, unit: Scoring) -> bool:
-        named = {i for m in unit.metrics.values() for i in self.labels.library.signature("score", m.metric).inputs}
-        home = self.store.home(unit.home, unit.slug, reference=unit.reference)
-        return "samples" in named and unit.kind in ("model", "ideal") and not home.samples(unit.samples).exists()
+    def _draws(self, unit: Scoring, metrics: tuple[str, ...]) -> bool:
+        """Whether samples are asked for that are not there."""
+        asked = self._once(("asked", metrics), lambda: any("samples" in self.labels.inputs(m) for m in metrics))
+        if not asked or unit.kind not in ("model", "ideal"):
+            return False
+        home = partial(self.store.home, unit.home, unit.slug, reference=unit.reference)
+        return unit.samples not in self._once(("sampled", unit.home), lambda: home().sampled())
 
     @cached_property
     def _cells(self) -> dict[tuple[str, str], Cell]:
         return {(cell.home, cell.samples): cell for cell in self.plan.cells}
 
     def _where(self, cell: Cell) -> tuple[Any, ...]:
-        """What the cells of one home share: network, data and size."""
-
-        def look() -> tuple[Any, ...]:
-            settings = cell.settings()
-            return (cell.kind, self.labels.network(settings), settings["data.size"], settings["data.held_out"])
-
-        found: tuple[Any, ...] = self._once(("where", cell.home), look)
-        return found
+        """What the cells of one home share, and others may share with them: network, data and size."""
+        settings = cell.settings()
+        return cell.kind, self.labels.network(settings), settings["data.size"], settings["data.held_out"]
 
     def _once(self, at: tuple[Any, ...], make: Callable[[], Any]) -> Any:
         if at not in self._made:

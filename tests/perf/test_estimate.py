@@ -24,10 +24,13 @@ def test_a_start_and_so_much_an_operation_are_found_again_far_beyond_what_was_me
     assert predict(known, FLOPS, {"flops": 10.0}).value == pytest.approx(2.03, rel=0.02)
 
 
-@given(
-    st.floats(0.01, 10), st.floats(0.01, 10), st.floats(0.01, 10), st.floats(0.01, 10), st.floats(1, 50), st.floats(1, 50)
-)  # fmt: skip
-def test_any_law_of_two_sizes_is_found_within_what_was_measured(a, b, c, d, count, size):
+PRICE, SIZE = st.floats(0.01, 10), st.floats(1, 50)
+
+
+@given(PRICE, PRICE, PRICE, PRICE, SIZE, SIZE)
+def test_any_law_of_two_sizes_is_found_within_what_was_measured(
+    a: float, b: float, c: float, d: float, count: float, size: float
+):
     def law(n: float, m: float) -> float:
         return a + b * n + c * m + d * n * m
 
