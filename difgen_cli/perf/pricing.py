@@ -21,7 +21,8 @@ from difgen_cli.store.files import read_json
 
 RATE = estimate.products(("flops",))  # seconds of a training image: so much for each, and so much for its operations
 DRAWING = ((), ("evaluations",), ("evaluations", "flops"))
-UNKNOWN_IMAGE_SECONDS = 1e-4  # where nothing is known: for the order of trainings alone
+NOMINAL_FLOPS_PER_SECOND = 1e11
+UNKNOWN_FLOPS = 1e7  # of a training image
 TYPICAL_SHARE = 0.4  # of a roofline that a training reaches; 0.1 to 1 have been seen
 TYPICAL_FACTOR = 4.0
 BLIND_FACTOR = 4.0  # more of doubt where the work of a network could not be counted
@@ -56,7 +57,12 @@ class Prices:
         """Seconds of training an image."""
         if self.history.rates:
             return self._predict(self.history.rates, RATE, {}, like, like[2])
-        return self._guess(like[2]) or replace(UNKNOWN, value=UNKNOWN_IMAGE_SECONDS)
+        return self._guess(like[2]) or replace(UNKNOWN, value=self._nominal(like[2]))
+
+    def _nominal(self, network: str) -> float:
+        """Seconds of nowhere: by them trainings are ordered where their device is not known."""
+        alone = len(self._planned) < 2
+        return (UNKNOWN_FLOPS if alone else self.flops.get(network, UNKNOWN_FLOPS)) / NOMINAL_FLOPS_PER_SECOND
 
     def _guess(self, network: str) -> Seconds | None:
         """The same from the roofline of this machine, where nothing was ever trained on it; None on others."""
@@ -142,7 +148,7 @@ class Prices:
     @cached_property
     def work(self) -> Numbers:
         """FLOPs and bytes by network, of those planned and those measured; counted where first asked for."""
-        networks = self._planned() | self._finished()
+        networks = self._planned | self._finished()
         distinct = list({n.key: n for n in networks.values()}.values())
         asked = distinct[:: -(-len(distinct) // MOST)] if distinct else []
         found = self.count([*asked, *self._machines], self.plugins)
@@ -158,6 +164,7 @@ class Prices:
         """This one, where its limits are asked for: not where something was trained on it."""
         return [self.machine] if self.machine and not self.history.rates else []
 
+    @cached_property
     def _planned(self) -> dict[str, Network]:
         found: dict[str, Network] = {}
         for trajectory in self.plan.trajectories.values():

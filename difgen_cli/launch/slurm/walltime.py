@@ -6,10 +6,12 @@ import math
 from dataclasses import dataclass
 
 from difgen_cli.launch.slurm.profile import USUAL_MINUTES, Profile
+from difgen_cli.perf.estimate import Seconds
 from difgen_cli.perf.forecast import Forecast
 from difgen_cli.view import duration
 
 MARGIN = 1.25  # nodes are not all as fast, and files come over the network
+MOST_DOUBT = 2.0  # a vague estimate should not make a job wait for a day: what is cut goes on
 LEAST_MINUTES = 30  # less saves little: a job costs the scheduler, and the worker its start
 ROUND_MINUTES = 10
 
@@ -30,9 +32,13 @@ def wanted(said: Profile, found: Forecast) -> Wanted:
     """
     if "walltime_minutes" in said.model_fields_set or found.wall.how == "unknown" or found.unknown:
         return Wanted(said)
-    seconds = max(found.longest.high, min(found.wall.high, USUAL_MINUTES * 60 / MARGIN))
+    seconds = max(_safe(found.longest), min(_safe(found.wall), USUAL_MINUTES * 60 / MARGIN))
     minutes = max(LEAST_MINUTES, ROUND_MINUTES * math.ceil(MARGIN * seconds / 60 / ROUND_MINUTES))
     return Wanted(said.usually(minutes), f" (the longest unit is expected to take {duration(found.longest.value)})")
+
+
+def _safe(seconds: Seconds) -> float:
+    return seconds.value * min(seconds.factor, MOST_DOUBT)
 
 
 def note(asked: Profile, found: Forecast) -> str | None:
