@@ -21,9 +21,9 @@ Terms = Sequence[tuple[str, ...]]
 RIDGE = 1e-3  # how strongly what is left open is shared evenly; relative errors of 3 % are about as heavy
 SWEEPS = 2000  # of coordinate descent
 CONVERGED = 1e-9  # change of a coefficient, as a share of the prediction
-NOISE = 0.08  # deviation of the log of a time that was measured once: machines are not always as fast
+NOISE = 0.15  # deviation of the log of a time that was measured once: machines are shared, and others come and go
 DRIFT = 0.15  # deviation that is added for each factor e between what is known and what is asked
-APART = 0.5  # deviation that is added where nothing but the device agrees
+APART = 0.9  # deviation that is added where nothing but the device agrees
 STUDENT = 2.0  # deviations of a 95 % interval
 
 
@@ -82,10 +82,13 @@ def products(names: Sequence[str]) -> Terms:
     return [chosen for count in range(len(names) + 1) for chosen in combinations(names, count)]
 
 
-def predict(known: Sequence[Measured], terms: Terms, sizes: Sizes, like: tuple[str, ...] = ()) -> Seconds:
+def predict(
+    known: Sequence[Measured], terms: Terms, sizes: Sizes, like: tuple[str, ...] = (), noise: float = NOISE
+) -> Seconds:
     """What work of these sizes will take, by the measurements that are most like it; UNKNOWN where there are none.
 
-    `sizes` are positive. "measured" is work of the very same kind and sizes; all else is "scaled".
+    `sizes` are positive; `noise` is how much the log of a time varies by itself.
+    "measured" is work of the very same kind and sizes; all else is "scaled".
     """
     if not known:
         return UNKNOWN
@@ -96,7 +99,7 @@ def predict(known: Sequence[Measured], terms: Terms, sizes: Sizes, like: tuple[s
     value, error = _fit(chosen, [1 / (1 + d**2) for d in distances], terms, sizes, nearest)
     drift = math.hypot(*(DRIFT * math.log(sizes[k] / nearest.sizes[k]) for k in sizes))
     apart = APART if like and not alike else 0.0
-    factor = math.exp(STUDENT * math.sqrt(error**2 + drift**2 + apart**2 + NOISE**2))
+    factor = math.exp(STUDENT * math.sqrt(error**2 + drift**2 + apart**2 + noise**2))
     same = alike == len(like) and not min(distances)
     return Seconds(value, factor, "measured" if same else "scaled", nearest.name)
 

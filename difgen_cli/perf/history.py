@@ -7,20 +7,23 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean, median
+from itertools import pairwise
+from statistics import fmean, median, median_low
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from difgen_cli.perf.estimate import Measured
+from difgen_cli.perf.estimate import NOISE, Measured
 from difgen_cli.plan.sections import as_text
 from difgen_cli.plugins import Library
 from difgen_cli.store import Store, tables
 
 Settings = Mapping[str, Any]  # by dotted path
 REGIME = ("train.batch", "train.flip", "condition.conditional")  # what else the speed of a training depends on
-SIZES = {"count": "samples", "size": "training images", "held_out": "held-out images"}
+SIZES = {"count": "samples", "size": "training images"}  # what to call them
+ENOUGH = 5  # rates of which a spread can be told
+LEAST_NOISE = 0.05
 START_SECONDS = 1.0  # of a training, where none was seen
 
 
@@ -31,6 +34,7 @@ class History:
     device: str | None = None
     rates: list[Measured] = field(default_factory=list)  # seconds of training an image
     start_seconds: float = START_SECONDS  # of a training, beside its images
+    noise: float = NOISE  # deviation of the log of its speed: how much that of this machine varies
     sampling: list[Measured] = field(default_factory=list)
     metrics: dict[str, list[Measured]] = field(default_factory=dict)
     homes: dict[str, str] = field(default_factory=dict)
@@ -117,11 +121,11 @@ def read(store: Store, library: Library, device: str | None, threads: int | None
     scored = rows.filter(pc.fill_null(pc.equal(rows["device"], device or ""), fill_value=False))
     models = rows.filter(pc.equal(rows["kind"], "model"))
     trained = models.filter(pc.fill_null(pc.equal(models["train_device"], device or ""), fill_value=False))
-    rates, starts, homes = _trainings(trained, labels)
+    rates, starts, noise, homes = _trainings(trained, labels)
     metrics = (n.removesuffix("_seconds") for n in scored.column_names if n.endswith("_seconds"))
     known = set(library.names("score"))
     return History(
-        device, rates, median(starts) if starts else START_SECONDS, _sampling(scored, labels),
+        device, rates, median(starts) if starts else START_SECONDS, noise, _sampling(scored, labels),
         {m: _metric(scored, labels, m) for m in metrics if m in known}, homes,
     )  # fmt: skip
 
@@ -131,30 +135,39 @@ def _most(column: pa.ChunkedArray) -> str | None:
     return max(counted, key=lambda name: counted[name], default=None)
 
 
-def _trainings(rows: pa.Table, labels: Labels) -> tuple[list[Measured], list[float], dict[str, str]]:
-    """Seconds an image by network, seconds before the first image, and a trajectory of each network.
+def _trainings(rows: pa.Table, labels: Labels) -> tuple[list[Measured], list[float], float, dict[str, str]]:
+    """Seconds an image by network, seconds before the first image, the deviation of their logs, a trajectory of each.
 
-    Of a trajectory with several snapshots, the time between them counts: the first step of a process takes longer.
+    A trajectory has a rate between any two of its snapshots, and before the first, where its start-up counts too.
     """
     points: dict[str, list[tuple[float, float]]] = defaultdict(list)
     seen: dict[str, tuple[tuple[str, ...], str]] = {}
-    for settings, seconds in _groups(rows, ("home", "step", "model.", "data.", "condition.name", "train."),
-                                     "train_seconds"):  # fmt: skip
-        home, images = settings["home"], settings["step"] * settings["train.batch"]
-        points[home].append((float(images), seconds))
+    wanted = ("home", "step", "model.", "data.", "condition.name", "train.")
+    for settings, seconds in _groups(rows, wanted, "train_seconds"):
+        home = settings["home"]
+        points[home].append((float(settings["step"] * settings["train.batch"]), seconds))
         seen[home] = seen.get(home) or (labels.training(settings), name_of(settings))
     rates: dict[tuple[tuple[str, ...], str], list[float]] = defaultdict(list)
     starts: list[float] = []
+    apart: list[float] = []
     homes: dict[str, str] = {}
     for home, found in points.items():
-        (first, before), (last, after) = min(found), max(found)
-        rate = (after - before) / (last - first) if last > first else after / last
-        if rate > 0:
+        pieces = _rates(sorted(found))
+        if pieces:
+            rate = median_low(pieces)
             rates[seen[home]].append(rate)
-            starts.append(max(0.0, before - rate * first))
+            starts.append(max(0.0, min(found)[1] - rate * min(found)[0]))
+            apart += [math.log(piece / rate) for piece in pieces[1:]]  # the first has the start-up
             homes.setdefault(seen[home][0][2], home)
     measured = [Measured({}, median(found), like, name, like[2]) for (like, name), found in rates.items()]
-    return measured, starts, homes
+    noise = math.sqrt(fmean(x**2 for x in apart)) if len(apart) >= ENOUGH else NOISE
+    return measured, starts, max(noise, LEAST_NOISE), homes
+
+
+def _rates(points: list[tuple[float, float]]) -> list[float]:
+    """Seconds an image from each snapshot to the next: images and seconds since the start, ascending."""
+    pairs = pairwise([(0.0, 0.0), *points])
+    return [(after - before) / (last - first) for (first, before), (last, after) in pairs if after > before]
 
 
 def _sampling(rows: pa.Table, labels: Labels) -> list[Measured]:
@@ -174,7 +187,9 @@ def _metric(rows: pa.Table, labels: Labels, metric: str) -> list[Measured]:
     for settings, seconds in _groups(rows, wanted, f"{metric}_seconds"):
         like = labels.metric(metric, settings.get("kind", "model"), settings)
         sizes, network = labels.sizes(metric, settings), like[-1] if labels.evaluates(metric) else ""
-        name = name_of(settings) if network else " and ".join(f"{n:g} {SIZES[k]}" for k, n in sizes.items())
+        name = (
+            name_of(settings) if network else " and ".join(f"{n:g} {SIZES[k]}" for k, n in sizes.items() if k in SIZES)
+        )
         found.append(Measured(sizes, seconds, like, name, network))
     return found
 

@@ -130,15 +130,15 @@ class Prices:
         network: str | None,
     ) -> Seconds:  # fmt: skip
         """With FLOPs among the sizes where the network is not one of those measured, and as far as they are known."""
-        same = [m for m in known if m.like == like]
+        noise, same = self.history.noise, [m for m in known if m.like == like]
         if network is None or same or not known:
-            return estimate.predict(same or known, _without(terms), sizes, like)
+            return estimate.predict(same or known, _without(terms), sizes, like, noise)
         flops = self.flops
         counted = [replace(m, sizes={**m.sizes, "flops": flops[m.network]}) for m in known if m.network in flops]
         if network not in flops or not counted:
-            blind = estimate.predict(known, _without(terms), sizes, like)
+            blind = estimate.predict(known, _without(terms), sizes, like, noise)
             return replace(blind, factor=blind.factor * BLIND_FACTOR)
-        return estimate.predict(counted, terms, {**sizes, "flops": flops[network]}, like)
+        return estimate.predict(counted, terms, {**sizes, "flops": flops[network]}, like, noise)
 
     @property
     def flops(self) -> dict[str, float]:
