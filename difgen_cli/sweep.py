@@ -169,13 +169,12 @@ def run(planned: Planned, options: Options, console: Console) -> str:
 
 def _round(planned: Planned, options: Options, console: Console) -> str:
     """Submit what is missing and see it through; where workers of an earlier command are at all of it, only look on."""
-    tending = Tending(lambda: submissions.every(planned.store))
+    crew, tending = crew_of(planned, options), Tending(lambda: submissions.every(planned.store))
     at_work = None if options.anew else _at_work(planned, tending)
     if at_work is not None:
         console.print(f"workers are at it ({at_work.name}): looking on", highlight=False)
         return "detached" if options.detach else _watch(planned, at_work, tending, console)
     record(planned)
-    crew = crew_of(planned, options)
     found = foresee(planned, crew)
     console.print(f"to do: {words.expected(found)}", highlight=False, soft_wrap=True)
     if crew.launcher == "inline":
@@ -218,7 +217,7 @@ def _to_local(planned: Planned, found: Forecast, options: Options) -> Submission
     from difgen_cli.launch import local
 
     slots = launch.local_slots(options.workers, options.jobs_per_gpu)
-    slots = launch.Slots(slots.devices[: len(found.work)], slots.threads)
+    slots = launch.Slots(slots.devices[: len(found.todo)], slots.threads)
     submission = _submit(planned, found, Terms("local", len(slots.devices), slots.threads))
     local.start(submission, slots)
     return submission
@@ -231,7 +230,7 @@ def _to_slurm(planned: Planned, found: Forecast, options: Options, console: Cons
     slurm.check(planned.folder)
     said = profile.of(places.profile(options.profile, planned.plan.grid.file))
     wanted = walltime.wanted(said, found)
-    array = slurm.array(wanted.profile, found.workers, len(found.work))
+    array = slurm.array(wanted.profile, found.workers, len(found.todo))
     asked = array.profile
     terms = Terms("slurm", array.workers, asked.cpus, asked.walltime_minutes * 60.0, float(asked.notice_seconds))
     submission = _submit(planned, found, terms)

@@ -71,7 +71,7 @@ def _cost(found: Forecast, console: Console) -> None:
     """What is left to do, in workers' time by kind of work, and how long it takes."""
     from rich.table import Table
 
-    if not found.work:
+    if not found.todo:
         return
     table = Table(box=None, pad_edge=False)
     for name in ("to do", "units", "expected", "95 %", "how"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from difgen_cli.perf import estimate
@@ -31,12 +32,24 @@ class Part:
 class Forecast:
     """The work with what each unit takes, and what all of it does."""
 
-    work: Work
+    todo: Work
     workers: int
     parts: tuple[Part, ...]
     wall: Seconds  # with these workers, from their start on
     longest: Seconds  # the longest unit
     piece: tuple[str, Seconds]  # the longest that is lost where a worker stops in the middle of it, and its name
+    seconds: Sequence[Seconds] = ()  # of each training, then of each scoring
+    ranks: Sequence[float] = ()
+
+    @cached_property
+    def work(self) -> Work:
+        """The units with their seconds and ranks: what workers are given."""
+        seconds = (None if s.how == "unknown" else round(s.value, 3) for s in self.seconds)
+        told = list(zip(seconds, self.ranks, strict=True))
+        count = len(self.todo.trainings)
+        trainings = [replace(t, seconds=s, rank=r) for t, (s, r) in zip(self.todo.trainings, told[:count], strict=True)]
+        scorings = [replace(t, seconds=s, rank=r) for t, (s, r) in zip(self.todo.scorings, told[count:], strict=True)]
+        return replace(self.todo, trainings=trainings, scorings=scorings)
 
     @property
     def total(self) -> Seconds:
@@ -60,23 +73,13 @@ def forecast(plan: Plan, todo: Work, prices: Prices, workers: int, overhead: Seq
     sums = [added[id(cost)] for cost in costs]
     tasks = _tasks(todo, sums)
     ordered = ranks(tasks)
-    work = _told(todo, sums, ordered)
     turn = sorted(range(len(tasks)), key=lambda place: -ordered[place])
     beside = _overhead(overhead, len(todo) / workers)
     parts = [*_parts(costs), Part("start-up", workers, beside.times(workers))]
     blind = any(p.seconds.how == "unknown" for p in parts if p.name == "training")
     whole = UNKNOWN if blind else estimate.total([p.seconds for p in parts if p.seconds.how != "unknown"])
     wall = replace(whole, value=beside.value + makespan(tasks, turn, workers))
-    return Forecast(work, workers, tuple(parts), wall, max(sums, key=_value), _piece(costs))
-
-
-def _told(todo: Work, sums: Sequence[Seconds], ordered: Sequence[float]) -> Work:
-    """The units with their seconds and ranks."""
-    told = [(None if s.how == "unknown" else round(s.value, 3), rank) for s, rank in zip(sums, ordered, strict=True)]
-    count = len(todo.trainings)
-    trainings = [replace(t, seconds=s, rank=r) for t, (s, r) in zip(todo.trainings, told[:count], strict=True)]
-    scorings = [replace(t, seconds=s, rank=r) for t, (s, r) in zip(todo.scorings, told[count:], strict=True)]
-    return replace(todo, trainings=trainings, scorings=scorings)
+    return Forecast(todo, workers, tuple(parts), wall, max(sums, key=_value), _piece(distinct.values()), sums, ordered)
 
 
 def _value(seconds: Seconds) -> float:
