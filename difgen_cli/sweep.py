@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from difgen_cli import grid as grids
 from difgen_cli import launch, places
 from difgen_cli.grid.document import GridError
 from difgen_cli.grid.values import filter_of
 from difgen_cli.launch import submissions
+from difgen_cli.launch.crew import Crew, muster
 from difgen_cli.launch.submissions import Submission, Terms
 from difgen_cli.launch.tending import Standing, Tending
+from difgen_cli.perf import words
+from difgen_cli.perf.forecast import Forecast, as_dict, forecast
 from difgen_cli.plan import Cell, Plan, ledger, missing, planner
 from difgen_cli.plan.facts import Finder
 from difgen_cli.plugins import Library, PluginError
@@ -26,7 +29,7 @@ from difgen_cli.store.files import publish
 if TYPE_CHECKING:
     from rich.console import Console
 
-SLURM_WORKERS = 8  # where nobody says how many
+LAST_SUBMISSIONS = 20  # from which a worker's start-up is known
 LOOK_AGAIN = "the same command looks on, `difgen status` shows them, `difgen cancel` ends them"
 ENDED = {"done": 0, "failed": 1, "refused": 3, "interrupted": 130}
 
@@ -54,12 +57,20 @@ def prepare(file: Path, runs: Path, overrides: Mapping[str, str], only: Sequence
     plugins = folder.absolute() if folder.is_dir() else None
     store, library = Store(runs), Library(plugins)
     finder = Finder(store, library, places.data_root())
-    gc.disable()  # a plan is many small objects, and none of them is garbage
     try:
-        made = planner.build(read, library, finder)
-        return Planned(made, survey(made, store, _chosen(made, only)), store, finder, plugins)
+        with _nothing_collected():
+            made = planner.build(read, library, finder)
+            return Planned(made, survey(made, store, _chosen(made, only)), store, finder, plugins)
     except PluginError as error:
         raise GridError(str(error)) from None
+
+
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """A plan is many small objects, and none of them is garbage."""
+    gc.disable()
+    try:
+        yield
     finally:
         gc.enable()
 
@@ -87,6 +98,28 @@ def _chosen(made: Plan, only: Sequence[str]) -> Callable[[Cell], bool]:
     if not any(chosen(cell) for cell in made.models):
         raise GridError("--only: no cell of this grid matches")
     return chosen
+
+
+def foresee(planned: Planned, crew: Crew) -> Forecast:
+    """What is left to do on these workers: seconds and order of its units, from finished work like it."""
+    from difgen_cli.perf import history
+    from difgen_cli.perf.counting import Machine
+    from difgen_cli.perf.pricing import Prices
+
+    store, library = planned.store, planned.finder.library
+    known = history.read(store, library, crew.device, crew.threads)
+    shapes = {facts.content[:16]: facts.shape for facts in planned.finder.known.values()}
+    machine = Machine(crew.kind, crew.device, crew.threads) if crew.device else None
+    prices = Prices(planned.plan, store, history.Labels(library), known, planned.plugins, machine, shapes)
+    overhead = history.overhead(submissions.last_badges(store, LAST_SUBMISSIONS), crew.kind)
+    with _nothing_collected():
+        return forecast(planned.plan, planned.state.work, prices, crew.workers, overhead)
+
+
+def crew_of(planned: Planned, options: Options) -> Crew:
+    """The workers that a sweep with these options would get."""
+    said = places.profile(options.profile, planned.plan.grid.file)
+    return muster(options.cluster, options.workers, options.jobs_per_gpu or 1, said)
 
 
 def retry_failed(planned: Planned) -> Planned:
@@ -136,23 +169,22 @@ def run(planned: Planned, options: Options, console: Console) -> str:
 
 def _round(planned: Planned, options: Options, console: Console) -> str:
     """Submit what is missing and see it through; where workers of an earlier command are at all of it, only look on."""
-    cluster = options.cluster
-    if cluster == "auto":
-        from difgen_cli.launch import slurm
-
-        cluster = "slurm" if slurm.available() else "local"
-    said = places.profile(options.profile, planned.plan.grid.file)
+    crew, tending = crew_of(planned, options), Tending(lambda: submissions.every(planned.store))
     places.compiling()  # a word that no worker knows is refused here
-    tending = Tending(lambda: submissions.every(planned.store))
     at_work = None if options.anew else _at_work(planned, tending)
     if at_work is not None:
         console.print(f"workers are at it ({at_work.name}): looking on", highlight=False)
         return "detached" if options.detach else _watch(planned, at_work, tending, console)
     record(planned)
-    if cluster == "inline":
-        return _inline(planned, console)
+    if options.jobs_per_gpu is None and crew.launcher == "local":
+        options = replace(options, jobs_per_gpu=_probed(planned, options, console))
+        crew = crew_of(planned, options)
+    found = foresee(planned, crew)
+    console.print(f"to do: {words.expected(found)}", highlight=False, soft_wrap=True)
+    if crew.launcher == "inline":
+        return _inline(planned, found, console)
     submission = (
-        _to_slurm(planned, options, said, console) if cluster == "slurm" else _to_local(planned, options, console)
+        _to_slurm(planned, found, options, console) if crew.launcher == "slurm" else _to_local(planned, found, options)
     )
     if options.detach:
         console.print(f"{submission.said['workers']} workers run on; {LOOK_AGAIN}", highlight=False)
@@ -171,26 +203,26 @@ def _at_work(planned: Planned, tending: Tending) -> Submission | None:
     return None
 
 
-def _submit(planned: Planned, terms: Terms) -> Submission:
-    return submissions.write(planned.store, planned.folder, planned.state.work, planned.plugins, terms)
+def _submit(planned: Planned, found: Forecast, terms: Terms) -> Submission:
+    terms = replace(terms, expected=as_dict(found))
+    return submissions.write(planned.store, planned.folder, found.work, planned.plugins, terms)
 
 
-def _inline(planned: Planned, console: Console) -> str:
+def _inline(planned: Planned, found: Forecast, console: Console) -> str:
     from difgen_cli.launch import inline
 
     slots = launch.local_slots(1, 1)
-    submission = _submit(planned, Terms("inline", 1, slots.threads))
+    submission = _submit(planned, found, Terms("inline", 1, slots.threads))
     ended = inline.run(submission, slots.devices[0], lambda line: console.print(line, highlight=False, markup=False))
-    return _outcome(planned, [ended], submission)
+    return _outcome(planned, [ended], submission, console)
 
 
-def _to_local(planned: Planned, options: Options, console: Console) -> Submission:
+def _to_local(planned: Planned, found: Forecast, options: Options) -> Submission:
     from difgen_cli.launch import local
 
-    jobs = _probed(planned, options, console) if options.jobs_per_gpu is None else options.jobs_per_gpu
-    slots = launch.local_slots(options.workers, jobs)
-    slots = launch.Slots(slots.devices[: len(planned.state.work)], slots.threads)
-    submission = _submit(planned, Terms("local", len(slots.devices), slots.threads))
+    slots = launch.local_slots(options.workers, options.jobs_per_gpu or 1)
+    slots = launch.Slots(slots.devices[: len(found.todo)], slots.threads)
+    submission = _submit(planned, found, Terms("local", len(slots.devices), slots.threads))
     local.start(submission, slots)
     return submission
 
@@ -208,22 +240,29 @@ def _probed(planned: Planned, options: Options, console: Console) -> int:
     return found.jobs
 
 
-def _to_slurm(planned: Planned, options: Options, said: dict[str, Any], console: Console) -> Submission:
+def _to_slurm(planned: Planned, found: Forecast, options: Options, console: Console) -> Submission:
     from difgen_cli.launch import slurm
-    from difgen_cli.launch.slurm import profile
+    from difgen_cli.launch.slurm import profile, walltime
 
     slurm.check(planned.folder)
     if options.jobs_per_gpu != 1:
         console.print(
             "note: --jobs-per-gpu is for the GPUs of this machine; each SLURM task is one worker", style="yellow"
         )
-    array = slurm.array(profile.of(said), options.workers or SLURM_WORKERS, len(planned.state.work))
+    said = profile.of(places.profile(options.profile, planned.plan.grid.file))
+    wanted = walltime.wanted(said, found)
+    array = slurm.array(wanted.profile, found.workers, len(found.todo))
     asked = array.profile
     terms = Terms("slurm", array.workers, asked.cpus, asked.walltime_minutes * 60.0, float(asked.notice_seconds))
-    submission = _submit(planned, terms)
+    submission = _submit(planned, found, terms)
     job = slurm.start(submission, array, planned.plan.grid.name)
     limited = f" (no more for {array.why})" if array.why else ""
-    console.print(f"submitted job {job}: {array.tasks} tasks, {array.workers} at a time{limited}", highlight=False)
+    console.print(
+        f"submitted job {job}: {array.tasks} tasks, {array.workers} at a time{limited}, "
+        f"{asked.walltime_minutes} minutes each{wanted.why}", highlight=False, soft_wrap=True,
+    )  # fmt: skip
+    if note := walltime.note(asked, found):
+        console.print(f"note: {note}", highlight=False, soft_wrap=True, style="yellow")
     return submission
 
 
@@ -249,10 +288,10 @@ def _watch(planned: Planned, submission: Submission, tending: Tending, console: 
             while local.alive(submission):
                 time.sleep(0.1)
         return "interrupted"
-    return _outcome(planned, [str(b.get("state")) for b in submission.badges()], submission)
+    return _outcome(planned, [str(b.get("state")) for b in submission.badges()], submission, console)
 
 
-def _outcome(planned: Planned, states: Sequence[str], submission: Submission) -> str:
+def _outcome(planned: Planned, states: Sequence[str], submission: Submission, console: Console) -> str:
     """How a sweep ended, judged by the store, not by its workers."""
     left = survey(planned.plan, planned.store, lambda _: True)
     wanted = planned.state.wanted
@@ -260,6 +299,8 @@ def _outcome(planned: Planned, states: Sequence[str], submission: Submission) ->
         c for c, mark in zip(planned.plan.cells, left.marks, strict=True) if mark != "done" and c.index in wanted
     ]
     if not lacking:
+        took = words.beside(submission.said.get("expected") or {}, submission.badges(), len(submission.work))
+        console.print(*([took] if took else []), highlight=False, soft_wrap=True)
         return "done"
     if any(left.marks[c.index] == "failed" for c in lacking):
         return "failed"
@@ -268,14 +309,4 @@ def _outcome(planned: Planned, states: Sequence[str], submission: Submission) ->
     for badge in submission.badges():
         if cause := badge.get("cause"):
             raise StoreError(str(cause))
-    raise launch.LaunchError(f"the workers ended before the work did: {_last_words(submission.folder)}")
-
-
-def _last_words(folder: Path) -> str:
-    """The last line that a worker wrote, and where to read on."""
-    logs = sorted((folder / "log").glob("*_log.out"), key=lambda p: p.stat().st_mtime)
-    lines = logs[-1].read_text(encoding="utf-8", errors="replace").split("\n") if logs else []
-    said = next(
-        (line.strip() for line in reversed(lines) if line.strip() and not line.startswith("submitit ")), "nothing"
-    )
-    return f"{said[:300]} (all of it in {folder / 'log'})"
+    raise launch.LaunchError(f"the workers ended before the work did: {submission.last_words()}")

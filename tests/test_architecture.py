@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "grid": {"plugins"},
     "flat": set(),
     "train": {"diffusion", "flat"},
-    "perf": {"diffusion", "plan", "plugins", "sampling", "store", "train"},
+    "perf": {"diffusion", "plan", "plugins", "sampling", "store", "train", "view"},
     "plan": {"data", "features", "grid", "guidance", "places", "plugins", "store"},
     "worker": {
         "condition",
@@ -40,7 +40,7 @@ MAY_IMPORT = {
         "store",
         "train",
     },
-    "launch": {"places", "plan", "plugins", "store", "worker"},
+    "launch": {"perf", "places", "plan", "plugins", "store", "view", "worker"},
     "report": {"data", "grid", "plan", "store"},
     "view": {"plan", "store"},
     "cells": {"grid", "plan", "store"},

@@ -31,16 +31,22 @@ if TYPE_CHECKING:
     from difgen_cli.report.chosen import Choice
     from difgen_cli.sweep import Planned
 
+CLUSTERS = ("auto", "local", "slurm", "inline")
+Cluster = Annotated[str, typer.Option(help="Where to run: auto, local, slurm or inline.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="How many workers; default: one per GPU or core.")]
+JobsPerGpu = Annotated[str, typer.Option(help="Workers that share one GPU: a number, or auto.")]
+Profile = Annotated[str | None, typer.Option(help="A profile of difgen.toml.")]
+
 
 @app.command()
 def sweep(
     grid: GridFile,
     runs: Runs = Path("runs"),
-    cluster: Annotated[str, typer.Option(help="Where to run: auto, local, slurm or inline.")] = "auto",
-    workers: Annotated[int | None, typer.Option(min=1, help="How many workers; default: one per GPU or core.")] = None,
-    jobs_per_gpu: Annotated[str, typer.Option(help="Workers that share one GPU: a number, or auto.")] = "1",
+    cluster: Cluster = "auto",
+    workers: Workers = None,
+    jobs_per_gpu: JobsPerGpu = "1",
     detach: Annotated[bool, typer.Option("--detach", help="Leave the workers to it.")] = False,
-    profile: Annotated[str | None, typer.Option(help="A profile of difgen.toml.")] = None,
+    profile: Profile = None,
     only: Only = None,
     retry: Annotated[str | None, typer.Option(help="`failed`: try failed units again.")] = None,
     set_: Set = None,
@@ -53,7 +59,7 @@ def sweep(
     """
     FLAGS["quiet"] |= quiet
     with errors():
-        choice("--cluster", cluster, ("auto", "local", "slurm", "inline"))
+        choice("--cluster", cluster, CLUSTERS)
         choice("--retry", retry, (None, "failed"))
         jobs = _jobs_per_gpu(jobs_per_gpu)
         from difgen_cli import sweep as sweeping
@@ -80,20 +86,34 @@ def sweep(
 
 
 @app.command()
-def plan(grid: GridFile, runs: Runs = Path("runs"), only: Only = None, set_: Set = None, json_: Json = False) -> None:
-    """Show what would run: new, done, stale and failed cells, trajectories and cost; touches nothing.
+def plan(
+    grid: GridFile,
+    runs: Runs = Path("runs"),
+    cluster: Cluster = "auto",
+    workers: Workers = None,
+    jobs_per_gpu: JobsPerGpu = "1",
+    profile: Profile = None,
+    only: Only = None,
+    set_: Set = None,
+    json_: Json = False,
+) -> None:
+    """Show what would run: new, done, stale and failed cells, trajectories and what it takes; touches nothing.
 
     Example: difgen plan grids/size.yaml
+    Example: difgen plan grids/size.yaml --workers 16
     """
     with errors():
+        choice("--cluster", cluster, CLUSTERS)
         from difgen_cli import sweep as sweeping
         from difgen_cli.display import plans
 
         planned = sweeping.prepare(grid, runs, _pairs(set_), only or ())
+        options = sweeping.Options(cluster, workers, _jobs_per_gpu(jobs_per_gpu), profile=profile)
+        found = sweeping.foresee(planned, sweeping.crew_of(planned, options))
         if json_:
-            write(plans.plan_json(planned) + "\n")
+            write(plans.plan_json(planned, found) + "\n")
         else:
-            plans.plan(planned, output())
+            plans.plan(planned, found, output())
 
 
 @app.command()

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from difgen_cli.display import as_json
-from difgen_cli.store import tables
+from difgen_cli.perf import words
+from difgen_cli.perf.forecast import as_dict
 from difgen_cli.view import duration
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from difgen_cli.perf.forecast import Forecast
     from difgen_cli.sweep import Planned
 
 MARKS = {"new": "+", "done": "=", "stale": "~", "failed": "!"}
@@ -32,7 +34,7 @@ def brief(planned: Planned, console: Console) -> None:
         console.print(f"note: {slug}: an earlier snapshot was not kept; trained again to it", style="yellow")
 
 
-def plan(planned: Planned, console: Console) -> None:
+def plan(planned: Planned, found: Forecast, console: Console) -> None:
     """The whole plan: one line a trajectory with its snapshots' marks, then cost."""
     from rich.table import Table
 
@@ -52,11 +54,11 @@ def plan(planned: Planned, console: Console) -> None:
     console.print(f"{' '.join(f'{v} {k}' for k, v in MARKS.items())}", highlight=False)
     share = planned.plan.images_planned / max(planned.plan.images_one_by_one, 1)
     console.print(
-        f"{planned.plan.images_planned:,} training images, {share:.2f} of what the cells would take one by one; "
-        f"to do: {_cost(planned)}",
+        f"{planned.plan.images_planned:,} training images, {share:.2f} of what the cells would take one by one",
         highlight=False,
         soft_wrap=True,
     )
+    _cost(found, console)
     for index, cause in list(planned.state.causes.items())[:10]:
         console.print(f"! cell {index}: {cause}", highlight=False, markup=False, soft_wrap=True)
 
@@ -65,23 +67,26 @@ def _tally(marks: list[str]) -> str:
     return "".join(marks) if len(marks) <= 12 else " ".join(f"{marks.count(m)}{m}" for m in dict.fromkeys(marks))
 
 
-def _cost(planned: Planned) -> str:
-    """Training left, in images and, from finished trajectories of the same network, in seconds; `?` where none is."""
-    todo = planned.state.work.trainings
-    images = sum(t.cost for t in todo)
-    rates = tables.seconds_per_image(planned.store)
-    known = [rates.get(_network(planned, t.home)) for t in todo]
-    seconds = [t.cost * r for t, r in zip(todo, known, strict=True) if r is not None]
-    time = duration(sum(seconds)) + (" and more" if len(seconds) < len(todo) else "") if seconds or not todo else "?"
-    return f"{images:,.0f} images, {time} of one worker's training"
+def _cost(found: Forecast, console: Console) -> None:
+    """What is left to do, in workers' time by kind of work, and how long it takes."""
+    from rich.table import Table
+
+    if not found.todo:
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in ("to do", "units", "expected", "95 %", "how"):
+        table.add_column(name, no_wrap=True, justify="right" if name in ("units", "expected") else "left")
+    for part in found.parts:
+        said, known = part.seconds, part.seconds.how != "unknown"
+        range_ = f"{duration(said.low)} to {duration(said.high)}" if known else ""
+        table.add_row(
+            part.name, f"{part.units:,}", duration(said.value) if known else "?", range_, words.obtained(said)
+        )
+    console.print(table)
+    console.print(words.expected(found), highlight=False, soft_wrap=True)
 
 
-def _network(planned: Planned, home: str) -> str:
-    settings = planned.plan.trajectories[home].settings
-    return tables.speed_key({k: v for k, v in settings.items() if k.startswith("model.") or k == "train.batch"})
-
-
-def plan_json(planned: Planned) -> str:
+def plan_json(planned: Planned, found: Forecast) -> str:
     """The plan for machines: every cell with its settings, keys and mark."""
     cells = [
         {"index": c.index, "kind": c.kind, "seed": c.seed, "step": c.step, "mark": mark, "trajectory": c.home,
@@ -93,4 +98,4 @@ def plan_json(planned: Planned) -> str:
     }
     return as_json({"grid": planned.plan.grid.name, "cells": cells, "trajectories": trajectories,
                     "images": planned.plan.images_planned, "images_one_by_one": planned.plan.images_one_by_one,
-                    "warnings": planned.plan.warnings})  # fmt: skip
+                    "warnings": planned.plan.warnings, "to_do": as_dict(found)})  # fmt: skip

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ class Terms:
     threads: int
     walltime_seconds: float | None = None  # what the scheduler is asked for
     notice_seconds: float = 0.0  # how long before its end it is to tell
+    expected: Mapping[str, Any] = field(default_factory=dict)  # what it was expected to take
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,13 @@ class Submission:
         """What its workers last said of themselves."""
         return [b for p in sorted((self.folder / "workers").glob("*.json")) if (b := read_json(p)) is not None]
 
+    def last_words(self) -> str:
+        """The last line that a worker wrote, and where to read on."""
+        logs = sorted((self.folder / "log").glob("*_log.out"), key=lambda p: p.stat().st_mtime)
+        lines = logs[-1].read_text(encoding="utf-8", errors="replace").split("\n") if logs else []
+        said = (line.strip() for line in reversed(lines) if line.strip() and not line.startswith("submitit "))
+        return f"{next(said, 'nothing')[:300]} (all of it in {self.folder / 'log'})"
+
     def answer(self, receipt: Mapping[str, Any]) -> None:
         """Write the receipt, once."""
         publish_json(self.folder / "receipt.json", {"schema": 1, **receipt, "answered": now()})
@@ -122,6 +130,7 @@ def write(store: Store, grid: Path, todo: Work, plugins: Path | None, terms: Ter
         "workers": terms.workers,
         "walltime_seconds": terms.walltime_seconds,
         "notice_seconds": terms.notice_seconds,
+        "expected": terms.expected,
         "lease_seconds": _seconds("DIFGEN_LEASE_SECONDS", LEASE_SECONDS),
         "checkpoint_seconds": _seconds("DIFGEN_CHECKPOINT_SECONDS", CHECKPOINT_SECONDS),
         "environment": environment(),
@@ -140,6 +149,12 @@ def every(store: Store) -> list[Submission]:
     """All submissions of a run directory that are not closed, oldest first."""
     found = [Submission(folder) for grid in store.grids() for folder in _numbered(grid / "submissions")]
     return [s for s in found if s.said and not s.closed]
+
+
+def last_badges(store: Store, most: int) -> list[dict[str, Any]]:
+    """What the workers of the last submissions of each grid said of themselves in the end."""
+    found = [Submission(folder) for grid in store.grids() for folder in _numbered(grid / "submissions")[-most:]]
+    return [badge for submission in found[-most:] for badge in submission.badges()]
 
 
 def _numbered(folder: Path) -> list[Path]:

@@ -38,9 +38,11 @@ def remembered(
     if known is not None and not again:
         return known
     found = measure()
-    if found is not None and known is not None:
+    if found is None:
+        return known
+    if known is not None:
         found = {name: max(found[name], known[name]) for name in names}
-    if found is not None and path:
+    if path:
         _write(path, {"about": about, "found": found})
     return found
 

@@ -123,6 +123,10 @@ class _Shelf:
     def attempts(self) -> dict[str, dict[str, Any]]:
         return self.home.last_attempts()
 
+    def checkpoint_before(self, step: int) -> int:
+        """The furthest checkpoint that a training to a step can go on from; 0 where there is none."""
+        return max((s for s in self.home.checkpoints() if s < step), default=0)
+
     def failure(self, cell: Cell) -> str | None:
         """Why a cell without all its results failed, if its last attempt says so."""
         own, train = self.attempts.get(f"score-{cell.samples}", {}), self.attempts.get("train", {})
@@ -160,11 +164,11 @@ def _trainings(plan: Plan, steps: dict[str, set[int]], shelves: _Shelves) -> tup
         lacking = wanted - there
         if not lacking:
             continue
-        trajectory = plan.trajectories[key]
+        trajectory, first = plan.trajectories[key], shelves.trajectory(key).checkpoint_before(min(lacking))
         if there and min(lacking) < max(there):
             retrained.append(trajectory.slug)
         trainings.append(
-            Training(key, trajectory.slug, tuple(sorted(lacking)), trajectory.batch, _start(plan, trajectory))
+            Training(key, trajectory.slug, tuple(sorted(lacking)), trajectory.batch, _start(plan, trajectory), first)
         )
     return sorted(trainings, key=lambda t: (-t.cost, t.slug)), retrained
 

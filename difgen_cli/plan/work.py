@@ -52,6 +52,9 @@ class Training:
     steps: tuple[int, ...]  # every wanted snapshot, those that are there too
     batch: int
     start: Other | None = None  # the snapshot that it begins with; None: initial weights
+    first: int = 0  # the step of the checkpoint that it goes on from, when it was planned
+    seconds: float | None = None  # what it will take, as far as that is known
+    rank: float = 0.0  # seconds until what waits for it is done too: the highest first
 
     @property
     def unit(self) -> str:
@@ -59,7 +62,7 @@ class Training:
 
     @property
     def cost(self) -> float:
-        """Training images: longest first."""
+        """Training images."""
         return float(max(self.steps) * self.batch)
 
 
@@ -89,6 +92,8 @@ class Scoring:
     guidance: dict[str, Call]  # its terms by name
     metrics: dict[str, Measure]  # by key: cells may share samples and differ in a metric's settings
     partners: dict[str, Other] = field(default_factory=dict)
+    seconds: float | None = None  # what it will take, as far as that is known
+    rank: float = 0.0  # seconds until what waits for it is done too: the highest first
 
     @property
     def unit(self) -> str:
@@ -109,6 +114,11 @@ class Work:
 
     def __len__(self) -> int:
         return len(self.trainings) + len(self.scorings)
+
+    @property
+    def units(self) -> list[Training | Scoring]:
+        """All of them, the highest rank first; where none is known, trainings before scorings, as they stand."""
+        return sorted([*self.trainings, *self.scorings], key=lambda unit: -unit.rank)
 
     def steps(self) -> Iterator[tuple[str, str]]:
         """What will be there, one by one: each snapshot and each result, with its trajectory or reference."""

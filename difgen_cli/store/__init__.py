@@ -195,6 +195,11 @@ class Store:
     def has_pool(self, content: str) -> bool:
         return (self.shared(content[:16]) / "pool.json").exists()
 
+    def pool_shape(self, key: str) -> tuple[int, ...] | None:
+        """(H, W, C) or (D,) of a data set that is kept here, by the first 16 digits of its content."""
+        facts = read_json(self.shared(key) / "pool.json")
+        return tuple(facts["shape"]) if facts else None
+
     def pool(self, key: str) -> tuple[np.ndarray, np.ndarray | None, dict[str, Any]]:
         """Images (memory-mapped), labels and facts of a data set by the first 16 digits of its content."""
         folder = self.shared(key)

@@ -13,7 +13,6 @@ from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import pyarrow as pa
@@ -31,11 +30,12 @@ PROVENANCE = {
     "device": pa.string(), "train_device": pa.string(), "train_seconds": pa.float64(),
     "images_per_second": pa.float64(), "roofline": pa.float64(), "mfu": pa.float64(),
     "peak_memory_bytes": pa.int64(), "finished_at": pa.string(), "nfe": pa.float64(), "nfe_area": pa.float64(),
+    "sampling_seconds": pa.float64(), "threads": pa.int64(),
 }  # fmt: skip
 UNITS = {
     "train_seconds": "s", "images_per_second": "images/s", "peak_memory_bytes": "bytes", "images_seen": "images",
     "roofline": "share", "mfu": "share", "epochs": "epochs", "steps_per_image": "steps/image", "step": "steps",
-    "nfe": "evaluations/sample", "nfe_area": "whole images/sample",
+    "nfe": "evaluations/sample", "nfe_area": "whole images/sample", "sampling_seconds": "s", "threads": "threads",
 }  # fmt: skip
 
 MEANINGS = {
@@ -44,6 +44,8 @@ MEANINGS = {
     "mfu": "share of the device's measured matrix rate that does the network's arithmetic (model FLOPs utilisation)",
     "nfe": "evaluations of networks that a sample took: its own, and those that guidance steers away from",
     "nfe_area": "the same, a crop counted as its share of the image's pixels",
+    "sampling_seconds": "how long drawing the samples took, to whoever drew them",
+    "threads": "of the process that scored",
 }
 
 
@@ -266,27 +268,14 @@ def _described(table: pa.Table, metrics: dict[str, pa.Table]) -> pa.Table:
     return pa.table(table.columns, schema=pa.schema(fields))
 
 
+def read_rows(store: Store) -> pa.Table | None:
+    """The rows as they were last folded; None where there are none."""
+    return _read(store.tables / "rows.parquet")
+
+
 def stale(store: Store) -> frozenset[str]:
     """Identities of the cells that have results under some version of the code."""
-    rows = _read(store.tables / "rows.parquet")
+    rows = read_rows(store)
     return (
         frozenset(rows["identity"].to_pylist()) if rows is not None and "identity" in rows.column_names else frozenset()
     )
-
-
-def seconds_per_image(store: Store) -> dict[str, float]:
-    """Median seconds of training an image, by network and batch, from the rows."""
-    rows = _read(store.tables / "rows.parquet")
-    if rows is None or not {"train_seconds", "train.batch", "images_seen"} <= set(rows.column_names):
-        return {}
-    names = [n for n in rows.column_names if n.startswith("model.")] + ["train.batch"]
-    seen: dict[str, list[float]] = defaultdict(list)
-    for line in rows.select([*names, "train_seconds", "images_seen"]).to_pylist():
-        if line["train_seconds"] and line["images_seen"]:
-            seen[speed_key({n: line[n] for n in names})].append(line["train_seconds"] / line["images_seen"])
-    return {key: median(values) for key, values in seen.items()}
-
-
-def speed_key(settings: dict[str, Any]) -> str:
-    """What decides the speed of a training: network and batch."""
-    return json.dumps(sorted((k, str(v)) for k, v in settings.items() if v is not None))

@@ -56,15 +56,16 @@ def work_on(
     claimant = Claimant(order.lease_seconds, order.name, log, flag.check)
     library = Library(order.plugins)
     desk = Desk(Store(order.runs), todo.recipes, library, device, order, flag, Clock(), claimant, say or _print)
-    queue = Queue(desk.store, [*todo.trainings, *todo.scorings], claimant, badge, allocation)
+    queue = Queue(desk.store, todo.units, claimant, badge, allocation)
     badge.show(state="running")
-    state, ending, cause = "done", "done", None
+    state, ending, cause, units = "done", "done", None, 0
     try:
         while (unit := queue.next(flag)) is not None:
             badge.hold(unit[2])
             began = time.monotonic()
             if _try(desk, allocation, *unit):
                 queue.learn(unit[0], time.monotonic() - began)
+                units += 1
             else:
                 queue.put_back(unit[0])
     except Interrupted:
@@ -76,7 +77,7 @@ def work_on(
         return "replaced"
     seconds = desk.clock.seconds | {"wall": time.monotonic() - start, "waiting": queue.waited_seconds}
     with suppress(StoreError):  # on a full disk the sweep finds no live worker, and says so
-        badge.show(state=state, at=None, ending=ending, cause=cause, seconds=seconds)
+        badge.show(state=state, at=None, ending=ending, cause=cause, seconds=seconds, units=units)
     if state == "done":
         allocation.cancel_spares()
     elif state == "interrupted":
@@ -149,7 +150,7 @@ def _do(desk: Desk, unit: Training | Scoring, home: Home, attempt: Attempt) -> d
 
 @dataclass
 class Queue:
-    """The units of a submission in the order in which they are tried: training before scoring, longest first."""
+    """The units of a submission in the order in which they are tried: those first that most is waiting for."""
 
     store: Store
     units: list[Training | Scoring]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
+PURPOSES = ("training", "sampling", "scoring", "preparing")  # preparing: what metrics are given
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -45,7 +46,7 @@ class Flag:
 class Clock:
     """Where a worker's time goes, in seconds by purpose; what runs inside another purpose counts once, as its own."""
 
-    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("training", "sampling", "scoring"), 0.0))
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PURPOSES, 0.0))
     _since: float = 0.0
     _purposes: list[str] = field(default_factory=list)
 

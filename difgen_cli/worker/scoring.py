@@ -64,6 +64,7 @@ class ScoringRun:
     home: Home
     attempt: Attempt
     values: dict[str, Any] = field(default_factory=dict)  # of each metric its first with an interval, for `status`
+    sampling_seconds: float | None = None  # None: the samples were there, or are real images
 
     def run(self) -> dict[str, Any]:
         start, errors = time.monotonic(), []
@@ -88,7 +89,8 @@ class ScoringRun:
     def _measure(self, measure: Measure) -> None:
         module = self.desk.library.module("score", measure.metric)
         signature = self.desk.library.signature("score", measure.metric)
-        inputs = {name: self._input(name, measure) for name in signature.inputs}
+        with self.desk.clock.on("preparing"):
+            inputs = {name: self._input(name, measure) for name in signature.inputs}
         start = time.monotonic()
         result = module.measure(**inputs, **measure.settings)
         check(self.attempt)
@@ -228,9 +230,10 @@ class ScoringRun:
         """The generated images as uint8 (n, H, W, C), or points; drawn once and kept."""
         path = self.home.samples(self.unit.samples)
         if not path.exists():
-            meter = Meter()
+            meter, start = Meter(), time.monotonic()
             with self.desk.clock.on("sampling"):
                 x, labels = self._draw(meter)
+                self.sampling_seconds = time.monotonic() - start if meter.evaluations else None
                 check(self.attempt)
                 cost = self._cost(meter)
                 publish(path, lambda p: pictures.write(p, x, labels, cost))
@@ -288,7 +291,7 @@ class ScoringRun:
         own = self.desk.environment() | {"finished_at": now()}
         drawn = self.home.samples(self.unit.samples)
         if {"samples", "states"} & set(metric.inputs) and drawn.exists():
-            own |= pictures.facts(drawn)
+            own |= pictures.facts(drawn) | {"sampling_seconds": self.sampling_seconds}
         if self.unit.kind != "model" or not self._snapshot_path.exists():
             return own
         with safe_open(self._snapshot_path, framework="numpy") as file:

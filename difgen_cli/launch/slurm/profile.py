@@ -38,6 +38,12 @@ class Profile(BaseModel):
         """How long before its end a worker is told: never more than a quarter of its time."""
         return min(self.signal_seconds, self.walltime_minutes * 60 // 4)
 
+    def usually(self, minutes: int) -> Profile:
+        """With another walltime where the profile says none: it counts as unsaid, so that a partition may cut it."""
+        if "walltime_minutes" in self.model_fields_set:
+            return self
+        return Profile.model_construct(_fields_set=self.model_fields_set, **{**dict(self), "walltime_minutes": minutes})
+
     def within(self, most_minutes: int | None, partition: str) -> Profile:
         """With the walltime that a partition allows; LaunchError where more was asked for: it would wait for ever."""
         if most_minutes is None or self.walltime_minutes <= most_minutes:

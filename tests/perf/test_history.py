@@ -1,0 +1,112 @@
+"""What finished work has cost, from rows whose prices are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from difgen_cli.perf import history
+from difgen_cli.perf.history import Labels
+from difgen_cli.plugins import Library
+from difgen_cli.store import Store
+
+ROW = {
+    "kind": "model", "home": "a", "step": 100, "data.name": "digits", "data.size": 64, "data.held_out": 900,
+    "condition.name": "none", "model.name": "mlp", "model.width": 64, "train.batch": 10, "train.precision": "fp32",
+    "train.flip": False, "sample.name": "heun", "sample.steps": 8, "sample.count": 300, "guide.name": "none",
+    "device": "here", "train_device": "here", "threads": 1, "train_seconds": 5.0, "sampling_seconds": 2.0,
+    "memorization_seconds": 0.5, "gap_seconds": 1.5, "score.gap.pairs": 1024,
+}  # fmt: skip
+
+
+def known(folder: Path, *rows: dict[str, Any], device: str | None = "here", threads: int | None = 1) -> history.History:
+    store = Store(folder)
+    store.tables.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame([ROW | row for row in rows]).to_parquet(store.tables / "rows.parquet")
+    return history.read(store, Library(None), device, threads)
+
+
+def test_the_rate_of_a_training_is_that_between_its_snapshots_and_the_rest_its_start(tmp_path: Path):
+    """3 s to begin with, then 2 ms an image: at steps 100 and 300 of ten images each."""
+    found = known(tmp_path, {}, {"step": 300, "train_seconds": 9.0})
+    assert [m.seconds for m in found.rates] == [pytest.approx(2e-3)]
+    assert found.start_seconds == pytest.approx(3.0)
+    assert found.rates[0].name == "mlp width 64"
+    assert found.homes == {found.rates[0].network: "a"}
+
+
+def test_of_many_trainings_of_a_network_the_median_counts(tmp_path: Path):
+    rows = [{"home": home, "step": step, "train_seconds": 3 + step * 10 * rate}
+            for home, rate in (("a", 1e-3), ("b", 2e-3), ("c", 50e-3)) for step in (100, 300)]  # fmt: skip
+    assert [m.seconds for m in known(tmp_path, *rows).rates] == [pytest.approx(2e-3)]
+
+
+@pytest.mark.parametrize("other", [{"train_device": "elsewhere"}, {"threads": 2}])
+def test_trainings_of_another_device_or_with_other_threads_say_nothing(tmp_path: Path, other: dict[str, Any]):
+    assert not known(tmp_path, {} | other).rates
+    assert known(tmp_path, {}, other | {"home": "b", "train_seconds": 50.0}).rates[0].seconds == pytest.approx(5e-3)
+
+
+def test_where_the_device_is_not_known_that_of_most_rows_counts(tmp_path: Path):
+    rows = [{"home": "a"}, {"home": "b"}, {"home": "c", "train_device": "there", "train_seconds": 1.0}]
+    found = known(tmp_path, *rows, device=None, threads=None)
+    assert found.device == "here"
+    assert [m.seconds for m in found.rates] == [pytest.approx(5e-3)]
+
+
+def test_networks_batches_and_precisions_are_kept_apart(tmp_path: Path):
+    others = [{"model.width": 128}, {"train.batch": 20}, {"train.precision": "bf16"}, {"data.name": "npz"}]
+    found = known(tmp_path, {}, *({"home": str(k)} | other for k, other in enumerate(others)))
+    assert len({m.like for m in found.rates}) == 5
+    assert len(found.networks) == 3, "network and images: batch and precision are the training's"
+
+
+def test_subsets_seeds_and_learning_rates_are_not(tmp_path: Path):
+    found = known(tmp_path, {}, {"home": "b", "data.size": 512, "train.lr": 0.1, "train.seed": 3, "train_seconds": 7.0})
+    assert [m.seconds for m in found.rates] == [pytest.approx(6e-3)]
+
+
+def test_samples_are_drawn_in_whole_blocks_and_step_by_step(tmp_path: Path):
+    found = known(tmp_path, {})
+    assert [(m.seconds, m.sizes) for m in found.sampling] == [(2.0, {"evaluations": 512.0 * 8})]
+
+
+def test_a_metrics_sizes_are_those_of_the_inputs_that_it_names(tmp_path: Path):
+    found = known(tmp_path, {}, {"data.size": 128, "memorization_seconds": 0.7})
+    assert sorted((m.seconds, m.sizes["size"]) for m in found.metrics["memorization"]) == [(0.5, 64.0), (0.7, 128.0)]
+    assert set(found.metrics["memorization"][0].sizes) == {"count", "size", "held_out"}
+    assert set(found.metrics["gap"][0].sizes) == {"size", "held_out"}
+    assert found.metrics["gap"][0].network in found.networks
+    assert not found.metrics["memorization"][0].network
+
+
+def test_planned_work_bears_the_labels_of_finished_work(tmp_path: Path):
+    """A table's numbers may have become others than a plan's: 64 is 64.0 where a column lacks some."""
+    labels = Labels(Library(None))
+    found = known(tmp_path, {"model.dropout": None, "model.width": 64.0, "data.path": None})
+    assert labels.training(ROW) == found.rates[0].like
+    assert labels.sampling("model", ROW) == found.sampling[0].like
+    assert labels.metric("gap", "model", ROW) == found.metrics["gap"][0].like
+
+
+def test_rows_of_before_times_were_kept_are_no_error(tmp_path: Path):
+    store = Store(tmp_path)
+    assert history.read(store, Library(None), "here", 1).rates == []
+    store.tables.mkdir(parents=True)
+    pd.DataFrame([{k: v for k, v in ROW.items() if k not in ("threads", "sampling_seconds")}]).to_parquet(
+        store.tables / "rows.parquet"
+    )
+    found = history.read(store, Library(None), "here", 1)
+    assert len(found.rates) == 1
+    assert found.sampling == []
+
+
+def test_what_a_worker_spends_beside_its_units():
+    seconds = {"training": 10.0, "sampling": 2.0, "scoring": 3.0, "preparing": 4.0, "wall": 22.0, "waiting": 1.0}
+    badges = [{"device": "cpu", "state": "done", "units": 5, "seconds": seconds}]
+    others = [badges[0] | {"device": "cuda"}, badges[0] | {"state": "interrupted"}, {"device": "cpu"}]
+    found = history.overhead([*badges, *others], "cpu")
+    assert [(m.sizes, m.seconds) for m in found] == [({"units": 5.0}, 6.0)]
