@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from difgen_cli import launch
-from difgen_cli.perf.device import processor
+from difgen_cli.perf.device import card, processor
 
 SLURM_WORKERS = 8  # where nobody says how many
 
@@ -42,19 +40,4 @@ def muster(cluster: str, workers: int | None, jobs_per_gpu: int, said: Mapping[s
     slots = launch.local_slots(1, 1) if cluster == "inline" else launch.local_slots(workers, jobs_per_gpu)
     first = slots.devices[0]
     named = (cluster, len(slots.devices), slots.threads)
-    return Crew(*named, "cpu", processor()) if first is None else Crew(*named, "cuda", _card(first))
-
-
-def _card(number: str) -> str | None:
-    """The name of a GPU; None where the driver does not say."""
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return None
-    try:
-        asked = subprocess.run(
-            [tool, "-i", number, "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True,
-            timeout=30, check=False,
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return asked.stdout.strip() or None if asked.returncode == 0 else None
+    return Crew(*named, "cpu", processor()) if first is None else Crew(*named, "cuda", card(first))

@@ -1,8 +1,10 @@
-"""What the processor is called: in rows, and where they are read again."""
+"""What processors and cards are called: in rows, and where they are read again. Without torch."""
 
 from __future__ import annotations
 
 import platform
+import shutil
+import subprocess
 from functools import cache
 from pathlib import Path
 
@@ -16,3 +18,19 @@ def processor() -> str:
         return platform.machine()
     named = next((line for line in lines if line.startswith("model name")), "")
     return named.partition(":")[2].strip() or platform.machine()
+
+
+@cache
+def card(number: str) -> str | None:
+    """The name of a GPU, by its number or its identifier; None where the driver does not say."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return None
+    try:
+        asked = subprocess.run(
+            [tool, "-i", number, "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True,
+            timeout=30, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return asked.stdout.strip() or None if asked.returncode == 0 else None

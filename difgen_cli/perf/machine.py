@@ -5,7 +5,6 @@ Peaks of data sheets are not reached by any program; these are, by the same libr
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Callable
 from functools import cache, partial
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from difgen_cli.perf.cache import remembered
+from difgen_cli.perf.device import processor
 from difgen_cli.perf.roofline import Limits
 
 VERSION = 1  # of the way of measuring
@@ -96,14 +96,6 @@ def moment(device: str) -> float:
     return time.perf_counter()
 
 
-@cache
 def device_name(device: str) -> str:
     """The card's name, or the processor's."""
-    if device.startswith("cuda"):
-        return torch.cuda.get_device_name(torch.device(device))
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as handle:  # noqa: PTH123
-            named = next((line for line in handle if line.startswith("model name")), "")
-        return named.partition(":")[2].strip() or platform.machine()
-    except OSError:
-        return platform.machine()
+    return torch.cuda.get_device_name(torch.device(device)) if device.startswith("cuda") else processor()

@@ -8,14 +8,14 @@ remembered by device and training; a plan that is done sooner is not worth one. 
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from difgen_cli.perf.cache import remembered
-from difgen_cli.perf.crew import Crew, ProbeError
+from difgen_cli.perf.device import card
+from difgen_cli.perf.probes import ProbeError, Probes
 from difgen_cli.plan.work import Training, Work
 from difgen_cli.store import Store
 
@@ -124,14 +124,14 @@ def _task(work: Work, training: Training, store: Store) -> Task:
 def probe(planned: Sequence[tuple[Task, float]], device: str | None, most: int, plugins: Path | None) -> Packing:
     """Measure how many processes of the plan's commonest training one device carries; `device` None: the CPU."""
     (task, _), images = planned[0], sum(amount for _, amount in planned)
-    with Crew(device, plugins, BUDGET_SECONDS) as crew:
+    with Probes(device, plugins, BUDGET_SECONDS) as probes:
         try:
-            heaviest = crew.heaviest([asdict(t) for t, _ in planned]) if len(planned) > 1 else []
+            heaviest = probes.heaviest([asdict(t) for t, _ in planned]) if len(planned) > 1 else []
         except ProbeError as error:
             return Packing(1, {}, f"the heaviest training could not be tried: {error}")
 
         def measure(count: int) -> list[Reading]:
-            return [_reading(said) for said in crew.side_by_side(asdict(task), count, SLICE_SECONDS)]
+            return [_reading(said) for said in probes.side_by_side(asdict(task), count, SLICE_SECONDS)]
 
         return choose(measure, most, images, heaviest)
 
@@ -159,7 +159,8 @@ def jobs_per_device(
         settled = len(found[0].images_per_second) > 1  # one worker alone says nothing of a longer plan
         return {"jobs": float(found[0].jobs), "most": float(most)} if settled else None
 
-    about = {"device": device_name(devices[0]), "cores": cores, "version": VERSION,
+    named = "cpu" if devices[0] is None else card(devices[0]) or devices[0]
+    about = {"device": named, "cores": cores, "version": VERSION,
              "networks": sorted({repr(replace(task, images=0, classes=0)) for task, _ in planned})}  # fmt: skip
     known = remembered("packing", about, {"jobs", "most"}, measure)
     if known and not found and known["jobs"] == known["most"] < most:  # more were never tried
@@ -167,15 +168,3 @@ def jobs_per_device(
     if found:
         return found[0]
     return Packing(min(most, int(known["jobs"])) if known else 1, {}, "as measured before")
-
-
-def device_name(device: str | None) -> str:
-    """The card's name by the driver; what it is called by where the driver does not answer."""
-    if device is None:
-        return "cpu"
-    command = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader", "-i", device]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return device
-    return done.stdout.strip() or device if done.returncode == 0 else device

@@ -11,8 +11,8 @@ import pytest
 
 from difgen_cli import sweep
 from difgen_cli.perf import packing
-from difgen_cli.perf.crew import Crew, ProbeError
 from difgen_cli.perf.packing import Packing, Reading, Task, choose, probe
+from difgen_cli.perf.probes import ProbeError, Probes
 
 GIB = float(1 << 30)
 LONG = 1e12  # images: more than any probe trains
@@ -86,9 +86,9 @@ def two_cores() -> Iterator[None]:
 def test_two_processes_on_two_cores_train_more_than_one_and_four_no_more_than_two() -> None:
     shares: dict[int, float] = {}
     rates: dict[int, float] = {}
-    with Crew(None, None, 200) as crew:
+    with Probes(None, None, 200) as probes:
         for count in (1, 2, 4):
-            said = crew.side_by_side(packing.asdict(DIGITS), count, 1.5)
+            said = probes.side_by_side(packing.asdict(DIGITS), count, 1.5)
             assert len(said) == count
             shares[count] = sum(s["processor_share"] for s in said)
             rates[count] = sum(s["images_per_second"] for s in said)
@@ -113,17 +113,17 @@ def test_the_probe_takes_no_more_processes_than_cores(monkeypatch: pytest.Monkey
 
 def test_the_heaviest_of_several_trainings_is_the_one_that_is_weighed() -> None:
     wide = Task("mlp", {"width": 64}, (1, 8, 8), 0, 8_000_000, {}, 128)  # 488 MiB of images
-    with Crew(None, None, 60) as crew:
-        both = crew.heaviest([packing.asdict(DIGITS), packing.asdict(wide)])
-        small = crew.heaviest([packing.asdict(DIGITS)])
+    with Probes(None, None, 60) as probes:
+        both = probes.heaviest([packing.asdict(DIGITS), packing.asdict(wide)])
+        small = probes.heaviest([packing.asdict(DIGITS)])
     assert both[0] > small[0] + 450 * (1 << 20)
 
 
 def test_a_probe_ends_with_its_time_and_leaves_no_process_behind() -> None:
-    with Crew(None, None, 0.5) as crew, pytest.raises(ProbeError, match="time for probing is up"):
-        crew.side_by_side(packing.asdict(DIGITS), 2, 1.0)
-    assert len(crew.everyone) == 2
-    assert all(member.returncode is not None for member in crew.everyone)
+    with Probes(None, None, 0.5) as probes, pytest.raises(ProbeError, match="time for probing is up"):
+        probes.side_by_side(packing.asdict(DIGITS), 2, 1.0)
+    assert len(probes.everyone) == 2
+    assert all(member.returncode is not None for member in probes.everyone)
 
 
 def test_what_ends_a_probe_is_said_and_one_worker_goes_on() -> None:

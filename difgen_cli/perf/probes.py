@@ -1,6 +1,6 @@
 """Processes that train the same side by side on one device, each waiting for its turn to be measured.
 
-They stay while more join them, so that each is started once; all end with the crew, and at its deadline.
+They stay while more join them, so that each is started once; all end with it, and at its deadline.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from typing import IO, Any
 
 
 class ProbeError(RuntimeError):
-    """A process of the crew could not go on, or its time is up; one clause."""
+    """A process among the probes could not go on, or its time is up; one clause."""
 
 
-class Crew:
+class Probes:
     """Processes of `difgen_cli.perf.probe` on one device, a GPU's name or None for the CPU."""
 
     def __init__(self, device: str | None, plugins: Path | None, budget_seconds: float) -> None:
@@ -34,7 +34,7 @@ class Crew:
         self.timer = threading.Timer(budget_seconds, self._end)
         self.ends_at = time.monotonic() + budget_seconds
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> Probes:
         self.timer.daemon = True
         self.timer.start()
         return self
