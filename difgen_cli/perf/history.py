@@ -70,7 +70,7 @@ class Labels:
         own = self.library.own("sample")
         counted = {f"sample.{name}" for name in ("steps", *(own.settings if own else ()))}
         sampler = _label({k: v for k, v in settings.items() if k not in counted}, "sample.")
-        return (sampler + _label(settings, "guide."), *self.denoiser(kind, settings))
+        return (kind, sampler + _label(settings, "guide."), *self.denoiser(kind, settings))
 
     def denoiser(self, kind: str, settings: Settings) -> tuple[str, str]:
         """The model's plug-in and network; of the ideal denoiser, the data that it is made of."""
@@ -80,7 +80,7 @@ class Labels:
 
     def metric(self, metric: str, kind: str, settings: Settings) -> tuple[str, ...]:
         own = (_label(settings, f"score.{metric}."), self.source(settings))
-        return own + (self.denoiser(kind, settings) if self.evaluates(metric) else ())
+        return (kind, *own, *self.denoiser(kind, settings)) if self.evaluates(metric) else own
 
     def evaluates(self, metric: str) -> bool:
         """Whether a metric evaluates the network."""
@@ -205,7 +205,7 @@ def _groups(rows: pa.Table, wanted: Sequence[str], value: str) -> Iterable[tuple
 def name_of(settings: Settings) -> str:
     """A network in a word or two."""
     width = settings.get("model.width")
-    return f"{settings.get('model.name', 'no network')}" + ("" if width is None else f" width {width:g}")
+    return f"{settings.get('model.name', 'the ideal denoiser')}" + ("" if width is None else f" width {width:g}")
 
 
 def _label(settings: Settings, section: str) -> str:
