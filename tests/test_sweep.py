@@ -23,7 +23,7 @@ Write = Callable[..., Path]
 def rows(runs: Path) -> pd.DataFrame:
     """The rows table without what may differ between two runs of the same: times, hosts, versions."""
     table = pd.read_parquet(runs / "tables" / "rows.parquet")
-    noisy = ("_seconds", "per_second", "_bytes", "finished_at", "git_", "device")
+    noisy = ("_seconds", "per_second", "_bytes", "finished_at", "git_", "device", "roofline", "mfu")
     keep = [c for c in table.columns if not any(c.endswith(n) or c.startswith(n) for n in noisy)]
     return table[keep].sort_values(["kind", "home", "cell"]).reset_index(drop=True)
 

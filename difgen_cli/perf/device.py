@@ -1,8 +1,9 @@
-"""What processors and cards are called: in rows, and where they are read again. Without torch."""
+"""What the system tells of this machine without torch: names of processors and cards, memory of this process."""
 
 from __future__ import annotations
 
 import platform
+import resource
 import shutil
 import subprocess
 from functools import cache
@@ -34,3 +35,13 @@ def card(number: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return asked.stdout.strip() or None if asked.returncode == 0 else None
+
+
+def peak_memory_bytes() -> int:
+    """The most memory that this process has held; where the system says so, not counting what it was forked from."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    except OSError:
+        lines = []
+    held = next((line.split()[1] for line in lines if line.startswith("VmHWM:")), None)
+    return 1024 * (int(held) if held else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

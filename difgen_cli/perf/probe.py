@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ import torch
 from torch import nn
 
 from difgen_cli.perf import count
+from difgen_cli.perf.device import peak_memory_bytes
 from difgen_cli.plugins import Library
 from difgen_cli.train import State, initialise, train
 
@@ -100,7 +100,7 @@ def _wait(device: str) -> None:
 
 def memory(device: str) -> list[tuple[float, float]]:
     """(peak bytes of this process, bytes left): of the host, then of the device."""
-    host = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0, available_bytes())
+    host = (float(peak_memory_bytes()), available_bytes())
     if device != "cuda":
         return [host]
     return [host, (float(torch.cuda.max_memory_reserved() + CONTEXT_BYTES), float(torch.cuda.mem_get_info()[0]))]

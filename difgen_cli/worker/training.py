@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import math
-import resource
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -17,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from difgen_cli.perf.device import peak_memory_bytes
 from difgen_cli.perf.machine import device_name
 from difgen_cli.perf.pace import Pace, Speed, of_training
 from difgen_cli.plan.recipes import Recipe
@@ -171,4 +171,4 @@ class TrainingRun:
 def _peak_memory_bytes(device: str) -> int:
     if device.startswith("cuda"):
         return int(torch.cuda.max_memory_allocated())
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return peak_memory_bytes()

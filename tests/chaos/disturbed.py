@@ -74,7 +74,8 @@ class Sweep:
     def environment(self, clock_seconds: int = 0) -> dict[str, str]:
         """Of a process of this sweep, whose wall clock may be off."""
         own = {
-            "CHAOS_METERS": str(self.meters), "OMP_NUM_THREADS": "1", "DIFGEN_LEASE_SECONDS": str(LEASE_SECONDS),
+            "CHAOS_METERS": str(self.meters), "OMP_NUM_THREADS": "1", "DIFGEN_COMPILE": "never",  # no trial
+            "DIFGEN_LEASE_SECONDS": str(LEASE_SECONDS),
             "DIFGEN_CHECKPOINT_SECONDS": str(CHECKPOINT_SECONDS),
         }  # fmt: skip
         if clock_seconds:

@@ -33,7 +33,7 @@ def build(shape: tuple[int, ...], classes: int, *, width: Annotated[int, Gt(0)] 
 
 
 def _count(network: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-    if not network.training:  # the average of the weights is never trained, and samples are drawn from it
+    if not network.training or inputs[0].is_meta:  # samples are drawn, or operations are counted
         return
     if (METERS / "brake").exists():
         time.sleep(PACE_SECONDS)
