@@ -1,4 +1,4 @@
-"""The parameters of a network as one array: an optimizer or an average then passes over all of them in one go.
+"""The parameters of a network as one array: Adam or an average then passes over all of them in one go.
 
 Every parameter stays what it is, a view of its part of the array; the numbers between two parts stay zero.
 """
@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adam import adam
 
 ALIGNED = 16  # numbers to which a part is rounded up: each begins at a cache line, as an array of its own would
 
@@ -17,12 +18,12 @@ ALIGNED = 16  # numbers to which a part is rounded up: each begins at a cache li
 class Flat:
     """`array`, of which all the `parameters` are parts."""
 
-    array: nn.Parameter
+    array: Tensor
     parameters: list[nn.Parameter]
 
     def gather(self) -> None:
-        """Give the array the gradients of its parameters; one that has none counts as zero."""
-        places, gradients = self._gradients, [p.grad for p in self.parameters]
+        """Collect the gradients of the parameters in `gradient`; one that has none counts as zero."""
+        places, gradients = self._places, [p.grad for p in self.parameters]
         known = [(to, new) for to, new in zip(places, gradients, strict=True) if new is not None]
         if len(known) < len(places):
             torch._foreach_zero_(places)
@@ -30,9 +31,13 @@ class Flat:
             torch._foreach_copy_([to for to, _ in known], [new for _, new in known])
 
     @cached_property
-    def _gradients(self) -> list[Tensor]:
-        self.array.grad = torch.zeros_like(self.array)
-        return self.parts(self.array.grad)
+    def gradient(self) -> Tensor:
+        """As `gather` has found it last: like the array."""
+        return torch.zeros_like(self.array)
+
+    @cached_property
+    def _places(self) -> list[Tensor]:
+        return self.parts(self.gradient)
 
     def parts(self, array: Tensor) -> list[Tensor]:
         """The parts of another array like it: views in the shapes and memory formats of the parameters."""
@@ -41,13 +46,6 @@ class Flat:
             views.append(array.as_strided(parameter.shape, parameter.stride(), start))
             start += _room(parameter)
         return views
-
-    def joined(self, parts: list[Tensor]) -> Tensor:
-        """Another array like it, with these parts, of whatever memory formats."""
-        array = torch.zeros_like(self.array, requires_grad=False)
-        for view, part in zip(self.parts(array), parts, strict=True):
-            view.copy_(part)
-        return array
 
 
 def flatten(network: nn.Module) -> list[Flat]:
@@ -65,9 +63,8 @@ def flatten(network: nn.Module) -> list[Flat]:
 
 @torch.no_grad()
 def _flat(parameters: list[nn.Parameter]) -> Flat:
-    first = parameters[0].detach()
-    flat = Flat(nn.Parameter(first.new_zeros(sum(map(_room, parameters)))), parameters)
-    for parameter, value in zip(parameters, flat.parts(flat.array.detach()), strict=True):
+    flat = Flat(parameters[0].detach().new_zeros(sum(map(_room, parameters))), parameters)
+    for parameter, value in zip(parameters, flat.parts(flat.array), strict=True):
         parameter.data = value.copy_(parameter)
     return flat
 
@@ -82,30 +79,41 @@ def _dense(parameter: Tensor) -> Tensor:
     return torch.empty_like(parameter, memory_format=torch.preserve_format).copy_(parameter)
 
 
-def per_parameter(saved: dict[str, Any], flats: list[Flat]) -> dict[str, Any]:
-    """The state dict of an optimizer of the arrays as that of one of the parameters: the arrays' parts are views."""
-    state: dict[int, dict[str, Any]] = {}
-    for place, flat in enumerate(flats):
-        known = saved["state"].get(place, {"step": None})
-        parts = {name: flat.parts(value) for name, value in known.items() if name != "step"}
-        for at in range(len(flat.parameters) if parts else 0):
-            state[len(state)] = {"step": known["step"], **{name: views[at] for name, views in parts.items()}}
-    return saved | {"state": state, "param_groups": _over(saved, sum(len(f.parameters) for f in flats))}
+class Adam:
+    """Adam with decoupled weight decay (Kingma & Ba 2015; Loshchilov & Hutter 2019) on arrays, by torch's fused kernel.
 
+    `torch.optim.AdamW` does the same, and imports torch's compiler first: seconds of every process.
+    """
 
-def of_arrays(saved: dict[str, Any], flats: list[Flat]) -> dict[str, Any]:
-    """The state dict of an optimizer of the parameters as that of one of the arrays."""
-    state, start = {}, 0
-    for place, flat in enumerate(flats):
-        each = [saved["state"][start + at] for at in range(len(flat.parameters)) if saved["state"]]
-        start += len(flat.parameters)
-        if each:
-            names = set(each[0]) - {"step"}
-            state[place] = {"step": each[0]["step"], **{n: flat.joined([e[n] for e in each]) for n in sorted(names)}}
-    return saved | {"state": state, "param_groups": _over(saved, len(flats))}
+    BETAS, EPS = (0.9, 0.999), 1e-8
 
+    def __init__(self, flats: list[Flat], weight_decay: float = 0.0) -> None:
+        self.flats, self.weight_decay = flats, weight_decay
+        self.means = [torch.zeros_like(flat.array) for flat in flats]
+        self.squares = [torch.zeros_like(flat.array) for flat in flats]
+        self.steps = [flat.array.new_zeros((), dtype=torch.float32) for flat in flats]
 
-def _over(saved: dict[str, Any], count: int) -> list[dict[str, Any]]:
-    """The only group of parameters, as one of so many."""
-    (group,) = saved["param_groups"]
-    return [group | {"params": list(range(count))}]
+    @torch.no_grad()
+    def step(self, lr: float) -> None:
+        """Move the arrays by the gradients that they have gathered, at a learning rate."""
+        arrays, gradients = [flat.array for flat in self.flats], [flat.gradient for flat in self.flats]
+        adam(
+            arrays, gradients, self.means, self.squares, [], self.steps, fused=True, decoupled_weight_decay=True,
+            amsgrad=False, beta1=self.BETAS[0], beta2=self.BETAS[1], lr=lr, weight_decay=self.weight_decay,
+            eps=self.EPS, maximize=False,
+        )  # fmt: skip
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of every parameter in turn, as `torch.optim.AdamW` names it; the tensors are the live ones."""
+        state: dict[int, dict[str, Tensor]] = {}
+        for flat, mean, square, step in zip(self.flats, self.means, self.squares, self.steps, strict=True):
+            for of_mean, of_square in zip(flat.parts(mean), flat.parts(square), strict=True):
+                state[len(state)] = {"step": step, "exp_avg": of_mean, "exp_avg_sq": of_square}
+        return {"state": state}
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Go on from a state, in whatever memory formats; KeyError or RuntimeError where it does not fit."""
+        live = self.state_dict()["state"]
+        for place, known in live.items():
+            for name, value in known.items():
+                value.copy_(saved["state"][place][name])

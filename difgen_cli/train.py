@@ -17,7 +17,7 @@ from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 
 from difgen_cli.diffusion import Denoiser, Loss, loss, per_item, scaled, training_sigma
-from difgen_cli.flat import Flat, flatten, of_arrays, per_parameter
+from difgen_cli.flat import Adam, Flat, flatten
 
 VERSION = 1
 HORIZON = ("cosine",)  # schedules that depend on where the run ends
@@ -38,17 +38,21 @@ class Way:
 
 @dataclass
 class State:
-    """A run after `step` steps. `denoiser` has the raw weights, `ema` their average; `loss` is the last step's, a
-    scalar on the device that nobody has waited for. `weights` and `averages` are all the parameters of the one and of
-    the other in one array each."""
+    """A run after `step` steps.
+
+    `denoiser` has the raw weights, `ema` their average; `loss` is the last step's, a scalar on the device that nobody
+    has waited for, `lr` its learning rate. `weights` and `averages` are all the parameters of the one and of the other
+    in one array each.
+    """
 
     step: int
     denoiser: Denoiser
     ema: Denoiser
     weights: list[Flat]
     averages: list[Flat]
-    optimizer: torch.optim.Optimizer
+    optimizer: Adam
     loss: Tensor
+    lr: float = 0.0
 
     @property
     def grad_norm(self) -> Tensor:
@@ -65,7 +69,7 @@ class State:
             "step": self.step,
             "network": self.denoiser.network.state_dict(),
             "ema": self.ema.network.state_dict(),
-            "optimizer": per_parameter(self.optimizer.state_dict(), self.weights),
+            "optimizer": self.optimizer.state_dict(),
             "loss": self.loss,
         }
 
@@ -73,7 +77,7 @@ class State:
         """Become the state that `checkpoint` was taken of; KeyError or RuntimeError where it does not fit."""
         self.denoiser.network.load_state_dict(checkpoint["network"])
         self.ema.network.load_state_dict(checkpoint["ema"])
-        self.optimizer.load_state_dict(of_arrays(checkpoint["optimizer"], self.weights))
+        self.optimizer.load_state_dict(checkpoint["optimizer"])
         self.loss = checkpoint["loss"].to(self.loss.device)
         self.step = int(checkpoint["step"])
 
@@ -88,18 +92,13 @@ def initialise(build: Callable[[], nn.Module], seed: int) -> nn.Module:
         torch.default_generator.set_state(before)
 
 
-def begin(
-    network: nn.Module, sigma_data: float, device: str | torch.device, *, lr: float = 1e-3, weight_decay: float = 0.0
-) -> State:
+def begin(network: nn.Module, sigma_data: float, device: str | torch.device, *, weight_decay: float = 0.0) -> State:
     """The state before the first step. The network moves to `device` and is trained in place."""
     denoiser = Denoiser(network, sigma_data).to(device).train()
     ema = copy.deepcopy(denoiser).eval()
     weights, averages = flatten(denoiser), flatten(ema)
     ema.requires_grad_(False)
-    # AdamW without decay is Adam; fused is one kernel in place of many.
-    optimizer = torch.optim.AdamW(
-        [flat.array for flat in weights], lr=lr, betas=(0.9, 0.999), weight_decay=weight_decay, fused=True
-    )
+    optimizer = Adam(weights, weight_decay)
     return State(0, denoiser, ema, weights, averages, optimizer, torch.zeros((), device=device))
 
 
@@ -155,11 +154,11 @@ def train(
     if condition_perturbation > 0:
         perturb(network, condition_perturbation)
     network.to(memory_format=way.layout)  # type: ignore[call-overload]
-    state = begin(network, sigma_data, images.device, lr=lr, weight_decay=weight_decay)
+    state = begin(network, sigma_data, images.device, weight_decay=weight_decay)
     if checkpoint is not None:
         state.restore(checkpoint)
     weights: list[Tensor] = list(state.denoiser.parameters())
-    arrays, averages = ([flat.array.detach() for flat in flats] for flats in (state.weights, state.averages))
+    arrays, averages = ([flat.array for flat in flats] for flats in (state.weights, state.averages))
     buffers = list(zip(state.ema.buffers(), state.denoiser.buffers(), strict=True))
     randomness = seeded if has_dropout(network) or condition_perturbation > 0 else unseeded
     order, generator = batches(len(images), batch, seed, state.step, images.device), torch.Generator(images.device)
@@ -178,11 +177,10 @@ def train(
         value.backward()
         if clip > 0:
             torch.nn.utils.clip_grad_norm_(weights, clip, foreach=True)
-        for group in state.optimizer.param_groups:
-            group["lr"] = lr * rate(step, schedule, warmup, decay_start, steps)
         for flat in state.weights:
             flat.gather()
-        state.optimizer.step()
+        state.lr = lr * rate(step, schedule, warmup, decay_start, steps)
+        state.optimizer.step(state.lr)
         # Adam moves every weight far at first; a long average would keep the initial ones.
         follow(averages, arrays, buffers, min(ema, (1 + step) / (10 + step)))
         state.step, state.loss = step + 1, value.detach()

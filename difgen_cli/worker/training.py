@@ -142,7 +142,7 @@ class TrainingRun:
     def _progress(self, state: State, speed: Speed, target: int) -> None:
         line = {
             "step": state.step, "loss": float(state.loss), "grad_norm": float(state.grad_norm),
-            "lr": state.optimizer.param_groups[0]["lr"], **speed.facts, "time": now(),
+            "lr": state.lr, **speed.facts, "time": now(),
         }  # fmt: skip
         append(self.home.progress(self.attempt.number), json.dumps(line))
         self.attempt.beat(step=state.step, loss=line["loss"], **speed.facts)
