@@ -45,8 +45,8 @@ report: $(VENV)/ready
 
 # Speed beside peers, growth, orchestration: some minutes on two quiet cores. The whole of one: python benchmarks/grid.py
 bench: $(VENV)/bench
-	$(BIN)/python benchmarks/training.py --threads 1 2 --processes 2
-	$(BIN)/python benchmarks/sampling.py
+	$(BIN)/python benchmarks/training.py --cores 2
+	$(BIN)/python benchmarks/sampling.py --cores 2
 	$(BIN)/python benchmarks/stacking.py --counts 4 16 --repeats 3
 	$(BIN)/python benchmarks/grid.py --seeds 1 --share 0.1
 	$(BIN)/python benchmarks/growth.py

@@ -2,10 +2,10 @@
 
     python benchmarks/neighbours.py [--full] [--threads 1 2] [--data cifar10/] [--runs 3]
 
-Peers in the same run: faiss's flat index where `faiss` can be imported (it is no dependency), and scipy's matrix
-square root. Each line is measured in a process of its own; `--full` is 50,000 generated against 50,000 training images
-of 3,072 values. Images are CIFAR-10's from Parquet files where `--data` names them, else smooth noise of that shape;
-"generated" ones are training images mixed in pairs, with noise.
+Peers in the same run: faiss's flat index where `faiss` can be imported (it is no dependency), and scipy's softmax and
+matrix square root. Each line is measured in a process of its own; `--full` is 50,000 generated against 50,000 training
+images of 3,072 values. Images are CIFAR-10's from Parquet files where `--data` names them, else smooth noise of that
+shape; "generated" ones are training images mixed in pairs, with noise.
 """
 
 from __future__ import annotations
@@ -76,18 +76,29 @@ def search(size: dict, data: str | None, by: str) -> tuple[Callable[[], object],
 
 
 def denoiser(size: dict, data: str | None, by: str) -> tuple[Callable[[], object], str]:
-    """One evaluation of the ideal denoiser at a noise level, in units of σ_d."""
-    import torch
+    """One evaluation of the ideal denoiser at a noise level, in units of σ_d; or all weights at once by scipy."""
+    import numpy as np
 
-    from difgen_cli.diffusion import IdealDenoiser, to_tensor
+    who, level = by.split()
+    train, sigma = train_images(size["references"], data), 0.5 * float(level)
+    noise = np.random.default_rng(2).standard_normal((size["states"], *train.shape[1:]), np.float32)
+    x = train[: size["states"]] + np.float32(sigma) * noise
+    what = f"ideal denoiser, {len(x)} states × {len(train):,} images at {level} σ_d"
+    if who == "difgen":
+        import torch
 
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    train = to_tensor(train_images(size["references"], data))
-    sigma = 0.5 * float(by)
-    x = train[: size["states"]] + sigma * torch.randn(train[: size["states"]].shape)
-    ideal = IdealDenoiser(train, 0.5)
-    what = f"ideal denoiser, {len(x)} states × {len(train):,} images at {by} σ_d"
-    return lambda: ideal(x, torch.full((len(x),), sigma)), what
+        from difgen_cli.diffusion import IdealDenoiser, to_tensor
+
+        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+        ideal, states = IdealDenoiser(to_tensor(train), 0.5), to_tensor(x)
+        return lambda: ideal(states, torch.full((len(x),), sigma)), what
+    from scipy.special import softmax
+
+    def posterior_mean() -> object:
+        images, points = (a.reshape(len(a), -1).astype(np.float64) for a in (train, x))
+        return softmax((points @ images.T - (images**2).sum(1) / 2) / sigma**2, axis=1) @ images
+
+    return posterior_mean, what
 
 
 def frechet(size: dict, data: str | None, by: str) -> tuple[Callable[[], object], str]:
@@ -176,25 +187,25 @@ def _table():
     return table
 
 
-def _pairs(size: dict) -> list[tuple[str, str, str | None]]:
+def _pairs(size: dict) -> list[tuple[str, str, str]]:
     """Tasks, whose they are, and their peers."""
     frechets = [("frechet", f"difgen {d}", f"scipy {d}") for d in size["dimensions"]]
-    levels = [("denoiser", level, None) for level in ("0.1", "1", "10")]
+    levels = [("denoiser", f"difgen {level}", f"scipy {level}") for level in ("0.1", "1", "10")]
     return [("search", "difgen", "faiss"), *levels, *frechets]
 
 
-def _line(task: str, by: str, peer: str | None, given: argparse.Namespace, threads: int) -> list[str]:
+def _line(task: str, by: str, peer: str, given: argparse.Namespace, threads: int) -> list[str]:
     size = FULL if given.full else SMALL
     if peer == "faiss" and not _importable("faiss"):
         print("faiss cannot be imported: no peer for the search (pip install faiss-cpu)", file=sys.stderr)
-        peer = None
+        peer = ""
     ours, theirs = [], []
     for run in range(given.runs):
         part = size | {"queries": size["queries"] // SHARE} if given.full and run < given.runs - 1 else size
         ours.append(measured(task, part, given.data, by, threads))
         if peer:
             theirs.append(measured(task, part, given.data, peer, threads))
-    return [ours[-1]["what"], str(threads), *_medians(ours), peer or "", *_medians(theirs), _ratio(ours, theirs)]
+    return [ours[-1]["what"], str(threads), *_medians(ours), peer, *_medians(theirs), _ratio(ours, theirs)]
 
 
 def _medians(runs: list[dict]) -> list[str]:

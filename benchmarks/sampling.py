@@ -1,10 +1,11 @@
 """1,000 digits and 200 images of Fashion-MNIST's shape beside a textbook sampler in batches of 64.
 
-    python benchmarks/sampling.py [--threads 1 2] [--repeats 5] [--json] [--quick]
+    python benchmarks/sampling.py [--threads 1 2] [--cores 2] [--way eager] [--repeats 5] [--json] [--quick]
 
 Ours is `sampling.draw` with heun, as a worker calls it; the peer is algorithm 1 of Karras et al. 2022 as published: a
 float64 state, 64 images at a time, the network called under torch.no_grad. Same network, same noise, same levels: the
-largest difference of a pixel, as a share of the largest pixel, is in every line.
+largest difference of a pixel, as a share of the largest pixel, is in every line. With --cores N everyone has N cores:
+difgen N workers of one thread, the peer one process of N threads, as torch has it by itself, and N of one thread.
 """
 
 from __future__ import annotations
@@ -18,14 +19,15 @@ from typing import Any
 import numpy as np
 import textbook
 import torch
-from measuring import Results, in_turn, medians, parser, times_as_fast
+from measuring import Results, Spent, Team, in_turn, medians, parser, times_as_fast
 from torch import nn
 
 from difgen_cli import sampling
-from difgen_cli.diffusion import Denoiser, to_tensor
+from difgen_cli.diffusion import Denoiser, DenoiserLike, to_tensor
 from difgen_cli.models import mlp, unet
 from difgen_cli.sampling import heun
 from difgen_cli.train import initialise
+from difgen_cli.worker import ways
 
 SIGMA_DATA, BATCH, JITTER = 0.5, 64, 0.02
 LOWEST, HIGHEST, RHO = 0.004, 160.0, 7.0  # heun's defaults, in units of σ_d
@@ -62,9 +64,11 @@ def network_of(case: Case) -> nn.Module:
     return network
 
 
-def ours(case: Case, network: nn.Module, count: int) -> np.ndarray:
+def ours(case: Case, network: nn.Module, count: int, way: str) -> np.ndarray:
     """(n, H, W, C) as the worker draws them."""
-    denoiser = Denoiser(network, SIGMA_DATA).eval()
+    denoiser: DenoiserLike = Denoiser(network, SIGMA_DATA).eval()
+    if way != "eager":
+        denoiser = ways.Evaluated(denoiser, way, sampling.block_of(case.shape, "cpu"))
     return sampling.draw(denoiser, partial(heun.sample, steps=case.steps), case.shape, None, count=count).x
 
 
@@ -81,27 +85,65 @@ def difference(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((a.double() - b).abs().max() / b.abs().max())
 
 
-def compare(case: Case, threads: int, given: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """One line for each contestant."""
-    torch.set_num_threads(threads)
-    network, count = network_of(case), case.count
+def contestants(case: Case, given: argparse.Namespace) -> dict[str, Callable[[], Any]]:
+    """What each does for its images."""
+    network, count = network_of(case), images_of(case, given)
     if given.quick:
-        case, count = replace(case, steps=2), count // 50
-    runs = {"difgen": partial(ours, case, network, count), "textbook": partial(theirs, case, network, count)}
+        case = replace(case, steps=2)
+    return {"difgen": partial(ours, case, network, count, given.way), "textbook": partial(theirs, case, network, count)}
+
+
+def images_of(case: Case, given: argparse.Namespace) -> int:
+    """How many are drawn."""
+    return case.count // 50 if given.quick else case.count
+
+
+def work(place: int, who: str, given: argparse.Namespace) -> Callable[[], object]:
+    """What a process of a team does."""
+    return contestants(CASES[place], given)[who]
+
+
+def compare(case: Case, threads: int, given: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """One line for each contestant, all in this process."""
+    torch.set_num_threads(threads)
+    runs = contestants(case, given)
     apart = difference(to_tensor(runs["difgen"]()), runs["textbook"]())
-    times = in_turn(runs, given.repeats)
-    for name in runs:
-        spent = medians(times[name])
-        versus = {} if name == "difgen" else times_as_fast(times["difgen"], times[name])
+    for row in lines(case, {who: (who, 1, threads) for who in runs}, in_turn(runs, given.repeats), given):
+        yield row | {"largest_difference": apart}
+
+
+def compare_on(cores: int, case: Case, given: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """One line for each contestant, who has so many cores: in as many processes, or in one."""
+    entered = {"difgen": ("difgen", cores, 1)}
+    entered |= {f"textbook {p} × {t}": ("textbook", p, t) for p, t in ((1, cores), (cores, 1))}
+    teams = {name: Team(p, t, partial(work, CASES.index(case), who, given)) for name, (who, p, t) in entered.items()}
+    try:
+        yield from lines(case, entered, in_turn(teams, given.repeats), given)
+    finally:
+        for team in teams.values():
+            team.leave()
+
+
+def lines(
+    case: Case, entered: dict[str, tuple[str, int, int]], times: dict[str, list[Spent]], given: argparse.Namespace
+) -> Iterator[dict[str, Any]]:
+    """One line for each that was entered: by who it is, in how many processes, of how many threads each."""
+    our_processes = entered["difgen"][1]
+    for name, (who, processes, threads) in entered.items():
+        spent, drawn = medians(times[name]), images_of(case, given) * processes
+        versus = {} if who == "difgen" else times_as_fast(times["difgen"], times[name], our_processes / processes)
         yield {
-            "case": case.name, "threads": threads, "who": name, "samples": count,
-            "samples_per_second": count / spent["wall_seconds"], **spent, **versus, "largest_difference": apart,
+            "case": case.name, "threads": f"{processes} × {threads}",
+            "who": f"{who} ({given.way})" if who == "difgen" else who, "samples": drawn,
+            "samples_per_second": drawn / spent["wall_seconds"], **spent, **versus,
         }  # fmt: skip
 
 
 def main() -> None:
     options = parser(__doc__, repeats=5)
-    options.add_argument("--threads", type=int, nargs="+", default=[1])
+    options.add_argument("--threads", type=int, nargs="*", default=[1])
+    options.add_argument("--cores", type=int, default=1, help="also everyone on so many cores")
+    options.add_argument("--way", choices=("eager", "compiled"), default="eager", help="how the denoiser is computed")
     given = options.parse_args()
     if given.quick:
         given.repeats = min(given.repeats, 1)
@@ -110,6 +152,9 @@ def main() -> None:
             for case in CASES:
                 for row in compare(case, threads, given):
                     results.add(**row)
+        for case in CASES if given.cores > 1 else ():
+            for row in compare_on(given.cores, case, given):
+                results.add(**row)
 
 
 if __name__ == "__main__":

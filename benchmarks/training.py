@@ -1,31 +1,29 @@
 """Training images per second beside a textbook loop around the same network, and beside diffusers' example.
 
-    python benchmarks/training.py [--threads 1 2] [--processes 2] [--way eager] [--repeats 7] [--json] [--quick]
+    python benchmarks/training.py [--threads 1 2] [--cores 2] [--way eager] [--repeats 7] [--json] [--quick]
 
 The digits MLP of grids/size.yaml (width 256, batches of 128) and the small U-Net of grids/fashion.yaml (28×28, batches
 of 64), each as a worker calls `train`. Contestants take turns by slices of steps of one long run each; medians over the
 slices, ratios over neighbouring ones. diffusers is optional (`pip install -e '.[bench]'`): its UNet2DModel has about
 the same operations an image, and its ratio is by operations, so that its size says nothing. The share of the matrix
-rate is that of a float32 product of 1,536 × 1,536 measured in turn with them.
+rate is that of a float32 product of 1,536 × 1,536 measured in turn with them. With --cores N everyone has N cores:
+difgen N workers of one thread, the others one process of N threads, as torch has it by itself, and N of one thread.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import statistics
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 import textbook
 import torch
-from measuring import Results, flops, in_turn, matrix_product, medians, parser, times_as_fast
+from measuring import Results, Spent, Team, flops, in_turn, matrix_product, medians, parser, times_as_fast
 from torch import Tensor, nn
 
 from difgen_cli.data import digits, scaled, to_uint8
@@ -92,17 +90,28 @@ def ours(case: Case, way: str) -> Iterator[object]:
     return train(network, pixels, None, sigma_data, None, computed, steps=STEPS, batch=case.batch, lr=case.lr)
 
 
-def peers(case: Case) -> dict[str, Iterator[object]]:
-    """The textbook loop, and diffusers' where it has a network of the kind and can be imported."""
+def plain(case: Case) -> Iterator[object]:
+    """The textbook loop around the same network."""
+    network, images = initialise(case.build, 0), case.images()
+    return textbook.train(network, images, float(images.std()), batch=case.batch, lr=case.lr, ema=0.995)
+
+
+def example(case: Case) -> Iterator[object]:
+    """diffusers' example around its own network."""
     images = case.images()
-    plain = textbook.train(
-        initialise(case.build, 0), images, float(images.std()), batch=case.batch, lr=case.lr, ema=0.995
-    )
-    found: dict[str, Iterator[object]] = {"textbook": plain}
-    if has_diffusers(case):
-        network = textbook.diffusers_unet(images.shape[-1])
-        found["diffusers"] = textbook.train_diffusers(network, images, batch=case.batch, steps=STEPS)
-    return found
+    return textbook.train_diffusers(textbook.diffusers_unet(images.shape[-1]), images, batch=case.batch, steps=STEPS)
+
+
+def contestants(case: Case, way: str) -> dict[str, Callable[[Case], Iterator[object]]]:
+    """Us, the textbook, and diffusers where it has a network of the kind and can be imported."""
+    found: dict[str, Callable[[Case], Iterator[object]]] = {"difgen": partial(ours, way=way), "textbook": plain}
+    return found | ({"diffusers": example} if has_diffusers(case) else {})
+
+
+def work(place: int, who: str, way: str, steps: int) -> Callable[[], object]:
+    """What a process of a team does: slices of a contestant's run of a case, or the matrix product."""
+    case = CASES[place]
+    return matrix_product()[0] if who == "matrix" else steps_of(contestants(case, way)[who](case), steps)
 
 
 def has_diffusers(case: Case) -> bool:
@@ -122,47 +131,62 @@ def operations(case: Case) -> dict[str, float]:
 
 
 def compare(case: Case, threads: int, given: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """One line for each contestant."""
+    """One line for each contestant, all in this process."""
     torch.set_num_threads(threads)
-    steps = 2 if given.quick else case.slice_steps
-    product, product_flops = matrix_product()
-    runs = {"difgen": ours(case, given.way), **peers(case)}
-    times = in_turn({**{name: steps_of(run, steps) for name, run in runs.items()}, "matrix": product}, given.repeats)
-    matrix_rate = product_flops / statistics.median(t.wall_seconds for t in times["matrix"])
-    counted, images = operations(case), steps * case.batch
-    for name in runs:
-        spent = medians(times[name])
-        versus = times_as_fast(times["difgen"], times[name], counted["difgen"] / counted[name])
+    steps = steps_in(case, given)
+    runs = {who: steps_of(make(case), steps) for who, make in contestants(case, given.way).items()}
+    times = in_turn({**runs, "matrix": matrix_product()[0]}, given.repeats)
+    yield from lines(case, {name: (name, 1, threads) for name in times}, times, steps, given.way)
+
+
+def compare_on(cores: int, case: Case, given: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """One line for each contestant, who has so many cores: in as many processes, or in one."""
+    steps, ways_to_run = steps_in(case, given), ((1, cores), (cores, 1))
+    peers = [who for who in contestants(case, given.way) if who != "difgen"]
+    entered = {"difgen": ("difgen", cores, 1), "matrix": ("matrix", 1, cores)}
+    entered |= {f"{who} {p} × {t}": (who, p, t) for who in peers for p, t in ways_to_run}
+    teams = {
+        name: Team(processes, threads, partial(work, CASES.index(case), who, given.way, steps))
+        for name, (who, processes, threads) in entered.items()
+    }
+    try:
+        yield from lines(case, entered, in_turn(teams, given.repeats), steps, given.way)
+    finally:
+        for team in teams.values():
+            team.leave()
+
+
+def steps_in(case: Case, given: argparse.Namespace) -> int:
+    """Steps of a slice."""
+    return 2 if given.quick else case.slice_steps
+
+
+def lines(
+    case: Case, entered: dict[str, tuple[str, int, int]], times: dict[str, list[Spent]], steps: int, way: str
+) -> Iterator[dict[str, Any]]:
+    """One line for each that was entered: by who it is, in how many processes, of how many threads each."""
+    matrix_rate = matrix_product()[1] / statistics.median(t.wall_seconds for t in times["matrix"])
+    counted, (_, our_processes, _) = operations(case), entered["difgen"]
+    for name, (who, processes, threads) in entered.items():
+        if who == "matrix":
+            continue
+        spent, images = medians(times[name]), steps * case.batch * processes
+        scale = counted["difgen"] / counted[who] * our_processes / processes
+        versus = {} if who == "difgen" else times_as_fast(times["difgen"], times[name], scale)
         rate = images / spent["wall_seconds"]
         yield {
-            "case": case.name, "threads": threads, "who": f"{name} ({given.way})" if name == "difgen" else name,
-            "images_per_second": rate, **spent, **({} if name == "difgen" else versus), "images": images,
-            "mflops_per_image": counted[name] / 1e6, "share_of_matrix_rate": rate * counted[name] / matrix_rate,
+            "case": case.name, "threads": f"{processes} × {threads}",
+            "who": f"{who} ({way})" if who == "difgen" else who,
+            "images_per_second": rate, **spent, **versus, "images": images,
+            "mflops_per_image": counted[who] / 1e6, "share_of_matrix_rate": rate * counted[who] / matrix_rate,
             "matrix_gflops_per_second": matrix_rate / 1e9,
         }  # fmt: skip
-
-
-def side_by_side(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """One line for each contestant: so many processes of one thread each, as workers run, their rates added up."""
-    command = [sys.executable, __file__, "--json", "--way", given.way, "--repeats", str(given.repeats)]
-    command += ["--quick"] if given.quick else []
-    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(given.processes)]
-    said = [[json.loads(line) for line in process.communicate()[0].splitlines()[1:]] for process in running]
-    assert all(process.returncode == 0 for process in running)
-    ours: dict[str, float] = {}
-    for rows in zip(*said, strict=True):
-        row = {k: v for k, v in rows[0].items() if k not in ("benchmark", "images", "ratio_processor")}
-        row |= {what: statistics.fmean(r[what] for r in rows) for what in ("wall_seconds", "processor_seconds")}
-        row |= {"threads": f"{len(rows)} × 1", "images_per_second": sum(r["images_per_second"] for r in rows)}
-        done = row["images_per_second"] * row["mflops_per_image"]
-        ours.setdefault(row["case"], done)  # the first of a case is ours
-        yield row | ({"ratio_wall": ours[row["case"]] / done} if "ratio_wall" in row else {})
 
 
 def main() -> None:
     options = parser(__doc__, repeats=7)
     options.add_argument("--threads", type=int, nargs="*", default=[1])
-    options.add_argument("--processes", type=int, default=1, help="also so many side by side, of one thread each")
+    options.add_argument("--cores", type=int, default=1, help="also everyone on so many cores")
     options.add_argument("--way", choices=("eager", "compiled"), default="eager", help="how a step is computed")
     given = options.parse_args()
     if given.quick:
@@ -172,8 +196,8 @@ def main() -> None:
             for case in CASES:
                 for row in compare(case, threads, given):
                     results.add(**row)
-        if given.processes > 1:
-            for row in side_by_side(given):
+        for case in CASES if given.cores > 1 else ():
+            for row in compare_on(given.cores, case, given):
                 results.add(**row)
 
 

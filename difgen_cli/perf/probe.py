@@ -19,11 +19,11 @@ from torch import nn
 
 from difgen_cli.perf import count
 from difgen_cli.perf.device import peak_memory_bytes
+from difgen_cli.perf.pace import WARM_STEPS
 from difgen_cli.plugins import Library
 from difgen_cli.train import State, initialise, train
 
 STEPS = 1 << 30  # more than a probe comes to
-WARM_STEPS = 3
 CONTEXT_BYTES = 600 << 20  # of CUDA in each process, beside what torch has reserved
 
 
