@@ -1,5 +1,7 @@
 """The split: held-out images first, subsets nested, halves disjoint; and the scale of the images."""
 
+import importlib.util
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -136,6 +138,14 @@ def test_digits_are_scikit_learns_with_sigma_data_of_three_quarters() -> None:
     assert set(np.unique(pool.images)) == {round(level * 255 / 16) for level in range(17)}
     assert pool.classes == tuple("0123456789")
     assert sigma_data(pool.images[split(pool).rest]) == pytest.approx(0.75, abs=0.01)
+
+
+def test_digits_are_the_same_where_scikit_learn_has_to_read_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    from_file = load_digits()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    by_sklearn = load_digits()
+    np.testing.assert_array_equal(from_file.images, by_sklearn.images)
+    np.testing.assert_array_equal(from_file.labels, by_sklearn.labels)
 
 
 def test_circle_is_the_toy_of_kaiser_and_kollmann() -> None:
