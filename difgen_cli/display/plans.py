@@ -75,7 +75,7 @@ def _cost(found: Forecast, console: Console) -> None:
         return
     table = Table(box=None, pad_edge=False)
     for name in ("to do", "units", "expected", "95 %", "how"):
-        table.add_column(name, no_wrap=True, justify="right" if name in ("units", "expected") else "left")
+        table.add_column(name, no_wrap=name != "how", justify="right" if name in ("units", "expected") else "left")
     for part in found.parts:
         said, known = part.seconds, part.seconds.how != "unknown"
         range_ = f"{duration(said.low)} to {duration(said.high)}" if known else ""

@@ -183,3 +183,6 @@ def test_plan_says_how_long_and_how_sure(swept: Path, write_grid: Write, difgen:
     said = difgen("plan", write_grid(GRID), "--set", "model.width=16", "--workers", "3", "--cluster", "local").stdout
     assert "on 3 workers" in said
     assert "scaled from mlp width 8" in said
+    narrow = difgen("plan", write_grid(GRID), "--set", "model.width=16", "--cluster", "local", COLUMNS="60").stdout
+    [heading] = [line for line in narrow.splitlines() if line.startswith("to do")]
+    assert heading.split() == ["to", "do", "units", "expected", "95", "%", "how"]
