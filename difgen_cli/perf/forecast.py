@@ -122,14 +122,13 @@ def _piece(costs: Iterable[dict[str, Seconds]]) -> tuple[str, Seconds]:
 
 def _tasks(todo: Work, sums: Sequence[Seconds]) -> list[Task]:
     """The units as tasks: a snapshot that something waits for is there when its share of the training is done."""
-    place = {t.home: k for k, t in enumerate(todo.trainings)}
+    trained = {t.home: (place, t.first, max(t.steps)) for place, t in enumerate(todo.trainings)}
 
     def until(home: str, step: int | None) -> tuple[int, float] | None:
-        if home not in place or step is None:
+        if home not in trained or step is None:
             return None
-        training = todo.trainings[place[home]]
-        share = (step - training.first) / (max(training.steps) - training.first)
-        return place[home], min(max(share, 0.0), 1.0)
+        place, first, last = trained[home]
+        return place, min(max((step - first) / (last - first), 0.0), 1.0)
 
     tasks = []
     units: list[Training | Scoring] = [*todo.trainings, *todo.scorings]
