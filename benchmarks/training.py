@@ -186,17 +186,19 @@ def lines(
 def main() -> None:
     options = parser(__doc__, repeats=7)
     options.add_argument("--threads", type=int, nargs="*", default=[1])
+    options.add_argument("--only", choices=[c.name for c in CASES], nargs="+", default=[c.name for c in CASES])
     options.add_argument("--cores", type=int, default=1, help="also everyone on so many cores")
     options.add_argument("--way", choices=("eager", "compiled"), default="eager", help="how a step is computed")
     given = options.parse_args()
     if given.quick:
         given.repeats = min(given.repeats, 2)
+    cases = [case for case in CASES if case.name in given.only]
     with Results("training", given.json, COLUMNS, ("diffusers",)) as results:
         for threads in given.threads:
-            for case in CASES:
+            for case in cases:
                 for row in compare(case, threads, given):
                     results.add(**row)
-        for case in CASES if given.cores > 1 else ():
+        for case in cases if given.cores > 1 else ():
             for row in compare_on(given.cores, case, given):
                 results.add(**row)
 
