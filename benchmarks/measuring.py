@@ -12,15 +12,17 @@ import shlex
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import metadata
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 MATRIX = 1536  # rows and columns of the product whose rate is the machine's; 27 MiB in all
+Named = TypeVar("Named", bound=Hashable)
 SECONDS = ("wall_seconds", "processor_seconds")
 
 
@@ -85,11 +87,37 @@ def _work(told: Connection, threads: int, make: Callable[[], Callable[[], object
             told.send(time.process_time() - start)
 
 
-def in_turn(contestants: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[Spent]]:
+@dataclass(frozen=True)
+class Entry:
+    """Who takes part, in how many processes, of how many threads each."""
+
+    who: str
+    processes: int
+    threads: int
+
+
+def on_cores(cores: int, ours: str, peers: Iterable[str]) -> list[Entry]:
+    """Everyone on so many cores: we in as many processes, the others in one with as many threads, and as we are."""
+    return [Entry(ours, cores, 1), *(Entry(who, p, t) for who in peers for p, t in ((1, cores), (cores, 1)))]
+
+
+def teams_in_turn(
+    entries: Iterable[Entry], work: Callable[[str], Callable[[], object]], repeats: int
+) -> dict[Entry, list[Spent]]:
+    """What each takes for the work of a slice in each of its processes: `work(who)` gives it, and can be pickled."""
+    teams = {entry: Team(entry.processes, entry.threads, partial(work, entry.who)) for entry in entries}
+    try:
+        return in_turn(teams, repeats)
+    finally:
+        for team in teams.values():
+            team.leave()
+
+
+def in_turn(contestants: Mapping[Named, Callable[[], object]], repeats: int) -> dict[Named, list[Spent]]:
     """Each contestant once to warm up, then ours, peer, ours, peer …, so that what the machine does meets all alike."""
     for run in contestants.values():
         run()
-    times: dict[str, list[Spent]] = {name: [] for name in contestants}
+    times: dict[Named, list[Spent]] = {name: [] for name in contestants}
     for _ in range(repeats):
         for name, run in contestants.items():
             times[name].append(spent(run))

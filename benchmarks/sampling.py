@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import textbook
 import torch
-from measuring import Results, Spent, Team, in_turn, medians, parser, times_as_fast
+from measuring import Entry, Results, Spent, in_turn, medians, on_cores, parser, teams_in_turn, times_as_fast
 from torch import nn
 
 from difgen_cli import sampling
@@ -98,7 +98,7 @@ def images_of(case: Case, given: argparse.Namespace) -> int:
     return case.count // 50 if given.quick else case.count
 
 
-def work(place: int, who: str, given: argparse.Namespace) -> Callable[[], object]:
+def work(place: int, given: argparse.Namespace, who: str) -> Callable[[], object]:
     """What a process of a team does."""
     return contestants(CASES[place], given)[who]
 
@@ -108,33 +108,26 @@ def compare(case: Case, threads: int, given: argparse.Namespace) -> Iterator[dic
     torch.set_num_threads(threads)
     runs = contestants(case, given)
     apart = difference(to_tensor(runs["difgen"]()), runs["textbook"]())
-    for row in lines(case, {who: (who, 1, threads) for who in runs}, in_turn(runs, given.repeats), given):
-        yield row | {"largest_difference": apart}
+    times = in_turn({Entry(who, 1, threads): run for who, run in runs.items()}, given.repeats)
+    yield from (line | {"largest_difference": apart} for line in lines(case, times, given))
 
 
 def compare_on(cores: int, case: Case, given: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """One line for each contestant, who has so many cores: in as many processes, or in one."""
-    entered = {"difgen": ("difgen", cores, 1)}
-    entered |= {f"textbook {p} × {t}": ("textbook", p, t) for p, t in ((1, cores), (cores, 1))}
-    teams = {name: Team(p, t, partial(work, CASES.index(case), who, given)) for name, (who, p, t) in entered.items()}
-    try:
-        yield from lines(case, entered, in_turn(teams, given.repeats), given)
-    finally:
-        for team in teams.values():
-            team.leave()
+    """One line for each contestant, who has so many cores."""
+    entries = on_cores(cores, "difgen", ["textbook"])
+    yield from lines(case, teams_in_turn(entries, partial(work, CASES.index(case), given), given.repeats), given)
 
 
-def lines(
-    case: Case, entered: dict[str, tuple[str, int, int]], times: dict[str, list[Spent]], given: argparse.Namespace
-) -> Iterator[dict[str, Any]]:
-    """One line for each that was entered: by who it is, in how many processes, of how many threads each."""
-    our_processes = entered["difgen"][1]
-    for name, (who, processes, threads) in entered.items():
-        spent, drawn = medians(times[name]), images_of(case, given) * processes
-        versus = {} if who == "difgen" else times_as_fast(times["difgen"], times[name], our_processes / processes)
+def lines(case: Case, times: dict[Entry, list[Spent]], given: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """One line for each that took part: the first is ours."""
+    first = next(iter(times))
+    for entry in times:
+        spent, drawn = medians(times[entry]), images_of(case, given) * entry.processes
+        scale = first.processes / entry.processes
+        versus = {} if entry == first else times_as_fast(times[first], times[entry], scale)
         yield {
-            "case": case.name, "threads": f"{processes} × {threads}",
-            "who": f"{who} ({given.way})" if who == "difgen" else who, "samples": drawn,
+            "case": case.name, "threads": f"{entry.processes} × {entry.threads}",
+            "who": f"{entry.who} ({given.way})" if entry == first else entry.who, "samples": drawn,
             "samples_per_second": drawn / spent["wall_seconds"], **spent, **versus,
         }  # fmt: skip
 

@@ -23,7 +23,19 @@ from typing import Any
 import numpy as np
 import textbook
 import torch
-from measuring import Results, Spent, Team, flops, in_turn, matrix_product, medians, parser, times_as_fast
+from measuring import (
+    Entry,
+    Results,
+    Spent,
+    flops,
+    in_turn,
+    matrix_product,
+    medians,
+    on_cores,
+    parser,
+    teams_in_turn,
+    times_as_fast,
+)
 from torch import Tensor, nn
 
 from difgen_cli.data import digits, scaled, to_uint8
@@ -108,7 +120,7 @@ def contestants(case: Case, way: str) -> dict[str, Callable[[Case], Iterator[obj
     return found | ({"diffusers": example} if has_diffusers(case) else {})
 
 
-def work(place: int, who: str, way: str, steps: int) -> Callable[[], object]:
+def work(place: int, way: str, steps: int, who: str) -> Callable[[], object]:
     """What a process of a team does: slices of a contestant's run of a case, or the matrix product."""
     case = CASES[place]
     return matrix_product()[0] if who == "matrix" else steps_of(contestants(case, way)[who](case), steps)
@@ -134,26 +146,19 @@ def compare(case: Case, threads: int, given: argparse.Namespace) -> Iterator[dic
     """One line for each contestant, all in this process."""
     torch.set_num_threads(threads)
     steps = steps_in(case, given)
-    runs = {who: steps_of(make(case), steps) for who, make in contestants(case, given.way).items()}
-    times = in_turn({**runs, "matrix": matrix_product()[0]}, given.repeats)
-    yield from lines(case, {name: (name, 1, threads) for name in times}, times, steps, given.way)
+    runs: dict[str, Callable[[], object]] = {
+        who: steps_of(make(case), steps) for who, make in contestants(case, given.way).items()
+    }
+    runs["matrix"] = matrix_product()[0]
+    yield from lines(case, in_turn({Entry(who, 1, threads): runs[who] for who in runs}, given.repeats), steps, given)
 
 
 def compare_on(cores: int, case: Case, given: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """One line for each contestant, who has so many cores: in as many processes, or in one."""
-    steps, ways_to_run = steps_in(case, given), ((1, cores), (cores, 1))
-    peers = [who for who in contestants(case, given.way) if who != "difgen"]
-    entered = {"difgen": ("difgen", cores, 1), "matrix": ("matrix", 1, cores)}
-    entered |= {f"{who} {p} × {t}": (who, p, t) for who in peers for p, t in ways_to_run}
-    teams = {
-        name: Team(processes, threads, partial(work, CASES.index(case), who, given.way, steps))
-        for name, (who, processes, threads) in entered.items()
-    }
-    try:
-        yield from lines(case, entered, in_turn(teams, given.repeats), steps, given.way)
-    finally:
-        for team in teams.values():
-            team.leave()
+    """One line for each contestant, who has so many cores."""
+    steps, (ours, *peers) = steps_in(case, given), contestants(case, given.way)
+    entries = [*on_cores(cores, ours, peers), Entry("matrix", 1, cores)]
+    times = teams_in_turn(entries, partial(work, CASES.index(case), given.way, steps), given.repeats)
+    yield from lines(case, times, steps, given)
 
 
 def steps_in(case: Case, given: argparse.Namespace) -> int:
@@ -162,21 +167,20 @@ def steps_in(case: Case, given: argparse.Namespace) -> int:
 
 
 def lines(
-    case: Case, entered: dict[str, tuple[str, int, int]], times: dict[str, list[Spent]], steps: int, way: str
+    case: Case, times: dict[Entry, list[Spent]], steps: int, given: argparse.Namespace
 ) -> Iterator[dict[str, Any]]:
-    """One line for each that was entered: by who it is, in how many processes, of how many threads each."""
-    matrix_rate = matrix_product()[1] / statistics.median(t.wall_seconds for t in times["matrix"])
-    counted, (_, our_processes, _) = operations(case), entered["difgen"]
-    for name, (who, processes, threads) in entered.items():
-        if who == "matrix":
-            continue
-        spent, images = medians(times[name]), steps * case.batch * processes
-        scale = counted["difgen"] / counted[who] * our_processes / processes
-        versus = {} if who == "difgen" else times_as_fast(times["difgen"], times[name], scale)
+    """One line for each that took part: the first is ours, the last the matrix product."""
+    (first, ours), *_, (_, of_matrix) = times.items()
+    matrix_rate = matrix_product()[1] / statistics.median(t.wall_seconds for t in of_matrix)
+    counted = operations(case)
+    for entry in list(times)[:-1]:
+        who, spent, images = entry.who, medians(times[entry]), steps * case.batch * entry.processes
+        scale = counted[first.who] / counted[who] * first.processes / entry.processes
+        versus = {} if entry == first else times_as_fast(ours, times[entry], scale)
         rate = images / spent["wall_seconds"]
         yield {
-            "case": case.name, "threads": f"{processes} × {threads}",
-            "who": f"{who} ({way})" if who == "difgen" else who,
+            "case": case.name, "threads": f"{entry.processes} × {entry.threads}",
+            "who": f"{who} ({given.way})" if entry == first else who,
             "images_per_second": rate, **spent, **versus, "images": images,
             "mflops_per_image": counted[who] / 1e6, "share_of_matrix_rate": rate * counted[who] / matrix_rate,
             "matrix_gflops_per_second": matrix_rate / 1e9,
