@@ -16,7 +16,7 @@ demo: $(VENV)/ready
 	@echo "open $(OUT)/report.html"
 
 test: lint browser
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder  # in the order of tests/conftest.py
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

@@ -32,7 +32,10 @@ hypothesis_settings.load_profile("difgen")
 ROOT = Path(__file__).parent.parent
 
 # Files of minutes come first: else one worker has the last of them while the others wait.
-LONG = ("test_real_data.py", "chaos", "slurm", "test_guidance.py", "test_readme.py", "test_benchmarks.py", "perf")
+LONG = (
+    "test_sweep.py", "slurm", "test_real_data.py", "chaos", "test_readme.py", "test_benchmarks.py", "test_guidance.py",
+    "test_waste.py", "perf", "test_temi.py", "test_show.py", "test_against.py",
+)  # fmt: skip
 
 TINY = """\
 # Is a tiny grid enough to see that everything works?
