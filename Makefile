@@ -15,8 +15,9 @@ demo: $(VENV)/ready
 	$(BIN)/difgen report $(RUNS) --grid size --out $(OUT)
 	@echo "open $(OUT)/report.html"
 
+# The order of files is that of tests/conftest.py.
 test: lint browser
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder  # in the order of tests/conftest.py
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
