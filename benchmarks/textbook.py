@@ -31,9 +31,11 @@ def train(
     average = [p.detach().clone() for p in network.parameters()]
     optimizer = torch.optim.Adam(network.parameters(), lr=lr)
     loader = DataLoader(TensorDataset(images), batch_size=batch, shuffle=True, drop_last=True)
+    device = next(network.parameters()).device
     while True:
-        for (x,) in loader:
-            sigma = (torch.randn([len(x)] + [1] * (x.dim() - 1)) * 1.2 - 1.2).exp()
+        for (drawn,) in loader:
+            x = drawn.to(device)
+            sigma = (torch.randn([len(x)] + [1] * (x.dim() - 1), device=device) * 1.2 - 1.2).exp()
             weight = (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2
             denoised = precondition(network, sigma_data, x + torch.randn_like(x) * sigma, sigma)
             loss = (weight * (denoised - x) ** 2).mean()

@@ -70,6 +70,18 @@ def test_on_two_cores_workers_stand_beside_one_process_of_two_threads_and_two_of
         assert peer["ratio_wall"] == pytest.approx(ours[f"{unit}_per_second"] / peer[f"{unit}_per_second"])
 
 
+def test_a_cards_trainings_stand_beside_an_eager_loop_and_several_beside_one(tmp_path: Path) -> None:
+    """On the CPU: that it runs, and reckons with the processes."""
+    quick = ("--device", "cpu", "--way", "eager", "--processes", "2", "--repeats", "1")
+    _, rows = _quick("card", tmp_path, *quick)
+    assert [(r["who"], r["processes"]) for r in rows] == [
+        ("eager bf16", 1), ("textbook fp32", 1), ("eager bf16", 2), ("eager bf16", 1),
+    ]  # fmt: skip
+    for ours, peer in (rows[:2], rows[2:]):
+        assert peer["ratio_wall"] == pytest.approx(ours["images_per_second"] / peer["images_per_second"])
+        assert min(ours["roofline"], ours["mfu"]) > 0
+
+
 def test_sampling_stands_beside_a_textbook_sampler_that_makes_the_same_images(tmp_path: Path) -> None:
     _, rows = _quick("sampling", tmp_path)
     cases = _compared(rows)
