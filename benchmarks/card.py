@@ -2,8 +2,8 @@
 
     python benchmarks/card.py [--device cuda] [--way graphed] [--processes 8] [--repeats 5] [--json] [--quick]
 
-U-Nets of width 32, 64 and 128 and EDM's settings (here 56.2 million parameters) on 32×32 images, each in a way
-of computing (eager, compiled, graphed) as a worker trains it in bf16, beside the textbook loop in fp32, eager, on the same device.
+U-Nets of width 32, 64 and 128 and EDM's settings (here 56.2 million parameters) on 32×32 images, each in a way of
+computing (eager, compiled, graphed) as a worker trains it in bf16, beside the textbook loop in fp32, eager, there too.
 Then so many trainings of width 16 at the same time, beside one eager process of it. Contestants take turns, each in a
 process of its own. Which way pays a worker finds by a trial; here `--way` names it. On a CPU numbers mean nothing.
 """
