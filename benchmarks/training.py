@@ -155,8 +155,8 @@ def compare(case: Case, threads: int, given: argparse.Namespace) -> Iterator[dic
 
 def compare_on(cores: int, case: Case, given: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """One line for each contestant, who has so many cores."""
-    steps, (ours, *peers) = steps_in(case, given), contestants(case, given.way)
-    entries = [*on_cores(cores, ours, peers), Entry("matrix", 1, cores)]
+    steps, (first, *peers) = steps_in(case, given), contestants(case, given.way)
+    entries = [*on_cores(cores, first, peers), Entry("matrix", 1, cores)]
     times = teams_in_turn(entries, partial(work, CASES.index(case), given.way, steps), given.repeats)
     yield from lines(case, times, steps, given)
 
@@ -170,13 +170,13 @@ def lines(
     case: Case, times: dict[Entry, list[Spent]], steps: int, given: argparse.Namespace
 ) -> Iterator[dict[str, Any]]:
     """One line for each that took part: the first is ours, the last the matrix product."""
-    (first, ours), *_, (_, of_matrix) = times.items()
+    (first, of_first), *_, (_, of_matrix) = times.items()
     matrix_rate = matrix_product()[1] / statistics.median(t.wall_seconds for t in of_matrix)
     counted = operations(case)
     for entry in list(times)[:-1]:
         who, spent, images = entry.who, medians(times[entry]), steps * case.batch * entry.processes
         scale = counted[first.who] / counted[who] * first.processes / entry.processes
-        versus = {} if entry == first else times_as_fast(ours, times[entry], scale)
+        versus = {} if entry == first else times_as_fast(of_first, times[entry], scale)
         rate = images / spent["wall_seconds"]
         yield {
             "case": case.name, "threads": f"{entry.processes} × {entry.threads}",
