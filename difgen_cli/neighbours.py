@@ -5,6 +5,8 @@ of a search in float64. Large searches in many dimensions begin with a sieve of 
 arrays themselves: a centred copy of the references, their shadows, and a block of products.
 """
 
+import hashlib
+
 import numpy as np
 
 ROWS, COLUMNS = 2048, 2048  # queries and references of a tile: 16 MiB of products, which stay in the cache
@@ -18,6 +20,7 @@ WORTH = 1 << 36  # products of numbers in a search, from which on a sieve repays
 UNIT = 2.0**-24  # unit roundoff of float32
 NEAR_DUPLICATE = 0.05  # root mean square over pixels of images in [−1, 1]
 SIDE = 4  # of the blocks of pixels that a first look adds up
+PAIRS, CHECKED = 1 << 22, 1 << 12  # of images: compared by sums over blocks at once, and then in full
 EXACT = 1 + 1e-9  # times a distance in float64: more than its own rounding
 
 
@@ -88,6 +91,75 @@ def near_duplicates(images: np.ndarray, others: np.ndarray) -> np.ndarray:
     suspects = np.flatnonzero(coarse[:, 0] < 1.001 * limit)
     found[suspects] = nearest(images[suspects], others, 1, mirrored=True)[0][:, 0] < limit
     return found
+
+
+def distinct(images: np.ndarray, mirrored: bool = False) -> np.ndarray:
+    """Positions, ascending, of one image of each group of near-duplicates, its first: (groups,) int64."""
+    return np.flatnonzero(duplicates(images, mirrored) == np.arange(len(images)))
+
+
+def duplicates(images: np.ndarray, mirrored: bool = False) -> np.ndarray:
+    """For each image (n, H, W, C), or point (n, D), the position of the first one of its group: (n,) int64.
+
+    Groups are the connected components of pairs that are nearly the same (see `near_duplicates`), with `mirrored` as
+    they are or mirrored: the relation is not transitive, and both ends of a chain are in one group. Of points only
+    repeats are the same.
+    """
+    first = _first_repeats(images, mirrored)
+    if images.ndim != 4 or not len(images):
+        return first
+    places, of_group = np.unique(first), np.arange(len(images))
+    limit, blocks = NEAR_DUPLICATE * np.sqrt(images[0].size), _in_blocks(images[places])
+    coarse, _ = nearest(blocks, blocks, 1, exclude_self=True, mirrored=mirrored)
+    places = places[coarse[:, 0] < 1.001 * limit]
+    of_group[places] = places[_joined(images[places], limit, mirrored)]
+    return np.asarray(of_group[first])
+
+
+def _first_repeats(images: np.ndarray, mirrored: bool) -> np.ndarray:
+    """For each image the position of the first that equals it, or with `mirrored` its mirror image, in every value."""
+    seen: dict[bytes, int] = {}
+    first = np.arange(len(images))
+    for place, image in enumerate(images):
+        sides = (image, image[:, ::-1]) if mirrored else (image,)
+        content = min(hashlib.sha256((side + np.float32(0)).tobytes()).digest() for side in sides)  # −0 equals 0
+        first[place] = seen.setdefault(content, place)
+    return first
+
+
+def _joined(images: np.ndarray, limit: float, mirrored: bool) -> np.ndarray:
+    """For each image the position of the first that a chain of pairs nearer than `limit` leads to: (n,) int64."""
+    rows, coarse = flat(images), flat(_in_blocks(images)).astype(np.float64)
+    norms, first = np.einsum("nd,nd->n", coarse, coarse), np.arange(len(images))
+    step = max(1, PAIRS // max(1, len(images)))
+    for side in (images, mirror(images)) if mirrored else (images,):
+        others, blocks = flat(side), flat(_in_blocks(side)).astype(np.float64)
+        for start in range(0, len(images), step):
+            part = slice(start, start + step)
+            near = norms[part, None] + norms - 2 * coarse[part] @ blocks.T < (1.001 * limit) ** 2
+            one, other = np.nonzero(np.triu(near, start + 1))  # of each pair once
+            one += start
+            while len(one):
+                apart = np.linalg.norm(rows[one[:CHECKED]].astype(np.float64) - others[other[:CHECKED]], axis=1)
+                first = _merged(first, *(ends[:CHECKED][apart < limit] for ends in (one, other)))
+                # A pair within a group adds nothing: thousands of images that are nearly one are looked at once.
+                new = first[one[CHECKED:]] != first[other[CHECKED:]]
+                one, other = one[CHECKED:][new], other[CHECKED:][new]
+    return first
+
+
+def _merged(first: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Groups (n,), each named by its first position, after the pairs (p,) and (p,) have joined some of them."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    if not len(one):
+        return first
+    graph = coo_array((np.ones(len(one), bool), (first[one], first[other])), shape=(len(first), len(first)))
+    groups, of_group = connected_components(graph, directed=False)
+    earliest = np.full(groups, len(first))
+    np.minimum.at(earliest, of_group, np.arange(len(first)))
+    return np.asarray(earliest[of_group][first])
 
 
 def _in_blocks(images: np.ndarray) -> np.ndarray:

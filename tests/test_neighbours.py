@@ -1,5 +1,7 @@
 """Nearest neighbours against a brute-force search in float64."""
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -246,3 +248,56 @@ def test_points_and_empty_sets_have_no_near_duplicates() -> None:
     assert near_duplicates(images[:0], images).shape == (0,)
     assert not near_duplicates(images, images[:0]).any()
     assert near_duplicates(images, images).all()
+
+
+def brute_groups(images: np.ndarray, mirrored: bool) -> np.ndarray:
+    """The first of each image's connected component, by walking from image to image."""
+    limit = neighbours.NEAR_DUPLICATE * np.sqrt(images[0].size) if images.ndim == 4 else 1e-12
+    sides = [side.astype(np.float64) for side in ((images, mirror(images)) if mirrored else (images,))]
+    first = np.full(len(images), -1)
+    for start in range(len(images)):
+        waiting = [start] if first[start] < 0 else []
+        while waiting:
+            place = waiting.pop()
+            first[place] = start
+            squares = [((side - sides[0][place]) ** 2).reshape(len(side), -1).sum(axis=1) for side in sides]
+            waiting += [int(k) for k in np.flatnonzero((np.sqrt(np.min(squares, axis=0)) < limit) & (first < 0))]
+    return first
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("shape", [(6, 5, 3), (16, 16, 1), (7,)])
+def test_groups_of_near_duplicates_equal_a_walk_from_image_to_image(
+    shape: tuple[int, ...], mirrored: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(neighbours, "PAIRS", 300)  # several blocks
+    monkeypatch.setattr(neighbours, "CHECKED", 7)
+    rng = np.random.default_rng(len(shape))
+    images = rng.uniform(-1, 1, (60, *shape)).astype(np.float32)
+    images[20:30] = images[rng.integers(0, 20, 10)]  # repeats
+    for k in range(30, 44):  # chains: each near the one before it, the ends far apart
+        images[k] = images[k - 1] + np.float32(0.04) * rng.choice([-1, 1], shape).astype(np.float32)
+    if len(shape) == 3:
+        images[44:50] = mirror(images[:6])
+        images[50:54] = mirror(images[30:34]) + np.float32(0.02)
+    images = images[rng.permutation(60)]
+    mirrored = mirrored and len(shape) == 3
+    expected = brute_groups(images, mirrored)
+    assert 1 < len(np.unique(expected)) < 60 - (5 if mirrored else 0)
+    np.testing.assert_array_equal(neighbours.duplicates(images, mirrored), expected)
+    np.testing.assert_array_equal(neighbours.distinct(images, mirrored), np.unique(expected))
+
+
+def test_thousands_of_images_that_are_nearly_one_are_one_group_at_once() -> None:
+    rng = np.random.default_rng(0)
+    images = rng.uniform(-1, 1, (1, 16, 16, 3)) + 0.01 * rng.standard_normal((3000, 16, 16, 3))
+    images[:2] = rng.uniform(-1, 1, (2, 16, 16, 3))
+    start = time.perf_counter()
+    np.testing.assert_array_equal(neighbours.distinct(images.astype(np.float32)), [0, 1, 2])
+    assert time.perf_counter() - start < 60  # all 4.5 million pairs in full take many minutes
+
+
+def test_no_images_have_no_groups() -> None:
+    assert len(neighbours.distinct(np.empty((0, 4, 4, 1), np.float32))) == 0
+    np.testing.assert_array_equal(neighbours.distinct(np.zeros((3, 2), np.float32)), [0])
+    np.testing.assert_array_equal(neighbours.distinct(-np.zeros((1, 2), np.float32)), [0])
