@@ -1,15 +1,17 @@
 """Are samples nearer to training images than to as many images that were never trained on?"""
 
-from dataclasses import dataclass
-from statistics import NormalDist
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
 from annotated_types import Ge, Gt
 
-from difgen_cli.metrics import Result, Shared, nearest, wilson
+from difgen_cli.metrics import Result, Shared
+from difgen_cli.metrics._contests import SEED, Contest, Side, Spread, compete, degrees, draw_sides, spread
+from difgen_cli.metrics._groups import LEAST, Interval, bounds, effective, on_logit, quantile
+from difgen_cli.neighbours import distinct, duplicates
 
-VERSION = 1
+VERSION = 2
 HELD_OUT_MIN = 2
 
 COLUMNS = {
@@ -22,27 +24,55 @@ COLUMNS = {
     "train_pref_excess": ("float64", "share", "train_pref - train_pref_control: 0 without memorization"),
     "train_pref_excess_lo": ("float64", "share", "lower end of its 95 % interval"),
     "train_pref_excess_hi": ("float64", "share", "upper end of its 95 % interval"),
+    "train_pref_copycat": ("float64", "share", "the excess that an exact copier of T reads here: its ceiling"),
+    "train_pref_share": (
+        "float64",
+        "share",
+        "train_pref_excess over the copycat's: 1 for an exact copier, 0 for none",
+    ),
+    "train_pref_share_lo": ("float64", "share", "lower end of its 95 % interval"),
+    "train_pref_share_hi": ("float64", "share", "upper end of its 95 % interval"),
     "train_pref_images": (
         "int64",
         "images",
-        "images on each side: T is subsampled where H is not larger by its control",
+        "distinct images on each side: T is subsampled where H is not larger by its control",
     ),
+    "train_pref_winners": (
+        "float64",
+        "images",
+        "effective number of images that decide, mean over draws: below 10 there is no interval",
+    ),
+    "train_pref_distinct": ("int64", "images", "distinct samples that took part: below 10 there is no excess"),
+    "train_pref_constant": ("int64", "samples", "samples of one colour, which are left out"),
 }
 
-SEED = 2
 CONTROL = 8  # one in so many held-out images, at least, stays outside H_N as the control
-BLOCK = 1 << 22  # bootstrap weights held at once
+DECIDING = 10  # distinct images, samples and winners alike, without which nothing is surely told
+LARGEST = 1 / 8  # of the samples, that may be one image: its luck is no normal one, of which there are many
+OUTSIDE = 2000  # training images outside a draw, at most, that take part in the copycat's contests
 
-
-Side = tuple[np.ndarray, np.ndarray]  # places in T and in H of the images that compete in one draw
+Values = dict[str, float | int | str | bool | None]
 
 
 @dataclass(frozen=True)
-class Contest:
-    """Queries (n,) between one draw of T and H_N: who won, and the image that decided it."""
+class Estimate:
+    """A mean preference, how uncertain it is, and on how many images and independent queries it rests."""
 
-    score: np.ndarray  # (n,) 1: T is nearer, 0: H_N is, 1/2: a tie
-    winner: np.ndarray  # (n,) the nearest image of both: its place in T, or len(T) + its place in H
+    mean: float
+    spread: Spread
+    deciding: float  # effective number of images that decide
+    worth: float  # effective number of units of the queries
+
+    @property
+    def told(self) -> bool:
+        return self.deciding >= DECIDING
+
+    def interval(self, images: int) -> Interval:
+        """Over draws of so many images a side, whose deviations from their mean lack √((N + 1)/(N − 1))."""
+        if not self.told:
+            return None, None
+        freedom = min(degrees(self.spread.images, [self.spread]), images - 1)
+        return on_logit(self.mean, self.spread.variance * (images + 1) / (images - 1), freedom, self.worth)
 
 
 def measure(
@@ -51,149 +81,171 @@ def measure(
     held_out: np.ndarray,
     shared: Shared,
     mirrored: bool = False,
+    groups: np.ndarray | None = None,
     *,
     draws: Annotated[int, Ge(5)] = 5,
     resamples: Annotated[int, Gt(0)] = 1000,
 ) -> Result:
     """The share of samples whose nearest image, among T and as many held-out ones, is a training image.
 
-    The intervals come from a bootstrap over the images of T and H_N and, with them, over the samples that each wins:
-    a few central images win many samples, and binomial intervals cover 63 % at 16 images. Where all samples agree this
-    says nothing of the samples, so no interval is narrower than Wilson's. A held-out image identical to the sample does
-    not compete for it, so that held-out images can be scored as if they were samples. `mirrored`: training showed
-    mirror images too, so that an image and its mirror image count as one, on both sides.
+    The intervals are over draws of T, of H and of the samples: a few central images win many samples, and binomial
+    intervals cover 63 % at 16 images. What is counted as one is the image that decides, and each group of samples that
+    are nearly the same, or each of `groups` (n,) where the samples come in such, as the images of a prompt; see
+    `_contests.Spread`. None where fewer than ten images decide, fewer than ten samples are distinct, or one is more
+    than an eighth of them; without ten distinct samples there is no excess either.
+
+    Repeats and near-duplicates in T, and in H, are one image. Samples of one colour take no part. A held-out image
+    identical to the sample does not compete for it, so that held-out images can be scored as if they were samples. An
+    exact copier reads ½ · train_pref_images/N and not ½, hence the share of the copycat's: T itself through the same
+    contests, with the interval after Fieller (1954). `mirrored`: training showed mirror images too, so that an image
+    and its mirror image count as one, on both sides.
 
     draws: of H_N, averaged over.
-    resamples: of the bootstrap.
+    resamples: without effect since version 2, whose intervals are not drawn; grids that set it stay valid.
     """
     if len(held_out) < HELD_OUT_MIN or not (len(samples) and len(train)):
         raise ValueError(
             f"preference needs samples, training images and {HELD_OUT_MIN} held-out images: "
             f"there are {len(samples)}, {len(train)} and {len(held_out)}"
         )
-    images = min(len(train), len(held_out) - max(1, len(held_out) // CONTROL))
-    known = shared("preference", lambda: _control(train, held_out, images, draws, resamples, mirrored))
-    sides = _sides(len(train), len(held_out), images, draws)
-    contests = contest(samples, train, held_out, sides, mirrored)
-    resampled = bootstrap(contests, sides, len(train), len(held_out), resamples)
-    pref, control = _mean(contests), float(known["mean"])
-    excess = resampled - known["resampled"]
-    groups = {
-        "train_pref": (pref, _interval(pref, resampled, images, len(samples))),
-        "train_pref_control": (control, _interval(control, known["resampled"], images, len(held_out) - images)),
-        "train_pref_excess": (pref - control, _interval(pref - control, excess, images)),
-    }
-    values: dict[str, float | int | str | bool | None] = {"train_pref_images": images}
-    for name, (value, (lower, upper)) in groups.items():
-        values |= {name: value, f"{name}_lo": lower, f"{name}_hi": upper}
+    known = shared("preference", lambda: _reference(train, held_out, draws, mirrored))
+    T, H = _of(train, known["train"]), _of(held_out, known["held_out"])
+    many = ~constant(samples)
+    playing, images = samples[many], _competing(len(T), len(H))
+    group = duplicates(playing, mirrored)
+    different = len(np.unique(group))
+    values: Values = dict.fromkeys(COLUMNS)
+    values |= {"train_pref_images": images, "train_pref_distinct": different}
+    values["train_pref_constant"] = len(samples) - len(playing)
+    if not images:
+        return Result(values)
+    control, copycat = _unpacked(known, "control"), _unpacked(known, "copycat")
+    values |= _named("train_pref_control", control.mean, control.interval(images))
+    values["train_pref_copycat"] = copycat.mean - control.mean
+    if not len(playing):
+        return Result(values)
+    sides = draw_sides(len(T), len(H), images, draws)
+    _, unit = np.unique(group if groups is None else groups[many], return_inverse=True)
+    own = _estimate(compete(playing, unit, T, H, sides, mirrored), sides, len(T), len(H))
+    told = own.told and _many(group) and (groups is None or unit.max() >= LEAST - 1)
+    values |= _named("train_pref", own.mean, own.interval(images) if told else (None, None))
+    values["train_pref_winners"] = own.deciding
+    if different >= DECIDING:
+        values |= _against(own, control, copycat, told)
     return Result(values)
 
 
-def contest(
-    queries: np.ndarray, train: np.ndarray, held_out: np.ndarray, sides: list[Side], mirrored: bool = False
-) -> list[Contest]:
-    """One contest for each pair of places in T and in H."""
-    contests, whole = [], None
-    for in_train, in_held_out in sides:
-        if len(in_train) < len(train):
-            to_train = nearest(queries, train[in_train], 1, mirrored=mirrored)
-        else:
-            to_train = whole = whole or nearest(queries, train[in_train], 1, mirrored=mirrored)
-        to_others = _others(queries, held_out[in_held_out], mirrored)
-        contests.append(_decide(*to_train, *to_others, in_train, in_held_out, len(train)))
-    return contests
+def constant(images: np.ndarray) -> np.ndarray:
+    """Whether each image (n, H, W, C) is of one colour, each channel the same over all pixels; no point is: (n,)."""
+    if images.ndim != 4 or images.shape[1] * images.shape[2] == 1:
+        return np.zeros(len(images), bool)
+    pixels = images.reshape(len(images), -1, images.shape[-1])
+    return np.asarray((pixels == pixels[:, :1]).all(axis=(1, 2)))
 
 
-def bootstrap(contests: list[Contest], sides: list[Side], train: int, held_out: int, resamples: int) -> np.ndarray:
-    """The mean preference (resamples,) under random weights of the images, Exp(1) (the Bayesian bootstrap, Rubin 1981).
+def _competing(train: int, held_out: int) -> int:
+    """Images on each side; 0 where repeats leave a single held-out image."""
+    return min(train, held_out - max(1, held_out // CONTROL)) if held_out >= HELD_OUT_MIN else 0
 
-    The weights are the same for samples and for their control, so that the luck of T and H_N cancels in the excess.
+
+def _against(own: Estimate, control: Estimate, copycat: Estimate, told: bool) -> Values:
+    """The excess over the control, and that as a share of the copycat's: the luck of T and H is common to all three."""
+    excess, ceiling = own.mean - control.mean, copycat.mean - control.mean
+    of_excess, of_ceiling = (e.spread.images - control.spread.images for e in (own, copycat))
+    variance = float((of_excess**2).sum()) + own.spread.added + control.spread.added
+    limit = float((of_ceiling**2).sum()) + copycat.spread.added + control.spread.added
+    common = float(of_excess @ of_ceiling) + control.spread.added
+    t, t_ceiling = (
+        quantile(degrees(images, [e.spread, control.spread])) for images, e in ((of_excess, own), (of_ceiling, copycat))
+    )
+    sure = ceiling > t_ceiling * np.sqrt(limit)
+    values = _named("train_pref_excess", excess, (None, None))
+    values |= _named("train_pref_share", excess / ceiling if sure else None, (None, None))
+    if not (told and control.told):
+        return values
+    least, most = (end - control.mean for end in bounds(own.worth))
+    reach = t * np.sqrt(variance)
+    ends = max(-1.0, min(excess - reach, most)), min(1.0, max(excess + reach, least))
+    values |= _named("train_pref_excess", excess, ends)
+    if sure and (ratio := fieller(excess, ceiling, variance, common, limit, t)):
+        ends = min(ratio[0], most / ceiling), max(ratio[1], least / ceiling)
+        values |= _named("train_pref_share", excess / ceiling, ends)
+    return values
+
+
+def fieller(
+    over: float, under: float, variance: float, common: float, limit: float, t: float
+) -> tuple[float, float] | None:
+    """The ratios r for which `over` − r · `under` is within t standard errors of 0 (Fieller 1954).
+
+    variance, common, limit: the variance of `over`, the covariance of both, the variance of `under`. None where `under`
+    itself is within t standard errors of 0.
     """
-    rng = np.random.default_rng((SEED, 1))
-    means, step = [], max(1, BLOCK // max(train + held_out, len(contests[0].score)))
-    for start in range(0, resamples, step):
-        weight = rng.standard_exponential((min(step, resamples - start), train + held_out), np.float32)
-        shares = [
-            _weighted(c, weight, np.concatenate([t, train + h])) for c, (t, h) in zip(contests, sides, strict=True)
-        ]
-        means.append(np.mean(shares, axis=0))
-    return np.concatenate(means)
+    square = under**2 - t**2 * limit
+    if square <= 0:
+        return None
+    middle = over * under - t**2 * common
+    root = np.sqrt(max(0.0, middle**2 - square * (over**2 - t**2 * variance)))
+    return float((middle - root) / square), float((middle + root) / square)
 
 
-def _weighted(contest: Contest, weight: np.ndarray, competing: np.ndarray) -> np.ndarray:
-    """Shares (b,) won by T, each image's wins multiplied by its weight; both sides' weights have the mean 1.
-
-    weight: (b, images); competing: the places of the draw's images in it, first those in T, then as many in H.
-    """
-    half = len(competing) // 2
-    wins = np.zeros((2, weight.shape[1]), np.float64)  # for T, and all
-    np.add.at(wins[0], contest.winner, contest.score)
-    np.add.at(wins[1], contest.winner, 1.0)
-    drawn = weight[:, competing].astype(np.float64)
-    drawn[:, :half] /= drawn[:, :half].mean(axis=1, keepdims=True)
-    drawn[:, half:] /= drawn[:, half:].mean(axis=1, keepdims=True)
-    won, played = (drawn @ column[competing] for column in wins)
-    return np.asarray(np.divide(won, played, out=np.full(len(drawn), 0.5), where=played > 0))
-
-
-def _sides(train: int, held_out: int, images: int, draws: int) -> list[Side]:
-    """For each draw, the places in T and in H of those that compete, ascending; the same for all snapshots."""
-    rng = np.random.default_rng((SEED, 0))
-    chosen = [(rng.permutation(train)[:images], rng.permutation(held_out)[:images]) for _ in range(draws)]
-    return [(np.sort(in_train), np.sort(in_held_out)) for in_train, in_held_out in chosen]
+def _reference(train: np.ndarray, held_out: np.ndarray, draws: int, mirrored: bool) -> dict[str, np.ndarray]:
+    """What all snapshots of a subset share: T and H without repeats, by their places; the control and the copycat."""
+    places = {"train": distinct(train, mirrored), "held_out": distinct(held_out, mirrored)}
+    T, H = _of(train, places["train"]), _of(held_out, places["held_out"])
+    images = _competing(len(T), len(H))
+    if not images:
+        return places
+    sides = draw_sides(len(T), len(H), images, draws)
+    outside = [np.setdiff1d(np.arange(len(H)), in_held_out) for _, in_held_out in sides]
+    contests = [compete(H[o], o, T, H, [side], mirrored)[0] for o, side in zip(outside, sides, strict=True)]
+    control = _estimate(contests, sides, len(T), len(H))
+    copies = [_copies(T, H, side, k, mirrored) for k, side in enumerate(sides)]
+    copycat = replace(_estimate(copies, sides, len(T), len(H)), mean=float(np.mean([c.mean for c in copies])))
+    return places | _packed("control", control) | _packed("copycat", copycat)
 
 
-def _control(
-    train: np.ndarray, held_out: np.ndarray, images: int, draws: int, resamples: int, mirrored: bool
-) -> dict[str, np.ndarray]:
-    """The preference of the held-out images outside H_N, and its resamples."""
-    sides = _sides(len(train), len(held_out), images, draws)
-    outside = (np.delete(held_out, side[1], axis=0) for side in sides)
-    contests = [contest(o, train, held_out, [side], mirrored)[0] for o, side in zip(outside, sides, strict=True)]
-    resampled = bootstrap(contests, sides, len(train), len(held_out), resamples)
-    return {"mean": np.array(_mean(contests)), "resampled": resampled}
+def _copies(T: np.ndarray, H: np.ndarray, side: Side, number: int, mirrored: bool) -> Contest:
+    """T itself as samples: an image of the draw is its own winner, and one in so many of the others takes part."""
+    inside = side[0]
+    outside = np.random.default_rng((SEED, 2, number)).permutation(np.setdiff1d(np.arange(len(T)), inside))[:OUTSIDE]
+    share = len(inside) / len(T)
+    if not len(outside):
+        return Contest(np.ones(len(inside)), inside, inside, np.full(len(inside), 1 / len(inside)))
+    others = compete(T[outside], outside, T, H, [side], mirrored)[0]
+    weight = np.repeat([share / len(inside), (1 - share) / len(outside)], [len(inside), len(outside)])
+    score = np.concatenate([np.ones(len(inside)), others.score])
+    return Contest(score, np.concatenate([inside, others.winner]), np.concatenate([inside, outside]), weight)
 
 
-def _others(queries: np.ndarray, references: np.ndarray, mirrored: bool) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest reference that is not the query itself: (n, 1) distances and indices."""
-    distances, indices = nearest(queries, references, 2, mirrored=mirrored)
-    itself = (distances[:, :1] == 0) & (indices[:, 1:] >= 0)
-    return np.where(itself, distances[:, 1:], distances[:, :1]), np.where(itself, indices[:, 1:], indices[:, :1])
+def _estimate(contests: list[Contest], sides: list[Side], train: int, held_out: int) -> Estimate:
+    mean = float(np.mean([c.score.mean() for c in contests]))
+    units = np.sum([np.bincount(c.unit, c.weight, max(train, held_out, c.unit.max() + 1)) for c in contests], axis=0)
+    deciding = float(np.mean([c.deciding for c in contests]))
+    return Estimate(mean, spread(contests, sides, train, held_out), deciding, effective(units / len(contests)))
 
 
-def _decide(
-    to_train: np.ndarray,
-    nearest_train: np.ndarray,
-    to_held_out: np.ndarray,
-    nearest_held_out: np.ndarray,
-    in_train: np.ndarray,
-    in_held_out: np.ndarray,
-    train: int,
-) -> Contest:
-    margin = np.sign(to_held_out[:, 0] - to_train[:, 0])
-    winner = np.where(margin >= 0, in_train[nearest_train[:, 0]], train + in_held_out[nearest_held_out[:, 0]])
-    return Contest((margin + 1) / 2, winner)
+def _of(images: np.ndarray, places: np.ndarray) -> np.ndarray:
+    return images if len(places) == len(images) else images[places]
 
 
-def _mean(contests: list[Contest]) -> float:
-    return float(np.mean([c.score.mean() for c in contests]))
+def _many(group: np.ndarray) -> bool:
+    """Whether samples in these groups of near-duplicates (n,) are many images, and none of them most of the samples."""
+    weights = np.unique(group, return_counts=True)[1] / len(group)
+    return effective(weights) >= DECIDING and bool(weights.max() <= LARGEST)
 
 
-def _interval(
-    value: float, resampled: np.ndarray, images: int, queries: int | None = None
-) -> tuple[float, float] | tuple[None, None]:
-    """95 % percentiles, and at least Wilson's interval where `value` is the share of some queries.
+def _named(name: str, value: float | None, ends: Interval) -> Values:
+    lower, upper = (None if end is None else float(end) for end in ends)
+    return {name: value, f"{name}_lo": lower, f"{name}_hi": upper}
 
-    Few images: the bootstrap's deviations lack the factor √((N + 1)/(N − 1)) that makes their variance unbiased, and
-    Student's t takes the place of the normal. (None, None) for a single image, whose luck cannot be judged.
-    """
-    if images < 2:
-        return None, None
-    from scipy.special import stdtrit
 
-    widening = float(np.sqrt((images + 1) / (images - 1)) * stdtrit(images - 1, 0.975) / NormalDist().inv_cdf(0.975))
-    lower, upper = (value + widening * (float(np.quantile(resampled, q)) - value) for q in (0.025, 0.975))
-    if queries is None:
-        return max(-1.0, lower), min(1.0, upper)
-    least = wilson(value * queries, queries)
-    return max(0.0, min(lower, least[0])), min(1.0, max(upper, least[1]))
+def _packed(name: str, found: Estimate) -> dict[str, np.ndarray]:
+    """An estimate as arrays, as they are kept."""
+    numbers = np.array([found.mean, found.deciding, found.worth, found.spread.added])
+    return {name: numbers, f"{name}_images": found.spread.images, f"{name}_units": found.spread.units}
+
+
+def _unpacked(known: dict[str, np.ndarray], name: str) -> Estimate:
+    mean, deciding, worth, added = map(float, known[name])
+    return Estimate(mean, Spread(known[f"{name}_images"], known[f"{name}_units"], added), deciding, worth)

@@ -57,7 +57,9 @@ def test_a_mixture_of_copies_and_honest_samples_is_in_between() -> None:
 
 def test_preference_equals_a_brute_force_count_with_ties_as_halves() -> None:
     rng = np.random.default_rng(0)
-    samples, train, held_out = (rng.integers(0, 3, (n, 2)).astype(np.float32) + 0.5 * (n == 40) for n in (40, 7, 14))
+    grid = np.argwhere(np.ones((7, 3))).astype(np.float32)  # T and H hold no point twice
+    train, held_out = np.split(grid[rng.permutation(21)], [7])
+    samples = rng.integers(0, 3, (40, 2)).astype(np.float32) + np.float32(0.5)
     values = values_of(samples, train, held_out, draws=400)
     to_train = np.linalg.norm(samples[:, None] - train, axis=2).min(axis=1)
     wins = []
@@ -79,15 +81,17 @@ def test_a_large_training_set_is_subsampled_and_the_row_says_so() -> None:
 @pytest.mark.parametrize("size", [8, 16, 128])
 def test_intervals_cover_the_null_where_binomial_ones_do_not(size: int) -> None:
     """Over draws of samples, T and H from the digits: the truth is 1/2 and 0. Binomial intervals cover 63 % at 16."""
-    covered = dict.fromkeys((*NAMES, "binomial"), 0)
+    covered, told = dict.fromkeys((*NAMES, "binomial"), 0), dict.fromkeys(NAMES, 0)
     repetitions = 60
     for seed in range(repetitions):
         train, held_out, honest = parts(seed, size, 400, 800)
-        values = values_of(honest, train, held_out, resamples=200)
+        values = values_of(honest, train, held_out)
         for name, truth in zip(NAMES, (0.5, 0.5, 0.0), strict=True):
-            covered[name] += values[f"{name}_lo"] <= truth <= values[f"{name}_hi"]
+            if values[f"{name}_lo"] is not None:  # at 8 images a side, now and then fewer than ten decide
+                told[name] += 1
+                covered[name] += values[f"{name}_lo"] <= truth <= values[f"{name}_hi"]
         covered["binomial"] += abs(values["train_pref"] - 0.5) < 1.96 * 0.5 / np.sqrt(len(honest))
-    assert all(covered[name] >= 0.85 * repetitions for name in NAMES), covered
+    assert all(told[name] > 0.8 * repetitions and covered[name] >= 0.85 * told[name] for name in NAMES), covered
     if size <= 16:
         assert covered["binomial"] < 0.8 * repetitions
 
@@ -129,9 +133,11 @@ def test_few_images_give_values_or_none_and_never_nan(size: int, held_out: int) 
 
 
 def test_identical_images_tie() -> None:
-    same = np.zeros((10, 4, 4, 1), np.float32)
-    values = values_of(same, same, same)
-    assert (values["train_pref"], values["train_pref_control"], values["train_pref_excess"]) == (0.5, 0.5, 0)
+    train, held_out = parts(7, 12, 200)
+    values = values_of(held_out[:40], np.concatenate([train, held_out[:40]]), held_out)
+    assert values["train_pref"] == 1  # the same image in H is the sample itself and does not compete
+    values = values_of(train[:12] + np.float32(0), train, np.concatenate([train, held_out]))
+    assert values["train_pref"] == 1
 
 
 def test_too_few_held_out_images_are_one_sentence() -> None:
