@@ -26,7 +26,7 @@ class Contest:
 
     @property
     def mean(self) -> float:
-        return float(self.weight @ self.score)
+        return float((self.weight * self.score).sum() / self.weight.sum())
 
     @property
     def deciding(self) -> float:

@@ -63,13 +63,9 @@ class Estimate:
     deciding: float  # effective number of images that decide
     worth: float  # effective number of units of the queries
 
-    @property
-    def told(self) -> bool:
-        return self.deciding >= DECIDING
-
-    def interval(self, images: int) -> Interval:
+    def interval(self, images: int, told: bool) -> Interval:
         """Over draws of so many images a side, whose deviations from their mean lack √((N + 1)/(N − 1))."""
-        if not self.told:
+        if not told:
             return None, None
         freedom = min(degrees(self.spread.images, [self.spread]), images - 1)
         return on_logit(self.mean, self.spread.variance * (images + 1) / (images - 1), freedom, self.worth)
@@ -120,18 +116,19 @@ def measure(
     if not images:
         return Result(values)
     control, copycat = _unpacked(known, "control"), _unpacked(known, "copycat")
-    values |= _named("train_pref_control", control.mean, control.interval(images))
+    known_well = min(2 * images, control.worth) >= DECIDING
+    values |= _named("train_pref_control", control.mean, control.interval(images, known_well))
     values["train_pref_copycat"] = copycat.mean - control.mean
     if not len(playing):
         return Result(values)
     sides = draw_sides(len(T), len(H), images, draws)
     _, unit = np.unique(group if groups is None else groups[many], return_inverse=True)
     own = _estimate(compete(playing, unit, T, H, sides, mirrored), sides, len(T), len(H))
-    told = own.told and _many(group) and (groups is None or unit.max() >= LEAST - 1)
-    values |= _named("train_pref", own.mean, own.interval(images) if told else (None, None))
+    told = own.deciding >= DECIDING and _many(group) and (groups is None or unit.max() >= LEAST - 1)
+    values |= _named("train_pref", own.mean, own.interval(images, told))
     values["train_pref_winners"] = own.deciding
     if different >= DECIDING:
-        values |= _against(own, control, copycat, told)
+        values |= _against(own, control, copycat, told and known_well)
     return Result(values)
 
 
@@ -161,7 +158,7 @@ def _against(own: Estimate, control: Estimate, copycat: Estimate, told: bool) ->
     sure = ceiling > t_ceiling * np.sqrt(limit)
     values = _named("train_pref_excess", excess, (None, None))
     values |= _named("train_pref_share", excess / ceiling if sure else None, (None, None))
-    if not (told and control.told):
+    if not told:
         return values
     least, most = (end - control.mean for end in bounds(own.worth))
     reach = t * np.sqrt(variance)

@@ -4,8 +4,10 @@ Every world calls the metric's own `measure`. What is drawn anew, and what stays
 defined to estimate:
 
 - mem_frac, fd_test: the model, T and H stay, and the samples are drawn.
-- train_pref_excess: T, H and the samples are drawn. With T and H fixed a binomial interval would do; the luck of which
-  images are in T is what the bootstrap over images is for.
+- train_pref_excess, train_pref_share: T, H and the samples are drawn, the images that a model repeats too, and what the
+  samples of one group have in common. With T and H fixed a binomial interval would do; the luck of which images are in
+  T is what the influences of images are for.
+- share_interval: the groups are drawn, and the samples in them.
 - gap_max and the band: the model stays; T is drawn from the images that it was trained on, H from others, and
   noise for both.
 - path_overlap: T, H, the sampler's states and all noise are drawn. The estimand is the planted share for every T.
@@ -13,37 +15,24 @@ defined to estimate:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Protocol
 from unittest.mock import patch
 
 import numpy as np
 import torch
+from drawing import Arrays, Ends, World, blurred_digits, ends, unshared
+from leaning import Grouped, Modes, Preferring, Prompts
 from torch import Tensor
 
 from difgen_cli.data import scaled, sigma_data, split
 from difgen_cli.data.digits import load
 from difgen_cli.diffusion import DenoiserLike, to_tensor
-from difgen_cli.metrics import _noise, frechet, gap, memorization, path, peak, preference
+from difgen_cli.metrics import _noise, frechet, gap, memorization, path, peak
 from difgen_cli.models import mlp
 from difgen_cli.train import initialise, train
 
-Arrays = dict[str, np.ndarray]
-Ends = dict[str, tuple[np.ndarray, np.ndarray]]  # name of an estimand -> lower and upper ends of its interval
 CPU = torch.device("cpu")
-POOL = scaled(load().images)
-
-
-class World(Protocol):
-    """`str(world)` says what is in it."""
-
-    def truth(self) -> Arrays:
-        """The estimands by name; an array is covered where all its values are."""
-
-    def intervals(self, draw: int) -> Ends:
-        """What the metric says of draw number `draw`."""
 
 
 @dataclass(frozen=True)
@@ -65,30 +54,6 @@ class Copies:
         copied = chance.random(1000) < self.share
         samples[copied] = T[chance.integers(50, size=copied.sum())] + np.float32(1e-3)
         return ends(memorization.measure(samples, T, H, unshared).values, "mem_frac")
-
-
-@dataclass(frozen=True)
-class Preferring:
-    """1,000 samples, each a near copy with probability `share`, else as unseen as the 900 held-out digits.
-
-    A copy is nearer to T always, another sample half of the time, as T, H and it are alike: the excess is share/2.
-    """
-
-    size: int
-    share: float
-
-    def __str__(self) -> str:
-        return f"N = {self.size}, share of copies {self.share:g}"
-
-    def truth(self) -> Arrays:
-        return {"train_pref_excess": np.array(self.share / 2)}
-
-    def intervals(self, draw: int) -> Ends:
-        chance = np.random.default_rng(draw)
-        T, H, samples = (blurred_digits(n, chance) for n in (self.size, 900, 1000))
-        copied = chance.random(len(samples)) < self.share
-        samples[copied] = T[chance.integers(len(T), size=copied.sum())] + np.float32(1e-2)
-        return ends(preference.measure(samples, T, H, unshared, resamples=300).values, "train_pref_excess")
 
 
 @dataclass(frozen=True)
@@ -222,14 +187,6 @@ class Planted:
             return ends(path.measure(lambda _: states, T, H, sigma_d).values, "path_overlap_100")
 
 
-def ends(values: Mapping[str, object], *names: str) -> Ends:
-    """The intervals of these columns; ValueError where one is missing."""
-    missing = [name for name in names if values[f"{name}_lo"] is None]
-    if missing:
-        raise ValueError(f"there is no interval for {', '.join(missing)}")
-    return {name: (np.array(values[f"{name}_lo"]), np.array(values[f"{name}_hi"])) for name in names}
-
-
 def of_gap(denoiser: DenoiserLike, T: np.ndarray, H: np.ndarray, sigma_d: float, draw: int) -> Ends:
     with patch.object(_noise, "SEED", draw):
         result = gap.measure(denoiser, T, H, None, None, sigma_d, pairs=256, resamples=500)
@@ -238,19 +195,18 @@ def of_gap(denoiser: DenoiserLike, T: np.ndarray, H: np.ndarray, sigma_d: float,
     return {"gap": (table["gap_lo"][of_T], table["gap_hi"][of_T])} | ends(result.values, "gap_max")
 
 
-def blurred_digits(count: int, chance: np.random.Generator) -> np.ndarray:
-    """Any number of digits, no two alike: (count, 8, 8, 1)."""
-    drawn = POOL[chance.integers(len(POOL), size=count)]
-    return (drawn + 0.2 * chance.standard_normal(drawn.shape)).astype(np.float32)
-
-
-def unshared(_: str, compute: Callable[[], Arrays]) -> Arrays:
-    return compute()
-
-
 WORLDS: tuple[World, ...] = (
     *(Copies(share) for share in (0.02, 0.1, 0.5, 0.9)),
     *(Preferring(size, share) for size in (16, 64, 256) for share in (0.0, 0.4)),
+    *(Preferring(256, share, held_out=160) for share in (0.0, 0.4)),
+    *(Modes(modes) for modes in (1, 3, 10, 30, 100)),
+    *(Modes(modes, size=16) for modes in (30, 100)),
+    Modes(1000, most=0.9),
+    Modes(1000, grey=0.5),
+    Modes(50, copied=0.5),
+    *(Prompts(alike) for alike in (0.02, 0.3, None)),
+    *(Grouped(0.3, correlation) for correlation in (0, 0.1, 0.5, 0.9, 1)),
+    *(Grouped(share, correlation) for share in (0.05, 0.5) for correlation in (0.1, 1)),
     *(Gaussians(size) for size in (16, 256)),
     *(Digits(size, unseen) for size in (16, 256) for unseen in (False, True)),
     *(Features(scale) for scale in (1.25, 1.6)),
