@@ -31,7 +31,14 @@ def pages(found: Sequence[Study], out: Path, console: Console | None, say: Conso
     written = []
     for study, folder in folders(found, out):
         made = report.write(study, folder, paper=paper)
-        written.append({"grid": study.name, "page": str(made.page), "figures": [str(path) for path in made.figures]})
+        written.append(
+            {
+                "grid": study.name,
+                "page": str(made.page),
+                "findings": report.sentences(study),
+                "figures": [str(path) for path in made.figures],
+            }
+        )
         if console is not None:
             report.show(study, console)
         say.print(f"report of {study.name}: {made.page}", highlight=False, soft_wrap=True)

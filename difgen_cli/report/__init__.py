@@ -141,7 +141,20 @@ def summary(study: Study, *, width: int | None = None) -> Table:
     return table(curves.read(study), study.name, width)
 
 
+def sentences(study: Study) -> list[str]:
+    """What the numbers of a study say."""
+    from difgen_cli.report import curves, findings
+    from difgen_cli.report.table import last
+
+    read = curves.read(study)
+    return findings.of_study(read, last(read))
+
+
 def show(study: Study, console: Console) -> None:
-    """Print `summary`: fitted to a terminal, and never cut when piped."""
+    """Print `sentences` and `summary`: fitted to a terminal, and never cut when piped."""
+    from rich.text import Text
+
+    for sentence in sentences(study):
+        console.print(Text(sentence), soft_wrap=True)
     fitted = summary(study, width=console.width if console.is_terminal else None)
     console.print(fitted, crop=False)

@@ -120,22 +120,8 @@ def notes(curves: Curves) -> str:
         parts.append(f"± half a 95 % t interval over up to {curves.seeds} seeds; ×/÷ the same on a log scale.")
     if "fd_test" in curves.metrics:
         parts.append(f"fd_test: {labels.frechet(curves.features)}; floors: how many times real against real.")
-    parts += [*_near_duplicates(curves.cells), costs.words(curves.cells)]
+    parts.append(costs.words(curves.cells))
     return " ".join(part for part in parts if part)
-
-
-def _near_duplicates(cells: pd.DataFrame) -> list[str]:
-    """What near-duplicates hide, and where they were taken out, if there are any."""
-    columns = ("near_duplicates", "near_duplicates_held_out")
-    within, left_out = (cells[c].max() if c in cells else 0 for c in columns)
-    parts = []
-    if within > 0:
-        parts.append(
-            f"Up to {within:.0f} training images have a near-duplicate among them: the rule misses their copies."
-        )
-    if left_out > 0:
-        parts.append(f"{left_out:.0f} held-out images were left out for a near-duplicate outside.")
-    return parts
 
 
 def names(paths: list[str]) -> dict[str, str]:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 LARGEST_SVG = 400_000  # characters; beyond it the page shows the PNG, which a browser draws at once
 
 
-def header(study: Study, curves: Curves) -> str:
-    """The question, what ran, what a reader must know, and what was varied."""
+def header(study: Study, curves: Curves, sentences: list[str]) -> str:
+    """The question, what was found, what ran, what a reader must know, and what was varied."""
     state = curves.cells["state"].value_counts()
     counts = "".join(
         f'<li class="{word}"><b>{int(state.get(word, 0))}</b> {word}</li>' for word in ("done", "missing", "failed")
@@ -32,9 +32,10 @@ def header(study: Study, curves: Curves) -> str:
     )
     seeds = f"<tr><th scope=row>seeds</th><td>{study.seeds}</td></tr>"
     warnings = "".join(note(text, "warning") for text in _warnings(study, curves))
+    found = "".join(f"<p>{escape(sentence)}</p>" for sentence in sentences)
     return (
         f'<header><div><h1>{escape(study.name)}</h1><p class="question">{escape(study.question)}</p>'
-        f'<ul class="counts">{counts}</ul>{warnings}</div>'
+        f'{found}<ul class="counts">{counts}</ul>{warnings}</div>'
         f'<div class="scroll"><table class="plain"><caption>What was varied</caption>{axes}{seeds}</table></div>'
         "</header>"
     )
