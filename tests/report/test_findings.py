@@ -78,8 +78,8 @@ def test_no_rule_says_that_there_are_no_copies() -> None:
         ("identical", {"mem_identical": 100}, "100 of 300 samples are identical to a training image in every value",
          ("nothing_found",)),
         ("identical", {"mem_identical": 1}, "1 of 300 samples is identical", ()),
-        ("ratio_copies", COPIES, "33.3 % of the samples are copies by the ratio rule, of 30 distinct training images: mem_frac "
-         "0.333 [0.282, 0.389], more than held-out images: 0 [0, 0.0055].", ("ratio_silent", "nothing_found")),
+        ("ratio_copies", COPIES, "33.3 % of the samples are copies by the ratio rule, of 30 distinct training images: "
+         "mem_frac 0.333 [0.282, 0.389], more than held-out images: 0 [0, 0.0055].", ("ratio_silent", "nothing_found")),
         ("ratio_copies", COPIES | {"mem_frac_control": None, "mem_frac_control_lo": None, "mem_frac_control_hi": None},
          "without held-out images nothing says how many", ("ratio_silent", "nothing_found")),
         ("ratio_silent", {"mem_frac": 0.003, "mem_frac_lo": 0.001, "mem_power": 0.45},
@@ -139,10 +139,7 @@ def test_what_makes_other_numbers_say_little_comes_first() -> None:
     found = list(told(**COPIES, sample_distinct=3, mem_identical=100))
     assert found[:3] == ["few_distinct", "identical", "ratio_copies"]
     few = told(**COPIES, sample_distinct=3)["ratio_copies"]
-    assert (
-        few
-        == "33.3 % of the samples are copies by the ratio rule, of 30 distinct training images; of the held-out images 0 %."
-    )
+    assert few.endswith("by the ratio rule, of 30 distinct training images; of the held-out images 0 %.")
 
 
 def test_a_row_of_an_older_version_is_still_told() -> None:
@@ -180,7 +177,7 @@ def test_a_study_says_first_where_the_rule_is_blind() -> None:
     found = of_study(mem_power=0.2, mem_frac_control=0.11, mem_frac_control_hi=0.01, mem_frac_lo=0.0)
     assert next(iter(found)) == "blind"
     assert "in 2 of 2 settings it calls held-out images copies (up to 11.0 %)" in found["blind"]
-    assert "in 2 of 2 settings it catches as few as 20.0 % of copies" in found["blind"]
+    assert "in 2 of 2 settings it catches less than half of copies with noise of 0.1 a pixel (20.0 %)" in found["blind"]
     assert "blind" not in of_study(mem_power=0.9, mem_frac_control=0.0)
 
 

@@ -47,9 +47,7 @@ def blind(_: Curves, last: pd.DataFrame) -> str | None:
         parts.append(f"in {_of(high, last)} it calls held-out images copies (up to {most})")
     if "mem_power" in last and (low := int((last["mem_power"] < WEAK_POWER).sum())):
         least = percent(float(last["mem_power"].min()))
-        parts.append(
-            f"in {_of(low, last)} it misses most copies with noise of 0.1 a pixel (it catches {least} at least)"
-        )
+        parts.append(f"in {_of(low, last)} it catches less than half of copies with noise of 0.1 a pixel ({least})")
     return f"The ratio rule is nearly blind in places: {'; '.join(parts)}." if parts else None
 
 
@@ -69,7 +67,7 @@ def copying(curves: Curves, last: pd.DataFrame) -> str | None:
     said = f"At the last snapshots the ratio rule finds more copies than among held-out images in {each} of "
     said += f"{all_seeds} of {count(total, 'setting')}"
     if all_seeds:
-        top = last.loc[last["mem_frac"].idxmax()]
+        top = last.sort_values("mem_frac", kind="stable", ascending=False).iloc[0]
         said += f" (most: mem_frac {labels.number(float(top['mem_frac']))}{_where(curves, top)})"
     quiet = f", and in no seed of {none}: there it does not tell the samples from held-out images" if none else ""
     return f"{said}{quiet}."
@@ -90,7 +88,7 @@ def leaning(curves: Curves, last: pd.DataFrame) -> str | None:
     )
     if more.empty:
         return f"{said}."
-    least = more.loc[more[name].idxmin()]
+    least = more.sort_values(name, kind="stable").iloc[0]
     return f"{said} (least: {name} {labels.number(float(least[name]))}{_where(curves, least)})."
 
 
