@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from difgen_cli import neighbours
 from difgen_cli.neighbours import mirror, near_duplicates, nearest
+from difgen_cli.neighbours import search as neighbours
 
 
 def brute_force(queries: np.ndarray, references: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -110,7 +110,7 @@ def test_images_that_products_cannot_tell_apart_are_told_apart() -> None:
 def test_the_bound_on_what_products_lose_holds_and_is_not_idle() -> None:
     rng = np.random.default_rng(2)
     r, q = (rng.uniform(-1, 1, (n, 3072)).astype(np.float32) for n in (300, 50))
-    search = neighbours._Search(r, 2)
+    search = neighbours.Search(r, 2)
     centred = q - search.centre
     scores = search.half_norms - centred @ search.centred.T
     true = q.astype(np.float64)[:, None] - r
@@ -131,13 +131,13 @@ def sieve(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     monkeypatch.setattr(neighbours, "COLUMNS", 70)
     monkeypatch.setattr(neighbours, "FEW", 4)
     handed_on: list[int] = []
-    plain = neighbours._Search.__call__
+    plain = neighbours.Search.__call__
 
-    def counted(search: neighbours._Search, queries: np.ndarray, k: int, own: np.ndarray | None) -> object:
+    def counted(search: neighbours.Search, queries: np.ndarray, k: int, own: np.ndarray | None) -> object:
         handed_on.append(len(queries))
         return plain(search, queries, k, own)
 
-    monkeypatch.setattr(neighbours._Search, "__call__", counted)
+    monkeypatch.setattr(neighbours.Search, "__call__", counted)
     return handed_on
 
 
@@ -166,7 +166,7 @@ def test_where_a_sieve_holds_nothing_back_the_whole_search_has_it(sieve: list[in
 
 def test_shadows_are_never_farther_apart_than_what_casts_them() -> None:
     r = np.random.default_rng(5).standard_normal((2100, 1100)).astype(np.float32)
-    search = neighbours._Search(r, 2)
+    search = neighbours.Search(r, 2)
     made = neighbours._Sieve(search)
     apart = ((made.shadows[:50, None].astype(np.float64) - made.shadows[None, :200]) ** 2).sum(axis=2)
     true = ((search.centred[:50, None].astype(np.float64) - search.centred[None, :200]) ** 2).sum(axis=2)
@@ -176,13 +176,13 @@ def test_shadows_are_never_farther_apart_than_what_casts_them() -> None:
 
 def test_equal_images_by_the_thousand_take_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     looked_at = []
-    plain = neighbours._Search.distances
+    plain = neighbours.Search.distances
 
-    def counted(search: neighbours._Search, queries: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    def counted(search: neighbours.Search, queries: np.ndarray, positions: np.ndarray) -> np.ndarray:
         looked_at.append(positions.size * queries.shape[1])
         return plain(search, queries, positions)
 
-    monkeypatch.setattr(neighbours._Search, "distances", counted)
+    monkeypatch.setattr(neighbours.Search, "distances", counted)
     black = np.zeros((4000, 8, 8, 1), np.float32)
     black[7] = 1
     distances, indices = nearest(black, black, 2, exclude_self=True)
