@@ -131,8 +131,8 @@ def _summarised(scaled: pd.DataFrame, keys: list[str], top: dict[str, float]) ->
         ends = score_interval(mean, spread**2, many, total)
         value.loc[here.index, "lo"], value.loc[here.index, "hi"] = (end * scale for end in ends)
         value.loc[here.index, "interval"] = "score over seeds"
-    told: pd.DataFrame = value.drop(columns="sd")
-    return told.assign(interval=told["interval"].where(told["lo"].notna(), ""))
+    found = value.drop(columns="sd")
+    return found.assign(interval=found["interval"].where(found["lo"].notna(), ""))
 
 
 def _top(name: str, values: pd.DataFrame, units: Units | None) -> float | None:
@@ -164,8 +164,8 @@ def counts(share: np.ndarray, lo: np.ndarray, hi: np.ndarray) -> np.ndarray:
         return np.where(w2 > 0, Z2 / u, np.nan)
 
 
-def widening(dispersion: np.ndarray, seeds: np.ndarray, rare: np.ndarray) -> np.ndarray:
-    """What stands in the place of z² in Wilson's interval: z² itself, or t² times the dispersion where that is told.
+def told(dispersion: np.ndarray, seeds: np.ndarray, rare: np.ndarray) -> np.ndarray:
+    """Whether seeds differ by more than their samples explain, so that the difference counts.
 
     dispersion: variance between seeds over what their samples alone explain, 1 on average without any other cause. It
     is told where it exceeds the median of χ²/(K − 1); where few counts decide, its mean: `rare`, how many samples had
@@ -173,9 +173,7 @@ def widening(dispersion: np.ndarray, seeds: np.ndarray, rare: np.ndarray) -> np.
     """
     freedom = np.maximum(seeds - 1, 1)
     median = chdtri(freedom, 0.5) / freedom
-    told = dispersion > SLACK * (median + (1 - median) * np.minimum(1, FEW / np.maximum(rare, 1e-9)))
-    wide = np.square(stdtrit(freedom, 0.975)) * dispersion
-    return np.asarray(np.where(told, np.maximum(Z2, wide), Z2))
+    return np.asarray(dispersion > SLACK * (median + (1 - median) * np.minimum(1, FEW / np.maximum(rare, 1e-9))))
 
 
 def score_interval(
@@ -189,8 +187,10 @@ def score_interval(
     binomial = share * (1 - share)
     with np.errstate(divide="ignore", invalid="ignore"):
         dispersion = np.where(binomial > 0, variance * total / seeds / binomial, 0.0)
-        known = widening(dispersion, seeds, total * np.minimum(share, 1 - share)) / total
-        between = np.square(stdtrit(np.maximum(seeds - 1, 1), 0.975)) * variance / (seeds * binomial)
+        t2 = np.square(stdtrit(np.maximum(seeds - 1, 1), 0.975))
+        wider = told(dispersion, seeds, total * np.minimum(share, 1 - share))
+        known = np.where(wider, np.maximum(Z2, t2 * dispersion), Z2) / total
+        between = t2 * variance / (seeds * binomial)
         alike = np.sqrt(variance) <= ALIKE * share
         u = np.where(np.isfinite(total), known, np.where(alike, np.nan, between))
     return wilson(share, np.where(seeds > 1, u, np.nan))
@@ -207,18 +207,21 @@ def wilson(share: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def difference_interval(
     a: np.ndarray, b: np.ndarray, variance: np.ndarray, seeds: np.ndarray, totals: tuple[np.ndarray, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The 95 % interval of the difference b − a of two mean shares over paired seeds (Newcombe 1998, method 10).
+    """The 95 % interval of the difference b − a of two mean shares over paired seeds, between −1 and 1.
 
-    variance: of the difference between seeds. The two Wilson intervals are widened alike, by how much more the
-    differences vary than samples alone explain. NaN for a single pair, and where a total is not known.
+    variance: of the difference between seeds. Newcombe's (1998, method 10) of two Wilson intervals for all samples;
+    where the differences vary by more than samples explain, at least as wide as Student's t of them. NaN for a single
+    pair, and where a total is not known.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         explained = seeds * (a * (1 - a) / totals[0] + b * (1 - b) / totals[1])
         dispersion = np.where(explained > 0, variance / explained, 0.0)
-        rare = sum(total * np.minimum(p, 1 - p) for p, total in zip((a, b), totals, strict=True))
-        factor = np.where(seeds > 1, widening(dispersion, seeds, np.asarray(rare)), np.nan)
-        ends_a, ends_b = wilson(a, factor / totals[0]), wilson(b, factor / totals[1])
-    return joined(a, ends_a, b, ends_b)
+        rare = totals[0] * np.minimum(a, 1 - a) + totals[1] * np.minimum(b, 1 - b)
+        half = stdtrit(np.maximum(seeds - 1, 1), 0.975) * np.sqrt(variance / seeds)
+        half = np.where(told(dispersion, seeds, rare), half, 0.0)
+        z2 = np.where(seeds > 1, Z2, np.nan)
+        lo, hi = joined(a, wilson(a, z2 / totals[0]), b, wilson(b, z2 / totals[1]))
+    return np.maximum(np.minimum(lo, b - a - half), -1.0), np.minimum(np.maximum(hi, b - a + half), 1.0)
 
 
 def joined(

@@ -227,7 +227,8 @@ def test_the_change_of_a_share_has_newcombes_interval_and_stays_between_the_ends
     assert 0.99 < full["lo"] < 1
     assert full["interval"] == "score over paired seeds"
     found = change([0, 0, 0], [0, 0, 60])
-    assert -0.01 < found["lo"] < 0 < found["hi"] < 1
+    half = t.ppf(0.975, 2) * 0.02
+    assert (found["lo"], found["hi"]) == pytest.approx((0.02 - half, 0.02 + half))
     assert "[" in changes._words(pd.DataFrame([found]), share=True)
 
 
