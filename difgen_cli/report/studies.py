@@ -176,5 +176,5 @@ def _training_images(store: Store, home: Home) -> np.ndarray:
     subset = made[spec["key"]].inputs["subset"]
     holdout = subset.inputs["holdout"]
     pool = facts.pool(store, holdout.inputs["pool"].key)
-    chosen: np.ndarray = data.split(pool, held_out=holdout.settings["held_out"], **subset.settings).train
+    chosen: np.ndarray = data.split(pool, **holdout.settings, **subset.settings).train
     return np.asarray(pool.images[chosen])

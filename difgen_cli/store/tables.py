@@ -250,9 +250,11 @@ def _rows(store: Store, plans: Iterable[Path], metrics: dict[str, pa.Table], sta
         return pa.table({"cell": pa.array([], pa.string())}).replace_schema_metadata(about)
     whole = pa.concat_tables(parts, promote_options="permissive")
     keys = sorted(n for n in whole.column_names if n.startswith("result."))
+    # guidance without effect is in no key: cells of several names and weights share samples, and have a row each
+    told = [n for n in whole.column_names if n.startswith("guide.")]
     seen: set[tuple[Any, ...]] = set()
     keep = []
-    identity = zip(*(whole[n].to_pylist() for n in ("kind", "cell", "seed", *keys)), strict=True)
+    identity = zip(*(whole[n].to_pylist() for n in ("kind", "cell", "seed", *told, *keys)), strict=True)
     for line, count in zip(identity, whole["results"].to_pylist(), strict=True):
         keep.append(count > 0 and line not in seen)
         seen.add(line)
