@@ -39,7 +39,7 @@ class Shown:
     """A cell as it is shown."""
 
     cell: Cell
-    state: str  # done, missing or failed
+    state: str  # done, missing, failed or stale
     cause: str | None
     changed: dict[str, tuple[Any, Any]]  # setting -> (value, default); None where there is no default
     measures: list[Measure]

@@ -37,10 +37,10 @@ class Study:
     """One grid and everything known of its cells.
 
     rows: one line per planned cell, also the missing and the failed ones: a column per setting (`data.size`),
-    `kind` (model, heldout, copycat, ideal), `seed`, `step`, `cell`, `trajectory`, `state` (done, missing, failed),
-    `cause`, and every metric. tables: by name (noise, path, deviation, field) lines per noise level or point with the
-    same setting columns; a missing or an empty one is not drawn.
-    units: metric column -> (unit, meaning).
+    `kind` (model, heldout, copycat, ideal), `seed`, `step`, `cell`, `trajectory`, `state` (done, missing, failed,
+    stale), `cause`, and every metric. tables: by name (noise, path, deviation, field) lines per noise level or point
+    with the same setting columns; a missing or an empty one is not drawn.
+    units: metric column -> (unit, meaning). stale: what is to be said of stale cells, which are not drawn; or nothing.
     """
 
     name: str
@@ -52,6 +52,7 @@ class Study:
     units: dict[str, tuple[str, str]]
     gallery: Gallery
     provenance: dict[str, str]
+    stale: str = ""
 
     @property
     def content(self) -> dict[str, Any]:

@@ -15,7 +15,15 @@ from difgen_cli.report.curves import LOGARITHMIC, SECTIONS, Axis, Curves
 
 VALUES = ["a", "b", "mean", "lo", "hi"]
 COLUMNS = ["metric", "scale", "n_a", "n_b", "pairs", *VALUES, "interval"]
-MADE = ("difgen", "git_commit", "git_dirty", "torch", "device")  # of the provenance, that may explain a change
+MADE = (
+    "difgen",
+    "git_commit",
+    "git_dirty",
+    "torch",
+    "device",
+    "train_way",
+    "sample_way",
+)  # of the provenance, that may explain a change
 ABSENT_MOST = 6  # settings and metrics that a sentence lists
 
 

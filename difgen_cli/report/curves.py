@@ -42,6 +42,7 @@ CLOCKS = (
     "nfe_area",
 )
 COUNTS = (
+    "frozen_parameters",
     "n_gen",
     "n_ref",
     "n_ref_train",

@@ -114,7 +114,7 @@ def notes(curves: Curves) -> str:
     """What is under the table: cells done, missing and failed; what ± means; the features behind fd_test."""
     state = curves.cells["state"].value_counts()
     counts = f"{int(state.get('done', 0))} of {len(curves.cells)} cells done"
-    absent = [f"{int(state[word])} {word}" for word in ("missing", "failed") if state.get(word, 0)]
+    absent = [f"{int(state[word])} {word}" for word in ("missing", "failed", "stale") if state.get(word, 0)]
     parts = [", ".join([counts, *absent]) + "."]
     if curves.seeds == 1:
         parts.append("One seed: no interval over seeds.")

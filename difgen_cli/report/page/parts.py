@@ -24,7 +24,8 @@ def header(study: Study, curves: Curves, sentences: list[str]) -> str:
     """The question, what was found, what ran, what a reader must know, and what was varied."""
     state = curves.cells["state"].value_counts()
     counts = "".join(
-        f'<li class="{word}"><b>{int(state.get(word, 0))}</b> {word}</li>' for word in ("done", "missing", "failed")
+        f'<li class="{word}"><b>{int(state.get(word, 0))}</b> {word}</li>'
+        for word in ("done", "missing", "failed", "stale")
     )
     axes = "".join(
         f"<tr><th scope=row>{escape(path)}</th><td>{escape(', '.join(map(labels.text, values)))}</td></tr>"
@@ -43,7 +44,7 @@ def header(study: Study, curves: Curves, sentences: list[str]) -> str:
 
 def _warnings(study: Study, curves: Curves) -> list[str]:
     """What a reader must know before believing a curve."""
-    found = []
+    found = [study.stale] if study.stale else []
     if curves.seeds == 1:
         found.append("One seed: no interval here says how much another subset or initialisation would differ.")
     elif 1 < curves.seeds < study.seeds:
