@@ -8,7 +8,7 @@ OUT    ?= report
 
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint browser sweep plan status report bench coverage chaos slurm-test pins clean
+.PHONY: demo test lint browser sweep plan status report bench coverage worlds chaos slurm-test pins clean
 
 demo: $(VENV)/ready
 	$(BIN)/difgen sweep grids/size.yaml --runs $(RUNS) --cluster local
@@ -62,6 +62,10 @@ $(VENV)/bench: $(VENV)/ready
 # How often the printed 95 % intervals cover what they are for: 2,000 draws of each world; `make test` has 200 of some.
 coverage: $(VENV)/ready
 	$(BIN)/python tests/intervals/simulate.py
+
+# Samples whose relation to the training images is known: every measure, every sentence; `make test` has eleven of them.
+worlds: $(VENV)/ready
+	$(BIN)/python tests/planted/table.py --sentences
 
 # 200 random faults of eleven kinds, compared with an undisturbed run; `make test` gives 20. As root, or no disk is full.
 chaos: $(VENV)/ready

@@ -22,8 +22,8 @@ class Flat:
     parameters: list[nn.Parameter]
 
     def gather(self) -> None:
-        """Collect the gradients of the parameters in `gradient`; one that has none counts as zero."""
-        places, gradients = self._places, [p.grad for p in self.parameters]
+        """Collect the gradients of the parameters in `gradient`; one that has none counts as zero, as `Idle` tells."""
+        places, gradients = self.gradients, [p.grad for p in self.parameters]
         known = [(to, new) for to, new in zip(places, gradients, strict=True) if new is not None]
         if len(known) < len(places):
             torch._foreach_zero_(places)
@@ -36,7 +36,8 @@ class Flat:
         return torch.zeros_like(self.array)
 
     @cached_property
-    def _places(self) -> list[Tensor]:
+    def gradients(self) -> list[Tensor]:
+        """Those of the parameters, as parts of `gradient`."""
         return self.parts(self.gradient)
 
     def parts(self, array: Tensor) -> list[Tensor]:
@@ -77,6 +78,36 @@ def _room(parameter: Tensor) -> int:
 def _dense(parameter: Tensor) -> Tensor:
     """The same, filling its memory: as it is, as channels last is, or contiguous."""
     return torch.empty_like(parameter, memory_format=torch.preserve_format).copy_(parameter)
+
+
+class Idle:
+    """For how many steps in a row each parameter has had no gradient: none at all, or zero in every number."""
+
+    def __init__(self, flats: list[Flat]) -> None:
+        self.flats = flats
+        self.steps = [torch.zeros(len(flat.parameters), device=flat.array.device) for flat in flats]
+
+    @torch.no_grad()
+    def look(self) -> None:
+        """Count what was gathered for a step, without waiting for the device."""
+        for flat, steps in zip(self.flats, self.steps, strict=True):
+            largest = torch.stack(torch._foreach_norm(flat.gradients, 1))
+            steps.add_(1).mul_(largest == 0)
+
+    def names(self, network: nn.Module, count: int, conditional: bool) -> tuple[str, ...]:
+        """The parameters of a network that have had none in the last `count` steps; waits for the device.
+
+        Tables of conditions are not named where there is no condition: nothing is looked up in them.
+        """
+        idle = {
+            id(parameter)
+            for flat, steps in zip(self.flats, self.steps, strict=True)
+            for parameter, n in zip(flat.parameters, steps.tolist(), strict=True)
+            if n >= count and parameter.numel()
+        }
+        tables = () if conditional else (m.weight for m in network.modules() if isinstance(m, nn.Embedding))
+        idle -= {id(table) for table in tables}
+        return tuple(name for name, parameter in network.named_parameters() if id(parameter) in idle)
 
 
 class Adam:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from difgen_cli.cells import Cell
 from difgen_cli.plan.sections import DEFAULT_PLUGIN, as_text
 from difgen_cli.plugins import SECTIONS, Library, PluginError
-from difgen_cli.report import Pair, Study, curves, scored, studies
+from difgen_cli.report import Pair, Study, curves, findings, scored, studies
 from difgen_cli.store import Store, pictures
 from difgen_cli.store.files import replace
 
@@ -39,13 +39,14 @@ class Shown:
     """A cell as it is shown."""
 
     cell: Cell
-    state: str  # done, missing or failed
+    state: str  # done, missing, failed or stale
     cause: str | None
     changed: dict[str, tuple[Any, Any]]  # setting -> (value, default); None where there is no default
     measures: list[Measure]
     values: dict[str, dict[str, Any]]  # kind -> metric -> value
     losses: list[tuple[int, float]]  # (step, loss of that batch), up to the cell's step
     provenance: dict[str, Any]
+    findings: list[str]  # what the numbers say, in sentences
 
 
 def look(store: Store, cell: Cell) -> Shown:
@@ -65,6 +66,7 @@ def look(store: Store, cell: Cell) -> Shown:
         values={kind: {name: _plain(line.get(name)) for name in order} for kind, line in beside.items()},
         losses=[(at, loss) for at, loss in cell.home(store).losses() if cell.step is None or at <= cell.step],
         provenance={n: _plain(row[n]) for n in studies.PROVENANCE + TIMES if n in row and not _none(row[n])},
+        findings=_findings(beside) if row["state"] == "done" and cell.kind == "model" else [],
     )
 
 
@@ -114,6 +116,12 @@ def _measure(study: Study, beside: dict[str, pd.Series], name: str) -> Measure:
         {kind: scored.value({str(k): v for k, v in line.items()}, name, unit) for kind, line in beside.items()},
         meaning,
     )
+
+
+def _findings(beside: dict[str, pd.Series]) -> list[str]:
+    """The sentences of `findings` for a cell of a model."""
+    rows = {kind: {str(name): value for name, value in line.items()} for kind, line in beside.items()}
+    return findings.of_samples(rows["model"], rows.get("copycat"))
 
 
 def _none(value: Any) -> bool:

@@ -175,6 +175,7 @@ def _round(planned: Planned, options: Options, console: Console) -> str:
     if at_work is not None:
         console.print(f"workers are at it ({at_work.name}): looking on", highlight=False)
         return "detached" if options.detach else _watch(planned, at_work, tending, console)
+    missing.set_aside(planned.store, planned.state)
     record(planned)
     if options.jobs_per_gpu is None and crew.launcher == "local":
         options = replace(options, jobs_per_gpu=_probed(planned, options, console))

@@ -17,11 +17,13 @@ from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 
 from difgen_cli.diffusion import Denoiser, Loss, loss, per_item, scaled, training_sigma
-from difgen_cli.flat import Adam, Flat, flatten
+from difgen_cli.flat import Adam, Flat, Idle, flatten
 
 VERSION = 1
 HORIZON = ("cosine",)  # schedules that depend on where the run ends
 ORDER_CHUNK = 1 << 14  # places of the data order that are drawn together, in whole epochs
+SETTLING_STEPS = 2  # within which layers that start at zero have moved, and let a gradient through to what lies before
+IDLE_STEPS = 10  # after them, without a gradient, make a parameter frozen
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ class State:
 
     `denoiser` has the raw weights, `ema` their average; `loss` is the last step's, a scalar on the device that nobody
     has waited for, `lr` its learning rate. `weights` and `averages` are all the parameters of the one and of the other
-    in one array each.
+    in one array each. `frozen` names the parameters of the network that no loss trains: whose gradient was missing or
+    zero in the ten steps after the first two; None before that is known.
     """
 
     step: int
@@ -53,6 +56,7 @@ class State:
     optimizer: Adam
     loss: Tensor
     lr: float = 0.0
+    frozen: tuple[str, ...] | None = None
 
     @property
     def grad_norm(self) -> Tensor:
@@ -71,6 +75,7 @@ class State:
             "ema": self.ema.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "loss": self.loss,
+            "frozen": None if self.frozen is None else list(self.frozen),
         }
 
     def restore(self, checkpoint: dict[str, Any]) -> None:
@@ -80,6 +85,8 @@ class State:
         self.optimizer.load_state_dict(checkpoint["optimizer"])
         self.loss = checkpoint["loss"].to(self.loss.device)
         self.step = int(checkpoint["step"])
+        frozen = checkpoint.get("frozen")  # not known to checkpoints of 0.1.0
+        self.frozen = None if frozen is None else tuple(frozen)
 
 
 def initialise(build: Callable[[], nn.Module], seed: int) -> nn.Module:
@@ -160,6 +167,7 @@ def train(
     weights: list[Tensor] = list(state.denoiser.parameters())
     arrays, averages = ([flat.array for flat in flats] for flats in (state.weights, state.averages))
     buffers = list(zip(state.ema.buffers(), state.denoiser.buffers(), strict=True))
+    idle, told_at = Idle(state.weights), state.step + SETTLING_STEPS + IDLE_STEPS
     randomness = seeded if has_dropout(network) or condition_perturbation > 0 else unseeded
     order, generator = batches(len(images), batch, seed, state.step, images.device), torch.Generator(images.device)
     for step in range(state.step, steps):
@@ -179,6 +187,9 @@ def train(
             torch.nn.utils.clip_grad_norm_(weights, clip, foreach=True)
         for flat in state.weights:
             flat.gather()
+        if state.frozen is None:
+            idle.look()
+            state.frozen = idle.names(network, IDLE_STEPS, labels is not None) if step + 1 == told_at else None
         state.lr = lr * rate(step, schedule, warmup, decay_start, steps)
         state.optimizer.step(state.lr)
         # Adam moves every weight far at first; a long average would keep the initial ones.

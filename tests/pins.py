@@ -10,9 +10,10 @@ from difgen_cli.plugins import fingerprint
 
 PACKAGE = Path(__file__).parent.parent / "difgen_cli"
 PINS = Path(__file__).with_name("pins.json")
-FOLDERS = ("data", "condition", "models", "sampling", "guidance", "features", "metrics")
-# Training's own, which counts with train's VERSION, and the search, which counts with that of the metrics.
-ALONE = ("train.py", "diffusion.py", "neighbours.py")
+# The search, in `neighbours`, counts with the VERSION of the metrics.
+FOLDERS = ("data", "condition", "models", "sampling", "guidance", "features", "metrics", "neighbours")
+# Training's own, which counts with train's VERSION.
+ALONE = ("train.py", "diffusion.py")
 
 
 def current() -> dict[str, dict[str, object]]:

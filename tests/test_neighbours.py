@@ -1,14 +1,12 @@
 """Nearest neighbours against a brute-force search in float64."""
 
-import time
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from difgen_cli import neighbours
 from difgen_cli.neighbours import mirror, near_duplicates, nearest
+from difgen_cli.neighbours import search as neighbours
 
 
 def brute_force(queries: np.ndarray, references: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -112,7 +110,7 @@ def test_images_that_products_cannot_tell_apart_are_told_apart() -> None:
 def test_the_bound_on_what_products_lose_holds_and_is_not_idle() -> None:
     rng = np.random.default_rng(2)
     r, q = (rng.uniform(-1, 1, (n, 3072)).astype(np.float32) for n in (300, 50))
-    search = neighbours._Search(r, 2)
+    search = neighbours.Search(r, 2)
     centred = q - search.centre
     scores = search.half_norms - centred @ search.centred.T
     true = q.astype(np.float64)[:, None] - r
@@ -133,13 +131,13 @@ def sieve(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     monkeypatch.setattr(neighbours, "COLUMNS", 70)
     monkeypatch.setattr(neighbours, "FEW", 4)
     handed_on: list[int] = []
-    plain = neighbours._Search.__call__
+    plain = neighbours.Search.__call__
 
-    def counted(search: neighbours._Search, queries: np.ndarray, k: int, own: np.ndarray | None) -> object:
+    def counted(search: neighbours.Search, queries: np.ndarray, k: int, own: np.ndarray | None) -> object:
         handed_on.append(len(queries))
         return plain(search, queries, k, own)
 
-    monkeypatch.setattr(neighbours._Search, "__call__", counted)
+    monkeypatch.setattr(neighbours.Search, "__call__", counted)
     return handed_on
 
 
@@ -168,7 +166,7 @@ def test_where_a_sieve_holds_nothing_back_the_whole_search_has_it(sieve: list[in
 
 def test_shadows_are_never_farther_apart_than_what_casts_them() -> None:
     r = np.random.default_rng(5).standard_normal((2100, 1100)).astype(np.float32)
-    search = neighbours._Search(r, 2)
+    search = neighbours.Search(r, 2)
     made = neighbours._Sieve(search)
     apart = ((made.shadows[:50, None].astype(np.float64) - made.shadows[None, :200]) ** 2).sum(axis=2)
     true = ((search.centred[:50, None].astype(np.float64) - search.centred[None, :200]) ** 2).sum(axis=2)
@@ -178,13 +176,13 @@ def test_shadows_are_never_farther_apart_than_what_casts_them() -> None:
 
 def test_equal_images_by_the_thousand_take_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     looked_at = []
-    plain = neighbours._Search.distances
+    plain = neighbours.Search.distances
 
-    def counted(search: neighbours._Search, queries: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    def counted(search: neighbours.Search, queries: np.ndarray, positions: np.ndarray) -> np.ndarray:
         looked_at.append(positions.size * queries.shape[1])
         return plain(search, queries, positions)
 
-    monkeypatch.setattr(neighbours._Search, "distances", counted)
+    monkeypatch.setattr(neighbours.Search, "distances", counted)
     black = np.zeros((4000, 8, 8, 1), np.float32)
     black[7] = 1
     distances, indices = nearest(black, black, 2, exclude_self=True)
@@ -248,56 +246,3 @@ def test_points_and_empty_sets_have_no_near_duplicates() -> None:
     assert near_duplicates(images[:0], images).shape == (0,)
     assert not near_duplicates(images, images[:0]).any()
     assert near_duplicates(images, images).all()
-
-
-def brute_groups(images: np.ndarray, mirrored: bool) -> np.ndarray:
-    """The first of each image's connected component, by walking from image to image."""
-    limit = neighbours.NEAR_DUPLICATE * np.sqrt(images[0].size) if images.ndim == 4 else 1e-12
-    sides = [side.astype(np.float64) for side in ((images, mirror(images)) if mirrored else (images,))]
-    first = np.full(len(images), -1)
-    for start in range(len(images)):
-        waiting = [start] if first[start] < 0 else []
-        while waiting:
-            place = waiting.pop()
-            first[place] = start
-            squares = [((side - sides[0][place]) ** 2).reshape(len(side), -1).sum(axis=1) for side in sides]
-            waiting += [int(k) for k in np.flatnonzero((np.sqrt(np.min(squares, axis=0)) < limit) & (first < 0))]
-    return first
-
-
-@pytest.mark.parametrize("mirrored", [False, True])
-@pytest.mark.parametrize("shape", [(6, 5, 3), (16, 16, 1), (7,)])
-def test_groups_of_near_duplicates_equal_a_walk_from_image_to_image(
-    shape: tuple[int, ...], mirrored: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(neighbours, "PAIRS", 300)  # several blocks
-    monkeypatch.setattr(neighbours, "CHECKED", 7)
-    rng = np.random.default_rng(len(shape))
-    images = rng.uniform(-1, 1, (60, *shape)).astype(np.float32)
-    images[20:30] = images[rng.integers(0, 20, 10)]  # repeats
-    for k in range(30, 44):  # chains: each near the one before it, the ends far apart
-        images[k] = images[k - 1] + np.float32(0.04) * rng.choice([-1, 1], shape).astype(np.float32)
-    if len(shape) == 3:
-        images[44:50] = mirror(images[:6])
-        images[50:54] = mirror(images[30:34]) + np.float32(0.02)
-    images = images[rng.permutation(60)]
-    mirrored = mirrored and len(shape) == 3
-    expected = brute_groups(images, mirrored)
-    assert 1 < len(np.unique(expected)) < 60 - (5 if mirrored else 0)
-    np.testing.assert_array_equal(neighbours.duplicates(images, mirrored), expected)
-    np.testing.assert_array_equal(neighbours.distinct(images, mirrored), np.unique(expected))
-
-
-def test_thousands_of_images_that_are_nearly_one_are_one_group_at_once() -> None:
-    rng = np.random.default_rng(0)
-    images = rng.uniform(-1, 1, (1, 16, 16, 3)) + 0.01 * rng.standard_normal((3000, 16, 16, 3))
-    images[:2] = rng.uniform(-1, 1, (2, 16, 16, 3))
-    start = time.perf_counter()
-    np.testing.assert_array_equal(neighbours.distinct(images.astype(np.float32)), [0, 1, 2])
-    assert time.perf_counter() - start < 60  # all 4.5 million pairs in full take many minutes
-
-
-def test_no_images_have_no_groups() -> None:
-    assert len(neighbours.distinct(np.empty((0, 4, 4, 1), np.float32))) == 0
-    np.testing.assert_array_equal(neighbours.distinct(np.zeros((3, 2), np.float32)), [0])
-    np.testing.assert_array_equal(neighbours.distinct(-np.zeros((1, 2), np.float32)), [0])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -97,8 +99,9 @@ def bench(
         found = []
         for subject in subjects:
             say.print(f"{subject.name} …", highlight=False, soft_wrap=True)
-            computed = ways.way(way, subject.shape, device)
-            found.append(benching.run(subject, library, device, seconds, limits[subject.precision], computed))
+            computed = ways.way(way, subject.shape, device, say=partial(say.print, highlight=False, soft_wrap=True))
+            made = benching.run(subject, library, device, seconds, limits[subject.precision], computed)
+            found.append(replace(made, way=ways.used(computed)))
         if json_:
             write(benches.content(about, limits, found) + "\n")
         else:

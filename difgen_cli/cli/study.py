@@ -152,6 +152,8 @@ def report(
         else:
             choice_ = _choice(x, y, by)
             found = studies.gather(Store(runs), grid)
+            for sentence in reports.stale(found):
+                say.print(f"note: {sentence}", highlight=False, markup=False, soft_wrap=True)
             for sentence in (incomparable := reports.incomparable(found, choice_)):
                 say.print(f"{'refused' if strict else 'note'}: {sentence}", highlight=False, soft_wrap=True)
             if strict and incomparable:

@@ -18,7 +18,7 @@ from difgen_cli.data._matching import matched as matched
 from difgen_cli.data._population import Population as Population
 
 VERSION = 1
-HELD_OUT_SEED = 20_150_205  # chooses H in every study; a constant, so that no setting can move an image out of H
+HELD_OUT_SEED = 20_150_205  # chooses H, with the setting of that name: no other one can move an image out of H
 MODES = {"1": "L", "L": "L", "P": "RGB", "RGB": "RGB"}  # modes of image files, and what they are read as
 
 
@@ -60,7 +60,7 @@ class Split:
 
     train: (n,) the training subset T, in the subset's order: the subset of n images is the first n of a larger one
     rest: everything but the held-out draw, ascending
-    held_out: H, in an order that no setting but `held_out` changes
+    held_out: H, in an order that no setting but `held_out` and `held_out_seed` changes
     """
 
     train: np.ndarray
@@ -73,16 +73,19 @@ def split(
     *,
     size: Annotated[int, Gt(0)] | None = None,
     held_out: Annotated[int, Ge(0)] = 512,
+    held_out_seed: Annotated[int, Ge(0)] = 0,
     seed: Annotated[int, Ge(0)] = 0,
     half: Literal["A", "B"] | None = None,
 ) -> Split:
-    """Draw the held-out images first, always the same ones, then a training subset of the rest.
+    """Draw the held-out images first, the same ones for every size, seed and half, then a training subset of the rest.
 
     A held-out image that occurs in the rest as well, byte for byte, is in neither: it would be called a copy in one
     and be copied in the other. DataError where the pool is too small.
 
     size: images in the training subset; null takes all that there are.
     held_out: images drawn for H, never trained on.
+    held_out_seed: chooses them. Which images are trained on follows from the rest, so that it moves these as well; a
+        data set that says itself which images are held out takes none.
     seed: chooses the training subset.
     half: draw from one of two disjoint halves, A or B, of each seed's order.
     """
@@ -92,7 +95,7 @@ def split(
             f"data.held_out: {held_out} leaves nothing to train on, the pool has {count} images: "
             f"choose at most {count - 1}"
         )
-    drawn, rest = _apart(pool, held_out)
+    drawn, rest = _apart(pool, held_out, held_out_seed)
     order = np.random.default_rng(seed).permutation(rest)
     if half is not None:
         order = order[0 if half == "A" else 1 :: 2]
@@ -105,12 +108,17 @@ def split(
     return Split(train=order[:size], rest=rest, held_out=_without_copies(pool.images, drawn, rest))
 
 
-def _apart(pool: Pool, held_out: int) -> tuple[np.ndarray, np.ndarray]:
+def _apart(pool: Pool, held_out: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """H before copies are removed, in its order, and the rest, ascending."""
     count = len(pool.images)
     if pool.held_out is None:
-        shuffled = np.random.default_rng(HELD_OUT_SEED).permutation(count)
+        shuffled = np.random.default_rng((HELD_OUT_SEED, seed) if seed else HELD_OUT_SEED).permutation(count)
         return shuffled[:held_out], np.sort(shuffled[held_out:])
+    if seed:
+        raise DataError(
+            f"data.held_out_seed: this data set itself says which {len(pool.held_out)} of its {count} images are held "
+            "out, so that none are drawn: leave the seed out"
+        )
     if held_out != len(pool.held_out):
         raise DataError(
             f"data.held_out: this data set itself holds {len(pool.held_out)} of its {count} images out, not {held_out}"

@@ -29,7 +29,7 @@ def content(shown: Shown, picture: Path | None) -> str:
             "cell": cell.key, "index": cell.index, "grid": cell.grid, "kind": cell.kind, "seed": cell.seed,
             "step": cell.step, "trajectory": cell.trajectory, "state": shown.state, "cause": shown.cause,
             "settings": cell.settings, "changed": {path: value for path, (value, _) in shown.changed.items()},
-            "metrics": shown.values, "loss": shown.losses, "provenance": shown.provenance,
+            "findings": shown.findings, "metrics": shown.values, "loss": shown.losses, "provenance": shown.provenance,
             "picture": None if picture is None else str(picture),
         }
     )  # fmt: skip
@@ -38,7 +38,8 @@ def content(shown: Shown, picture: Path | None) -> str:
 def show(shown: Shown, picture: Path | None, console: Console) -> None:
     """Print it; what is piped is never cut, and a narrow terminal gets fewer columns."""
     width = console.width if console.is_terminal else PIPED
-    parts = [*_wrapped(heading(shown), width), _settings(shown, width), *_measures(shown, width)]
+    parts = [*_wrapped(heading(shown), width), *_sentences(shown, width), _settings(shown, width)]
+    parts += _measures(shown, width)
     parts += _training(shown, width)
     parts.append(f"samples: {picture}" if picture else "samples: none stored as images")
     for part in parts:
@@ -52,6 +53,10 @@ def heading(shown: Shown) -> str:
     at = f", step {cell.step:,}" if cell.step is not None else ""
     ending = f": {shown.cause}" if shown.cause else ""
     return f"cell {cell.index} of {cell.grid}{kind}, key {cell.key}, seed {cell.seed}{at}: {shown.state}{ending}"
+
+
+def _sentences(shown: Shown, width: int) -> list[str]:
+    return [line for sentence in shown.findings for line in _wrapped(sentence, width, 2)]
 
 
 def _settings(shown: Shown, width: int) -> str:

@@ -30,6 +30,8 @@ def brief(planned: Planned, console: Console) -> None:
     )
     for note in plan.warnings:
         console.print(f"note: {note}", highlight=False, soft_wrap=True, style="yellow")
+    if said := planned.state.distrusted.sentence(plan.trajectories):
+        console.print(f"note: {said}", highlight=False, markup=False, soft_wrap=True, style="yellow")
     for slug in planned.state.retrained[:5]:
         console.print(f"note: {slug}: an earlier snapshot was not kept; trained again to it", style="yellow")
 
@@ -98,4 +100,6 @@ def plan_json(planned: Planned, found: Forecast) -> str:
     }
     return as_json({"grid": planned.plan.grid.name, "cells": cells, "trajectories": trajectories,
                     "images": planned.plan.images_planned, "images_one_by_one": planned.plan.images_one_by_one,
-                    "warnings": planned.plan.warnings, "to_do": as_dict(found)})  # fmt: skip
+                    "warnings": planned.plan.warnings,
+                    "stale": planned.state.distrusted.sentence(planned.plan.trajectories),
+                    "to_do": as_dict(found)})  # fmt: skip

@@ -31,7 +31,14 @@ def pages(found: Sequence[Study], out: Path, console: Console | None, say: Conso
     written = []
     for study, folder in folders(found, out):
         made = report.write(study, folder, paper=paper)
-        written.append({"grid": study.name, "page": str(made.page), "figures": [str(path) for path in made.figures]})
+        written.append(
+            {
+                "grid": study.name,
+                "page": str(made.page),
+                "findings": report.sentences(study),
+                "figures": [str(path) for path in made.figures],
+            }
+        )
         if console is not None:
             report.show(study, console)
         say.print(f"report of {study.name}: {made.page}", highlight=False, soft_wrap=True)
@@ -67,6 +74,8 @@ def compared(runs: tuple[Path, Path], name: str | None, out: Path, console: Cons
 
     both = []
     for a, b in _pairs(runs, name):
+        for sentence in stale((a, b)):
+            say.print(f"note: {sentence}", highlight=False, markup=False, soft_wrap=True)
         made = comparison.compare((str(runs[0]), a), (str(runs[1]), b))
         folder = out / "compare" / a.name
         if console is not None:
@@ -102,6 +111,11 @@ def incomparable(found: Sequence[Study], choice: Choice | None = None) -> list[s
         differences = comparable.differences(curves.read(study), along)
         said += [f"grid {study.name}: {difference.sentence}" for difference in differences]
     return said
+
+
+def stale(found: Sequence[Study]) -> list[str]:
+    """What does not count of each study, in a sentence."""
+    return [f"grid {study.name}: {study.stale}" for study in found if study.stale]
 
 
 def watched(store: Store, name: str | None, out: Path, say: Console) -> None:

@@ -39,7 +39,7 @@ def content(found: Scored, written: Written, tables: Path) -> str:
     rows = {kind: _values(found.row(kind), found) for kind in scored.KINDS if found.row(kind)}
     return as_json(
         {
-            "question": found.study.question, "findings": scored.findings(found), "rows": rows,
+            "question": found.study.question, "findings": scored.sentences(found), "rows": rows,
             "pairs": found.pairs.head(PAIRS).to_dict("records"), "notes": found.notes, "left_out": found.left_out,
             "report": str(written.page), "tables": str(tables),
         }

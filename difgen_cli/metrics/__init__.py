@@ -16,7 +16,7 @@ import numpy as np
 from difgen_cli.metrics._bands import Gap, gap_of, null_of, peak
 from difgen_cli.neighbours import flat, nearest
 
-__all__ = ["VERSION", "Gap", "Result", "Shared", "flat", "gap_of", "nearest", "null_of", "peak", "wilson"]
+__all__ = ["VERSION", "Gap", "Result", "Shared", "Value", "flat", "gap_of", "nearest", "null_of", "peak", "wilson"]
 
 VERSION = 1
 

@@ -2,23 +2,30 @@
 
 import numpy as np
 
-from difgen_cli.metrics import Result, Shared, flat, nearest, wilson
-from difgen_cli.neighbours import NEAR_DUPLICATE, mirror, nearer
+from difgen_cli.metrics import Result, Shared, Value, _ranks, flat, wilson
+from difgen_cli.neighbours import Repeats, distinct, mirror
 
-VERSION = 2
+VERSION = 3
 
 COLUMNS = {
-    "mem_frac": ("float64", "share", "samples with d1/d2 < 1/3, distances to the two nearest training images"),
+    "mem_frac": ("float64", "share", "samples with d1/d2 < 1/3, distances to the two nearest distinct training images"),
     "mem_frac_lo": ("float64", "share", "lower end of the 95 % Wilson interval of mem_frac"),
     "mem_frac_hi": ("float64", "share", "upper end of the 95 % Wilson interval of mem_frac"),
     "mem_frac_control": ("float64", "share", "the same rule for held-out images in place of samples"),
     "mem_frac_control_lo": ("float64", "share", "lower end of its 95 % Wilson interval"),
     "mem_frac_control_hi": ("float64", "share", "upper end of its 95 % Wilson interval"),
     "mem_frac_half": ("float64", "share", "samples with d1/d2 < 1/2"),
+    "mem_identical": ("int64", "samples", "equal to a training image in every value; mirrored too where training was"),
     "mem_power": ("float64", "share", "training images plus noise of 0.1 a pixel that the rule catches"),
-    "mem_radius_q10": ("float64", "rms", "10 % quantile over T of d(t, T without t) / (4 sqrt d): surely caught below"),
+    "mem_radius_q10": (
+        "float64",
+        "rms",
+        "10 % quantile over T of d(t, nearest distinct other) / (4 sqrt d): surely caught below",
+    ),
     "mem_radius_q50": ("float64", "rms", "median over T of the same"),
     "copy_auc": ("float64", "", "AUROC of d1/d2, samples against held-out images: 0.5 without copies, 1 for copies"),
+    "copy_auc_lo": ("float64", "", "lower end of its 95 % interval over images, DeLong's on the logit scale"),
+    "copy_auc_hi": ("float64", "", "upper end of its 95 % interval over images"),
     "copy_tail": (
         "float64",
         "share",
@@ -27,29 +34,39 @@ COLUMNS = {
     "copy_tail_lo": ("float64", "share", "lower end of its 95 % interval, the quantile's own uncertainty included"),
     "copy_tail_hi": ("float64", "share", "upper end of its 95 % interval, the quantile's own uncertainty included"),
     "mem_unique": ("int64", "images", "distinct training images nearest to memorized samples"),
-    "extracted_frac": ("float64", "share", "mem_unique over the size of the training subset"),
-    "extracted_cap": ("float64", "share", "what extracted_frac can reach: 1 - exp(-samples/size)"),
+    "extracted_frac": ("float64", "share", "mem_unique over train_distinct"),
+    "extracted_cap": ("float64", "share", "what extracted_frac can reach: 1 - exp(-samples/train_distinct)"),
     "tile_copy_frac": ("float64", "share", "samples of which each quarter is a copy by the rule: patch collages too"),
+    "tile_copy_frac_lo": ("float64", "share", "lower end of its 95 % Wilson interval"),
+    "tile_copy_frac_hi": ("float64", "share", "upper end of its 95 % Wilson interval"),
     "tile_copy_frac_control": ("float64", "share", "the same for held-out images"),
-    "near_duplicates": (
-        "int64",
-        "images",
-        "training images with another within 0.05 rms: the rule misses their copies",
-    ),
+    "tile_copy_frac_control_lo": ("float64", "share", "lower end of its 95 % Wilson interval"),
+    "tile_copy_frac_control_hi": ("float64", "share", "upper end of its 95 % Wilson interval"),
+    "train_distinct": ("int64", "images", "training images, repeats and near-duplicates (0.05 rms) counted once"),
+    "near_duplicates": ("int64", "images", "training images with another within 0.05 rms, which count as one image"),
     "near_duplicates_held_out": (
         "int64",
         "images",
         "held-out images left out, since an image outside H is within 0.05 rms, as it is or mirrored",
     ),
+    "sample_distinct": ("int64", "images", "samples, repeats and near-duplicates (0.05 rms) counted once"),
+    "sample_constant": ("int64", "samples", "of a single colour: each channel the same at every pixel"),
 }
 
 TABLES = {
     "neighbours": {
         "seed": ("int64", "", "number of the sample"),
         "d1": ("float64", "distance", "Euclidean distance in pixels to the nearest training image"),
-        "d2": ("float64", "distance", "to the second nearest; missing where the subset is one image"),
+        "d2": ("float64", "distance", "to the nearest one that is no near-duplicate of that; missing where none is"),
         "nn_index": ("int64", "", "place of the nearest training image in the subset"),
         "memorized": ("bool", "", "d1/d2 < 1/3"),
+        "identical": ("bool", "", "d1 is 0"),
+        "nearness": (
+            "float64",
+            "",
+            "the smaller of d1/d2 and d1 over the held-out images' median d1 (else the median distance within T): the "
+            "order of pairs; 0 for identical ones",
+        ),
     }
 }
 
@@ -70,64 +87,75 @@ def measure(
 ) -> Result:
     """The share of copies by the ratio rule, what the rule can see at this size, and threshold-free companions.
 
-    Yoon et al. 2023 and Gu et al. 2023; `extracted_cap` after Carlini et al. 2023. With a single training image there
-    is no second nearest one, and what rests on the ratio is None; without held-out images, what compares with them is.
-    `mirrored`: training showed mirror images too, so that an image and its mirror image count as one. `left_out`: how
-    many held-out images were, for an image outside H that is nearly the same.
+    Yoon et al. 2023 and Gu et al. 2023; `extracted_cap` after Carlini et al. 2023. Repeats and near-duplicates of a
+    training image are one image: the second nearest is none of the first one's, else its copies would have d1/d2 = 1,
+    though what is repeated is copied first (Carlini et al. 2023). With a single distinct training image there is no
+    second one, and what rests on the ratio is None; without held-out images, what compares with them is. `mirrored`:
+    training showed mirror images too, so that an image and its mirror image count as one. `left_out`: how many held-out
+    images were, for an image outside H that is nearly the same.
     """
     if not (len(samples) and len(train)):
         raise ValueError(f"memorization needs samples and training images: there are {len(samples)} and {len(train)}")
     known = shared("memorization", lambda: _reference(train, held_out, mirrored))
-    distances, indices = nearest(samples, train, mirrored=mirrored)
+    repeats = Repeats(train, known["group"], mirrored)
+    size, images = repeats.count, train.ndim == 4
+    distances, indices = repeats.nearest(samples)
     ratios = ratio(distances)
-    memorized = (ratios < THRESHOLD) & (len(train) > 1)
-    values = (
-        dict.fromkeys(COLUMNS)
-        | {"extracted_cap": float(-np.expm1(-len(samples) / len(train)))}
-        | {"near_duplicates": _near(known["within"], train), "near_duplicates_held_out": left_out}
-    )
-    if len(train) > 1:
+    memorized, identical = (ratios < THRESHOLD) & (size > 1), distances[:, 0] == 0
+    values: dict[str, Value] = dict.fromkeys(COLUMNS)
+    values |= {
+        "mem_identical": int(identical.sum()),
+        "extracted_cap": float(-np.expm1(-len(samples) / size)),
+        "train_distinct": size,
+        "near_duplicates": len(repeats.members) if images else None,
+        "near_duplicates_held_out": left_out,
+        "sample_distinct": len(distinct(samples, mirrored)),
+        "sample_constant": int((samples == samples[:, :1, :1]).all(axis=(1, 2, 3)).sum()) if images else None,
+    }
+    if size > 1:
         values |= (
             _shares(ratios, known) | _copies(ratios, known["ratios"]) | _radius(known["within"], flat(train).shape[1])
         )
-        unique = len(np.unique(indices[memorized, 0]))
-        values |= {"mem_unique": unique, "extracted_frac": unique / len(train)}
-        tiled = tile_ratio(samples, train, mirrored)
+        unique = len(np.unique(repeats.group[indices[memorized, 0]]))
+        values |= {"mem_unique": unique, "extracted_frac": unique / size}
+        tiled = tile_ratio(samples, repeats)
         if tiled is not None:
-            values["tile_copy_frac"] = _share(tiled)
-            values["tile_copy_frac_control"] = _share(known["tile_ratios"]) if len(held_out) else None
+            values |= _counted("tile_copy_frac", tiled) | _counted("tile_copy_frac_control", known["tile_ratios"])
     table = {
         "seed": np.arange(len(samples)),
         "d1": distances[:, 0],
         "d2": np.where(np.isfinite(distances[:, 1]), distances[:, 1], np.nan),
         "nn_index": indices[:, 0],
         "memorized": memorized,
+        "identical": identical,
+        "nearness": _nearness(distances, float(known["typical"])),
     }
     return Result(values, {"neighbours": table})
 
 
 def ratio(distances: np.ndarray) -> np.ndarray:
-    """d1/d2 in [0, 1] of distances (n, 2); 1 where both are 0: of two equal training images neither is *the* source."""
+    """d1/d2 in [0, 1] of distances (n, 2); 1 where both are 0: of two equal quarters neither is *the* source."""
     d1, d2 = distances[:, 0], distances[:, 1]
     return np.asarray(np.divide(d1, d2, out=np.ones_like(d1), where=d2 > 0))
 
 
-def tile_ratio(images: np.ndarray, train: np.ndarray, mirrored: bool = False) -> np.ndarray | None:
+def tile_ratio(images: np.ndarray, train: Repeats) -> np.ndarray | None:
     """The largest d1/d2 among an image's 4 quarters, each against the same quarter of T; None for points and lines.
 
-    With `mirrored` each against the same quarter of T's mirror images too. A middle column is in the right half.
+    Where T counts mirror images each against the same quarter of those too. A middle column is in the right half. The
+    second nearest quarter is of an image that is no near-duplicate of the nearest quarter's. Images that share a
+    quarter alone, as a black corner, are two images, neither of which is *the* source of it: its ratio is 1.
     """
     if images.ndim != 4 or min(images.shape[1:3]) < 2:
         return None
     rows, columns = images.shape[1] // 2, images.shape[2] // 2
+    sides = (train.images, mirror(train.images)) if train.mirrored else (train.images,)
     worst = np.zeros(len(images))
     for vertical in (slice(None, rows), slice(rows, None)):
         for horizontal in (slice(None, columns), slice(columns, None)):
             tile = (slice(None), vertical, horizontal)
-            found = nearest(images[tile], train[tile])
-            if mirrored:
-                found = nearer(found, nearest(images[tile], mirror(train)[tile]))
-            np.maximum(worst, ratio(found[0]), out=worst)
+            found, _ = train.neighbours([(images[tile], side[tile]) for side in sides])
+            np.maximum(worst, ratio(found), out=worst)
     return worst
 
 
@@ -164,43 +192,64 @@ def copy_tail(ratios: np.ndarray, control: np.ndarray) -> dict[str, float | None
 
 def _reference(train: np.ndarray, held_out: np.ndarray, mirrored: bool = False) -> dict[str, np.ndarray]:
     """What every snapshot of the subset shares: distances of held-out, of noisy and of training images to T."""
-    to_train, _ = nearest(held_out, train, mirrored=mirrored)
-    within, _ = nearest(train, train, 1, exclude_self=True, mirrored=mirrored)
+    repeats = Repeats.of(train, mirrored)
+    to_train, _ = repeats.nearest(held_out)
+    within = repeats.apart()
     probes = train[:PROBES]
     noise = np.random.default_rng(PROBE_SEED).standard_normal(probes.shape, np.float32)
-    probed, _ = nearest(probes + np.float32(PROBE_NOISE) * noise, train, mirrored=mirrored)
-    tiles = tile_ratio(held_out, train, mirrored)
+    probed, _ = repeats.nearest(probes + np.float32(PROBE_NOISE) * noise)
+    tiles = tile_ratio(held_out, repeats)
     return {
+        "group": repeats.group,
         "ratios": ratio(to_train),
-        "within": within[:, 0],
+        "within": within,
         "probe_ratios": ratio(probed),
         "tile_ratios": np.zeros(0) if tiles is None else tiles,
+        "typical": np.array(np.median(to_train[:, 0] if len(held_out) else within)),
     }
 
 
-def _near(within: np.ndarray, train: np.ndarray) -> int | None:
-    """Images of T with a near-duplicate in T; None for points, which have no pixels to be apart by."""
-    return int((within < NEAR_DUPLICATE * np.sqrt(train[0].size)).sum()) if train.ndim == 4 else None
+def _nearness(distances: np.ndarray, typical: float) -> np.ndarray:
+    """The order of pairs (n,): a copy is near by the ratio, or nearer than unseen images are; 0 for identical ones.
+
+    typical: such a distance; infinite or 0 where there is none to compare with.
+    """
+    compared = distances[:, 0] / typical if 0 < typical < np.inf else np.full(len(distances), np.inf)
+    by_ratio = np.where(np.isfinite(distances[:, 1]), ratio(distances), np.inf)
+    nearness = np.minimum(by_ratio, compared)
+    nearness = np.where(distances[:, 0] == 0, 0.0, nearness)
+    return np.where(np.isfinite(nearness), nearness, np.nan)
 
 
 def _share(ratios: np.ndarray, threshold: float = THRESHOLD) -> float:
     return float((ratios < threshold).mean())
 
 
-def _shares(ratios: np.ndarray, known: dict[str, np.ndarray]) -> dict[str, float]:
-    values = {"mem_frac_half": _share(ratios, HALF), "mem_power": _share(known["probe_ratios"])}
-    groups = {"mem_frac": ratios, "mem_frac_control": known["ratios"]}
-    for name, group in ((name, group) for name, group in groups.items() if len(group)):
-        values[name] = _share(group)
-        values[f"{name}_lo"], values[f"{name}_hi"] = wilson(int((group < THRESHOLD).sum()), len(group))
-    return values
+def _counted(name: str, ratios: np.ndarray) -> dict[str, Value]:
+    """The share of copies and its interval; nothing of no images."""
+    if not len(ratios):
+        return {}
+    lower, upper = wilson(int((ratios < THRESHOLD).sum()), len(ratios))
+    return {name: _share(ratios), f"{name}_lo": lower, f"{name}_hi": upper}
 
 
-def _copies(ratios: np.ndarray, control: np.ndarray) -> dict[str, float | None]:
-    return {"copy_auc": auroc(ratios, control) if len(control) else None} | copy_tail(ratios, control)
+def _shares(ratios: np.ndarray, known: dict[str, np.ndarray]) -> dict[str, Value]:
+    values: dict[str, Value] = {"mem_frac_half": _share(ratios, HALF), "mem_power": _share(known["probe_ratios"])}
+    return values | _counted("mem_frac", ratios) | _counted("mem_frac_control", known["ratios"])
+
+
+def _copies(ratios: np.ndarray, control: np.ndarray) -> dict[str, Value]:
+    if not len(control):
+        return {}
+    found = _ranks.auroc(control, ratios)
+    values: dict[str, Value] = {"copy_auc": auroc(ratios, control)}
+    return values | {"copy_auc_lo": found.lower, "copy_auc_hi": found.upper} | copy_tail(ratios, control)
 
 
 def _radius(within: np.ndarray, dimensions: int) -> dict[str, float]:
-    """A copy displaced by r has d1 <= r and d2 >= d(t, T without t) - r: r below a quarter of it is surely caught."""
+    """A copy displaced by r has d1 <= r and d2 >= d(t, nearest distinct other) - r: r below a quarter is surely caught.
+
+    So it is where near-duplicates of t are near-duplicates of one another; else t stands for the nearest of them.
+    """
     q10, q50 = np.quantile(within / (4 * np.sqrt(dimensions)), [0.1, 0.5])
     return {"mem_radius_q10": float(q10), "mem_radius_q50": float(q50)}

@@ -9,7 +9,8 @@ from annotated_types import Ge, Gt
 from difgen_cli.metrics import Result, Shared
 from difgen_cli.metrics._contests import SEED, Contest, Side, Spread, compete, degrees, draw_sides, spread
 from difgen_cli.metrics._groups import LEAST, Interval, bounds, effective, on_logit, quantile
-from difgen_cli.neighbours import distinct, duplicates
+from difgen_cli.neighbours import distinct
+from difgen_cli.neighbours import groups as alike
 
 VERSION = 2
 HELD_OUT_MIN = 2
@@ -108,7 +109,7 @@ def measure(
     T, H = _of(train, known["train"]), _of(held_out, known["held_out"])
     many = ~constant(samples)
     playing, images = samples[many], _competing(len(T), len(H))
-    group = duplicates(playing, mirrored)
+    group = alike(playing, mirrored)
     different = len(np.unique(group))
     values: Values = dict.fromkeys(COLUMNS)
     values |= {"train_pref_images": images, "train_pref_distinct": different}

@@ -178,8 +178,20 @@ def enlarge(x: Tensor, like: Tensor) -> Tensor:
     """x itself at the size of `like`; else every pixel doubled both ways, and cut to that size where it is odd."""
     if x.shape[-2:] == like.shape[-2:]:
         return x
-    doubled = functional.interpolate(x, scale_factor=2.0, mode="nearest")
-    return doubled[:, :, : like.shape[2], : like.shape[3]]
+    # torch 2.13 compiles the gradient of `interpolate` to zero within this network; repeats are the same numbers, and
+    # slower as they are written.
+    twice = repeated if torch.compiler.is_compiling() else interpolated
+    return twice(x)[:, :, : like.shape[2], : like.shape[3]]
+
+
+def interpolated(x: Tensor) -> Tensor:
+    """Every pixel doubled both ways, (B, C, H, W) to (B, C, 2 H, 2 W)."""
+    return functional.interpolate(x, scale_factor=2.0, mode="nearest")
+
+
+def repeated(x: Tensor) -> Tensor:
+    """The same by repeating."""
+    return x.repeat_interleave(2, dim=-1).repeat_interleave(2, dim=-2)
 
 
 def normalisation(channels: int) -> nn.GroupNorm:

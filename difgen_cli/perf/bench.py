@@ -57,6 +57,7 @@ class Throughput:
     limits: Limits | None
     images_per_second: float
     samples_per_second: float
+    way: str = "eager"  # in which training was computed; sampling is computed as it is written
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -70,7 +71,7 @@ class Throughput:
             "bytes_per_image": self.work.bytes if self.work else None, "images_per_second": rate,
             "roofline": roofline.share(*known, rate) if known else None,
             "mfu": roofline.mfu(*known, rate) if known else None, "bound": roofline.bound(*known) if known else None,
-            "samples_per_second": self.samples_per_second,
+            "samples_per_second": self.samples_per_second, "way": self.way,
         }  # fmt: skip
 
 

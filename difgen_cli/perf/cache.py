@@ -34,7 +34,7 @@ def remembered(
     `again` measures in any case, and keeps the greater of each number then and now.
     """
     path = _path(what, about)
-    known = _read(path, names) if path else None
+    known = _numbers(_read(path), names)
     if known is not None and not again:
         return known
     found = measure()
@@ -42,8 +42,22 @@ def remembered(
         return known
     if known is not None:
         found = {name: max(found[name], known[name]) for name in names}
-    if path:
-        _write(path, {"about": about, "found": found})
+    _write(path, {"about": about, "found": found})
+    return found
+
+
+def decided(
+    what: str, about: dict[str, Any], names: set[str], measure: Callable[[], Numbers | str | None]
+) -> Numbers | str | None:
+    """The same where `measure` may refuse with a sentence, which is remembered too."""
+    path = _path(what, about)
+    content = _read(path)
+    known = _numbers(content, names)
+    if known is None and isinstance(content.get("refused"), str):
+        return str(content["refused"])
+    found = known or measure()
+    if found and not known:
+        _write(path, {"about": about, "refused" if isinstance(found, str) else "found": found})
     return found
 
 
@@ -53,18 +67,28 @@ def _path(what: str, about: dict[str, Any]) -> Path | None:
     return where / f"{what}-{digest}.json" if where else None
 
 
-def _read(path: Path, names: set[str]) -> Numbers | None:
-    """The numbers of a file; None where it is missing, broken, or says something else."""
+def _read(path: Path | None) -> dict[str, Any]:
+    """What a file says; nothing where it is missing or broken."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))["found"]
-        numbers = {name: float(found[name]) for name in names}
-    except (OSError, ValueError, KeyError, TypeError):
+        content = json.loads(path.read_text(encoding="utf-8")) if path else {}
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _numbers(content: dict[str, Any], names: set[str]) -> Numbers | None:
+    """The positive numbers of a file; None where it has something else."""
+    try:
+        numbers = {name: float(content["found"][name]) for name in names}
+    except (ValueError, KeyError, TypeError):
         return None
     return numbers if all(math.isfinite(n) and n > 0 for n in numbers.values()) else None
 
 
-def _write(path: Path, content: dict[str, Any]) -> None:
+def _write(path: Path | None, content: dict[str, Any]) -> None:
     """The whole file or none: others may write it at the same moment."""
+    if path is None:
+        return
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-")

@@ -25,6 +25,7 @@ class Facts:
     shape: tuple[int, ...]  # (H, W, C), or (D,) for points
     labelled: bool
     population: bool = False  # whether the distribution that they were drawn from is known
+    holds_out: bool = False  # whether the data set itself says which images are held out
 
 
 PARTNERS = frozenset({"twin", "sibling"})  # a metric's positional parameters that stand for other trajectories
@@ -36,6 +37,10 @@ LACKING = {
     "copycat": PARTNERS | {"denoiser", "states", "train_labels"},
     "ideal": PARTNERS,
 }
+
+
+# settings that plans of 0.1.0 do not have, and the default that stands for what they did
+LATER = {"data.held_out_seed": 0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,8 +142,15 @@ class Cell:
         return {path: canonical.get(path, number(given.value)) for stop in self.axes for path, given in stop}
 
     def identity(self) -> str:
-        """Hash of kind, metrics and settings, whatever the versions: to know a result of older code as stale."""
-        settings = sorted((k, str(v)) for k, v in self.settings().items())
+        """Hash of kind, metrics and settings, whatever the versions: to know a result of older code as stale.
+
+        What older plans did not say is left out: settings that they did not have, at their default, and guidance
+        without effect.
+        """
+        said = {k: v for k, v in self.settings().items() if k not in LATER or v != LATER[k]}
+        if "guide.name" in said:
+            said = {k: v for k, v in said.items() if not k.startswith("guide.")} | self.guidance.acting
+        settings = sorted((k, str(v)) for k, v in said.items())
         return hashlib.sha256(json.dumps([self.kind, sorted(self.metrics), settings]).encode()).hexdigest()[:16]
 
 

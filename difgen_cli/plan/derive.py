@@ -20,6 +20,7 @@ from difgen_cli.plan.sections import DEFAULT_SCORE, Section, resolve_metric
 from difgen_cli.plugins import Library
 
 MATCHED_VERSION = 1  # of how another data set is brought to the size and colours of this one
+OF_HOLDOUT = ("held_out", "held_out_seed")  # settings that choose H
 CLOSED_FORM_VERSION = 1  # of how a worker makes the denoiser of a model that is not trained
 
 
@@ -79,7 +80,13 @@ class Derivation:
         """The training subset of a data section, and how many images it has."""
         facts = self._facts(data, where)
         size = _subset_size(data.own, facts, where)
-        chosen = {k: v for k, v in data.changed_own.items() if k != "held_out"}
+        if facts.holds_out and data.own["held_out_seed"]:
+            raise GridError(
+                f"data.held_out_seed: {data.name} itself says which images are held out, so that none are drawn; leave "
+                "the seed out",
+                where("data.held_out_seed"),
+            )
+        chosen = {k: v for k, v in data.changed_own.items() if k not in OF_HOLDOUT}
         holdout = self.holdout(data, facts)
         return self.keep(Recipe(Head("subset", "split", _version(data), chosen), {"holdout": holdout})), size
 
@@ -90,7 +97,8 @@ class Derivation:
     def holdout(self, data: Section, facts: Facts) -> Recipe:
         """The pool apart from its held-out images: the same whatever size, seed or half."""
         pool = self.pool(data, facts)
-        head = Head("holdout", "split", _version(data), {"held_out": data.own["held_out"]})
+        own = {"held_out": data.own["held_out"]} | {k: v for k, v in data.changed_own.items() if k in OF_HOLDOUT}
+        head = Head("holdout", "split", _version(data), own)
         made = self.keep(Recipe(head, {"pool": pool}))
         self.keep(apart(made))
         return made

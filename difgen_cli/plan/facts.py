@@ -53,8 +53,8 @@ class Finder:
         source = self._source(section)
         entry = self.cache.get(source)
         if entry and (entry["content"] in self.loaded or self.store.has_pool(entry["content"])):
-            known = entry.get("population", False)
-            return Facts(entry["content"], entry["images"], tuple(entry["shape"]), entry["labelled"], known)
+            known, holds_out = entry.get("population", False), entry.get("held_out") is not None
+            return Facts(entry["content"], entry["images"], tuple(entry["shape"]), entry["labelled"], known, holds_out)
         return self._load(section, source)
 
     def _load(self, section: Section, source: str) -> Facts:
@@ -63,7 +63,8 @@ class Finder:
         settings = {k: self._rooted(v) if isinstance(v, Path) else v for k, v in section.changed.items()}
         pool = self.library.module("data", section.name).load(**settings)
         shape, known = tuple(pool.images.shape[1:]), pool.population is not None
-        facts = Facts(data.content(pool), len(pool.images), shape, pool.labels is not None, known)
+        labelled, holds_out = pool.labels is not None, pool.held_out is not None
+        facts = Facts(data.content(pool), len(pool.images), shape, labelled, known, holds_out)
         self.loaded[facts.content] = pool
         self.cache[source] = {
             "name": section.name, "content": facts.content, "images": facts.images, "shape": list(facts.shape),

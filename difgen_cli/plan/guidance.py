@@ -8,7 +8,7 @@ of its own: so `guide: {name: cfg, weight: 1.5}` is one term, and `guide.name` a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -27,17 +27,30 @@ MAY_DIFFER = ("model.", "train.", "data.size", "data.half", "data.seed", "condit
 
 @dataclass(frozen=True, eq=False)
 class Guidance:
-    """The terms that have an effect, by name in alphabetical order; none: the network as it is."""
+    """The terms that have an effect, by name in alphabetical order; none: the network as it is.
+
+    idle: terms that are chosen and have none, by their weight of 0 or since their worse self is the network itself.
+    They are in no key, and yet in the rows: the start of a curve over weights would have no weight.
+    """
 
     terms: dict[str, Section]
     weak: dict[str, dict[str, Given]]  # term -> what its worse self has otherwise, by dotted path
     places: dict[str, Place | None]
+    idle: dict[str, Section] = field(default_factory=dict)
 
     @cached_property
     def columns(self) -> dict[str, Any]:
-        """Every setting by its dotted path, for tables."""
-        columns = {"guide.name": "+".join(self.terms) or "none"}
-        for name, section in self.terms.items():
+        """Every setting of the terms that are chosen by its dotted path, for tables."""
+        return self._columns({name: both[name] for both in [self.terms | self.idle] for name in sorted(both)})
+
+    @cached_property
+    def acting(self) -> dict[str, Any]:
+        """The same of the terms that have an effect alone."""
+        return self._columns(self.terms)
+
+    def _columns(self, terms: Mapping[str, Section]) -> dict[str, Any]:
+        columns = {"guide.name": "+".join(terms) or "none"}
+        for name, section in terms.items():
             columns |= {f"guide.{name}.{k}": v for k, v in (section.own | section.settings).items()}
             columns |= {f"guide.{name}.weak.{path}": given.value for path, given in self.weak.get(name, {}).items()}
         return columns
@@ -51,8 +64,11 @@ class Guidance:
         }
 
     def without(self, names: Iterable[str]) -> Guidance:
-        """The same without some terms."""
-        return Guidance({n: s for n, s in self.terms.items() if n not in names}, self.weak, self.places)
+        """The same with some terms idle."""
+        idle = {n: s for n, s in self.terms.items() if n in names}
+        return Guidance(
+            {n: s for n, s in self.terms.items() if n not in names}, self.weak, self.places, self.idle | idle
+        )
 
     def key(self, inputs: Mapping[str, Mapping[str, str]]) -> str:
         """From the keys of each term's inputs, by term and role."""
@@ -91,9 +107,10 @@ def resolve(given: Mapping[str, Given], library: Library, elsewhere: Iterable[st
         if not any(path.partition(".")[0] in takes for takes in takers.values()):
             _refuse(path, value, takers, library)
     terms = {name: _term(name, own.get(name, {}), common, library, _place(name, given)) for name in {*chosen, *own}}
-    active = {name: terms[name] for name in sorted(chosen) if terms[name][0].own["weight"] > 0}
+    active = {name: terms[name][0] for name in sorted(chosen) if terms[name][0].own["weight"] > 0}
+    idle = {name: terms[name][0] for name in chosen if name not in active}
     places = {name: _place(name, given) for name in active}
-    return Guidance({n: t[0] for n, t in active.items()}, {n: t[1] for n, t in active.items() if t[1]}, places)
+    return Guidance(active, {name: terms[name][1] for name in chosen if terms[name][1]}, places, idle)
 
 
 def _chosen(given: Mapping[str, Given], own: Iterable[str], library: Library) -> list[str]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any
 
 from difgen_cli.plan import Cell, Partner, Plan, Trajectory
 from difgen_cli.plan.sections import Section
 from difgen_cli.plan.work import Call, Measure, Other, Scoring, Training, Work
-from difgen_cli.store import Home, Store
+from difgen_cli.store import Home, Store, distrust
+from difgen_cli.store.distrust import Distrusted, Rest
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class State:
     work: Work
     retrained: list[str]  # slugs of trajectories whose early snapshots were not kept
     wanted: frozenset[int] = frozenset()  # the cells that the work is for
+    distrusted: Distrusted = field(default_factory=Distrusted)  # what lies there and does not count
 
     @property
     def counts(self) -> Counter[str]:
@@ -32,9 +34,9 @@ class State:
 def survey(
     plan: Plan, store: Store, chosen: Callable[[Cell], bool] = lambda _: True, stale: frozenset[str] = frozenset()
 ) -> State:
-    """Hold the plan against the store: one listing per trajectory, no file opened but those of failed units."""
+    """Hold the plan against the store: one listing and one small file per trajectory, and those of failed units."""
     store.refresh()
-    shelves = _Shelves(plan, store)
+    shelves = _Shelves(plan, store, distrust.find(store, plan.trajectories, lambda: _rests(plan)))
     scorings: dict[tuple[str, str], tuple[Cell, dict[str, Measure]]] = {}
     needed: dict[tuple[str, str], set[str]] = {}
     waiting: set[tuple[str, str]] = set()
@@ -49,9 +51,7 @@ def survey(
         partners = _needed_partners(cell, missing, shelf) if missing and cell.partners else []
         others = [(name, other) for name in partners for other in shelves.wanted(cell.partners[name])]
         cause = (shelf.failure(cell) or shelves.failure(others)) if missing else None
-        marks.append(
-            "done" if not missing else "failed" if cause else "stale" if stale and cell.identity() in stale else "new"
-        )
+        marks.append(_mark(cell, shelf, missing, cause, stale))
         if cause:
             causes[cell.index] = cause
         if not missing or cause or not chosen(cell):
@@ -70,23 +70,48 @@ def survey(
     trainings, retrained = _trainings(plan, steps, shelves)
     ordered = [_scoring(plan, cell, metrics, at in waiting, needed[at]) for at, (cell, metrics) in scorings.items()]
     recipes_ = plan.recipes if trainings or ordered else {}
-    return State(marks, causes, Work(trainings, ordered, recipes_), retrained, frozenset(wanted))
+    return State(marks, causes, Work(trainings, ordered, recipes_), retrained, frozenset(wanted), shelves.distrusted)
+
+
+def _mark(cell: Cell, shelf: _Shelf, missing: list[str], cause: str | None, stale: frozenset[str]) -> str:
+    if not missing:
+        return "done"
+    if cause:
+        return "failed"
+    old = shelf.stale(cell.metrics[m] for m in missing) or (stale and cell.identity() in stale)
+    return "stale" if old else "new"
+
+
+def _rests(plan: Plan) -> Iterator[Rest]:
+    """What of a plan's cells rests on the weights of others."""
+    for cell in (c for c in plan.cells if c.partners):
+        guided = {o.home for name, p in cell.partners.items() if name.startswith("guide.") for o in p.all()}
+        for metric, key in cell.metrics.items():
+            inputs = cell.scoring.sections[metric].signature.inputs
+            beside = {o.home for name, p in cell.partners.items() if name in inputs for o in p.all()}
+            steered = {"samples", "states"} & set(inputs) or cell.scoring.sections[metric].settings.get("guided")
+            yield Rest(cell.home, frozenset({key}), frozenset(), frozenset(beside | guided if steered else beside))
+        yield Rest(cell.home, frozenset(), frozenset({cell.samples}), frozenset(guided))
+        for other in (o for p in cell.partners.values() for o in p.all() if o.partners and o.samples):
+            others = frozenset(o.home for o in other.all()) - {other.home}
+            yield Rest(other.home, frozenset(), frozenset({other.samples or ""}), others)
 
 
 class _Shelves:
     """The folders of a plan's trajectories and references."""
 
-    def __init__(self, plan: Plan, store: Store) -> None:
-        self.plan, self.store = plan, store
+    def __init__(self, plan: Plan, store: Store, distrusted: Distrusted) -> None:
+        self.plan, self.store, self.distrusted = plan, store, distrusted
         self.known: dict[str, _Shelf] = {}
 
     def of(self, cell: Cell) -> _Shelf:
-        return self.known.get(cell.home) or self.known.setdefault(cell.home, _Shelf(_home(self.plan, self.store, cell)))
+        return self.known.get(cell.home) or self._shelf(cell.home, _home(self.plan, self.store, cell))
 
     def trajectory(self, key: str) -> _Shelf:
-        if key not in self.known:
-            self.known[key] = _Shelf(self.store.home(key, self.plan.trajectories[key].slug))
-        return self.known[key]
+        return self.known.get(key) or self._shelf(key, self.store.home(key, self.plan.trajectories[key].slug))
+
+    def _shelf(self, key: str, home: Home) -> _Shelf:
+        return self.known.setdefault(key, _Shelf(key, home, self.distrusted))
 
     def wanted(self, partner: Partner) -> list[Partner]:
         """Whose weights a partner asks for: none where its samples are there."""
@@ -105,27 +130,33 @@ class _Shelves:
 
 
 class _Shelf:
-    """What lies in the folder of one trajectory or reference, listed once."""
+    """What lies in the folder of one trajectory or reference, and counts; listed once."""
 
-    def __init__(self, home: Home) -> None:
-        self.home = home
-        self.results = home.results() if home.path.exists() else set()
+    def __init__(self, key: str, home: Home, distrusted: Distrusted) -> None:
+        self.key, self.home, self.distrusted = key, home, distrusted
+        self.whole = key not in distrusted.homes
+        self.left_out = distrusted.results(key) if distrusted else set()
+        self.results = home.results() - self.left_out if self.whole and home.path.exists() else set()
+
+    def stale(self, keys: Iterable[str]) -> bool:
+        """Whether any of these results is there, or could be, of weights that do not count."""
+        return not self.whole or not self.left_out.isdisjoint(keys)
 
     @cached_property
     def snapshots(self) -> set[int]:
-        return self.home.snapshots()
+        return self.home.snapshots() if self.whole else set()
 
     @cached_property
     def sampled(self) -> set[str]:
-        return self.home.sampled()
+        return self.home.sampled() - self.distrusted.samples(self.key) if self.whole else set()
 
     @cached_property
     def attempts(self) -> dict[str, dict[str, Any]]:
-        return self.home.last_attempts()
+        return self.home.last_attempts() if self.whole else {}
 
     def checkpoint_before(self, step: int) -> int:
         """The furthest checkpoint that a training to a step can go on from; 0 where there is none."""
-        return max((s for s in self.home.checkpoints() if s < step), default=0)
+        return max((s for s in self.home.checkpoints() if s < step), default=0) if self.whole else 0
 
     def failure(self, cell: Cell) -> str | None:
         """Why a cell without all its results failed, if its last attempt says so."""
@@ -216,6 +247,11 @@ def _call(section: Section) -> Call:
 
 def _home(plan: Plan, store: Store, cell: Cell) -> Home:
     return store.home(cell.home, plan.slug(cell), reference=cell.kind != "model")
+
+
+def set_aside(store: Store, state: State) -> None:
+    """Move what does not count out of the way of the work that makes it anew."""
+    distrust.set_aside(store, state.distrusted, {unit.home for unit in state.work.units})
 
 
 def release(plan: Plan, store: Store, state: State) -> int:

@@ -7,9 +7,9 @@ from typing import Any
 
 
 def data_words(settings: dict[str, Any]) -> list[str]:
-    return [settings["data.name"], f"n{settings['data.size']}"] + (
-        [settings["data.half"]] if settings["data.half"] else []
-    )
+    half, seed = settings["data.half"], settings.get("data.held_out_seed")
+    words = [settings["data.name"], f"n{settings['data.size']}"]
+    return [*words, *([half] if half else []), *([f"heldout{seed}"] if seed else [])]
 
 
 def condition_words(settings: dict[str, Any]) -> list[str]:

@@ -37,10 +37,10 @@ class Study:
     """One grid and everything known of its cells.
 
     rows: one line per planned cell, also the missing and the failed ones: a column per setting (`data.size`),
-    `kind` (model, heldout, copycat, ideal), `seed`, `step`, `cell`, `trajectory`, `state` (done, missing, failed),
-    `cause`, and every metric. tables: by name (noise, path, deviation, field) lines per noise level or point with the
-    same setting columns; a missing or an empty one is not drawn.
-    units: metric column -> (unit, meaning).
+    `kind` (model, heldout, copycat, ideal), `seed`, `step`, `cell`, `trajectory`, `state` (done, missing, failed,
+    stale), `cause`, and every metric. tables: by name (noise, path, deviation, field) lines per noise level or point
+    with the same setting columns; a missing or an empty one is not drawn.
+    units: metric column -> (unit, meaning). stale: what is to be said of stale cells, which are not drawn; or nothing.
     """
 
     name: str
@@ -52,6 +52,7 @@ class Study:
     units: dict[str, tuple[str, str]]
     gallery: Gallery
     provenance: dict[str, str]
+    stale: str = ""
 
     @property
     def content(self) -> dict[str, Any]:
@@ -141,7 +142,20 @@ def summary(study: Study, *, width: int | None = None) -> Table:
     return table(curves.read(study), study.name, width)
 
 
+def sentences(study: Study) -> list[str]:
+    """What the numbers of a study say."""
+    from difgen_cli.report import curves, findings
+    from difgen_cli.report.table import last
+
+    read = curves.read(study)
+    return findings.of_study(read, last(read))
+
+
 def show(study: Study, console: Console) -> None:
-    """Print `summary`: fitted to a terminal, and never cut when piped."""
+    """Print `sentences` and `summary`: fitted to a terminal, and never cut when piped."""
+    from rich.text import Text
+
+    for sentence in sentences(study):
+        console.print(Text(sentence), soft_wrap=True)
     fitted = summary(study, width=console.width if console.is_terminal else None)
     console.print(fitted, crop=False)

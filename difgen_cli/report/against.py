@@ -136,9 +136,9 @@ def _constant(curves: Curves) -> dict[str, float]:
 
 def _numbers(curves: Curves, axis: Axis, metrics: list[str]) -> pd.DataFrame:
     if axis.path == STEPS:
-        return over_seeds(curves.done, curves.paths, metrics)
+        return over_seeds(curves.done, curves.paths, metrics, curves.units)
     paths = [path for path in curves.paths if path != STEPS]
-    return over_seeds(last_snapshot(curves.cells, curves.paths), paths, metrics)
+    return over_seeds(last_snapshot(curves.cells, curves.paths), paths, metrics, curves.units)
 
 
 def _plain(curves: Curves) -> list[str]:

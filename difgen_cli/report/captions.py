@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from difgen_cli.report import labels
+from difgen_cli.report import seeds as replicates
 from difgen_cli.report.curves import LOGARITHMIC, STEPS, Axis, Curves
 
 CONSTANTS_MOST = 12  # named in a caption
+SCORE = "shares between the ends of Wilson's interval for all seeds' samples, wider where seeds differ by more"
 
 
 def caption(curves: Curves, data: pd.DataFrame, what: str, *notes: str, points: bool = True) -> str:
     """`what` the figure shows, the facts every figure states, and notes of its own; `points`: it shows the seeds."""
-    parts = [what, interval(data, points), counts(curves, data), missing(curves), *moving(curves), *notes]
+    parts = [what, interval(curves, data, points), counts(curves, data), missing(curves), *moving(curves), *notes]
     return " ".join(part for part in parts if part)
 
 
-def interval(data: pd.DataFrame, shown: bool = True) -> str:
+def interval(curves: Curves, data: pd.DataFrame, shown: bool = True) -> str:
     """How many seeds there are and what the bars mean."""
     n = data["n"] if "n" in data else pd.Series(dtype=int)
     if n.empty:
@@ -31,10 +35,42 @@ def interval(data: pd.DataFrame, shown: bool = True) -> str:
     logarithmic = "metric" in data and data["metric"].isin(LOGARITHMIC).any()
     logged = ", Fréchet distances on a log scale" if logarithmic else ""
     points = " and the single seeds as small points" if shown and most <= 5 else ""
+    shares = "interval" in data and data["interval"].eq("score over seeds").any()
     return (
-        f"Means over {seeds} (data subset and initialisation varied together) with 95 % t intervals over "
-        f"seeds{points}{logged}; what reaches past the frame is cut off there.{alone}"
+        f"Means over {seeds}{varied(curves)} with 95 % t intervals over seeds{points}{logged}"
+        f"{f', {SCORE}' if shares else ''}; what reaches past the frame is cut off there.{alone} {common(curves)}"
+    ).strip()
+
+
+def varied(curves: Curves) -> str:
+    """What differs between seeds, where it is the usual: seeds vary subset and training together."""
+    return (
+        " (data subset and initialisation varied together)"
+        if curves.replicate == "seed"
+        else (f" ({curves.replicate} varied)")
     )
+
+
+def common(curves: Curves) -> str:
+    """What all seeds have in common, so that no interval over seeds holds what another draw of it would change."""
+    cells = curves.cells
+    drawn = {"data.held_out_seed": "held-out images", "sample.seed": "sampler's noise"}
+    parts = [what for path, what in drawn.items() if path not in cells or cells[path].nunique() <= 1]
+    if "data.held_out" in cells and not cells["data.held_out"].fillna(0).astype(float).any():
+        parts = [part for part in parts if part != "held-out images"]
+    if not parts:
+        return ""
+    return f"All seeds share the {' and the '.join(parts)}, which the intervals leave out."
+
+
+def over_seeds(curves: Curves, metrics: Sequence[str]) -> str:
+    """What the marks beside a mean over seeds are, in a table."""
+    parts = [f"± half a 95 % t interval over up to {curves.seeds} seeds{varied(curves)}"]
+    if any(name in LOGARITHMIC for name in metrics):
+        parts.append("×/÷ the same on a log scale")
+    if any(replicates.whole(name, curves.units) for name in metrics):
+        parts.append(f"[ ] {SCORE}")
+    return " ".join(part for part in [f"{'; '.join(parts)}.", common(curves)] if part)
 
 
 def counts(curves: Curves, data: pd.DataFrame | None = None) -> str:
@@ -67,7 +103,7 @@ def each(cells: pd.DataFrame, column: str, what: str) -> str:
 def missing(curves: Curves) -> str:
     """How many planned cells have no numbers."""
     state = curves.cells["state"].value_counts()
-    absent = {word: int(state.get(word, 0)) for word in ("missing", "failed")}
+    absent = {word: int(state.get(word, 0)) for word in ("missing", "failed", "stale")}
     said = " and ".join(f"{count} {word}" for word, count in absent.items() if count)
     return f"Of {len(curves.cells)} planned cells {said}; they are listed in the report." if said else ""
 

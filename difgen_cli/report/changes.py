@@ -10,7 +10,7 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from difgen_cli.report import curves, labels, strips, table
+from difgen_cli.report import curves, labels, seeds, strips, table
 from difgen_cli.report.canvas import Drawn
 from difgen_cli.report.comparison import Comparison
 from difgen_cli.report.curves import STEPS, last_snapshot
@@ -47,9 +47,15 @@ def shown(made: Comparison, width: int | None = None) -> Table:
         for i, name in enumerate(table.names(keys).values())
     ]
     for place, metric in enumerate(_first(made)):
-        words = [_words(group[group["metric"] == metric]) for _, group in lines]
+        share = bool(seeds.whole(metric, made.a.read.units))
+        words = [_words(group[group["metric"] == metric], share=share) for _, group in lines]
         columns.append(table.Column(metric, words, drop=place))
-    caption = " ".join([said(made), "Change: B − A ± half a 95 % t interval over seeds; × for a ratio B / A."])
+    caption = " ".join(
+        [
+            said(made),
+            "Change: B − A ± half a 95 % t interval over seeds; × for a ratio B / A; [ ] the ends for a share.",
+        ]
+    )
     return table.fitted(columns, f"{made.a.name} → {made.b.name}", caption, width)
 
 
@@ -66,16 +72,16 @@ def at_last(made: Comparison) -> pd.DataFrame:
     return last_snapshot(steps, [axis.path for axis in made.axes])
 
 
-def _words(lines: pd.DataFrame) -> str:
-    """`0.97 → 0.95 (−0.02 ± 0.03)` or `4.9 → 5.6 (×1.14 ×/÷ 1.1)`."""
+def _words(lines: pd.DataFrame, *, share: bool = False) -> str:
+    """`0.53 → 0.51 (−0.02 ± 0.03)`, `4.9 → 5.6 (×1.14 ×/÷ 1.1)` or, of a share, `0.97 → 0.95 (−0.02 [−0.05, 0.01])`."""
     if lines.empty:
         return labels.NONE
     line = lines.iloc[0]
     ratio = line["scale"] == "ratio"
-    moved = f"×{labels.number(line['mean'])}" if ratio else labels.number(line["mean"])
+    moved = labels.number(line["mean"])
     if pd.notna(line["lo"]):
-        half = np.sqrt(line["hi"] / line["lo"]) if ratio else (line["hi"] - line["lo"]) / 2
-        moved += f" {'×/÷' if ratio else '±'} {labels.number(float(half), 2)}"
+        moved = labels.interval(line["mean"], line["lo"], line["hi"], "ratio" if ratio else "share" if share else "")
+    moved = f"×{moved}" if ratio else moved
     return f"{labels.number(line['a'])} → {labels.number(line['b'])} ({moved})"
 
 

@@ -108,7 +108,7 @@ def draw(study: Study, choice: Choice, paper: Paper) -> Drawn:
     read, roles = _roles(_by_seed(curves.read(study), choice), choice)
     cells = read.done if STEPS in roles.paths else last_snapshot(read.cells, read.paths)
     names = [choice.y] if roles.x else [choice.x, choice.y]
-    numbers = over_seeds(cells, roles.paths, list(dict.fromkeys(names)))
+    numbers = over_seeds(cells, roles.paths, list(dict.fromkeys(names)), read.units)
     if numbers[numbers["metric"] == choice.y].empty:
         raise GridError(f"--y {choice.y}: no finished cell of grid {study.name} has it beside {choice.x}")
     shown, left_out = canvas.panels(roles.facets, most=paper.panels_most)

@@ -1,4 +1,4 @@
-"""Rows to curves: which axes a grid really has, a per-seed estimate first, then a t interval over seeds."""
+"""Rows to curves: which axes a grid really has, and which cells are replicates of one another (see seeds.py)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
+from difgen_cli.report import seeds
 from difgen_cli.report.labels import text
+from difgen_cli.report.seeds import LOGARITHMIC as LOGARITHMIC
+from difgen_cli.report.seeds import over_seeds as over_seeds
 
 if TYPE_CHECKING:
     from difgen_cli.report import Study
@@ -40,6 +42,7 @@ CLOCKS = (
     "nfe_area",
 )
 COUNTS = (
+    "frozen_parameters",
     "n_gen",
     "n_ref",
     "n_ref_train",
@@ -49,8 +52,6 @@ COUNTS = (
     "mia_images",
     "field_points",
 )
-# positive, spread over decades and drawn on log axes: averaged there too, or an interval would reach below zero
-LOGARITHMIC = ("fd_test", "fd_train", "fd_floor", "fd_floor_expected", "fd_copycat")
 # what a reader looks for first: dataset size, then capacity, then conditioning; others as the grid orders them
 PREFERRED = (SIZE, "model.width", "condition.clusters", STEPS)
 
@@ -82,6 +83,7 @@ class Curves:
     units: dict[str, tuple[str, str]]
     features: str
     seeds: int  # most seeds that any finished group has
+    replicate: str = "seed"  # the column of the study's rows that `seed` is in `cells` and `tables`
 
     @property
     def paths(self) -> list[str]:
@@ -105,7 +107,8 @@ def read(study: Study) -> Curves:
     """Find the axes, sort rows into models and references, and code the axes' values."""
     rows = study.rows.reset_index(drop=True)
     cells = rows[rows["kind"] == "model"].reset_index(drop=True)
-    axes = found_axes(cells, study.axes)
+    axes, replicate = found_axes(cells, study.axes), seeds.of_replicates(cells)
+    cells = cells.assign(seed=cells[replicate])
     cells = _with_copycat(coded(cells, axes), rows)
     metrics = [name for name in study.units if _measured(rows, name)]
     names: list[Any] = rows["fd_features"].dropna().unique().tolist() if "fd_features" in rows else []
@@ -115,11 +118,12 @@ def read(study: Study) -> Curves:
         axes=axes,
         cells=cells,
         references=rows[rows["kind"] != "model"].reset_index(drop=True),
-        tables=_tables(study.tables, done["cell"], axes),
+        tables=_tables(study.tables, done["cell"], axes, replicate),
         metrics=tuple(metrics),
         units=study.units,
         features=" / ".join(str(name) for name in names),
         seeds=int(per_group.max()),
+        replicate=replicate,
     )
 
 
@@ -127,11 +131,13 @@ def found_axes(cells: pd.DataFrame, said: dict[str, list[Any]]) -> tuple[Axis, .
     """The axes with two levels or more among the planned cells, those that move together joined into one.
 
     A setting that differs between cells of one group (an `include:`) is an axis too: else cells that are not
-    the same would be averaged as if they were seeds. Settings named `seed` are what the seeds vary.
+    the same would be averaged as if they were seeds. Seeds are no axis, whichever section they are of: cells that
+    differ in nothing else are replicates.
     """
     if cells.empty:
         return ()
     candidates = [name for name in cells.columns if _is_setting(str(name))]
+    said = {path: values for path, values in said.items() if not path.endswith("seed")}
     words = {path: worded(cells[path]) for path in {*said, *candidates} if path in cells.columns}
     chosen = [path for path in said if path in words and words[path].nunique() > 1]
     for path in sorted(set(words) - set(said)):
@@ -150,43 +156,6 @@ def found_axes(cells: pd.DataFrame, said: dict[str, list[Any]]) -> tuple[Axis, .
 def axis_of(cells: pd.DataFrame, path: str) -> Axis:
     """Any column of the cells as an axis."""
     return _axis(path, cells[path], [])
-
-
-def over_seeds(frame: pd.DataFrame, by: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:
-    """Mean and 95 % t interval over seeds of every metric in every group; Fréchet distances on a log scale.
-
-    Returns one line per group and metric with a value: `by`…, `metric`, `n` (seeds), `mean`, `lo`, `hi`,
-    `interval` and the per-seed estimates `seed_<k>`. With one seed there is no interval over seeds: where no
-    group has more, the row's own interval (given the model, T and H) stands in and `interval` says so.
-    """
-    by = list(by)
-    held = [name for name in metrics if name in frame.columns]
-    tall = pd.concat([_tall(frame, by, name) for name in held], ignore_index=True) if held else pd.DataFrame()
-    if tall.empty:
-        return pd.DataFrame(columns=[*by, "metric", "n", "mean", "lo", "hi", "interval"])
-    keys = [*by, "metric"]
-    per_seed = tall.groupby([*keys, "seed"], observed=True, sort=False, dropna=False).mean()
-    positive = tall.groupby("metric")["value"].min() > 0
-    logarithmic = [name for name in LOGARITHMIC if positive.get(name, False)]
-    scaled = per_seed.copy()
-    logged = scaled.index.get_level_values("metric").isin(logarithmic)
-    scaled.loc[logged, "value"] = np.log(scaled.loc[logged, "value"])
-    groups = scaled.groupby(keys, observed=True, sort=False, dropna=False)
-    value = groups["value"].agg(n="count", mean="mean", sd="std")
-    if value["n"].max() == 1:
-        own = groups[["lo", "hi"]].first()
-        value = value.join(own).assign(interval=np.where(own["lo"].notna(), "own, one seed", ""))
-    else:
-        half = stdtrit(value["n"].clip(lower=2) - 1, 0.975) * value["sd"] / np.sqrt(value["n"])  # null at n = 1
-        value = value.assign(lo=value["mean"] - half, hi=value["mean"] + half)
-        value["interval"] = np.where(value["n"] > 1, "t over seeds", "")
-    seeds = per_seed["value"].unstack("seed")
-    seeds.columns = [f"seed_{text(seed)}" for seed in seeds.columns]
-    numbers: pd.DataFrame = value.drop(columns="sd").join(seeds).reset_index()
-    there = numbers["metric"].isin(logarithmic)
-    linear = ["mean"] if value["n"].max() == 1 else ["mean", "lo", "hi"]  # a row's own interval was never logged
-    numbers.loc[there, linear] = np.exp(numbers.loc[there, linear])
-    return numbers
 
 
 def per_group(frame: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[tuple[Any, ...], pd.DataFrame]]:
@@ -209,14 +178,6 @@ def last_snapshot(frame: pd.DataFrame, paths: Sequence[str]) -> pd.DataFrame:
     last = _grouped(done, [path for path in paths if path != STEPS])["step"].transform("max")
     final: pd.DataFrame = done[(done["step"] == last) | last.isna()]
     return final
-
-
-def _tall(frame: pd.DataFrame, by: list[str], name: str) -> pd.DataFrame:
-    columns = {path: frame[path] for path in by} | {"seed": frame["seed"], "metric": name}
-    columns["value"] = frame[name].astype("float64")
-    for end in ("lo", "hi"):
-        columns[end] = frame.get(f"{name}_{end}", np.nan)
-    return pd.DataFrame(columns).dropna(subset=["value"])
 
 
 def _grouped(frame: pd.DataFrame, paths: Sequence[str]) -> Any:
@@ -275,10 +236,13 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float, np.integer, np.floating)) and bool(np.isfinite(value))
 
 
-def _tables(found: dict[str, pd.DataFrame], cells: pd.Series, axes: Sequence[Axis]) -> dict[str, pd.DataFrame]:
+def _tables(
+    found: dict[str, pd.DataFrame], cells: pd.Series, axes: Sequence[Axis], replicate: str
+) -> dict[str, pd.DataFrame]:
     """The lines of the models' finished cells; a table without any is left out."""
     kept = {name: table[table["cell"].isin(cells)] for name, table in found.items() if len(table)}
-    return {name: coded(table.reset_index(drop=True), axes) for name, table in kept.items() if len(table)}
+    kept = {name: table.assign(seed=table[replicate]) for name, table in kept.items() if len(table)}
+    return {name: coded(table.reset_index(drop=True), axes) for name, table in kept.items()}
 
 
 def coded(frame: pd.DataFrame, axes: Sequence[Axis]) -> pd.DataFrame:

@@ -27,7 +27,7 @@ def membership(curves: Curves, paper: Paper = PAGE) -> Drawn | None:
     made = strips.plan(curves, x, LEVELS)
     cells = strips.held(curves.done if x.path == STEPS else last_snapshot(curves.cells, curves.paths), made)
     by = [axis.path for axis in (made.x, made.colour) if axis]
-    numbers = strips.named_levels(cells, by, [row.metric for row in rows], NAMED)
+    numbers = strips.named_levels(curves, cells, by, [row.metric for row in rows], NAMED)
     if numbers.empty:
         return None
     what = (

@@ -27,15 +27,15 @@ REFERENCES = {
 
 
 def chosen(curves: Curves) -> dict[str, str]:
-    """Cell -> title: the most and the least copied, and the corners of the two main numeric axes."""
+    """Cell -> title: the highest and the lowest mem_frac, and the corners of the two main numeric axes."""
     done = last_snapshot(curves.cells, curves.paths)
     if done.empty:
         return {}
     titles: dict[str, list[str]] = {}
     lines = done.drop_duplicates("cell").set_index("cell", drop=False)
     if "mem_frac" in lines and lines["mem_frac"].notna().any():
-        titles.setdefault(str(lines["mem_frac"].idxmax()), []).append("most copied")
-        titles.setdefault(str(lines["mem_frac"].idxmin()), []).append("least copied")
+        titles.setdefault(str(lines["mem_frac"].idxmax()), []).append("highest mem_frac")
+        titles.setdefault(str(lines["mem_frac"].idxmin()), []).append("lowest mem_frac")
     for name, cell in _corners(curves, lines):
         titles.setdefault(cell, []).append(name)
     places = {cell: i for i, cell in enumerate(lines.index)}

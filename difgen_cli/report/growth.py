@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from difgen_cli.report import canvas, captions, labels, onset, scales, style
+from difgen_cli.report import canvas, captions, emm, labels, onset, scales, style
 from difgen_cli.report.canvas import Drawn
 from difgen_cli.report.curves import SIZE, STEPS, Axis, Curves, per_group
 from difgen_cli.report.paper import PAGE, Paper
@@ -147,8 +147,8 @@ def _said(found: pd.DataFrame) -> str:
     seeds = found["seed"].nunique()
     count = f"{seeds} seeds, each drawn by itself" if seeds > 1 else "One seed"
     return (
-        f"{count}: bars from the last snapshot without to the first of two with it, points at their geometric middle; "
-        "arrows where the other end is not known."
+        f"{count}: bars from the last snapshot without to the first with it (of two in a row, but for tau_gen), "
+        "points at their geometric middle; arrows where the other end is not known."
     )
 
 
@@ -171,18 +171,23 @@ def _slopes(lines: pd.DataFrame, by: list[str]) -> str:
 
 
 def _emm(found: pd.DataFrame, by: list[str]) -> str:
-    """The largest memorized sizes of all seeds in words, where there are few groups."""
+    """The largest memorized sizes of all seeds in words, where there are few groups; and where the rule is blind."""
     if "emm" not in found or found["emm"].isna().all():
         return ""
     parts = []
     for key, group in per_group(found, by):
-        seeds = group.drop_duplicates("seed")["emm"].dropna()
-        where = ", ".join(labels.level(path, str(level)) for path, level in zip(by, key, strict=True))
+        runs = group.drop_duplicates("seed")
+        seeds = runs["emm"].dropna()
+        about = [labels.level(path, str(level)) for path, level in zip(by, key, strict=True)]
+        about += ["blind at the next size"] if runs["censored"].str.contains("emm blind").any() else []
+        where = f" ({', '.join(about)})" if about else ""
         sizes = " to ".join(dict.fromkeys(labels.text(size) for size in (seeds.min(), seeds.max())))
-        parts.append(f"{sizes if len(seeds) else 'none told'}{f' ({where})' if where else ''}")
+        parts.append(f"{sizes if len(seeds) else 'none told'}{where}")
     if len(parts) > 6:
         return ""
-    return f"Largest N of the grid with a memorized share of 0.9 at some snapshot (emm): {'; '.join(parts)}."
+    blind = any("blind" in part for part in parts)
+    power = f" Blind: mem_power is below {emm.POWER}, so that more may be memorized than is seen." if blind else ""
+    return f"Largest N of the grid with a memorized share of 0.9 at some snapshot (emm): {'; '.join(parts)}.{power}"
 
 
 def _notes(curves: Curves, left_out: int) -> list[str]:

@@ -82,6 +82,15 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:.{min(places, 4)}f}".replace("-", "−")
 
 
+def interval(value: float, low: float, high: float, kind: str = "") -> str:
+    """`0.53 ± 0.02`; `6.7 ×/÷ 1.6` of a ratio; `0 [0, 0.0013]` of a share, whose ends are not equally far."""
+    if kind == "share":
+        return f"{number(value)} [{number(low, 2)}, {number(high, 2)}]"
+    if kind == "ratio":
+        return f"{number(value)} ×/÷ {number(math.sqrt(high / low), 2)}"
+    return f"{number(value)} ± {number((high - low) / 2, 2)}"
+
+
 def setting(path: str) -> str:
     """The axis label of a setting; one that is not known here keeps its dotted path."""
     return SETTINGS.get(path, (path, path))[0]

@@ -1,7 +1,8 @@
 """When copying, quality and the gap set in along a training run, and how that moves with the number of images.
 
 An onset is known only to lie between two snapshots: (low, high], and no more than a bound where it came before the
-first one or after the last. It counts when it holds at two consecutive snapshots.
+first one or after the last. Copying and the gap set in where they hold at two consecutive snapshots. Quality is near
+its best at the first snapshot whose distance is within 10 % of the least: a minimum may well stand alone.
 """
 
 from __future__ import annotations
@@ -15,18 +16,21 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from difgen_cli.report import lognormal, spreadsheet
+from difgen_cli.report import emm, lognormal, spreadsheet
 from difgen_cli.report.curves import SIZE, STEPS, Curves, per_group
 from difgen_cli.report.labels import text
 
 COPIED, NEAR_BEST, GAP, GAP_SIGMA = 0.01, 1.1, 0.1, 0.5  # of tau_mem, tau_gen, tau_gap, and its level in σ_d
-MEMORIZED, POWER = 0.9, 0.9  # of emm
 
 # onset -> (the words of its criterion, the columns that it needs)
 CRITERIA = {
     "tau_mem": ("memorized share ≥ 0.01 and above the control", ("mem_frac", "mem_frac_lo", "mem_frac_control_hi")),
-    "tau_gen": ("Fréchet distance ≤ 1.1 × its least", ("fd_test",)),
+    "tau_gen": ("first snapshot with a Fréchet distance ≤ 1.1 × its least", ("fd_test",)),
     "tau_gap": ("gap > 0.1 at σ = 0.5 σ_d", ("gap_at_050",)),
+}
+# what ends the interval of an onset that need not hold twice
+FIRST_WITH = {
+    "tau_gen": "first snapshot where it holds; missing: that is the last one, and a lower distance may come later"
 }
 # column of onset.csv -> (unit, meaning)
 COLUMNS = {
@@ -37,16 +41,22 @@ COLUMNS = {
         for end, meaning in (
             ("", f"onset of: {words}; geometric middle of its ends, missing where one is not known"),
             ("_lo", "last snapshot before it; 0: it came before the first snapshot"),
-            ("_hi", "first of two consecutive snapshots where it holds; missing: it never was"),
+            ("_hi", FIRST_WITH.get(name, "first of two consecutive snapshots where it holds; missing: it never did")),
         )
     },
     "tau_mem_per_n": ("steps/image", "tau_mem over the training images"),
-    "emm": (
+    "emm": ("images", "largest size with a memorized share of 0.9 at some snapshot; missing: no size has it"),
+    "emm_next": (
         "images",
-        "largest size with a memorized share of 0.9 at some snapshot; missing where mem_power < 0.9 there",
+        "next larger size that was measured, where the share stays below 0.9 and mem_power is 0.9 or more, so that "
+        "copies would have been seen; missing: there is none, or the rule is blind there",
     ),
-    "emm_next": ("images", "next larger size of the grid, which does not reach that; missing: there is none"),
-    "censored": ("", "onsets with an unknown end: left (before the first snapshot), right (after the last), unknown"),
+    "censored": (
+        "",
+        "onsets with an unknown end: left (before the first snapshot), right (after the last), unknown; emm left "
+        "(below the smallest size), emm right (no larger size was measured), emm blind (mem_power < 0.9 at the next "
+        "size: whether that is memorized is not known)",
+    ),
 }
 
 
@@ -84,6 +94,19 @@ def crossing(steps: np.ndarray, holds: np.ndarray) -> Onset | None:
     return Onset(float(steps[without[-1]]) if len(without) else 0.0, np.inf)
 
 
+def nearly_best(steps: np.ndarray, distance: np.ndarray) -> Onset | None:
+    """The first snapshot whose distance is within 10 % of the least of all; steps ascend. None without a snapshot.
+
+    Where that is the last one, the distance was still falling, and its least may come later: right-censored at the
+    snapshot before.
+    """
+    if not len(steps):
+        return None
+    first = int(np.flatnonzero(distance <= NEAR_BEST * distance.min())[0])
+    low = float(steps[first - 1]) if first else 0.0
+    return Onset(low, float(steps[first]) if first < len(steps) - 1 else np.inf)
+
+
 def onsets(curves: Curves) -> pd.DataFrame:
     """onset.csv: one line per training run (axes but the steps, and seed), with the columns of COLUMNS.
 
@@ -99,7 +122,7 @@ def onsets(curves: Curves) -> pd.DataFrame:
         return pd.DataFrame()
     lines = []
     for key, run in _runs(cells, [*by, "seed"]):
-        found = {name: crossing(*_holding(run, name)) for name in measured}
+        found = {name: _onset(run, name) for name in measured}
         lines.append({**dict(zip([*by, "seed"], key, strict=True)), "snapshots": len(run["step"]), **_values(found)})
     frame = pd.DataFrame(lines)
     for path in by:
@@ -109,7 +132,7 @@ def onsets(curves: Curves) -> pd.DataFrame:
         images = pd.to_numeric(sizes.astype(str), errors="coerce").to_numpy(float)
         frame["tau_mem_per_n"] = frame["tau_mem"] / images
     if SIZE in by and curves.axis(SIZE).numeric:
-        frame = _with_emm(frame, cells, [path for path in by if path != SIZE])
+        frame = emm.with_largest(frame, cells, [path for path in by if path != SIZE])
     ordered = [name for name in COLUMNS if name in frame]
     return frame[[*by, "seed", *ordered]].sort_values([*by, "seed"], ignore_index=True)
 
@@ -199,17 +222,17 @@ def _runs(cells: pd.DataFrame, by: list[str]) -> Iterator[tuple[tuple[Any, ...],
         yield (key if isinstance(key, tuple) else (key,)), {name: array[places] for name, array in arrays.items()}
 
 
-def _holding(run: dict[str, np.ndarray], name: str) -> tuple[np.ndarray, np.ndarray]:
-    """The snapshots with everything that the criterion needs, and whether it holds at each."""
+def _onset(run: dict[str, np.ndarray], name: str) -> Onset | None:
+    """The onset from the snapshots that have everything that its criterion needs."""
     needed = CRITERIA[name][1]
     known = np.all([np.isfinite(run[column]) for column in needed], axis=0)
     steps, *values = (run[column][known] for column in ("step", *needed))
+    if name == "tau_gen":
+        return nearly_best(steps, values[0])
     if name == "tau_mem":
         share, lower, control = values
-        return steps, (share >= COPIED) & (lower > control)
-    if name == "tau_gen":
-        return steps, values[0] <= NEAR_BEST * values[0].min(initial=np.inf)
-    return steps, values[0] > GAP
+        return crossing(steps, (share >= COPIED) & (lower > control))
+    return crossing(steps, values[0] > GAP)
 
 
 def _values(found: dict[str, Onset | None]) -> dict[str, float | str]:
@@ -220,25 +243,6 @@ def _values(found: dict[str, Onset | None]) -> dict[str, float | str]:
         values[f"{name}_lo"], values[f"{name}_hi"] = ends[0], ends[1] if np.isfinite(ends[1]) else np.nan
     words = [f"{name} {onset.censored}" for name, onset in found.items() if onset is not None and onset.censored]
     return values | {"censored": ", ".join(words)}
-
-
-def _with_emm(frame: pd.DataFrame, cells: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """`emm` and `emm_next` on all lines of a group and seed."""
-    if not _all_there(cells, ("mem_frac", "mem_power")):
-        return frame
-    peaks = cells.groupby([*by, "seed", SIZE], observed=True, sort=True)[["mem_frac", "mem_power"]].max()
-    found = []
-    for key, group in per_group(peaks.dropna().reset_index(), [*by, "seed"]):
-        reached = np.flatnonzero(group["mem_frac"] >= MEMORIZED)
-        last = int(reached[-1]) if len(reached) else -1
-        if last >= 0 and group["mem_power"].iloc[last] < POWER:
-            continue
-        sizes = [np.nan, *map(float, group[SIZE]), np.nan]
-        found.append((*key, sizes[last + 1], sizes[last + 2]))
-    both = pd.DataFrame(found, columns=[*by, "seed", "emm", "emm_next"])
-    for path in by:
-        both[path] = both[path].astype(frame[path].dtype)
-    return frame.merge(both.astype({"seed": frame["seed"].dtype}), on=[*by, "seed"], how="left")
 
 
 def _slope(about: dict[str, Any], group: pd.DataFrame, name: str) -> list[dict[str, Any]]:

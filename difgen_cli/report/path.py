@@ -55,7 +55,7 @@ def against(curves: Curves, axis: Axis, paper: Paper = PAGE) -> Drawn | None:
     made = strips.plan(curves, axis, LEVELS)
     cells = strips.held(curves.done if axis.path == STEPS else last_snapshot(curves.cells, curves.paths), made)
     by = [path.path for path in (made.x, made.colour) if path]
-    numbers = strips.named_levels(cells, by, METRICS, NAMED)
+    numbers = strips.named_levels(curves, cells, by, METRICS, NAMED)
     if numbers.empty:
         return None
     levels = tuple(level for level in LEVELS.levels if level in set(numbers["sigma_rel"]))

@@ -24,7 +24,7 @@ def memorization_against_frechet(curves: Curves, paper: Paper = PAGE) -> Drawn |
     if not {"fd_test", "mem_frac"} <= set(curves.metrics):
         return None
     walk, colour, rest = _roles(curves)
-    numbers = over_seeds(curves.done, curves.paths, METRICS)
+    numbers = over_seeds(curves.done, curves.paths, METRICS, curves.units)
     shown, left_out = canvas.panels(rest, most=paper.panels_most)
     across = canvas.columns(rest, shown, paper)
     sheet = canvas.sheet(paper, -(-len(shown) // across), across, colour)

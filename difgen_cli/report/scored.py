@@ -17,6 +17,7 @@ from difgen_cli.report import (
     Written,
     curves,
     figures,
+    findings,
     gallery,
     labels,
     nearness,
@@ -106,7 +107,7 @@ def _draw(scored: Scored, out: Path) -> list[Path]:
 
 def show(scored: Scored, console: Console) -> None:
     """Print what can be said, then the table of the main measures, then what cannot be said and why."""
-    for sentence in findings(scored):
+    for sentence in sentences(scored):
         console.print(Text(sentence), soft_wrap=True)
     table = Table(title=Text(scored.study.question), title_justify="left", caption=EXPLAINED, caption_justify="left")
     there = [kind for kind in KINDS if scored.row(kind)]
@@ -147,51 +148,9 @@ def value(row: dict[str, Any], name: str, unit: str = "") -> str:
     return f"{labels.number(float(number))} [{low}, {high}]"
 
 
-def findings(scored: Scored) -> list[str]:
-    """What the numbers say, in sentences: copies, what the rule could not see, and the lean towards training images."""
-    row: dict[str, Any] = {n: None if pd.isna(v) else v for n, v in scored.row("model").items()}
-    found = []
-    if row.get("mem_frac") is not None:
-        found.append(_copies(row))
-    elif "mem_frac" in row:
-        found.append("With a single training image there is no second nearest one: the ratio rule says nothing.")
-    if row.get("mem_power") is not None:
-        caught = _percent(row["mem_power"])
-        found.append(f"The rule would catch {caught} of copies with noise of 0.1 a pixel at this size.")
-    if row.get("near_duplicates"):
-        twice = f"{row['near_duplicates']:.0f} training images"
-        found.append(f"{twice} have a near-duplicate among the others: the rule misses copies of them.")
-    if row.get("near_duplicates_held_out"):
-        gone = f"{row['near_duplicates_held_out']:.0f} held-out images"
-        found.append(f"{gone} were left out: an image that may be trained on is nearly the same, as it is or mirrored.")
-    if row.get("train_pref_excess") is not None:
-        found.append(f"{_lean(row)}: train_pref_excess {value(row, 'train_pref_excess')}.")
-    return found
-
-
-def _copies(row: dict[str, Any]) -> str:
-    """A copy rate counts where its interval lies above that of images that were never trained on."""
-    share = (
-        f"{_percent(row['mem_frac'])} of the samples are copies by the ratio rule: mem_frac {value(row, 'mem_frac')}"
-    )
-    if (high := row["mem_frac_control_hi"]) is None:
-        return f"{share}; without held-out images nothing says how many of such images would be."
-    against = f"held-out images: {value(row, 'mem_frac_control')}"
-    verdict = "more than" if row["mem_frac_lo"] > high else "not surely more than"
-    return f"{share}, {verdict} {against}."
-
-
-def _lean(row: dict[str, Any]) -> str:
-    low, high = row["train_pref_excess_lo"], row["train_pref_excess_hi"]
-    if low is not None and low > 0:
-        return "The samples lie nearer to the training images than held-out images do"
-    if high is not None and high < 0:
-        return "The samples lie nearer to the held-out images than other held-out images do"
-    return "The samples lie no nearer to the training images than held-out images do, as far as can be seen"
-
-
-def _percent(share: float) -> str:
-    return f"{labels.number(100 * float(share))} %"
+def sentences(scored: Scored) -> list[str]:
+    """What the numbers say of the samples."""
+    return findings.of_samples(scored.row("model"), scored.row("copycat"))
 
 
 def _left_out(scored: Scored) -> list[str]:
@@ -199,7 +158,7 @@ def _left_out(scored: Scored) -> list[str]:
 
 
 def _header(scored: Scored) -> str:
-    said = "".join(f"<p>{escape(sentence)}</p>" for sentence in findings(scored))
+    said = "".join(f"<p>{escape(sentence)}</p>" for sentence in sentences(scored))
     causes = [f"{cause}" for cause in scored.study.rows["cause"].dropna().unique()]
     warnings = "".join(parts.note(text, "warning") for text in [*(f"Failed: {c}" for c in causes), *scored.notes])
     absent = "".join(parts.note(text) for text in _left_out(scored))

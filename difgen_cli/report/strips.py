@@ -96,17 +96,19 @@ def by_sigma(curves: Curves, table: pd.DataFrame, metrics: Sequence[str]) -> tup
     paths = [path for path in curves.paths if path != STEPS and path in table]
     last = last_snapshot(table, paths).drop_duplicates(["cell", "seed", "sigma_rel"])
     last = last.assign(sigma_rel=last["sigma_rel"].round(9))
-    numbers = over_seeds(last, [*paths, "sigma_rel"], present)
+    numbers = over_seeds(last, [*paths, "sigma_rel"], present, curves.units)
     levels = sorted(numbers["sigma_rel"].unique())
     axis = Axis("sigma_rel", tuple(map(str, levels)), tuple(map(float, levels)), True)
     return numbers.assign(sigma_rel=numbers["sigma_rel"].map(str)), axis
 
 
-def named_levels(frame: pd.DataFrame, by: Sequence[str], names: Sequence[str], levels: dict[str, str]) -> pd.DataFrame:
+def named_levels(
+    curves: Curves, frame: pd.DataFrame, by: Sequence[str], names: Sequence[str], levels: dict[str, str]
+) -> pd.DataFrame:
     """Columns `name_050` … over seeds, as the metric `name` with a column `sigma_rel` of the level's words."""
     parts = []
     for ending, level in levels.items():
-        numbers = over_seeds(frame, by, [f"{name}_{ending}" for name in names])
+        numbers = over_seeds(frame, by, [f"{name}_{ending}" for name in names], curves.units)
         if len(numbers):
             metric = numbers["metric"].astype(str).str.removesuffix(f"_{ending}")
             parts.append(numbers.assign(metric=metric, sigma_rel=level))

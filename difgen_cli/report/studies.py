@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from difgen_cli.grid.document import GridError
+from difgen_cli.plan import ledger
 from difgen_cli.report import Pair, Study, costs
-from difgen_cli.store import Home, Store, pictures, tables
+from difgen_cli.store import Home, Store, distrust, pictures, tables
 from difgen_cli.store.files import read_json
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 TABLES = {"noise": "gap", "path": "path", "deviation": "deviation", "field": "field"}  # that are drawn: by which metric
 SECTIONS = ("data", "condition", "model", "train", "sample", "guide")
-PROVENANCE = ("git_commit", "git_dirty", "difgen", "torch", "device")
+PROVENANCE = ("git_commit", "git_dirty", "difgen", "torch", "device", "train_way", "sample_way")
 
 
 def gather(store: Store, name: str | None = None, folder: Path | None = None) -> list[Study]:
@@ -41,7 +42,9 @@ def gather(store: Store, name: str | None = None, folder: Path | None = None) ->
 def _study(store: Store, folder: Path, metrics: dict[str, pa.Table]) -> Study:
     plan = pq.read_table(folder / "plan.parquet")
     about = {k.decode(): v.decode() for k, v in plan.schema.metadata.items()}
-    table = tables.joined(plan, metrics)
+    homes = {*plan["home"].to_pylist(), *(other["home"] for other in ledger.partners(plan))}
+    doubt = distrust.find(store, homes)
+    table = tables.joined(plan, metrics, doubt)
     rows = _rows(store, table)
     return Study(
         name=about["grid"],
@@ -53,11 +56,12 @@ def _study(store: Store, folder: Path, metrics: dict[str, pa.Table]) -> Study:
         units=_units(metrics),
         gallery=partial(pairs, store),
         provenance=_provenance(store, about["grid"], folder, rows),
+        stale=doubt.sentence(sorted(homes)),
     )
 
 
 def _rows(store: Store, table: pa.Table) -> pd.DataFrame:
-    """One line per planned cell: axis values as the grid says them, and whether it is done, missing or failed."""
+    """One line per planned cell: axis values as the grid says them, and its state: done, missing, failed or stale."""
     rows: pd.DataFrame = table.to_pandas()
     for column in [c for c in rows.columns if c.startswith("axis.")]:
         path = column.removeprefix("axis.")
@@ -65,6 +69,7 @@ def _rows(store: Store, table: pa.Table) -> pd.DataFrame:
         rows[path] = said.where(said.notna(), rows[path]) if path in rows else said
     wanted = rows[[c for c in rows.columns if c.startswith("result.")]].notna().sum(axis=1)
     rows["state"] = (rows["results"] >= wanted).map({True: "done", False: "missing"})
+    rows.loc[rows.pop("stale").astype(bool) & (rows["results"] > 0), "state"] = "stale"
     rows["cause"] = None
     rows = rows.rename(columns={"home": "trajectory"})
     lacking = rows.index[rows["state"] == "missing"]
@@ -176,5 +181,5 @@ def _training_images(store: Store, home: Home) -> np.ndarray:
     subset = made[spec["key"]].inputs["subset"]
     holdout = subset.inputs["holdout"]
     pool = facts.pool(store, holdout.inputs["pool"].key)
-    chosen: np.ndarray = data.split(pool, held_out=holdout.settings["held_out"], **subset.settings).train
+    chosen: np.ndarray = data.split(pool, **holdout.settings, **subset.settings).train
     return np.asarray(pool.images[chosen])

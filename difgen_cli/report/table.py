@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from difgen_cli.report import costs, labels
+from difgen_cli.report import captions, costs, labels, seeds
 from difgen_cli.report.curves import LOGARITHMIC, STEPS, Curves, last_snapshot, over_seeds
 
 # metric -> header, in the order of reading; the last ones are dropped first where a terminal is narrow
@@ -55,7 +55,9 @@ def last(curves: Curves) -> pd.DataFrame:
     by = [path for path in curves.paths if path != STEPS]
     finished = last_snapshot(curves.cells, curves.paths)
     planned = curves.cells[by].drop_duplicates() if by else pd.DataFrame(index=[0])
-    numbers = over_seeds(finished, [*by, "step"], curves.metrics) if "step" in finished else pd.DataFrame()
+    numbers = pd.DataFrame()
+    if "step" in finished:
+        numbers = over_seeds(finished, [*by, "step"], curves.metrics, curves.units)
     counts = (
         finished.groupby([*by, "step"], observed=True, dropna=False)["seed"].nunique().rename("seeds").reset_index()
     )
@@ -85,7 +87,7 @@ def columns(curves: Curves, frame: pd.DataFrame) -> list[Column]:
     for name in chosen:
         drop = len(order) - order.index(name) if name in HEADERS else 0
         priority = {"mem_frac": 0, "fd_test": 0}.get(name, 10 - drop if drop else 0)
-        found.append(Column(HEADERS.get(name, name), _words(frame, name), drop=priority))
+        found.append(Column(HEADERS.get(name, name), _words(frame, name, curves.units), drop=priority))
     return found
 
 
@@ -112,30 +114,16 @@ def notes(curves: Curves) -> str:
     """What is under the table: cells done, missing and failed; what ± means; the features behind fd_test."""
     state = curves.cells["state"].value_counts()
     counts = f"{int(state.get('done', 0))} of {len(curves.cells)} cells done"
-    absent = [f"{int(state[word])} {word}" for word in ("missing", "failed") if state.get(word, 0)]
+    absent = [f"{int(state[word])} {word}" for word in ("missing", "failed", "stale") if state.get(word, 0)]
     parts = [", ".join([counts, *absent]) + "."]
     if curves.seeds == 1:
         parts.append("One seed: no interval over seeds.")
     elif curves.seeds:
-        parts.append(f"± half a 95 % t interval over up to {curves.seeds} seeds; ×/÷ the same on a log scale.")
+        parts.append(captions.over_seeds(curves, curves.metrics))
     if "fd_test" in curves.metrics:
         parts.append(f"fd_test: {labels.frechet(curves.features)}; floors: how many times real against real.")
-    parts += [*_near_duplicates(curves.cells), costs.words(curves.cells)]
+    parts.append(costs.words(curves.cells))
     return " ".join(part for part in parts if part)
-
-
-def _near_duplicates(cells: pd.DataFrame) -> list[str]:
-    """What near-duplicates hide, and where they were taken out, if there are any."""
-    columns = ("near_duplicates", "near_duplicates_held_out")
-    within, left_out = (cells[c].max() if c in cells else 0 for c in columns)
-    parts = []
-    if within > 0:
-        parts.append(
-            f"Up to {within:.0f} training images have a near-duplicate among them: the rule misses their copies."
-        )
-    if left_out > 0:
-        parts.append(f"{left_out:.0f} held-out images were left out for a near-duplicate outside.")
-    return parts
 
 
 def names(paths: list[str]) -> dict[str, str]:
@@ -144,18 +132,18 @@ def names(paths: list[str]) -> dict[str, str]:
     return {path: end if ends.count(end) == 1 else path for path, end in zip(paths, ends, strict=True)}
 
 
-def _words(frame: pd.DataFrame, name: str) -> list[str]:
+def _words(frame: pd.DataFrame, name: str, units: seeds.Units) -> list[str]:
     values = frame[name].to_numpy(float)
     if name == "floors":
         return [f"{labels.number(value, 2)}×" if np.isfinite(value) else labels.NONE for value in values]
     if name not in WITH_INTERVAL or f"{name}_hi" not in frame:
         return [labels.number(value) for value in values]
     lower, upper = frame[f"{name}_lo"].to_numpy(float), frame[f"{name}_hi"].to_numpy(float)
-    sign, half = ("×/÷", np.sqrt(upper / lower)) if name in LOGARITHMIC else ("±", (upper - lower) / 2)
     over = frame["seeds"].to_numpy() > 1  # a single seed's own interval is not one over seeds
+    kind = "ratio" if name in LOGARITHMIC else "share" if seeds.whole(name, units) else ""
     return [
-        f"{labels.number(value)} {sign} {labels.number(spread, 2)}" if many else labels.number(value)
-        for value, spread, many in zip(values, half, over & np.isfinite(half), strict=True)
+        labels.interval(value, low, high, kind) if many else labels.number(value)
+        for value, low, high, many in zip(values, lower, upper, over & np.isfinite(upper - lower), strict=True)
     ]
 
 

@@ -35,7 +35,7 @@ def against_size(curves: Curves, paper: Paper = PAGE) -> Drawn | None:
     if SIZE not in curves.paths or not curves.axis(SIZE).numeric or not {"twin_cos", "twin_win"} <= set(curves.metrics):
         return None
     cells = last_snapshot(curves.cells, curves.paths)
-    numbers = over_seeds(cells, [path for path in curves.paths if path != STEPS], METRICS)
+    numbers = over_seeds(cells, [path for path in curves.paths if path != STEPS], METRICS, curves.units)
     made = strips.plan(curves, curves.axis(SIZE))
     keys = [axis.path for axis in [*made.columns, *([made.colour] if made.colour else [])]]
     crossings = {key: crossing(group, made.x) for key, group in per_group(numbers, keys)}

@@ -5,16 +5,15 @@ trajectories/<slug>-<key>/      spec.json, env.json, attempts/, checkpoints/, sn
 references/<slug>-<key>/        samples/, results/ of held-out images, copies and the ideal denoiser
 shared/<key>/                   decoded data, labels, feature spaces, reference statistics, code as submitted
 tables/*.parquet                folded from the results; rebuildable
+distrusted/<slug>-<key>/        trajectories that an older difgen trained wrong, set aside
 """
 
 from __future__ import annotations
 
-import math
 import os
-import re
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -25,93 +24,12 @@ import numpy as np
 
 from difgen_cli.store import attempts, endings
 from difgen_cli.store.attempts import Attempt, Claimant
-from difgen_cli.store.files import StoreError, explain, loads, publish, publish_json, read_json, replace_json
+from difgen_cli.store.files import StoreError, explain, names, publish, publish_json, read_json, replace_json
+from difgen_cli.store.home import Home
 
 __all__ = ["Home", "Store", "StoreError"]
 
 Arrays = dict[str, np.ndarray]
-PROGRESS = re.compile(r"progress\.\d+\.jsonl")
-
-
-@dataclass(frozen=True)
-class Home:
-    """The folder of one trajectory or reference."""
-
-    path: Path
-
-    def snapshots(self) -> set[int]:
-        """Steps whose weights are here."""
-        return {int(n[:-12]) for n in _names(self.path / "snapshots") if n.endswith(".safetensors")}
-
-    def snapshot(self, step: int) -> Path:
-        return self.path / "snapshots" / f"{step}.safetensors"
-
-    def samples(self, key: str) -> Path:
-        return self.path / "samples" / f"{key}.parquet"
-
-    def sampled(self) -> set[str]:
-        """Keys of the samples that are here."""
-        return {n[:-8] for n in _names(self.path / "samples") if n.endswith(".parquet")}
-
-    def results(self) -> set[str]:
-        """Keys of the results that are here."""
-        return {n[:-5] for n in _names(self.path / "results") if n.endswith(".json")}
-
-    def result(self, key: str) -> Path:
-        return self.path / "results" / f"{key}.json"
-
-    def result_table(self, key: str, table: str) -> Path:
-        return self.path / "results" / f"{key}.{table}.parquet"
-
-    def checkpoints(self) -> dict[int, Path]:
-        """Checkpoints by step."""
-        folder = self.path / "checkpoints"
-        return {int(n[:-3]): folder / n for n in _names(folder) if n.endswith(".pt")}
-
-    def checkpoint(self, step: int) -> Path:
-        return self.path / "checkpoints" / f"{step}.pt"
-
-    def prune(self, keep: int) -> None:
-        """Drop all checkpoints but the two furthest and the one just written."""
-        there = self.checkpoints()
-        for step in sorted(there)[:-2]:
-            if step != keep:
-                there[step].unlink(missing_ok=True)
-
-    def progress(self, number: int) -> Path:
-        return self.path / f"progress.{number}.jsonl"
-
-    def losses(self) -> list[tuple[int, float]]:
-        """(step, loss of that batch) as training went; what a later attempt trained again counts as it was then."""
-        found: dict[int, float] = {}
-        numbers = sorted(int(n.split(".")[1]) for n in _names(self.path) if PROGRESS.fullmatch(n))
-        for number in numbers:
-            lines = [line for text in _lines(self.progress(number)) if isinstance(line := loads(text), dict)]
-            read = {int(x["step"]): float(x["loss"]) for x in lines if {"step", "loss"} <= x.keys()}
-            found = {step: loss for step, loss in found.items() if step < min(read, default=math.inf)} | read
-        return sorted(found.items())
-
-    def claim(self, unit: str, claimant: Claimant) -> Attempt | None:
-        return attempts.claim(self.path / "attempts", unit, claimant)
-
-    def history(self, unit: str) -> list[tuple[int, dict[str, Any]]]:
-        return attempts.history(self.path / "attempts", unit)
-
-    def bury(self, unit: str, number: int, ending: str, by: str) -> None:
-        """Write down how an attempt ended whose owner is gone."""
-        attempts.bury(self.path / "attempts", unit, number, ending, by)
-
-    def last_attempts(self) -> dict[str, dict[str, Any]]:
-        """The last attempt at every unit that was ever claimed here."""
-        last: dict[str, int] = {}
-        for name in _names(self.path / "attempts"):
-            unit, _, number = name.removesuffix(".json").rpartition(".")
-            if number.isdigit() and name.endswith(".json") and not name.startswith("."):
-                last[unit] = max(last.get(unit, 0), int(number))
-        return {u: attempts.read(self.path / "attempts", u, n) for u, n in last.items()}
-
-    def release(self, unit: str) -> None:
-        attempts.release(self.path / "attempts", unit)
 
 
 @dataclass
@@ -120,6 +38,7 @@ class Store:
 
     root: Path
     _homes: dict[str, Path] = field(default_factory=dict)
+    _eager: set[Path] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.root = self.root.absolute()
@@ -146,7 +65,7 @@ class Store:
     def refresh(self) -> None:
         """List the trajectories and references anew."""
         for kind in ("trajectories", "references"):
-            for name in _names(self.root / kind):
+            for name in names(self.root / kind):
                 self._homes[name.rpartition("-")[2]] = self.root / kind / name
 
     def named(self, name: str) -> Home | None:
@@ -158,6 +77,16 @@ class Store:
         """Every trajectory and reference."""
         self.refresh()
         return [Home(p) for p in self._homes.values()]
+
+    def way(self, home: Home) -> str | None:
+        """How a trajectory was computed when it was begun, read once where that is as written; None before that."""
+        if home.path in self._eager:
+            return "eager"
+        said = home.environment()
+        way = str(said.get("way", "eager")) if said else None
+        if way == "eager":
+            self._eager.add(home.path)
+        return way
 
     # Shared artefacts ----------------------------------------------------------------------------------------------
 
@@ -262,7 +191,7 @@ class Store:
 
     def grids(self) -> list[Path]:
         """Folders of the grids that were swept here, oldest first."""
-        folders = [self.root / "grids" / n for n in _names(self.root / "grids")]
+        folders = [self.root / "grids" / n for n in names(self.root / "grids")]
         return sorted((f for f in folders if (f / "plan.parquet").exists()), key=lambda f: f.stat().st_mtime)
 
     def grids_folder(self, name: str) -> Path:
@@ -286,20 +215,6 @@ def _compute(attempt: Attempt, path: Path, compute: Callable[[], Arrays]) -> Arr
         raise
     attempt.end("done")
     return arrays
-
-
-def _names(folder: Path) -> Iterable[str]:
-    try:
-        return [n for n in os.listdir(folder) if not n.startswith(".")]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return []
 
 
 def _read_npz(path: Path) -> Arrays | None:

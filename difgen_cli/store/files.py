@@ -54,6 +54,14 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
+def names(folder: Path) -> list[str]:
+    """What lies in a folder, hidden files left out; nothing where it is missing."""
+    try:
+        return [n for n in os.listdir(folder) if not n.startswith(".")]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
 def append(path: Path, line: str) -> None:
     """Add a line to a log of the run directory."""
     try:

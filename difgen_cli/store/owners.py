@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,33 @@ from typing import Any
 def now() -> str:
     """Wall-clock time for people; never compared."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+SUBMISSION = "DIFGEN_SUBMISSION"  # set by the first line of a job of difgen's own: name of the submission @ job
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task of a scheduler's job that difgen itself has submitted."""
+
+    submission: str
+    job: str  # of the whole array
+    task: str | None  # its number in the array
+    restart: int  # how often the job was requeued
+
+
+def scheduled() -> Task | None:
+    """The task that this process is; None in a job of anybody else, whatever the scheduler's variables say.
+
+    A person's own job may run difgen too, and a job that is submitted from a task inherits its environment: only the
+    job whose first line has named a submission together with this very job is difgen's to requeue or to cancel.
+    """
+    submission, _, named = os.environ.get(SUBMISSION, "").rpartition("@")
+    job = os.environ.get("SLURM_ARRAY_JOB_ID") or os.environ.get("SLURM_JOB_ID")
+    if not submission or not job or named != job:
+        return None
+    restart = int(os.environ.get("SLURM_RESTART_COUNT") or 0)
+    return Task(submission, job, os.environ.get("SLURM_ARRAY_TASK_ID"), restart)
 
 
 @cache
@@ -42,13 +70,12 @@ def _pid_namespace() -> str:
 
 
 def owner() -> dict[str, Any]:
-    """Who this process is; under SLURM with its job, its task of the array, and how often the job was requeued."""
-    pid = os.getpid()
-    job = os.environ.get("SLURM_ARRAY_JOB_ID") or os.environ.get("SLURM_JOB_ID")
+    """Who this process is; in a job of difgen's own with its task and how often it was requeued."""
+    pid, here = os.getpid(), scheduled()
     return {
         "host": socket.gethostname(), "boot": boot_id(), "namespace": _pid_namespace(), "pid": pid,
-        "started": start_time(pid), "job": job, "task": os.environ.get("SLURM_ARRAY_TASK_ID"),
-        "restart": int(os.environ.get("SLURM_RESTART_COUNT") or 0) if job else None,
+        "started": start_time(pid), "job": here and here.job, "task": here and here.task,
+        "restart": here and here.restart,
     }  # fmt: skip
 
 

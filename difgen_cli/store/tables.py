@@ -19,7 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from difgen_cli.store import Home, Store
+from difgen_cli.store import Home, Store, distrust
+from difgen_cli.store.distrust import Distrusted
 from difgen_cli.store.files import explain, locked, read_json, replace
 from difgen_cli.store.results import TYPES
 
@@ -30,12 +31,14 @@ PROVENANCE = {
     "device": pa.string(), "train_device": pa.string(), "train_seconds": pa.float64(),
     "images_per_second": pa.float64(), "roofline": pa.float64(), "mfu": pa.float64(),
     "peak_memory_bytes": pa.int64(), "finished_at": pa.string(), "nfe": pa.float64(), "nfe_area": pa.float64(),
-    "sampling_seconds": pa.float64(), "threads": pa.int64(),
+    "sampling_seconds": pa.float64(), "threads": pa.int64(), "train_way": pa.string(), "sample_way": pa.string(),
+    "frozen_parameters": pa.int64(),
 }  # fmt: skip
 UNITS = {
     "train_seconds": "s", "images_per_second": "images/s", "peak_memory_bytes": "bytes", "images_seen": "images",
     "roofline": "share", "mfu": "share", "epochs": "epochs", "steps_per_image": "steps/image", "step": "steps",
     "nfe": "evaluations/sample", "nfe_area": "whole images/sample", "sampling_seconds": "s", "threads": "threads",
+    "train_way": "", "sample_way": "", "frozen_parameters": "parameters", "stale": "",
 }  # fmt: skip
 
 MEANINGS = {
@@ -46,6 +49,11 @@ MEANINGS = {
     "nfe_area": "the same, a crop counted as its share of the image's pixels",
     "sampling_seconds": "how long drawing the samples took, to whoever drew them",
     "threads": "of the process that scored",
+    "train_way": "how training was computed: eager (as it is written), compiled, or graphed (a replayed CUDA graph)",
+    "sample_way": "how the network was computed that drew the samples: eager, compiled or graphed",
+    "frozen_parameters": "parameters that no loss has trained: without a gradient in ten steps after the first two; "
+    "null where that was not known yet",
+    "stale": "whether the weights are of difgen 0.1.0, compiled and not checked, or rest on such weights",
 }
 
 
@@ -74,9 +82,10 @@ def _fold(store: Store) -> pa.Table:
     path = store.tables / "rows.parquet"
     rows = None if fresh or gone else _read(path)
     plans = [f / "plan.parquet" for f in store.grids()]
-    stamp = json.dumps([[p.parent.name, p.stat().st_mtime_ns] for p in plans]).encode()
+    doubt = distrust.find(store)
+    stamp = json.dumps([[[p.parent.name, p.stat().st_mtime_ns] for p in plans], sorted(doubt.homes), "ways"]).encode()
     if rows is None or (rows.schema.metadata or {}).get(b"plans") != stamp:
-        rows = _rows(store, plans, known, stamp)
+        rows = _rows(plans, known, doubt, stamp)
         final = rows
         replace(path, lambda p: pq.write_table(final, p))
     return rows
@@ -196,8 +205,10 @@ def _without(table: pa.Table, column: str, values: set[str]) -> pa.Table:
 # Rows ----------------------------------------------------------------------------------------------------------------
 
 
-def joined(plan: pa.Table, metrics: dict[str, pa.Table]) -> pa.Table:
-    """A plan's lines with their results beside them; what is missing is null. `results` counts what is there."""
+def joined(plan: pa.Table, metrics: dict[str, pa.Table], doubt: Distrusted) -> pa.Table:
+    """A plan's lines with their results beside them; what is missing is null. `results` counts what is there, and
+    `stale` says where it does not count.
+    """
     columns = {n: plan[n] for n in plan.column_names}
     found = []
     for metric in (n[7:] for n in plan.column_names if n.startswith("result.")):
@@ -216,6 +227,10 @@ def joined(plan: pa.Table, metrics: dict[str, pa.Table]) -> pa.Table:
             else:
                 columns[name] = lines[name]
     columns["results"] = _sum(found, plan.num_rows)
+    homes, keys = plan["home"].to_pylist(), [plan[n].to_pylist() for n in plan.column_names if n.startswith("result.")]
+    columns["stale"] = pa.array(doubt.lines(homes, keys), pa.bool_())
+    ways = pa.array([doubt.ways.get(home) for home in homes], pa.string())  # which rows of 0.1.0 do not say
+    columns["train_way"] = pc.coalesce(columns["train_way"], ways) if "train_way" in columns else ways
     columns |= _clocks(plan)
     return pa.table(columns)
 
@@ -237,22 +252,24 @@ def _clocks(plan: pa.Table) -> dict[str, Any]:
             "steps_per_image": pc.divide(plan["step"].cast(pa.float64()), size)}  # fmt: skip
 
 
-def _rows(store: Store, plans: Iterable[Path], metrics: dict[str, pa.Table], stamp: bytes) -> pa.Table:
+def _rows(plans: Iterable[Path], metrics: dict[str, pa.Table], doubt: Distrusted, stamp: bytes) -> pa.Table:
     """The rows of all grids, each once: those of which any result is there."""
     parts = []
     for path in plans:
         plan = _read(path)
         if plan is not None:
-            table = joined(plan, metrics)
+            table = joined(plan, metrics, doubt)
             parts.append(table.drop_columns([n for n in table.column_names if n.startswith("axis.") or n == "index"]))
     about = {"schema": SCHEMA, "plans": stamp}
     if not parts:
         return pa.table({"cell": pa.array([], pa.string())}).replace_schema_metadata(about)
     whole = pa.concat_tables(parts, promote_options="permissive")
     keys = sorted(n for n in whole.column_names if n.startswith("result."))
+    # guidance without effect is in no key: cells of several names and weights share samples, and have a row each
+    told = [n for n in whole.column_names if n.startswith("guide.")]
     seen: set[tuple[Any, ...]] = set()
     keep = []
-    identity = zip(*(whole[n].to_pylist() for n in ("kind", "cell", "seed", *keys)), strict=True)
+    identity = zip(*(whole[n].to_pylist() for n in ("kind", "cell", "seed", *told, *keys)), strict=True)
     for line, count in zip(identity, whole["results"].to_pylist(), strict=True):
         keep.append(count > 0 and line not in seen)
         seen.add(line)

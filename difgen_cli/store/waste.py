@@ -48,6 +48,7 @@ KINDS = [
     Kind("snapshots", "of steps that no plan names"),
     Kind("samples", "of cells that no plan names"),
     Kind("code", "copies of the code, older than a day, whose workers have ended"),
+    Kind("distrusted", "trajectories that an older difgen trained wrong, set aside when they were trained anew"),
     Kind("last checkpoints", "of finished trajectories: more steps would train from zero", more=True),
     Kind("scored snapshots", "of which every result is there: a new metric would train again", more=True),
 ]
@@ -75,15 +76,16 @@ class Needs:
 def find(store: Store) -> list[Waste]:
     """All waste of a run directory, by kind and path. Raises StoreError where a plan cannot be read."""
     root = store.root.resolve()
-    now, needs = _disk_now(root), _needs(store, root)
+    now, needs = disk_now(root), _needs(store, root)
     homes = [path for room in ROOMS for path in _folders(root, room) if HOME.fullmatch(path.name)]
-    busy = {path for path in homes if _busy(path, now)}
-    found = list(_temporary(root, busy, now))
-    found += _orphans([p for p in homes if p not in busy and _key(p) not in needs], homes, needs)
+    at_work = {path for path in homes if busy(path, now)}
+    found = list(_temporary(root, at_work, now))
+    found += _orphans([p for p in homes if p not in at_work and _key(p) not in needs], homes, needs)
     for path in homes:
-        if path not in busy and _key(path) in needs:
+        if path not in at_work and _key(path) in needs:
             found += _of_home(Home(path), needs[_key(path)])
     found += _code(root, now)
+    found += [_waste("distrusted", path) for path in _folders(root, "distrusted")]
     order = {kind.name: place for place, kind in enumerate(KINDS)}
     ours = {folder for folder in {w.path.parent for w in found} if folder.resolve() == folder}  # no link on the way
     return sorted((w for w in found if w.path.parent in ours), key=lambda w: (order[w.kind], str(w.path)))
@@ -198,8 +200,8 @@ def _orphans(candidates: list[Path], homes: list[Path], needs: dict[str, Needs])
             yield from (_waste("orphans", path / part) for part in PARTS if (path / part).is_dir())
 
 
-def _temporary(root: Path, busy: set[Path], now: float) -> Iterator[Waste]:
-    left_alone = set(map(str, busy))
+def _temporary(root: Path, at_work: set[Path], now: float) -> Iterator[Waste]:
+    left_alone = set(map(str, at_work))
     for folder, folders, files in os.walk(root):
         if folder in left_alone:
             folders.clear()
@@ -220,7 +222,7 @@ def _code(root: Path, now: float) -> Iterator[Waste]:
             yield _waste("code", path)
 
 
-def _busy(path: Path, now: float) -> bool:
+def busy(path: Path, now: float) -> bool:
     """Whether somebody works in a home: an attempt that runs, whose owner is not known to be gone, and which has given
     a sign of life within a day."""
     if _age_seconds(path / "attempts", now) > OLD_SECONDS:  # every sign of life puts a new file in its place
@@ -269,7 +271,7 @@ def _age_seconds(path: Path, now: float) -> float:
         return 0.0  # gone meanwhile
 
 
-def _disk_now(root: Path) -> float:
+def disk_now(root: Path) -> float:
     """The time by the clock that stamps files here, which may not be this machine's."""
     try:
         with tempfile.NamedTemporaryFile(prefix=".probe.", dir=root) as probe:

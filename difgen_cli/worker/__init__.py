@@ -47,7 +47,7 @@ def work_on(
     """Work through a submission; returns how it ended: done, interrupted, refused or replaced."""
     start = time.monotonic()
     flag.listen()
-    allocation = Allocation.here(order.walltime_seconds, order.notice_seconds)
+    allocation = Allocation.here(order.scheduled_as, order.walltime_seconds, order.notice_seconds)
     badge = Badge.put_on(order.folder / "workers" / f"{number}.json", device)
     todo = work.read(order.folder / "work.json")
 

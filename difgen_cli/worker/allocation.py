@@ -13,6 +13,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from difgen_cli.store.owners import scheduled
+
 JOB_STARTED = "DIFGEN_JOB_STARTED"  # seconds since boot at the job's first line: the profile's set-up lines take time
 LOOK_SECONDS = 30.0  # how often SLURM looks at time limits: its signal may come so much earlier
 LINGER_SECONDS = 600.0
@@ -28,11 +30,13 @@ class Allocation:
     notice_seconds: float = 0.0  # how long before its end it is told
 
     @staticmethod
-    def here(walltime_seconds: float | None, notice_seconds: float) -> Allocation:
-        """That of this process, as the scheduler has put it into the environment."""
-        array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
-        job = f"{array}_{task}" if array else os.environ.get("SLURM_JOB_ID")
-        if job is None or walltime_seconds is None:
+    def here(submission: str | None, walltime_seconds: float | None, notice_seconds: float) -> Allocation:
+        """That of this process, where it is a task of a scheduler's job for this submission; none in any other job."""
+        task = scheduled()
+        if submission is None or task is None or task.submission != submission:
+            return Allocation()
+        job = task.job if task.task is None else f"{task.job}_{task.task}"
+        if walltime_seconds is None:
             return Allocation(job)
         return Allocation(job, time.monotonic() + walltime_seconds - _age_seconds(), notice_seconds)
 

@@ -50,12 +50,17 @@ def faster(
     calls = evaluations(walk, denoiser.sigma_data) * drawn_together(count, device) // block
 
     def begin(way: str) -> Callable[[], Tensor]:
-        call = ways.Evaluated(denoiser, way, block)
+        call = ways.Evaluated(denoiser, way, block, strict=True)
         x, labels = torch.randn(block, *shape, device=device), torch.zeros(block, dtype=torch.int64, device=device)
         return torch.no_grad()(partial(call, x, x.new_ones(block), labels if classes else None))
 
     way = ways.choose(about | {"evaluation": block, "shape": shape, "classes": classes}, calls, device, begin, say)
-    return denoiser if way == "eager" else ways.Evaluated(denoiser, way, block)
+    return denoiser if way == "eager" else ways.Evaluated(denoiser, way, block, say=say)
+
+
+def used(denoiser: DenoiserLike) -> str:
+    """The way in which a denoiser that `faster` gave is computed."""
+    return denoiser.used if isinstance(denoiser, ways.Evaluated) else "eager"
 
 
 def evaluations(walk: Sample, sigma_data: float) -> int:

@@ -105,7 +105,7 @@ class Materials:
 
     def _holdout(self, recipe: Recipe) -> Holdout:
         pool = facts.pool(self.store, recipe.inputs["pool"].key)
-        parts = data.split(pool, held_out=recipe.settings["held_out"])
+        parts = data.split(pool, **recipe.settings)
 
         def labels(places_: np.ndarray) -> np.ndarray | None:
             return None if pool.labels is None else pool.labels[places_]
@@ -128,7 +128,7 @@ class Materials:
     def _subset(self, recipe: Recipe) -> Subset:
         holdout_recipe = recipe.inputs["holdout"]
         pool = facts.pool(self.store, holdout_recipe.inputs["pool"].key)
-        parts = data.split(pool, held_out=holdout_recipe.settings["held_out"], **recipe.settings)
+        parts = data.split(pool, **holdout_recipe.settings, **recipe.settings)
         positions = np.searchsorted(parts.rest, parts.train)
         holdout = self.holdout(holdout_recipe.key)
         return Subset(holdout, positions, holdout.rest[positions])

@@ -81,6 +81,7 @@ class Order:
     checkpoint_seconds: float
     walltime_seconds: float | None = None  # what the scheduler was asked for
     notice_seconds: float = 0.0  # how long before its end it tells
+    scheduled_as: str | None = None  # what the scheduler's job of this submission is called; None without a scheduler
 
     @property
     def name(self) -> str:
@@ -94,4 +95,5 @@ class Order:
         return Order(
             folder, Path(said["runs"]), plugins, said["threads"], said["environment"], said["lease_seconds"],
             said["checkpoint_seconds"], said.get("walltime_seconds"), said.get("notice_seconds", 0.0),
+            said["name"] if said.get("launcher") == "slurm" else None,
         )  # fmt: skip

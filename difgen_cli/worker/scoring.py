@@ -240,13 +240,18 @@ class ScoringRun:
         x, _ = pictures.read(path)
         return x
 
-    def _cost(self, meter: Meter) -> dict[str, float]:
-        """Evaluations of networks for a sample, of whole images or crops; nothing is said of real images."""
+    def _cost(self, meter: Meter) -> dict[str, Any]:
+        """Evaluations of networks for a sample, of whole images or crops, and how its own network was computed; nothing
+        is said of real images.
+        """
         if not meter.evaluations:
             return {}
         drawn = sampling.drawn_together(self.unit.sampler.own["count"], self.desk.device)
         item = math.prod(shape_of(self.subset.images))
-        return {"nfe": meter.evaluations / drawn, "nfe_area": meter.elements / (drawn * item)}
+        return {
+            "nfe": meter.evaluations / drawn, "nfe_area": meter.elements / (drawn * item),
+            "sample_way": drawing.used(self._faster),
+        }  # fmt: skip
 
     def _draw(self, meter: Meter) -> tuple[np.ndarray, np.ndarray | None]:
         own = self.unit.sampler.own

@@ -25,14 +25,17 @@ from difgen_cli.store import Home
 from difgen_cli.store.attempts import Attempt
 from difgen_cli.store.files import append, publish, publish_json, replace
 from difgen_cli.store.owners import now
-from difgen_cli.train import State, train
+from difgen_cli.train import State, Way, train
 from difgen_cli.worker import ways
 from difgen_cli.worker.desk import Desk, check, describe
 from difgen_cli.worker.materials import shape_of
 
 PROGRESS_SECONDS = 2.0
+TRIAL_STEPS = 1 << 30  # more than a trial of a way comes to
+SHAPING = {"precision": "fp32", "condition_perturbation": 0.0}  # settings, and their defaults, that a way may get wrong
+FROZEN_NAMED = 5  # parameters that a sentence names
 
-Begin = Callable[[str, nn.Module, dict[str, Any] | None], Iterator[State]]  # way, network, checkpoint
+Begin = Callable[[Way, nn.Module, dict[str, Any] | None, int], Iterator[State]]  # way, network, checkpoint, steps
 
 
 @dataclass
@@ -56,19 +59,24 @@ class TrainingRun:
     def _train(self, recipe: Recipe, wanted: list[int], checkpoint: dict[str, Any] | None) -> dict[str, Any]:
         saved = checkpoint or {"train_seconds": 0.0, "state": None}
         first = int(saved["state"]["step"]) if saved["state"] else 0
-        network, begin = self._prepared(recipe, wanted[-1])
-        run = begin(self._way(recipe, wanted[-1] - first, network, begin), network, saved["state"])
+        network, begin = self._prepared(recipe)
+        shape = shape_of(self.desk.materials.subset(recipe.inputs["subset"].key).images)
+        chosen = self._way(recipe, wanted[-1] - first, shape, network, begin)
+        way = ways.way(chosen, shape, self.desk.device, say=self.desk.say)
+        run = begin(way, network, saved["state"], wanted[-1])
         self.attempt.beat(step=first, from_step=first, target=wanted[-1], batch=self.unit.batch)
         pace = self._pace(recipe, network, first)
         start = mark = beat = time.monotonic()
         state: State | None = None
+        told = False
         for state in run:
             pace.done(state.step)
+            told = told or self._told(state)
             moment = time.monotonic()
             beat = moment if pace.warming else beat
             seconds = saved["train_seconds"] + moment - start
             if state.step in wanted:
-                self._snapshot(state, seconds, pace.whole())
+                self._snapshot(state, seconds, pace.whole(), ways.used(way))
             if self.desk.flag.raised or moment - mark > self.desk.order.checkpoint_seconds:
                 self._save(state, seconds)
                 mark = moment
@@ -81,8 +89,8 @@ class TrainingRun:
         images, seconds = (wanted[-1] - first) * self.unit.batch, time.monotonic() - start
         return {"step": wanted[-1], "images": images, "seconds": seconds, **pace.whole().facts}
 
-    def _prepared(self, recipe: Recipe, steps: int) -> tuple[nn.Module, Begin]:
-        """The network before its first step, and what begins a run of up to `steps` steps with it or a copy."""
+    def _prepared(self, recipe: Recipe) -> tuple[nn.Module, Begin]:
+        """The network before its first step, and what begins a run with it or a copy."""
         materials, device = self.desk.materials, self.desk.device
         subset = materials.subset(recipe.inputs["subset"].key)
         conditions = materials.conditions(recipe.inputs["labels"].key, recipe.inputs["subset"].key)
@@ -91,35 +99,49 @@ class TrainingRun:
         if self.unit.start:
             there = self.desk.store.home(self.unit.start.home, self.unit.start.slug)
             network.load_state_dict(load_file(there.snapshot(self.unit.start.step or 0), device=device))
-        settings = {k: v for k, v in recipe.settings.items() if k != "steps"} | {"steps": steps}
+        settings = {k: v for k, v in recipe.settings.items() if k != "steps"}
         images, labels = materials.pixels(subset.images), materials.labels_tensor(conditions.train)
 
-        def begin(way: str, own: nn.Module, state: dict[str, Any] | None) -> Iterator[State]:
-            computed = ways.way(way, shape, device)
-            return train(own, images, labels, subset.holdout.sigma_data, state, computed, **settings)
+        def begin(way: Way, own: nn.Module, state: dict[str, Any] | None, steps: int) -> Iterator[State]:
+            return train(own, images, labels, subset.holdout.sigma_data, state, way, steps=steps, **settings)
 
         return network, begin
 
-    def _way(self, recipe: Recipe, steps: int, network: nn.Module, begin: Begin) -> str:
-        """How steps are computed, with how many threads: as the first attempt has said."""
-        place, environment = self.home.path / "env.json", self.desk.environment()
-        if not place.exists():
-            about = {
-                "network": recipe.inputs["network"].key, "subset": recipe.inputs["subset"].key,
-                "labels": recipe.inputs["labels"].key, "batch": self.unit.batch,
-                "precision": recipe.settings.get("precision", "fp32"),
-                **{name: environment[name] for name in ("device", "threads", "torch")},
-            }  # fmt: skip
-            chosen = ways.choose(
-                about, steps, self.desk.device, lambda way: partial(next, begin(way, copy.deepcopy(network), None)),
-                self.desk.say,
-            )  # fmt: skip
-            publish_json(place, environment | {"way": chosen})
-        said = json.loads(place.read_text(encoding="utf-8"))
-        torch.set_num_threads(said["threads"])
-        return str(said.get("way", "eager"))
+    def _way(self, recipe: Recipe, steps: int, shape: tuple[int, ...], network: nn.Module, begin: Begin) -> str:
+        """How steps are computed, with how many threads: as the first attempt has said, where that is right here."""
+        environment, device, say = self.desk.environment(), self.desk.device, self.desk.say
+        about = {
+            "network": recipe.inputs["network"].key, "subset": recipe.inputs["subset"].key,
+            "labels": recipe.inputs["labels"].key, "batch": self.unit.batch,
+            **{name: recipe.settings.get(name, plain) for name, plain in SHAPING.items()},
+            **{name: environment[name] for name in ("device", "threads", "torch")},
+        }  # fmt: skip
 
-    def _snapshot(self, state: State, seconds: float, speed: Speed) -> None:
+        def trial(name: str) -> Callable[[], object]:
+            way = ways.way(name, shape, device, strict=True)
+            return partial(next, begin(way, copy.deepcopy(network), None, TRIAL_STEPS))
+
+        if not self.home.environment():
+            chosen = ways.choose(about, steps, device, trial, say)
+            mark = {} if chosen == "eager" else {"checked": ways.CHECKED}
+            if publish_json(self.home.environment_path, environment | {"way": chosen} | mark):
+                return chosen
+        said = self.home.environment() or environment
+        torch.set_num_threads(said["threads"])
+        return ways.confirmed(str(said.get("way", "eager")), about, device, trial, say)
+
+    def _told(self, state: State) -> bool:
+        """Whether it is known which parameters no loss has trained, which is said once."""
+        if state.frozen:
+            named = ", ".join(state.frozen[:FROZEN_NAMED]) + (" …" if len(state.frozen) > FROZEN_NAMED else "")
+            count = sum(1 for p in state.denoiser.parameters() if p.requires_grad)
+            self.desk.say(
+                f"train of {self.unit.slug}: {len(state.frozen)} of {count} parameters are not trained, their gradient "
+                f"is missing or zero: {named}"
+            )
+        return state.frozen is not None
+
+    def _snapshot(self, state: State, seconds: float, speed: Speed, way: str) -> None:
         """Publish the averaged weights, with what a row will say of their making."""
         check(self.attempt)
         if not math.isfinite(float(state.loss)):
@@ -127,6 +149,7 @@ class TrainingRun:
         facts = {
             "step": state.step, "train_seconds": seconds, **speed.facts,
             "peak_memory_bytes": _peak_memory_bytes(self.desk.device), "train_device": device_name(self.desk.device),
+            "train_way": way, "frozen_parameters": None if state.frozen is None else len(state.frozen),
         }  # fmt: skip
         tensors = {k: v.detach().contiguous() for k, v in state.ema.network.state_dict().items()}
         metadata = {"difgen": json.dumps(facts)}

@@ -56,6 +56,30 @@ def test_subsets_are_nested_and_halves_disjoint_for_any_sizes(pool: Pool, seed: 
     assert sorted([*a, *b]) == list(range(len(pool.images)))
 
 
+def test_a_seed_of_their_own_draws_other_held_out_images_and_none_draws_those_of_always() -> None:
+    digits, count = load_digits(), len(load_digits().images)
+    found = {seed: split(digits, held_out=300, held_out_seed=seed) for seed in (0, 1, 2)}
+    always = np.random.default_rng(20_150_205).permutation(count)[:300]  # as every version of difgen drew them
+    np.testing.assert_array_equal(found[0].held_out, always)
+    np.testing.assert_array_equal(split(digits, held_out=300).held_out, always)
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        shared = len(set(found[one].held_out) & set(found[other].held_out))
+        assert 20 < shared < 85, "300 × 300/1797 = 50 on average"
+    for parts in found.values():
+        assert sorted([*parts.held_out, *parts.rest]) == list(range(count))
+    larger = split(digits, held_out=400, held_out_seed=2).held_out
+    np.testing.assert_array_equal(larger[:300], found[2].held_out)
+    same = split(digits, held_out=300, held_out_seed=2, seed=5, half="B", size=40)
+    np.testing.assert_array_equal(same.held_out, found[2].held_out)
+
+
+def test_data_that_hold_images_out_themselves_refuse_a_seed_for_it() -> None:
+    pool = load_circle(points=20)
+    assert split(pool, held_out=10, held_out_seed=0).held_out.tolist() == list(range(1, 20, 2))
+    with pytest.raises(DataError, match=r"data.held_out_seed: .* says which 10 of its 20 images .* leave the seed out"):
+        split(pool, held_out=10, held_out_seed=1)
+
+
 def test_only_identical_images_leave_the_held_out_split() -> None:
     digits = load_digits()
     assert len(split(digits).held_out) == 512  # no two digits are the same

@@ -15,7 +15,7 @@ from difgen_cli.data.digits import load
 from difgen_cli.diffusion import IdealDenoiser, to_array, to_tensor
 from difgen_cli.metrics import memorization, wilson
 from difgen_cli.metrics.memorization import COLUMNS, TABLES, auroc, copy_tail, measure, tile_ratio
-from difgen_cli.neighbours import mirror
+from difgen_cli.neighbours import Repeats, mirror
 
 Arrays = dict[str, np.ndarray]
 
@@ -141,9 +141,9 @@ def test_a_collage_of_quarters_is_a_copy_of_tiles_and_of_no_image(digits: Pool) 
 def test_tiles_cover_images_of_odd_size() -> None:
     train = np.random.default_rng(0).uniform(-1, 1, (10, 5, 7, 3)).astype(np.float32)
     copies = train.copy()
-    assert tile_ratio(copies, train) == pytest.approx(np.zeros(10))
+    assert tile_ratio(copies, Repeats.of(train)) == pytest.approx(np.zeros(10))
     copies[0, 4, 6, 0] += 5  # the last pixel belongs to a tile
-    worst = tile_ratio(copies, train)
+    worst = tile_ratio(copies, Repeats.of(train))
     assert worst is not None
     assert worst[0] > 0.3
 
@@ -195,15 +195,18 @@ def test_a_single_training_image_has_no_ratio(digits: Pool) -> None:
     train, held_out = parts(digits, 1)
     result = measure(held_out, train, held_out, shared)
     defined = {name for name, value in result.values.items() if value is not None}
-    assert defined == {"extracted_cap", "near_duplicates"}
+    of_images = {"near_duplicates", "train_distinct", "sample_distinct", "sample_constant"}
+    assert defined == {"extracted_cap", "mem_identical"} | of_images
     assert np.isnan(result.tables["neighbours"]["d2"]).all()
     assert not result.tables["neighbours"]["memorized"].any()
 
 
-def test_identical_training_images_hide_their_copies_and_are_counted() -> None:
+def test_a_training_set_of_one_image_six_times_has_no_ratio_and_its_copies_are_counted() -> None:
     train = np.zeros((6, 4, 4, 1), np.float32)
     values = measure(train, train, train, shared).values
-    assert (values["mem_frac"], values["near_duplicates"], values["copy_auc"]) == (0, 6, 0.5)
+    assert (values["mem_frac"], values["copy_auc"], values["near_duplicates"]) == (None, None, 6)
+    assert (values["mem_identical"], values["train_distinct"], values["sample_distinct"]) == (6, 1, 1)
+    assert values["extracted_cap"] == 1 - np.exp(-6)
     assert not any(value != value for value in values.values() if isinstance(value, float))
 
 

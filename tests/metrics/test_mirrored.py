@@ -13,7 +13,7 @@ from difgen_cli.data import scaled, sigma_data, split
 from difgen_cli.data.digits import load
 from difgen_cli.diffusion import IdealDenoiser, to_tensor
 from difgen_cli.metrics import authenticity, copying, deviation, memorization, path, preference, twins
-from difgen_cli.neighbours import mirror, with_mirrors
+from difgen_cli.neighbours import Repeats, mirror, with_mirrors
 
 Arrays = dict[str, np.ndarray]
 
@@ -80,8 +80,8 @@ def test_a_collage_may_take_each_quarter_from_either_side() -> None:
     for rows in (slice(3), slice(3, 7)):
         for columns in (slice(3), slice(3, 7)):
             collage[:, rows, columns] = sides[rng.integers(40, size=50), rows, columns]
-    assert memorization.tile_ratio(collage, train, True) == pytest.approx(np.zeros(50))
-    assert (memorization.tile_ratio(collage, train) > 1 / 3).mean() > 0.8  # type: ignore[operator]
+    assert memorization.tile_ratio(collage, Repeats.of(train, True)) == pytest.approx(np.zeros(50))
+    assert (memorization.tile_ratio(collage, Repeats.of(train)) > 1 / 3).mean() > 0.8  # type: ignore[operator]
 
 
 def test_held_out_images_are_neither_preferred_nor_copies(digits: tuple[np.ndarray, np.ndarray]) -> None:

@@ -183,6 +183,39 @@ def test_seeds_vary_subset_and_training_but_not_sampling(write_grid: Write, plan
     assert [(s["data.seed"], s["train.seed"], s["sample.seed"]) for s in said] == [(0, 5, 0), (1, 6, 0), (2, 7, 0)]
 
 
+def test_a_seed_of_the_held_out_images_is_in_every_key_but_at_its_default(write_grid: Write, plan_of: PlanOf) -> None:
+    text = BASE % "" + "axes: {data.held_out_seed: [0, 1]}"
+    plain, (same, other) = plan_of(write_grid(BASE % "", "a.yaml")).models[0], plan_of(write_grid(text)).models
+    assert (same.home, same.samples, same.metrics) == (plain.home, plain.samples, plain.metrics)
+    assert same.identity() == plain.identity()
+    assert other.home != same.home
+    assert not set(other.metrics.values()) & set(same.metrics.values())
+    assert (same.settings()["data.held_out_seed"], other.settings()["data.held_out_seed"]) == (0, 1)
+
+
+def test_every_seed_can_vary_together(write_grid: Write, plan_of: PlanOf) -> None:
+    paths = ["data.seed", "train.seed", "data.held_out_seed", "sample.seed"]
+    axes = "".join(f"  {path}: [0, 1, 2]\n" for path in paths)
+    plan = plan_of(write_grid(f"{BASE % ''}axes:\n{axes}zip: [[{', '.join(paths)}]]\n"))
+    said = [[c.settings()[path] for path in paths] for c in plan.models]
+    assert said == [[k] * 4 for k in range(3)]
+    assert len({c.samples for c in plan.models}) == 3
+
+
+def test_an_axis_of_the_sampler_seed_trains_once(write_grid: Write, plan_of: PlanOf) -> None:
+    plan = plan_of(write_grid(BASE % "" + "axes: {sample.seed: [0, 1, 2]}"))
+    assert len(plan.trajectories) == 1
+    assert len({c.samples for c in plan.models}) == 3
+
+
+def test_data_that_hold_images_out_take_no_seed_for_it(write_grid: Write, plan_of: PlanOf) -> None:
+    data = "{name: circle, points: 20, size: 10, held_out: 10, held_out_seed: 1}"
+    text = f"base:\n  data: {data}\n  model: {{name: analytic}}\n"
+    with pytest.raises(GridError, match=r"data.held_out_seed: circle itself says which images are held out") as found:
+        plan_of(write_grid(text))
+    assert found.value.place is not None
+
+
 def test_included_cells_take_the_base_and_their_own(write_grid: Write, plan_of: PlanOf) -> None:
     text = BASE % ", train: {steps: 5}" + "axes: {model.width: [8, 16]}\ninclude: [{model.width: 32, train.steps: 9}]"
     said = [(c.settings()["model.width"], c.settings()["train.steps"]) for c in plan_of(write_grid(text)).models]

@@ -32,16 +32,21 @@ def pair():
     a = synthetic.study(AXES, seeds=4)
     rng = np.random.default_rng(1)
     shift = rng.normal(0.05, 0.02, len(a.rows))
-    b = moved(a, mem_frac=a.rows["mem_frac"] + shift, fd_test=a.rows["fd_test"] * np.exp(shift))
+    b = moved(
+        a,
+        mem_frac=a.rows["mem_frac"] + shift,
+        gap_max=a.rows["gap_max"] + shift,
+        fd_test=a.rows["fd_test"] * np.exp(shift),
+    )
     return a, b
 
 
 def test_a_paired_change_has_the_interval_of_the_paired_t_test(pair):
     made = comparison.compare(("a", pair[0]), ("b", pair[1]))
     rows = [s.rows[(s.rows["kind"] == "model") & (s.rows["step"] == 1000) & (s.rows["data.size"] == 32)] for s in pair]
-    a, b = (frame.sort_values("seed")["mem_frac"].to_numpy() for frame in rows)
+    a, b = (frame.sort_values("seed")["gap_max"].to_numpy() for frame in rows)
     interval = stats.ttest_rel(b, a).confidence_interval()
-    (line,) = lines(made, train__steps=1000, data__size=32, metric="mem_frac")
+    (line,) = lines(made, train__steps=1000, data__size=32, metric="gap_max")
     assert line["mean"] == pytest.approx((b - a).mean())
     assert (line["lo"], line["hi"]) == (pytest.approx(interval.low), pytest.approx(interval.high))
     assert (line["pairs"], line["interval"], line["scale"]) == (4, "t over paired seeds", "difference")
@@ -123,13 +128,14 @@ def test_the_table_gives_both_values_and_the_change_and_fits_a_terminal(pair):
     assert max(map(len, text.splitlines())) <= 80
     assert "old → new" in text
     (line,) = lines(made, train__steps=1000, data__size=32, metric="mem_frac")
-    assert f"{line['a']:.3f} → {line['b']:.3f} ({line['mean']:.4f} ± " in text
+    assert f"{line['a']:.3f} → {line['b']:.3f} ({line['mean']:.4f} [" in text
 
 
 def test_the_figure_says_pairs_features_and_intervals(pair):
     drawn = changes.draw(comparison.compare(("old", pair[0]), ("new", pair[1])), COLUMN)
-    still = "Nowhere changed, and not drawn: train_pref_excess, gap_max"
-    for words in ("4 paired seeds", "95 % intervals (t over paired seeds)", "digits-cnn64", "Grey line", still):
+    still = "Nowhere changed, and not drawn: train_pref_excess"
+    kinds = "95 % intervals (score over paired seeds; t over paired seeds)"
+    for words in ("4 paired seeds", kinds, "digits-cnn64", "Grey line", still):
         assert words in drawn.caption
-    assert set(drawn.data["metric"]) == {"mem_frac", "fd_test"}
+    assert set(drawn.data["metric"]) == {"mem_frac", "fd_test", "gap_max"}
     assert set(drawn.data["train.steps"].astype(str)) == {"1000"}

@@ -22,7 +22,7 @@ FOUR = {
 def test_mean_and_t_interval_agree_with_scipy_in_every_group():
     study = synthetic.study(FOUR, seeds=4, missing=[0, 5], failed=[9, 10, 11])
     read = curves.read(study)
-    numbers = curves.over_seeds(read.done, read.paths, ["mem_frac", "fd_test"])
+    numbers = curves.over_seeds(read.done, read.paths, ["gap_max", "fd_test"], read.units)
     rows = study.rows[(study.rows["kind"] == "model") & (study.rows["state"] == "done")]
     assert len(numbers) == 2 * 24
     for line in numbers.to_dict("records"):

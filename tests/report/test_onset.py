@@ -1,4 +1,4 @@
-"""Onsets: planted crossings, both kinds of censoring, what does not hold twice, and the slope over seeds."""
+"""Onsets: planted crossings, both kinds of censoring, what does not hold twice, the best, the slope over seeds."""
 
 import dataclasses
 from pathlib import Path
@@ -44,6 +44,50 @@ def test_a_single_snapshot_tells_at_most_that_it_is_later(holds: bool, low: floa
 
 def test_no_snapshot_is_no_onset() -> None:
     assert onset.crossing(np.array([]), np.array([], bool)) is None
+    assert onset.nearly_best(np.array([]), np.array([])) is None
+
+
+@pytest.mark.parametrize(
+    ("distance", "low", "high"),
+    [
+        ([40, 20, 10, 20, 40, 80], 120, 240),  # U-shaped: the minimum stands alone
+        ([10, 20, 40, 60, 80, 90], 0, 60),  # best at the first snapshot, and worse ever after
+        ([40, 20, 10.9, 10, 20, 40], 120, 240),  # U-shaped, within 10 % before its minimum
+        ([40, 10.5, 20, 10, 20, 40], 60, 120),  # two dips: near its best for the first time
+        ([64, 32, 16, 8, 4, 2], 960, np.inf),  # still falling by half: its least may come later
+        ([64, 32, 16, 8, 4.2, 4], 480, 960),  # falls by 5 % at last: the snapshot before was near its best
+        ([7, 7, 7, 7, 7, 7], 0, 60),  # flat
+        ([7.1, 7, 7.2, 7, 7.1, 7], 0, 60),  # flat but for noise
+    ],
+)
+def test_quality_is_near_its_best_at_the_first_snapshot_within_a_tenth(
+    distance: list[float], low: float, high: float
+) -> None:
+    assert onset.nearly_best(np.array(STEPS, float), np.array(distance, float)) == onset.Onset(low, high)
+
+
+def of_distances(distance: list[float]) -> pd.Series:
+    study = planted({(32, 0): 900.0})
+    at = dict(zip(STEPS, distance, strict=True))
+    model = study.rows["kind"] == "model"
+    rows = study.rows.assign(fd_test=study.rows["step"].map(at).where(model, 1.0))
+    return table(dataclasses.replace(study, rows=rows)).iloc[0]
+
+
+def test_the_best_snapshot_of_a_u_shaped_run_is_no_later_than_it_is() -> None:
+    line = of_distances([30, 12, 9, 14, 25, 50])
+    assert (line["tau_gen_lo"], line["tau_gen_hi"]) == (120, 240)
+    assert line["tau_gen"] == pytest.approx(np.sqrt(120 * 240))
+    assert "tau_gen" not in line["censored"]
+
+
+def test_a_snapshot_without_a_distance_widens_the_interval_of_the_best() -> None:
+    line = of_distances([30, np.nan, 9, 14, np.nan, 50])
+    assert (line["tau_gen_lo"], line["tau_gen_hi"]) == (60, 240)
+    falling = of_distances([64, 32, 16, 8, np.nan, np.nan])
+    assert "tau_gen right" in falling["censored"]
+    assert falling["tau_gen_lo"] == 240
+    assert np.isnan(falling["tau_gen_hi"])
 
 
 def planted(tau: dict[tuple[int, int], float], steps: list[int] = STEPS, **columns: float) -> Study:
@@ -130,17 +174,56 @@ def test_the_gap_is_read_between_levels_on_a_log_scale(level: float, gap: float 
     assert found.to_dict() == ({"a": pytest.approx(gap)} if gap is not None else {})
 
 
-def test_the_largest_memorized_size_needs_power_there() -> None:
-    tau = {(size, 0): 50.0 if size <= 32 else 1e9 for size in (16, 32, 128)}
-    study = planted(tau, mem_power=0.95)
-    rows = study.rows.assign(mem_frac=study.rows["mem_frac"] * 2)
+def memorized(share: dict[int, float], power: dict[int, float]) -> pd.DataFrame:
+    """The onsets of one seed at sizes whose last snapshot has such a memorized share, and such a power of the rule."""
+    study = planted({(size, 0): 50.0 for size in share})
+    size, model = study.rows["data.size"], study.rows["kind"] == "model"
+    rows = study.rows.assign(
+        mem_frac=size.map(share).where(model & (study.rows["step"] == STEPS[-1]), 0.0), mem_power=size.map(power)
+    )
     found = table(dataclasses.replace(study, rows=rows))
-    assert found[["emm", "emm_next"]].drop_duplicates().to_numpy().tolist() == [[32, 128]]
-    blind = rows.assign(mem_power=np.where(rows["data.size"] == 32, 0.8, 0.95))
-    assert table(dataclasses.replace(study, rows=blind))["emm"].isna().all()
-    none = table(planted(tau, mem_power=0.95))  # the share is 0.5 at most
-    assert none["emm"].isna().all()
-    assert set(none["emm_next"]) == {16}, "below the smallest size"
+    assert len(found[["emm", "emm_next", "censored"]].drop_duplicates()) == 1
+    return found
+
+
+@pytest.mark.parametrize(
+    ("share", "power", "emm", "following", "censored"),
+    [
+        ([1.0, 0.95, 0.3], [1.0, 0.95, 0.95], 32, 128, ""),
+        ([1.0, 0.95, 0.3], [0.95, 0.8, 0.95], 32, 128, ""),  # what was seen to be memorized needs no power
+        ([1.0, 0.95, 0.3], [0.95, 0.8, 0.2], 32, None, "emm blind"),  # measures.md 5, as on CIFAR-10
+        ([1.0, 0.95, 0.3], [0.95, 0.95, np.nan], 32, None, "emm blind"),
+        ([1.0, 0.95, 0.93], [1.0, 0.9, 0.9], 128, None, "emm right"),
+        ([0.5, 0.2, 0.0], [1.0, 0.9, 0.9], None, 16, "emm left"),
+        ([0.5, 0.2, 0.0], [0.8, 0.9, 0.9], None, None, "emm blind"),
+        ([0.95, 0.2, 0.95], [1.0, 0.9, 0.5], 128, None, "emm right"),  # the largest, though one below it is not
+    ],
+)
+def test_the_size_after_the_largest_memorized_one_needs_power(
+    share: list[float], power: list[float], emm: float | None, following: float | None, censored: str
+) -> None:
+    sizes = (16, 32, 128)
+    line = memorized(dict(zip(sizes, share, strict=True)), dict(zip(sizes, power, strict=True))).iloc[0]
+    assert line["emm"] == emm or (emm is None and np.isnan(line["emm"]))
+    assert line["emm_next"] == following or (following is None and np.isnan(line["emm_next"]))
+    assert [word for word in line["censored"].split(", ") if word.startswith("emm")] == [censored][: bool(censored)]
+
+
+def test_without_a_power_the_largest_memorized_size_is_told_and_no_next_one() -> None:
+    study = planted({(size, 0): 50.0 for size in (16, 32)})
+    rows = study.rows.drop(columns="mem_power").assign(mem_frac=study.rows["data.size"].map({16: 1.0, 32: 0.1}))
+    line = table(dataclasses.replace(study, rows=rows)).iloc[0]
+    assert (line["emm"], line["censored"].split(", ")[-1]) == (16, "emm blind")
+    assert np.isnan(line["emm_next"])
+
+
+def test_the_figure_says_where_the_rule_was_blind_above_the_largest_memorized_size(tmp_path: Path) -> None:
+    study = planted({(size, 0): 300.0 for size in (16, 32)}, mem_power=0.5)
+    rows = study.rows.assign(mem_frac=study.rows["mem_frac"].where(study.rows["data.size"] == 32, 1.0))
+    report.write(dataclasses.replace(study, rows=rows), tmp_path)
+    caption = (tmp_path / "figures" / "onset-against-size.txt").read_text(encoding="utf-8")
+    assert "(emm): 16 (blind at the next size)" in caption
+    assert "mem_power is below 0.9" in caption
 
 
 def test_the_whole_pool_as_a_size_has_onsets_and_no_place_on_the_line(tmp_path: Path) -> None:

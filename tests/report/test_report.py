@@ -177,8 +177,9 @@ def test_the_summary_gives_means_floors_and_half_widths_of_the_last_snapshot():
         assert line["mem_frac"] == pytest.approx(some["mem_frac"].mean())
         logs = np.log(some[["fd_test", "fd_floor"]]).mean()
         assert line["floors"] == pytest.approx(np.exp(logs["fd_test"] - logs["fd_floor"]))
-        half = 4.302652729749464 * some["mem_frac"].std() / 3**0.5  # t(0.975, 2)
-        assert (line["mem_frac_hi"] - line["mem_frac_lo"]) / 2 == pytest.approx(half)
+        half = 4.302652729749464 * some["train_pref_excess"].std() / 3**0.5  # t(0.975, 2)
+        assert (line["train_pref_excess_hi"] - line["train_pref_excess_lo"]) / 2 == pytest.approx(half)
+        assert 0 <= line["mem_frac_lo"] <= line["mem_frac"] <= line["mem_frac_hi"] <= 1
 
 
 def test_markup_in_a_name_is_printed_as_it_is():

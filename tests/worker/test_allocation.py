@@ -11,17 +11,21 @@ from pathlib import Path
 
 import pytest
 
+from difgen_cli.store.owners import SUBMISSION, owner
 from difgen_cli.worker import Queue
 from difgen_cli.worker.allocation import JOB_STARTED, Allocation
 from difgen_cli.worker.badge import Badge
 from difgen_cli.worker.order import Flag, Interrupted
+
+NAME = "difgen-0123456789ab"
 
 
 @pytest.fixture
 def job(monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment of a task that began 30 seconds ago, on a machine whose wall clock is ten minutes ahead."""
     up = float(Path("/proc/uptime").read_text().split()[0])
-    for name, value in {"SLURM_ARRAY_JOB_ID": "12", "SLURM_ARRAY_TASK_ID": "3", JOB_STARTED: str(up - 30)}.items():
+    task = {"SLURM_ARRAY_JOB_ID": "12", "SLURM_ARRAY_TASK_ID": "3", SUBMISSION: f"{NAME}@12"}
+    for name, value in (task | {JOB_STARTED: str(up - 30)}).items():
         monkeypatch.setenv(name, value)
     real = time.time
     monkeypatch.setattr(time, "time", lambda: real() + 600)
@@ -30,16 +34,38 @@ def job(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_outside_a_scheduler_time_has_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [n for n in os.environ if n.startswith("SLURM_")]:
         monkeypatch.delenv(name)
-    here = Allocation.here(None, 0.0)
+    here = Allocation.here(NAME, None, 0.0)
     assert here.left_seconds() == float("inf")
     assert {here.ending(s) for s in (None, signal.SIGTERM, signal.SIGINT)} == {"asked"}
 
 
 @pytest.mark.usefixtures("job")
 def test_the_time_left_is_counted_from_the_jobs_first_line_and_ends_with_the_notice() -> None:
-    here = Allocation.here(600.0, 120.0)
+    here = Allocation.here(NAME, 600.0, 120.0)
     assert here.job == "12_3"
     assert here.left_seconds() == pytest.approx(600 - 30 - 120, abs=1)
+
+
+@pytest.mark.usefixtures("job")
+@pytest.mark.parametrize(
+    ("submission", "said"),
+    [
+        (None, f"{NAME}@12"),  # a local or inline worker, started inside difgen's own task
+        ("difgen-another", f"{NAME}@12"),
+        (NAME, f"{NAME}@11"),  # a job that was submitted from a task, and has its environment
+        (NAME, NAME),
+        (NAME, ""),  # somebody's own array
+    ],
+)
+def test_in_a_job_of_anybody_else_nothing_is_difgens_to_cancel(
+    submission: str | None, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SUBMISSION, said)
+    here = Allocation.here(submission, 600.0, 120.0)
+    assert here.job is None
+    assert here.left_seconds() == float("inf")
+    assert here.ending(signal.SIGUSR1) == "asked"
+    assert (owner()["job"] == "12") == said.endswith("@12")
 
 
 @pytest.mark.usefixtures("job")
@@ -54,16 +80,16 @@ def test_the_time_left_is_counted_from_the_jobs_first_line_and_ends_with_the_not
     ],
 )
 def test_a_signal_means_what_the_time_left_says(walltime_seconds: float, number: int | None, ending: str) -> None:
-    assert Allocation.here(walltime_seconds, 120.0).ending(number) == ending
+    assert Allocation.here(NAME, walltime_seconds, 120.0).ending(number) == ending
 
 
 def test_without_the_jobs_first_line_the_process_own_age_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     code = (
         "import time; time.sleep(1.5)\n"
         "from difgen_cli.worker.allocation import Allocation\n"
-        "print(Allocation.here(100.0, 0.0).left_seconds())"
+        "print(Allocation.here('x', 100.0, 0.0).left_seconds())"
     )
-    environment = {k: v for k, v in os.environ.items() if k != JOB_STARTED} | {"SLURM_JOB_ID": "5"}
+    environment = {k: v for k, v in os.environ.items() if k != JOB_STARTED} | {"SLURM_JOB_ID": "5", SUBMISSION: "x@5"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert 90 < float(done.stdout) < 98.6
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated, Any
 
 from annotated_types import Ge, Gt
@@ -10,6 +11,7 @@ from pydantic.types import StringConstraints
 
 from difgen_cli.launch import LaunchError
 from difgen_cli.places import PlaceError
+from difgen_cli.store.owners import SUBMISSION
 from difgen_cli.worker.allocation import JOB_STARTED
 
 USUAL_MINUTES = 240  # or what the partition allows, if that is less
@@ -68,11 +70,19 @@ class Profile(BaseModel):
             "cpus_per_task": self.cpus,
             "slurm_array_parallelism": workers,
             "slurm_signal_delay_s": self.notice_seconds,
-            "slurm_setup": [f"export {JOB_STARTED}=$(cut -d' ' -f1 /proc/uptime)", *self.setup],
+            "slurm_setup": [*_first_lines(name), *self.setup],
             "slurm_srun_args": ["--export=ALL", f"--cpus-per-task={self.cpus}"],
             "slurm_additional_parameters": {"requeue": True},
             "stderr_to_stdout": True,
         }
+
+
+def _first_lines(name: str) -> list[str]:
+    """What a job of difgen's own says of itself before anything else: when it began, and for which submission."""
+    return [
+        f"export {JOB_STARTED}=$(cut -d' ' -f1 /proc/uptime)",
+        f'export {SUBMISSION}={shlex.quote(name)}@"${{SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}}"',
+    ]
 
 
 def of(said: dict[str, Any]) -> Profile:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from difgen_cli.report import gallery
+from difgen_cli.report import findings, gallery
 from difgen_cli.report.canvas import Drawn
 from difgen_cli.report.curves import Curves
 from difgen_cli.report.page import block, parts
@@ -26,7 +26,7 @@ def compose(study: Study, curves: Curves, figures: list[Drawn], last: pd.DataFra
     allowed = scripts()
     places = {
         "SCRIPTS": running(block.compose(study, curves, pictures, titles), allowed),
-        "HEADER": parts.header(study, curves),
+        "HEADER": parts.header(study, curves, findings.of_study(curves, last)),
         "FIGURES": "".join(parts.chart(figure) for figure in figures) or parts.note("Nothing to draw yet."),
         "LAST": parts.last_snapshots(curves, last),
         "REFERENCES": parts.references(curves),

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from difgen_cli.report import labels, style
+from difgen_cli.report import captions, labels, seeds, style
 from difgen_cli.report.curves import CLOCKS, LOGARITHMIC, STEPS, Axis, Curves, worded
 from difgen_cli.report.table import HEADERS
 
@@ -41,6 +41,20 @@ def compose(study: Study, curves: Curves, pictures: Mapping[str, Sequence[Pair]]
         "clocks": [name for name in CLOCKS[1:] if name in study.rows and study.rows[name].notna().any()],
         "logarithmic": [name for name in LOGARITHMIC if name in curves.metrics and _positive(curves, name)],
         "labels": {name: labels.metric(name, curves.features, curves.units) for name in curves.metrics},
+        "shares": {
+            name: top
+            for name in curves.metrics
+            if (top := seeds.whole(name, curves.units)) and _within(curves, name, top)
+        },
+        "replicate": curves.replicate,
+        "common": captions.common(curves) if curves.seeds > 1 else "",
+        "score": {
+            "z2": seeds.Z2,
+            "medians": seeds.medians(curves.seeds),
+            "few": seeds.FEW,
+            "slack": seeds.SLACK,
+            "alike": seeds.ALIKE,
+        },
         "t": [None, None, *(float(stdtrit(n - 1, 0.975)) for n in range(2, max(2, curves.seeds) + 1))],
         "hues": {"light": style.WORDS, "dark": style.WORDS_DARK},
         "pictures": {cell: [_pair(pair) for pair in pairs] for cell, pairs in pictures.items()},
@@ -127,6 +141,12 @@ def _first(metrics: list[str]) -> list[str]:
 
 def _positive(curves: Curves, name: str) -> bool:
     return bool(curves.done[name].min() > 0)
+
+
+def _within(curves: Curves, name: str, top: float) -> bool:
+    """Whether all values of a share are shares, the references' too."""
+    values = pd.concat([curves.done[name], curves.references.get(name, pd.Series(dtype=float))]).dropna()
+    return bool(values.between(0, top).all())
 
 
 def _pair(pair: Pair) -> list[Any]:

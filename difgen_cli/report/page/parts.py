@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 LARGEST_SVG = 400_000  # characters; beyond it the page shows the PNG, which a browser draws at once
 
 
-def header(study: Study, curves: Curves) -> str:
-    """The question, what ran, what a reader must know, and what was varied."""
+def header(study: Study, curves: Curves, sentences: list[str]) -> str:
+    """The question, what was found, what ran, what a reader must know, and what was varied."""
     state = curves.cells["state"].value_counts()
     counts = "".join(
-        f'<li class="{word}"><b>{int(state.get(word, 0))}</b> {word}</li>' for word in ("done", "missing", "failed")
+        f'<li class="{word}"><b>{int(state.get(word, 0))}</b> {word}</li>'
+        for word in ("done", "missing", "failed", "stale")
     )
     axes = "".join(
         f"<tr><th scope=row>{escape(path)}</th><td>{escape(', '.join(map(labels.text, values)))}</td></tr>"
@@ -32,9 +33,10 @@ def header(study: Study, curves: Curves) -> str:
     )
     seeds = f"<tr><th scope=row>seeds</th><td>{study.seeds}</td></tr>"
     warnings = "".join(note(text, "warning") for text in _warnings(study, curves))
+    found = "".join(f"<p>{escape(sentence)}</p>" for sentence in sentences)
     return (
         f'<header><div><h1>{escape(study.name)}</h1><p class="question">{escape(study.question)}</p>'
-        f'<ul class="counts">{counts}</ul>{warnings}</div>'
+        f'{found}<ul class="counts">{counts}</ul>{warnings}</div>'
         f'<div class="scroll"><table class="plain"><caption>What was varied</caption>{axes}{seeds}</table></div>'
         "</header>"
     )
@@ -42,7 +44,7 @@ def header(study: Study, curves: Curves) -> str:
 
 def _warnings(study: Study, curves: Curves) -> list[str]:
     """What a reader must know before believing a curve."""
-    found = []
+    found = [study.stale] if study.stale else []
     if curves.seeds == 1:
         found.append("One seed: no interval here says how much another subset or initialisation would differ.")
     elif 1 < curves.seeds < study.seeds:

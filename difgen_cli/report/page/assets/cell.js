@@ -40,8 +40,8 @@ const Cell = (() => {
       const differing = Data.axisList.reduce((n, axis, i) => n + (i !== steps && axis.codes[other] !== axis.codes[row]), 0);
       if (differing) continue;
       const sameStep = steps < 0 || Data.axisList[steps].codes[other] === Data.axisList[steps].codes[row];
-      const sameSeed = Data.value("seed", other) === Data.value("seed", row);
-      if (sameStep) seeds.push([other, `seed ${Data.value("seed", other)}`]);
+      const sameSeed = Data.value(Data.replicate, other) === Data.value(Data.replicate, row);
+      if (sameStep) seeds.push([other, `seed ${Data.value(Data.replicate, other)}`]);
       if (sameSeed && steps >= 0) snapshots.push([other, String(Data.value("step", other))]);
     }
     return Dom.make("div", { class: "relatives" }, buttons("Seeds", seeds, row), buttons("Steps", snapshots, row));

@@ -76,7 +76,7 @@ const Curves = (() => {
     const parts = [`${cells} cells in ${drawn.groups.length} groups of equal settings, ${drawn.panels.length} ${drawn.panels.length === 1 ? "panel" : "panels"}.`];
     if (drawn.walk) parts.push(`Along a line: ${Data.label(drawn.walk)}.`);
     const most = drawn.groups.reduce((n, group) => Math.max(n, group.y.n, group.x.n), 0);
-    if (most > 1 && chosen.seeds === "band") parts.push(`Means over seeds with 95 % t intervals over up to ${most} seeds.`);
+    if (most > 1 && chosen.seeds === "band") parts.push(`Means over seeds with 95 % intervals over up to ${most} seeds: Student's t, Wilson's score for shares. ${Data.common}`.trim());
     if (most === 1) parts.push("One seed in each group: an interval is the cell's own, given its model and data.");
     if (drawn.left) parts.push(`${drawn.left} more panels have no room: choose a part of the grid.`);
     const lost = ["x", "y"].filter((which) => scales[which].log && drawn.groups.some((group) => group[which].mean <= 0));

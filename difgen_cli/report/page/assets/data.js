@@ -35,7 +35,7 @@ const Data = (() => {
   function title(row) {
     if (value("kind", row) !== "model") return `${value("kind", row)}, seed ${value("seed", row)}`;
     const said = block.axes.filter((axis) => axis.codes[row] >= 0).map((axis) => axis.titles[axis.codes[row]]);
-    return [...said, `seed ${value("seed", row)}`].join(", ");
+    return [...said, `seed ${value(block.replicate, row)}`].join(", ");
   }
 
   const label = (name) => block.labels[name] ?? axes.get(name)?.label ?? name;

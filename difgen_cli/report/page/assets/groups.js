@@ -1,5 +1,5 @@
 "use strict";
-// Rows to groups: a per-seed estimate first, then mean and 95 % t interval over seeds (curves.py, over_seeds).
+// Rows to groups: a per-seed estimate first, then mean and 95 % interval over seeds (report/seeds.py, over_seeds).
 
 const Groups = (() => {
   /**
@@ -7,7 +7,7 @@ const Groups = (() => {
    * Each: codes (level of each axis), rows, and for `x` and `y` {mean, lo, hi, n}; none where either has no value.
    */
   function over(x, y, bySeed, only) {
-    return measured(gathered(only, (row) => Data.value("kind", row) === "model", bySeed ? "seed" : null), measure(x), measure(y), bySeed);
+    return measured(gathered(only, (row) => Data.value("kind", row) === "model", bySeed ? Data.replicate : null), measure(x), measure(y), bySeed);
   }
 
   /** Held-out images, the copycat and the ideal denoiser in the same way; an axis that they do not have is level −1. */
@@ -22,7 +22,7 @@ const Groups = (() => {
       if (!known.length) continue;
       const [first] = known;
       groups.push({
-        rows: known, codes: codesOf(first), kind: Data.value("kind", first), seed: bySeed ? Data.value("seed", first) : null,
+        rows: known, codes: codesOf(first), kind: Data.value("kind", first), seed: bySeed ? Data.value(Data.replicate, first) : null,
         x: spread(known, across), y: spread(known, up),
       });
     }
@@ -53,18 +53,20 @@ const Groups = (() => {
   function measure(name) {
     const axis = Data.axes.get(name);
     const at = axis ? Float64Array.from(axis.codes, (code) => (code < 0 ? NaN : axis.values[code])) : Data.numbers(name);
-    return { name, at, logarithmic: Data.logarithmic.includes(name), exact: Boolean(axis) };
+    return { name, at, logarithmic: Data.logarithmic.includes(name), exact: Boolean(axis), top: Data.shares[name] };
   }
 
-  function spread(rows, { at, logarithmic, exact }) {
+  function spread(rows, { name, at, logarithmic, exact, top }) {
     if (exact) return { mean: at[rows[0]], lo: NaN, hi: NaN, n: 1 };
     const seeds = perSeed(rows, at);
+    if (top && seeds.length > 1) return share(rows, name, seeds, top);
     const values = logarithmic ? seeds.map(Math.log) : seeds;
     const back = logarithmic ? Math.exp : (value) => value;
     const n = values.length;
     const mean = values.reduce((sum, value) => sum + value, 0) / n;
     if (n === 1) return { mean: seeds[0], lo: NaN, hi: NaN, n };
     const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
+    if (Math.sqrt(squares / (n - 1)) <= Data.score.alike * Math.abs(mean)) return { mean: back(mean), lo: NaN, hi: NaN, n };
     const half = (Data.t[n] ?? NaN) * Math.sqrt(squares / (n - 1) / n);
     return { mean: back(mean), lo: back(mean - half), hi: back(mean + half), n };
   }
@@ -73,10 +75,45 @@ const Groups = (() => {
     if (rows.length === 1) return [at[rows[0]]];
     const sums = new Map();
     for (const row of rows) {
-      const [sum, count] = sums.get(Data.value("seed", row)) ?? [0, 0];
-      sums.set(Data.value("seed", row), [sum + at[row], count + 1]);
+      const seed = Data.value(Data.replicate, row);
+      const [sum, count] = sums.get(seed) ?? [0, 0];
+      sums.set(seed, [sum + at[row], count + 1]);
     }
     return [...sums.values()].map(([sum, count]) => sum / count);
+  }
+
+  /** A share's score interval over seeds (seeds.py, score_interval). */
+  function share(rows, name, seeds, top) {
+    const n = seeds.length;
+    const values = seeds.map((value) => value / top);
+    const p = values.reduce((sum, value) => sum + value, 0) / n;
+    const variance = values.reduce((sum, value) => sum + (value - p) ** 2, 0) / (n - 1);
+    const [lo, hi] = ["lo", "hi"].map((end) => perSeed(rows, Data.numbers(`${name}_${end}`)));
+    const inverse = values.map((value, i) => 1 / counted(value, lo[i] / top, hi[i] / top)).filter((one) => !Number.isNaN(one));
+    const total = n / (inverse.reduce((sum, one) => sum + one, 0) / inverse.length);
+    const u = widened(p, variance, n, total);
+    const centre = (p + u / 2) / (1 + u);
+    const half = Math.sqrt(u * p * (1 - p) + u * u / 4) / (1 + u);
+    const ends = Number.isNaN(u) ? [NaN, NaN] : [p <= 0 ? 0 : centre - half, p >= 1 ? 1 : centre + half];
+    return { mean: p * top, lo: ends[0] * top, hi: ends[1] * top, n };
+  }
+
+  /** How many samples make Wilson's interval as wide as [lo, hi]; NaN for none. */
+  function counted(p, lo, hi) {
+    const w2 = Math.min(Math.max(hi - lo, 0), 1 - 1e-9) ** 2;
+    const half = 2 * p * (1 - p) - w2;
+    return w2 > 0 ? Data.score.z2 * (1 - w2) / (Math.sqrt(half ** 2 + (1 - w2) * w2) - half) : NaN;
+  }
+
+  /** z²/N, or t² times the dispersion in place of z² where the seeds differ by more than their samples explain. */
+  function widened(p, variance, n, total) {
+    const { z2, medians, few, slack, alike } = Data.score;
+    const t2 = (Data.t[n] ?? NaN) ** 2;
+    if (Number.isNaN(total)) return Math.sqrt(variance) <= alike * p ? NaN : t2 * variance / (n * p * (1 - p));
+    const dispersion = p > 0 && p < 1 ? variance * total / n / (p * (1 - p)) : 0;
+    const rare = Math.max(total * Math.min(p, 1 - p), 1e-9);
+    const told = dispersion > slack * (medians[n] + (1 - medians[n]) * Math.min(1, few / rare));
+    return (told ? Math.max(z2, t2 * dispersion) : z2) / total;
   }
 
   /** Where no group has a second seed, the rows' own intervals stand in (given the model, T and H). */

@@ -5,8 +5,6 @@ of a search in float64. Large searches in many dimensions begin with a sieve of 
 arrays themselves: a centred copy of the references, their shadows, and a block of products.
 """
 
-import hashlib
-
 import numpy as np
 
 ROWS, COLUMNS = 2048, 2048  # queries and references of a tile: 16 MiB of products, which stay in the cache
@@ -18,9 +16,6 @@ SIFTED = 1 << 25  # scores of the sieve held at once: 128 MiB
 FEW = 64  # one in so many references may pass the sieve; where more do, it saves nothing
 WORTH = 1 << 36  # products of numbers in a search, from which on a sieve repays its making
 UNIT = 2.0**-24  # unit roundoff of float32
-NEAR_DUPLICATE = 0.05  # root mean square over pixels of images in [−1, 1]
-SIDE = 4  # of the blocks of pixels that a first look adds up
-PAIRS, CHECKED = 1 << 22, 1 << 12  # of images: compared by sums over blocks at once, and then in full
 EXACT = 1 + 1e-9  # times a distance in float64: more than its own rounding
 
 
@@ -62,8 +57,8 @@ def nearest(
     there = min(k, len(r) - exclude_self)
     if there <= 0 or not len(q):
         return distances, indices
-    search = _Search(r, k + exclude_self)
-    look: _Search | _Sieve = search
+    search = Search(r, k + exclude_self)
+    look: Search | _Sieve = search
     rows = ROWS
     if r.shape[1] >= 4 * AXES and len(search.places) >= 8 * AXES >= 64 * k and len(q) * r.size >= WORTH:
         look, rows = _Sieve(search), max(1, min(ROWS, SIFTED // len(search.places)))
@@ -73,101 +68,6 @@ def nearest(
         distances[block, :there], found = look(q[block], there, own)
         indices[block, :there] = search.places[found]
     return distances, indices
-
-
-def near_duplicates(images: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Whether each image (n, H, W, C) has one among the others that is nearly the same, as it is or mirrored: (n,).
-
-    Nearly the same: 6.4 of 255 grey levels apart, a PSNR of 32 dB, which is what a photograph loses as a JPEG file. On
-    Fashion-MNIST such pairs are the same photograph, and from 0.05 on they are garments of one cut; CIFAR-10 and the
-    digits have none. Points, whose density knows no such scale, have none either.
-    """
-    found = np.zeros(len(images), bool)
-    if images.ndim != 4 or not (len(images) and len(others)):
-        return found
-    limit = NEAR_DUPLICATE * np.sqrt(images[0].size)
-    # Sums over blocks, over the root of their size, are never farther apart than the images: few need a second look.
-    coarse, _ = nearest(_in_blocks(images), _in_blocks(others), 1, mirrored=True)
-    suspects = np.flatnonzero(coarse[:, 0] < 1.001 * limit)
-    found[suspects] = nearest(images[suspects], others, 1, mirrored=True)[0][:, 0] < limit
-    return found
-
-
-def distinct(images: np.ndarray, mirrored: bool = False) -> np.ndarray:
-    """Positions, ascending, of one image of each group of near-duplicates, its first: (groups,) int64."""
-    return np.flatnonzero(duplicates(images, mirrored) == np.arange(len(images)))
-
-
-def duplicates(images: np.ndarray, mirrored: bool = False) -> np.ndarray:
-    """For each image (n, H, W, C), or point (n, D), the position of the first one of its group: (n,) int64.
-
-    Groups are the connected components of pairs that are nearly the same (see `near_duplicates`), with `mirrored` as
-    they are or mirrored: the relation is not transitive, and both ends of a chain are in one group. Of points only
-    repeats are the same.
-    """
-    first = _first_repeats(images, mirrored)
-    if images.ndim != 4 or not len(images):
-        return first
-    places, of_group = np.unique(first), np.arange(len(images))
-    limit, blocks = NEAR_DUPLICATE * np.sqrt(images[0].size), _in_blocks(images[places])
-    coarse, _ = nearest(blocks, blocks, 1, exclude_self=True, mirrored=mirrored)
-    places = places[coarse[:, 0] < 1.001 * limit]
-    of_group[places] = places[_joined(images[places], limit, mirrored)]
-    return np.asarray(of_group[first])
-
-
-def _first_repeats(images: np.ndarray, mirrored: bool) -> np.ndarray:
-    """For each image the position of the first that equals it, or with `mirrored` its mirror image, in every value."""
-    seen: dict[bytes, int] = {}
-    first = np.arange(len(images))
-    for place, image in enumerate(images):
-        sides = (image, image[:, ::-1]) if mirrored else (image,)
-        content = min(hashlib.sha256((side + np.float32(0)).tobytes()).digest() for side in sides)  # −0 equals 0
-        first[place] = seen.setdefault(content, place)
-    return first
-
-
-def _joined(images: np.ndarray, limit: float, mirrored: bool) -> np.ndarray:
-    """For each image the position of the first that a chain of pairs nearer than `limit` leads to: (n,) int64."""
-    rows, coarse = flat(images), flat(_in_blocks(images)).astype(np.float64)
-    norms, first = np.einsum("nd,nd->n", coarse, coarse), np.arange(len(images))
-    step = max(1, PAIRS // max(1, len(images)))
-    for side in (images, mirror(images)) if mirrored else (images,):
-        others, blocks = flat(side), flat(_in_blocks(side)).astype(np.float64)
-        for start in range(0, len(images), step):
-            part = slice(start, start + step)
-            near = norms[part, None] + norms - 2 * coarse[part] @ blocks.T < (1.001 * limit) ** 2
-            one, other = np.nonzero(np.triu(near, start + 1))  # of each pair once
-            one += start
-            while len(one):
-                apart = np.linalg.norm(rows[one[:CHECKED]].astype(np.float64) - others[other[:CHECKED]], axis=1)
-                first = _merged(first, *(ends[:CHECKED][apart < limit] for ends in (one, other)))
-                # A pair within a group adds nothing: thousands of images that are nearly one are looked at once.
-                new = first[one[CHECKED:]] != first[other[CHECKED:]]
-                one, other = one[CHECKED:][new], other[CHECKED:][new]
-    return first
-
-
-def _merged(first: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Groups (n,), each named by its first position, after the pairs (p,) and (p,) have joined some of them."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    if not len(one):
-        return first
-    graph = coo_array((np.ones(len(one), bool), (first[one], first[other])), shape=(len(first), len(first)))
-    groups, of_group = connected_components(graph, directed=False)
-    earliest = np.full(groups, len(first))
-    np.minimum.at(earliest, of_group, np.arange(len(first)))
-    return np.asarray(earliest[of_group][first])
-
-
-def _in_blocks(images: np.ndarray) -> np.ndarray:
-    n, height, width, channels = images.shape
-    if min(height, width) < 4 * SIDE or width % SIDE:
-        return images
-    whole = images[:, : height - height % SIDE].reshape(n, height // SIDE, SIDE, width // SIDE, SIDE, channels)
-    return np.asarray(whole.sum(axis=(2, 4)) / SIDE)
 
 
 def nearer(one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -186,7 +86,7 @@ def _ordered(distances: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, np
     return np.take_along_axis(distances, order, axis=1), np.take_along_axis(indices, order, axis=1)
 
 
-class _Search:
+class Search:
     """References (m, d) float32, at their `places` among those given, ready for blocks of queries.
 
     Of equal ones only `most` are kept: others are never among so many nearest.
@@ -196,7 +96,7 @@ class _Search:
         # ‖q − r‖² = ‖q‖² − 2 (q·r − ‖r‖²/2) loses digits with the norms: centred, they are as small as can be.
         self.centre = references.mean(axis=0)
         self.centred = references - self.centre
-        half_norms = _half_norms(self.centred)
+        half_norms = half_norms_of(self.centred)
         self.places = _first_of_equals(references, half_norms, most)
         if len(self.places) < len(references):
             references, half_norms = references[self.places], half_norms[self.places]
@@ -210,7 +110,7 @@ class _Search:
         centred = queries - self.centre
         scores, chosen = self._candidates(centred, min(k + SPARE, len(self.references) - (own is not None)), own)
         distances, positions = (part[:, :k] for part in _ordered(self.distances(queries, chosen), chosen))
-        worst = self.worst(distances[:, -1], _half_norms(centred), centred.shape[1])
+        worst = self.worst(distances[:, -1], half_norms_of(centred), centred.shape[1])
         doubtful = np.flatnonzero(scores[:, -1] <= worst)  # one that was not chosen could be nearer after all
         for rows in np.split(doubtful, range(AGAIN, len(doubtful), AGAIN)):
             near = self.half_norms - centred[rows] @ self.centred.T <= worst[rows, None]
@@ -276,7 +176,7 @@ class _Sieve:
     many do, as of white noise, the whole search has the query.
     """
 
-    def __init__(self, search: _Search) -> None:
+    def __init__(self, search: Search) -> None:
         self.search = search
         self.axes = _principal_axes(search.centred)
         self.shadows = self._shadows(search.centred)
@@ -286,7 +186,7 @@ class _Sieve:
         search, centred = self.search, queries - self.search.centre
         scores, chosen = self._scores(centred, k, own)
         reached = np.sort(search.distances(queries, chosen), axis=1)[:, k - 1]
-        half_norms = _half_norms(centred)
+        half_norms = half_norms_of(centred)
         passed = scores <= search.worst(reached, half_norms, self.shadows.shape[1])[:, None]
         worst = search.worst(reached, half_norms, centred.shape[1])
         many = passed.sum(axis=1) > len(search.places) // FEW
@@ -369,5 +269,5 @@ def _positions(places: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return np.where(places[at] == wanted, at, -1)
 
 
-def _half_norms(x: np.ndarray) -> np.ndarray:
+def half_norms_of(x: np.ndarray) -> np.ndarray:
     return np.asarray(np.einsum("nd,nd->n", x, x, dtype=np.float64) / 2)

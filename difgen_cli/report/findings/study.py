@@ -1,0 +1,138 @@
+"""What can be said of a study: of each setting at its last snapshot, over seeds.
+
+A sentence counts settings by their own intervals, names the extremes, and puts what the measures could not see first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+
+from difgen_cli.report import labels
+from difgen_cli.report.curves import STEPS, Curves, last_snapshot, per_group
+from difgen_cli.report.findings.numbers import count, percent
+from difgen_cli.report.findings.samples import CONTROL_MOST, FEW
+
+WEAK_POWER = 0.5  # below it the ratio rule misses most copies with a little noise
+
+Rule = Callable[[Curves, pd.DataFrame], str | None]  # the study, its last snapshots over seeds (`table.last`)
+
+
+def of_study(curves: Curves, last: pd.DataFrame) -> list[str]:
+    """The sentences for a study; `last`: one line per setting as `table.last` gives it."""
+    return [sentence for rule in RULES.values() if (sentence := rule(curves, last))]
+
+
+def few_distinct(curves: Curves, _: pd.DataFrame) -> str | None:
+    """Cells whose samples are a handful of images: their shares say nothing of how often a model copies."""
+    cells = _last_cells(curves)
+    if "sample_distinct" not in cells:
+        return None
+    found = int((cells["sample_distinct"] < FEW).sum())
+    if not found:
+        return None
+    return (
+        f"In {count(found, 'cell')} the samples are fewer than {FEW} distinct images: no share of samples says how "
+        "often the model copies there."
+    )
+
+
+def blind(_: Curves, last: pd.DataFrame) -> str | None:
+    """Settings where the ratio rule calls held-out images copies, or misses most copies with a little noise."""
+    parts = []
+    if "mem_frac_control" in last and (high := int((last["mem_frac_control"] > CONTROL_MOST).sum())):
+        most = percent(float(last["mem_frac_control"].max()))
+        parts.append(f"in {_of(high, last)} it calls held-out images copies (up to {most})")
+    if "mem_power" in last and (low := int((last["mem_power"] < WEAK_POWER).sum())):
+        least = percent(float(last["mem_power"].min()))
+        parts.append(f"in {_of(low, last)} it catches less than half of copies with noise of 0.1 a pixel ({least})")
+    return f"The ratio rule is nearly blind in places: {'; '.join(parts)}." if parts else None
+
+
+def copying(curves: Curves, last: pd.DataFrame) -> str | None:
+    """In how many settings the ratio rule finds more copies than among held-out images, in every seed."""
+    needed = ("mem_frac", "mem_frac_lo", "mem_frac_control_hi")
+    cells = _last_cells(curves)
+    if any(name not in cells for name in needed) or "mem_frac" not in last:
+        return None
+    known = cells.dropna(subset=list(needed))
+    if known.empty:
+        return None
+    by = [path for path in curves.paths if path != STEPS]
+    more = [lines["mem_frac_lo"] > lines["mem_frac_control_hi"] for _, lines in per_group(known, by)]
+    all_seeds, none = sum(bool(seeds.all()) for seeds in more), sum(not seeds.any() for seeds in more)
+    total, each = len(more), "every seed" if curves.seeds > 1 else "its one seed"
+    said = f"At the last snapshots the ratio rule finds more copies than among held-out images in {each} of "
+    said += f"{all_seeds} of {count(total, 'setting')}"
+    if all_seeds:
+        top = last.sort_values("mem_frac", kind="stable", ascending=False).iloc[0]
+        said += f" (most: mem_frac {labels.number(float(top['mem_frac']))}{_where(curves, top)})"
+    quiet = f", and in no seed of {none}: there it does not tell the samples from held-out images" if none else ""
+    return f"{said}{quiet}."
+
+
+def leaning(curves: Curves, last: pd.DataFrame) -> str | None:
+    """In how many settings samples lie nearer to training images, by the interval over seeds."""
+    name = "train_pref_excess"
+    if f"{name}_lo" not in last or curves.seeds < 2:
+        return None
+    known = last.dropna(subset=[name, f"{name}_lo"])
+    if known.empty:
+        return None
+    more = known[known[f"{name}_lo"] > 0]
+    said = (
+        "By the interval over seeds the samples lie nearer to the training images than held-out images do in "
+        f"{len(more)} of {count(len(known), 'setting')}"
+    )
+    if more.empty:
+        return f"{said}."
+    least = more.sort_values(name, kind="stable").iloc[0]
+    return f"{said} (least: {name} {labels.number(float(least[name]))}{_where(curves, least)})."
+
+
+def repeats(curves: Curves, _: pd.DataFrame) -> str | None:
+    """Near-duplicates in training sets, and whether the version of the measure knows of them."""
+    cells = curves.cells
+    if "near_duplicates" not in cells or not (cells["near_duplicates"] > 0).any():
+        return None
+    most = count(float(cells["near_duplicates"].max()), "training image")
+    old = cells["train_distinct"].isna() if "train_distinct" in cells else pd.Series(True, cells.index)
+    if (old & (cells["near_duplicates"] > 0)).any():
+        return f"Up to {most} have near-duplicates, and some rows are of a version that misses copies of them."
+    return f"Up to {most} have near-duplicates in the training set: repeats count as one image."
+
+
+def held_out_left_out(curves: Curves, _: pd.DataFrame) -> str | None:
+    cells = curves.cells
+    found = cells["near_duplicates_held_out"].max() if "near_duplicates_held_out" in cells else 0
+    if not found > 0:
+        return None
+    words = count(float(found), "held-out image was", "held-out images were")
+    return f"{words} left out: an image that may be trained on is nearly the same."
+
+
+def _last_cells(curves: Curves) -> pd.DataFrame:
+    return last_snapshot(curves.cells, curves.paths)
+
+
+def _of(number: int, last: pd.DataFrame) -> str:
+    return f"{number} of {count(len(last), 'setting')}"
+
+
+def _where(curves: Curves, line: Any) -> str:
+    """` at N = 16, width 64`: the levels of a line's axes."""
+    named = [labels.level(axis.path, str(line[axis.path])) for axis in curves.axes if axis.path != STEPS]
+    return f" at {', '.join(named)}" if named else ""
+
+
+# name -> rule, in the order in which they are told
+RULES: dict[str, Rule] = {
+    "few_distinct": few_distinct,
+    "blind": blind,
+    "copying": copying,
+    "leaning": leaning,
+    "repeats": repeats,
+    "held_out_left_out": held_out_left_out,
+}

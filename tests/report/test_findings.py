@@ -1,0 +1,201 @@
+"""What is said of rows: one test for each rule, with what it must and must not say."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from synthetic import study as made_up
+
+from difgen_cli.report import curves, findings
+from difgen_cli.report.findings import samples, study
+from difgen_cli.report.table import last
+
+# A row where nothing was found and every measure could see.
+CLEAN: dict[str, Any] = {
+    "sample.count": 300, "sample_distinct": 300, "sample_constant": 0, "train_distinct": 1000, "near_duplicates": 0,
+    "near_duplicates_held_out": 0, "mem_identical": 0, "mem_unique": 0,
+    "mem_frac": 0.0, "mem_frac_lo": 0.0, "mem_frac_hi": 0.0126,
+    "mem_frac_control": 0.0, "mem_frac_control_lo": 0.0, "mem_frac_control_hi": 0.0055, "mem_power": 0.97,
+    "copy_tail": 0.01, "copy_tail_lo": 0.002, "copy_tail_hi": 0.03,
+    "tile_copy_frac": 0.0, "tile_copy_frac_lo": 0.0, "tile_copy_frac_hi": 0.0126,
+    "tile_copy_frac_control": 0.0, "tile_copy_frac_control_lo": 0.0, "tile_copy_frac_control_hi": 0.0055,
+    "aligned_frac": 0.0, "aligned_frac_lo": 0.0, "aligned_frac_hi": 0.0126,
+    "aligned_control": 0.0, "aligned_control_lo": 0.0, "aligned_control_hi": 0.0055,
+    "aligned_shifted": 0.0, "aligned_mirrored": 0.0, "aligned_toned": 0.0, "aligned_smoothed": 0.0,
+    "aligned_smoothed_control": 0.0, "aligned_smoothed_control_lo": 0.0, "aligned_smoothed_control_hi": 0.0055,
+    "train_pref_excess": 0.01, "train_pref_excess_lo": -0.05, "train_pref_excess_hi": 0.07,
+    "train_pref_copycat": 0.31, "train_pref_share": 0.03, "train_pref_share_lo": -0.16, "train_pref_share_hi": 0.23,
+    "train_pref_winners": 120.0, "train_pref_distinct": 300, "train_pref_constant": 0,
+}  # fmt: skip
+COPIES = {"mem_frac": 1 / 3, "mem_frac_lo": 0.282, "mem_frac_hi": 0.389, "mem_unique": 30}
+LEANS = {"train_pref_excess": 0.2, "train_pref_excess_lo": 0.1, "train_pref_excess_hi": 0.3,
+         "train_pref_share": 0.65, "train_pref_share_lo": 0.3, "train_pref_share_hi": 0.97}  # fmt: skip
+ALL_GREY = {"sample_constant": 300, "sample_distinct": 1, "train_pref_excess": None, "train_pref_excess_lo": None,
+            "train_pref_excess_hi": None, "train_pref_share": None, "train_pref_distinct": 0}  # fmt: skip
+ONE_IMAGE = {"sample_distinct": 1, "train_pref_excess_lo": None, "train_pref_excess_hi": None,
+             "train_pref_winners": 1.4}  # fmt: skip
+
+
+def told(copycat: dict[str, Any] | None = None, **changed: Any) -> dict[str, str]:
+    """Rule -> sentence, of the clean row with some values changed; NaN is null."""
+    return dict(samples.told(CLEAN | changed, copycat))
+
+
+def test_a_clean_row_says_what_was_not_seen_and_claims_nothing() -> None:
+    assert list(told()) == ["ratio_silent", "lean", "nothing_found"]
+    said = " ".join(told().values())
+    assert "No lean towards the training images was seen: train_pref_excess 0.0100 [−0.0500, 0.0700]" in said
+    assert "the interval ends at 23.0 % of what an exact copier reads" in said
+    assert "samples are copies" not in said
+    assert said.endswith("copies that are changed more can be missed.")
+
+
+def test_no_rule_says_that_there_are_no_copies() -> None:
+    """The sentence of 0.1.0, `0 % of the samples are copies`, cannot come back."""
+    for changed in ({}, COPIES, {"mem_power": 0.1}, ALL_GREY, ONE_IMAGE, {"mem_frac": None}):
+        for sentence in told(**changed).values():
+            assert not re.match(r"0 % .*copies", sentence)
+            assert "no copies" not in sentence
+
+
+@pytest.mark.parametrize(
+    ("rule", "changed", "says", "silent"),
+    [
+        ("one_colour", ALL_GREY, "All samples are of a single colour", ("lean", "ratio_silent", "nothing_found")),
+        ("one_colour", {"sample_constant": 1}, "1 of 300 samples is of a single colour", ("nothing_found",)),
+        ("few_distinct", ONE_IMAGE, "All samples are one image", ("nothing_found", "ratio_copies")),
+        ("few_distinct", {"sample_distinct": 3}, "only 3 distinct images", ("nothing_found",)),
+        ("old_version", {"near_duplicates": 60, "train_distinct": None}, "60 training images have a near-duplicate",
+         ("nothing_found", "repeats")),
+        ("ratio_is_blind", {"mem_frac": None, "train_distinct": 1}, "single distinct image",
+         ("ratio_silent", "nothing_found")),
+        ("ratio_is_blind", {"mem_frac_control": 0.11, "mem_frac_control_lo": 0.08, "mem_frac_control_hi": 0.14},
+         "it calls 11.0 % [8.00 %, 14.0 %] of the held-out images copies", ("ratio_silent", "nothing_found")),
+        ("identical", {"mem_identical": 100}, "100 of 300 samples are identical to a training image in every value",
+         ("nothing_found",)),
+        ("identical", {"mem_identical": 1}, "1 of 300 samples is identical", ()),
+        ("ratio_copies", COPIES, "33.3 % of the samples are copies by the ratio rule, of 30 distinct training images: "
+         "mem_frac 0.333 [0.282, 0.389], more than held-out images: 0 [0, 0.0055].", ("ratio_silent", "nothing_found")),
+        ("ratio_copies", COPIES | {"mem_frac_control": None, "mem_frac_control_lo": None, "mem_frac_control_hi": None},
+         "without held-out images nothing says how many", ("ratio_silent", "nothing_found")),
+        ("ratio_silent", {"mem_frac": 0.003, "mem_frac_lo": 0.001, "mem_power": 0.45},
+         "is not surely more than held-out images give: mem_frac 0.0030 [0.0010, 0.0126], held-out images 0 [0, "
+         "0.0055]", ("ratio_copies", "power")),
+        ("ratio_silent", {"mem_power": 0.45}, "it would miss 55.0 % of copies with noise of 0.1 a pixel", ()),
+        ("changed_copies", {"aligned_frac": 1.0, "aligned_frac_lo": 0.987, "aligned_shifted": 0.9,
+         "aligned_mirrored": 0.1}, "moved by a pixel (90.0 %), mirrored (10.0 %)", ("nothing_found",)),
+        ("changed_copies", {"aligned_smoothed": 0.6}, "smoothed (60.0 %)", ("nothing_found",)),
+        ("changed_copies", {"aligned_frac": 0.3, "aligned_frac_lo": 0.2, "aligned_control": 0.2,
+         "aligned_control_lo": 0.15, "aligned_control_hi": 0.25}, "cannot be told here", ()),
+        ("copies_by_parts", {"tile_copy_frac": 1.0, "tile_copy_frac_lo": 0.98, "tile_copy_frac_hi": 1.0},
+         "each quarter is a copy", ("nothing_found",)),
+        ("unusually_near", {"copy_tail": 0.98, "copy_tail_lo": 0.95, "copy_tail_hi": 0.99},
+         "98.0 % [95.0 %, 99.0 %] of the samples lie nearer to one training image than 99 %", ("nothing_found",)),
+        ("lean", LEANS, "The samples lie nearer to the training images than held-out images do: train_pref_excess "
+         "0.200 [0.100, 0.300], 65.0 % [30.0 %, 97.0 %] of what an exact copier reads.", ("nothing_found",)),
+        ("lean", {"train_pref_excess": -0.2, "train_pref_excess_lo": -0.3, "train_pref_excess_hi": -0.1},
+         "nearer to the held-out images than other held-out images do", ()),
+        ("lean", {"train_pref_copycat": 0.05}, "cannot be told: an exact copier reads 0.0500 here, within the interval",
+         ("nothing_found",)),
+        ("lean", ONE_IMAGE, "cannot be told: about 1 distinct images decide it, too few", ("nothing_found",)),
+        ("lean", {"train_pref_excess": None, "train_pref_distinct": 4}, "too few distinct samples took part (4)",
+         ("nothing_found",)),
+        ("power", COPIES | {"mem_power": 0.65}, "would catch 65.0 % of copies", ("ratio_silent",)),
+        ("repeats", {"near_duplicates": 90, "train_distinct": 940}, "repeats count as one image, which leaves 940 "
+         "distinct ones", ("old_version",)),
+        ("held_out_left_out", {"near_duplicates_held_out": 1}, "1 held-out image was left out", ()),
+        ("nothing_found", {"mem_power": 0.45}, "weak copies can be missed", ()),
+    ],
+)  # fmt: skip
+def test_a_rule_says_what_its_numbers_carry(
+    rule: str, changed: dict[str, Any], says: str, silent: tuple[str, ...]
+) -> None:
+    found = told(**changed)
+    assert says in found[rule]
+    assert not set(silent) & set(found)
+
+
+def test_every_rule_has_a_test() -> None:
+    marks = test_a_rule_says_what_its_numbers_carry.pytestmark  # type: ignore[attr-defined]
+    assert {case[0] for mark in marks for case in mark.args[1]} == set(samples.RULES)
+
+
+def test_a_copier_that_the_rule_does_not_see_makes_it_blind() -> None:
+    found = told({"mem_frac": 0.1})
+    assert "it calls only 10.0 % of the training images themselves copies" in found["ratio_is_blind"]
+    assert not {"ratio_silent", "ratio_copies", "nothing_found"} & set(found)
+
+
+def test_parts_are_not_said_of_copies_of_whole_images() -> None:
+    tiles = {"tile_copy_frac": 0.34, "tile_copy_frac_lo": 0.29, "tile_copy_frac_hi": 0.4}
+    assert "copies_by_parts" not in told(**COPIES, **tiles)
+
+
+def test_what_makes_other_numbers_say_little_comes_first() -> None:
+    found = list(told(**COPIES, sample_distinct=3, mem_identical=100))
+    assert found[:3] == ["few_distinct", "identical", "ratio_copies"]
+    few = told(**COPIES, sample_distinct=3)["ratio_copies"]
+    assert few.endswith("by the ratio rule, of 30 distinct training images; of the held-out images 0 %.")
+
+
+def test_a_row_of_an_older_version_is_still_told() -> None:
+    """Rows of 0.1.0 have fewer columns; nan stands where a table has a column that the row has not."""
+    old = {name: value for name, value in CLEAN.items() if name.startswith(("mem_frac", "mem_power", "train_pref_exc"))}
+    found = dict(samples.told(old | {"train_distinct": float("nan"), "near_duplicates": pd.NA}))
+    assert list(found) == ["ratio_silent", "lean", "nothing_found"]
+    assert "copier" not in found["lean"]
+
+
+def test_an_empty_row_says_nothing() -> None:
+    assert findings.of_samples({}) == []
+
+
+# Of a study ----------------------------------------------------------------------------------------------------------
+
+
+def of_study(**columns: Any) -> dict[str, str]:
+    """Rule -> sentence of a small made-up study, with columns of its rows replaced."""
+    base = made_up({"data.size": [16, 64], "train.steps": [100, 1000]})
+    rows = base.rows.assign(**columns)
+    units = base.units | {name: ("share", "") for name in columns if name not in base.units}
+    read = curves.read(type(base)(**{**vars(base), "rows": rows, "units": units}))
+    return {name: said for name, rule in study.RULES.items() if (said := rule(read, last(read)))}
+
+
+def test_a_study_counts_the_settings_that_copy_in_every_seed() -> None:
+    said = of_study(mem_frac=0.5, mem_frac_lo=0.4, mem_frac_hi=0.6, mem_frac_control_hi=0.01)["copying"]
+    assert "in every seed of 2 of 2 settings (most: mem_frac 0.500 at N = " in said
+    quiet = of_study(mem_frac=0.0, mem_frac_lo=0.0, mem_frac_hi=0.01, mem_frac_control_hi=0.01)["copying"]
+    assert "in every seed of 0 of 2 settings, and in no seed of 2: there it does not tell" in quiet
+
+
+def test_a_study_says_first_where_the_rule_is_blind() -> None:
+    found = of_study(mem_power=0.2, mem_frac_control=0.11, mem_frac_control_hi=0.01, mem_frac_lo=0.0)
+    assert next(iter(found)) == "blind"
+    assert "in 2 of 2 settings it calls held-out images copies (up to 11.0 %)" in found["blind"]
+    assert "in 2 of 2 settings it catches less than half of copies with noise of 0.1 a pixel (20.0 %)" in found["blind"]
+    assert "blind" not in of_study(mem_power=0.9, mem_frac_control=0.0)
+
+
+def test_a_study_counts_the_settings_that_lean_by_the_interval_over_seeds() -> None:
+    rows = made_up({"data.size": [16, 64], "train.steps": [100, 1000]}).rows
+    values = 0.3 + 0.001 * rows["seed"].fillna(0)
+    assert "in 2 of 2 settings (least: train_pref_excess 0.301" in of_study(train_pref_excess=values)["leaning"]
+    apart = 0.3 * (rows["seed"].fillna(0) - 1)
+    assert of_study(train_pref_excess=apart)["leaning"].endswith("in 0 of 2 settings.")
+
+
+def test_a_study_tells_repeats_and_old_versions_and_few_distinct_samples() -> None:
+    assert "some rows are of a version that misses copies" in of_study(near_duplicates=6)["repeats"]
+    assert "repeats count as one image" in of_study(near_duplicates=6, train_distinct=10)["repeats"]
+    assert "7 held-out images were left out" in of_study(near_duplicates_held_out=7)["held_out_left_out"]
+    assert "In 6 cells the samples are fewer than 10 distinct images" in of_study(sample_distinct=2)["few_distinct"]
+
+
+def test_every_rule_of_a_study_has_a_test() -> None:
+    here = Path(__file__).read_text(encoding="utf-8")
+    assert all(f'["{name}"]' in here for name in study.RULES)
