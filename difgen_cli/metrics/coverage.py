@@ -16,8 +16,9 @@ from difgen_cli.metrics._features import (
     require_held_out,
     squared_distances_to,
 )
+from difgen_cli.neighbours import distinct
 
-VERSION = 1
+VERSION = 2
 HELD_OUT_MIN = 2
 
 COLUMNS = {
@@ -75,9 +76,11 @@ def measure(
 ) -> Result:
     """Balls around real and generated images that reach to the k-th nearest image of the same kind, edges included.
 
-    As many samples as held-out images are compared, drawn at random from whichever is more. Training images in place
-    of samples are the control, where there are as many: precision and recall of a perfect model are not 1. A copier of
-    many training images has perfect values, so none of the four says anything of copying. All are None where there are
+    As many samples as held-out images are compared, drawn at random from whichever is more. Training images in place of
+    samples are the control, where there are as many: precision and recall of a perfect model are not 1. A copier of
+    many training images has perfect values, so none of the four says anything of copying. Repeats and near-duplicates
+    of held-out and of training images count once: else the ball around an image that is there more than k times has no
+    radius. Samples are taken as they are, as few images again and again reach few others. All are None where there are
     not more than k images, and for held-out images scored as samples. Recall and coverage have no interval: their luck
     over samples is not binomial, and several seeds show it.
 
@@ -85,7 +88,9 @@ def measure(
     features: the feature space; auto is the classifier where there are labels, and random_conv elsewhere.
     """
     require_held_out("coverage", held_out, HELD_OUT_MIN)
-    n = min(len(samples), len(held_out))
+    once = shared("distinct", lambda: {"train": distinct(train), "held_out": distinct(held_out)})
+    real_images, train = held_out[once["held_out"]], train[once["train"]]
+    n = min(len(samples), len(real_images))
     values: dict[str, float | int | str | bool | None] = dict.fromkeys(COLUMNS)
     values |= {"coverage_features": name_of(embed, features), "coverage_n": n}
     if n <= k or among(samples, held_out):
@@ -95,7 +100,7 @@ def measure(
         return features_of("coverage", embed, drawn(images, n, (SEED, len(images)))).astype(np.float32)
 
     def reference() -> dict[str, np.ndarray]:
-        real = embedded(held_out)
+        real = embedded(real_images)
         arrays = {"real": real, "radii": radii_of(real, k)}
         if len(train) >= n:
             control = within_reach(real, arrays["radii"], embedded(train), k).values(k)

@@ -14,8 +14,9 @@ from difgen_cli.metrics._features import (
     require_held_out,
     squared_distances_to,
 )
+from difgen_cli.neighbours import distinct
 
-VERSION = 1
+VERSION = 2
 HELD_OUT_MIN = 2
 
 COLUMNS = {
@@ -83,9 +84,10 @@ def measure(
     A sample that copies gets a variance near 0, and is lost for H: with nothing but copies fld exceeds 1,000 by any
     amount. Features are normalised by H, and the baseline has half of T as its samples, as in the authors' code; that
     makes fld depend on the size of T through its baseline as well. Between sizes compare fld_nll, which has none.
-    fld_gap leans below 0 even for an honest model, since the variances have seen T: read it beside its control. fld is
-    None for a single training image, and all are without samples, where every feature is constant, and for held-out
-    images scored as samples.
+    Repeats and near-duplicates count once where T, for the baseline, and H, for the control, are split in halves: an
+    image in both would be a sample that copies. fld_gap leans below 0 even for an honest model, since the variances
+    have seen T: read it beside its control. fld is None for a single training image, and all are without samples, where
+    every feature is constant, and for held-out images scored as samples.
 
     features: the feature space; auto is the classifier where there are labels, and random_conv elsewhere.
     """
@@ -101,7 +103,8 @@ def measure(
             "train": features_of("likelihood", embed, train),
             "held_out": features_of("likelihood", embed, held_out),
         }
-        return real | _references(*_normalised(**real), len(used))
+        t, h = _normalised(**real)
+        return real | _references(t[distinct(train)], h[distinct(held_out)], len(used))
 
     known = shared(f"references-{len(used)}", reference)
     scale = scale_of(known["held_out"])

@@ -241,7 +241,7 @@ def _shares(ratios: np.ndarray, known: dict[str, np.ndarray]) -> dict[str, Value
 def _copies(ratios: np.ndarray, control: np.ndarray) -> dict[str, Value]:
     if not len(control):
         return {}
-    found = _ranks.auroc(control, ratios)
+    found = _ranks.auroc(np.sort(control), np.sort(ratios))  # the same to the last bit in whatever order they come
     values: dict[str, Value] = {"copy_auc": auroc(ratios, control)}
     return values | {"copy_auc_lo": found.lower, "copy_auc_hi": found.upper} | copy_tail(ratios, control)
 

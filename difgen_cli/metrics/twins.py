@@ -9,9 +9,9 @@ import numpy as np
 from annotated_types import Gt
 
 from difgen_cli.metrics import Result, flat
-from difgen_cli.neighbours import with_mirrors
+from difgen_cli.neighbours import near_duplicates, with_mirrors
 
-VERSION = 1
+VERSION = 2
 
 COLUMNS = {
     "twin_cos": ("float64", "", "median cosine of paired samples of networks trained on disjoint halves"),
@@ -22,7 +22,8 @@ COLUMNS = {
     "twin_win_hi": ("float64", "share", "upper end of its 95 % interval over samples"),
     "twin_ceiling": ("float64", "", "the same median for the same half and other initial weights"),
     "twin_baseline": ("float64", "", "the same median for shuffled pairs"),
-    "twin_pairs": ("int64", "pairs", "of samples whose images are not constant"),
+    "twin_pairs": ("int64", "pairs", "of samples, none constant, or most similar to an image that is in both halves"),
+    "twin_shared": ("int64", "images", "training images with a near-duplicate in the other half"),
 }
 
 SEED = 7
@@ -50,17 +51,24 @@ def measure(
     The twin is trained on the other half with initial weights of its own, the sibling on the same half. A pair wins
     half a point where cos(a, b) exceeds every cos(a, t) over this half's training images, and half where it exceeds
     every cos(b, t) over the other's. Constant images have no cosine, and their pairs are left out. `mirrored`: training
-    showed mirror images too, and they are training images here.
+    showed mirror images too, and they are training images here. Pairs of which a or b is most similar to a training
+    image that is in both halves are left out: two that copy it agree, and have not learned the distribution.
 
     resamples: bootstrap replicates.
     """
     a, b, c = (centred(images) for images in (samples, twin.samples, sibling.samples))
     whole = np.isfinite(a).all(1) & np.isfinite(b).all(1) & np.isfinite(c).all(1)
     a, b, c = a[whole], b[whole], c[whole]
-    if len(a) == 0:
-        return Result(dict.fromkeys(COLUMNS, None) | {"twin_pairs": 0})
-    pair = cosines(a, b)
+    in_both = near_duplicates(train, twin.train, mirrored), near_duplicates(twin.train, train, mirrored)
     ours, theirs = (with_mirrors(t) if mirrored else t for t in (train, twin.train))
+    if in_both[0].any():
+        ours_in_both, theirs_in_both = (np.tile(each, 2) if mirrored else each for each in in_both)
+        kept = ~(_nearest_is(a, ours, ours_in_both) | _nearest_is(b, theirs, theirs_in_both))
+        a, b, c = a[kept], b[kept], c[kept]
+    counts = {"twin_pairs": len(a), "twin_shared": int(in_both[0].sum())}
+    if len(a) == 0:
+        return Result(dict.fromkeys(COLUMNS, None) | counts)
+    pair = cosines(a, b)
     win = (pair > nearest(a, ours)) / 2 + (pair > nearest(b, theirs)) / 2
     chance = np.random.default_rng(SEED)
     drawn = chance.integers(len(pair), size=(resamples, len(pair)))
@@ -71,7 +79,7 @@ def measure(
             "twin_win": float(win.mean()), "twin_win_lo": float(ends[1][0]), "twin_win_hi": float(ends[1][1]),
             "twin_ceiling": float(np.median(cosines(a, c))),
             "twin_baseline": float(np.median(cosines(a, np.roll(b, 1, axis=0)))) if len(a) > 1 else None,
-            "twin_pairs": len(a),
+            **counts,
         }
     )  # fmt: skip
 
@@ -88,6 +96,11 @@ def centred(images: np.ndarray) -> np.ndarray:
 def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """cos(a_i, b_i) of unit vectors (n, d): (n,)."""
     return np.asarray(np.einsum("nd,nd->n", a, b))
+
+
+def _nearest_is(x: np.ndarray, train: np.ndarray, some: np.ndarray) -> np.ndarray:
+    """Whether the training image most similar to each unit vector (n, d) is one of `some` (N,)."""
+    return nearest(x, train[some]) >= nearest(x, train[~some])
 
 
 def nearest(x: np.ndarray, train: np.ndarray) -> np.ndarray:
