@@ -33,7 +33,7 @@ class Result:
     tables: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
 
 
-def wilson(count: float, total: int, level: float = 0.95) -> tuple[float, float]:
+def wilson(count: float, total: float, level: float = 0.95) -> tuple[float, float]:
     """Wilson's score interval (1927) for a share of `count` in `total` independent draws; (0, 1) for none."""
     if total == 0:
         return 0.0, 1.0

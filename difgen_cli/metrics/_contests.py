@@ -42,8 +42,9 @@ class Spread:
     as the queries that one image wins share its luck, and by the units of the queries; less what is in both.
     """
 
-    images: np.ndarray  # (len(T) + len(H),) what leaving out each image takes from the mean
-    units: np.ndarray  # (u,) the same for each unit of the queries
+    images: np.ndarray  # (len(T) + len(H),) what leaving out each image, with what it wins, takes from the mean
+    wins: np.ndarray  # (len(T) + len(H),) the same of all wins, whether for T or for H
+    units: np.ndarray  # (u,) what leaving out each unit of the queries takes from the mean
     added: float  # variance over the units that is not in that over the images
 
     @property
@@ -87,20 +88,21 @@ def spread(contests: Sequence[Contest], sides: Sequence[Side], train: int, held_
     Without memorization it is by chance alone which images of a draw are T and which are H_N, so that what an image
     wins is T's or H's by chance: its sum of squares is then the variance over all ways of dealing them out.
     """
-    images, units = np.zeros(train + held_out), np.zeros(1 + max(int(c.unit.max(initial=0)) for c in contests))
+    both, units = np.zeros((2, train + held_out)), np.zeros(1 + max(int(c.unit.max(initial=0)) for c in contests))
     cells, parts = [], []
     for contest, (in_train, in_held_out) in zip(contests, sides, strict=True):
         part = contest.weight * (contest.score - contest.mean) / len(contests)
-        for_images = _without(contest.winner, part, contest.weight, len(images))
+        won = np.bincount(contest.winner, contest.weight, train + held_out)
+        without = np.stack([np.bincount(contest.winner, part, len(won)), won / len(contests)]) / _rest(won)
         for places in (in_train, train + in_held_out):  # so many images are on a side, whichever they are
-            images[places] += for_images[places] - for_images[places].mean()
+            both[:, places] += without[:, places] - without[:, places].mean(axis=1, keepdims=True)
         share = np.bincount(contest.unit, contest.weight, len(units))
         units += np.bincount(contest.unit, part, len(units)) / _rest(share)
         cells.append(contest.winner * len(units) + contest.unit)
         parts.append(part / _rest(share)[contest.unit])
     _, cell = np.unique(np.concatenate(cells), return_inverse=True)
-    both = np.bincount(cell, np.concatenate(parts))
-    return Spread(images, units, max(0.0, float((units**2).sum() - (both**2).sum())))
+    in_both = np.bincount(cell, np.concatenate(parts))
+    return Spread(both[0], both[1], units, max(0.0, float((units**2).sum() - (in_both**2).sum())))
 
 
 def degrees(images: np.ndarray, spreads: Sequence[Spread]) -> float:
@@ -109,10 +111,6 @@ def degrees(images: np.ndarray, spreads: Sequence[Spread]) -> float:
     parts += [(s.added, freedom(s.units)) for s in spreads]
     squares = sum(variance**2 / degrees_ for variance, degrees_ in parts)
     return 1e9 if squares == 0 else sum(variance for variance, _ in parts) ** 2 / squares
-
-
-def _without(winner: np.ndarray, part: np.ndarray, weight: np.ndarray, images: int) -> np.ndarray:
-    return np.asarray(np.bincount(winner, part, images) / _rest(np.bincount(winner, weight, images)))
 
 
 def _rest(share: np.ndarray) -> np.ndarray:

@@ -14,8 +14,9 @@ Interval = tuple[float, float] | tuple[None, None]
 def share_interval(hits: np.ndarray, groups: np.ndarray | None, level: float = 0.95) -> Interval:
     """The interval in [0, 1] of the mean of `hits` (n,), each in [0, 1], where the samples' `groups` (n,) are drawn.
 
-    Without groups it is Wilson's. With groups: the jackknife's variance over groups, on the logit, with Student's t.
-    (None, None) below five groups.
+    Without groups it is Wilson's. With groups: the jackknife's variance over groups, on the logit, with Student's t;
+    where each group hits wholly or not at all, and so where all samples agree, Wilson's for as many draws as there are
+    groups, of unequal ones as many equal ones as weigh the same (Kish 1965). (None, None) below five groups.
     """
     if groups is None:
         return wilson(float(np.sum(hits)), len(hits), level)
@@ -23,15 +24,21 @@ def share_interval(hits: np.ndarray, groups: np.ndarray | None, level: float = 0
     if len(sizes) < LEAST:
         return None, None
     value, weight = float(np.mean(hits)), sizes / len(hits)
-    parts = np.bincount(group, hits - value) / len(hits) / (1 - weight)
-    return on_logit(value, float((parts**2).sum()), freedom(parts), effective(weight), level)
+    within = np.bincount(group, hits) / sizes
+    if np.isin(within, (0, 1)).all():
+        worth = effective(weight)
+        return wilson(value * worth if 0 < value < 1 else round(value) * worth, worth, level)
+    parts = (within - value) * weight / (1 - weight)
+    return on_logit(value, float((parts**2).sum()), freedom(parts), level=level)
 
 
-def on_logit(value: float, variance: float, freedom: float, worth: float, level: float = 0.95) -> tuple[float, float]:
+def on_logit(
+    value: float, variance: float, freedom: float, worth: float | None = None, level: float = 0.95
+) -> tuple[float, float]:
     """The interval in [0, 1] of a share with this variance, estimated with these degrees of freedom, on the logit.
 
-    However well they agree, `worth` independent units show no share above n/(n + z²), Wilson's lower end where all n
-    agree, nor below z²/(n + z²).
+    worth: however well they agree, so many independent units show no share above n/(n + z²), Wilson's lower end where
+    all n agree, nor below z²/(n + z²).
     """
     from scipy.special import expit, logit
 
@@ -39,6 +46,8 @@ def on_logit(value: float, variance: float, freedom: float, worth: float, level:
     if 0 < value < 1:
         reach = quantile(freedom, level) * np.sqrt(variance) / (value * (1 - value))
         lower, upper = float(expit(logit(value) - reach)), float(expit(logit(value) + reach))
+    if worth is None:
+        return lower, upper
     least, most = bounds(worth, level)
     return min(lower, most), max(upper, least)
 

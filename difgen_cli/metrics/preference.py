@@ -1,5 +1,7 @@
 """Are samples nearer to training images than to as many images that were never trained on?"""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -71,6 +73,16 @@ class Estimate:
         freedom = min(degrees(self.spread.images, [self.spread]), images - 1)
         return on_logit(self.mean, self.spread.variance * (images + 1) / (images - 1), freedom, self.worth)
 
+    def beside(self, control: Estimate) -> Estimate:
+        """With the influences that images have if those queries that surely win, or surely lose, are copies.
+
+        An image that leaves takes with it what copies it, and the mean falls by what it won above the mean. What it won
+        from unseen queries goes to the others instead, of which the control's share are T's.
+        """
+        unseen = min((1 - self.mean) / max(1e-9, 1 - control.mean), self.mean / max(1e-9, control.mean), 1.0)
+        moved = (self.mean - control.mean) * unseen * control.spread.wins
+        return replace(self, spread=replace(self.spread, images=self.spread.images + moved))
+
 
 def measure(
     samples: np.ndarray,
@@ -124,7 +136,7 @@ def measure(
         return Result(values)
     sides = draw_sides(len(T), len(H), images, draws)
     _, unit = np.unique(group if groups is None else groups[many], return_inverse=True)
-    own = _estimate(compete(playing, unit, T, H, sides, mirrored), sides, len(T), len(H))
+    own = _estimate(compete(playing, unit, T, H, sides, mirrored), sides, len(T), len(H)).beside(control)
     told = own.deciding >= DECIDING and _many(group) and (groups is None or unit.max() >= LEAST - 1)
     values |= _named("train_pref", own.mean, own.interval(images, told))
     values["train_pref_winners"] = own.deciding
@@ -200,6 +212,7 @@ def _reference(train: np.ndarray, held_out: np.ndarray, draws: int, mirrored: bo
     control = _estimate(contests, sides, len(T), len(H))
     copies = [_copies(T, H, side, k, mirrored) for k, side in enumerate(sides)]
     copycat = replace(_estimate(copies, sides, len(T), len(H)), mean=float(np.mean([c.mean for c in copies])))
+    copycat = copycat.beside(control)
     return places | _packed("control", control) | _packed("copycat", copycat)
 
 
@@ -241,9 +254,11 @@ def _named(name: str, value: float | None, ends: Interval) -> Values:
 def _packed(name: str, found: Estimate) -> dict[str, np.ndarray]:
     """An estimate as arrays, as they are kept."""
     numbers = np.array([found.mean, found.deciding, found.worth, found.spread.added])
-    return {name: numbers, f"{name}_images": found.spread.images, f"{name}_units": found.spread.units}
+    parts = {part: getattr(found.spread, part) for part in ("images", "wins", "units")}
+    return {name: numbers} | {f"{name}_{part}": array for part, array in parts.items()}
 
 
 def _unpacked(known: dict[str, np.ndarray], name: str) -> Estimate:
     mean, deciding, worth, added = map(float, known[name])
-    return Estimate(mean, Spread(known[f"{name}_images"], known[f"{name}_units"], added), deciding, worth)
+    images, wins, units = (known[f"{name}_{part}"] for part in ("images", "wins", "units"))
+    return Estimate(mean, Spread(images, wins, units, added), deciding, worth)

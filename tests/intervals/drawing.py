@@ -29,11 +29,10 @@ class World(Protocol):
 def ends(values: Mapping[str, object], *names: str, null: bool = False) -> Ends:
     """The intervals of these columns, NaN for a missing one; ValueError where none may be missing."""
     missing = [name for name in names if values[f"{name}_lo"] is None]
-    if missing and null:
-        return {name: (np.array(np.nan), np.array(np.nan)) for name in names}
-    if missing:
+    if missing and not null:
         raise ValueError(f"there is no interval for {', '.join(missing)}")
-    return {name: (np.array(values[f"{name}_lo"]), np.array(values[f"{name}_hi"])) for name in names}
+    found = {name: [values[f"{name}_{end}"] for end in ("lo", "hi")] for name in names}
+    return {name: (np.array(lower, float), np.array(upper, float)) for name, (lower, upper) in found.items()}
 
 
 def blurred_digits(count: int, chance: np.random.Generator) -> np.ndarray:

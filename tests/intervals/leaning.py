@@ -26,6 +26,10 @@ class Preferring:
         of = "" if self.held_out == 900 else f", {self.held_out} held out"
         return f"N = {self.size}{of}, share of copies {self.share:g}"
 
+    @property
+    def may_be_null(self) -> bool:
+        return self.held_out < self.size  # the copycat's excess is then not always surely above 0
+
     def truth(self) -> Arrays:
         """Of N images so many take part as H leaves without its control."""
         images = min(self.size, self.held_out - self.held_out // preference.CONTROL)
@@ -38,7 +42,7 @@ class Preferring:
         copied = chance.random(len(samples)) < self.share
         samples[copied] = T[chance.integers(len(T), size=copied.sum())] + np.float32(1e-2)
         values = preference.measure(samples, T, H, unshared).values
-        return ends(values, "train_pref_excess", "train_pref_share")
+        return ends(values, "train_pref_excess", "train_pref_share", null=self.may_be_null)
 
 
 @dataclass(frozen=True)

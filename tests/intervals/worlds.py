@@ -206,7 +206,7 @@ WORLDS: tuple[World, ...] = (
     Modes(50, copied=0.5),
     *(Prompts(alike) for alike in (0.02, 0.3, None)),
     *(Grouped(0.3, correlation) for correlation in (0, 0.1, 0.5, 0.9, 1)),
-    *(Grouped(share, correlation) for share in (0.05, 0.5) for correlation in (0.1, 1)),
+    *(Grouped(share, correlation) for share in (0.1, 0.5) for correlation in (0.1, 1)),
     *(Gaussians(size) for size in (16, 256)),
     *(Digits(size, unseen) for size in (16, 256) for unseen in (False, True)),
     *(Features(scale) for scale in (1.25, 1.6)),
