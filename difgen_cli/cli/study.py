@@ -176,6 +176,7 @@ def score(
     set_: Annotated[list[str] | None, typer.Option("--set", help="A metric's setting: METRIC.KEY=VALUE.")] = None,
     features: Annotated[str | None, typer.Option(help="The feature space of every metric that uses one.")] = None,
     count: Annotated[int | None, typer.Option(min=1, help="Score so many of the samples; default: all.")] = None,
+    group: Annotated[str | None, typer.Option(help="What is drawn together: folder, label, or a file.")] = None,
     out: Annotated[Path | None, typer.Option(help="The folder of the report; default: report/NAME.")] = None,
     runs: Annotated[Path, typer.Option("--runs", help="Where results are kept.")] = Path("scores"),
     json_: Json = False,
@@ -189,7 +190,7 @@ def score(
         from difgen_cli.display import scores
 
         named = tuple(name.strip() for name in metrics.split(",")) if metrics else ()
-        request = scoring.Request(samples, against, held_out, hold_out, named, _pairs(set_), features, count)
+        request = scoring.Request(samples, against, held_out, hold_out, named, _pairs(set_), features, count, group)
         prepared = scoring.prepare(request, runs)
         ended = scoring.run(prepared, words())
         if ended == "interrupted":

@@ -11,6 +11,7 @@ from typing import Any
 
 from difgen_cli.grid import Assignments, Grid
 from difgen_cli.grid.values import number
+from difgen_cli.plan.groups import concern
 from difgen_cli.plan.guidance import Guidance
 from difgen_cli.plan.recipes import Head, Recipe
 from difgen_cli.plan.sections import Section
@@ -79,6 +80,8 @@ class Scoring:
             taken["embed"] = self.features[metric].key
         if metric in self.against:
             taken["against"] = self.against[metric].images.key
+        if "groups" in inputs and concern(section.signature):
+            taken["groups"] = inputs["groups"]
         if not OF_A_CELL & set(taken):  # a result lies with a trajectory or reference: each has one of its own
             taken["home"] = inputs["home"]
         return self.heads[metric].key(taken)
@@ -130,6 +133,7 @@ class Cell:
     axes: tuple[Assignments, ...]  # what the grid says for this cell
     # a metric's positional parameter, or `guide.` and a term -> what it stands for
     partners: dict[str, Partner] = field(default_factory=dict)
+    groups: str | None = None  # key of the groups that its samples come in
 
     def settings(self) -> dict[str, Any]:
         """Every setting of the cell in canonical form, by dotted path."""

@@ -231,6 +231,7 @@ def _scoring(plan: Plan, cell: Cell, metrics: dict[str, Measure], weights: bool,
         {name: _call(section) for name, section in cell.guidance.terms.items()},
         metrics,
         {name: _other(plan, partner) for name, partner in cell.partners.items() if name in needed},
+        cell.groups,
     )
 
 

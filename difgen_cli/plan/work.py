@@ -92,6 +92,7 @@ class Scoring:
     guidance: dict[str, Call]  # its terms by name
     metrics: dict[str, Measure]  # by key: cells may share samples and differ in a metric's settings
     partners: dict[str, Other] = field(default_factory=dict)
+    groups: str | None = None  # key of the groups that its samples come in
     seconds: float | None = None  # what it will take, as far as that is known
     rank: float = 0.0  # seconds until what waits for it is done too: the highest first
 

@@ -20,7 +20,8 @@ from difgen_cli import sweep
 from difgen_cli.plan import Cell, facts, missing
 from difgen_cli.plan.facts import Finder
 from difgen_cli.plugins import Library
-from difgen_cli.score import planner, sources
+from difgen_cli.score import groups, planner, sources
+from difgen_cli.score.groups import Groups
 from difgen_cli.score.sources import Request, Source
 from difgen_cli.store import Home, Store, nearest, pictures
 from difgen_cli.store.files import publish
@@ -47,6 +48,7 @@ class Prepared:
     chosen: np.ndarray  # places of the scored samples among them
     notes: list[str]  # what a reader must know
     left_out: dict[str, str]  # metric -> why
+    groups: Groups | None = None
 
     @property
     def cell(self) -> Cell:
@@ -72,15 +74,21 @@ def prepare(request: Request, runs: Path) -> Prepared:
     if len(chosen) < given.images:
         notes.append(f"{len(chosen):,} of {given.images:,} samples, drawn at random.")
     metrics, left_out = planner.metrics(request, library, held_out)
-    made = planner.plan(request, data, metrics, given, len(chosen), finder)
+    together = None
+    if request.group is not None:
+        together = groups.read(request.group, sources.names(found.samples), finder.pool(given.content), chosen)
+        notes.append(together.note)
+    made = planner.plan(request, data, metrics, given, len(chosen), together, finder)
     planned = sweep.Planned(made, sweep.survey(made, store, lambda _: True), store, finder, None)
-    return Prepared(planned, found.samples, found.against.of(ours), given.content, chosen, notes, left_out)
+    return Prepared(planned, found.samples, found.against.of(ours), given.content, chosen, notes, left_out, together)
 
 
 def run(prepared: Prepared, console: Console) -> str:
     """Score what is missing, here; returns done, failed, refused or interrupted."""
     planned = prepared.planned
     sweep.record(planned)
+    if prepared.groups:
+        planned.store.save_given(prepared.groups.content, prepared.groups.ids)
     if not prepared.home.samples(prepared.cell.samples).exists():
         _keep_samples(prepared)
     if planned.state.counts["failed"]:  # nobody but the same command tries again

@@ -19,6 +19,7 @@ from difgen_cli.plan.planner import real_images
 from difgen_cli.plan.recipes import Head, Recipe
 from difgen_cli.plan.sections import DEFAULT_SCORE, Section, resolve
 from difgen_cli.plugins import Library
+from difgen_cli.score.groups import Groups
 from difgen_cli.score.sources import Request
 
 GIVEN_VERSION = 1  # of how files become the samples of a cell
@@ -64,9 +65,10 @@ def _settings(request: Request, given: Mapping[str, Given], left_out: Mapping[st
 
 
 def plan(
-    request: Request, data: Section, metrics: Mapping[str, Given], samples: Facts, count: int, finder: Finder
-) -> Plan:
-    """One cell for the samples, and reference rows of real images, as many as there are samples."""
+    request: Request, data: Section, metrics: Mapping[str, Given], samples: Facts, count: int, groups: Groups | None,
+    finder: Finder,
+) -> Plan:  # fmt: skip
+    """One cell for the samples, and reference rows of real images, as many as there are samples, and in no groups."""
     derive = Derivation(finder.library, finder, {})
     subset, size = derive.subset(data, lambda _: None)
     scoring = derive.scoring(dict(metrics), data, lambda _: None)
@@ -75,22 +77,30 @@ def plan(
     sampler = resolve("sample", {"count": Given(count)}, finder.library)
     key = Head("samples", "given", GIVEN_VERSION, {"count": count}).key({"snapshot": home.key})
     drawn = {"count": count, "seed": sampler.own["seed"]}
-    lines = [("model", home, key, {"model.name": str(request.samples), "sample.count": count})]
+    said = {"model.name": str(request.samples), "sample.count": count}
+    lines = [("model", home, key, said | ({"sample.groups": groups.count} if groups else {}))]
     for kind in ("heldout", "copycat") if data.own["held_out"] else ("copycat",):
         reference, real = real_images(kind, subset, drawn)
         lines.append((kind, derive.keep(reference), real, {f"sample.{k}": v for k, v in drawn.items()}))
     settings = data.columns | {"data.size": size}
-    cells = [
-        Cell(
-            index, kind, 0, recipe.key, None, None, drawn_key, sampler, UNGUIDED, scoring,
-            scoring.keys("heldout", images_of(subset) | {"samples": drawn_key, "home": recipe.key}),
-            (settings, shown), (),
-        )
-        for index, (kind, recipe, drawn_key, shown) in enumerate(lines)
-    ]  # fmt: skip
+    cells = []
+    for index, (kind, recipe, drawn_key, shown) in enumerate(lines):
+        together = groups.key if groups and kind == "model" else None
+        own = {"samples": drawn_key, "home": recipe.key} | ({"groups": together} if together else {})
+        cells.append(
+            Cell(
+                index, kind, 0, recipe.key, None, None, drawn_key, sampler, UNGUIDED, scoring,
+                scoring.keys("heldout", images_of(subset) | own), (settings, shown), (), groups=together,
+            )
+        )  # fmt: skip
     trajectory = Trajectory(home, _slug(request.samples), (), 0, settings)
     references = {recipe.key: Reference(recipe, f"{kind}-n{size}") for kind, recipe, _, _ in lines[1:]}
-    identity = {"samples": key, **{f"score.{k}": g.value for k, g in metrics.items()}, **data.columns}
+    identity = {
+        "samples": key,
+        **({"groups": groups.key} if groups else {}),
+        **{f"score.{k}": g.value for k, g in metrics.items()},
+        **data.columns,
+    }
     return Plan(_grid(request, identity), cells, {home.key: trajectory}, references, derive.recipes)
 
 

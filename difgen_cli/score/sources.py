@@ -41,6 +41,7 @@ class Request:
     settings: Mapping[str, str] = field(default_factory=dict)  # of metrics, and of the data's own: `data.size`
     features: str | None = None
     count: int | None = None
+    group: str | None = None  # how the samples come in groups: folder, label, or a file that says so
 
     def given(self) -> dict[str, Given]:
         """The settings as a grid would give them."""

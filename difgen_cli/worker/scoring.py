@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 
 from difgen_cli import data, guidance, sampling
 from difgen_cli.guidance import Meter, Metered, Unconditional
+from difgen_cli.plan.groups import independent
 from difgen_cli.plan.recipes import Head, Recipe, apart
 from difgen_cli.plan.work import Measure, Scoring
 from difgen_cli.plugins import Signature
@@ -29,30 +30,7 @@ from difgen_cli.store.results import publish_result
 from difgen_cli.worker import drawing
 from difgen_cli.worker.desk import Desk, check, describe
 from difgen_cli.worker.materials import Conditions, Subset, shape_of
-
-
-@dataclass(frozen=True)
-class Other:
-    """Another trajectory, as metrics see it."""
-
-    run: ScoringRun
-
-    @property
-    def samples(self) -> np.ndarray:
-        return data.scaled(self.run.samples)
-
-    @property
-    def train(self) -> np.ndarray:
-        return self.run.subset.images
-
-    @property
-    def train_labels(self) -> np.ndarray | None:
-        labels: np.ndarray | None = self.run.conditions.train
-        return labels
-
-    @property
-    def denoiser(self) -> Any:
-        return self.run.denoiser
+from difgen_cli.worker.partner import Other
 
 
 @dataclass
@@ -94,12 +72,13 @@ class ScoringRun:
         start = time.monotonic()
         result = module.measure(**inputs, **measure.settings)
         check(self.attempt)
+        measured = result.values | (dict.fromkeys(independent(signature)) if self.unit.groups else {})
         context = {
             "metric": measure.metric, "key": measure.key, "version": signature.version, "kind": self.unit.kind,
             "home": self.unit.home, "step": self.unit.step, "cell": self.unit.samples,
             "seconds": time.monotonic() - start, "provenance": self._provenance(signature),
         }  # fmt: skip
-        values = publish_result(self.home, measure.key, context, result.values, result.tables, signature.constants)
+        values = publish_result(self.home, measure.key, context, measured, result.tables, signature.constants)
         first = next((name for name in values if f"{name}_lo" in values), next(iter(values)))
         self.values[first] = values[first]
 
@@ -135,6 +114,8 @@ class ScoringRun:
                 return self.mirrored
             case "left_out":
                 return holdout.left_out
+            case "groups":
+                return None if self.unit.groups is None else self.desk.store.given(self.unit.groups)
             case "embed":
                 return self.desk.materials.embed(measure.embed or "", holdout)
             case "against":

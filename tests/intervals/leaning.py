@@ -47,7 +47,7 @@ class Preferring:
 
 @dataclass(frozen=True)
 class Modes:
-    """1,000 samples that are few images, each with a little noise and as unseen as the 900 held-out digits.
+    """300 samples that are few images, each with a little noise and as unseen as the 400 held-out digits.
 
     Each image of the few is a copy of a training image with probability `copied`; the first of them has the share
     `most` of the samples, and `grey` of them are of one colour. There is no interval where ten of them or fewer decide.
@@ -73,13 +73,13 @@ class Modes:
 
     def intervals(self, draw: int) -> Ends:
         chance = np.random.default_rng(draw)
-        T, H, modes = (blurred_digits(n, chance) for n in (self.size, 900, self.modes))
+        T, H, modes = (blurred_digits(n, chance) for n in (self.size, 400, self.modes))
         copied = chance.random(len(modes)) < self.copied
         modes[copied] = T[chance.integers(len(T), size=copied.sum())]
-        which = chance.integers(self.modes, size=1000)
-        which[chance.random(1000) < self.most] = 0
-        samples = modes[which] + np.float32(2e-3) * chance.standard_normal((1000, 8, 8, 1)).astype(np.float32)
-        samples[chance.random(1000) < self.grey] = np.float32(0.1)
+        which = chance.integers(self.modes, size=300)
+        which[chance.random(300) < self.most] = 0
+        samples = modes[which] + np.float32(2e-3) * chance.standard_normal((300, 8, 8, 1)).astype(np.float32)
+        samples[chance.random(300) < self.grey] = np.float32(0.1)
         values = preference.measure(samples, T, H, unshared).values
         return ends(values, "train_pref_excess", null=self.may_be_null)
 
@@ -107,7 +107,7 @@ class Prompts:
 
     def intervals(self, draw: int) -> Ends:
         chance = np.random.default_rng(draw)
-        T, H, samples = (blurred_digits(n, chance) for n in (self.size, 900, 1000))
+        T, H, samples = (blurred_digits(n, chance) for n in (self.size, 400, 1000))
         groups = np.repeat(np.arange(20), 50)
         if self.alike is None:
             copied = (chance.random(20) < 0.5)[groups]

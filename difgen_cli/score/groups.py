@@ -1,0 +1,150 @@
+"""How samples come in groups, which are drawn together: prompts, classes, sub-folders."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from difgen_cli.grid.document import GridError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from difgen_cli.data import Pool
+
+ALLOWED = "folder, label, or a CSV or Parquet file with the columns sample,group or index,group"
+LEAST = 5  # groups below which no interval over them is told, as metrics/_groups has it
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Which group each scored sample is in: numbers from 0, in the order in which the groups come."""
+
+    ids: np.ndarray  # (n,) int64
+    how: str  # what said so, in words
+
+    @property
+    def count(self) -> int:
+        return int(self.ids.max()) + 1
+
+    @property
+    def content(self) -> str:
+        """SHA-256: the same whatever the groups are called."""
+        return hashlib.sha256(b"groups" + self.ids.tobytes()).hexdigest()
+
+    @property
+    def key(self) -> str:
+        return self.content[:16]
+
+    @property
+    def note(self) -> str:
+        few = f"; below {LEAST} groups there is none" if self.count < LEAST else ""
+        return (
+            f"The samples come in {self.count:,} groups, {self.how}: intervals are over draws of groups, not of single "
+            f"samples{few}. Measures that know no groups have no interval."
+        )
+
+
+def read(spec: str, names: list[str], pool: Pool, chosen: np.ndarray) -> Groups:
+    """The groups of the chosen samples. GridError in one sentence where one has none, or all are in one.
+
+    names: of all samples, as `pairs.csv` has them. pool: what was read of them.
+    """
+    import numpy as np
+
+    found: list[str] | dict[int, str]
+    if spec == "folder":
+        found, how = _folders(names), "by folder"
+    elif spec == "label":
+        found, how = _labels(pool), "by label"
+    elif Path(spec).is_file():
+        found, how = _listed(Path(spec), names, chosen.tolist()), f"as {spec} has them"
+    else:
+        raise GridError(f"--group {spec}: there is no such file; write {ALLOWED}")
+    numbers: dict[str, int] = {}
+    ids = [numbers.setdefault(found[place], len(numbers)) for place in chosen.tolist()]
+    if len(numbers) < 2:
+        only = next(iter(numbers), "")
+        raise GridError(f"--group {spec}: all {len(ids):,} samples are in one group ({only or 'of no name'})")
+    return Groups(np.array(ids, np.int64), how)
+
+
+def _folders(names: list[str]) -> list[str]:
+    """The sub-folder of each sample's file."""
+    if not all("/" in name for name in names):
+        raise GridError(f"--group folder: {names[0]} lies in no sub-folder of SAMPLES; write {ALLOWED}")
+    return [str(Path(name).parent) for name in names]
+
+
+def _labels(pool: Pool) -> list[str]:
+    if pool.labels is None:
+        raise GridError(f"--group label: no labels are stored with the samples; write {ALLOWED}")
+    return [str(label) for label in pool.labels]
+
+
+def _listed(path: Path, names: list[str], chosen: Iterable[int]) -> dict[int, str]:
+    """The group of each chosen sample, by its place; the file may list more."""
+    rows = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)
+    by_name = "sample" in rows
+    places: Mapping[str, int] = {name: place for place, name in enumerate(names)} if by_name else {}
+    if by_name and len(places) < len(names):
+        raise GridError(f"--group {path}: several samples bear the same name; give the column index in place of sample")
+    found: dict[int, str] = {}
+    for sample, group in zip(rows["sample" if by_name else "index"], rows["group"], strict=True):
+        place = places.get(str(sample)) if by_name else _whole(path, sample)
+        if place is None:
+            continue
+        if group is None or str(group) == "":
+            raise GridError(f"--group {path}: {sample} has no group; give each sample one")
+        if found.setdefault(place, str(group)) != str(group):
+            both = f"{found[place]} and {group}"
+            raise GridError(f"--group {path}: {sample} is in the groups {both}; give each sample one")
+    lacking = [place for place in chosen if place not in found]
+    if lacking:
+        raise GridError(
+            f"--group {path}: {len(lacking):,} of {len(names):,} samples are not in it, the first {names[lacking[0]]} "
+            f"(index {lacking[0]}); list every sample"
+        )
+    return found
+
+
+def _whole(path: Path, value: Any) -> int:
+    try:
+        return int(str(value))
+    except ValueError:
+        raise GridError(f"--group {path}: the index {value!r} is no whole number; they count from 0") from None
+
+
+def _csv(path: Path) -> dict[str, list[Any]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        try:
+            rows = csv.DictReader(file, strict=True)
+            columns = _columns(path, rows.fieldnames or ())
+            found = [[row[name] for name in columns] for row in rows]
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise GridError(f"--group {path}: this is no CSV text ({error}); write {ALLOWED}") from error
+    return {name: [row[place] for row in found] for place, name in enumerate(columns)}
+
+
+def _parquet(path: Path) -> dict[str, list[Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise GridError(f"--group {path}: this Parquet file cannot be read ({str(error).splitlines()[0]})") from error
+    return {name: table[name].to_pylist() for name in _columns(path, table.column_names)}
+
+
+def _columns(path: Path, there: Iterable[str]) -> tuple[str, str]:
+    """The two columns that are read: sample or index, and group."""
+    there = list(there)
+    which = next((name for name in ("sample", "index") if name in there), None)
+    if which is None or "group" not in there:
+        raise GridError(f"--group {path}: its columns are {', '.join(there) or 'none'}; write {ALLOWED}")
+    return which, "group"
