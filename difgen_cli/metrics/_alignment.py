@@ -232,7 +232,7 @@ def _highest(value: Callable[[np.ndarray], np.ndarray], start: np.ndarray, reach
         left, right = np.where(lower, new, right), np.where(lower, left, new)
         of_left, of_right = np.where(lower, of_new, of_right), np.where(lower, of_left, of_new)
         best = np.maximum(best, of_new)
-    return best
+    return np.asarray(best)
 
 
 def _apart(one: np.ndarray, other: np.ndarray) -> np.ndarray:

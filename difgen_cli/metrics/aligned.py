@@ -5,9 +5,10 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge
 
-from difgen_cli.metrics import Result, Shared, Value, flat, wilson
+from difgen_cli.metrics import Result, Shared, Value, flat
 from difgen_cli.metrics._alignment import Reference, inside, unit
 from difgen_cli.metrics._features import drawn
+from difgen_cli.metrics._groups import share_interval
 from difgen_cli.metrics.memorization import THRESHOLD, ratio
 from difgen_cli.neighbours import Repeats, groups, mirror
 
@@ -61,6 +62,7 @@ def measure(
     held_out: np.ndarray,
     shared: Shared,
     mirrored: bool = False,
+    groups: np.ndarray | None = None,
     *,
     shift: Annotated[int, Ge(0)] = 1,
 ) -> Result:
@@ -86,7 +88,9 @@ def measure(
     if not judge.told:
         return Result(dict.fromkeys(COLUMNS), table)
     values: dict[str, Value] = {"aligned_power": float(known["power"])}
-    values |= _share("aligned_frac", ratios < THRESHOLD) | _share("aligned_control", known["ratios"] < THRESHOLD)
+    values |= _share("aligned_frac", ratios < THRESHOLD, groups) | _share(
+        "aligned_control", known["ratios"] < THRESHOLD
+    )
     for k in (SHIFTED, MIRRORED, TONED, SMOOTHED):
         values[f"aligned_{HOW[k]}"] = float((how == k).mean())
     return Result(values | _share("aligned_smoothed_control", known["how"] == SMOOTHED), table)
@@ -193,9 +197,9 @@ def _table(how: np.ndarray, places: np.ndarray, ratios: np.ndarray) -> dict[str,
     return {"seed": np.arange(len(how)), "nn_index": places.astype(np.int64), "ratio": ratios, "how": words}
 
 
-def _share(name: str, found: np.ndarray) -> dict[str, Value]:
+def _share(name: str, found: np.ndarray, groups: np.ndarray | None = None) -> dict[str, Value]:
     """The share found and its interval; None of no images."""
     if not len(found):
         return {name: None, f"{name}_lo": None, f"{name}_hi": None}
-    lower, upper = wilson(int(found.sum()), len(found))
+    lower, upper = share_interval(found, groups)
     return {name: float(found.mean()), f"{name}_lo": lower, f"{name}_hi": upper}
