@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from difgen_cli.launch import submissions
 from difgen_cli.launch.tending import Standing, Tending
 from difgen_cli.plan import ledger
 from difgen_cli.plan.ledger import Expected
-from difgen_cli.store import Store, index
+from difgen_cli.store import Store, distrust, index
 from difgen_cli.store.owners import gone
 
 # What a trajectory can be doing, the most urgent first.
-STATES = ("failed", "lost", "interrupted", "training", "scoring", "waiting", "done")
+STATES = ("failed", "lost", "interrupted", "training", "scoring", "waiting", "stale", "done")
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,8 @@ def look(store: Store, submitted: Tending) -> Status:
     known = index.read(store)
     seen = {name.rpartition("-")[2]: (name.rpartition("-")[0], entry) for name, entry in known.items()}
     lines = [_line(slug, key, entry, expected.get(key)) for key, (slug, entry) in seen.items()]
+    wrong = distrust.find(store).homes
+    lines = [replace(line, state="stale") if line.state == "done" and line.key in wrong else line for line in lines]
     lines += [Line(wanted.slug, key, "waiting") for key, wanted in expected.items() if key not in seen]
     return Status(sorted(lines, key=lambda line: line.trajectory), standings)
 

@@ -107,7 +107,7 @@ def watch(look: Callable[[], Status], console: Console) -> None:
 
 def _page(now: Status, width: int, height: int) -> str:
     """What fits on a terminal: what runs before what waits or is done."""
-    order = {s: k for k, s in enumerate(("training", "scoring", *STATES[:3], "waiting", "done"))}
+    order = {s: k for k, s in enumerate(("training", "scoring", *STATES[:3], "waiting", "stale", "done"))}
     lines = sorted(now.lines, key=lambda line: order[line.state])[: max(1, height - len(now.standings) - 4)]
     heads = [f"{s.submission.name}: {s.words}" for s in now.standings]
     return "\n".join([*heads, summary(now), *(columns([_cells(line) for line in lines], width) if lines else [])])

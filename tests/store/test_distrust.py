@@ -162,6 +162,7 @@ def test_a_run_directory_of_0_1_0_is_trained_anew_where_it_is_wrong(tmp_path: Pa
     planned = difgen("plan", "old.yaml")
     assert "3 trajectories were trained compiled by difgen 0.1.0" in planned.stdout
     assert content(runs) == before
+    assert "3 stale" in difgen("status", "runs").stdout
     reported = difgen("report", "runs", "--out", "out")
     assert reported.returncode == 0, reported.stderr
     assert "3 trajectories were trained compiled by difgen 0.1.0" in reported.stderr
