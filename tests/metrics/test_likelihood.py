@@ -184,3 +184,11 @@ def test_without_held_out_or_training_images_one_sentence_says_so() -> None:
         measured(x, x, x[:1])
     with pytest.raises(ValueError, match="likelihood needs training images"):
         measured(x, x[:0], x)
+
+
+def test_an_image_in_both_halves_of_the_baseline_is_no_sample_that_copies() -> None:
+    samples, train, held_out = gaussian(60, 1), gaussian(80, 2), gaussian(50, 3)
+    once = measured(samples, train, held_out)
+    twice = measured(samples, np.concatenate([train, train]), np.concatenate([held_out, held_out]))
+    assert twice["fld_baseline"] == pytest.approx(once["fld_baseline"], rel=0.02)
+    assert twice["fld_gap_control"] == pytest.approx(once["fld_gap_control"], abs=5)

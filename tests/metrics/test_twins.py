@@ -69,3 +69,17 @@ def test_constant_images_have_no_cosine_and_are_left_out() -> None:
     nothing = twins.measure(grey, images(3), Made(new, images(3)), Made(new, images(3)))
     assert (nothing.values["twin_pairs"], nothing.values["twin_cos"]) == (0, None)
     assert twins.nearest(twins.centred(new), grey).tolist() == [-1.0] * 10
+
+
+def test_copies_of_images_that_are_in_both_halves_prove_nothing() -> None:
+    A, B, new, both = images(20), images(20), images(100), images(10)
+    copies = both[CHANCE.integers(10, size=200)]
+    of_A, of_B = np.concatenate([copies, new]), np.concatenate([copies + 0.01 * images(200), new])
+    for halves in ((np.concatenate([A, both]), np.concatenate([B, both])), (A, B)):
+        found = twins.measure(of_A, halves[0], Made(of_B, halves[1]), Made(of_A, halves[0])).values
+        shared = len(halves[0]) > 20
+        assert found["twin_shared"] == (10 if shared else 0)
+        pairs = int(found["twin_pairs"] or 0)  # some new images are most similar to one of both halves, too
+        assert 20 < pairs <= 100 if shared else pairs == 300
+    same = twins.measure(copies, both, Made(copies, both), Made(copies, both)).values
+    assert (same["twin_pairs"], same["twin_shared"], same["twin_cos"]) == (0, 10, None)
