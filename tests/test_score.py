@@ -125,6 +125,53 @@ def test_copycat_and_held_out_stand_beside_the_samples(score: Score, real: tuple
     assert (neighbours["kind"] == "model").sum() == H
 
 
+def test_exact_copies_of_repeated_images_are_said_and_stand_first(
+    score: Score, real: tuple[np.ndarray, np.ndarray]
+) -> None:
+    train, test = real
+    as_npz(Path("train.npz"), np.concatenate([train, train[:30], train[:30]]))
+    as_npz(Path("made.npz"), np.concatenate([test[300:380], train[:40]]))
+    as_npz(Path("test.npz"), test[:300])
+    said = found(score, "made.npz", *DATA, "--metrics", "memorization")
+    model = said["rows"]["model"]
+    assert (model["mem_identical"], model["train_distinct"], model["near_duplicates"]) == (40, N, 90)
+    assert model["mem_frac"] == pytest.approx(1 / 3, abs=0.01)
+    pairs = pd.read_csv("report/made/pairs.csv")
+    assert pairs["identical"].tolist() == [True] * 40 + [False] * 80
+    assert {int(name.rpartition(" ")[2]) for name in pairs["sample"][:40]} == set(range(80, 120))
+    shown = Path("report/made/report.html").read_text()
+    assert shown.count("<figcaption>identical</figcaption>") >= 24
+
+
+def test_mirrored_copies_are_copies_where_training_is_said_to_have_been_mirrored(
+    score: Score, real: tuple[np.ndarray, np.ndarray]
+) -> None:
+    train, _ = real
+    as_npz(Path("made.npz"), train[:60, :, ::-1])
+    metrics = ("--metrics", "memorization,aligned")
+    plain = found(score, "made.npz", *DATA, *metrics)["rows"]["model"]
+    keys = set(Path("scores").glob("*/*/results/*.json"))
+    said = found(score, "made.npz", *DATA, *metrics, "--mirrored")["rows"]
+    assert (plain["mem_identical"], said["model"]["mem_identical"]) == (0, 60)
+    assert (said["model"]["mem_frac"], said["copycat"]["mem_frac"], said["heldout"]["mem_frac"]) == (1, 1, 0)
+    assert plain["aligned_frac"] == 1
+    assert plain["aligned_mirrored"] > 0.9
+    assert said["model"]["aligned_mirrored"] == 0
+    again = found(score, "made.npz", *DATA, *metrics)["rows"]["model"]
+    assert again == plain
+    assert len(set(Path("scores").glob("*/*/results/*.json"))) == 2 * len(keys)
+
+
+def test_points_have_no_mirror_image(score: Score, tmp_path: Path) -> None:
+    points = np.random.default_rng(0).standard_normal((40, 2)).astype(np.float32)
+    as_npz(tmp_path / "points.npz", points)
+    refused = score("points.npz", "--against", "points.npz", "--mirrored")
+    assert refused.exit_code != 0
+    assert "--mirrored: points.npz holds points, which have no mirror image" in " ".join(refused.output.split())
+    row = found(score, "points.npz", "--against", "points.npz", "--metrics", "aligned,memorization")["rows"]["model"]
+    assert (row["aligned_frac"], row["mem_identical"]) == (None, 40)
+
+
 # The numbers of a sweep ----------------------------------------------------------------------------------------------
 
 GRID = """\

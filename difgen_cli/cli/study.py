@@ -172,16 +172,20 @@ def score(
     against: Annotated[Path, typer.Option(help="What the model was trained on: a folder, Parquet, .npz, or digits.")],
     held_out: Annotated[Path | None, typer.Option(help="Images of the same kind, never trained on.")] = None,
     hold_out: Annotated[int | None, typer.Option(min=1, help="Draw so many held-out images from --against.")] = None,
-    metrics: Annotated[str | None, typer.Option(help="Names with commas; default: those of a sweep.")] = None,
+    metrics: Annotated[str | None, typer.Option(help="Names with commas; default: a sweep's and aligned.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="A metric's setting: METRIC.KEY=VALUE.")] = None,
     features: Annotated[str | None, typer.Option(help="The feature space of every metric that uses one.")] = None,
     count: Annotated[int | None, typer.Option(min=1, help="Score so many of the samples; default: all.")] = None,
     group: Annotated[str | None, typer.Option(help="What is drawn together: folder, label, or a file.")] = None,
+    mirrored: Annotated[bool, typer.Option("--mirrored", help="Training showed mirror images too.")] = False,
     out: Annotated[Path | None, typer.Option(help="The folder of the report; default: report/NAME.")] = None,
     runs: Annotated[Path, typer.Option("--runs", help="Where results are kept.")] = Path("scores"),
     json_: Json = False,
 ) -> None:
     """Measure the copies among images that came from any model, beside real images and resampled training images.
+
+    Copies in every value, nearly so, by parts, and moved by a pixel, mirrored, toned or smoothed. Repeats among the
+    training images count as one image.
 
     Example: difgen score generated/ --against train/ --held-out test/
     """
@@ -190,7 +194,9 @@ def score(
         from difgen_cli.display import scores
 
         named = tuple(name.strip() for name in metrics.split(",")) if metrics else ()
-        request = scoring.Request(samples, against, held_out, hold_out, named, _pairs(set_), features, count, group)
+        request = scoring.Request(
+            samples, against, held_out, hold_out, named, _pairs(set_), features, count, group, mirrored
+        )
         prepared = scoring.prepare(request, runs)
         ended = scoring.run(prepared, words())
         if ended == "interrupted":

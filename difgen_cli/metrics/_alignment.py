@@ -244,5 +244,4 @@ def _apart(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 def _joined(parts: list[Found]) -> Found:
     if not parts:
         return np.zeros((0, 2)), np.zeros((0, 2), np.int64)
-    distances, places = (np.concatenate([part[k] for part in parts]) for k in (0, 1))
-    return distances, places
+    return np.concatenate([distances for distances, _ in parts]), np.concatenate([places for _, places in parts])

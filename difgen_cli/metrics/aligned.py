@@ -50,7 +50,7 @@ TABLES = {
 
 HOW = ("none", "plain", "shifted", "mirrored", "toned", "smoothed", "other")
 NONE, PLAIN, SHIFTED, MIRRORED, TONED, SMOOTHED, OTHER = range(len(HOW))
-EXPLAINED = 0.5  # of the distance in pixels: what may be left once brightness and contrast are fitted
+EXPLAINED = 0.5  # of a distance: what may be left once brightness and contrast, or a smoothing, are fitted
 CONTROL, PROBES = 1024, 512  # held-out images, and training images that the power is measured on, at most
 SEED = 12
 GAIN, OFFSET = (0.8, 1.2), (-0.1, 0.1)  # of a probe's contrast and brightness
@@ -69,11 +69,12 @@ def measure(
     """The ratio rule of `memorization` for images up to brightness, contrast, a small shift and the mirror.
 
     Distances are between unit vectors without their mean, over the interior that all shifts leave. The second nearest
-    training image is none that equals the first one but for such changes, up to 0.1. What explains a copy that
-    mem_frac lacks is the change that leaves the least distance; toned ones have at most half of their distance in
-    pixels left. Smoothed ones are nearest to a training image under a Gaussian of 0.5 to 3 pixels, fitted to each of
-    the 8 nearest. Images of one colour have no direction, and are no copies. All is None for points and for images
-    too small to be moved, and where T holds no two such images; without held-out images the controls are.
+    training image is none that equals the first one but for such changes, up to 0.1. What explains a copy that mem_frac
+    lacks is the shift or mirror image that leaves the least distance; brightness and contrast where they leave at most
+    half of the distance in pixels, and a smoothing where it leaves at most half of that at the best place. Smoothed
+    ones are nearest to a training image under a Gaussian of 0.5 to 3 pixels, fitted to each of the 8 nearest. Images of
+    one colour have no direction, and are no copies. All is None for points and for images too small to be moved, and
+    where T holds no two such images; without held-out images the controls are.
 
     shift: pixels that an image may be moved by, along rows and columns.
     """
@@ -147,7 +148,7 @@ class Judge:
         way, smooth = ways.argmin(axis=1), self.reference.fitted(images, places[:, None])[:, 0]
         how = np.where(way == 0, np.where(self._toned(images, places), TONED, OTHER), SHIFTED)
         how = np.where(way >= ways.shape[1] // 2, MIRRORED, how)
-        return np.where(smooth < ways.min(axis=1), SMOOTHED, how)
+        return np.where(smooth <= EXPLAINED * ways.min(axis=1), SMOOTHED, how)
 
     def _toned(self, images: np.ndarray, places: np.ndarray) -> np.ndarray:
         """Whether brightness and contrast, fitted by least squares, explain most of the distance in pixels."""

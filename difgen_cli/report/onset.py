@@ -44,7 +44,7 @@ COLUMNS = {
             ("_hi", FIRST_WITH.get(name, "first of two consecutive snapshots where it holds; missing: it never did")),
         )
     },
-    "tau_mem_per_n": ("steps/image", "tau_mem over the training images"),
+    "tau_mem_per_n": ("steps/image", "tau_mem over the distinct training images"),
     "emm": ("images", "largest size with a memorized share of 0.9 at some snapshot; missing: no size has it"),
     "emm_next": (
         "images",
@@ -130,6 +130,9 @@ def onsets(curves: Curves) -> pd.DataFrame:
     if SIZE in cells and "tau_mem" in measured:
         sizes = cells.groupby([*by, "seed"], observed=True, sort=False, dropna=False)[SIZE].first()
         images = pd.to_numeric(sizes.astype(str), errors="coerce").to_numpy(float)
+        if "train_distinct" in cells:  # repeats are one image
+            once = cells.groupby([*by, "seed"], observed=True, sort=False, dropna=False)["train_distinct"].first()
+            images = once.fillna(pd.Series(images, once.index)).to_numpy(float)
         frame["tau_mem_per_n"] = frame["tau_mem"] / images
     if SIZE in by and curves.axis(SIZE).numeric:
         frame = emm.with_largest(frame, cells, [path for path in by if path != SIZE])

@@ -42,9 +42,13 @@ LISTED = 24  # pairs by name
 MINOR = (
     "mem_frac_half", "mem_radius_q10", "extracted_frac", "extracted_cap", "tile_copy_frac", "tile_copy_frac_control",
     "near_duplicates", "near_duplicates_held_out", "train_pref_images", "fd_train", "fd_floor_expected", "fd_gap",
-    "fd_se", "fd_copycat",
+    "fd_se", "fd_copycat", "train_distinct", "sample_constant", "aligned_power", "aligned_shifted", "aligned_mirrored",
+    "aligned_toned", "aligned_smoothed", "aligned_smoothed_control",
 )  # fmt: skip
-FIRST = ("mem_frac", "mem_frac_control", "mem_power", "mem_unique", "train_pref_excess", "fd_test", "fd_floor")
+FIRST = (
+    "mem_frac", "mem_frac_control", "mem_power", "mem_identical", "mem_unique", "aligned_frac", "aligned_control",
+    "train_pref_excess", "fd_test", "fd_floor",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,7 @@ def prepare(request: Request, runs: Path) -> Prepared:
     data, theirs = sources.data_section(request, found, library), sources.section(found.samples, library)
     ours, given = sources.facts_of(finder, data, found.against), sources.facts_of(finder, theirs, found.samples)
     sources.check_shapes(found.samples, found.against.of(ours))
+    sources.check_mirrored(request, ours.shape)
     held_out, notes = sources.held_out(finder.pool(ours.content), data, found)
     chosen = _chosen(request.count, given.images)
     if len(chosen) < given.images:

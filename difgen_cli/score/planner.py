@@ -23,6 +23,7 @@ from difgen_cli.score.groups import Groups
 from difgen_cli.score.sources import Request
 
 GIVEN_VERSION = 1  # of how files become the samples of a cell
+DEFAULT = (*DEFAULT_SCORE, "aligned")  # for a model that nobody here has trained, copies may have been changed
 NO_MODEL = "needs the model itself (its denoiser), and its images are all there is"
 
 
@@ -30,7 +31,7 @@ def metrics(request: Request, library: Library, held_out: int) -> tuple[dict[str
     """What `score:` would say in a grid, and the metrics that cannot be had, with the reason."""
     given: dict[str, Given] = {}
     left_out: dict[str, str] = {}
-    for metric in request.metrics or DEFAULT_SCORE:
+    for metric in request.metrics or DEFAULT:
         signature = library.signature("score", metric)
         least = signature.constants.get("HELD_OUT_MIN", 0)
         if LACKING["heldout"] & set(signature.inputs):  # as for real images, which no network drew
@@ -68,19 +69,24 @@ def plan(
     request: Request, data: Section, metrics: Mapping[str, Given], samples: Facts, count: int, groups: Groups | None,
     finder: Finder,
 ) -> Plan:  # fmt: skip
-    """One cell for the samples, and reference rows of real images, as many as there are samples, and in no groups."""
+    """One cell for the samples, and reference rows of real images, as many as there are samples, and in no groups.
+
+    Where training showed mirror images, that is in the keys as `train.flip` is in a sweep's.
+    """
     derive = Derivation(finder.library, finder, {})
     subset, size = derive.subset(data, lambda _: None)
     scoring = derive.scoring(dict(metrics), data, lambda _: None)
+    flip = {"flip": True} if request.mirrored else {}
+    images = images_of(subset) | ({"mirrored": "flip"} if request.mirrored else {})
     pool = derive.keep(Recipe(Head("pool", "files", 0, {}), {}, content=samples.content[:16]))
-    home = derive.keep(Recipe(Head("trajectory", "given", GIVEN_VERSION, {}), {"subset": subset, "samples": pool}))
+    home = derive.keep(Recipe(Head("trajectory", "given", GIVEN_VERSION, flip), {"subset": subset, "samples": pool}))
     sampler = resolve("sample", {"count": Given(count)}, finder.library)
     key = Head("samples", "given", GIVEN_VERSION, {"count": count}).key({"snapshot": home.key})
     drawn = {"count": count, "seed": sampler.own["seed"]}
     said = {"model.name": str(request.samples), "sample.count": count}
     lines = [("model", home, key, said | ({"sample.groups": groups.count} if groups else {}))]
     for kind in ("heldout", "copycat") if data.own["held_out"] else ("copycat",):
-        reference, real = real_images(kind, subset, drawn)
+        reference, real = real_images(kind, subset, drawn, request.mirrored)
         lines.append((kind, derive.keep(reference), real, {f"sample.{k}": v for k, v in drawn.items()}))
     settings = data.columns | {"data.size": size}
     cells = []
@@ -90,7 +96,7 @@ def plan(
         cells.append(
             Cell(
                 index, kind, 0, recipe.key, None, None, drawn_key, sampler, UNGUIDED, scoring,
-                scoring.keys("heldout", images_of(subset) | own), (settings, shown), (), groups=together,
+                scoring.keys("heldout", images | own), (settings, shown), (), groups=together,
             )
         )  # fmt: skip
     trajectory = Trajectory(home, _slug(request.samples), (), 0, settings)

@@ -42,6 +42,7 @@ class Request:
     features: str | None = None
     count: int | None = None
     group: str | None = None  # how the samples come in groups: folder, label, or a file that says so
+    mirrored: bool = False  # training showed mirror images too
 
     def given(self) -> dict[str, Given]:
         """The settings as a grid would give them."""
@@ -116,6 +117,12 @@ def data_section(request: Request, found: Sources, library: Library) -> Section:
         more["held_out_path"] = Given(found.held_out.path)
         more |= {"held_out_split": Given(found.held_out.split)} if found.held_out.split else {}
     return section(found.against, library, **more)
+
+
+def check_mirrored(request: Request, shape: tuple[int, ...]) -> None:
+    """GridError for mirror images of points."""
+    if request.mirrored and len(shape) < 3:
+        raise GridError(f"--mirrored: {request.samples} holds points, which have no mirror image; leave it out")
 
 
 def facts_of(finder: Finder, section_: Section, source: Source) -> Facts:

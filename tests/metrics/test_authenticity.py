@@ -83,10 +83,20 @@ def test_intervals_cover_the_difference() -> None:
     assert 0.92 <= ((low <= truth) & (truth <= high)).mean() <= 0.98
 
 
-def test_training_images_that_are_all_the_same_call_every_other_image_authentic() -> None:
+def test_training_images_that_are_all_the_same_are_one_image_without_another() -> None:
     train = np.ones((6, 4), np.float32)
     values = measured(np.concatenate([train[:2], train[:6] + 1]), train, train)
-    assert (values["auth_pct"], values["auth_pct_control"]) == (75, 0)
+    assert (values["auth_pct"], values["auth_pct_control"]) == (None, None)
+
+
+def test_copies_of_repeated_images_are_no_more_authentic_than_those_of_single_ones() -> None:
+    train, held_out = digits(128)
+    noise = np.random.default_rng(0).standard_normal(train.shape, np.float32)
+    samples = train + np.float32(0.03) * noise
+    once, twice = measured(samples, train, held_out), measured(samples, np.concatenate([train, train]), held_out)
+    assert (twice["auth_pct"], twice["auth_pct_control"]) == (0, once["auth_pct_control"])
+    nearly = np.concatenate([train, train + np.float32(0.02) * noise[::-1]])
+    assert measured(train, nearly, held_out)["auth_pct"] == 0
 
 
 @pytest.mark.parametrize(("samples", "train", "held_out"), [(0, 5, 3), (3, 1, 3), (1, 2, 1), (5, 2, 2)])

@@ -134,14 +134,18 @@ def test_held_out_images_as_samples_are_not_compared_with_themselves() -> None:
     assert {values[name] for name in FOUR} == {None}
 
 
-def test_identical_images_lie_within_reach_of_each_other_and_of_nothing_else() -> None:
-    ones, zeros = np.full((9, 5), 0.1, np.float32), np.zeros((9, 5), np.float32)
-    one_differs = np.concatenate([ones[:8], zeros[:1]])
-    values = measured(one_differs, ones, ones)
-    assert values["precision"] == pytest.approx(8 / 9)
-    assert (values["recall"], values["coverage"]) == (1, 1)
-    assert measured(zeros, ones, ones)["precision"] == measured(zeros, ones, ones)["density"] == 0
-    assert measured(zeros, ones, ones)["density_lo"] is None
+def test_repeated_real_images_count_once_and_have_balls_of_the_size_of_others() -> None:
+    samples, train, held_out = gaussian(30, 1), gaussian(40, 2), gaussian(20, 3)
+    once = measured(samples, train, held_out)
+    assert measured(samples, np.repeat(train, 2, axis=0), np.repeat(held_out, 9, axis=0)) == once
+    same = np.full((9, 5), 0.1, np.float32)
+    assert {measured(samples, same, same)[name] for name in FOUR} == {None}
+
+
+def test_identical_samples_reach_nothing() -> None:
+    values = measured(0.1 * gaussian(1, 7)[[0] * 20], gaussian(40, 2), gaussian(20, 3))
+    assert values["recall"] == 0
+    assert values["density_lo"] is None
 
 
 @pytest.mark.parametrize(("samples", "train", "held_out"), [(0, 3, 9), (1, 1, 2), (5, 9, 9), (6, 1, 6), (9, 9, 5)])

@@ -206,3 +206,11 @@ def test_intervals_hold_what_other_held_out_images_give() -> None:
     for name in ("fld", "fld_gap"):
         truth = np.mean([values[name] for values in found])
         assert sum(values[f"{name}_lo"] <= truth <= values[f"{name}_hi"] for values in found) >= 105, name
+
+
+def test_an_image_in_both_halves_of_the_baseline_is_no_sample_that_copies() -> None:
+    samples, train, held_out = gaussian(60, 1), gaussian(80, 2), gaussian(50, 3)
+    once = measured(samples, train, held_out)
+    twice = measured(samples, np.concatenate([train, train]), np.concatenate([held_out, held_out]))
+    assert twice["fld_baseline"] == pytest.approx(once["fld_baseline"], rel=0.02)
+    assert twice["fld_gap_control"] == pytest.approx(once["fld_gap_control"], abs=5)

@@ -21,6 +21,11 @@ def run(denoiser: nn.Module, train: np.ndarray, held_out: np.ndarray, sigma_d: f
     return values  # type: ignore[return-value]
 
 
+def images_of(points: np.ndarray) -> np.ndarray:
+    """Points (n, 4) as images (n, 2, 2, 1)."""
+    return points.reshape(-1, 2, 2, 1)
+
+
 def loss_of(images: np.ndarray, split: int, sigma: float, shrink: float) -> np.ndarray:
     """The mean over 8 draws of ‖shrink (x₀ + σn) − x₀‖²/d, in float64."""
     noise = bank(images, None, 8, split, CPU).noise.double().numpy().reshape(len(images), 8, -1)
@@ -85,10 +90,10 @@ def test_no_share_is_given_where_its_threshold_would_rest_on_less_than_ten_image
 
 
 def test_labels_stay_with_their_images_and_unknown_conditions_are_left_out() -> None:
-    labels = np.random.default_rng(0).integers(3, size=80)
+    labels = np.random.default_rng(0).permutation(80)
     train = np.repeat(labels[:, None], 4, axis=1).astype(np.float32)
-    held_out, of_held_out = np.concatenate([train[:5] + 9, train[:40]]), np.concatenate([[7] * 5, labels[:40]])
-    values = measure(OfLabel(), train, held_out, labels, of_held_out, 1.0).values  # type: ignore[arg-type]
+    held_out, of_held_out = np.concatenate([train[:5] + 900, train[:40]]), np.concatenate([[700] * 5, labels[:40]])
+    values = measure(OfLabel(80), train, held_out, labels, of_held_out, 1.0).values  # type: ignore[arg-type]
     assert values["mia_images"] == 40
     assert values["mia_auc_050"] == pytest.approx(0.5)  # every image has the same loss
 
@@ -124,8 +129,8 @@ def test_twins_that_are_one_model_are_told_apart_by_nothing() -> None:
 
 def test_twins_are_compared_on_the_conditions_of_both() -> None:
     labels = np.repeat([0, 1, 2], 10)
-    images = np.repeat(labels[:, None], 4, axis=1).astype(np.float32)
-    found = twin_aucs(OfLabel(3), OfLabel(2), images[:20], images[10:], labels[:20], labels[10:], 1.0)
+    images, others = (labels[:, None] + 0.1 * gaussian(30, seed) for seed in (1, 2))
+    found = twin_aucs(OfLabel(3), OfLabel(2), images[:20], others[10:], labels[:20], labels[10:], 1.0)
     assert found["mia_twin_auc_050"] == 0.5  # OfLabel(2) refuses the label 2
     with pytest.raises(ValueError, match="same conditions in both halves"):
         twin_aucs(OfLabel(), OfLabel(), images[:10], images[20:], labels[:10], labels[20:], 1.0)
@@ -138,11 +143,27 @@ def test_few_images_give_values_or_none_and_never_nan(size: int, held_out: int) 
     assert (values["mia_auc_050_lo"] is None) == (min(size, held_out) == 1)
 
 
-def test_images_that_are_all_the_same_say_nothing() -> None:
+def test_images_that_are_all_the_same_are_one_image_and_say_nothing() -> None:
     same = np.full((20, 4), 0.5, np.float32)
     values = run(IdealDenoiser(to_tensor(same), 0.7), same, same, 0.7)
-    assert values["mia_auc_050"] == 0.5
-    assert values["mia_auc_050_lo"] < 0.4 < 0.6 < values["mia_auc_050_hi"]
+    assert (values["mia_auc_050"], values["mia_auc_050_lo"], values["mia_images"]) == (0.5, None, 1)
+
+
+def test_repeats_count_once_on_either_side() -> None:
+    train, held_out = gaussian(60, 1), gaussian(50, 2)
+    once = run(Wiener(0.7), train, held_out, 0.7)
+    twice = run(Wiener(0.7), np.repeat(train, 3, axis=0), np.concatenate([held_out, held_out[:30]]), 0.7)
+    assert twice == once
+    capped = run(Wiener(0.7), np.repeat(train, 3, axis=0), held_out, 0.7, images=20)
+    assert capped == run(Wiener(0.7), train, held_out, 0.7, images=20)
+
+
+def test_images_of_both_halves_are_members_of_neither() -> None:
+    one, other = gaussian(60, 1), 1.2 * gaussian(70, 2)
+    expected = twin_aucs(Wiener(0.7), Wiener(0.7, 0.6), images_of(one), images_of(other), None, None, 0.7)
+    both = images_of(gaussian(20, 3))
+    halves = (np.concatenate([both, images_of(part)]) for part in (one, other))
+    assert twin_aucs(Wiener(0.7), Wiener(0.7, 0.6), *halves, None, None, 0.7) == expected
 
 
 def test_what_cannot_be_measured_is_one_sentence() -> None:

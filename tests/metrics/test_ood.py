@@ -181,3 +181,10 @@ def test_what_cannot_be_compared_is_one_sentence() -> None:
         measured(x, x, x, np.zeros((2, 6), np.float32))
     with pytest.raises(ValueError, match="NaN or infinite features"):
         measured(x, x, x, np.full((2, 6), np.nan, np.float32))
+
+
+@pytest.mark.parametrize("similarity", ["cosine", "top_k", "nearest"])
+def test_repeats_of_a_training_image_are_one_of_the_nearest(similarity: str) -> None:
+    samples, train, held_out, other = cloud(40, 1, 1), cloud(30, 2), cloud(70, 3), cloud(50, 4, 2)
+    once = measured(samples, train, held_out, other, similarity=similarity, k=4)
+    assert measured(samples, np.repeat(train, 3, axis=0), held_out, other, similarity=similarity, k=4) == once

@@ -115,3 +115,15 @@ def test_a_single_training_image_and_identical_ones_give_numbers(digits: tuple[n
     for few in (train[:1], np.repeat(train[:1], 5, axis=0)):
         found = path.measure(planted(few, fresh, 1.0), few, held_out, SIGMA_DATA)
         assert found.values["path_overlap_100"] == pytest.approx(1, abs=0.1)
+
+
+def test_repeats_count_once_in_the_training_set_and_in_both_halves_of_the_held_out_images(
+    digits: tuple[np.ndarray, ...],
+) -> None:
+    train, held_out, fresh = (part[:100] for part in digits)
+    walked = planted(train, fresh, 0.5)
+    once = path.measure(walked, train, held_out, SIGMA_DATA)
+    repeated = np.concatenate([train, train[:30], train[:30]]), np.concatenate([held_out, held_out + 0.01])
+    assert path.measure(walked, *repeated, SIGMA_DATA).values == once.values
+    with pytest.raises(ValueError, match="4 distinct held-out images, there are 2"):
+        path.measure(walked, train, held_out[[0, 1, 1, 1, 0]], SIGMA_DATA)

@@ -86,3 +86,17 @@ def test_ceiling_and_baseline_have_intervals_like_the_cosine_that_is_read_betwee
     assert width == pytest.approx(2 * 1.96 * spread, rel=0.2)
     single = twins.measure(new[:1], A, Made(new[:1], B), Made(new[:1], A)).values
     assert (single["twin_baseline"], single["twin_baseline_lo"]) == (None, None)
+
+
+def test_copies_of_images_that_are_in_both_halves_prove_nothing() -> None:
+    A, B, new, both = images(20), images(20), images(100), images(10)
+    copies = both[CHANCE.integers(10, size=200)]
+    of_A, of_B = np.concatenate([copies, new]), np.concatenate([copies + 0.01 * images(200), new])
+    for halves in ((np.concatenate([A, both]), np.concatenate([B, both])), (A, B)):
+        found = twins.measure(of_A, halves[0], Made(of_B, halves[1]), Made(of_A, halves[0])).values
+        shared = len(halves[0]) > 20
+        assert found["twin_shared"] == (10 if shared else 0)
+        pairs = int(found["twin_pairs"] or 0)  # some new images are most similar to one of both halves, too
+        assert 20 < pairs <= 100 if shared else pairs == 300
+    same = twins.measure(copies, both, Made(copies, both), Made(copies, both)).values
+    assert (same["twin_pairs"], same["twin_shared"], same["twin_cos"]) == (0, 10, None)

@@ -118,6 +118,11 @@ def test_each_onset_follows_its_own_criterion() -> None:
     assert (line["tau_gen_lo"], line["tau_gen_hi"]) == (240, 480)
     assert (line["tau_gap_lo"], line["tau_gap_hi"]) == (120, 240)
     assert line["tau_mem_per_n"] == pytest.approx(np.sqrt(480 * 960) / 32)
+
+
+def test_steps_are_told_for_each_distinct_training_image() -> None:
+    line = table(planted({(32, 0): 900.0}, train_distinct=16)).iloc[0]
+    assert line["tau_mem_per_n"] == pytest.approx(np.sqrt(480 * 960) / 16)
     assert line["censored"] == ""
     assert line["snapshots"] == 6
 
