@@ -11,8 +11,9 @@ from worlds import WORLDS, Copies, Digits, Ends, Features, Grouped, Modes, Plant
 
 DRAWS = 200
 HARD = (
-    Copies(0.1), Preferring(16, 0.4), Modes(100), Grouped(0.3, 0.5), Digits(16, unseen=True), Features(1.6), Planted(0.3),
-)  # fmt: skip
+    *(Copies(0.1), Preferring(16, 0.4), Modes(100), Grouped(0.3, 0.5)),
+    *(Digits(16, unseen=True), Features(1.6), Planted(0.3)),
+)
 FEW = (Modes(1), Modes(3), Modes(10), Modes(300, most=0.9))  # images among the samples: no interval holds
 ALARM = 0.001  # chance that an interval which covers 92 % or 98 % of the time fails
 
