@@ -1,3 +1,3 @@
 """difgen: when does a diffusion model copy its training set, and when does it generalise?"""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -81,33 +81,52 @@ def _dense(parameter: Tensor) -> Tensor:
 
 
 class Idle:
-    """For how many steps in a row each parameter has had no gradient: none at all, or zero in every number."""
+    """Which parameters no loss trains: for how many of the first steps in a row each has had no gradient.
+
+    None at all, or zero in every number. Layers that start at zero let no gradient through to what lies before them
+    until they have moved, within two steps; whoever has none in the ten steps after that is frozen.
+    """
+
+    SETTLING, STEPS = 2, 10
 
     def __init__(self, flats: list[Flat]) -> None:
-        self.flats = flats
-        self.steps = [torch.zeros(len(flat.parameters), device=flat.array.device) for flat in flats]
+        self.flats, self.until = flats, self.SETTLING + self.STEPS  # the step before which gradients are looked at
+        self.conditional = True
+        self.counts = [torch.zeros(len(flat.parameters), device=flat.array.device) for flat in flats]
 
     @torch.no_grad()
-    def look(self) -> None:
-        """Count what was gathered for a step, without waiting for the device."""
-        for flat, steps in zip(self.flats, self.steps, strict=True):
-            largest = torch.stack(torch._foreach_norm(flat.gradients, 1))
-            steps.add_(1).mul_(largest == 0)
+    def look(self, step: int) -> None:
+        """Count what was gathered in a step, without waiting for the device."""
+        for flat, counts in zip(self.flats, self.counts, strict=True) if step < self.until else ():
+            sizes = torch.stack(torch._foreach_norm(flat.gradients, 1))
+            counts.add_(1).mul_(sizes == 0)
 
-    def names(self, network: nn.Module, count: int, conditional: bool) -> tuple[str, ...]:
-        """The parameters of a network that have had none in the last `count` steps; waits for the device.
+    def frozen(self, network: nn.Module, steps: int) -> tuple[str, ...] | None:
+        """The names of those of a network after so many steps, None too early; waits for the device.
 
         Tables of conditions are not named where there is no condition: nothing is looked up in them.
         """
+        if steps < self.until:
+            return None
         idle = {
             id(parameter)
-            for flat, steps in zip(self.flats, self.steps, strict=True)
-            for parameter, n in zip(flat.parameters, steps.tolist(), strict=True)
-            if n >= count and parameter.numel()
+            for flat, counts in zip(self.flats, self.counts, strict=True)
+            for parameter, n in zip(flat.parameters, counts.tolist(), strict=True)
+            if n >= self.STEPS and parameter.numel()
         }
-        tables = () if conditional else (m.weight for m in network.modules() if isinstance(m, nn.Embedding))
+        tables = () if self.conditional else (m.weight for m in network.modules() if isinstance(m, nn.Embedding))
         idle -= {id(table) for table in tables}
         return tuple(name for name, parameter in network.named_parameters() if id(parameter) in idle)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The counts of each array's parameters; the tensors are the live ones."""
+        return {"counts": dict(enumerate(self.counts)), "until": self.until}
+
+    def load_state_dict(self, saved: dict[str, Any] | None, steps: int) -> None:
+        """Go on from counts after so many steps; count from there on where there are none, as 0.1.0 left none."""
+        self.until = int(saved["until"]) if saved else steps + self.SETTLING + self.STEPS
+        for place, counts in (saved or {"counts": {}})["counts"].items():
+            self.counts[place].copy_(counts)
 
 
 class Adam:

@@ -161,7 +161,7 @@ def _beside(pair: Pair) -> Any:
 
     images = [_large(Image.open(io.BytesIO(content))) for content in (pair.sample_png, pair.nearest_png)]
     wide, high = sum(image.width for image in images), max(image.height for image in images)
-    tile = Image.new("RGB", (wide + GAP, high + GAP), COPY if pair.memorized else PAPER)
+    tile = Image.new("RGB", (wide + GAP, high + GAP), COPY if pair.memorized or pair.identical else PAPER)
     tile.paste(images[0], (GAP // 2, GAP // 2))
     tile.paste(images[1], (GAP // 2 + images[0].width, GAP // 2))
     return tile

@@ -22,8 +22,6 @@ from difgen_cli.flat import Adam, Flat, Idle, flatten
 VERSION = 1
 HORIZON = ("cosine",)  # schedules that depend on where the run ends
 ORDER_CHUNK = 1 << 14  # places of the data order that are drawn together, in whole epochs
-SETTLING_STEPS = 2  # within which layers that start at zero have moved, and let a gradient through to what lies before
-IDLE_STEPS = 10  # after them, without a gradient, make a parameter frozen
 
 
 @dataclass(frozen=True)
@@ -44,8 +42,7 @@ class State:
 
     `denoiser` has the raw weights, `ema` their average; `loss` is the last step's, a scalar on the device that nobody
     has waited for, `lr` its learning rate. `weights` and `averages` are all the parameters of the one and of the other
-    in one array each. `frozen` names the parameters of the network that no loss trains: whose gradient was missing or
-    zero in the ten steps after the first two; None before that is known.
+    in one array each.
     """
 
     step: int
@@ -55,14 +52,19 @@ class State:
     averages: list[Flat]
     optimizer: Adam
     loss: Tensor
+    idle: Idle
     lr: float = 0.0
-    frozen: tuple[str, ...] | None = None
 
     @property
     def grad_norm(self) -> Tensor:
         """Euclidean norm of the last step's gradient, as the optimizer saw it (clipped, if clipping is on)."""
         gradients = [p.grad for p in self.denoiser.parameters() if p.grad is not None]
         return torch.nn.utils.get_total_norm(gradients, foreach=True)
+
+    @property
+    def frozen(self) -> tuple[str, ...] | None:
+        """The parameters of the network that no loss trains, by name; None before that is known, after twelve steps."""
+        return self.idle.frozen(self.denoiser.network, self.step)
 
     def checkpoint(self) -> dict[str, Any]:
         """All that resuming needs: tensors and plain numbers, for `torch.save` and `torch.load(weights_only=True)`.
@@ -75,7 +77,7 @@ class State:
             "ema": self.ema.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "loss": self.loss,
-            "frozen": None if self.frozen is None else list(self.frozen),
+            "idle": self.idle.state_dict(),
         }
 
     def restore(self, checkpoint: dict[str, Any]) -> None:
@@ -85,8 +87,7 @@ class State:
         self.optimizer.load_state_dict(checkpoint["optimizer"])
         self.loss = checkpoint["loss"].to(self.loss.device)
         self.step = int(checkpoint["step"])
-        frozen = checkpoint.get("frozen")  # not known to checkpoints of 0.1.0
-        self.frozen = None if frozen is None else tuple(frozen)
+        self.idle.load_state_dict(checkpoint.get("idle"), self.step)
 
 
 def initialise(build: Callable[[], nn.Module], seed: int) -> nn.Module:
@@ -106,7 +107,8 @@ def begin(network: nn.Module, sigma_data: float, device: str | torch.device, *, 
     weights, averages = flatten(denoiser), flatten(ema)
     ema.requires_grad_(False)
     optimizer = Adam(weights, weight_decay)
-    return State(0, denoiser, ema, weights, averages, optimizer, torch.zeros((), device=device))
+    zero = torch.zeros((), device=device)
+    return State(0, denoiser, ema, weights, averages, optimizer, zero, Idle(weights))
 
 
 def train(
@@ -162,12 +164,12 @@ def train(
         perturb(network, condition_perturbation)
     network.to(memory_format=way.layout)  # type: ignore[call-overload]
     state = begin(network, sigma_data, images.device, weight_decay=weight_decay)
+    state.idle.conditional = labels is not None
     if checkpoint is not None:
         state.restore(checkpoint)
     weights: list[Tensor] = list(state.denoiser.parameters())
     arrays, averages = ([flat.array for flat in flats] for flats in (state.weights, state.averages))
     buffers = list(zip(state.ema.buffers(), state.denoiser.buffers(), strict=True))
-    idle, told_at = Idle(state.weights), state.step + SETTLING_STEPS + IDLE_STEPS
     randomness = seeded if has_dropout(network) or condition_perturbation > 0 else unseeded
     order, generator = batches(len(images), batch, seed, state.step, images.device), torch.Generator(images.device)
     for step in range(state.step, steps):
@@ -187,9 +189,7 @@ def train(
             torch.nn.utils.clip_grad_norm_(weights, clip, foreach=True)
         for flat in state.weights:
             flat.gather()
-        if state.frozen is None:
-            idle.look()
-            state.frozen = idle.names(network, IDLE_STEPS, labels is not None) if step + 1 == told_at else None
+        state.idle.look(step)
         state.lr = lr * rate(step, schedule, warmup, decay_start, steps)
         state.optimizer.step(state.lr)
         # Adam moves every weight far at first; a long average would keep the initial ones.

@@ -1,6 +1,7 @@
 """The copying test C_T (Meehan et al. 2020): are samples nearer to training images than held-out images are?"""
 
 import warnings
+from statistics import NormalDist
 from typing import Annotated
 
 import numpy as np
@@ -8,8 +9,9 @@ from annotated_types import Gt
 
 from difgen_cli.metrics import Result, Shared, nearest
 from difgen_cli.metrics._features import Embed, drawn, features_of, name_of, require_held_out, sides_of
+from difgen_cli.metrics._ranks import auroc
 
-VERSION = 1
+VERSION = 2
 HELD_OUT_MIN = 1
 
 COLUMNS = {
@@ -19,6 +21,8 @@ COLUMNS = {
         "Mann-Whitney Z of the distances to T, samples against held-out images, averaged over cells: far below 0 for "
         "copies, but for samples of low contrast too",
     ),
+    "ct_lo": ("float64", "", "lower end of its 95 % interval over samples and held-out images"),
+    "ct_hi": ("float64", "", "upper end of its 95 % interval over samples and held-out images"),
     "ct_null_sd": ("float64", "", "standard deviation of ct where samples are distributed as held-out images"),
     "ct_shrunk": ("float64", "", "ct of the held-out images moved by a fifth towards the mean training image"),
     "ct_cells": ("int64", "cells", "k-means cells of the training images; fewer where T has fewer distinct images"),
@@ -30,6 +34,7 @@ COLUMNS = {
 }
 
 SEED = 8
+COUNTS = 500  # draws of how many images fall into each cell
 STARTS = 4  # k-means++ initialisations, of which the best is kept
 SHRINKAGE = np.float32(0.8)
 
@@ -52,7 +57,8 @@ def measure(
     U counts pairs in which the sample is farther from the cell's nearest training image than the held-out image is,
     ties one half. ct says that samples lie nearer to T than unseen images do, not why: images of lower contrast lie
     nearer to everything, and ct_shrunk shows how far that alone moves it, without a copy. Never read it alone:
-    train_pref asks whether it is *training* images that are nearer. None where no cell has enough images. `mirrored`:
+    train_pref asks whether it is *training* images that are nearer. None where no cell has enough images. Without the
+    continuity correction of one half that the authors' code adds to U. `mirrored`:
     training showed mirror images too, so that an image lies where the nearer of its sides does.
 
     cells: of k-means on the training images.
@@ -69,10 +75,13 @@ def measure(
     )
     own = _located(sides_of("copying", embed, queries, mirrored), real, known) if len(queries) else known["none"]
     statistic, null, used = c_t(own, known["held_out"], least)
+    low, high = interval(own, known["held_out"], least)
     shrunk = float(known["shrunk"])
     return Result(
         {
             "ct": statistic,
+            "ct_lo": low,
+            "ct_hi": high,
             "ct_null_sd": null,
             "ct_shrunk": shrunk if np.isfinite(shrunk) else None,
             "ct_cells": len(known["centres"]),
@@ -100,6 +109,49 @@ def c_t(samples: np.ndarray, held_out: np.ndarray, least: int) -> tuple[float | 
         return None, None, 0
     share = np.array(weights) / np.sum(weights)
     return float(share @ scores), float(np.sqrt(np.sum(share**2))), len(scores)
+
+
+def interval(samples: np.ndarray, held_out: np.ndarray, least: int) -> tuple[float, float] | tuple[None, None]:
+    """The 95 % interval of C_T over samples and held-out images, T and its cells fixed; of rows (cell, distance).
+
+    Under any alternative: Z is linear in U/nm, an AUROC, whose interval is after DeLong et al. 1988 on the logit scale.
+    The cells' intervals are joined by the squares of their distances to Z, weighted like Z; to them is added how C_T
+    moves with the numbers of images that fall into the cells. None where a cell has a single image, or none counts.
+    """
+    counted, below, above = [], 0.0, 0.0
+    for cell in np.unique(held_out[:, 0]):
+        q, p = (rows[rows[:, 0] == cell, 1] for rows in (samples, held_out))
+        if min(len(q), len(p)) >= least:
+            found, n, m = auroc(q, p), len(p), len(q)
+            if found.lower is None or found.upper is None:
+                return None, None
+            scale = n * np.sqrt(12 * n * m / (n + m + 1))  # of Z by the AUROC, times the cell's weight
+            below += (scale * (found.value - found.lower)) ** 2
+            above += (scale * (found.upper - found.value)) ** 2
+            counted.append((found.value - 0.5, n, m))
+    if not counted:
+        return None, None
+    effect, n_of, m_of = np.array(counted, float).T
+    centre, total = float(_by_counts(effect, n_of, m_of)), float(n_of.sum())
+    reach = NormalDist().inv_cdf(0.975) * _spread_of_counts(effect, n_of, m_of, len(held_out), len(samples))
+    lower, upper = (np.hypot(np.sqrt(squares) / total, reach) for squares in (below, above))
+    return float(centre - lower), float(centre + upper)
+
+
+def _by_counts(effect: np.ndarray, n: np.ndarray, m: np.ndarray) -> np.ndarray:
+    """C_T from each cell's AUROC less one half and its numbers of images, (..., cells)."""
+    weighted = n * effect * np.sqrt(12 * n * m / (n + m + 1))
+    return np.asarray(weighted.sum(axis=-1) / n.sum(axis=-1))
+
+
+def _spread_of_counts(effect: np.ndarray, n: np.ndarray, m: np.ndarray, held_out: int, samples: int) -> float:
+    """The deviation of C_T where as many images fall into the cells at random, with their shares; by simulation."""
+    chance = np.random.default_rng((SEED, 2))
+    drawn = [
+        chance.multinomial(total, [*(own / total), max(0.0, 1 - own.sum() / total)], size=COUNTS)[:, :-1]
+        for own, total in ((n, held_out), (m, samples))
+    ]
+    return float(_by_counts(effect, *(np.maximum(counts, 1) for counts in drawn)).std())
 
 
 def z_score(q: np.ndarray, p: np.ndarray) -> float:

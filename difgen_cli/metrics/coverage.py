@@ -16,8 +16,9 @@ from difgen_cli.metrics._features import (
     require_held_out,
     squared_distances_to,
 )
+from difgen_cli.neighbours import distinct
 
-VERSION = 1
+VERSION = 2
 HELD_OUT_MIN = 2
 
 COLUMNS = {
@@ -30,12 +31,16 @@ COLUMNS = {
     "precision_hi": ("float64", "share", "upper end of its 95 % Wilson interval over the samples"),
     "precision_control": ("float64", "share", "the same for training images in place of samples; missing for too few"),
     "recall": ("float64", "share", "held-out images within reach of a sample: as far as its k-th nearest sample"),
+    "recall_lo": ("float64", "share", "lower end of its 95 % Wilson interval over held-out images, the samples fixed"),
+    "recall_hi": ("float64", "share", "upper end of its 95 % Wilson interval over held-out images, the samples fixed"),
     "recall_control": ("float64", "share", "the same for training images in place of samples"),
     "density": ("float64", "", "held-out images in reach of which a sample lies, over k: 1 on average for real images"),
     "density_lo": ("float64", "", "lower end of its 95 % t interval over the samples; missing where all agree"),
     "density_hi": ("float64", "", "upper end of its 95 % t interval over the samples; missing where all agree"),
     "density_control": ("float64", "", "the same for training images in place of samples"),
     "coverage": ("float64", "share", "held-out images that have a sample within reach of their k-th nearest one"),
+    "coverage_lo": ("float64", "share", "lower end of its 95 % interval over held-out images, the samples fixed"),
+    "coverage_hi": ("float64", "share", "upper end of its 95 % interval over held-out images, the samples fixed"),
     "coverage_control": ("float64", "share", "the same for training images in place of samples"),
     "coverage_features": ("string", "", "the feature space"),
     "coverage_n": ("int64", "images", "samples, and held-out images, compared: all four depend on it"),
@@ -52,6 +57,7 @@ class Reach:
 
     balls: np.ndarray  # (n,) of each generated image: real balls that it lies in
     covered: np.ndarray  # (n,) of each real image: whether its ball holds a generated one
+    nearly: np.ndarray  # (n,) the same of the ball that reaches one neighbour further
     recalled: np.ndarray  # (n,) of each real image: whether it lies in a generated one's ball
 
     def values(self, k: int) -> dict[str, float]:
@@ -77,15 +83,23 @@ def measure(
 
     As many samples as held-out images are compared, drawn at random from whichever is more. Training images in place
     of samples are the control, where there are as many: precision and recall of a perfect model are not 1. A copier of
-    many training images has perfect values, so none of the four says anything of copying. All are None where there are
-    not more than k images, and for held-out images scored as samples. Recall and coverage have no interval: their luck
-    over samples is not binomial, and several seeds show it.
+    many training images has perfect values, so none of the four says anything of copying. Repeats and near-duplicates
+    of held-out and of training images count once: else the ball around an image that is there more than k times has no
+    radius. Samples are taken as they are, as few images again and again reach few others. All are None where there are
+    not more than k images, and for held-out images scored as samples.
+
+    Intervals: of precision and density over samples, H fixed; of recall and coverage over held-out images, the samples
+    fixed, since those are what they count. That of coverage allows for the radii, which move with the held-out images
+    around (a jackknife). Another draw of samples moves recall and coverage as well, which is not binomial: several
+    seeds show it.
 
     k: which neighbour a ball reaches to.
     features: the feature space; auto is the classifier where there are labels, and random_conv elsewhere.
     """
     require_held_out("coverage", held_out, HELD_OUT_MIN)
-    n = min(len(samples), len(held_out))
+    once = shared("distinct", lambda: {"train": distinct(train), "held_out": distinct(held_out)})
+    real_images, train = held_out[once["held_out"]], train[once["train"]]
+    n = min(len(samples), len(real_images))
     values: dict[str, float | int | str | bool | None] = dict.fromkeys(COLUMNS)
     values |= {"coverage_features": name_of(embed, features), "coverage_n": n}
     if n <= k or among(samples, held_out):
@@ -95,20 +109,38 @@ def measure(
         return features_of("coverage", embed, drawn(images, n, (SEED, len(images)))).astype(np.float32)
 
     def reference() -> dict[str, np.ndarray]:
-        real = embedded(held_out)
-        arrays = {"real": real, "radii": radii_of(real, k)}
+        real = embedded(real_images)
+        distances, neighbours = nearest(real, real, min(k + 1, n - 1), exclude_self=True)
+        arrays = {"real": real, "radii": distances[:, k - 1], "further": distances[:, -1], "near": neighbours[:, :k]}
         if len(train) >= n:
             control = within_reach(real, arrays["radii"], embedded(train), k).values(k)
             arrays |= {f"{name}_control": np.array(value) for name, value in control.items()}
         return arrays
 
     known = shared(f"held_out-{n}", reference)
-    reach = within_reach(known["real"], known["radii"], embedded(samples), k)
+    reach = within_reach(known["real"], known["radii"], embedded(samples), k, known["further"])
     values |= reach.values(k)
     values |= {name: float(known[name]) for name in COLUMNS if name in known}
     values["precision_lo"], values["precision_hi"] = wilson(int((reach.balls > 0).sum()), n)
+    values["recall_lo"], values["recall_hi"] = wilson(int(reach.recalled.sum()), n)
+    values["coverage_lo"], values["coverage_hi"] = coverage_interval(reach, known["near"])
     values["density_lo"], values["density_hi"] = _mean_interval(reach.balls / k)
     return Result(values)
+
+
+def coverage_interval(reach: Reach, near: np.ndarray) -> tuple[float, float]:
+    """Wilson's interval of the coverage for as many images as make its standard error over real images.
+
+    near: (n, k) places of the k nearest others of each. Without one of them an image's ball reaches one neighbour
+    further: leaving out image j takes its own part, and adds the images that only the further ball covers. The variance
+    is the jackknife's, which errs on the wide side (Efron & Stein 1981): with H drawn anew 94 to 100 % are covered.
+    """
+    n, share = len(near), float(reach.covered.mean())
+    gained = np.repeat(reach.nearly & ~reach.covered, near.shape[1])
+    parts = reach.covered - np.bincount(near.ravel()[gained], minlength=n)
+    variance, binomial = float(parts.var(ddof=1)) / n, share * (1 - share)
+    count = max(1, min(n, round(binomial / variance))) if binomial and variance else n
+    return wilson(share * count, count)
 
 
 def radii_of(features: np.ndarray, k: int) -> np.ndarray:
@@ -117,11 +149,14 @@ def radii_of(features: np.ndarray, k: int) -> np.ndarray:
     return np.asarray(distances[:, k - 1])
 
 
-def within_reach(real: np.ndarray, radii: np.ndarray, generated: np.ndarray, k: int) -> Reach:
-    """Of features (n, d) and the radii of the real ones."""
+def within_reach(
+    real: np.ndarray, radii: np.ndarray, generated: np.ndarray, k: int, further: np.ndarray | None = None
+) -> Reach:
+    """Of features (n, d) and the radii of the real ones; further: radii that reach one neighbour further."""
+    wide = radii if further is None else further
     own_radii = radii_of(generated, k)
     balls = np.zeros(len(generated), np.int64)
-    covered, recalled = np.zeros(len(real), bool), np.zeros(len(real), bool)
+    covered, nearly, recalled = (np.zeros(len(real), bool) for _ in range(3))
     squared_to_real, rows = squared_distances_to(real), max(1, TILE // len(real))
     for start in range(0, len(generated), rows):
         block = slice(start, start + rows)
@@ -129,8 +164,9 @@ def within_reach(real: np.ndarray, radii: np.ndarray, generated: np.ndarray, k: 
         in_real = squared <= EDGE * radii**2
         balls[block] = in_real.sum(axis=1)
         covered |= in_real.any(axis=0)
+        nearly |= (squared <= EDGE * wide**2).any(axis=0)
         recalled |= (squared <= EDGE * own_radii[block, None] ** 2).any(axis=0)
-    return Reach(balls, covered, recalled)
+    return Reach(balls, covered, nearly, recalled)
 
 
 def _mean_interval(x: np.ndarray) -> tuple[float, float] | tuple[None, None]:

@@ -10,7 +10,7 @@ import numpy as np
 from difgen_cli.metrics import Result, Shared
 from difgen_cli.metrics._features import Embed, among, features_of, name_of, require_held_out
 
-VERSION = 2
+VERSION = 3
 HELD_OUT_MIN = 2
 
 COLUMNS = {
@@ -34,6 +34,8 @@ COLUMNS = {
         "features²",
         "distance to held-out minus distance to training images, at equal numbers of both",
     ),
+    "fd_gap_lo": ("float64", "features²", "lower end of its 95 % interval over samples"),
+    "fd_gap_hi": ("float64", "features²", "upper end of its 95 % interval over samples"),
     "fd_se": ("float64", "features²", "standard error of fd_test over the samples, by its influence function"),
     "fd_features": ("string", "", "the feature space"),
     "n_gen": ("int64", "images", "samples"),
@@ -73,6 +75,8 @@ def measure(
     fd_test refers to all of H, so that it is comparable between subset sizes. Where T is smaller than H, fd_train and
     fd_gap use as many images of H as T has: fd_gap is 0 on average for a model that does not copy. Fewer than 2 images
     on a side have no covariance: None. Held-out images scored as samples have no distance to themselves either.
+    The interval of fd_gap is over samples alone, T and H fixed: both distances move with the same samples, and its
+    standard error is that of the difference of their influence functions.
     The feature space's name is `embed.name` if there is one, else the setting.
 
     features: the feature space; auto is the classifier where there are labels, and random_conv elsewhere.
@@ -99,7 +103,9 @@ def measure(
         to_train = distance(g, _stored(known, "train"))
         values |= {"fd_train": to_train, "fd_copycat": float(known["copycat"])}
         if apart:
-            values["fd_gap"] = distance(g, _stored(known, "equal")) - to_train
+            equal, of_train = _stored(known, "equal"), _stored(known, "train")
+            values["fd_gap"] = gap = distance(g, equal) - to_train
+            values["fd_gap_lo"], values["fd_gap_hi"] = gap_interval(gap, generated, g, equal, of_train)
     return Result(values)
 
 
@@ -122,7 +128,24 @@ def distance(a: Moments, b: Moments) -> float:
 
 
 def standard_error(features: np.ndarray, g: Moments, r: Moments) -> float | None:
-    """sd(IF)/√n of the distance of the features (n, d) with moments g to r, the reference held fixed.
+    """sd(IF)/√n of the distance of the features (n, d) with moments g to r, the reference held fixed; None as there."""
+    values = influences(features, g, r)
+    return None if values is None else float(values.std(ddof=1) / np.sqrt(len(values)))
+
+
+def gap_interval(
+    gap: float, features: np.ndarray, g: Moments, held_out: Moments, train: Moments
+) -> tuple[float, float] | tuple[None, None]:
+    """95 % interval of the distance to `held_out` less that to `train` over the features (n, d); none as there."""
+    far, near = (influences(features, g, reference) for reference in (held_out, train))
+    if far is None or near is None:
+        return None, None
+    half = NormalDist().inv_cdf(0.975) * float((far - near).std(ddof=1) / np.sqrt(len(far)))
+    return gap - half, gap + half
+
+
+def influences(features: np.ndarray, g: Moments, r: Moments) -> np.ndarray | None:
+    """The influence function (n,) of the distance to r at each of the features (n, d), whose moments are g.
 
     IF(x) = 2(μ_g − μ_r)·(x − μ_g) + (x − μ_g)ᵀ(I − T)(x − μ_g), T = R_rᵀ (R_r Σ_g R_rᵀ)^−½ R_r. None where the samples
     do not span the reference's features: the distance then has no derivative.
@@ -139,8 +162,7 @@ def standard_error(features: np.ndarray, g: Moments, r: Moments) -> float | None
         of_block = 2 * centred @ (g.mean - r.mean) + np.sum(centred**2, axis=1) - np.sum(transported**2, axis=1)
         return np.asarray(of_block)
 
-    values = np.concatenate([influence(features[k : k + ROWS]) for k in range(0, len(features), ROWS)])
-    return float(values.std(ddof=1) / np.sqrt(len(values)))
+    return np.concatenate([influence(features[k : k + ROWS]) for k in range(0, len(features), ROWS)])
 
 
 def interval(value: float, error: float) -> tuple[float, float]:

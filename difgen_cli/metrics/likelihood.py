@@ -1,6 +1,7 @@
 """The feature likelihood divergence (Jiralerspong et al. 2023): how likely held-out images are under the samples."""
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
@@ -14,17 +15,22 @@ from difgen_cli.metrics._features import (
     require_held_out,
     squared_distances_to,
 )
+from difgen_cli.neighbours import distinct
 
-VERSION = 1
+VERSION = 2
 HELD_OUT_MIN = 2
 
 COLUMNS = {
     "fld": ("float64", "0.01 nats", "fld_nll - fld_baseline: 0 for images as good as real ones, lower is better"),
+    "fld_lo": ("float64", "0.01 nats", "lower end of its 95 % interval over held-out images, the samples fixed"),
+    "fld_hi": ("float64", "0.01 nats", "upper end of its 95 % interval over held-out images, the samples fixed"),
     "fld_gap": (
         "float64",
         "0.01 nats",
         "fld_nll of the training images minus that of held-out ones: negative overfits",
     ),
+    "fld_gap_lo": ("float64", "0.01 nats", "lower end of its 95 % interval over held-out images, the samples fixed"),
+    "fld_gap_hi": ("float64", "0.01 nats", "upper end of its 95 % interval over held-out images, the samples fixed"),
     "fld_gap_control": (
         "float64",
         "0.01 nats",
@@ -83,6 +89,13 @@ def measure(
     A sample that copies gets a variance near 0, and is lost for H: with nothing but copies fld exceeds 1,000 by any
     amount. Features are normalised by H, and the baseline has half of T as its samples, as in the authors' code; that
     makes fld depend on the size of T through its baseline as well. Between sizes compare fld_nll, which has none.
+    The variances are fitted in a fixed number of steps, without the early stop of the authors' code. Repeats and
+    near-duplicates count once where T, for the baseline, and H, for the control, are split in halves: an image in both
+    would be a sample that copies.
+
+    Intervals are over held-out images, each less its own baseline: the samples, T and the fit are fixed. Other samples
+    have other variances, which only several seeds show.
+
     fld_gap leans below 0 even for an honest model, since the variances have seen T: read it beside its control. fld is
     None for a single training image, and all are without samples, where every feature is constant, and for held-out
     images scored as samples.
@@ -101,7 +114,8 @@ def measure(
             "train": features_of("likelihood", embed, train),
             "held_out": features_of("likelihood", embed, held_out),
         }
-        return real | _references(*_normalised(**real), len(used))
+        t, h = _normalised(**real)
+        return real | _references(t[distinct(train)], h[distinct(held_out)], len(used))
 
     known = shared(f"references-{len(used)}", reference)
     scale = scale_of(known["held_out"])
@@ -109,12 +123,24 @@ def measure(
     if not (len(used) and scale.kept.any()) or among(used, held_out):
         return Result(values)
     t, h = scale(known["train"]), scale(known["held_out"])
-    of_train, of_held_out = likelihoods(scale(features_of("likelihood", embed, used)), t, h)
-    values |= {"fld_nll": of_held_out, "fld_gap": of_train - of_held_out}
-    values |= {f"fld_{name}": float(known[name]) for name in ("baseline", "gap_control") if name in known}
+    of_train, of_held_out = evaluated(scale(features_of("likelihood", embed, used)), t, h)
+    nll, gap = float(of_held_out.mean()), float(of_train.mean() - of_held_out.mean())
+    values |= {"fld_nll": nll, "fld_gap": gap}
+    values["fld_gap_lo"], values["fld_gap_hi"] = interval(gap, of_held_out)
+    if "gap_control" in known:
+        values["fld_gap_control"] = float(known["gap_control"])
     if "baseline" in known:
-        values["fld"] = of_held_out - float(known["baseline"])
+        baseline = known["baseline"]  # of each held-out image
+        fld = nll - float(baseline.mean())
+        values |= {"fld_baseline": float(baseline.mean()), "fld": fld}
+        values["fld_lo"], values["fld_hi"] = interval(fld, of_held_out - baseline)
     return Result(values)
+
+
+def interval(value: float, each: np.ndarray) -> tuple[float, float]:
+    """value ± 1.96 standard errors of the mean of what each held-out image, of 2 or more, contributes (n,)."""
+    half = NormalDist().inv_cdf(0.975) * float(each.std(ddof=1) / np.sqrt(len(each)))
+    return value - half, value + half
 
 
 def scale_of(held_out: np.ndarray) -> Scale:
@@ -126,6 +152,12 @@ def scale_of(held_out: np.ndarray) -> Scale:
 
 def likelihoods(centres: np.ndarray, train: np.ndarray, held_out: np.ndarray) -> tuple[float, float]:
     """-100/d E log p on train and on held-out features, variances around the centres fitted on the former."""
+    of_train, of_held_out = evaluated(centres, train, held_out)
+    return float(of_train.mean()), float(of_held_out.mean())
+
+
+def evaluated(centres: np.ndarray, train: np.ndarray, held_out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same of each image: (n,) and (m,)."""
     to_train = _distances(train, centres)
     origin = ORIGIN * np.sum((train - train.mean(axis=0)) ** 2, axis=1)
     log_variances = fitted(to_train, origin, train.shape[1])
@@ -175,14 +207,14 @@ def _gradient(
     return np.asarray((mass / 2 - pull * np.exp(-parameters) / (2 * dimensions)) / len(batch))
 
 
-def _negative_log_likelihood(squared: np.ndarray, log_variances: np.ndarray, dimensions: int) -> float:
-    """-100/d E log p of images with these squared distances (n, m) to the centres."""
-    total = 0.0
+def _negative_log_likelihood(squared: np.ndarray, log_variances: np.ndarray, dimensions: int) -> np.ndarray:
+    """-100/d log p (n,) of images with these squared distances (n, m) to the centres."""
+    each = np.empty(len(squared))
     for rows in _rows(np.arange(len(squared)), squared.shape[1]):
         logs = _component_logs(squared[rows], log_variances, dimensions)
         top = logs.max(axis=1)
-        total += float(np.sum(top + np.log(np.exp(logs - top[:, None]).sum(axis=1))))
-    return -100 * total / (len(squared) * dimensions)
+        each[rows] = top + np.log(np.exp(logs - top[:, None]).sum(axis=1))
+    return -100 * each / dimensions
 
 
 def _component_logs(squared: np.ndarray, log_variances: np.ndarray, dimensions: int) -> np.ndarray:
@@ -210,7 +242,7 @@ def _references(train: np.ndarray, held_out: np.ndarray, n_gen: int) -> dict[str
     if len(train) >= 2:
         shuffled = rng.permutation(train)
         half = max(1, min(n_gen, len(train) // 2))
-        found["baseline"] = np.array(likelihoods(shuffled[:half], shuffled[half:], held_out)[1])
+        found["baseline"] = evaluated(shuffled[:half], shuffled[half:], held_out)[1]
     shuffled = rng.permutation(held_out)
     half = min(SAMPLES, len(held_out) // 2)
     of_train, of_held_out = likelihoods(shuffled[:half], train, shuffled[half:])

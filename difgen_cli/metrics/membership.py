@@ -8,11 +8,12 @@ from annotated_types import Ge
 from difgen_cli.metrics import Result
 from difgen_cli.metrics._noise import HELD_OUT, TRAIN, bank, device_of, losses, of_known_conditions
 from difgen_cli.metrics._ranks import Auroc, auroc, clopper_pearson, found_at
+from difgen_cli.neighbours import distinct, near_duplicates
 
 if TYPE_CHECKING:
     from difgen_cli.diffusion import DenoiserLike
 
-VERSION = 1
+VERSION = 2
 HELD_OUT_MIN = 1
 
 COLUMNS = {
@@ -52,12 +53,15 @@ def measure(
 ) -> Result:
     """AUROC of the score −‖D(x₀ + σn; σ) − x₀‖²/d, a mean over 8 banked draws, for as many images of T as of H.
 
-    Held-out images of a condition that T does not have are left out. The share found at 1 % of false alarms is None
+    Held-out images of a condition that T does not have are left out, and repeats and near-duplicates count once: what
+    is trained on more often is found more easily, and is no more images. The share found at 1 % of false alarms is None
     where the comparison has fewer than 1,000 images of H: its threshold would rest on fewer than ten of them.
 
     images: on each side, at most.
     """
     held_out, held_out_labels = of_known_conditions(held_out, held_out_labels, train_labels)
+    held_out, held_out_labels = _once(held_out, held_out_labels, images)
+    train, train_labels = _once(train, train_labels, images)
     n = min(len(train), len(held_out), images)
     if n < 1:
         raise ValueError(
@@ -92,13 +96,19 @@ def twin_aucs(
 
     Two models of the same recipe, trained on disjoint halves A and B, exchange their roles: what one half's images
     have that the other's lack falls out on average, and no held-out images are needed. Both models see the same noise.
+    Images of one half that have a near-duplicate in the other are members of both, and left out.
     """
+    in_both = near_duplicates(images_A, images_B), near_duplicates(images_B, images_A)
+    images_A, labels_A = _without(in_both[0], images_A, labels_A)
+    images_B, labels_B = _without(in_both[1], images_B, labels_B)
     images_A, labels_A = of_known_conditions(images_A, labels_A, labels_B)
     images_B, labels_B = of_known_conditions(images_B, labels_B, labels_A)
+    images_A, labels_A = _once(images_A, labels_A, images)
+    images_B, labels_B = _once(images_B, labels_B, images)
     n = min(len(images_A), len(images_B), images)
     if n < 1:
         raise ValueError(
-            "twin membership needs images of the same conditions in both halves: "
+            "twin membership needs images of the same conditions in both halves, none of them the same: "
             f"there are {len(images_A)} and {len(images_B)}"
         )
     levels = sigma_data * np.array(list(NAMED))
@@ -117,6 +127,19 @@ def auc_columns(name: str, members: np.ndarray, others: np.ndarray) -> dict[str,
         columns[f"{name}_{word}"] = found.value
         columns[f"{name}_{word}_lo"], columns[f"{name}_{word}_hi"] = found.lower, found.upper
     return columns
+
+
+Labelled = tuple[np.ndarray, np.ndarray | None]
+
+
+def _once(x: np.ndarray, labels: np.ndarray | None, images: int) -> Labelled:
+    """The first `images` distinct ones, with their labels."""
+    places = distinct(x, count=images)
+    return x[places], None if labels is None else labels[places]
+
+
+def _without(out: np.ndarray, x: np.ndarray, labels: np.ndarray | None) -> Labelled:
+    return x[~out], None if labels is None else labels[~out]
 
 
 def _first(labels: np.ndarray | None, n: int) -> np.ndarray | None:

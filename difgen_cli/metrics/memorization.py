@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from difgen_cli.metrics import Result, Shared, Value, _ranks, flat, wilson
+from difgen_cli.metrics import Result, Shared, Value, _ranks, flat
+from difgen_cli.metrics._groups import share_interval
 from difgen_cli.neighbours import Repeats, distinct, mirror
 
 VERSION = 3
@@ -84,6 +85,7 @@ def measure(
     shared: Shared,
     mirrored: bool = False,
     left_out: int | None = None,
+    groups: np.ndarray | None = None,
 ) -> Result:
     """The share of copies by the ratio rule, what the rule can see at this size, and threshold-free companions.
 
@@ -92,7 +94,8 @@ def measure(
     though what is repeated is copied first (Carlini et al. 2023). With a single distinct training image there is no
     second one, and what rests on the ratio is None; without held-out images, what compares with them is. `mirrored`:
     training showed mirror images too, so that an image and its mirror image count as one. `left_out`: how many held-out
-    images were, for an image outside H that is nearly the same.
+    images were, for an image outside H that is nearly the same. `groups`: (n,) of samples that come in such, as the
+    images of a prompt, over which the intervals of their shares are then.
     """
     if not (len(samples) and len(train)):
         raise ValueError(f"memorization needs samples and training images: there are {len(samples)} and {len(train)}")
@@ -114,13 +117,17 @@ def measure(
     }
     if size > 1:
         values |= (
-            _shares(ratios, known) | _copies(ratios, known["ratios"]) | _radius(known["within"], flat(train).shape[1])
+            _shares(ratios, known, groups)
+            | _copies(ratios, known["ratios"], groups)
+            | _radius(known["within"], flat(train).shape[1])
         )
         unique = len(np.unique(repeats.group[indices[memorized, 0]]))
         values |= {"mem_unique": unique, "extracted_frac": unique / size}
         tiled = tile_ratio(samples, repeats)
         if tiled is not None:
-            values |= _counted("tile_copy_frac", tiled) | _counted("tile_copy_frac_control", known["tile_ratios"])
+            values |= _counted("tile_copy_frac", tiled, groups) | _counted(
+                "tile_copy_frac_control", known["tile_ratios"]
+            )
     table = {
         "seed": np.arange(len(samples)),
         "d1": distances[:, 0],
@@ -167,11 +174,12 @@ def auroc(low: np.ndarray, high: np.ndarray) -> float:
     return float((above + level / 2).mean() / len(high))
 
 
-def copy_tail(ratios: np.ndarray, control: np.ndarray) -> dict[str, float | None]:
+def copy_tail(ratios: np.ndarray, control: np.ndarray, groups: np.ndarray | None = None) -> dict[str, float | None]:
     """The share of `ratios` below the 1 % quantile of `control`, and its interval; None below 99 control values.
 
     Weibull's quantile, the p (n + 1)-th value, has on average exactly the share p of the population below it. The
-    interval joins two of 97.5 %: the quantile's between order statistics, and Wilson's for the share below each end.
+    interval joins two of 97.5 %: the quantile's between order statistics, and that of the share below each end, over
+    `groups` (n,) where the samples come in such.
     """
     if len(control) + 1 < 1 / TAIL:
         return dict.fromkeys(("copy_tail", "copy_tail_lo", "copy_tail_hi"))
@@ -182,11 +190,10 @@ def copy_tail(ratios: np.ndarray, control: np.ndarray) -> dict[str, float | None
     below, above = np.searchsorted(at_most, [0.0125, 0.9875])
     lowest = ordered[below - 1] if below else -np.inf
     highest = ordered[min(int(above), len(ordered) - 1)]
-    n = len(ratios)
     return {
         "copy_tail": float((ratios < np.quantile(ordered, TAIL, method="weibull")).mean()),
-        "copy_tail_lo": wilson(int((ratios < lowest).sum()), n, 0.975)[0],
-        "copy_tail_hi": wilson(int((ratios <= highest).sum()), n, 0.975)[1],
+        "copy_tail_lo": share_interval(ratios < lowest, groups, 0.975)[0],
+        "copy_tail_hi": share_interval(ratios <= highest, groups, 0.975)[1],
     }
 
 
@@ -225,25 +232,26 @@ def _share(ratios: np.ndarray, threshold: float = THRESHOLD) -> float:
     return float((ratios < threshold).mean())
 
 
-def _counted(name: str, ratios: np.ndarray) -> dict[str, Value]:
-    """The share of copies and its interval; nothing of no images."""
+def _counted(name: str, ratios: np.ndarray, groups: np.ndarray | None = None) -> dict[str, Value]:
+    """The share of copies and its interval, over groups (n,) where there are such; nothing of no images."""
     if not len(ratios):
         return {}
-    lower, upper = wilson(int((ratios < THRESHOLD).sum()), len(ratios))
+    lower, upper = share_interval(ratios < THRESHOLD, groups)
     return {name: _share(ratios), f"{name}_lo": lower, f"{name}_hi": upper}
 
 
-def _shares(ratios: np.ndarray, known: dict[str, np.ndarray]) -> dict[str, Value]:
+def _shares(ratios: np.ndarray, known: dict[str, np.ndarray], groups: np.ndarray | None) -> dict[str, Value]:
     values: dict[str, Value] = {"mem_frac_half": _share(ratios, HALF), "mem_power": _share(known["probe_ratios"])}
-    return values | _counted("mem_frac", ratios) | _counted("mem_frac_control", known["ratios"])
+    return values | _counted("mem_frac", ratios, groups) | _counted("mem_frac_control", known["ratios"])
 
 
-def _copies(ratios: np.ndarray, control: np.ndarray) -> dict[str, Value]:
+def _copies(ratios: np.ndarray, control: np.ndarray, groups: np.ndarray | None) -> dict[str, Value]:
     if not len(control):
         return {}
-    found = _ranks.auroc(control, ratios)
+    found = _ranks.auroc(np.sort(control), np.sort(ratios))  # the same to the last bit in whatever order they come
     values: dict[str, Value] = {"copy_auc": auroc(ratios, control)}
-    return values | {"copy_auc_lo": found.lower, "copy_auc_hi": found.upper} | copy_tail(ratios, control)
+    ends = {"copy_auc_lo": found.lower, "copy_auc_hi": found.upper} if groups is None else {}  # no interval over groups
+    return values | ends | copy_tail(ratios, control, groups)
 
 
 def _radius(within: np.ndarray, dimensions: int) -> dict[str, float]:

@@ -8,8 +8,9 @@ from annotated_types import Gt
 from difgen_cli.metrics import Result, Shared, nearest
 from difgen_cli.metrics._features import Embed, among, drawn, features_of, name_of, require_held_out
 from difgen_cli.metrics._ranks import LEVEL, auroc
+from difgen_cli.neighbours import distinct
 
-VERSION = 1
+VERSION = 2
 HELD_OUT_MIN = 1
 
 COLUMNS = {
@@ -59,7 +60,8 @@ def measure(
 
     `against` is the other data set, in the size and colours of this one: what is detected is not its resolution, but
     blur or blockiness of resizing may be. Samples are hard to tell from held-out images where the model is good, and
-    more similar to T than those where it copies. Held-out images scored as samples have no value beside themselves.
+    more similar to T than those where it copies. Repeats and near-duplicates of a training image are one of the k.
+    Held-out images scored as samples have no value beside themselves.
 
     similarity: cosine: of the most similar training image; top_k: the mean cosine of the k most similar; nearest: minus
         the distance of normalised features to the k-th nearest, which ranks as its cosine does.
@@ -72,6 +74,8 @@ def measure(
     others = drawn(against, images, (SEED, 1))
     values |= {"ood_images": len(others), "ood_features": name_of(embed, features)}
     real = unit(features_of("ood", embed, train))
+    if similarity != "cosine":  # of the nearest alone, which repeats do not move
+        real = real[shared("distinct", lambda: {"train": distinct(train)})["train"]]
 
     def scores(part: np.ndarray) -> np.ndarray:
         return similarities(unit(features_of("ood", embed, part)), real, similarity, k)

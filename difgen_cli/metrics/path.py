@@ -13,9 +13,9 @@ from scipy.special import logsumexp
 
 from difgen_cli.metrics import Result, Value, flat
 from difgen_cli.metrics._ranks import half_width, placements
-from difgen_cli.neighbours import with_mirrors
+from difgen_cli.neighbours import distinct, with_mirrors
 
-VERSION = 2
+VERSION = 3
 HELD_OUT_MIN = 4
 
 COLUMNS = {
@@ -89,10 +89,14 @@ def measure(
     H is split once: one half is the reference of ℓ(x) = K_T(x) − K_Href(x), the other the control that is never seen.
     For a mixture of p noisy training and 1 − p noisy unseen images the overlap is p, unclipped. The interval is for
     this model and this T, compared with unseen images of which the control is a sample. `mirrored`: training showed
-    mirror images too; those of T are images of T, and those of the reference are in the reference.
+    mirror images too; those of T are images of T, and those of the reference are in the reference. Repeats and
+    near-duplicates count once, in T and in H, where they would stand in both halves.
 
     points: noisy images of each kind; more where there are more images than half of that: each is taken twice at least.
     """
+    train, held_out = (part[distinct(part, mirrored)] for part in (train, held_out))
+    if len(held_out) < HELD_OUT_MIN:
+        raise ValueError(f"path needs {HELD_OUT_MIN} distinct held-out images, there are {len(held_out)}")
     sigmas, x = states(LEVELS)
     order = np.random.default_rng(SEED).permutation(len(held_out))
     reference, control = (held_out[part] for part in np.split(order, [len(order) // 2]))

@@ -11,7 +11,7 @@ from difgen_cli.metrics.membership import twin_aucs
 if TYPE_CHECKING:
     from difgen_cli.diffusion import DenoiserLike
 
-VERSION = 1
+VERSION = 2
 
 COLUMNS = {
     "mia_twin_auc_025": ("float64", "", "AUROC of loss_B - loss_A, T_A against T_B, at 0.25 sigma_d: 0.5 without leak"),

@@ -9,9 +9,9 @@ import numpy as np
 from annotated_types import Gt
 
 from difgen_cli.metrics import Result, flat
-from difgen_cli.neighbours import with_mirrors
+from difgen_cli.neighbours import near_duplicates, with_mirrors
 
-VERSION = 1
+VERSION = 2
 
 COLUMNS = {
     "twin_cos": ("float64", "", "median cosine of paired samples of networks trained on disjoint halves"),
@@ -21,8 +21,13 @@ COLUMNS = {
     "twin_win_lo": ("float64", "share", "lower end of its 95 % interval over samples"),
     "twin_win_hi": ("float64", "share", "upper end of its 95 % interval over samples"),
     "twin_ceiling": ("float64", "", "the same median for the same half and other initial weights"),
-    "twin_baseline": ("float64", "", "the same median for shuffled pairs"),
-    "twin_pairs": ("int64", "pairs", "of samples whose images are not constant"),
+    "twin_ceiling_lo": ("float64", "", "lower end of its 95 % interval over samples"),
+    "twin_ceiling_hi": ("float64", "", "upper end of its 95 % interval over samples"),
+    "twin_baseline": ("float64", "", "the same median for shuffled pairs: what samples have in common by chance"),
+    "twin_baseline_lo": ("float64", "", "lower end of its 95 % interval over samples"),
+    "twin_baseline_hi": ("float64", "", "upper end of its 95 % interval over samples"),
+    "twin_pairs": ("int64", "pairs", "of samples, none constant, or most similar to an image that is in both halves"),
+    "twin_shared": ("int64", "images", "training images with a near-duplicate in the other half"),
 }
 
 SEED = 7
@@ -50,30 +55,40 @@ def measure(
     The twin is trained on the other half with initial weights of its own, the sibling on the same half. A pair wins
     half a point where cos(a, b) exceeds every cos(a, t) over this half's training images, and half where it exceeds
     every cos(b, t) over the other's. Constant images have no cosine, and their pairs are left out. `mirrored`: training
-    showed mirror images too, and they are training images here.
+    showed mirror images too, and they are training images here. Pairs of which a or b is most similar to a training
+    image that is in both halves are left out: two that copy it agree, and have not learned the distribution. Read
+    twin_cos between its baseline and its ceiling.
+
+    The intervals are bootstraps over samples, the networks and the training images fixed; all medians use the same
+    resamples.
 
     resamples: bootstrap replicates.
     """
     a, b, c = (centred(images) for images in (samples, twin.samples, sibling.samples))
     whole = np.isfinite(a).all(1) & np.isfinite(b).all(1) & np.isfinite(c).all(1)
     a, b, c = a[whole], b[whole], c[whole]
-    if len(a) == 0:
-        return Result(dict.fromkeys(COLUMNS, None) | {"twin_pairs": 0})
-    pair = cosines(a, b)
+    in_both = near_duplicates(train, twin.train, mirrored), near_duplicates(twin.train, train, mirrored)
     ours, theirs = (with_mirrors(t) if mirrored else t for t in (train, twin.train))
+    if in_both[0].any():
+        ours_in_both, theirs_in_both = (np.tile(each, 2) if mirrored else each for each in in_both)
+        kept = ~(_nearest_is(a, ours, ours_in_both) | _nearest_is(b, theirs, theirs_in_both))
+        a, b, c = a[kept], b[kept], c[kept]
+    counts = {"twin_pairs": len(a), "twin_shared": int(in_both[0].sum())}
+    if len(a) == 0:
+        return Result(dict.fromkeys(COLUMNS, None) | counts)
+    pair = cosines(a, b)
     win = (pair > nearest(a, ours)) / 2 + (pair > nearest(b, theirs)) / 2
     chance = np.random.default_rng(SEED)
     drawn = chance.integers(len(pair), size=(resamples, len(pair)))
-    ends = [np.quantile(each, [0.025, 0.975]) for each in (np.median(pair[drawn], axis=1), win[drawn].mean(axis=1))]
-    return Result(
-        {
-            "twin_cos": float(np.median(pair)), "twin_cos_lo": float(ends[0][0]), "twin_cos_hi": float(ends[0][1]),
-            "twin_win": float(win.mean()), "twin_win_lo": float(ends[1][0]), "twin_win_hi": float(ends[1][1]),
-            "twin_ceiling": float(np.median(cosines(a, c))),
-            "twin_baseline": float(np.median(cosines(a, np.roll(b, 1, axis=0)))) if len(a) > 1 else None,
-            "twin_pairs": len(a),
-        }
-    )  # fmt: skip
+    medians = {"twin_cos": pair, "twin_ceiling": cosines(a, c)}
+    if len(a) > 1:
+        medians["twin_baseline"] = cosines(a, np.roll(b, 1, axis=0))
+    values: dict[str, float | int | str | bool | None] = dict.fromkeys(COLUMNS) | counts
+    found = {name: (np.median(each), np.median(each[drawn], axis=1)) for name, each in medians.items()}
+    for name, (value, spread) in (found | {"twin_win": (win.mean(), win[drawn].mean(axis=1))}).items():
+        low, high = np.quantile(spread, [0.025, 0.975])
+        values |= {name: float(value), f"{name}_lo": float(low), f"{name}_hi": float(high)}
+    return Result(values)
 
 
 def centred(images: np.ndarray) -> np.ndarray:
@@ -88,6 +103,11 @@ def centred(images: np.ndarray) -> np.ndarray:
 def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """cos(a_i, b_i) of unit vectors (n, d): (n,)."""
     return np.asarray(np.einsum("nd,nd->n", a, b))
+
+
+def _nearest_is(x: np.ndarray, train: np.ndarray, some: np.ndarray) -> np.ndarray:
+    """Whether the training image most similar to each unit vector (n, d) is one of `some` (N,)."""
+    return nearest(x, train[some]) >= nearest(x, train[~some])
 
 
 def nearest(x: np.ndarray, train: np.ndarray) -> np.ndarray:

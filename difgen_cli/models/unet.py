@@ -125,7 +125,7 @@ class Block(nn.Module):
         self.first = nn.Conv2d(inputs, outputs, 3, padding=1)
         self.modulation = nn.Linear(embedding, 2 * outputs)
         self.inner_norm = normalisation(outputs)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.second = zero(nn.Conv2d(outputs, outputs, 3, padding=1))
         self.shortcut = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
         self.attention = Attention(outputs) if attend else nn.Identity()
@@ -139,6 +139,17 @@ class Block(nn.Module):
         # Both terms have about unit variance: √½ keeps their sum there.
         output: Tensor = self.attention((self.shortcut(x) + hidden) * ROOT_HALF)
         return output
+
+
+class Dropout(nn.Dropout):
+    """nn.Dropout, which draws the same mask in whatever order in memory x is, and compiled too."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Like x."""
+        if not self.training or self.p == 0 or x.is_cuda:  # a GPU draws while it multiplies
+            return super().forward(x)
+        keep = 1 - self.p
+        return x * torch.empty(x.shape, dtype=x.dtype, device=x.device).bernoulli_(keep).div_(keep)
 
 
 class Attention(nn.Module):

@@ -28,8 +28,8 @@ MARKS = 1 << 26  # of who is whose near-duplicate, held at once: 64 MiB
 Look = tuple[np.ndarray, np.ndarray]  # queries (n, ...), and all references (N, ...) as the queries are to see them
 
 
-def near_duplicates(images: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Whether each image (n, H, W, C) has one among the others that is nearly the same, as it is or mirrored: (n,).
+def near_duplicates(images: np.ndarray, others: np.ndarray, mirrored: bool = True) -> np.ndarray:
+    """Whether each image (n, H, W, C) has one among the others that is nearly the same, as it is or `mirrored`: (n,).
 
     Nearly the same: 6.4 of 255 grey levels apart, a PSNR of 32 dB, which is what a photograph loses as a JPEG file. On
     Fashion-MNIST such pairs are the same photograph, and from 0.05 on they are garments of one cut; CIFAR-10 and the
@@ -37,7 +37,7 @@ def near_duplicates(images: np.ndarray, others: np.ndarray) -> np.ndarray:
     """
     found = np.zeros(len(images), bool)
     if images.ndim == 4:
-        for side in (images, mirror(images)):
+        for side in (images, mirror(images)) if mirrored else (images,):
             for rows, _ in close(side, others, _limit(images)):
                 found[rows] = True
     return found

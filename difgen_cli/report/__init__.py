@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pair:
-    """A generated sample beside its nearest training image; `ratio` is d1/d2 of Yoon et al. 2023 (0 … 1)."""
+    """A generated sample beside its nearest training image; `ratio` is d1/d2 of Yoon et al. 2023 (0 … 1).
+
+    identical: in every value. nearness: what pairs are ordered by, 0 for identical ones; NaN where it is not known.
+    """
 
     seed: int
     ratio: float
@@ -26,6 +29,8 @@ class Pair:
     sample_png: bytes
     nearest_png: bytes
     label: int | None
+    identical: bool = False
+    nearness: float = float("nan")
 
 
 # (cells, how many) -> by cell its most copied samples first; a cell without pictures may be left out

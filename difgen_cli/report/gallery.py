@@ -134,13 +134,14 @@ def _measured(row: pd.Series) -> str:
 
 
 def _pair(pair: Pair) -> str:
-    mark = "memorized" if pair.memorized else ""
+    mark = "memorized" if pair.memorized or pair.identical else ""
+    ratio = f"{labels.number(pair.ratio, 2)}{' copy' if pair.memorized else ''}"
     label = f", condition {pair.label}" if pair.label is not None else ""
     alt = f"sample {pair.seed}{label}"
     return (
         f'<figure class="pair {mark}"><div>{_picture(pair.sample_png, alt)}'
         f"{_picture(pair.nearest_png, f'nearest training image of sample {pair.seed}')}</div>"
-        f"<figcaption>{escape(labels.number(pair.ratio, 2))}{' copy' if pair.memorized else ''}</figcaption></figure>"
+        f"<figcaption>{escape('identical' if pair.identical else ratio)}</figcaption></figure>"
     )
 
 

@@ -51,8 +51,8 @@ FIRST = ("mem_frac", "mem_frac_control", "mem_power", "mem_unique", "train_pref_
 class Scored:
     """A study of one set of samples.
 
-    pairs: `sample`, `nearest`, `d1`, `d2`, `ratio` and `copy`, one line a sample, the most copied first. ratios: d1/d2
-    of all images of each kind.
+    pairs: `sample`, `nearest`, `d1`, `d2`, `ratio`, `copy` and `identical`, one line a sample, identical ones first.
+    ratios: d1/d2 of all images of each kind.
     """
 
     study: Study
@@ -187,7 +187,8 @@ def _pictures(scored: Scored) -> str:
     """The most copied samples, the same of the references, and the names of the files."""
     explained = parts.note(
         "Left the sample, right its nearest training image, below d1/d2 (a copy below 1/3: Yoon et al. 2023). "
-        "The most copied come first; pairs.csv beside this page has every sample."
+        "Identical ones come first, then by the smaller of d1/d2 and d1 over the held-out images' median; pairs.csv "
+        "beside this page has every sample."
     )
     cell = str(scored.row("model")["cell"])
     shown = gallery.section({cell: "Samples"}, scored.study.gallery, SHOWN)
@@ -200,3 +201,8 @@ def _pictures(scored: Scored) -> str:
     head = '<th class="word">sample</th><th class="word">nearest training image</th><th>d1/d2</th><th></th>'
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{named}</tbody></table>" if named else ""
     return f'{explained}{shown}<div class="scroll" tabindex="0">{table}</div>{known}'
+
+
+def _kind(line: dict[Any, Any]) -> str:
+    """What a pair is called."""
+    return "identical" if line.get("identical") else "copy" if line["copy"] else ""

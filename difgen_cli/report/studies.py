@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from difgen_cli.grid.document import GridError
 from difgen_cli.plan import ledger
 from difgen_cli.report import Pair, Study, costs
-from difgen_cli.store import Home, Store, distrust, pictures, tables
+from difgen_cli.store import Home, Store, distrust, nearest, pictures, tables
 from difgen_cli.store.files import read_json
 
 if TYPE_CHECKING:
@@ -135,12 +135,7 @@ def _provenance(store: Store, name: str, folder: Path, rows: pd.DataFrame) -> di
 
 def pairs(store: Store, cells: Sequence[str], count: int) -> dict[str, list[Pair]]:
     """The most copied samples of cells, each beside its nearest training image; none for points."""
-    path = store.tables / "neighbours.parquet"
-    if not path.exists() or not cells:
-        return {}
-    lines = pq.read_table(path, filters=[("cell", "in", list(cells))]).to_pandas()
-    lines["ratio"] = (lines["d1"] / lines["d2"]).where(lines["d2"] > 0, 1.0)
-    best = lines.sort_values("ratio", kind="stable").groupby("cell", sort=False).head(count)
+    best = nearest.neighbours(store, "cell", cells).groupby("cell", sort=False).head(count)
     found: dict[str, list[Pair]] = {}
     for (home, reference), some in best.groupby(["home", best["kind"] != "model"], sort=False):
         at = store.home(str(home), "", reference=bool(reference))
@@ -163,6 +158,8 @@ def _pairs(home: Home, cell: str, lines: pd.DataFrame, train: np.ndarray) -> lis
             seed=line["seed"],
             ratio=line["ratio"],
             memorized=bool(line["memorized"]),
+            identical=bool(line["identical"]),
+            nearness=line["nearness"],
             sample_png=encoded[line["seed"]].as_py(),
             nearest_png=pictures.png(train[line["nn_index"]]),
             label=drawn["label"][line["seed"]].as_py(),

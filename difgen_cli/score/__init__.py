@@ -23,7 +23,7 @@ from difgen_cli.plugins import Library
 from difgen_cli.score import groups, planner, sources
 from difgen_cli.score.groups import Groups
 from difgen_cli.score.sources import Request, Source
-from difgen_cli.store import Home, Store, pictures
+from difgen_cli.store import Home, Store, nearest, pictures
 from difgen_cli.store.files import publish
 from difgen_cli.sweep import ENDED
 
@@ -99,9 +99,10 @@ def run(prepared: Prepared, console: Console) -> str:
 
 
 def pairs(prepared: Prepared) -> pd.DataFrame:
-    """Each sample by the name of its file, and its nearest training image by its; the most copied first.
+    """Each sample by the name of its file, and its nearest training image by its; identical ones first.
 
-    Columns sample, nearest, d1, d2, ratio (d1/d2) and copy, one line a sample; none without the metric memorization.
+    Columns sample, nearest, d1, d2, ratio (d1/d2), copy and identical, one line a sample, in the order of
+    `store.nearest.neighbours`; none without the metric memorization.
     """
     import numpy as np
     import pandas as pd
@@ -114,17 +115,17 @@ def pairs(prepared: Prepared) -> pd.DataFrame:
     pool = facts.pool(planned.store, holdout.inputs["pool"].key)
     train = split(pool, **holdout.settings, **subset.settings).train
     theirs, ours = (np.array(sources.names(s), object) for s in (prepared.samples, prepared.against))
-    frame = pd.DataFrame(
+    return pd.DataFrame(
         {
-            "sample": theirs[prepared.chosen[found["seed"]]],
-            "nearest": ours[train[found["nn_index"]]],
+            "sample": theirs[prepared.chosen[found["seed"].astype("int64")]],
+            "nearest": ours[train[found["nn_index"].astype("int64")]],
             "d1": found["d1"].to_numpy(),
             "d2": found["d2"].to_numpy(),
             "ratio": found["ratio"].to_numpy(),
             "copy": found["memorized"].to_numpy(),
+            "identical": found["identical"].to_numpy(),
         }
     )
-    return frame.sort_values(["ratio", "d1"], kind="stable").reset_index(drop=True)
 
 
 def ratios(prepared: Prepared) -> dict[str, np.ndarray]:
@@ -133,14 +134,9 @@ def ratios(prepared: Prepared) -> dict[str, np.ndarray]:
 
 
 def _neighbours(prepared: Prepared, cell: Cell) -> pd.DataFrame:
-    """The neighbours table of a cell, in the order of its samples, with d1/d2; 1 where both are 0."""
-    import pandas as pd
-
-    path = prepared.planned.store.tables / "neighbours.parquet"
-    if "memorization" not in cell.metrics or not path.exists():
-        return pd.DataFrame({n: [] for n in ("seed", "d1", "d2", "nn_index", "memorized", "ratio")}, dtype="int64")
-    found = pd.read_parquet(path, filters=[("key", "==", cell.metrics["memorization"])]).sort_values("seed")
-    return found.assign(ratio=(found["d1"] / found["d2"]).where(found["d2"] != 0, 1.0))
+    """The neighbours table of a cell, the copies first, with d1/d2."""
+    keys = [cell.metrics["memorization"]] if "memorization" in cell.metrics else []
+    return nearest.neighbours(prepared.planned.store, "key", keys)
 
 
 def _chosen(count: int | None, there: int) -> np.ndarray:

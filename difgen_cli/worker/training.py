@@ -132,24 +132,25 @@ class TrainingRun:
 
     def _told(self, state: State) -> bool:
         """Whether it is known which parameters no loss has trained, which is said once."""
-        if state.frozen:
-            named = ", ".join(state.frozen[:FROZEN_NAMED]) + (" …" if len(state.frozen) > FROZEN_NAMED else "")
+        if frozen := state.frozen:
+            named = ", ".join(frozen[:FROZEN_NAMED]) + (" …" if len(frozen) > FROZEN_NAMED else "")
             count = sum(1 for p in state.denoiser.parameters() if p.requires_grad)
             self.desk.say(
-                f"train of {self.unit.slug}: {len(state.frozen)} of {count} parameters are not trained, their gradient "
-                f"is missing or zero: {named}"
+                f"train of {self.unit.slug}: {len(frozen)} of {count} parameters are not trained, their gradient is "
+                f"missing or zero: {named}"
             )
-        return state.frozen is not None
+        return frozen is not None
 
     def _snapshot(self, state: State, seconds: float, speed: Speed, way: str) -> None:
         """Publish the averaged weights, with what a row will say of their making."""
         check(self.attempt)
         if not math.isfinite(float(state.loss)):
             raise ArithmeticError(f"the loss is {float(state.loss)} at step {state.step}; lower train.lr")
+        frozen = state.frozen
         facts = {
             "step": state.step, "train_seconds": seconds, **speed.facts,
             "peak_memory_bytes": _peak_memory_bytes(self.desk.device), "train_device": device_name(self.desk.device),
-            "train_way": way, "frozen_parameters": None if state.frozen is None else len(state.frozen),
+            "train_way": way, "frozen_parameters": None if frozen is None else len(frozen),
         }  # fmt: skip
         tensors = {k: v.detach().contiguous() for k, v in state.ema.network.state_dict().items()}
         metadata = {"difgen": json.dumps(facts)}

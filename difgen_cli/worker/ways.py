@@ -46,9 +46,10 @@ class WrongError(RuntimeError):
 def way(name: str, shape: tuple[int, ...], device: str, *, strict: bool = False,
         say: Callable[[str], None] = print) -> Way:  # fmt: skip
     """A way of training by its name, for images of a shape or points; strict and say as `computed` has them."""
-    if name in COMPILED or device.startswith("cuda"):
-        return Way(computed(loss, name, strict=strict, say=say), _layout(shape))
-    return Way()
+    plain = _layout(shape) if device.startswith("cuda") else Way.layout
+    if name in COMPILED:
+        return Way(computed(loss, name, strict=strict, say=say, layout=plain), _layout(shape))
+    return Way(layout=plain)
 
 
 def used(made: Way) -> str:
@@ -56,20 +57,27 @@ def used(made: Way) -> str:
     return made.compute.used if isinstance(made.compute, Checked) else "eager"
 
 
-def computed(function: Function, name: str, *, strict: bool = False, say: Callable[[str], None] = print) -> Function:
+def computed(
+    function: Function, name: str, *, strict: bool = False, say: Callable[[str], None] = print,
+    layout: torch.memory_format | None = None,
+) -> Function:  # fmt: skip
     """A function of a denoiser and tensors, computed in a way that is checked at its first call.
 
     Where the way computes something else, or cannot be had, the function is computed as it is written, and `say` hears
-    one sentence. Strict: that call raises instead, WrongError or the compiler's own error.
+    one sentence. Strict: that call raises instead, WrongError or the compiler's own error. `layout`: the order in
+    memory in which it is computed as it is written; None: the order of what it is called with.
     """
-    return Checked(function, name, strict, say) if name in COMPILED else function
+    return Checked(function, name, strict, say, layout) if name in COMPILED else function
 
 
 class Checked:
     """A function in a way, once for each denoiser and each kind of tensors that it is called with checked."""
 
-    def __init__(self, function: Function, name: str, strict: bool, say: Callable[[str], None]) -> None:
-        self.written, self.name, self.strict, self.say = function, name, strict, say
+    def __init__(
+        self, function: Function, name: str, strict: bool, say: Callable[[str], None],
+        layout: torch.memory_format | None,
+    ) -> None:  # fmt: skip
+        self.written, self.name, self.strict, self.say, self.layout = function, name, strict, say, layout
         self.other = _compiled(function, name)
         self.refused: str | None = None
         self.denoiser: Any = None  # that the kinds were checked with
@@ -97,7 +105,8 @@ class Checked:
         try:
             # Else a function that cannot be compiled would be computed as it is written, and called compiled.
             with torch._dynamo.config.patch(suppress_errors=False):
-                wrong = disagreement(self.written, self.other, denoiser, arguments, ROUNDS.get(self.name, 1))
+                rounds = ROUNDS.get(self.name, 1)
+                wrong = disagreement(self.written, self.other, denoiser, arguments, rounds, self.layout)
             if wrong:
                 raise WrongError(f"{self.name} here, {wrong}; it is computed as it is written")
         except Exception as error:

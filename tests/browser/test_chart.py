@@ -168,18 +168,21 @@ def test_means_and_intervals_equal_the_ones_in_the_tables(visit: Visit, four: Fo
     study, path = four
     opened = visit(path)
     read = curves.read(study)
-    expected = curves.over_seeds(read.done, read.paths, ["mem_frac", "fd_test"]).set_index([*read.paths, "metric"])
-    groups = opened.page.evaluate(
-        "Groups.over('fd_test', 'mem_frac', false, {}).map(({rows, x, y}) => ({row: rows[0], x, y}))"
-    )
-    assert len(groups) * 2 == len(expected)
-    for group in groups:
-        place = tuple(str(study.rows[path].iloc[group["row"]]) for path in read.paths)
-        for metric, found in (("fd_test", group["x"]), ("mem_frac", group["y"])):
-            line = expected.loc[(*place, metric)]
-            assert found["n"] == line["n"] == 3 or found["n"] == line["n"]
-            got = [found["mean"], found["lo"], found["hi"]]
-            np.testing.assert_allclose(np.array(got, float), line[["mean", "lo", "hi"]].to_numpy(float), rtol=1e-9)
+    metrics = ["fd_test", "mem_frac", "auth_pct", "gap_max", "mem_frac_control", "n_gen"]
+    expected = curves.over_seeds(read.done, read.paths, metrics, read.units).set_index([*read.paths, "metric"])
+    assert {"score over seeds", "t over seeds", ""} <= set(expected["interval"])
+    for across, up in (metrics[:2], metrics[2:4], metrics[4:]):
+        groups = opened.page.evaluate(
+            f"Groups.over('{across}', '{up}', false, {{}}).map(({{rows, x, y}}) => ({{row: rows[0], x, y}}))"
+        )
+        assert len(groups) * len(metrics) == len(expected)
+        for group in groups:
+            place = tuple(str(study.rows[path].iloc[group["row"]]) for path in read.paths)
+            for metric, found in ((across, group["x"]), (up, group["y"])):
+                line = expected.loc[(*place, metric)]
+                assert found["n"] == line["n"]
+                got = [found["mean"], found["lo"], found["hi"]]  # a number that is not there comes as None or NaN
+                np.testing.assert_allclose(np.array(got, float), line[["mean", "lo", "hi"]].to_numpy(float), rtol=1e-9)
     assert opened.page.evaluate("Data.t[3]") == pytest.approx(t.ppf(0.975, 2))
 
 

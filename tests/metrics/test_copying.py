@@ -159,3 +159,30 @@ def test_without_held_out_or_training_images_one_sentence_says_so() -> None:
         measured(x, x, x[:0])
     with pytest.raises(ValueError, match="copying needs training images"):
         measured(x, x[:0], x)
+
+
+@pytest.mark.parametrize("copied", [0.0, 0.3, 0.9])
+def test_the_interval_holds_what_other_samples_and_held_out_images_give(copied: float) -> None:
+    train, found = clusters(200, 2), []
+    for seed in range(100):
+        chance, samples = np.random.default_rng(seed), clusters(300, 10_000 + seed)
+        own = chance.random(300) < copied
+        samples[own] = train[chance.integers(200, size=own.sum())] + np.float32(0.05)
+        found.append(measured(samples, train, clusters(300, 20_000 + seed)))
+    truth = np.mean([values["ct"] for values in found])
+    assert sum(values["ct_lo"] <= truth <= values["ct_hi"] for values in found) >= 87
+    width = np.mean([values["ct_hi"] - values["ct_lo"] for values in found])
+    assert width == pytest.approx(2 * 1.96 * np.std([values["ct"] for values in found]), rel=0.25)
+
+
+def test_complete_separation_still_has_a_width() -> None:
+    train, held_out = clusters(100, 1), clusters(200, 2)
+    values = measured(np.repeat(train, 2, axis=0), train, held_out)
+    assert values["ct_lo"] < values["ct"] < values["ct_hi"] < -5
+
+
+def test_the_interval_is_of_the_same_statistic_and_null_where_that_is() -> None:
+    values = measured(clusters(100, 1), clusters(50, 2), clusters(90, 3))
+    assert values["ct_lo"] < values["ct"] < values["ct_hi"]
+    few = measured(clusters(3, 1), clusters(50, 2), clusters(90, 3), least=5)
+    assert (few["ct"], few["ct_lo"], few["ct_hi"]) == (None, None, None)

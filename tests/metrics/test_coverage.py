@@ -6,7 +6,7 @@ import numpy as np
 import prdc
 import pytest
 
-from difgen_cli.metrics import coverage
+from difgen_cli.metrics import coverage, wilson
 from difgen_cli.metrics.coverage import COLUMNS, measure
 
 Arrays = dict[str, np.ndarray]
@@ -160,3 +160,29 @@ def test_every_column_has_its_type() -> None:
 def test_too_few_held_out_images_are_one_sentence() -> None:
     with pytest.raises(ValueError, match="coverage needs 2 held-out images, there are 0"):
         measured(gaussian(5, 1), gaussian(5, 2), gaussian(0, 3))
+
+
+def test_the_interval_of_recall_is_wilsons_over_the_held_out_images() -> None:
+    values = measured(0.7 * gaussian(60, 1), gaussian(60, 3), gaussian(60, 2))
+    assert (values["recall_lo"], values["recall_hi"]) == wilson(round(60 * values["recall"]), 60)
+
+
+def test_the_jackknife_of_coverage_is_that_of_leaving_out_one_image_after_another() -> None:
+    real, fake, k, n = gaussian(40, 1), 0.6 * gaussian(40, 2), 5, 40
+    left_out = [brute_force(np.delete(real, j, axis=0), fake, k)["coverage"] for j in range(n)]
+    variance = (n - 1) / n * np.sum((np.array(left_out) - np.mean(left_out)) ** 2) * ((n - 1) / n) ** 2
+    values = measured(fake, gaussian(n, 3), real, k)
+    share = values["coverage"]
+    count = max(1, min(n, round(share * (1 - share) / (variance * n / (n - 1)))))
+    assert 0 < share < 1
+    assert (values["coverage_lo"], values["coverage_hi"]) == pytest.approx(wilson(share * count, count))
+
+
+def test_the_interval_of_coverage_holds_what_other_held_out_images_give() -> None:
+    """Where images around are held out too, coverage varies by more than independent draws would."""
+    fake, train = 0.6 * gaussian(100, 1), gaussian(10, 3)
+    found = [measured(fake, train, gaussian(100, seed)) for seed in range(100, 220)]
+    truth = np.mean([values["coverage"] for values in found])
+    for name, least in (("coverage", 110), ("recall", 107)):
+        truth = np.mean([values[name] for values in found])
+        assert sum(values[f"{name}_lo"] <= truth <= values[f"{name}_hi"] for values in found) >= least, name

@@ -217,3 +217,20 @@ def test_moments_in_blocks_of_rows_are_those_of_all_rows_at_once(n: int, monkeyp
     assert distance(parts, reference) == pytest.approx(distance(whole, reference), rel=1e-10)
     assert distance(parts, whole) == pytest.approx(0, abs=1e-9)
     assert standard_error(x, parts, reference) == pytest.approx(error, rel=1e-8)
+
+
+def test_the_interval_of_the_gap_is_as_wide_as_other_samples_make_it_vary() -> None:
+    train, held_out = gaussian(150, 8, 1), gaussian(300, 8, 2)
+    found = [measured(gaussian(400, 8, seed, 1.2), train, held_out) for seed in range(10, 160)]
+    gaps = np.array([values["fd_gap"] for values in found])
+    ends = np.array([[values["fd_gap_lo"], values["fd_gap_hi"]] for values in found])
+    assert np.diff(ends).mean() == pytest.approx(2 * 1.96 * gaps.std(ddof=1), rel=0.15)
+    covered = ((ends[:, 0] <= gaps.mean()) & (gaps.mean() <= ends[:, 1])).sum()
+    assert 132 <= covered <= 150
+    np.testing.assert_allclose(ends.mean(axis=1), gaps)
+
+
+def test_without_a_derivative_the_gap_has_no_interval() -> None:
+    values = measured(gaussian(20, 50, 1), gaussian(200, 50, 2), gaussian(200, 50, 3))
+    assert values["fd_gap"] is not None
+    assert (values["fd_gap_lo"], values["fd_gap_hi"]) == (None, None)

@@ -184,3 +184,25 @@ def test_without_held_out_or_training_images_one_sentence_says_so() -> None:
         measured(x, x, x[:1])
     with pytest.raises(ValueError, match="likelihood needs training images"):
         measured(x, x[:0], x)
+
+
+def test_intervals_are_over_held_out_images_each_less_its_own_baseline() -> None:
+    samples, train, held_out = gaussian(80, 1), gaussian(60, 2), gaussian(50, 3)
+    values = measured(samples, train, held_out)
+    scale = likelihood.scale_of(held_out)
+    of_samples = likelihood.evaluated(scale(samples), scale(train), scale(held_out))[1]
+    shuffled = np.random.default_rng((likelihood.SEED, 2)).permutation(scale(train))
+    baseline = likelihood.evaluated(shuffled[:30], shuffled[30:], scale(held_out))[1]
+    for name, each in (("fld", of_samples - baseline), ("fld_gap", of_samples)):
+        half = 1.959964 * each.std(ddof=1) / np.sqrt(50)
+        assert values[f"{name}_hi"] - values[name] == pytest.approx(half, rel=1e-6)
+        assert values[name] - values[f"{name}_lo"] == pytest.approx(half, rel=1e-6)
+    assert values["fld"] == pytest.approx((of_samples - baseline).mean())
+
+
+def test_intervals_hold_what_other_held_out_images_give() -> None:
+    samples, train = gaussian(60, 1), gaussian(60, 2)
+    found = [measured(samples, train, gaussian(80, seed)) for seed in range(100, 220)]
+    for name in ("fld", "fld_gap"):
+        truth = np.mean([values[name] for values in found])
+        assert sum(values[f"{name}_lo"] <= truth <= values[f"{name}_hi"] for values in found) >= 105, name

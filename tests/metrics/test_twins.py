@@ -69,3 +69,20 @@ def test_constant_images_have_no_cosine_and_are_left_out() -> None:
     nothing = twins.measure(grey, images(3), Made(new, images(3)), Made(new, images(3)))
     assert (nothing.values["twin_pairs"], nothing.values["twin_cos"]) == (0, None)
     assert twins.nearest(twins.centred(new), grey).tolist() == [-1.0] * 10
+
+
+def test_ceiling_and_baseline_have_intervals_like_the_cosine_that_is_read_between_them() -> None:
+    A, B, new = images(20), images(20), images(200)
+    found = twins.measure(new, A, Made(new + images(200), B), Made(new + 0.3 * images(200), A)).values
+    for name in ("twin_cos", "twin_ceiling", "twin_baseline"):
+        low, value, high = (float(found[n] or 0) for n in (f"{name}_lo", name, f"{name}_hi"))
+        assert low < value < high
+        assert high - low < 0.1
+    one, other = twins.centred(new), twins.centred(np.asarray(new))
+    pairs = twins.cosines(one, np.roll(other, 1, axis=0))
+    spread = np.median(np.random.default_rng(1).choice(pairs, (2000, 200)), axis=1).std()
+    own = twins.measure(new, A, Made(new, B), Made(new, A)).values
+    width = float(own["twin_baseline_hi"] or 0) - float(own["twin_baseline_lo"] or 0)
+    assert width == pytest.approx(2 * 1.96 * spread, rel=0.2)
+    single = twins.measure(new[:1], A, Made(new[:1], B), Made(new[:1], A)).values
+    assert (single["twin_baseline"], single["twin_baseline_lo"]) == (None, None)

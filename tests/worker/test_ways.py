@@ -83,14 +83,15 @@ def test_a_way_that_cannot_be_had_is_left_out_and_why_is_said(monkeypatch: pytes
 
 
 def test_the_environment_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
-    steps = Steps({})
+    steps = Steps({"compiled": 0.001})
     for word, expected in (("never", "eager"), ("always", "compiled")):
         monkeypatch.setenv("DIFGEN_COMPILE", word)
         assert choose({}, 10**9, "cpu", steps, print) == expected
+        assert steps.asked == [expected] * (expected == "compiled"), "what is always taken is tried too"
+    assert choose({"network": "another"}, 10**9, "cpu", Steps({}), print) == "eager", "where it cannot be had"
     monkeypatch.setenv("DIFGEN_COMPILE", "perhaps")
     with pytest.raises(PlaceError, match="auto, never and always"):
         choose({}, 10**9, "cpu", steps, print)
-    assert steps.asked == []
 
 
 IMAGES = torch.randint(0, 256, (20, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))

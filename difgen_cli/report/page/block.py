@@ -150,7 +150,7 @@ def _within(curves: Curves, name: str, top: float) -> bool:
 
 
 def _pair(pair: Pair) -> list[Any]:
-    """[seed, ratio, is a copy, label, sample as base64, nearest training image as base64]."""
+    """[seed, ratio, is a copy, label, sample as base64, nearest training image as base64, is identical, nearness]."""
     pictures = [base64.b64encode(png).decode() for png in (pair.sample_png, pair.nearest_png)]
-    ratio = float(pair.ratio) if np.isfinite(pair.ratio) else None
-    return [int(pair.seed), ratio, bool(pair.memorized), pair.label, *pictures]
+    ratio, nearness = (float(x) if np.isfinite(x) else None for x in (pair.ratio, pair.nearness))
+    return [int(pair.seed), ratio, bool(pair.memorized), pair.label, *pictures, bool(pair.identical), nearness]

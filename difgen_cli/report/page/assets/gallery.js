@@ -5,15 +5,17 @@ const Gallery = (() => {
   const MORE = 24;
   const PNG = "data:image/png;base64,";
   const all = Object.entries(Data.pictures).flatMap(([cell, pairs]) => pairs.map((pair) => ({ cell, pair, row: Data.rowOf(cell) })));
-  const ratio = ({ pair }) => pair[1] ?? Infinity;
+  /** What pairs are ordered by: identical ones first. */
+  const nearness = ({ pair }) => (pair[6] ? 0 : pair[7] ?? pair[1] ?? Number.MAX_VALUE);
   const choice = { cells: "models", order: "copied", shown: MORE };
 
-  /** A pair as it is in the block: [seed, ratio, is a copy, label, sample, nearest]. */
-  function figure([seed, d1d2, copy, label, sample, nearest], caption = null) {
+  /** A pair as it is in the block: [seed, ratio, is a copy, label, sample, nearest, is identical, nearness]. */
+  function figure([seed, d1d2, copy, label, sample, nearest, identical], caption = null) {
+    const told = identical ? "identical" : `${Words.number(d1d2, 2)}${copy ? " copy" : ""}`;
     const condition = label === null ? "" : `, condition ${label}`;
-    return Dom.make("figure", { class: copy ? "pair memorized" : "pair" },
+    return Dom.make("figure", { class: copy || identical ? "pair memorized" : "pair" },
       Dom.make("div", {}, picture(sample, `sample ${seed}${condition}`), picture(nearest, `nearest training image of sample ${seed}`)),
-      Dom.make("figcaption", {}, Dom.make("span", { class: "ratio" }, `${Words.number(d1d2, 2)}${copy ? " copy" : ""}`), caption));
+      Dom.make("figcaption", {}, Dom.make("span", { class: "ratio" }, told), caption));
   }
 
   /** A title that breaks between its settings, not within one. */
@@ -33,7 +35,7 @@ const Gallery = (() => {
       return entry.cell === choice.cells;
     });
     const sign = choice.order === "copied" ? 1 : -1;
-    return kept.sort((a, b) => sign * (ratio(a) - ratio(b)) || a.pair[0] - b.pair[0]);
+    return kept.sort((a, b) => sign * (nearness(a) - nearness(b)) || a.pair[0] - b.pair[0]);
   }
 
   function draw() {
@@ -41,7 +43,7 @@ const Gallery = (() => {
     const shown = found.slice(0, choice.shown);
     const pin = ({ cell, row }) => Dom.make("button", { type: "button", class: "place", onclick: () => show(cell) }, unbroken(Data.title(row)));
     Dom.byId("gallery-pairs").replaceChildren(...shown.map((entry) => figure(entry.pair, pin(entry))));
-    const copies = found.filter(({ pair }) => pair[2]).length;
+    const copies = found.filter(({ pair }) => pair[2] || pair[6]).length;
     const cells = Object.keys(Data.pictures).length;
     const order = choice.order === "copied" ? "most" : "least";
     Dom.byId("gallery-told").textContent = all.length

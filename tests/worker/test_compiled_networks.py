@@ -1,0 +1,159 @@
+"""torch's compiler against the networks as they are written: value and every gradient agree, or it is refused.
+
+What compiling costs is bounded: C++ is compiled for a few networks that have everything in them, unless
+DIFGEN_COMPILE_TESTS=all. Every network passes through what comes before C++: operations decomposed, forward and
+backward separated.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from worker.test_ways import needs_compiler
+
+from difgen_cli.diffusion import Denoiser
+from difgen_cli.models import mlp, unet
+from difgen_cli.plugins import Library
+from difgen_cli.sampling import block_of
+from difgen_cli.train import initialise, train
+from difgen_cli.worker import ways
+
+LINEAR = Library(Path(__file__).parent.parent / "plugins").module("model", "linear").build
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+EVERYTHING = os.environ.get("DIFGEN_COMPILE_TESTS") == "all"
+CLASSES = 3
+
+
+def small_unet(size: int, levels: int, **more: Any) -> Callable[[int], nn.Module]:
+    multipliers = (1, 2, 2)[:levels]
+    return lambda classes: unet.build(
+        (1, size, size), classes, **{"width": 8, "depth": 1, "multipliers": multipliers, **more}
+    )
+
+
+# Name -> the height of its images, the network for so many classes, and settings of the training.
+NETWORKS: dict[str, tuple[int, Callable[[int], nn.Module], dict[str, Any]]] = {
+    "mlp": (6, lambda classes: mlp.build((1, 6, 6), classes, width=16, depth=2), {}),
+    "mlp, perturbed conditions": (
+        6, lambda classes: mlp.build((1, 6, 6), classes, width=16, depth=1), {"condition_perturbation": 0.5},
+    ),
+    "plug-in": (6, lambda classes: LINEAR((1, 6, 6), classes, rank=2), {}),
+    "unet of one level, odd": (7, small_unet(7, 1), {}),
+    "unet of two levels": (8, small_unet(8, 2), {}),
+    "unet of two levels, odd": (7, small_unet(7, 2), {}),
+    "unet of three levels": (8, small_unet(8, 3), {}),
+    "unet of three levels, odd, attention": (9, small_unet(9, 3, attention=(5,)), {}),
+    "unet of two levels, dropout": (8, small_unet(8, 2, dropout=0.3), {}),
+    "unet of three levels, odd, attention, dropout, perturbed conditions": (
+        7, small_unet(7, 3, attention=(4,), dropout=0.3), {"condition_perturbation": 0.5},
+    ),
+    "unet of two levels, bf16": (8, small_unet(8, 2), {"precision": "bf16"}),
+}  # fmt: skip
+COMPILED = [
+    "mlp, perturbed conditions", "plug-in",
+    "unet of three levels, odd, attention, dropout, perturbed conditions",
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def forgotten() -> None:
+    torch._dynamo.reset()
+
+
+def losses(name: str, conditional: bool, way: Any) -> list[float]:
+    """Of three steps."""
+    size, build, settings = NETWORKS[name]
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (20, 1, size, size), dtype=torch.uint8, generator=generator)
+    labels, settings = torch.arange(20) % CLASSES, {"condition_dropout": 0.2, **settings}
+    if not conditional:
+        labels, settings = None, {k: v for k, v in settings.items() if not k.startswith("condition_")}
+    network = initialise(lambda: build(CLASSES if conditional else 0), 0)
+    run = train(network, images, labels, 0.7, None, way, steps=3, batch=8, warmup=0, lr=1e-4, **settings)
+    return [float(state.loss) for state in run]
+
+
+def agree(name: str, conditional: bool) -> None:
+    """The same three steps as they are written and compiled; the check, which is strict, compares every gradient."""
+    size, _, settings = NETWORKS[name]
+    shape, close = (1, size, size), 2e-2 if settings.get("precision") == "bf16" else 1e-5
+    compiled = ways.way("compiled", shape, "cpu", strict=True)
+    assert losses(name, conditional, compiled) == pytest.approx(
+        losses(name, conditional, ways.way("eager", shape, "cpu")), rel=close
+    )
+    assert ways.used(compiled) == "compiled"
+
+
+@pytest.mark.parametrize("conditional", [True, False], ids=["conditions", "no condition"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_decomposed_and_separated_every_network_is_what_is_written(
+    name: str, conditional: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not conditional and "perturbed" in name:
+        pytest.skip("nothing to perturb")
+    monkeypatch.setitem(ways.COMPILED, "compiled", {"backend": "aot_eager_decomp_partition"})
+    agree(name, conditional)
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", NETWORKS if EVERYTHING else COMPILED)
+def test_compiled_a_network_is_what_is_written_with_the_same_random_numbers(name: str) -> None:
+    agree(name, conditional="plug-in" not in name)
+
+
+class Upsampled(nn.Module):
+    """Convolutions, norms and an upsampling by `interpolate`: torch 2.13 compiles the gradient before it to zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.halve = nn.AvgPool2d(2)
+        self.first = nn.Conv2d(1, 32, 1)
+        self.below = nn.Sequential(*[part() for _ in range(3)])
+        self.above = part()
+        self.last = nn.Conv2d(32, 1, 1)
+
+    def forward(self, x: Tensor, noise: Tensor, labels: Tensor | None) -> Tensor:
+        below = self.below(self.first(self.halve(x)))
+        return self.last(self.above(functional.interpolate(below, scale_factor=2.0, mode="nearest")))
+
+
+def part() -> nn.Module:
+    return nn.Sequential(nn.GroupNorm(8, 32), nn.SiLU(), nn.Conv2d(32, 32, 3, padding=1))
+
+
+@needs_compiler
+def test_what_the_compiler_gets_wrong_is_refused_or_was_mended_in_this_torch() -> None:
+    """A user's network with the fault that 0.1.0 trained with: it ends where a training as written ends."""
+    said: list[str] = []
+    images = torch.randint(0, 256, (20, 1, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+    def after(way: Any) -> Tensor:
+        *_, last = train(initialise(Upsampled, 0), images, None, 0.7, None, way, steps=14, batch=8, lr=1e-4)
+        assert last.frozen == ()
+        return last.loss
+
+    way = ways.way("compiled", (1, 16, 16), "cpu", say=said.append)
+    torch.testing.assert_close(after(way), after(ways.way("eager", (1, 16, 16), "cpu")), rtol=1e-4, atol=0)
+    assert bool(said) == (ways.used(way) == "eager")
+    if torch.__version__.startswith("2.13."):
+        assert "parameters is wrong: first.weight (zero), " in said[0]
+
+
+@needs_compiler
+def test_a_compiled_block_of_a_sampler_is_what_is_written() -> None:
+    denoiser = Denoiser(initialise(lambda: mlp.build((1, 6, 6), CLASSES, width=8, depth=1), 0), 0.7).eval()
+    block = block_of((1, 6, 6), "cpu")
+    x, labels = torch.randn(block, 1, 6, 6), torch.arange(block) % CLASSES
+    faster = ways.Evaluated(denoiser, "compiled", block, strict=True)
+    with torch.no_grad():
+        for given in (labels, None):  # guided without a condition too: another graph, checked by itself
+            expected = denoiser(x, x.new_full((block,), 2.0), given)
+            torch.testing.assert_close(faster(x, x.new_full((block,), 2.0), given), expected, rtol=1e-4, atol=1e-5)
+    assert faster.used == "compiled"
