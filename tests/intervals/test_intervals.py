@@ -4,26 +4,40 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from drawing import ends
 from scipy.stats import binom
 from simulate import LEAST, MOST, Coverage, coverages, draw
-from worlds import WORLDS, Copies, Digits, Ends, Features, Planted, Preferring, World
+from worlds import WORLDS, Copies, Digits, Ends, Features, Grouped, Modes, Planted, Preferring, World
 
 DRAWS = 200
-HARD = (Copies(0.1), Preferring(16, 0.4), Digits(16, unseen=True), Features(1.6), Planted(0.3))
+HARD = (
+    *(Copies(0.1), Preferring(16, 0.4), Modes(100), Grouped(0.3, 0.5)),
+    *(Digits(16, unseen=True), Features(1.6), Planted(0.3)),
+)
+FEW = (Modes(1), Modes(3), Modes(10), Modes(300, most=0.9))  # images among the samples: no interval holds
 ALARM = 0.001  # chance that an interval which covers 92 % or 98 % of the time fails
 
 
-def bounds() -> tuple[int, int]:
+def bounds(draws: int) -> tuple[int, int]:
     """The counts that are too improbable below, and above, for a coverage within the range."""
-    return int(binom.ppf(ALARM, DRAWS, LEAST)), int(binom.isf(ALARM, DRAWS, MOST))
+    return int(binom.ppf(ALARM, draws, LEAST)), int(binom.isf(ALARM, draws, MOST))
 
 
 @pytest.mark.parametrize("world", HARD, ids=repr)
 def test_intervals_cover_what_they_are_for(world: World) -> None:
     assert world in WORLDS
-    least, most = bounds()
     for found in coverages(world, draw(world, range(DRAWS))):
+        least, most = bounds(found.told)
         assert least <= found.covered <= most, found
+        assert found.null <= 0.1 * DRAWS, found
+
+
+@pytest.mark.parametrize("world", FEW, ids=repr)
+def test_samples_that_are_few_images_have_no_interval(world: World) -> None:
+    assert world in WORLDS
+    (found,) = coverages(world, draw(world, range(20)))
+    assert (found.null, found.told) == (20, 0)
+    assert found.honest
 
 
 def test_an_interval_that_is_too_narrow_is_found_out() -> None:
@@ -60,3 +74,21 @@ def test_a_band_covers_where_all_of_its_levels_do() -> None:
     drawn: list[Ends] = [{"gap": (np.array(e[:2], float), np.array(e[2:], float))} for e in ends]
     (found,) = coverages(Band(), drawn)
     assert (found.covered, found.above, found.below) == (1, 2, 2)
+
+
+def test_draws_without_an_interval_count_apart() -> None:
+    class Refusing:
+        may_be_null = True
+
+        def truth(self) -> dict[str, np.ndarray]:
+            return {"mean": np.array(0.0)}
+
+        def intervals(self, draw: int) -> Ends:
+            return ends(
+                {"mean_lo": None, "mean_hi": None} if draw % 2 else {"mean_lo": -1, "mean_hi": 1}, "mean", null=True
+            )
+
+    (found,) = coverages(Refusing(), [Refusing().intervals(k) for k in range(20)])
+    assert (found.draws, found.null, found.told, found.covered, found.share) == (20, 10, 10, 10, 1)
+    with pytest.raises(ValueError, match="no interval for mean"):
+        ends({"mean_lo": None, "mean_hi": None}, "mean")
