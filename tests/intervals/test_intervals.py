@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from further import FURTHER, Seeds
 from scipy.stats import binom
 from simulate import LEAST, MOST, Coverage, coverages, draw
 from worlds import WORLDS, Copies, Digits, Ends, Features, Planted, Preferring, World
 
 DRAWS = 200
-HARD = (Copies(0.1), Preferring(16, 0.4), Digits(16, unseen=True), Features(1.6), Planted(0.3))
+HARD = (
+    Copies(0.1),
+    Preferring(16, 0.4),
+    Digits(16, unseen=True),
+    Features(1.6),
+    Planted(0.3),
+    Seeds(0.002, 0.001),
+    Seeds(0.999),
+)
 ALARM = 0.001  # chance that an interval which covers 92 % or 98 % of the time fails
 
 
@@ -20,7 +29,7 @@ def bounds() -> tuple[int, int]:
 
 @pytest.mark.parametrize("world", HARD, ids=repr)
 def test_intervals_cover_what_they_are_for(world: World) -> None:
-    assert world in WORLDS
+    assert world in (*WORLDS, *FURTHER)
     least, most = bounds()
     for found in coverages(world, draw(world, range(DRAWS))):
         assert least <= found.covered <= most, found
