@@ -75,7 +75,7 @@ class Written:
 
 def write(study: Study, out: Path, *, paper: bool = False, live: bool = False) -> Written:
     """Write `report.html`, `figures/*.{png,svg,csv,txt}`, `rows.csv`, `last.csv` and, where they exist, `onset.csv`,
-    `slopes.csv` and `clusters.csv` into the folder `out`; with `paper` also `*.{png,svg,pdf,csv,txt}` in
+    `slopes.csv`, `matched.csv` and `clusters.csv` into the folder `out`; with `paper` also `*.{png,svg,pdf,csv,txt}` in
     `paper/column` and `paper/text`.
 
     What shows the same as before is left as it is; other files of the same names are replaced, and a figure whose axis
@@ -99,7 +99,7 @@ def write(study: Study, out: Path, *, paper: bool = False, live: bool = False) -
 
 def _draw(study: Study, out: Path, *, reload: bool) -> list[Path]:
     """The page, its figures and the tables behind it; every file that was written."""
-    from difgen_cli.report import clusters, curves, figures, live, onset, page, spreadsheet, table
+    from difgen_cli.report import clusters, curves, figures, live, matched, onset, page, spreadsheet, table
 
     read = curves.read(study)
     onsets = onset.read(read)
@@ -110,6 +110,7 @@ def _draw(study: Study, out: Path, *, reload: bool) -> list[Path]:
     spreadsheet.write(last, out / "last.csv")
     files += [out / "rows.csv", out / "last.csv", *onset.write(onsets, out)]
     files += clusters.write(clusters.bounds(read), out)
+    files += matched.write(matched.compared(read), out)
     content = page.compose(study, read, drawn, last)
     publish(out / "report.html", live.reloading(content) if reload else content)
     return [*files, out / "report.html"]

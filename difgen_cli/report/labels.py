@@ -50,6 +50,7 @@ METRICS = {
     "mem_frac": "memorized share of samples",
     "mem_frac_control": "memorized share, held-out images",
     "mem_power": "power of the rule",
+    "train_pref_share": "preference for training images, as a share of a copycat's",
     "train_pref_excess": "excess preference for training images",
     "gap_max": "largest relative gap over noise levels",
     "gap": "relative gap L_H / L_T − 1",

@@ -108,6 +108,16 @@ def over_seeds(
     return numbers
 
 
+def mean_interval(values: np.ndarray) -> tuple[float, float, float]:
+    """Mean and 95 % t interval of one value per seed, no share; NaN ends for one seed, or where all agree."""
+    mean, n = float(values.mean()), len(values)
+    spread = float(values.std(ddof=1)) if n > 1 else np.nan
+    if not spread > ALIKE * abs(mean):
+        return mean, np.nan, np.nan
+    half = float(stdtrit(n - 1, 0.975)) * spread / np.sqrt(n)
+    return mean, mean - half, mean + half
+
+
 def _summarised(scaled: pd.DataFrame, keys: list[str], top: dict[str, float]) -> pd.DataFrame:
     """`n`, `mean`, `lo`, `hi` and `interval` by group, from a line per seed with `value`, `lo` and `hi`."""
     groups = scaled.groupby(keys, observed=True, sort=False, dropna=False)

@@ -18,6 +18,7 @@ from multiprocessing import get_context
 
 import numpy as np
 from drawing import Ends, World
+from further import FURTHER
 from rich.console import Console
 from rich.table import Table
 from worlds import WORLDS
@@ -92,7 +93,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="worlds whose name or case has this in it")
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
-    worlds = [world for world in WORLDS if options.only.lower() in repr(world).lower()]
+    worlds = [world for world in (*WORLDS, *FURTHER) if options.only.lower() in repr(world).lower()]
     table = Table("metric", "case", "draws", "null", "coverage", "95 % of it", "lower end above", "upper end below",
                   "mean width", "seconds", "")  # fmt: skip
     honest = True

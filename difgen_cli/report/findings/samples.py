@@ -260,7 +260,9 @@ def nothing_found(row: Row, copier: Row) -> str | None:
         return None
     if any(rule(row, copier) for rule in (old_version, identical, changed_copies, copies_by_parts, unusually_near)):
         return None
-    if row.above("mem_frac", "mem_frac_control") or not row.number("train_pref_excess_lo") <= 0:
+    if row.above("mem_frac", "mem_frac_control"):
+        return None
+    if not row.number("train_pref_excess_lo") <= 0 <= row.number("train_pref_excess_hi"):
         return None
     copycat = row["train_pref_copycat"]
     if copycat is not None and row.number("train_pref_excess_hi") >= copycat:

@@ -1,0 +1,104 @@
+"""More worlds with known answers: intervals over three seeds, and those of the metrics that are asked for by name.
+
+- mem_frac over seeds: three models, each with its own share of copies, and 1,000 samples of each; shares near both ends
+  and between, alike (none varies) or beta-distributed.
+- fd_gap: the samples are drawn; T and H stay. fld, fld_gap, recall: H is drawn; T and the samples stay.
+- ct: samples and H are drawn; T and its cells stay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import pandas as pd
+from drawing import Arrays, Ends, World, ends, unshared
+from worlds import rectified
+
+from difgen_cli.metrics import copying, coverage, frechet, likelihood, wilson
+from difgen_cli.report import curves
+
+SEEDS, SAMPLES = 3, 1000
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """The share of copies of three seeds, of 1,000 samples each; `spread` is its deviation between seeds."""
+
+    share: float
+    spread: float = 0.0
+
+    def __str__(self) -> str:
+        return f"p = {self.share:g} ± {self.spread:g}, three seeds"
+
+    def truth(self) -> Arrays:
+        return {"mem_frac over seeds": np.array(self.share)}
+
+    def intervals(self, draw: int) -> Ends:
+        chance = np.random.default_rng(draw)
+        shares = np.full(SEEDS, self.share)
+        if self.spread:
+            size = self.share * (1 - self.share) / self.spread**2 - 1
+            shares = chance.beta(self.share * size, (1 - self.share) * size, SEEDS)
+        hits = chance.binomial(SAMPLES, shares)
+        own = np.array([wilson(int(count), SAMPLES) for count in hits])
+        rows = {"seed": range(SEEDS), "mem_frac": hits / SAMPLES, "mem_frac_lo": own[:, 0], "mem_frac_hi": own[:, 1]}
+        (line,) = curves.over_seeds(pd.DataFrame(rows), [], ["mem_frac"]).to_dict("records")
+        return {"mem_frac over seeds": (np.array(line["lo"]), np.array(line["hi"]))}
+
+
+@dataclass(frozen=True)
+class Copier:
+    """Samples in 16 rectified features, each a copy of one of 200 training images with probability `share`."""
+
+    share: float
+    metric: str
+
+    def __str__(self) -> str:
+        return f"{self.metric}, share of copies {self.share:g}"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return {"fld": ("fld", "fld_gap"), "ct": ("ct",), "fd_gap": ("fd_gap",), "recall": ("recall",)}[self.metric]
+
+    def truth(self) -> Arrays:
+        """The mean over 1,000 other draws."""
+        return {name: np.array(value) for name, value in _means(self).items()}
+
+    def intervals(self, draw: int) -> Ends:
+        return ends(self.values(draw), *self.names)
+
+    def values(self, draw: int) -> dict[str, object]:
+        T, H, G = rectified(10**7, 200), rectified(3 * draw + 1, 400), self._samples(3 * draw + 2)
+        if self.metric == "fd_gap":
+            return dict(frechet.measure(G, T, rectified(10**7 + 1, 400), _itself, unshared).values)
+        if self.metric == "ct":
+            return dict(copying.measure(*(x.astype(np.float32) for x in (G, T, H)), _itself, unshared).values)
+        fixed = self._samples(0)
+        module = likelihood if self.metric == "fld" else coverage
+        return dict(module.measure(fixed, T, H, _itself, unshared).values)
+
+    def _samples(self, seed: int) -> np.ndarray:
+        chance, drawn, T = np.random.default_rng((seed, 1)), rectified(seed, 400), rectified(10**7, 200)
+        copied = chance.random(len(drawn)) < self.share
+        drawn[copied] = T[chance.integers(len(T), size=copied.sum())] + 0.05
+        return drawn
+
+
+def _itself(x: np.ndarray) -> np.ndarray:
+    return x
+
+
+@cache
+def _means(world: Copier) -> dict[str, float]:
+    drawn = [world.values(10**5 + k) for k in range(1000)]
+    return {name: float(np.mean([float(str(values[name])) for values in drawn])) for name in world.names}
+
+
+FURTHER: tuple[World, ...] = (
+    *(Seeds(share) for share in (0.0003, 0.002, 0.5, 0.97, 0.999)),
+    *(Seeds(share, spread) for share, spread in ((0.0003, 0.00015), (0.002, 0.001), (0.999, 0.0005), (0.97, 0.015))),
+    *(Seeds(0.5, spread) for spread in (0.02, 0.05)),
+    *(Copier(share, metric) for metric in ("fd_gap", "ct", "fld", "recall") for share in (0.0, 0.5)),
+)
