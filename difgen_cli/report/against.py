@@ -28,7 +28,12 @@ CONTEXT: dict[str, list[tuple[str, str, Any]]] = {
         ("fd_copycat", "copycat (training\nimages resampled)", (0, (4, 1.5, 1, 1.5))),
         ("fd_floor", "floor (real\nagainst real)", DOTTED),
     ],
+    "twin_cos": [
+        ("twin_ceiling", "ceiling: same half,\nother initial weights", DASHED),
+        ("twin_baseline", "baseline: shuffled\npairs", DOTTED),
+    ],
 }
+SCALED_WITH = ("fd_test", "twin_cos")  # whose axis holds what they are read beside
 BESIDE = {name for entries in CONTEXT.values() for name, _, _ in entries}
 
 
@@ -53,7 +58,7 @@ def metrics_against(curves: Curves, axis: Axis, paper: Paper = PAGE) -> Drawn | 
     for row, metric in zip(sheet.grid, shown, strict=True):
         for ax, panel in zip(row, facets, strict=True):
             _draw(ax, groups, panel, axis, colour, metric, points)
-            used |= _draw_context(ax, groups, panel, axis, colour, metric)
+            used |= draw_context(ax, groups, panel, axis, colour, metric)
             scales.setting_scale(ax, "x", axis, sheet.letters)
             notes.append(metric_scale(ax, numbers, metric))
         row[0].set_ylabel(canvas.wrapped(labels.metric(metric, curves.features, curves.units)))
@@ -90,7 +95,7 @@ def other_metrics(curves: Curves, told: tuple[str, ...] = (), paper: Paper = PAG
     axis, *others = curves.others()
     others = [other for other in others if other.path != STEPS] if axis.path != STEPS else others
     colour, fixed = (others[0], others[1:]) if others else (None, [])
-    numbers = _numbers(curves, axis, left)
+    numbers = _numbers(curves, axis, [*left, *_beside(curves, left)])
     for other in fixed:
         numbers = numbers[numbers[other.path] == other.levels[-1]]
     same = {name: constant[name] for name in left if name in constant}
@@ -98,11 +103,12 @@ def other_metrics(curves: Curves, told: tuple[str, ...] = (), paper: Paper = PAG
     if not left:
         return None
     kept = left if paper is PAGE else left[: paper.panels_most]
-    across = min(4, paper.across_most, len(kept))
+    across, used = min(4, paper.across_most, len(kept)), dict[str, Any]()
     sheet = canvas.sheet(paper, -(-len(kept) // across), across, colour, alike=False)
     groups = canvas.lookup(numbers, [*[a.path for a in _one(colour)], "metric"], axis)
     for ax, metric in zip(sheet.grid.flat, kept, strict=False):
         _draw(ax, groups, {}, axis, colour, metric, points=True)
+        used |= draw_context(ax, groups, {}, axis, colour, metric)
         scales.setting_scale(ax, "x", axis, sheet.letters)
         metric_scale(ax, numbers, metric)
         unit = curves.units.get(metric, ("", ""))[0]
@@ -111,7 +117,7 @@ def other_metrics(curves: Curves, told: tuple[str, ...] = (), paper: Paper = PAG
         ax.set_visible(False)
     sheet.name_axes(labels.setting(axis.path))
     hues = style.colours(colour)
-    sheet.legend(colour, hues, [])
+    sheet.legend(colour, hues, list(used.values()))
     at = ", ".join(labels.level(other.path, other.levels[-1]) for other in fixed)
     what = f"Every other metric against {labels.setting(axis.path)}{f' at {at}' if at else ''}."
     at = captions.snapshot(curves, last_snapshot(curves.cells, curves.paths)) if axis.path != STEPS else ""
@@ -167,7 +173,7 @@ def _draw(
             canvas.line(ax, group, hue, shapes[level], band=few, joined=axis.numeric, points=points)
 
 
-def _draw_context(
+def draw_context(
     ax: Axes, groups: canvas.Groups, panel: canvas.Panel, axis: Axis, colour: Axis | None, metric: str
 ) -> dict[str, Any]:
     """Context lines: one grey line where all levels share it, else one in each level's colour."""
@@ -208,12 +214,12 @@ def metric_scale(ax: Axes, numbers: pd.DataFrame, metric: str) -> str:
     values = canvas.finite(mine["mean"], mine[seeds].to_numpy())
     if metric in SHARES:
         return scales.share_scale(ax, "y", float(mine["mean"].max()))
-    if metric == "fd_test":
-        beside = numbers[numbers["metric"].isin(["fd_copycat", "fd_floor"])]
+    if metric in SCALED_WITH:
+        beside = numbers[numbers["metric"].isin([name for name, _, _ in CONTEXT[metric]])]
         values = canvas.finite(values, beside["mean"])
-        if values.min() > 0 and values.max() / values.min() > 3:
-            scales.log_scale(ax, "y", float(values.min()), float(values.max()))
-            return ""
+    if metric == "fd_test" and values.min() > 0 and values.max() / values.min() > 3:
+        scales.log_scale(ax, "y", float(values.min()), float(values.max()))
+        return ""
     if metric in ("gap_max", "train_pref_excess"):
         values = canvas.finite(values, [0.0])
     if metric == "gap_max" and values.max() > 3:

@@ -10,7 +10,7 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from difgen_cli.report import curves, labels, seeds, strips, table
+from difgen_cli.report import captions, curves, labels, seeds, strips, table
 from difgen_cli.report.canvas import Drawn
 from difgen_cli.report.comparison import Comparison
 from difgen_cli.report.curves import STEPS, last_snapshot
@@ -54,8 +54,9 @@ def shown(made: Comparison, width: int | None = None) -> Table:
         [
             said(made),
             "Change: B − A ± half a 95 % t interval over seeds; × for a ratio B / A; [ ] the ends for a share.",
+            captions.common(made.a.read) if made.a.read.seeds > 1 else "",
         ]
-    )
+    ).strip()
     return table.fitted(columns, f"{made.a.name} → {made.b.name}", caption, width)
 
 
@@ -143,6 +144,7 @@ def _caption(made: Comparison, numbers: pd.DataFrame, what: str) -> str:
         f"95 % intervals ({kinds})." if kinds else f"{made.matched} cells in both; one seed: no intervals.",
         "Grey line: no change.",
         f"Nowhere changed, and not drawn: {', '.join(still)}." if still else "",
+        captions.common(made.a.read) if kinds else "",
         "At the last snapshot that both have." if STEPS in [axis.path for axis in made.axes] else "",
         f"Fréchet distances in {' / '.join(features)} features, as ratios." if features else "",
         said(made),

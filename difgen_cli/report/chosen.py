@@ -107,7 +107,7 @@ def draw(study: Study, choice: Choice, paper: Paper) -> Drawn:
     check(study, choice)
     read, roles = _roles(_by_seed(curves.read(study), choice), choice)
     cells = read.done if STEPS in roles.paths else last_snapshot(read.cells, read.paths)
-    names = [choice.y] if roles.x else [choice.x, choice.y]
+    names = [choice.y, *_between(read, choice)] if roles.x else [choice.x, choice.y]
     numbers = over_seeds(cells, roles.paths, list(dict.fromkeys(names)), read.units)
     if numbers[numbers["metric"] == choice.y].empty:
         raise GridError(f"--y {choice.y}: no finished cell of grid {study.name} has it beside {choice.x}")
@@ -118,15 +118,17 @@ def draw(study: Study, choice: Choice, paper: Paper) -> Drawn:
     points = len(shown) * len(hues) <= canvas.CROWD
     with matplotlib.rc_context(cast(Any, paper.rc)):
         sheet = canvas.sheet(paper, -(-len(shown) // across), across, roles.colour)
-        notes = []
+        notes, used = [], dict[str, Any]()
         for ax, panel in zip(sheet.grid.flat, shown, strict=False):
             sheet.entitle(ax, panel)
             _panel(ax, groups, panel, roles, choice, points)
+            if roles.x is not None and _between(read, choice):
+                used |= against.draw_context(ax, groups, panel, roles.x, roles.colour, choice.y)
             notes += _scales(ax, numbers, roles, choice, sheet.letters)
         for ax in list(sheet.grid.flat)[len(shown) :]:
             ax.set_visible(False)
         sheet.name_axes(_label(read, choice.x), _label(read, choice.y))
-        sheet.legend(roles.colour, hues, [])
+        sheet.legend(roles.colour, hues, list(used.values()))
         files = sheet.render()
     what = _what(read, roles, choice)
     at = "" if STEPS in roles.paths else captions.snapshot(read, cells)
@@ -140,6 +142,11 @@ def draw(study: Study, choice: Choice, paper: Paper) -> Drawn:
         data=numbers,
         palette=dict(zip(hues.values(), style.dark_colours(roles.colour).values(), strict=True)),
     )
+
+
+def _between(read: Curves, choice: Choice) -> list[str]:
+    """What a cosine of twins means nothing without: its baseline and its ceiling."""
+    return [name for name, _, _ in against.CONTEXT["twin_cos"] if name in read.metrics and choice.y == "twin_cos"]
 
 
 def _caption(read: Curves, numbers: pd.DataFrame, what: str, choice: Choice, notes: list[str], *, points: bool) -> str:

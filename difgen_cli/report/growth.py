@@ -193,6 +193,7 @@ def _emm(found: pd.DataFrame, by: list[str]) -> str:
 def _notes(curves: Curves, left_out: int) -> list[str]:
     return [
         captions.counts(curves, pd.DataFrame({"metric": ["fd_test"]})),
+        captions.common(curves) if curves.seeds > 1 else "",
         captions.missing(curves),
         *captions.moving(curves),
         captions.omitted(left_out),

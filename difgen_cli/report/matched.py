@@ -159,11 +159,12 @@ def figure(curves: Curves, found: pd.DataFrame | None = None, paper: Paper = PAG
         f"{labels.metric(metric, curves.features, curves.units)} against {labels.frechet(curves.features)}, one curve "
         f"per value of {labels.setting(axis.path)}, along which training grows."
     )
+    what = f"{what[:1].upper()}{what[1:]}"
     return Drawn(
         name="preference-at-equal-distance",
         title="Preference at equal distance",
         alt=f"Chart. {what} {_said(lines)}".strip(),
-        caption=captions.caption(curves, numbers, f"{what[:1].upper()}{what[1:]}", _said(lines), _how(found, lines),
+        caption=captions.caption(curves, numbers, what, _said(lines), _how(found, lines),
                                  captions.omitted(left_out), points=False),
         files=sheet.render(),
         data=numbers,
@@ -226,7 +227,7 @@ def _how(found: pd.DataFrame, lines: pd.DataFrame) -> str:
     apart = found[(found["axis"] == lines["axis"].iloc[0]) & found["distance"].isna()]
     absent = f" {len(apart)} pairs of curves have no distance in common." if len(apart) else ""
     return (
-        "Below: each seed's curve up to its best snapshot, linear in log distance between snapshots, at "
+        "Differences: each seed's curve up to its best snapshot, linear in log distance between snapshots, at "
         f"{POINTS} distances that all seeds of both curves reach; bars are 95 % t intervals of the paired differences, "
         f"without the error of the interpolation.{absent} matched.csv has every axis."
     )

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from difgen_cli.report import canvas, captions, labels, strips, style
+from difgen_cli.report import against, canvas, captions, labels, strips, style
 from difgen_cli.report.canvas import Drawn
 from difgen_cli.report.curves import SIZE, STEPS, Axis, Curves, last_snapshot, over_seeds, per_group
 from difgen_cli.report.paper import PAGE, Paper
-from difgen_cli.report.strips import DASHED, DOTTED, Row, Text
+from difgen_cli.report.strips import DOTTED, Row, Text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,10 +20,7 @@ if TYPE_CHECKING:
 METRICS = ("twin_cos", "twin_win", "twin_ceiling", "twin_baseline")
 HALF = 0.5
 NAMED_MOST = 3  # crossings written into a panel; the caption has more
-BESIDE = (
-    ("twin_ceiling", "ceiling: same half,\nother initial weights", DASHED),
-    ("twin_baseline", "baseline: shuffled\npairs", DOTTED),
-)
+BESIDE = tuple(against.CONTEXT["twin_cos"])
 ROWS = (
     Row("twin_cos", labels.METRICS["twin_cos"], beside=BESIDE),
     Row("twin_win", labels.METRICS["twin_win"], scale="share", marks=(HALF,)),

@@ -20,6 +20,7 @@ from difgen_cli.metrics import copying, coverage, frechet, likelihood, wilson
 from difgen_cli.report import curves
 
 SEEDS, SAMPLES = 3, 1000
+CHUNK = 50  # draws whose intervals are made at once
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,10 @@ class Seeds:
         return {"mem_frac over seeds": np.array(self.share)}
 
     def intervals(self, draw: int) -> Ends:
+        lo, hi = _over_seeds(self, draw // CHUNK)[draw % CHUNK]
+        return {"mem_frac over seeds": (np.array(lo), np.array(hi))}
+
+    def rows(self, draw: int) -> pd.DataFrame:
         chance = np.random.default_rng(draw)
         shares = np.full(SEEDS, self.share)
         if self.spread:
@@ -43,9 +48,16 @@ class Seeds:
             shares = chance.beta(self.share * size, (1 - self.share) * size, SEEDS)
         hits = chance.binomial(SAMPLES, shares)
         own = np.array([wilson(int(count), SAMPLES) for count in hits])
-        rows = {"seed": range(SEEDS), "mem_frac": hits / SAMPLES, "mem_frac_lo": own[:, 0], "mem_frac_hi": own[:, 1]}
-        (line,) = curves.over_seeds(pd.DataFrame(rows), [], ["mem_frac"]).to_dict("records")
-        return {"mem_frac over seeds": (np.array(line["lo"]), np.array(line["hi"]))}
+        columns = {"mem_frac": hits / SAMPLES, "mem_frac_lo": own[:, 0], "mem_frac_hi": own[:, 1]}
+        return pd.DataFrame({"draw": draw, "seed": range(SEEDS), **columns})
+
+
+@cache
+def _over_seeds(world: Seeds, chunk: int) -> list[tuple[float, float]]:
+    """The intervals of CHUNK draws at once, as a report makes those of many groups."""
+    frame = pd.concat([world.rows(chunk * CHUNK + k) for k in range(CHUNK)])
+    numbers = curves.over_seeds(frame, ["draw"], ["mem_frac"])
+    return list(zip(numbers["lo"], numbers["hi"], strict=True))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ import pytest
 import synthetic
 
 from difgen_cli import report
-from difgen_cli.report import Written, curves, figures, noise_map, path, twins
+from difgen_cli.report import Written, against, chosen, curves, figures, noise_map, path, twins
+from difgen_cli.report.paper import PAGE
 
 STEPS_SIZE = {"train.steps": [60, 240, 960, 3840], "data.size": [8, 64, 512]}
 NEW = {
@@ -183,3 +184,14 @@ def test_figures_own_names_are_those_of_figures() -> None:
     read = curves.read(instruments.added(synthetic.study(STEPS_SIZE, seeds=1)))
     drawn = {figure.name.partition("-")[0] for figure in figures.draw(read)}
     assert set(figures.OWN) <= drawn
+
+
+def test_a_cosine_of_twins_is_drawn_between_its_baseline_and_its_ceiling_without_an_axis_of_sizes_too() -> None:
+    study = instruments.added(synthetic.study({"model.width": [64, 256], "train.steps": [60, 240]}, seeds=2))
+    read = curves.read(study)
+    others = against.other_metrics(read)
+    assert others is not None
+    assert "twin_cos" in others.caption or "twin_cos" in others.alt
+    assert {"twin_cos", "twin_baseline", "twin_ceiling"} <= set(others.data["metric"])
+    drawn = chosen.draw(study, chosen.Choice("model.width", "twin_cos"), PAGE)
+    assert {"twin_cos", "twin_baseline", "twin_ceiling"} == set(drawn.data["metric"])
