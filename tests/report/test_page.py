@@ -165,7 +165,7 @@ def test_the_gallery_shows_the_most_and_the_least_copied_and_the_references(tmp_
     known = {models.idxmax(), models.idxmin(), "heldout-0", "copycat-0", "ideal-0"}
     assert known <= set(said["titles"]) <= set(said["pictures"])
     assert len(said["titles"]) == 4 + 3  # two corners are the extremes themselves
-    assert said["titles"][models.idxmax()].startswith("Most copied")
+    assert said["titles"][models.idxmax()].startswith("Highest mem_frac")
     assert {len(pairs) for pairs in said["pictures"].values()} == {8}
 
 

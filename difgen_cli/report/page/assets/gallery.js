@@ -1,5 +1,5 @@
 "use strict";
-// Each generated image beside its nearest training image, the most copied first.
+// Each generated image beside its nearest training image, the nearest first.
 
 const Gallery = (() => {
   const MORE = 24;
@@ -45,9 +45,9 @@ const Gallery = (() => {
     Dom.byId("gallery-pairs").replaceChildren(...shown.map((entry) => figure(entry.pair, pin(entry))));
     const copies = found.filter(({ pair }) => pair[2] || pair[6]).length;
     const cells = Object.keys(Data.pictures).length;
-    const order = choice.order === "copied" ? "most" : "least";
+    const order = choice.order === "copied" ? "nearest" : "farthest";
     Dom.byId("gallery-told").textContent = all.length
-      ? `${shown.length} of ${found.length} pairs, the ${order} copied first; ${copies} of them ${copies === 1 ? "is a copy" : "are copies"}. The page carries the ${Object.values(Data.pictures)[0].length} most copied samples of each of ${cells} cells.`
+      ? `${shown.length} of ${found.length} pairs, those ${order} to a training image first; ${copies} of them ${copies === 1 ? "is a copy" : "are copies"} by the ratio rule, or identical. The page carries the ${Object.values(Data.pictures)[0].length} nearest samples of each of ${cells} cells.`
       : "No samples are stored as pictures.";
     Dom.byId("gallery-more").hidden = shown.length >= found.length;
   }
@@ -73,7 +73,7 @@ const Gallery = (() => {
     };
     Dom.byId("gallery-controls").replaceChildren(
       Dom.select("Of", options, choice.cells, change("cells"), { id: "gallery-of" }),
-      Dom.select("First", [["copied", "most copied"], ["new", "least copied"]], choice.order, change("order"), { id: "gallery-order" }));
+      Dom.select("First", [["copied", "nearest to a training image"], ["new", "farthest"]], choice.order, change("order"), { id: "gallery-order" }));
     Dom.byId("gallery-more").addEventListener("click", () => {
       choice.shown += MORE;
       draw();
