@@ -105,6 +105,9 @@ def test_second_neighbours_groups_and_distances_within_equal_brute_force(world: 
     np.testing.assert_array_equal(indices[:, 1] < 0, places[:, 1] < 0)
     apart = np.where(relation(images, mirrored), np.inf, all_distances(images, images, mirrored)).min(axis=1)
     np.testing.assert_allclose(found.apart(), apart, rtol=1e-12)
+    within = nearest(images, images, 1, exclude_self=True, mirrored=mirrored)[0][:, 0]
+    np.testing.assert_array_equal(Repeats.of(images, mirrored, within).group, found.group)
+    np.testing.assert_array_equal(found.apart(within=within), found.apart())
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
@@ -125,6 +128,9 @@ def test_points_repeat_one_another_where_they_are_equal_and_not_where_they_are_n
     found = Repeats.of(points)
     np.testing.assert_array_equal(found.group, components(points, False))
     assert found.count == 60 - 10 - 1
+    np.testing.assert_array_equal(
+        Repeats.of(points, within=nearest(points, points, 1, exclude_self=True)[0][:, 0]).group, found.group
+    )
     exact, _ = brute_force(points, points, False)
     np.testing.assert_allclose(found.nearest(points)[0], exact, rtol=1e-12)
     assert (found.nearest(points)[0][:, 1] > 0).all()

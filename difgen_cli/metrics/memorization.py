@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from difgen_cli.metrics import Result, Shared, Value, _ranks, flat
+from difgen_cli.metrics import Result, Shared, Value, _ranks, flat, nearest
 from difgen_cli.metrics._groups import share_interval
 from difgen_cli.neighbours import Repeats, distinct, mirror
 
@@ -199,9 +199,10 @@ def copy_tail(ratios: np.ndarray, control: np.ndarray, groups: np.ndarray | None
 
 def _reference(train: np.ndarray, held_out: np.ndarray, mirrored: bool = False) -> dict[str, np.ndarray]:
     """What every snapshot of the subset shares: distances of held-out, of noisy and of training images to T."""
-    repeats = Repeats.of(train, mirrored)
+    nearest_other = nearest(train, train, 1, exclude_self=True, mirrored=mirrored)[0][:, 0]
+    repeats = Repeats.of(train, mirrored, nearest_other)
     to_train, _ = repeats.nearest(held_out)
-    within = repeats.apart()
+    within = repeats.apart(within=nearest_other)
     probes = train[:PROBES]
     noise = np.random.default_rng(PROBE_SEED).standard_normal(probes.shape, np.float32)
     probed, _ = repeats.nearest(probes + np.float32(PROBE_NOISE) * noise)

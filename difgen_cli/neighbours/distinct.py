@@ -20,7 +20,7 @@ import numpy as np
 
 from difgen_cli.neighbours import search
 from difgen_cli.neighbours.pairs import DOUBTFUL, close, distances_of
-from difgen_cli.neighbours.search import Search, flat, half_norms_of, mirror, nearer, nearest
+from difgen_cli.neighbours.search import EXACT, Search, flat, half_norms_of, mirror, nearer, nearest
 
 NEAR_DUPLICATE = 0.05  # root mean square over pixels of images in [−1, 1]
 MARKS = 1 << 26  # of who is whose near-duplicate, held at once: 64 MiB
@@ -84,9 +84,15 @@ class Repeats:
     mirrored: bool = False
 
     @staticmethod
-    def of(images: np.ndarray, mirrored: bool = False) -> Repeats:
-        """With the groups that they have."""
-        return Repeats(images, groups(images, mirrored), mirrored)
+    def of(images: np.ndarray, mirrored: bool = False, within: np.ndarray | None = None) -> Repeats:
+        """With the groups that they have; `within` (N,), each one's distance to its nearest other, spares a search."""
+        if within is None:
+            return Repeats(images, groups(images, mirrored), mirrored)
+        limit = EXACT * _limit(images) if images.ndim == 4 else 0.0
+        near = np.flatnonzero(within <= limit)
+        group = np.arange(len(images))
+        group[near] = near[groups(images[near], mirrored)]
+        return Repeats(images, group, mirrored)
 
     @property
     def count(self) -> int:
@@ -115,13 +121,16 @@ class Repeats:
             distances[again, 1], places[again, 1] = self._beyond(some, places[again, 0])
         return distances, places
 
-    def apart(self, looks: Sequence[Look] | None = None) -> np.ndarray:
+    def apart(self, looks: Sequence[Look] | None = None, within: np.ndarray | None = None) -> np.ndarray:
         """Of each image the distance to the nearest that is neither itself nor its near-duplicate; infinite for none.
 
-        looks: at these images, in the same order, as features for instance; by default as they are.
+        looks: at these images, in the same order, as features for instance; by default as they are. within: (N,) that
+        to the nearest other, where it is known.
         """
         looks = looks or [(side, self.images) for side in self._sides(self.images)]
-        distances = reduce(nearer, (nearest(*look, 1, exclude_self=True) for look in looks))[0][:, 0]
+        if within is None:
+            within = reduce(nearer, (nearest(*look, 1, exclude_self=True) for look in looks))[0][:, 0]
+        distances = within.copy()
         if len(self.members):
             some = [(queries[self.members], references) for queries, references in looks]
             distances[self.members] = self._beyond(some, self.members)[0]

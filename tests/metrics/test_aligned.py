@@ -93,14 +93,13 @@ KEPT: dict[tuple[bytes, bytes, bool], Arrays] = {}
 def run(samples: np.ndarray, train: np.ndarray, held_out: np.ndarray, mirrored: bool = False) -> Result:
     """What all samples share is computed once for each training set, as a worker does."""
     key = train.tobytes(), held_out.tobytes(), mirrored
-    return measure(
-        samples, train, held_out, lambda _, compute: KEPT.setdefault(key, {}) or keep(key, compute), mirrored
-    )
 
+    def kept(_: str, compute: Callable[[], Arrays]) -> Arrays:
+        if key not in KEPT:
+            KEPT[key] = compute()
+        return KEPT[key]
 
-def keep(key: tuple[bytes, bytes, bool], compute: Callable[[], Arrays]) -> Arrays:
-    KEPT[key] = compute()
-    return KEPT[key]
+    return measure(samples, train, held_out, kept, mirrored)
 
 
 def measured(samples: np.ndarray, train: np.ndarray, held_out: np.ndarray, mirrored: bool = False) -> dict[str, Value]:
