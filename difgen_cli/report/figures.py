@@ -39,8 +39,9 @@ def draw(curves: Curves, onsets: onset.Onsets | None = None, paper: Paper = PAGE
 
     ranked = sorted(curves.axes, key=lambda axis: ORDER.index(axis.path) if axis.path in ORDER else len(ORDER))
     with matplotlib.rc_context(cast(Any, paper.rc)):
-        drawn = [plane.memorization_against_frechet(curves, paper), matched.figure(curves, paper=paper)]
+        drawn = [plane.memorization_against_frechet(curves, paper)]
         drawn += [against.metrics_against(curves, axis, paper) for axis in ranked]
+        drawn.append(matched.figure(curves, paper=paper))
         drawn.append(growth.onsets_against_size(curves, onsets or onset.read(curves), paper))
         drawn += noise.gap_over_noise(curves, paper)
         drawn.append(noise_map.gap_map(curves, paper))
