@@ -173,7 +173,7 @@ def _mean_interval(x: np.ndarray) -> tuple[float, float] | tuple[None, None]:
     """Student's 95 % interval of the mean of x >= 0; none where all agree, which says nothing of its spread."""
     from scipy.special import stdtrit
 
-    half_width = float(stdtrit(len(x) - 1, 0.975) * x.std(ddof=1) / np.sqrt(len(x)))
-    if half_width == 0:
+    if x.min() == x.max():  # the deviation of equal numbers may be rounding
         return None, None
+    half_width = float(stdtrit(len(x) - 1, 0.975) * x.std(ddof=1) / np.sqrt(len(x)))
     return max(0.0, float(x.mean()) - half_width), float(x.mean()) + half_width

@@ -162,6 +162,6 @@ def show(study: Study, console: Console) -> None:
     from rich.text import Text
 
     for sentence in sentences(study):
-        console.print(Text(sentence), soft_wrap=True)
+        console.print(Text(sentence), soft_wrap=not console.is_terminal)  # a terminal wraps words; a pipe gets lines
     fitted = summary(study, width=console.width if console.is_terminal else None)
     console.print(fitted, crop=False)

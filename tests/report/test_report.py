@@ -213,12 +213,3 @@ def test_writing_a_report_never_loads_torch_or_pyplot(tmp_path):
         [sys.executable, "-c", code, folder, str(tmp_path)], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
-
-
-def test_the_table_tells_of_near_duplicates_where_there_are_any() -> None:
-    none = pd.DataFrame({"near_duplicates": [0.0, np.nan], "near_duplicates_held_out": [0.0, 0.0]})
-    some = pd.DataFrame({"near_duplicates": [0.0, 4.0], "near_duplicates_held_out": [2.0, 2.0]})
-    assert table._near_duplicates(none) == table._near_duplicates(pd.DataFrame(index=[0])) == []
-    within, left_out = table._near_duplicates(some)
-    assert within.startswith("Up to 4 training images")
-    assert left_out.startswith("2 held-out images were left out")
