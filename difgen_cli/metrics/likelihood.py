@@ -115,7 +115,8 @@ def measure(
             "held_out": features_of("likelihood", embed, held_out),
         }
         t, h = _normalised(**real)
-        return real | _references(t[distinct(train)], h[distinct(held_out)], len(used))
+        once = distinct(held_out)
+        return real | {"once": once} | _references(t[distinct(train)], h[once], len(used))
 
     known = shared(f"references-{len(used)}", reference)
     scale = scale_of(known["held_out"])
@@ -126,14 +127,15 @@ def measure(
     of_train, of_held_out = evaluated(scale(features_of("likelihood", embed, used)), t, h)
     nll, gap = float(of_held_out.mean()), float(of_train.mean() - of_held_out.mean())
     values |= {"fld_nll": nll, "fld_gap": gap}
-    values["fld_gap_lo"], values["fld_gap_hi"] = interval(gap, of_held_out)
+    once = of_held_out[known["once"]]  # of each distinct held-out image
+    values["fld_gap_lo"], values["fld_gap_hi"] = interval(gap, once)
     if "gap_control" in known:
         values["fld_gap_control"] = float(known["gap_control"])
     if "baseline" in known:
-        baseline = known["baseline"]  # of each held-out image
+        baseline = known["baseline"]  # of each distinct held-out image too
         fld = nll - float(baseline.mean())
         values |= {"fld_baseline": float(baseline.mean()), "fld": fld}
-        values["fld_lo"], values["fld_hi"] = interval(fld, of_held_out - baseline)
+        values["fld_lo"], values["fld_hi"] = interval(fld, once - baseline)
     return Result(values)
 
 
