@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from difgen_cli import train as training
 from difgen_cli.diffusion import Denoiser, IdealDenoiser, loss
-from difgen_cli.models import ClassEmbedding, mlp, unet
+from difgen_cli.models import ClassEmbedding, mlp, unet, zero
 from difgen_cli.train import State, batches, initialise, rate, stream, train
 
 IMAGES = 0.7 * torch.randn(23, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -306,3 +306,50 @@ def test_a_network_without_classes_cannot_drop_conditions():
     del network.classes
     with pytest.raises(ValueError, match="attribute `classes`"):
         next(train(network, IMAGES, LABELS, 0.7, steps=1, condition_dropout=0.1))
+
+
+class Partly(nn.Module):
+    """Of its layers one is not called, one is detached, and one has no effect; the last starts at zero."""
+
+    def __init__(self, classes: int = 0) -> None:
+        super().__init__()
+        self.classes = classes
+        self.used, self.last = nn.Linear(64, 8), zero(nn.Linear(8, 64))
+        self.uncalled, self.detached, self.without_effect = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 8)
+        self.fixed = nn.Linear(8, 8).requires_grad_(False)
+        self.table = nn.Embedding(classes + 1, 8)
+
+    def forward(self, x: Tensor, noise: Tensor, labels: Tensor | None) -> Tensor:
+        hidden = self.fixed(self.used(x.flatten(1)))
+        if labels is not None:
+            hidden = hidden + self.table(labels)
+        hidden = hidden + self.detached(hidden).detach() + 0 * self.without_effect(hidden)
+        return self.last(hidden).view_as(x)
+
+
+FROZEN = tuple(f"{layer}.{part}" for layer in ("uncalled", "detached", "without_effect") for part in ("weight", "bias"))
+
+
+@pytest.mark.parametrize("conditional", [True, False])
+def test_parameters_that_no_loss_trains_are_named_after_twelve_steps(conditional: bool):
+    """Not a table of conditions where there are none, nor one of which two rows alone are ever asked for."""
+    labels = torch.arange(len(IMAGES)) % 2 if conditional else None
+    known = [state.frozen for state in train(Partly(20), IMAGES, labels, 0.7, steps=13, batch=4)]
+    assert known == 11 * [None] + 2 * [FROZEN]
+
+
+def test_a_resumed_training_knows_them_as_soon_as_one_that_went_through(tmp_path: Path):
+    begun = after(5, Partly(), steps=20)
+    torch.save(begun.checkpoint(), tmp_path / "checkpoint.pt")
+    saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    known = [s.frozen for s in train(Partly(), IMAGES, None, 0.7, saved, steps=12, batch=8)]
+    assert known == 6 * [None] + [FROZEN]
+    del saved["idle"]  # as 0.1.0 left it: twelve steps from there on
+    known = [s.frozen for s in train(Partly(), IMAGES, None, 0.7, saved, steps=18, batch=8)]
+    assert known == 11 * [None] + 2 * [FROZEN]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_parameter_of_our_networks_is_trained(case: str):
+    build, labels, settings = CASES[case]
+    assert after(12, build(), labels, **settings).frozen == ()

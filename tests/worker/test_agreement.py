@@ -24,7 +24,7 @@ from difgen_cli.diffusion import Denoiser, loss
 from difgen_cli.models import mlp, unet
 from difgen_cli.perf.cache import decided
 from difgen_cli.plugins import Library
-from difgen_cli.train import initialise, train
+from difgen_cli.train import Way, initialise, train
 from difgen_cli.worker import ways
 from difgen_cli.worker.agreement import disagreement
 
@@ -206,6 +206,15 @@ def test_a_backend_that_loses_a_gradient_trains_nothing(faulty: None) -> None:
         "compiled here, the gradient of 1 of 25 parameters is wrong: noise.weight (missing); it is computed as it is "
         "written"
     ]
+
+
+def test_what_no_check_has_kept_out_is_named_after_twelve_steps() -> None:
+    """The same backend without a check, as 0.1.0 had it: the parameter is named that no loss trains."""
+    torch._dynamo.reset()
+    network = initialise(NETWORKS["mlp"], 0)
+    way = Way(torch.compile(loss, dynamic=False, backend=dropping(2)))
+    states = [s.frozen for s in train(network, IMAGES, torch.arange(20) % 3, 0.7, None, way, steps=13, batch=8)]
+    assert states == 11 * [None] + 2 * [("noise.weight",)]
 
 
 def test_a_right_backend_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
