@@ -6,6 +6,7 @@ import io
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -32,10 +33,11 @@ def at_hand() -> list[str]:
     return ["synthetic", *there]
 
 
-def load(name: str, train: int, held_out: int, new: int) -> Data:
-    """So many images of each kind; a data set's own test split is not used, since all must be of one distribution."""
+@cache
+def load(name: str, train: int, held_out: int, new: int, draw: int = 0) -> Data:
+    """So many images of each kind, others in each draw, of one distribution: a data set's training split."""
     count = train + held_out + new
-    images = synthetic(count) if name == "synthetic" else _photographs(name, count)
+    images = (synthetic if name == "synthetic" else partial(_photographs, name))((draw + 1) * count)[draw * count :]
     return Data(name, *np.split(images, [train, train + held_out]))
 
 

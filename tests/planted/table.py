@@ -19,9 +19,10 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from planted.data import at_hand, load
-from planted.read import read
-from planted.worlds import WORLDS
+from planted.read import Read, read
+from planted.worlds import WORLDS, World
 
+DRAWS = 3  # of T, H and samples, where a single one may be wrong by chance
 TRAIN, HELD_OUT, NEW, SAMPLES = 1000, 700, 300, 300
 COLUMNS = {  # column -> its header
     "mem_identical": "ident", "sample_distinct": "distinct", "mem_frac": "mem", "mem_frac_control": "ctl",
@@ -41,24 +42,35 @@ def main() -> int:
     console = Console(width=190)
     wrong = 0
     for name in options.data or at_hand():
-        data = load(name, TRAIN, HELD_OUT, NEW)
         table = Table("world", *COLUMNS.values(), "s", "wrong", title=name)
         with tempfile.TemporaryDirectory() as folder:
             for world in WORLDS:
                 if options.only.lower() not in world.name.lower() or (world.only and name not in world.only):
                     continue
                 start = time.perf_counter()
-                found = read(world, data, SAMPLES, Path(folder))
-                wrong += bool(found.faults)
+                found, faults = judged(world, name, Path(folder))
+                wrong += bool(faults)
                 cells = [_written(found.row.get(column)) for column in COLUMNS]
                 seconds = f"{time.perf_counter() - start:.0f}"
-                table.add_row(world.name, *cells, seconds, "; ".join(found.faults) or "–")
-                print(f"{name}: {world.name}: {'; '.join(found.faults) or 'right'}", file=sys.stderr, flush=True)
+                table.add_row(world.name, *cells, seconds, faults or "–")
+                print(f"{name}: {world.name}: {faults or 'right'}", file=sys.stderr, flush=True)
                 if options.sentences:
                     print(*(f"    {sentence}" for sentence in found.sentences), sep="\n", flush=True)
         console.print(table)
     print(f"{wrong} worlds are read or told wrongly" if wrong else "every world is read and told as it is")
     return 1 if wrong else 0
+
+
+def judged(world: World, name: str, folder: Path) -> tuple[Read, str]:
+    """What the first draw reads, and what is wrong: in most of three draws, where one may be wrong by chance."""
+    found = [read(world, load(name, TRAIN, HELD_OUT, NEW), SAMPLES, folder)]
+    if world.by_chance and found[0].faults:
+        others = (load(name, TRAIN, HELD_OUT, NEW, draw) for draw in range(1, DRAWS))
+        found += [read(world, data, SAMPLES, folder / str(k)) for k, data in enumerate(others)]
+    wrong = [each for each in found if each.faults]
+    if 2 * len(wrong) <= len(found):
+        return found[0], ""
+    return found[0], "; ".join(wrong[0].faults)
 
 
 def _written(value: float | None) -> str:

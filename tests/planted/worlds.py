@@ -26,7 +26,12 @@ ANY_COPY = (COPIES, CHANGED, NEAR, PARTS, LEANS)
 
 @dataclass(frozen=True)
 class World:
-    """reads: column -> least and greatest value; a None range: the column must be null. says, never: patterns."""
+    """What is planted, and what must be read and said.
+
+    reads: column -> least and greatest value; a None range: the column must be null. says, never: patterns. options:
+    more words of `difgen score`. only: the data sets that it is told for; all where empty. by_chance: nothing leans to
+    T, but a 95 % interval errs in one draw of T, H and samples in forty, and most of three draws count.
+    """
 
     name: str
     samples: Callable[[Data, int], np.ndarray]
@@ -35,7 +40,8 @@ class World:
     says: tuple[str, ...] = ()
     never: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
-    only: tuple[str, ...] = ()  # data sets that it is told for; all where empty
+    only: tuple[str, ...] = ()
+    by_chance: bool = False
 
 
 def _some(images: np.ndarray, count: int) -> np.ndarray:
@@ -98,13 +104,13 @@ WORLDS = (
           says=(LEANS,), never=(COPIES, PARTS, CLEAN)),
     # No copies
     World("held-out", lambda d, n: d.held_out[:n], reads={"mem_frac": NONE, "aligned_frac": NONE},
-          never=ANY_COPY),
+          never=ANY_COPY, by_chance=True),
     World("new images", lambda d, n: d.new[:n], reads={"mem_frac": NONE, "aligned_frac": NONE},
-          says=(NO_LEAN, SILENT), never=ANY_COPY),
+          says=(NO_LEAN, SILENT), never=ANY_COPY, by_chance=True),
     World("held-out blurred", lambda d, n: data.blurred(d.held_out[:n], 1), reads={"mem_frac": NONE},
           never=(COPIES, CHANGED, PARTS)),
     World("new, shifted", lambda d, n: data.shifted(d.new[:n], 1, 0), reads={"aligned_frac": NONE},
-          never=ANY_COPY),
+          never=ANY_COPY, by_chance=True),
     # Few modes
     World("one new image", lambda d, n: np.repeat(d.new[:1], n, axis=0),
           reads={"sample_distinct": (1, 1), "train_pref_excess_lo": None},
@@ -134,7 +140,7 @@ WORLDS = (
           reads={"mem_frac": (0.32, 0.35), "mem_unique": (30, 30)}, says=(COPIES, "repeats count as one"),
           never=(CLEAN, SILENT)),
     World("T twice, new samples", lambda d, n: d.new[:n], train=lambda d: np.concatenate([d.train, d.train]),
-          reads={"mem_frac": NONE}, says=(NO_LEAN, SILENT), never=ANY_COPY),
+          reads={"mem_frac": NONE}, says=(NO_LEAN, SILENT), never=ANY_COPY, by_chance=True),
     # Tiny T
     World("N = 1", lambda d, n: d.new[:n], train=lambda d: d.train[:1], reads={"mem_frac": None},
           says=("single distinct image",), never=(COPIES, LEANS, CLEAN)),

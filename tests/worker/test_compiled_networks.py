@@ -8,6 +8,7 @@ backward separated.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,8 @@ NETWORKS: dict[str, tuple[int, Callable[[int], nn.Module], dict[str, Any]]] = {
     ),
     "unet of two levels, bf16": (8, small_unet(8, 2), {"precision": "bf16"}),
 }  # fmt: skip
+WITHOUT_CONDITION = ("mlp", "plug-in", "unet of two levels, dropout", "unet of three levels")  # the plug-in: only so
+DECOMPOSED = [*((name, True) for name in NETWORKS if name != "plug-in"), *((name, False) for name in WITHOUT_CONDITION)]
 COMPILED = ["mlp, perturbed conditions", "plug-in", "unet of two levels, odd, dropout, perturbed conditions"]
 
 
@@ -90,15 +93,10 @@ def agree(name: str, conditional: bool) -> None:
     assert ways.used(compiled) == "compiled"
 
 
-@pytest.mark.parametrize("conditional", [True, False], ids=["conditions", "no condition"])
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(("name", "conditional"), DECOMPOSED)
 def test_decomposed_and_separated_every_network_is_what_is_written(
     name: str, conditional: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not conditional and "perturbed" in name:
-        pytest.skip("nothing to perturb")
-    if conditional and "plug-in" in name:
-        pytest.skip("this plug-in takes no conditions")
     monkeypatch.setitem(ways.COMPILED, "compiled", {"backend": "aot_eager_decomp_partition"})
     agree(name, conditional)
 
@@ -111,7 +109,7 @@ def test_compiled_a_network_is_what_is_written_with_the_same_random_numbers(name
 
 @needs_compiler
 def test_the_upsampling_of_0_1_0_is_refused_where_it_is_compiled_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    """torch 2.13 gives a zero gradient to all that lies before `interpolate`; what comes out is the eager training."""
+    """torch 2.13 gives a wrong gradient to all that lies before `interpolate`; what comes out is the eager training."""
     monkeypatch.setattr(unet, "repeated", unet.interpolated)
     images = torch.randint(0, 256, (20, 1, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     said: list[str] = []
@@ -124,8 +122,9 @@ def test_the_upsampling_of_0_1_0_is_refused_where_it_is_compiled_wrong(monkeypat
     way = ways.way("compiled", (1, 16, 16), "cpu", say=said.append)
     torch.testing.assert_close(after(way), after(ways.way("eager", (1, 16, 16), "cpu")), rtol=1e-5, atol=0)
     if torch.__version__.startswith("2.13."):
-        assert said[0].startswith(
-            "compiled here, the gradient of 64 of 108 parameters is wrong: down.1.conv.weight (zero)"
+        # Which of them depends on the processor: one makes 64 zero, another 80 wrong by a half of their size.
+        assert re.match(
+            r"compiled here, the gradient of \d+ of 108 parameters is wrong: .*; it is computed as", said[0]
         )
     assert bool(said) == (ways.used(way) == "eager")
 
