@@ -167,6 +167,7 @@ def train(
     state.idle.conditional = labels is not None
     if checkpoint is not None:
         state.restore(checkpoint)
+        checkpoint = None  # its tensors would live as long as this generator
     weights: list[Tensor] = list(state.denoiser.parameters())
     arrays, averages = ([flat.array for flat in flats] for flats in (state.weights, state.averages))
     buffers = list(zip(state.ema.buffers(), state.denoiser.buffers(), strict=True))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,6 +69,30 @@ def errors() -> Iterator[None]:
             raise
         text = error.shown() if isinstance(error, GridError) else str(error)
         fail(text, 3 if isinstance(error, StoreError | LaunchError) else 2)
+    except (OSError, MemoryError) as error:
+        if FLAGS["debug"] or isinstance(error, BrokenPipeError):  # whoever read the output has enough of it
+            raise
+        fail(_of_machine(error), 3)
+
+
+def _of_machine(error: OSError | MemoryError) -> str:
+    """What the machine refused, as a sentence."""
+    if isinstance(error, MemoryError):
+        return f"out of memory ({error or 'no more to be had'}): choose less data, or another machine"
+    if error.filename is None and not _flushed(sys.stdout):
+        return f"standard output: {error.strerror or error}"
+    return f"{error.filename}: {error.strerror}" if error.filename is not None else f"{error.strerror or error}"
+
+
+def _flushed(stream: TextIO | None) -> bool:
+    """Whether all that was written has gone out; where it cannot, the rest is dropped, so that leaving says no more."""
+    try:
+        if stream is not None:
+            stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return False
+    return True
 
 
 def fail(text: str, code: int) -> None:
@@ -98,10 +124,11 @@ def output() -> Console:
     return _console(sys.stdout, quiet=False)
 
 
-def _console(stream: TextIO, *, quiet: bool) -> Console:
-    """What is piped is never cut to a terminal's width."""
+def _console(stream: TextIO | None, *, quiet: bool) -> Console:
+    """What is piped is never cut to a terminal's width; nothing goes to a stream that is closed."""
     from rich.console import Console
 
+    stream = stream or io.StringIO()
     terminal = stream.isatty()
     return Console(file=stream, width=None if terminal else 10_000, quiet=quiet, soft_wrap=not terminal)
 

@@ -19,9 +19,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from difgen_cli.launch import Slots, worker_environment
+from difgen_cli.launch import LaunchError, Slots, worker_environment
 from difgen_cli.launch.submissions import Submission
-from difgen_cli.store.files import read_json, replace_json
+from difgen_cli.store.files import StoreError, read_json, remove, replace_json
 from difgen_cli.store.owners import gone, is_here, owner
 
 POLL_SECONDS = 0.2
@@ -56,11 +56,18 @@ def alive(submission: Submission) -> bool | None:
 
 
 def stop(submission: Submission) -> bool:
-    """Ask a submission's workers to save and leave; False where none is to be reached from here."""
+    """Ask a submission's workers to save and leave; False where none is to be reached from here.
+
+    Raises LaunchError where they are another user's.
+    """
     reached = _processes(submission)
     for pid in reached[:1] if _launcher(submission) else reached:  # the launcher passes it on
-        with suppress(ProcessLookupError):
+        try:
             os.kill(pid, signal.SIGTERM)
+        except ProcessLookupError:
+            continue
+        except PermissionError:
+            raise LaunchError(f"{submission.name}: its workers are another user's, who alone can cancel them") from None
     return bool(reached)
 
 
@@ -117,16 +124,20 @@ class Launcher:
                     self._ended(slot)
                 elif time.monotonic() > slot.again_at:
                     self._submit(executor, slot)
-        self.submission.close("its workers have ended")
+        with suppress(StoreError):  # the next command closes it
+            self.submission.close("its workers have ended")
 
     def _submit(self, executor: Any, slot: Slot) -> None:
         from difgen_cli import worker
 
-        self._badge(slot).unlink(missing_ok=True)
         slot.since, slot.again_at = time.monotonic(), math.inf
         try:
+            remove(self._badge(slot))
             slot.job = executor.submit(worker.main, str(self.submission.folder), slot.number, slot.device)
-        except OSError as error:  # a full disk, or no process left: the other slots' workers are looked after meanwhile
+        except (
+            OSError,
+            StoreError,
+        ) as error:  # a full disk, or no process left: the other slots' workers are looked after meanwhile
             _say(f"worker {slot.number} could not be started: {error}")
             slot.deaths += 1
             slot.again_at = time.monotonic() + _pause_seconds(slot.deaths)
@@ -137,13 +148,18 @@ class Launcher:
     def _ended(self, slot: Slot) -> None:
         """A worker has ended: if it died, write down how, and let another follow."""
         pid, slot.job = slot.job.job_id, None
-        badge = read_json(self._badge(slot)) or {}
+        try:
+            badge = read_json(self._badge(slot)) or {}
+        except StoreError as error:  # what its worker said is not known: another looks what is left to do
+            _say(str(error))
+            badge = {}
         if badge.get("state") in ("done", "interrupted", "refused"):
             return
         kills, ending = memory_kills(), "killed"
         if kills > self.memory_kills:
             self.memory_kills, ending = kills, "out_of_memory"
-        self.submission.bury(badge, ending, "the launcher")
+        with suppress(StoreError):  # the next worker buries it
+            self.submission.bury(badge, ending, "the launcher")
         if self.stopping:
             return
         _say(f"worker {slot.number} (controller {pid}) died")

@@ -13,7 +13,7 @@ import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,11 @@ from difgen_cli.launch import CHECKPOINT_SECONDS, LaunchError, environment, keep
 from difgen_cli.plan import work
 from difgen_cli.plan.work import Work
 from difgen_cli.store import Store
+from difgen_cli.store.access import exists, names, tried
 from difgen_cli.store.attempts import LEASE_SECONDS
-from difgen_cli.store.files import publish, publish_json, read_json
+from difgen_cli.store.files import check_schema, publish, publish_json, read_json
 from difgen_cli.store.owners import gone, now, owner
+from difgen_cli.worker.order import SCHEMA
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,9 @@ class Submission:
     @cached_property
     def said(self) -> dict[str, Any]:
         """The intent; empty where its writer died before it was whole."""
-        return read_json(self.folder / "submission.json") or {}
+        said = read_json(self.folder / "submission.json") or {}
+        check_schema(self.folder / "submission.json", said.get("schema"), SCHEMA)
+        return said
 
     @property
     def name(self) -> str:
@@ -80,7 +84,7 @@ class Submission:
 
     @property
     def closed(self) -> bool:
-        return (self.folder / "closed.json").exists() or "refused" in (self.receipt or {})
+        return exists(self.folder / "closed.json") or "refused" in (self.receipt or {})
 
     @property
     def abandoned(self) -> bool:
@@ -89,7 +93,10 @@ class Submission:
 
     def badges(self) -> list[dict[str, Any]]:
         """What its workers last said of themselves."""
-        return [b for p in sorted((self.folder / "workers").glob("*.json")) if (b := read_json(p)) is not None]
+        return [b for n in self._workers() if (b := read_json(self.folder / "workers" / n)) is not None]
+
+    def _workers(self) -> list[str]:
+        return sorted(n for n in names(self.folder / "workers") if n.endswith(".json"))
 
     def last_words(self) -> str:
         """The last line that a worker wrote, and where to read on."""
@@ -120,7 +127,7 @@ def write(store: Store, grid: Path, todo: Work, plugins: Path | None, terms: Ter
     folder = _next(grid / "submissions")
     publish(folder / "work.json", lambda p: _write(p, todo.dump()))
     intent = {
-        "schema": 2,
+        "schema": SCHEMA,
         "runs": str(store.root),
         "launcher": terms.launcher,
         "name": f"difgen-{secrets.token_hex(6)}",
@@ -158,11 +165,7 @@ def last_badges(store: Store, most: int) -> list[dict[str, Any]]:
 
 
 def _numbered(folder: Path) -> list[Path]:
-    try:
-        names = [n for n in os.listdir(folder) if n.isdigit()]
-    except FileNotFoundError:
-        return []
-    return [folder / n for n in sorted(names, key=int)]
+    return [folder / n for n in sorted((n for n in names(folder) if n.isdigit()), key=int)]
 
 
 def _next(folder: Path) -> Path:
@@ -170,11 +173,12 @@ def _next(folder: Path) -> Path:
     number = max((int(p.name) for p in _numbered(folder)), default=0)
     while True:
         number += 1
+        place = folder / str(number)
         try:
-            (folder / str(number)).mkdir(parents=True)
+            tried(place, partial(place.mkdir, parents=True), reading=False)
         except FileExistsError:
             continue
-        return folder / str(number)
+        return place
 
 
 def _seconds(variable: str, default: float) -> float:

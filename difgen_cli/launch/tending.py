@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from difgen_cli.launch import local, slurm
+from difgen_cli.launch import LaunchError, local, slurm
 from difgen_cli.launch.slurm.poll import Poll, Queue
 from difgen_cli.launch.submissions import Submission
 from difgen_cli.store import endings
@@ -49,17 +49,25 @@ def cancel(standings: Sequence[Standing]) -> list[str]:
     jobs = [str(s.receipt["job"]) for s in alive if s.launcher == "slurm" and s.receipt]
     if jobs:
         slurm.cancel(jobs)
-    said = []
+    said, refused = [], []
     for submission in alive:
-        if submission.launcher == "slurm":
-            job = (submission.receipt or {}).get("job")
-            said.append(f"{submission.name}: job {job} is cancelled" if job else f"{submission.name}: has no job yet")
-        elif submission.launcher == "local" and local.stop(submission):
-            said.append(f"{submission.name}: its workers were asked to save and leave")
-        else:
-            host = submission.said.get("owner", {}).get("host")
-            said.append(f"{submission.name}: runs on {host}; cancel it there")
-    return said
+        try:
+            said.append(f"{submission.name}: {_cancelled(submission)}")
+        except LaunchError as error:
+            refused.append(str(error))
+    if refused and not said:
+        raise LaunchError("; ".join(refused))
+    return said + refused
+
+
+def _cancelled(submission: Submission) -> str:
+    """What was done to cancel a submission's workers; the scheduler has been told. Raises LaunchError."""
+    if submission.launcher == "slurm":
+        job = (submission.receipt or {}).get("job")
+        return f"job {job} is cancelled" if job else "has no job yet"
+    if submission.launcher == "local" and local.stop(submission):
+        return "its workers were asked to save and leave"
+    return f"runs on {submission.said.get('owner', {}).get('host')}; cancel it there"
 
 
 @dataclass

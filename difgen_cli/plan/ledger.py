@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 from difgen_cli.plan import Plan
 from difgen_cli.plan.sections import as_text
 from difgen_cli.store import Store
-from difgen_cli.store.files import StoreError, replace
+from difgen_cli.store.access import ANSWERS, DamagedError, parsed
+from difgen_cli.store.files import check_schema, replace
 
 SCHEMA = b"1"
 
@@ -85,9 +86,9 @@ def expected(store: Store) -> dict[str, Expected]:
     found: dict[str, Expected] = {}
     for folder in store.grids():
         try:
-            plan = pq.read_table(folder / "plan.parquet")
-        except (OSError, pa.ArrowException):
-            continue  # cut short: the next sweep writes it anew
+            plan = read(folder / "plan.parquet")
+        except DamagedError:
+            continue  # the next sweep writes it anew
         results = [n for n in plan.column_names if n.startswith("result.")]
         columns = (plan[n].to_pylist() for n in ("kind", "home", "slug", *results))
         for kind, home, slug, *keys in zip(*columns, strict=True):
@@ -116,10 +117,10 @@ def _column(values: list[Any]) -> pa.Array:
 
 
 def read(path: Path) -> pa.Table:
-    """What `write` wrote. Raises StoreError where it cannot be read."""
+    """What `write` wrote. Raises StoreError where it cannot be read, or is a newer difgen's."""
     try:
-        return pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise StoreError(
-            f"{path}: cannot be read ({type(error).__name__}); the same `difgen sweep` writes it anew"
-        ) from None
+        plan = parsed(path, pq.read_table)
+    except (*ANSWERS, DamagedError) as error:
+        raise DamagedError(f"{path}: is missing or damaged; the same `difgen sweep` writes it anew") from error
+    check_schema(path, (plan.schema.metadata or {}).get(b"schema"), int(SCHEMA))
+    return plan

@@ -6,16 +6,19 @@ A unit is a training run up to its furthest missing snapshot, or the sampling an
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from difgen_cli.plan import recipes
 from difgen_cli.plan.recipes import Recipe
-from difgen_cli.store import Home
+from difgen_cli.store import Home, StoreError
+from difgen_cli.store.access import exists, text
+from difgen_cli.store.files import check_schema
 
 SCHEMA = 1
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Other:
 
     @staticmethod
     def load(said: dict[str, Any]) -> Other:
-        return Other(**(said | {"partners": {name: Other.load(other) for name, other in said["partners"].items()}}))
+        return _made(Other, said | {"partners": {name: Other.load(other) for name, other in said["partners"].items()}})
 
 
 @dataclass(frozen=True)
@@ -141,28 +144,40 @@ class Work:
         )
 
     @staticmethod
-    def load(text: str) -> Work:
-        """What `dump` wrote."""
-        parts = json.loads(text)
+    def load(content: str, path: Path = Path("work.json")) -> Work:
+        """What `dump` wrote; fields that are not known are left out. StoreError where its layout is a newer one."""
+        parts = json.loads(content)
+        check_schema(path, parts.get("schema"), SCHEMA)
 
         def call(c: dict[str, Any]) -> Call:
             return Call(c["name"], _tuples(c["settings"]), _tuples(c["own"]))
 
+        def measure(m: dict[str, Any]) -> Measure:
+            return _made(Measure, m | {"settings": _tuples(m["settings"])})
+
         def training(t: dict[str, Any]) -> Training:
             start = Other.load(t["start"]) if t["start"] else None
-            return Training(**(t | {"steps": tuple(t["steps"]), "start": start}))
+            return _made(Training, t | {"steps": tuple(t["steps"]), "start": start})
 
         def scoring(s: dict[str, Any]) -> Scoring:
             loaded = {
                 "sampler": call(s["sampler"]),
                 "guidance": {name: call(term) for name, term in s["guidance"].items()},
-                "metrics": {k: Measure(**(m | {"settings": _tuples(m["settings"])})) for k, m in s["metrics"].items()},
+                "metrics": {
+                    k: _made(Measure, m | {"settings": _tuples(m["settings"])}) for k, m in s["metrics"].items()
+                },
                 "partners": {name: Other.load(other) for name, other in s["partners"].items()},
             }
-            return Scoring(**(s | loaded))
+            return _made(Scoring, s | loaded)
 
         trainings, scorings = map(training, parts["trainings"]), map(scoring, parts["scorings"])
         return Work(list(trainings), list(scorings), recipes.load(parts["recipes"]))
+
+
+def _made(kind: Callable[..., T], said: dict[str, Any]) -> T:
+    """An instance of a dataclass, of the fields that it has."""
+    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: value for name, value in said.items() if name in known})
 
 
 def _tuples(settings: dict[str, Any]) -> dict[str, Any]:
@@ -172,10 +187,13 @@ def _tuples(settings: dict[str, Any]) -> dict[str, Any]:
 def is_done(unit: Training | Scoring, home: Home) -> bool:
     """Whether all that a unit should leave is there."""
     if isinstance(unit, Training):
-        return all(home.snapshot(s).exists() for s in unit.steps)
-    return all(home.result(m.key).exists() for m in unit.metrics.values())
+        return all(exists(home.snapshot(s)) for s in unit.steps)
+    return all(exists(home.result(m.key)) for m in unit.metrics.values())
 
 
 def read(path: Path) -> Work:
-    """The work of a submission."""
-    return Work.load(path.read_text(encoding="utf-8"))
+    """The work of a submission. Raises StoreError where it cannot be read, or is a newer difgen's."""
+    try:
+        return Work.load(text(path), path)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{path}: is no work that this difgen can read ({type(error).__name__}: {error})") from error

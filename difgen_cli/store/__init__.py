@@ -10,7 +10,7 @@ distrusted/<slug>-<key>/        trajectories that an older difgen trained wrong,
 
 from __future__ import annotations
 
-import os
+import secrets
 import shutil
 import time
 from collections.abc import Callable
@@ -18,18 +18,21 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
 
 import numpy as np
 
 from difgen_cli.store import attempts, endings
+from difgen_cli.store.access import ANSWERS, StoreError, exists, explain, names, remade, status, tried
 from difgen_cli.store.attempts import Attempt, Claimant
-from difgen_cli.store.files import StoreError, explain, names, publish, publish_json, read_json, replace_json
+from difgen_cli.store.files import publish, read_json, replace_json, temporary_name
 from difgen_cli.store.home import Home
 
 __all__ = ["Home", "Store", "StoreError"]
 
 Arrays = dict[str, np.ndarray]
+T = TypeVar("T")
 
 
 @dataclass
@@ -39,17 +42,22 @@ class Store:
     root: Path
     _homes: dict[str, Path] = field(default_factory=dict)
     _eager: set[Path] = field(default_factory=set)
+    _own_tables: TemporaryDirectory[str] | None = None  # of somebody who may only read
 
     def __post_init__(self) -> None:
         self.root = self.root.absolute()
 
     def check_writable(self) -> None:
         """Raise StoreError where this process cannot write here."""
-        try:
+        probe = self.root / f".probe.{secrets.token_hex(8)}"
+
+        def act() -> None:
             self.root.mkdir(parents=True, exist_ok=True)
-            probe = self.root / f".probe.{os.getpid()}"
             probe.write_bytes(b"")
-            probe.unlink()
+            probe.unlink(missing_ok=True)
+
+        try:
+            tried(self.root, act, reading=False)
         except OSError as error:
             raise explain(error, self.root) from error
 
@@ -71,7 +79,7 @@ class Store:
     def named(self, name: str) -> Home | None:
         """The trajectory or reference of a folder's name, if it is there."""
         places = (self.root / kind / Path(name).name for kind in ("trajectories", "references"))
-        return next((Home(place) for place in places if place.is_dir()), None)
+        return next((Home(place) for place in places if exists(place)), None)
 
     def homes(self) -> list[Home]:
         """Every trajectory and reference."""
@@ -98,7 +106,7 @@ class Store:
         path, folder = self.shared(key) / f"{name}.npz", self.shared(key) / "attempts"
         claimant = claimant or Claimant()
         while True:
-            if (found := _read_npz(path)) is not None:
+            if (found := remade(path, _read_npz)) is not None:
                 return found
             attempt = attempts.claim(folder, name, claimant)
             if attempt is not None:
@@ -119,10 +127,10 @@ class Store:
         publish(folder / "images.npy", lambda p: _write_npy(p, images))
         if labels is not None:
             publish(folder / "labels.npy", lambda p: _write_npy(p, labels))
-        publish_json(folder / "pool.json", facts)
+        replace_json(folder / "pool.json", facts)
 
     def has_pool(self, content: str) -> bool:
-        return (self.shared(content[:16]) / "pool.json").exists()
+        return read_json(self.shared(content[:16]) / "pool.json") is not None
 
     def pool_shape(self, key: str) -> tuple[int, ...] | None:
         """(H, W, C) or (D,) of a data set that is kept here, by the first 16 digits of its content."""
@@ -133,14 +141,29 @@ class Store:
         """Images (memory-mapped), labels and facts of a data set by the first 16 digits of its content."""
         folder = self.shared(key)
         facts = read_json(folder / "pool.json")
-        if facts is None:
-            raise StoreError(f"{folder}: the data of this run are missing; run `difgen sweep` with its grid again")
-        labels = folder / "labels.npy"
-        return (np.load(folder / "images.npy", mmap_mode="r"), np.load(labels) if labels.exists() else None, facts)
+        images = remade(folder / "images.npy", lambda path: np.load(path, mmap_mode="r"))
+        if facts is None or images is None:
+            raise self._lacking(folder)
+        labels = self._part(folder / "labels.npy", np.load, wanted=facts.get("labelled", False))
+        return images, labels, facts
 
     def population(self, key: str) -> Arrays | None:
         """The parameters of the distribution that a data set was drawn from, where they are known."""
-        return _read_npz(self.shared(key) / "population.npz")
+        facts = read_json(self.shared(key) / "pool.json") or {}
+        return self._part(self.shared(key) / "population.npz", _read_npz, wanted=facts.get("population", False))
+
+    def _part(self, path: Path, parse: Callable[[Path], T], *, wanted: bool) -> T | None:
+        """A part of a data set that is kept here; StoreError where it is wanted, and missing or damaged."""
+        found = remade(path, parse)
+        if found is None and wanted:
+            raise self._lacking(path.parent)
+        return found
+
+    def _lacking(self, folder: Path) -> StoreError:
+        """What to say where a part of a data set is missing; the next sweep finds it not kept, and keeps it again."""
+        with suppress(*ANSWERS, StoreError):
+            tried(folder, (folder / "pool.json").unlink, reading=False)
+        return StoreError(f"{folder}: the data of this run are missing; run `difgen sweep` with its grid again")
 
     def save_given(self, content: str, labels: np.ndarray) -> None:
         """Keep labels from a user's file under their content."""
@@ -149,9 +172,9 @@ class Store:
     def given(self, key: str) -> np.ndarray:
         """Labels from a user's file, one for each image of the data set, by the first 16 digits of their content."""
         path = self.shared(key) / "given.npy"
-        if not path.exists():
+        labels: np.ndarray | None = remade(path, np.load)
+        if labels is None:
             raise StoreError(f"{path}: the labels of this run are missing; run `difgen sweep` with its grid again")
-        labels: np.ndarray = np.load(path)
         return labels
 
     @cached_property
@@ -170,16 +193,19 @@ class Store:
     def save_code(self, key: str, copy: Callable[[Path], None]) -> Path:
         """A copy of the package and the plug-ins, by hash; `copy` fills a folder."""
         folder = self.shared(f"code-{key}")
-        if not folder.exists():
-            temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-            try:
-                shutil.rmtree(temporary, ignore_errors=True)
-                temporary.mkdir(parents=True)
+        if not exists(folder):
+            temporary = temporary_name(folder)
+
+            def act() -> None:
+                temporary.mkdir(parents=True, exist_ok=True)
                 copy(temporary)
                 temporary.rename(folder)
-            except OSError as error:
-                if not folder.exists():
-                    raise explain(error, folder) from error
+
+            try:
+                tried(folder, act, reading=False)
+            except (OSError, StoreError) as error:  # or another was faster
+                if not exists(folder):
+                    raise (explain(error, folder) if isinstance(error, OSError) else error) from error
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
         return folder
@@ -192,7 +218,8 @@ class Store:
     def grids(self) -> list[Path]:
         """Folders of the grids that were swept here, oldest first."""
         folders = [self.root / "grids" / n for n in names(self.root / "grids")]
-        return sorted((f for f in folders if (f / "plan.parquet").exists()), key=lambda f: f.stat().st_mtime)
+        found = [(about.st_mtime, f) for f in folders if exists(f / "plan.parquet") and (about := status(f))]
+        return [folder for _, folder in sorted(found, key=lambda pair: pair[0])]
 
     def grids_folder(self, name: str) -> Path:
         """The folder of a grid by its very name, hash and all."""
@@ -200,7 +227,15 @@ class Store:
 
     @property
     def tables(self) -> Path:
-        return self.root / "tables"
+        return Path(self._own_tables.name) if self._own_tables else self.root / "tables"
+
+    def only_read(self) -> None:
+        """Keep tables of this process's own from now on, begun with those that are here: these may not be written."""
+        own = TemporaryDirectory(prefix="difgen-")
+        if exists(self.tables):
+            hidden = shutil.ignore_patterns(".*")
+            tried(self.tables, lambda: shutil.copytree(self.tables, own.name, ignore=hidden, dirs_exist_ok=True))
+        self._own_tables = own
 
 
 def _compute(attempt: Attempt, path: Path, compute: Callable[[], Arrays]) -> Arrays:
@@ -211,21 +246,16 @@ def _compute(attempt: Attempt, path: Path, compute: Callable[[], Arrays]) -> Arr
             publish(path, lambda p: _write_npz(p, arrays))
     except BaseException as error:
         with suppress(StoreError):
-            attempt.end("interrupted", ending=endings.of_exception(error), cause=f"{type(error).__name__}: {error}")
+            ending = endings.of_exception(error, path.parents[2])
+            attempt.end("interrupted", ending=ending, cause=f"{type(error).__name__}: {error}")
         raise
     attempt.end("done")
     return arrays
 
 
-def _read_npz(path: Path) -> Arrays | None:
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            return {k: data[k] for k in data.files}
-    except FileNotFoundError:
-        return None
-    except (ValueError, OSError, EOFError, KeyError):  # cut short: set aside, and made again
-        path.rename(path.with_suffix(".broken"))
-        return None
+def _read_npz(path: Path) -> Arrays:
+    with np.load(path, allow_pickle=False) as data:
+        return {k: data[k] for k in data.files}
 
 
 def _write_npz(path: Path, arrays: Arrays) -> None:

@@ -8,7 +8,6 @@ itself is written once, by whoever learns it, to `<unit>.<n>.ending.json`.
 
 from __future__ import annotations
 
-import os
 import secrets
 import threading
 import time
@@ -19,9 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from difgen_cli.store import endings
-from difgen_cli.store.files import StoreError, publish_json, read_json, replace_json
+from difgen_cli.store.access import exists, names
+from difgen_cli.store.files import StoreError, check_schema, publish_json, read_json, replace_json
 from difgen_cli.store.owners import gone, now, owner
 
+SCHEMA = 2
 LEASE_SECONDS = 120.0
 BEAT_SECONDS = 5.0
 # Attempts in a row, in one submission, that got no further and that nothing outside is to blame for.
@@ -60,7 +61,7 @@ class Attempt:
         """Write the file anew, unless it has come to be another's: it may have been deleted and claimed again."""
         self.record |= fields | {"counter": self.record["counter"] + 1}
         there = read_json(self.path)
-        if there is None and not self.path.exists():
+        if there is None and not exists(self.path):
             self._displaced |= not publish_json(self.path, self.record)
         elif there is not None and there.get("token") != self.record["token"]:
             self._displaced = True
@@ -71,7 +72,7 @@ class Attempt:
         """Whether another has taken the unit over: an owner that finds this leaves without publishing."""
         there = read_json(self.path)
         self._displaced |= there is not None and there.get("token") != self.record["token"]
-        return self._displaced or self.path.with_name(f"{self.unit}.{self.number + 1}.json").exists()
+        return self._displaced or exists(self.path.with_name(f"{self.unit}.{self.number + 1}.json"))
 
     @contextmanager
     def beating(self) -> Iterator[None]:
@@ -80,10 +81,8 @@ class Attempt:
 
         def run() -> None:
             while not stop.wait(self.beat_seconds):
-                try:
+                with suppress(Exception):  # the claim ages, and the owner meets the same error where it writes results
                     self.beat()
-                except StoreError:
-                    continue  # a full disk: the claim ages, and the owner meets the same error where it writes results
 
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
@@ -121,14 +120,10 @@ class Claimant:
 
 
 def history(folder: Path, unit: str) -> list[tuple[int, Record]]:
-    """All attempts at a unit, oldest first; an unreadable file counts as a lost attempt."""
+    """All attempts at a unit, oldest first; a file that is cut short counts as a lost attempt."""
     numbers = []
-    try:
-        names = os.listdir(folder)
-    except FileNotFoundError:
-        return []
-    for name in names:
-        if name.startswith(unit + ".") and name.endswith(".json") and not name.startswith("."):
+    for name in names(folder):
+        if name.startswith(unit + ".") and name.endswith(".json"):
             middle = name[len(unit) + 1 : -5]
             if middle.isdigit():
                 numbers.append(int(middle))
@@ -137,7 +132,9 @@ def history(folder: Path, unit: str) -> list[tuple[int, Record]]:
 
 def read(folder: Path, unit: str, number: int) -> Record:
     """One attempt; `lost` where its owner is known to be gone, with the ending that others wrote down."""
-    record: Record = read_json(folder / f"{unit}.{number}.json") or {"state": "lost", "counter": 0, "owner": {}}
+    path = folder / f"{unit}.{number}.json"
+    record: Record = read_json(path) or {"state": "lost", "counter": 0, "owner": {}}
+    check_schema(path, record.get("schema"), SCHEMA)
     if record["state"] == "running" and (known := read_json(_ending(folder, unit, number))) is not None:
         record |= known | {"state": "lost"}
     return record
@@ -195,7 +192,7 @@ def release(folder: Path, unit: str) -> None:
 
 def _opening(unit: str, number: int, last: Record) -> Record:
     """A new record, which takes over how far the unit has come."""
-    return {"schema": 2, "unit": unit, "attempt": number, "token": secrets.token_hex(8), "state": "running",
+    return {"schema": SCHEMA, "unit": unit, "attempt": number, "token": secrets.token_hex(8), "state": "running",
             "counter": 0, "step": last.get("step", 0), "owner": owner(), "started": now()}  # fmt: skip
 
 

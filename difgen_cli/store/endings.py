@@ -21,7 +21,7 @@ ENDINGS = {
     "silent": "gave no sign of life for the lease time",
     "error": "an error in the code",
     "bad_data": "data that cannot be used",
-    "storage": "the run directory could not be written",
+    "storage": "the run directory could not be read or written",
     "asked": "asked to stop",
 }
 BLAMELESS = frozenset({"node_failure", "preempted", "cancelled", "storage", "asked"})  # never counted against a unit
@@ -48,13 +48,28 @@ _STATES = {
 }
 
 
-def of_exception(error: BaseException) -> str:
-    """The ending that an exception inside a unit means. Classes go by name, so that nothing heavy is imported."""
+def of_exception(error: BaseException, root: Path | None = None) -> str:
+    """The ending that an exception inside a unit means. Classes go by name, so that nothing heavy is imported.
+
+    `root`: the run directory, whose files' errors are nobody's fault.
+    """
+    if root is not None and _of_storage(error, root):
+        return "storage"
     kinds = {kind.__name__ for kind in type(error).__mro__}
     text = str(error)
     if kinds & {"OutOfMemoryError", "MemoryError"} or "can't allocate memory" in text or "CUDA out of memory" in text:
         return "out_of_memory"
     return "bad_data" if "DataError" in kinds else "error"
+
+
+def _of_storage(error: BaseException, root: Path) -> bool:
+    """Whether an exception, or what it came of, is the system's about a file of the run directory."""
+    if isinstance(error, OSError) and error.errno is not None and isinstance(error.filename, str | Path):
+        if Path(error.filename).absolute().is_relative_to(root):
+            return True
+    elif type(error).__name__ in ("StoreError", "NotWritableError", "DamagedError"):
+        return True
+    return error.__cause__ is not None and _of_storage(error.__cause__, root)
 
 
 def of_log(lines: Sequence[str]) -> str | None:

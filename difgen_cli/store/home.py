@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from difgen_cli.store import attempts
+from difgen_cli.store.access import ANSWERS, names, text
 from difgen_cli.store.attempts import Attempt, Claimant
-from difgen_cli.store.files import loads, names, read_json
+from difgen_cli.store.files import loads, read_json, remove
 
 PROGRESS = re.compile(r"progress\.\d+\.jsonl")
 
@@ -44,7 +45,9 @@ class Home:
 
     def result_files(self, key: str) -> list[Path]:
         """A result's tables, and its values, which say that all is there, last."""
-        return [*sorted((self.path / "results").glob(f"{key}.*.parquet")), self.result(key)]
+        folder = self.path / "results"
+        tables = (n for n in names(folder) if n.startswith(f"{key}.") and n.endswith(".parquet"))
+        return [*(folder / n for n in sorted(tables)), self.result(key)]
 
     def result_table(self, key: str, table: str) -> Path:
         return self.path / "results" / f"{key}.{table}.parquet"
@@ -62,7 +65,7 @@ class Home:
         there = self.checkpoints()
         for step in sorted(there)[:-2]:
             if step != keep:
-                there[step].unlink(missing_ok=True)
+                remove(there[step])
 
     @property
     def environment_path(self) -> Path:
@@ -84,7 +87,7 @@ class Home:
         found: dict[int, float] = {}
         numbers = sorted(int(n.split(".")[1]) for n in names(self.path) if PROGRESS.fullmatch(n))
         for number in numbers:
-            lines = [line for text in _lines(self.progress(number)) if isinstance(line := loads(text), dict)]
+            lines = [line for said in _lines(self.progress(number)) if isinstance(line := loads(said), dict)]
             read = {int(x["step"]): float(x["loss"]) for x in lines if {"step", "loss"} <= x.keys()}
             found = {step: loss for step, loss in found.items() if step < min(read, default=math.inf)} | read
         return sorted(found.items())
@@ -114,6 +117,6 @@ class Home:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
+        return text(path).splitlines()
+    except ANSWERS:
         return []

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from difgen_cli.store import Home, Store
-from difgen_cli.store.files import StoreError, read_json, replace
+from difgen_cli.store.access import StoreError, status
+from difgen_cli.store.files import read_json, replace
 
 SCHEMA = 3
 FOLDERS = ("attempts", "snapshots", "results")  # whose times tell that nothing has happened
@@ -49,18 +50,17 @@ def pulse(store: Store) -> dict[str, int]:
     One `stat` a folder; equal to an earlier one where there is nothing new to fold.
     """
     results = {home.path.name: _stamp(home.path)[FOLDERS.index("results")] for home in store.homes()}
-    return results | {grid.name: (grid / "plan.parquet").stat().st_mtime_ns for grid in store.grids()}
+    return results | {grid.name: _changed(grid / "plan.parquet") for grid in store.grids()}
 
 
 def _stamp(folder: Path) -> list[int]:
     """When each folder last changed, on the file server's clock: compared for equality alone."""
-    stamp = []
-    for name in FOLDERS:
-        try:
-            stamp.append((folder / name).stat().st_mtime_ns)
-        except OSError:
-            stamp.append(0)
-    return stamp
+    return [_changed(folder / name) for name in FOLDERS]
+
+
+def _changed(path: Path) -> int:
+    found = status(path)
+    return found.st_mtime_ns if found else 0
 
 
 def _running(entry: Entry) -> bool:

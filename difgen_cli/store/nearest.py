@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
+from difgen_cli.store.access import exists, parsed
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -26,9 +28,10 @@ def neighbours(store: Store, column: str, values: Sequence[str]) -> pd.DataFrame
     import pandas as pd
 
     path = store.tables / "neighbours.parquet"
-    if not path.exists() or not values:
+    if not exists(path) or not values:
         return pd.DataFrame({name: [] for name in (*COLUMNS, "ratio")})
-    found: pd.DataFrame = pq.read_table(path, filters=[(column, "in", list(values))]).to_pandas()
+    wanted = [(column, "in", list(values))]
+    found: pd.DataFrame = parsed(path, lambda p: pq.read_table(p, filters=wanted)).to_pandas()
     found["ratio"] = (found["d1"] / found["d2"]).where(found["d2"] != 0, 1.0)
     same = found["d1"] == 0
     by_ratio = found["ratio"].where(~same, 0.0)

@@ -35,7 +35,7 @@ def write(path: Path, x: np.ndarray, labels: np.ndarray | None, facts: dict[str,
     else:
         columns["image"] = pa.array([{"bytes": png(i), "path": None} for i in x], IMAGE)
     about = {FACTS: json.dumps(facts or {}).encode()}
-    pq.write_table(pa.table(columns).replace_schema_metadata(about), path)
+    pq.write_table(pa.table(columns).replace_schema_metadata(about), path, write_page_checksum=True)
 
 
 def facts(path: Path) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def facts(path: Path) -> dict[str, Any]:
 
 def read(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     """What `write` wrote: images or points, and labels."""
-    table = pq.read_table(path)
+    table = pq.read_table(path, page_checksum_verification=True)
     labels = None if table["label"].null_count else table["label"].to_numpy()
     if "x" in table.column_names:
         return np.array(table["x"].to_pylist(), np.float32), labels

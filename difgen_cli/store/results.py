@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+import sys
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from difgen_cli.store.files import publish, publish_json
+from difgen_cli.store.access import ANSWERS, DamagedError, StoreError, exists, parsed, set_aside
+from difgen_cli.store.files import check_schema, publish, publish_json, read_json
 
 if TYPE_CHECKING:
     from difgen_cli.store import Arrays, Home
@@ -37,13 +41,35 @@ def publish_result(
     for table, arrays in tables.items():
         shape = declared.get("TABLES", {})[table]
         content = pa.table({c: pa.array(arrays[c], TYPES[shape[c][0]]) for c in shape})
-        publish(home.result_table(key, table), lambda p, content=content: pq.write_table(content, p))  # type: ignore[misc]
+        publish(home.result_table(key, table), partial(pq.write_table, content, write_page_checksum=True))
     plain = {name: _plain(context["metric"], name, value) for name, value in values.items()}
     publish_json(
         home.result(key),
         {"schema": SCHEMA, **context, "columns": columns, "tables": sorted(tables), "values": plain},
     )
     return plain
+
+
+def _checked(path: Path) -> pa.Table:
+    return pq.read_table(path, page_checksum_verification=True)
+
+
+def read(home: Home, key: str) -> dict[str, Any] | None:
+    """A result with its tables as `pieces`, or None: damaged files are all set aside, and unreadable ones left out."""
+    path = home.result(key)
+    try:
+        found = read_json(path)
+        if not isinstance(found, dict) or "values" not in found:
+            raise DamagedError(f"{path}: is damaged (no whole JSON)")
+        check_schema(path, found.get("schema"), SCHEMA)
+        return found | {"pieces": {name: parsed(home.result_table(key, name), _checked) for name in found["tables"]}}
+    except (*ANSWERS, DamagedError) as error:
+        if exists(path):
+            for file in home.result_files(key):  # the values last: they say that all is there
+                set_aside(file, f"{error}; `difgen sweep` computes the result again")
+    except StoreError as error:
+        print(f"{error}; the result is left out", file=sys.stderr)
+    return None
 
 
 def _plain(metric: str, name: str, value: Any) -> Any:

@@ -7,11 +7,11 @@ tables/rows.parquet               one line per cell of any grid, all its metrics
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from collections import defaultdict
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from difgen_cli.store import Home, Store, distrust
+from difgen_cli.store import Store, distrust, results
+from difgen_cli.store.access import ANSWERS, DamagedError, NotWritableError, parsed, status
 from difgen_cli.store.distrust import Distrusted
-from difgen_cli.store.files import explain, locked, read_json, replace
+from difgen_cli.store.files import locked, replace
+from difgen_cli.store.holdings import are_whole, files, keys_of, telling
 from difgen_cli.store.results import TYPES
 
 SCHEMA = b"1"
@@ -63,95 +65,60 @@ MEANINGS = {
 def fold(store: Store) -> pa.Table:
     """Bring the tables up to date and return the rows: reads only results that are not folded yet.
 
-    The metrics' tables are written last of what a result goes into: whoever is killed before folds it again.
+    The metrics' tables are written last of what a result goes into: whoever is killed before folds it again. Where the
+    tables may only be read, they are folded into a folder of this process's own.
     """
-    with locked(store.tables / ".lock"):
+    try:
+        with locked(store.tables / ".lock"):
+            return _fold(store)
+    except NotWritableError:
+        store.only_read()
         return _fold(store)
 
 
 def _fold(store: Store) -> pa.Table:
     there = {key: home for home in store.homes() for key in home.results()}
-    _discard_damaged(store)
     known = metrics(store)
-    folded = {key for table in known.values() for key in table["key"].to_pylist()}
-    fresh = [r for key in there.keys() - folded if (r := _result(there[key], key)) is not None]
+    if not are_whole(store.tables, known):
+        known = {}
+    folded = keys_of(known)
+    fresh = [r for key in there.keys() - folded if (r := results.read(there[key], key)) is not None]
     gone = folded - there.keys()
     if fresh or gone:
-        _fold_tables(store, fresh, gone, there)
+        _fold_tables(store, fresh, gone)
         _fold_metrics(store, known, fresh, gone)
     path = store.tables / "rows.parquet"
     rows = None if fresh or gone else _read(path)
     plans = [f / "plan.parquet" for f in store.grids()]
     doubt = distrust.find(store)
-    stamp = json.dumps([[[p.parent.name, p.stat().st_mtime_ns] for p in plans], sorted(doubt.homes), "ways"]).encode()
+    stamp = _stamp(plans, doubt, keys_of(known))
     if rows is None or (rows.schema.metadata or {}).get(b"plans") != stamp:
         rows = _rows(plans, known, doubt, stamp)
-        final = rows
-        replace(path, lambda p: pq.write_table(final, p))
+        _keep(path, rows)
     return rows
+
+
+def _stamp(plans: Iterable[Path], doubt: Distrusted, folded: set[str]) -> bytes:
+    """What rows are made of."""
+    changed = [[path.parent.name, about.st_mtime_ns] for path in plans if (about := status(path))]
+    digest = hashlib.sha256(",".join(sorted(folded)).encode()).hexdigest()
+    return json.dumps([changed, sorted(doubt.homes), "ways", digest]).encode()
 
 
 def metrics(store: Store) -> dict[str, pa.Table]:
     """The folded results by metric."""
-    return {p.stem: t for p in _files(store.tables / "metrics") if (t := _read(p)) is not None}
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.glob("*.parquet") if not p.name.startswith("."))
+    return {p.stem: t for p in files(store.tables / "metrics") if (t := _read(p)) is not None}
 
 
 def _read(path: Path) -> pa.Table | None:
-    """A table, or None where it is missing or cut short: it will be made again."""
+    """A table, or None where it is missing or damaged: it will be made again."""
     try:
-        return pq.read_table(path)
-    except FileNotFoundError:
+        return parsed(path, pq.read_table)
+    except ANSWERS:
         return None
-    except (pa.ArrowException, OSError) as error:
-        print(f"{path}: cannot be read ({type(error).__name__}); made again from the results", file=sys.stderr)
+    except DamagedError as error:
+        print(f"{error}; made again from the results", file=sys.stderr)
         return None
-
-
-def _discard_damaged(store: Store) -> None:
-    """Where a table is cut short or lacking, all are made again: a result may be folded in one and lost in another."""
-    there = [*_files(store.tables / "metrics"), *(p for p in _files(store.tables) if p.stem != "rows")]
-    schemas = [_schema(path) for path in there]
-    named = {n for s in schemas if s and s.metadata for n in json.loads(s.metadata.get(b"tables", "[]"))}
-    if None not in schemas and all(store.tables / f"{name}.parquet" in there for name in named):
-        return
-    for path in there:  # the metrics first: what is in none of them is folded
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            raise explain(error, path) from error
-
-
-def _schema(path: Path) -> pa.Schema | None:
-    """A table's schema, which is read from its end; None where the file is missing or cut short."""
-    try:
-        return pq.read_schema(path)
-    except FileNotFoundError:
-        return None
-    except (pa.ArrowException, OSError) as error:
-        print(f"{path}: cannot be read ({type(error).__name__}); made again from the results", file=sys.stderr)
-        return None
-
-
-def _result(home: Home, key: str) -> dict[str, Any] | None:
-    """A result, or None where one of its files is cut short: all are set aside, and it counts as missing."""
-    path = home.result(key)
-    found = read_json(path)
-    if isinstance(found, dict) and "values" in found and _tables_are_whole(home, key, found["tables"]):
-        return found
-    if path.exists():
-        for file in [*path.parent.glob(f"{key}.*.parquet"), path]:  # the values last: they say that all is there
-            with suppress(FileNotFoundError):  # another has set it aside
-                file.rename(file.with_suffix(".broken"))
-        print(f"{path}: cannot be read, set aside; `difgen sweep` computes it again", file=sys.stderr)
-    return None
-
-
-def _tables_are_whole(home: Home, key: str, names: Iterable[str]) -> bool:
-    return all(_schema(home.result_table(key, name)) is not None for name in names)
 
 
 def _fold_metrics(store: Store, known: dict[str, pa.Table], fresh: list[dict[str, Any]], gone: set[str]) -> None:
@@ -162,40 +129,46 @@ def _fold_metrics(store: Store, known: dict[str, pa.Table], fresh: list[dict[str
         parts = [known[metric]] if metric in known else []
         parts += [_metric_table(by_metric[metric])] if metric in by_metric else []
         table = _without(pa.concat_tables(parts, promote_options="permissive"), "key", gone)
-        if table.num_rows != (known[metric].num_rows if metric in known else -1) or metric in by_metric:
-            known[metric] = table
-            replace(store.tables / "metrics" / f"{metric}.parquet", lambda p, t=table: pq.write_table(t, p))  # type: ignore[misc]
+        if metric in by_metric or table.num_rows != known[metric].num_rows:
+            known[metric] = telling(table, parts, by_metric[metric])
+            _keep(store.tables / "metrics" / f"{metric}.parquet", known[metric])
 
 
-def _metric_table(results: list[dict[str, Any]]) -> pa.Table:
+def _keep(path: Path, table: pa.Table) -> None:
+    replace(path, lambda p: pq.write_table(table, p))
+
+
+def _metric_table(made: list[dict[str, Any]]) -> pa.Table:
     """Results of one metric as a table, typed as declared, with unit and meaning of each column."""
-    declared = results[-1]["columns"]
+    declared = made[-1]["columns"]
     fields = [pa.field(n, t) for n, t in CONTEXT.items()] + [pa.field("seconds", pa.float64())]
     fields += [pa.field(n, t) for n, t in PROVENANCE.items()]
-    arrays = [pa.array([r.get(f.name) for r in results], f.type) for f in fields[: len(CONTEXT) + 1]]
-    arrays += [pa.array([r["provenance"].get(n) for r in results], t) for n, t in PROVENANCE.items()]
+    arrays = [pa.array([r.get(f.name) for r in made], f.type) for f in fields[: len(CONTEXT) + 1]]
+    arrays += [pa.array([r["provenance"].get(n) for r in made], t) for n, t in PROVENANCE.items()]
     for name, (kind, unit, meaning) in declared.items():
         fields.append(pa.field(name, TYPES[kind], metadata={"unit": unit, "meaning": meaning}))
-        arrays.append(pa.array([r["values"].get(name) for r in results], TYPES[kind]))
-    about = {"schema": SCHEMA, "tables": json.dumps(sorted({t for r in results for t in r["tables"]}))}
-    return pa.table(arrays, schema=pa.schema(fields, metadata=about))
+        arrays.append(pa.array([r["values"].get(name) for r in made], TYPES[kind]))
+    return pa.table(arrays, schema=pa.schema(fields, metadata={"schema": SCHEMA}))
 
 
-def _fold_tables(store: Store, fresh: list[dict[str, Any]], gone: set[str], there: dict[str, Home]) -> None:
+def _fold_tables(store: Store, fresh: list[dict[str, Any]], gone: set[str]) -> None:
+    """Bring the results' own tables up to date; each names the results that it holds, those without a line too."""
     pieces: dict[str, list[pa.Table]] = defaultdict(list)
+    held: dict[str, set[str]] = defaultdict(set)
     for result in fresh:
-        for table in result["tables"]:
-            piece = _read(there[result["key"]].result_table(result["key"], table))
-            if piece is not None:
-                context = {n: pa.array([result.get(n)] * piece.num_rows, t) for n, t in CONTEXT.items()}
-                pieces[table].append(pa.table({**context, **{n: piece[n] for n in piece.column_names}}))
+        for name, piece in result["pieces"].items():
+            context = {n: pa.array([result.get(n)] * piece.num_rows, t) for n, t in CONTEXT.items()}
+            pieces[name].append(pa.table({**context, **{n: piece[n] for n in piece.column_names}}))
+            held[name].add(result["key"])
     again = gone | {result["key"] for result in fresh}
-    for path in _files(store.tables):
+    for path in files(store.tables):
         if path.stem != "rows" and (pieces.get(path.stem) or gone) and (old := _read(path)) is not None:
             pieces[path.stem].insert(0, _without(old, "key", again))
-    for table, parts in pieces.items():
+            held[path.stem] |= set(json.loads((old.schema.metadata or {}).get(b"keys", b"[]"))) - again
+    for name, parts in pieces.items():
         whole = pa.concat_tables(parts, promote_options="permissive")
-        replace(store.tables / f"{table}.parquet", lambda p, t=whole: pq.write_table(t, p))  # type: ignore[misc]
+        about = {"schema": SCHEMA, "keys": json.dumps(sorted(held[name]))}
+        _keep(store.tables / f"{name}.parquet", whole.replace_schema_metadata(about))
 
 
 def _without(table: pa.Table, column: str, values: set[str]) -> pa.Table:

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from difgen_cli.store import Home, Store
-from difgen_cli.store.files import StoreError, explain, read_json
+from difgen_cli.store.files import StoreError, explain, read_json, temporary_name
 from difgen_cli.store.owners import gone
 
 OLD_SECONDS = 86_400.0  # by the disk's own clock; a heartbeat comes every few seconds, and a file is written in minutes
@@ -286,7 +286,7 @@ def _remove(path: Path) -> None:
         if path.is_symlink() or not path.is_dir():
             path.unlink(missing_ok=True)
             return
-        aside = path.with_name(f".{path.name.lstrip('.')}.{os.getpid()}.tmp")
+        aside = temporary_name(path)
         path.rename(aside)
         shutil.rmtree(aside)
     except OSError as error:

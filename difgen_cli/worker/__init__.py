@@ -19,6 +19,7 @@ from difgen_cli.plan import work
 from difgen_cli.plan.work import Other, Scoring, Training, is_done
 from difgen_cli.plugins import Library
 from difgen_cli.store import Home, Store, StoreError, endings
+from difgen_cli.store.access import exists
 from difgen_cli.store.attempts import Attempt, Claimant
 from difgen_cli.worker.allocation import Allocation
 from difgen_cli.worker.badge import Badge
@@ -116,13 +117,19 @@ def _try(desk: Desk, allocation: Allocation, unit: Training | Scoring, home: Hom
     except Superseded:
         desk.say(f"{log}: taken over by another worker")
         return False
-    except StoreError as error:  # a full disk, a read-only folder: no unit's fault, and no other will do better
-        with suppress(StoreError):  # else the claim ages, and is taken over when there is room again
-            attempt.end("interrupted", ending="storage", cause=str(error))
-        raise
     except Exception as error:
+        if endings.of_exception(error, desk.store.root) == "storage":
+            raise _spared(error, attempt) from error
         _failed_by(error, desk, unit, attempt)
     return True
+
+
+def _spared(error: Exception, attempt: Attempt) -> StoreError:
+    """What to raise where the run directory could not be used: no unit's fault, and no other will do better."""
+    cause = error if isinstance(error, StoreError) else StoreError(str(error))
+    with suppress(StoreError):  # else the claim ages, and is taken over when there is room again
+        attempt.end("interrupted", ending="storage", cause=str(cause))
+    return cause
 
 
 def _failed_by(error: Exception, desk: Desk, unit: Training | Scoring, attempt: Attempt) -> None:
@@ -216,7 +223,7 @@ def _verdict(unit: Training | Scoring, home: Home, store: Store) -> str:
     if _failed(home, unit.unit):
         return "hopeless"
     for other, step in _wanted_weights(unit, home, store):
-        if not other.snapshot(step).exists():
+        if not exists(other.snapshot(step)):
             return "hopeless" if _failed(other, "train") else "waiting"
     return "open"
 
@@ -236,7 +243,7 @@ def _wanted_weights(unit: Training | Scoring, home: Home, store: Store) -> Itera
 def _wanted_of(other: Other, store: Store) -> Iterator[tuple[Home, int]]:
     """Of another trajectory: its weights and what they are guided by, unless its samples are there."""
     there = store.home(other.home, other.slug)
-    if other.samples is not None and there.samples(other.samples).exists():
+    if other.samples is not None and exists(there.samples(other.samples)):
         return
     if other.step is not None:
         yield there, other.step

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
+from torch import Tensor
 
 from difgen_cli.perf.machine import device_name
 from difgen_cli.plan.recipes import Recipe, dump
 from difgen_cli.plugins import Library
-from difgen_cli.store import Home, Store
+from difgen_cli.store import Home, Store, StoreError
+from difgen_cli.store.access import remade
 from difgen_cli.store.attempts import Attempt, Claimant
-from difgen_cli.store.files import publish_json
+from difgen_cli.store.files import replace_json
 from difgen_cli.worker.materials import Materials
 from difgen_cli.worker.order import Clock, Flag, Order, Superseded
 
@@ -42,10 +46,18 @@ def check(attempt: Attempt) -> None:
         raise Superseded
 
 
+def weights(path: Path, device: str) -> dict[str, Tensor]:
+    """The weights of a snapshot by name. Raises StoreError where they are missing, or damaged and so set aside."""
+    found = remade(path, lambda p: load_file(p, device=device))
+    if found is None:
+        raise StoreError(f"{path}: the weights are missing or damaged; the same `difgen sweep` trains them again")
+    return found
+
+
 def describe(home: Home, recipe: Recipe) -> None:
     """Say in its folder what a trajectory or reference is made of."""
-    if not (home.path / "spec.json").exists():
-        publish_json(home.path / "spec.json", {"key": recipe.key, "recipe": dump(_closure(recipe))})
+    if not home.spec():  # or it is cut short
+        replace_json(home.path / "spec.json", {"key": recipe.key, "recipe": dump(_closure(recipe))})
 
 
 def _closure(recipe: Recipe) -> dict[str, Recipe]:

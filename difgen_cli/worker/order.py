@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import time
 from collections.abc import Iterator
@@ -11,6 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
+from difgen_cli.store.access import StoreError
+from difgen_cli.store.files import check_schema, read_json
+
+SCHEMA = 2  # of submission.json
 PURPOSES = ("training", "sampling", "scoring", "preparing")  # preparing: what metrics are given
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -90,7 +93,10 @@ class Order:
 
     @staticmethod
     def read(folder: Path) -> Order:
-        said = json.loads((folder / "submission.json").read_text(encoding="utf-8"))
+        said = read_json(folder / "submission.json")
+        if said is None:
+            raise StoreError(f"{folder / 'submission.json'}: is missing or cut short; run `difgen sweep` again")
+        check_schema(folder / "submission.json", said.get("schema"), SCHEMA)
         plugins = Path(said["plugins"]) if said["plugins"] else None
         return Order(
             folder, Path(said["runs"]), plugins, said["threads"], said["environment"], said["lease_seconds"],

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from safetensors import safe_open
-from safetensors.torch import load_file
 
 from difgen_cli import data, guidance, sampling
 from difgen_cli.guidance import Meter, Metered, Unconditional
@@ -23,12 +22,13 @@ from difgen_cli.plan.recipes import Head, Recipe, apart
 from difgen_cli.plan.work import Measure, Scoring
 from difgen_cli.plugins import Signature
 from difgen_cli.store import Arrays, Home, pictures
+from difgen_cli.store.access import exists, parsed, remade
 from difgen_cli.store.attempts import Attempt
 from difgen_cli.store.files import publish
 from difgen_cli.store.owners import now
 from difgen_cli.store.results import publish_result
 from difgen_cli.worker import drawing
-from difgen_cli.worker.desk import Desk, check, describe
+from difgen_cli.worker.desk import Desk, check, describe, weights
 from difgen_cli.worker.materials import Conditions, Subset, shape_of
 from difgen_cli.worker.partner import Other
 
@@ -50,7 +50,7 @@ class ScoringRun:
         for done, measure in enumerate(self.unit.metrics.values()):
             self.desk.flag.check()
             self.attempt.beat(metric=measure.metric, step=done, target=len(self.unit.metrics))
-            if self.home.result(measure.key).exists():
+            if exists(self.home.result(measure.key)):
                 continue
             try:
                 with self.desk.clock.on("scoring"):
@@ -177,8 +177,7 @@ class ScoringRun:
             return self.desk.materials.ideal(self.recipe)
         if self.unit.step is None:
             return self.desk.materials.closed_form(self.recipe)
-        weights = load_file(self._snapshot_path, device=self.desk.device)
-        return self.desk.materials.denoiser(self.recipe, weights)
+        return self.desk.materials.denoiser(self.recipe, weights(self._snapshot_path, self.desk.device))
 
     @property
     def guided(self) -> Any:
@@ -210,7 +209,8 @@ class ScoringRun:
     def samples(self) -> np.ndarray:
         """The generated images as uint8 (n, H, W, C), or points; drawn once and kept."""
         path = self.home.samples(self.unit.samples)
-        if not path.exists():
+        found = remade(path, pictures.read)
+        if found is None:
             meter, start = Meter(), time.monotonic()
             with self.desk.clock.on("sampling"):
                 x, labels = self._draw(meter)
@@ -218,8 +218,8 @@ class ScoringRun:
                 check(self.attempt)
                 cost = self._cost(meter)
                 publish(path, lambda p: pictures.write(p, x, labels, cost))
-        x, _ = pictures.read(path)
-        return x
+            found = parsed(path, pictures.read)
+        return found[0]
 
     def _cost(self, meter: Meter) -> dict[str, Any]:
         """Evaluations of networks for a sample, of whole images or crops, and how its own network was computed; nothing
@@ -276,10 +276,15 @@ class ScoringRun:
         """What a row says of the making of a result; what samples cost is told by the metrics that see them."""
         own = self.desk.environment() | {"finished_at": now()}
         drawn = self.home.samples(self.unit.samples)
-        if {"samples", "states"} & set(metric.inputs) and drawn.exists():
-            own |= pictures.facts(drawn) | {"sampling_seconds": self.sampling_seconds}
-        if self.unit.kind != "model" or not self._snapshot_path.exists():
+        if {"samples", "states"} & set(metric.inputs) and exists(drawn):
+            own |= parsed(drawn, pictures.facts) | {"sampling_seconds": self.sampling_seconds}
+        if self.unit.kind != "model" or not exists(self._snapshot_path):
             return own
-        with safe_open(self._snapshot_path, framework="numpy") as file:
-            made: dict[str, Any] = json.loads(file.metadata()["difgen"])
-        return own | made
+        return own | parsed(self._snapshot_path, _making)
+
+
+def _making(snapshot: Path) -> dict[str, Any]:
+    """What a snapshot says of its making."""
+    with safe_open(snapshot, framework="numpy") as file:
+        made: dict[str, Any] = json.loads(file.metadata()["difgen"])
+    return made

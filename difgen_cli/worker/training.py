@@ -7,13 +7,13 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
 from difgen_cli.perf.device import peak_memory_bytes
@@ -22,12 +22,13 @@ from difgen_cli.perf.pace import Pace, Speed, of_training
 from difgen_cli.plan.recipes import Recipe
 from difgen_cli.plan.work import Training
 from difgen_cli.store import Home
+from difgen_cli.store.access import check_zip, exists, remade
 from difgen_cli.store.attempts import Attempt
 from difgen_cli.store.files import append, publish, publish_json, replace
 from difgen_cli.store.owners import now
 from difgen_cli.train import State, Way, train
 from difgen_cli.worker import ways
-from difgen_cli.worker.desk import Desk, check, describe
+from difgen_cli.worker.desk import Desk, check, describe, weights
 from difgen_cli.worker.materials import shape_of
 
 PROGRESS_SECONDS = 2.0
@@ -49,21 +50,19 @@ class TrainingRun:
 
     def run(self) -> dict[str, Any]:
         recipe = self.desk.recipes[self.unit.home]
-        wanted = [s for s in self.unit.steps if not self.home.snapshot(s).exists()]
+        wanted = [s for s in self.unit.steps if not exists(self.home.snapshot(s))]
         if not wanted:
             return {}
         describe(self.home, recipe)
-        checkpoint = self._checkpoint_before(wanted[0])
-        return self._train(recipe, wanted, checkpoint)
+        return self._train(recipe, wanted, self._checkpoint_before(wanted[0]))
 
-    def _train(self, recipe: Recipe, wanted: list[int], checkpoint: dict[str, Any] | None) -> dict[str, Any]:
-        saved = checkpoint or {"train_seconds": 0.0, "state": None}
-        first = int(saved["state"]["step"]) if saved["state"] else 0
+    def _train(self, recipe: Recipe, wanted: list[int], saved: dict[str, Any]) -> dict[str, Any]:
+        first = int(saved["state"].get("step", 0))
         network, begin = self._prepared(recipe)
         shape = shape_of(self.desk.materials.subset(recipe.inputs["subset"].key).images)
         chosen = self._way(recipe, wanted[-1] - first, shape, network, begin)
         way = ways.way(chosen, shape, self.desk.device, say=self.desk.say)
-        run = begin(way, network, saved["state"], wanted[-1])
+        run = begin(way, network, saved.pop("state") or None, wanted[-1])  # nobody else holds its tensors
         self.attempt.beat(step=first, from_step=first, target=wanted[-1], batch=self.unit.batch)
         pace = self._pace(recipe, network, first)
         start = mark = beat = time.monotonic()
@@ -98,7 +97,7 @@ class TrainingRun:
         network = materials.network(recipe.inputs["network"], shape, conditions.classes, seed)
         if self.unit.start:
             there = self.desk.store.home(self.unit.start.home, self.unit.start.slug)
-            network.load_state_dict(load_file(there.snapshot(self.unit.start.step or 0), device=device))
+            network.load_state_dict(weights(there.snapshot(self.unit.start.step or 0), device))
         settings = {k: v for k, v in recipe.settings.items() if k != "steps"}
         images, labels = materials.pixels(subset.images), materials.labels_tensor(conditions.train)
 
@@ -159,7 +158,7 @@ class TrainingRun:
     def _save(self, state: State, seconds: float) -> None:
         check(self.attempt)
         content = {"state": state.checkpoint(), "train_seconds": seconds}
-        replace(self.home.checkpoint(state.step), lambda p: torch.save(content, p))
+        replace(self.home.checkpoint(state.step), lambda p: _write_checkpoint(p, content))
         self.home.prune(state.step)
         self.attempt.beat(step=state.step)
 
@@ -178,18 +177,24 @@ class TrainingRun:
         name, precision = recipe.inputs["network"].key, recipe.settings.get("precision", "fp32")
         return of_training(network, name, shape, self.unit.batch, precision, self.desk.device, first)
 
-    def _checkpoint_before(self, step: int) -> dict[str, Any] | None:
-        """The furthest readable checkpoint before a step; one that is cut short is set aside."""
+    def _checkpoint_before(self, step: int) -> dict[str, Any]:
+        """The furthest whole checkpoint before a step, on the CPU, or the beginning; a damaged one is set aside."""
         there = self.home.checkpoints()
         for at in sorted((s for s in there if s < step), reverse=True):
-            try:
-                found: dict[str, Any] = torch.load(there[at], map_location=self.desk.device, weights_only=True)
+            if (found := remade(there[at], _read_checkpoint)) is not None:
                 return found
-            except Exception as error:
-                self.desk.say(f"{there[at]}: cannot be read ({type(error).__name__}), set aside")
-                with suppress(FileNotFoundError):
-                    there[at].rename(there[at].with_suffix(".broken"))
-        return None
+        return {"train_seconds": 0.0, "state": {}}
+
+
+def _write_checkpoint(path: Path, content: dict[str, Any]) -> None:
+    with path.open("wb") as file:  # Python's errors have numbers, torch's own writer has none
+        torch.save(content, file)
+
+
+def _read_checkpoint(path: Path) -> dict[str, Any]:
+    check_zip(path)  # torch looks at no checksum
+    found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return found
 
 
 def _peak_memory_bytes(device: str) -> int:
