@@ -75,11 +75,14 @@ def _nothing_collected() -> Iterator[None]:
         gc.enable()
 
 
-def survey(made: Plan, store: Store, chosen: Callable[[Cell], bool]) -> missing.State:
+def survey(
+    made: Plan, store: Store, chosen: Callable[[Cell], bool], forgiven: frozenset[int] = frozenset()
+) -> missing.State:
     """The plan held against the store, older results known as stale."""
     from difgen_cli.store import tables
 
-    return missing.survey(made, store, chosen, tables.stale(store) if store.tables.exists() else frozenset())
+    old = tables.stale(store) if store.tables.exists() else frozenset()
+    return missing.survey(made, store, chosen, old, forgiven)
 
 
 def _chosen(made: Plan, only: Sequence[str]) -> Callable[[Cell], bool]:
@@ -122,11 +125,12 @@ def crew_of(planned: Planned, options: Options) -> Crew:
     return muster(options.cluster, options.workers, options.jobs_per_gpu or 1, said)
 
 
-def retry_failed(planned: Planned) -> Planned:
-    """Let failed units be tried again, and plan those alone."""
-    failed = set(planned.state.causes)
-    missing.release(planned.plan, planned.store, planned.state)
-    state = survey(planned.plan, planned.store, lambda cell: cell.index in failed)
+def retry_failed(planned: Planned, *, release: bool) -> Planned:
+    """Plan what failed alone; `release`: and let workers try it again."""
+    failed = frozenset(planned.state.causes)
+    if release:
+        missing.release(planned.plan, planned.store, planned.state)
+    state = survey(planned.plan, planned.store, lambda cell: cell.index in failed, failed)
     return Planned(planned.plan, state, planned.store, planned.finder, planned.plugins)
 
 
@@ -171,8 +175,8 @@ def _round(planned: Planned, options: Options, console: Console) -> str:
     """Submit what is missing and see it through; where workers of an earlier command are at all of it, only look on."""
     crew, tending = crew_of(planned, options), Tending(lambda: submissions.every(planned.store))
     places.compiling()  # a word that no worker knows is refused here
-    at_work = None if options.anew else _at_work(planned, tending)
-    if at_work is not None:
+    at_work = _at_work(planned, tending)
+    if at_work is not None and not options.anew:
         console.print(f"workers are at it ({at_work.name}): looking on", highlight=False)
         return "detached" if options.detach else _watch(planned, at_work, tending, console)
     missing.set_aside(planned.store, planned.state)

@@ -32,9 +32,16 @@ class State:
 
 
 def survey(
-    plan: Plan, store: Store, chosen: Callable[[Cell], bool] = lambda _: True, stale: frozenset[str] = frozenset()
+    plan: Plan,
+    store: Store,
+    chosen: Callable[[Cell], bool] = lambda _: True,
+    stale: frozenset[str] = frozenset(),
+    forgiven: frozenset[int] = frozenset(),
 ) -> State:
-    """Hold the plan against the store: one listing and one small file per trajectory, and those of failed units."""
+    """Hold the plan against the store: one listing and one small file per trajectory, and those of failed units.
+
+    `forgiven`: cells that failed and are to be tried again.
+    """
     store.refresh()
     shelves = _Shelves(plan, store, distrust.find(store, plan.trajectories, lambda: _rests(plan)))
     scorings: dict[tuple[str, str], tuple[Cell, dict[str, Measure]]] = {}
@@ -50,7 +57,8 @@ def survey(
         missing = [m for m, key in cell.metrics.items() if key not in shelf.results]
         partners = _needed_partners(cell, missing, shelf) if missing and cell.partners else []
         others = [(name, other) for name in partners for other in shelves.wanted(cell.partners[name])]
-        cause = (shelf.failure(cell) or shelves.failure(others)) if missing else None
+        tried = missing and cell.index not in forgiven
+        cause = (shelf.failure(cell) or shelves.failure(others)) if tried else None
         marks.append(_mark(cell, shelf, missing, cause, stale))
         if cause:
             causes[cell.index] = cause

@@ -117,3 +117,13 @@ def test_while_the_controller_is_away_nobody_is_buried_and_nothing_closed(submis
     assert (standing.alive, standing.known) == (True, False)
     assert history(attempts, "score-0")[-1][1]["state"] == "running"
     assert not submission.closed
+
+
+def test_who_only_looks_learns_the_same_and_writes_nothing(submission: Submission) -> None:
+    attempts = _worker(submission, "0")
+    before = sorted(attempts.parents[2].rglob("*"))
+    tending = Tending(lambda: [submission], poll=Told(Queue(())), writes=False)  # type: ignore[arg-type]
+    (standing,) = tending.look()
+    assert not standing.alive
+    assert tending.lost == {(HOME, "score-0", 1): "killed"}
+    assert sorted(attempts.parents[2].rglob("*")) == before
