@@ -24,7 +24,7 @@ from difgen_cli.plan import Cell, Plan, ledger, missing, planner
 from difgen_cli.plan.facts import Finder
 from difgen_cli.plugins import Library, PluginError
 from difgen_cli.store import Store, StoreError
-from difgen_cli.store.files import publish
+from difgen_cli.store.files import locked, publish
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -125,11 +125,12 @@ def crew_of(planned: Planned, options: Options) -> Crew:
     return muster(options.cluster, options.workers, options.jobs_per_gpu or 1, said)
 
 
-def retry_failed(planned: Planned, *, release: bool) -> Planned:
-    """Plan what failed alone; `release`: and let workers try it again."""
-    failed = frozenset(planned.state.causes)
+def retry_failed(planned: Planned, only: Sequence[str] = (), *, release: bool) -> Planned:
+    """Plan what failed alone, of what --only names; `release`: and let workers try it again."""
+    chosen = _chosen(planned.plan, only)
+    failed = frozenset(i for i in planned.state.causes if chosen(planned.plan.cells[i]))
     if release:
-        missing.release(planned.plan, planned.store, planned.state)
+        missing.release(planned.plan, planned.store, failed)
     state = survey(planned.plan, planned.store, lambda cell: cell.index in failed, failed)
     return Planned(planned.plan, state, planned.store, planned.finder, planned.plugins)
 
@@ -179,8 +180,7 @@ def _round(planned: Planned, options: Options, console: Console) -> str:
     if at_work is not None and not options.anew:
         console.print(f"workers are at it ({at_work.name}): looking on", highlight=False)
         return "detached" if options.detach else _watch(planned, at_work, tending, console)
-    missing.set_aside(planned.store, planned.state)
-    record(planned)
+    planned = _settled(planned)
     if options.jobs_per_gpu is None and crew.launcher == "local":
         options = replace(options, jobs_per_gpu=_probed(planned, options, console))
         crew = crew_of(planned, options)
@@ -195,6 +195,15 @@ def _round(planned: Planned, options: Options, console: Console) -> str:
         console.print(f"{submission.said['workers']} workers run on; {LOOK_AGAIN}", highlight=False)
         return "detached"
     return _watch(planned, submission, tending, console)
+
+
+def _settled(planned: Planned) -> Planned:
+    """The grid and its plan kept, then held against the store once more: what `gc` has removed since is made again,
+    and from now on it removes nothing that this plan needs."""
+    missing.set_aside(planned.store, planned.state)
+    with locked(planned.store.counting_on):
+        record(planned)
+        return replace(planned, state=survey(planned.plan, planned.store, lambda c: c.index in planned.state.wanted))
 
 
 def _at_work(planned: Planned, tending: Tending) -> Submission | None:

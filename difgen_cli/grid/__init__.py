@@ -126,7 +126,7 @@ def _read(file: Path, overrides: Mapping[str, str]) -> Grid:
     for path, value in overrides.items():
         _check_path(path, Place())
         given = Given(scalar(compose(value)), Place())
-        axes = [a for a in axes if path not in a.paths]
+        axes = [left for a in axes if (left := _without(a, path)) is not None]
         base[path] = given
     cells = math.prod(len(a.stops) for a in axes)
     if cells > MOST_CELLS:
@@ -242,6 +242,12 @@ def _zip(axes: list[Axis], node: Node) -> list[Axis]:
         at = axes.index(chosen[0])
         axes = [joined if i == at else a for i, a in enumerate(axes) if i == at or a not in chosen]
     return axes
+
+
+def _without(axis: Axis, path: str) -> Axis | None:
+    """An axis without one of its settings; None where no other moves along it."""
+    paths = tuple(p for p in axis.paths if p != path)
+    return Axis(paths, tuple(tuple(said for said in stop if said[0] != path) for stop in axis.stops)) if paths else None
 
 
 def _flat(node: Node) -> Assignments:

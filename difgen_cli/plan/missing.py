@@ -263,10 +263,10 @@ def set_aside(store: Store, state: State) -> None:
     distrust.set_aside(store, state.distrusted, {unit.home for unit in state.work.units})
 
 
-def release(plan: Plan, store: Store, state: State) -> int:
-    """Let the failed units of a plan be tried again; returns how many."""
+def release(plan: Plan, store: Store, failed: Iterable[int]) -> int:
+    """Let the failed units of some cells be tried again; returns how many."""
     released = set()
-    for index in state.causes:
+    for index in failed:
         cell = plan.cells[index]
         own = _home(plan, store, cell)
         units = [(own, "train"), (own, f"score-{cell.samples}")]

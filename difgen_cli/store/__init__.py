@@ -194,6 +194,11 @@ class Store:
         folders = [self.root / "grids" / n for n in names(self.root / "grids")]
         return sorted((f for f in folders if (f / "plan.parquet").exists()), key=lambda f: f.stat().st_mtime)
 
+    @property
+    def counting_on(self) -> Path:
+        """The lock of who removes what no plan needs, and of who plans with what is there."""
+        return self.root / "grids" / ".lock"
+
     def grids_folder(self, name: str) -> Path:
         """The folder of a grid by its very name, hash and all."""
         return self.root / "grids" / Path(name).name

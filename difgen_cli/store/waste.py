@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from difgen_cli.store import Home, Store
-from difgen_cli.store.files import StoreError, explain, read_json
+from difgen_cli.store.files import StoreError, explain, locked, read_json
 from difgen_cli.store.owners import gone
 
 OLD_SECONDS = 86_400.0  # by the disk's own clock; a heartbeat comes every few seconds, and a file is written in minutes
@@ -104,10 +104,11 @@ def chosen(found: Iterable[Waste], *, everything: bool) -> list[Waste]:
 def remove(store: Store, unwanted: Iterable[Waste], over: Collection[Path] = ()) -> list[Waste]:
     """Remove what is still waste; returns what went. Raises StoreError where that is not allowed."""
     wanted, removed = {(w.kind, w.path) for w in unwanted}, []
-    for waste in find(store, over):
-        if (waste.kind, waste.path) in wanted:
-            _remove(waste.path)
-            removed.append(waste)
+    with locked(store.counting_on):  # no sweep plans with it meanwhile
+        for waste in find(store, over):
+            if (waste.kind, waste.path) in wanted:
+                _remove(waste.path)
+                removed.append(waste)
     return removed
 
 

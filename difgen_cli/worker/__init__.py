@@ -73,6 +73,8 @@ def work_on(
     except StoreError as error:
         state, cause = "refused", str(error)
         print(cause, file=sys.stderr, flush=True)
+    if state == "done" and queue.lost:
+        state, cause = "refused", queue.lost
     if state == "done" and not badge.mine():
         return "replaced"
     seconds = desk.clock.seconds | {"wall": time.monotonic() - start, "waiting": queue.waited_seconds}
@@ -158,6 +160,7 @@ class Queue:
     badge: Badge
     allocation: Allocation = field(default_factory=Allocation)
     waited_seconds: float = 0.0
+    lost: str | None = None  # which weights nobody will make, where a unit was left for them
     longest_scoring_seconds: float = 0.0  # of those done here: what the next one may take
     too_long: bool = False  # whether a unit was left because the time left is too short for it
 
@@ -183,9 +186,11 @@ class Queue:
         left_seconds, self.too_long = self.allocation.left_seconds(), False
         for unit in list(self.units):
             home = self.store.home(unit.home, unit.slug, reference=isinstance(unit, Scoring) and unit.reference)
-            verdict = _verdict(unit, home, self.store)
+            verdict, awaited = _verdict(unit, home, self.store)
             if verdict in ("done", "hopeless"):
                 self.units.remove(unit)
+            elif verdict == "waiting" and (gone := next((w for w in awaited if not self._coming(*w)), None)):
+                self._give_up(unit, home, *gone)
             elif verdict == "open" and left_seconds < self._needs_seconds(unit):
                 self.too_long = True
             elif verdict == "open":
@@ -194,6 +199,22 @@ class Queue:
                     self.units.remove(unit)
                     return unit, home, attempt
         return None
+
+    def _coming(self, home: Home, step: int) -> bool:
+        """Whether somebody makes a snapshot: it is a unit of this work, or a living attempt at its training."""
+        if any(isinstance(u, Training) and u.home == home.key and step in u.steps for u in self.units):
+            return True
+        number, last = (home.history("train") or [(0, {"state": "none"})])[-1]
+        running = last["state"] == "running" and not self.claimant.expired(home.attempt("train", number), last)
+        return running or step in home.snapshots()  # a listing is fresh where a look at one name may be remembered
+
+    def _give_up(self, unit: Training | Scoring, home: Home, needed: Home, step: int) -> None:
+        """Leave a unit whose weights are gone, and say so: somebody has removed them since it was planned."""
+        self.units.remove(unit)
+        self.lost = f"{needed.snapshot(step)}: {endings.ENDINGS['weights_gone']}"
+        attempt = home.claim(unit.unit, self.claimant)
+        if attempt is not None:
+            attempt.end("interrupted", ending="weights_gone", cause=self.lost)
 
     def put_back(self, unit: Training | Scoring) -> None:
         """Look at a unit again that another has taken over: if that one dies too, it is nobody's."""
@@ -209,16 +230,17 @@ class Queue:
         return MARGIN_SECONDS + (0.0 if isinstance(unit, Training) else self.longest_scoring_seconds)
 
 
-def _verdict(unit: Training | Scoring, home: Home, store: Store) -> str:
-    """Whether a unit is done, open, waiting for weights, or hopeless because something before it failed."""
+def _verdict(unit: Training | Scoring, home: Home, store: Store) -> tuple[str, list[tuple[Home, int]]]:
+    """Whether a unit is done, open, waiting for weights, or hopeless because something before it failed; and for which
+    snapshots it waits."""
     if is_done(unit, home):
-        return "done"
+        return "done", []
     if _failed(home, unit.unit):
-        return "hopeless"
-    for other, step in _wanted_weights(unit, home, store):
-        if not other.snapshot(step).exists():
-            return "hopeless" if _failed(other, "train") else "waiting"
-    return "open"
+        return "hopeless", []
+    awaited = [(other, step) for other, step in _wanted_weights(unit, home, store) if not other.snapshot(step).exists()]
+    if any(_failed(other, "train") for other, _ in awaited):
+        return "hopeless", []
+    return ("waiting", awaited) if awaited else ("open", [])
 
 
 def _wanted_weights(unit: Training | Scoring, home: Home, store: Store) -> Iterator[tuple[Home, int]]:
