@@ -60,6 +60,7 @@ def prepare(file: Path, runs: Path, overrides: Mapping[str, str], only: Sequence
     try:
         with _nothing_collected():
             made = planner.build(read, library, finder)
+            made.warnings.extend(finder.notes)
             return Planned(made, survey(made, store, _chosen(made, only)), store, finder, plugins)
     except PluginError as error:
         raise GridError(str(error)) from None

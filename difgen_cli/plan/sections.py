@@ -6,9 +6,10 @@ A section's settings are those of its package's own function plus its plug-in's.
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -93,6 +94,7 @@ def resolve(
             signature = library.signature(kind, simplest)
             defaults = {k: s.default for k, s in signature.settings.items()}
             name, plugin_settings = simplest, defaults | plugin_settings
+    signature = _reading(kind, signature, plugin_settings)
     return Section(kind, name, signature, plugin_settings, own_settings, own if own is not signature else None)
 
 
@@ -118,7 +120,18 @@ def resolve_metric(
     settings = {
         k: check(f"score.{metric}.{k}", s, given[k]) if k in given else s.default for k, s in signature.settings.items()
     }
-    return Section("score", metric, signature, settings, {}, None), other
+    return Section("score", metric, _reading("score", signature, settings), settings, {}, None), other
+
+
+def _reading(kind: str, signature: Signature, settings: Mapping[str, Any]) -> Signature:
+    """A user's plug-in as it reads the files that its settings name: others make another version of it. Data are known
+    by what is read of them."""
+    paths = [v for v in settings.values() if isinstance(v, Path)]
+    if kind == "data" or signature.builtin or not paths:
+        return signature
+    files = [f for p in paths for f in ([p] if p.is_file() else sorted(f for f in p.rglob("*") if f.is_file()))]
+    digest = hashlib.sha256(b"".join(hashlib.sha256(f.read_bytes()).digest() for f in files)).hexdigest()[:16]
+    return replace(signature, version=f"{signature.version}+{digest}")
 
 
 def _signature(kind: str, name: str, library: Library, place: Place | None, path: str | None = None) -> Signature:
