@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from difgen_cli import grid as grids
 from difgen_cli import launch, places
 from difgen_cli.grid.document import GridError
-from difgen_cli.grid.values import filter_of
 from difgen_cli.launch import submissions
 from difgen_cli.launch.crew import Crew, muster
 from difgen_cli.launch.submissions import Submission, Terms
@@ -22,6 +22,7 @@ from difgen_cli.perf import words
 from difgen_cli.perf.forecast import Forecast, as_dict, forecast
 from difgen_cli.plan import Cell, Plan, ledger, missing, planner
 from difgen_cli.plan.facts import Finder
+from difgen_cli.plan.only import filter_by
 from difgen_cli.plugins import Library, PluginError
 from difgen_cli.store import Store, StoreError
 from difgen_cli.store.files import locked, publish
@@ -61,7 +62,7 @@ def prepare(file: Path, runs: Path, overrides: Mapping[str, str], only: Sequence
         with _nothing_collected():
             made = planner.build(read, library, finder)
             made.warnings.extend(finder.notes)
-            return Planned(made, survey(made, store, _chosen(made, only)), store, finder, plugins)
+            return Planned(made, survey(made, store, filter_by(made, only)), store, finder, plugins)
     except PluginError as error:
         raise GridError(str(error)) from None
 
@@ -80,28 +81,14 @@ def survey(
     made: Plan, store: Store, chosen: Callable[[Cell], bool], forgiven: frozenset[int] = frozenset()
 ) -> missing.State:
     """The plan held against the store, older results known as stale."""
-    from difgen_cli.store import tables
 
-    old = tables.stale(store) if store.tables.exists() else frozenset()
-    return missing.survey(made, store, chosen, old, forgiven)
+    @cache
+    def there() -> dict[tuple[str, str], set[str]]:  # read where something is missing
+        from difgen_cli.store import tables
 
+        return tables.planned(store)
 
-def _chosen(made: Plan, only: Sequence[str]) -> Callable[[Cell], bool]:
-    """The filter that --only asks for: reference rows pass where they do not have the setting."""
-    tests = [filter_of(text) for text in only]
-    if not tests:
-        return lambda _: True
-    for path, _ in tests:
-        if not any(path in cell.axis_values() or path in cell.settings() for cell in made.models):
-            raise GridError(f"--only {path}: no cell of this grid has this setting")
-
-    def chosen(cell: Cell) -> bool:
-        values = cell.settings() | cell.axis_values() | {"seed": cell.seed}
-        return all(path not in values or holds(values[path]) for path, holds in tests)
-
-    if not any(chosen(cell) for cell in made.models):
-        raise GridError("--only: no cell of this grid matches")
-    return chosen
+    return missing.survey(made, store, chosen, there, forgiven)
 
 
 def foresee(planned: Planned, crew: Crew) -> Forecast:
@@ -128,7 +115,7 @@ def crew_of(planned: Planned, options: Options) -> Crew:
 
 def retry_failed(planned: Planned, only: Sequence[str] = (), *, release: bool) -> Planned:
     """Plan what failed alone, of what --only names; `release`: and let workers try it again."""
-    chosen = _chosen(planned.plan, only)
+    chosen = filter_by(planned.plan, only)
     failed = frozenset(i for i in planned.state.causes if chosen(planned.plan.cells[i]))
     if release:
         missing.release(planned.plan, planned.store, failed)

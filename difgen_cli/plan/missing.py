@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any
@@ -13,6 +13,8 @@ from difgen_cli.plan.sections import Section
 from difgen_cli.plan.work import Call, Measure, Other, Scoring, Training, Work
 from difgen_cli.store import Home, Store, distrust
 from difgen_cli.store.distrust import Distrusted, Rest
+
+There = Mapping[tuple[str, str], set[str]]  # (identity of a cell, metric) -> keys of its results
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,13 @@ def survey(
     plan: Plan,
     store: Store,
     chosen: Callable[[Cell], bool] = lambda _: True,
-    stale: frozenset[str] = frozenset(),
+    there: Callable[[], There] = dict,
     forgiven: frozenset[int] = frozenset(),
 ) -> State:
     """Hold the plan against the store: one listing and one small file per trajectory, and those of failed units.
 
-    `forgiven`: cells that failed and are to be tried again.
+    `there`: results of whichever code, asked for where something is missing. `forgiven`: cells that failed and are
+    to be tried again.
     """
     store.refresh()
     shelves = _Shelves(plan, store, distrust.find(store, plan.trajectories, lambda: _rests(plan)))
@@ -59,7 +62,7 @@ def survey(
         others = [(name, other) for name in partners for other in shelves.wanted(cell.partners[name])]
         tried = missing and cell.index not in forgiven
         cause = (shelf.failure(cell) or shelves.failure(others)) if tried else None
-        marks.append(_mark(cell, shelf, missing, cause, stale))
+        marks.append(_mark(cell, shelf, missing, cause, there))
         if cause:
             causes[cell.index] = cause
         if not missing or cause or not chosen(cell):
@@ -81,12 +84,15 @@ def survey(
     return State(marks, causes, Work(trainings, ordered, recipes_), retrained, frozenset(wanted), shelves.distrusted)
 
 
-def _mark(cell: Cell, shelf: _Shelf, missing: list[str], cause: str | None, stale: frozenset[str]) -> str:
+def _mark(cell: Cell, shelf: _Shelf, missing: list[str], cause: str | None, there: Callable[[], There]) -> str:
     if not missing:
         return "done"
     if cause:
         return "failed"
-    old = shelf.stale(cell.metrics[m] for m in missing) or (stale and cell.identity() in stale)
+    if shelf.stale(cell.metrics[m] for m in missing):
+        return "stale"
+    identity, known = cell.identity(), there()
+    old = any(known.get((identity, metric), set()) - {cell.metrics[metric]} for metric in missing)
     return "stale" if old else "new"
 
 

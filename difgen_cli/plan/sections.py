@@ -22,6 +22,7 @@ from difgen_cli.plugins import KINDS, Library, PluginError, Setting, Signature
 
 DEFAULT_PLUGIN = {"condition": "none", "sample": "heun"}  # data and model must be named
 AGAINST = "against"  # a metric's positional parameter that stands for another data set
+OF_SCHEDULE = {"decay_start": "inverse_sqrt"}  # a setting that one schedule alone looks at
 DEFAULT_SCORE = ("memorization", "preference", "frechet", "gap")
 
 
@@ -55,6 +56,20 @@ class Section:
 
 def _changed(signature: Signature, settings: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in sorted(settings.items()) if v != signature.settings[k].default}
+
+
+@cache
+def shaping(train: Section) -> tuple[tuple[str, Any], ...]:
+    """The settings of training that shape the weights: all that differ from the default, but for how long it lasts and
+    for those that its schedule does not look at."""
+    unread = {k for k, schedule in OF_SCHEDULE.items() if train.settings.get("schedule") != schedule}
+    unread |= set() if has_horizon(train) else {"steps"}
+    return tuple((k, v) for k, v in train.changed.items() if k not in unread)
+
+
+def has_horizon(train: Section) -> bool:
+    """Whether the learning rate depends on where the run ends, so that a shorter run is another run."""
+    return train.settings.get("schedule") in train.signature.constants.get("HORIZON", ())
 
 
 def resolve(
@@ -154,9 +169,7 @@ def _unknown(path: str, key: str, signature: Signature, accepted: Mapping[str, S
 
 def check(path: str, setting: Setting, given: Given) -> Any:
     """A value as the setting's type, strictly; raises GridError that says what is allowed."""
-    value = number(given.value)
-    if isinstance(value, Spaced):
-        value = round(value) if _accepts(setting.type, int) and not _accepts(setting.type, float) else float(value)
+    value = meant(setting, given.value)
     if isinstance(value, str) and _accepts(setting.type, Path):
         value = Path(value)
     try:
@@ -166,6 +179,14 @@ def check(path: str, setting: Setting, given: Given) -> Any:
         what = first["msg"].replace("Input should be", "must be").lower()
         shown = "nothing" if given.value is None else repr(given.value)
         raise GridError(f"{path}: {what}, not {shown}", given.place) from None
+
+
+def meant(setting: Setting, value: Any) -> Any:
+    """A grid's value as a setting takes it: a count as a whole number, a spaced value rounded where it has to be."""
+    value = number(value)
+    if not isinstance(value, Spaced):
+        return value
+    return round(value) if _accepts(setting.type, int) and not _accepts(setting.type, float) else float(value)
 
 
 @cache
