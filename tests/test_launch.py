@@ -67,7 +67,7 @@ def test_a_worker_sees_its_device_before_torch_is_imported(tmp_path: Path) -> No
         "def spy(order, number, device, flag, log):\n"
         "    import os\n    assert 'torch' not in sys.modules\n    print(os.environ['CUDA_VISIBLE_DEVICES'], device)\n"
         "worker.work_on = spy\nworker.Order.read = staticmethod(lambda folder: order)\n"
-        "class order: runs = None\nworker._own_log = lambda runs: None\n"
+        "class order: runs = code = None\nworker._own_log = lambda runs: None\n"
         "worker.main('x', 0, 'MIG-7'); worker.main('x', 0, None)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -11,7 +11,6 @@ distrusted/<slug>-<key>/        trajectories that an older difgen trained wrong,
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -166,23 +165,6 @@ class Store:
     def save_facts(self, facts: dict[str, Any]) -> None:
         if facts != self.facts():
             replace_json(self.facts_path, facts)
-
-    def save_code(self, key: str, copy: Callable[[Path], None]) -> Path:
-        """A copy of the package and the plug-ins, by hash; `copy` fills a folder."""
-        folder = self.shared(f"code-{key}")
-        if not folder.exists():
-            temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-            try:
-                shutil.rmtree(temporary, ignore_errors=True)
-                temporary.mkdir(parents=True)
-                copy(temporary)
-                temporary.rename(folder)
-            except OSError as error:
-                if not folder.exists():
-                    raise explain(error, folder) from error
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
-        return folder
 
     # Grids ---------------------------------------------------------------------------------------------------------
 

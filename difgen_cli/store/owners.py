@@ -66,6 +66,15 @@ def _stat(pid: int) -> list[str] | None:
         return None
 
 
+def command_line(pid: int) -> list[str] | None:
+    """The words that a process was started with; None where nobody here may know."""
+    try:
+        said = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return None
+    return [os.fsdecode(word) for word in said.split(b"\0")] if said else None
+
+
 @cache
 def _pid_namespace() -> str:
     try:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from difgen_cli.plan import work
 from difgen_cli.plan.work import Other, Scoring, Training, is_done
-from difgen_cli.plugins import Library
-from difgen_cli.store import Home, Store, StoreError, endings
+from difgen_cli.plugins import PACKAGE, Library
+from difgen_cli.store import Home, Store, StoreError, code, endings
 from difgen_cli.store.attempts import Attempt, Claimant
 from difgen_cli.worker.allocation import Allocation
 from difgen_cli.worker.badge import Badge
@@ -37,6 +37,10 @@ def main(folder: str, number: int, device: str | None) -> str:
     if device != SCHEDULED:
         os.environ["CUDA_VISIBLE_DEVICES"] = device or ""  # before torch is imported
     order = Order.read(Path(folder))
+    if (wrong := _other_code(order)) is not None:
+        print(wrong, file=sys.stderr, flush=True)
+        Badge.put_on(order.folder / "workers" / f"{number}.json", "cpu").show(state="refused", cause=wrong)
+        return "refused"
     return work_on(order, number, "cuda" if device else "cpu", Flag(), log=_own_log(order.runs))
 
 
@@ -85,6 +89,20 @@ def work_on(
     elif state == "interrupted":
         allocation.come_back(ending)
     return state
+
+
+def _other_code(order: Order) -> str | None:
+    """What is wrong where this process does not run the code that was submitted; None where all is right.
+
+    Where the copy is gone Python would go on with what is installed; where it was changed, with that.
+    """
+    again = "the same `difgen sweep` makes another copy"
+    if order.code is None or order.code_digest is None:  # of 0.1.0
+        return None
+    if not PACKAGE.resolve().is_relative_to(order.code.resolve()):
+        return f"{order.code}: the code that was submitted is gone; {again}"
+    changed = code.digest(order.code) != order.code_digest
+    return f"{order.code}: the code is not what was submitted; {again}" if changed else None
 
 
 def _own_log(runs: Path) -> str | None:
