@@ -12,7 +12,7 @@ from typing import Any
 from difgen_cli.cells import Cell
 from difgen_cli.store import Home, Store
 from difgen_cli.store.endings import ENDINGS
-from difgen_cli.store.files import StoreError
+from difgen_cli.store.files import StoreError, inside
 from difgen_cli.store.owners import gone
 
 LOOK_SECONDS = 0.5
@@ -94,8 +94,8 @@ def _newest(store: Store, home: Home, unit: str) -> Passage | None:
 
 def _inside(root: Path, name: str) -> Path:
     """A path that a record names, which must lie in the run directory. Raises StoreError."""
-    path = (root / name).resolve()
-    if not path.is_relative_to(root.resolve()):
+    path = inside(root, name)
+    if path is None:
         raise StoreError(f"{name}: a record of {root} names this as a log, and it lies outside the run directory")
     return path
 

@@ -166,8 +166,8 @@ def _round(planned: Planned, options: Options, console: Console) -> str:
     places.compiling()  # a word that no worker knows is refused here
     at_work = _at_work(planned, tending)
     if at_work is not None and not options.anew:
-        console.print(f"workers are at it ({at_work.name}): looking on", highlight=False)
-        return "detached" if options.detach else _watch(planned, at_work, tending, console)
+        console.print(f"workers are at it ({at_work.name}): looking on; Ctrl-C leaves them to it", highlight=False)
+        return "detached" if options.detach else _watch(planned, at_work, tending, console, begun_here=False)
     planned = _settled(planned)
     if options.jobs_per_gpu is None and crew.launcher == "local":
         options = replace(options, jobs_per_gpu=_probed(planned, options, console))
@@ -268,8 +268,10 @@ def _to_slurm(planned: Planned, found: Forecast, options: Options, console: Cons
     return submission
 
 
-def _watch(planned: Planned, submission: Submission, tending: Tending, console: Console) -> str:
-    """Look on until the work is done or its workers have ended."""
+def _watch(
+    planned: Planned, submission: Submission, tending: Tending, console: Console, *, begun_here: bool = True
+) -> str:
+    """Look on until the work is done or its workers have ended; Ctrl-C asks those to save that this command began."""
     from difgen_cli import view
     from difgen_cli.launch import local
 
@@ -281,8 +283,9 @@ def _watch(planned: Planned, submission: Submission, tending: Tending, console: 
         while local.alive(submission):
             time.sleep(0.1)  # the last words of workers on this machine
     except KeyboardInterrupt:
-        if submission.launcher != "local":
-            console.print(f"the jobs run on; {LOOK_AGAIN}", highlight=False)
+        if submission.launcher != "local" or not begun_here:
+            what = "workers" if submission.launcher == "local" else "jobs"
+            console.print(f"the {what} run on; {LOOK_AGAIN}", highlight=False)
             return "detached"
         console.print("asking the workers to save; Ctrl-C again leaves them to it", highlight=False)
         local.stop(submission)

@@ -182,11 +182,20 @@ def _pause_seconds(deaths: int) -> float:
     return min(30.0, 0.1 * 2.0**deaths)
 
 
-def memory_kills() -> int:
-    """How often the kernel of this machine has killed for want of memory; 0 where it does not tell."""
+def memory_kills(process: Path = Path("/proc/self"), groups: Path = Path("/sys/fs/cgroup")) -> int:
+    """How often the kernel has killed for want of memory in this process's own control group; 0 where it does not tell.
+
+    What it has killed elsewhere on a machine that many share says nothing of a worker here.
+    """
     try:
-        lines = Path("/proc/vmstat").read_text(encoding="ascii").splitlines()
-    except OSError:
+        mine = (process / "cgroup").read_text(encoding="utf-8").splitlines()
+        told = {names: place for _, names, place in (line.split(":", 2) for line in mine)}
+        if "" in told:  # version 2
+            file = groups / told[""].lstrip("/") / "memory.events"
+        else:
+            file = groups / "memory" / told.get("memory", "").lstrip("/") / "memory.oom_control"
+        lines = file.read_text(encoding="ascii").splitlines()
+    except (OSError, ValueError):
         return 0
     return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
 

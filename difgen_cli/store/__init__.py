@@ -37,6 +37,7 @@ class Store:
 
     root: Path
     _homes: dict[str, Path] = field(default_factory=dict)
+    _all: list[Path] = field(default_factory=list)
     _eager: set[Path] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -61,11 +62,28 @@ class Store:
         kind = "references" if reference else "trajectories"
         return Home(self._homes.get(key) or self.root / kind / f"{slug}-{key}")
 
+    def home_now(self, key: str, slug: str, *, reference: bool = False, make: bool = False) -> Home:
+        """The same, also where another process has begun it meanwhile under another slug: one key has one folder.
+
+        `make`: begin it where nobody has, so that all others find it by this slug.
+        """
+        home = self.home(key, slug, reference=reference)
+        if key not in self._homes:
+            named = home.path.parent / ".names" / key
+            if make and not home.path.exists():
+                publish_json(named, home.path.name)
+            name = read_json(named) or home.path.name
+            home = Home(home.path.parent / Path(str(name)).name)
+            if home.path.exists() or make:
+                self._homes[key] = home.path
+        return home
+
     def refresh(self) -> None:
         """List the trajectories and references anew."""
-        for kind in ("trajectories", "references"):
-            for name in names(self.root / kind):
-                self._homes[name.rpartition("-")[2]] = self.root / kind / name
+        rooms = [self.root / kind for kind in ("trajectories", "references")]
+        self._all = [room / name for room in rooms for name in sorted(names(room))]
+        for path in reversed(self._all):  # of two with one key, as 0.1.0 could make them, all take the first
+            self._homes[path.name.rpartition("-")[2]] = path
 
     def named(self, name: str) -> Home | None:
         """The trajectory or reference of a folder's name, if it is there."""
@@ -73,9 +91,9 @@ class Store:
         return next((Home(place) for place in places if place.is_dir()), None)
 
     def homes(self) -> list[Home]:
-        """Every trajectory and reference."""
+        """Every trajectory and reference, also where two have one key."""
         self.refresh()
-        return [Home(p) for p in self._homes.values()]
+        return [Home(path) for path in self._all]
 
     def way(self, home: Home) -> str | None:
         """How a trajectory was computed when it was begun, read once where that is as written; None before that."""

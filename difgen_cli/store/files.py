@@ -54,6 +54,18 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
+def inside(root: Path, name: str) -> Path | None:
+    """A path that a record of the run directory names; None where it leads out of it, by links or by its words.
+
+    Whoever may write a record could else have another read, copy or write what lies elsewhere.
+    """
+    try:
+        path = (root / name).resolve()
+        return path if path.is_relative_to(root.resolve()) else None
+    except (OSError, RuntimeError, ValueError):  # a loop of links, a name that no file can have
+        return None
+
+
 def names(folder: Path) -> list[str]:
     """What lies in a folder, hidden files left out; nothing where it is missing."""
     try:

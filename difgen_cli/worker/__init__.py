@@ -203,7 +203,8 @@ class Queue:
     def _claim(self) -> tuple[Training | Scoring, Home, Attempt] | None:
         left_seconds, self.too_long = self.allocation.left_seconds(), False
         for unit in list(self.units):
-            home = self.store.home(unit.home, unit.slug, reference=isinstance(unit, Scoring) and unit.reference)
+            reference = isinstance(unit, Scoring) and unit.reference
+            home = self.store.home_now(unit.home, unit.slug, reference=reference)
             verdict, awaited = _verdict(unit, home, self.store)
             if verdict in ("done", "hopeless"):
                 self.units.remove(unit)
@@ -212,6 +213,7 @@ class Queue:
             elif verdict == "open" and left_seconds < self._needs_seconds(unit):
                 self.too_long = True
             elif verdict == "open":
+                home = self.store.home_now(unit.home, unit.slug, reference=reference, make=True)
                 attempt = home.claim(unit.unit, self.claimant)
                 if attempt is not None:
                     self.units.remove(unit)
@@ -275,7 +277,7 @@ def _wanted_weights(unit: Training | Scoring, home: Home, store: Store) -> Itera
 
 def _wanted_of(other: Other, store: Store) -> Iterator[tuple[Home, int]]:
     """Of another trajectory: its weights and what they are guided by, unless its samples are there."""
-    there = store.home(other.home, other.slug)
+    there = store.home_now(other.home, other.slug)
     if other.samples is not None and there.samples(other.samples).exists():
         return
     if other.step is not None:
