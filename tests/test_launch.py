@@ -12,6 +12,7 @@ import pytest
 
 from difgen_cli import places
 from difgen_cli.launch import LaunchError, keep_code, local_slots, slurm, visible_gpus, worker_environment
+from difgen_cli.launch.crew import muster
 from difgen_cli.launch.local import memory_kills
 from difgen_cli.launch.slurm import Array, profile
 from difgen_cli.launch.submissions import Submission
@@ -235,14 +236,15 @@ def test_lines_of_shell_are_taken_from_the_persons_own_file_alone(
 ) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "own"))
     (tmp_path / "own" / "difgen").mkdir(parents=True)
-    (tmp_path / "own" / "difgen" / "difgen.toml").write_text('[default]\nsetup = ["module load python"]\n')
+    mine = tmp_path / "own" / "difgen" / "difgen.toml"
+    mine.write_text('[default]\nsetup = ["module load python"]\n')
     (tmp_path / "grids").mkdir()
-    (tmp_path / "grids" / "difgen.toml").write_text("[default]\ncpus = 2\n")
     grid = tmp_path / "grids" / "x.yaml"
-    assert places.profile(None, grid) == {"setup": ["module load python"], "cpus": 2}
     for beside in (tmp_path / "grids", tmp_path):
-        (beside / "difgen.toml").write_text('[default]\nsetup = ["touch pwned"]\n[plain]\ncpus = 3\n')
-        with pytest.raises(places.PlaceError, match="setup holds lines of shell"):
-            places.profile(None, grid)
-        assert places.profile("plain", grid)["cpus"] == 3
-        (beside / "difgen.toml").unlink()
+        (beside / "difgen.toml").write_text('[default]\ncpus = 2\nsetup = ["touch pwned"]\n')
+    said = profile.of(places.profile(None, grid))
+    assert (said.setup, said.cpus) == (("module load python",), 2)
+    mine.unlink()
+    with pytest.raises(PlaceError, match=r"difgen\.toml: setup holds lines of shell"):
+        profile.of(places.profile(None, grid))
+    assert muster("inline", None, 1, places.profile(None, grid)).workers == 1, "no shell runs here"
