@@ -283,8 +283,9 @@ def planned(store: Store) -> dict[tuple[str, str], set[str]]:
     """(identity of a cell, metric) -> keys of the results that are there, whichever code a plan was made by."""
     found: dict[tuple[str, str], set[str]] = defaultdict(set)
     folded = metrics(store)
-    for plan in (_read(folder / "plan.parquet") for folder in store.grids()):
-        for metric in folded if plan is not None else ():
+    plans = (_read(folder / "plan.parquet") for folder in store.grids())
+    for plan in (plan for plan in plans if plan is not None):
+        for metric in folded:
             if {"identity", f"result.{metric}"} <= set(plan.column_names):
                 keys = plan[f"result.{metric}"]
                 there = pc.is_in(keys, value_set=folded[metric]["key"].combine_chunks())
