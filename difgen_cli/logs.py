@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import codecs
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from difgen_cli.cells import Cell
 from difgen_cli.store import Home, Store
-from difgen_cli.store.files import StoreError
+from difgen_cli.store.endings import ENDINGS
+from difgen_cli.store.files import StoreError, inside
 from difgen_cli.store.owners import gone
 
 LOOK_SECONDS = 0.5
@@ -19,6 +20,7 @@ BLOCK_BYTES = 1 << 16
 STARTED = b"Starting with JobEnvironment"  # submitit's first line of a worker: a requeued one writes to the same file
 
 Say = Callable[[str], Any]
+Lost = Mapping[tuple[str, str, int], str]  # folder of a trajectory, unit, attempt -> how it ended
 
 
 @dataclass(frozen=True)
@@ -37,28 +39,31 @@ class Passage:
         """Whether its worker may still write; one of this machine that is gone does not."""
         return self.record["state"] == "running" and not gone(self.record.get("owner", {}))
 
-    def again(self) -> Passage:
+    def again(self, lost: Lost) -> Passage:
         """The same attempt as it is now."""
         record = dict(self.home.history(self.unit)).get(self.number, self.record)
-        return Passage(self.home, self.unit, self.number, record, self.path, self.start)
+        ending = lost.get((self.home.path.name, self.unit, self.number))
+        if ending and record["state"] == "running":
+            record = record | {"state": "lost", "ending": ending, "cause": ENDINGS[ending]}
+        return replace(self, record=record)
 
 
-def show(store: Store, cell: Cell, follow: bool, say: Say, tend: Callable[[], Any] = lambda: None) -> None:
+def show(store: Store, cell: Cell, follow: bool, say: Say, lost: Callable[[], Lost] = dict) -> None:
     """Say what the newest training and the newest scoring of a cell wrote, and follow the one that runs.
 
-    `tend` is called before each look, to learn of workers that have died.
+    `lost` is called before each look: attempts whose workers were found dead, and nobody has written down.
     """
-    tend()
-    passages = [p for unit in ("train", f"score-{cell.key}") if (p := _newest(store, cell.home(store), unit))]
+    units = ("train", f"score-{cell.key}")
+    passages = [p.again(lost()) for unit in units if (p := _newest(store, cell.home(store), unit))]
     if not passages:
         say(f"nothing has run for cell {cell.index} of {cell.grid} yet\n")
     last = next((p for p in reversed(passages) if p.running), None) if follow else None
     for passage in passages:
         say(heading(passage) + "\n")
-        for text in _follow(passage, tend) if passage is last else _text(passage):
+        for text in _follow(passage, lost) if passage is last else _text(passage):
             say(text)
     if last is not None:
-        say(heading(last.again()) + "\n")
+        say(heading(last.again(lost())) + "\n")
 
 
 def heading(passage: Passage) -> str:
@@ -89,8 +94,8 @@ def _newest(store: Store, home: Home, unit: str) -> Passage | None:
 
 def _inside(root: Path, name: str) -> Path:
     """A path that a record names, which must lie in the run directory. Raises StoreError."""
-    path = (root / name).resolve()
-    if not path.is_relative_to(root.resolve()):
+    path = inside(root, name)
+    if path is None:
         raise StoreError(f"{name}: a record of {root} names this as a log, and it lies outside the run directory")
     return path
 
@@ -129,14 +134,13 @@ def _read(path: Path, start: int, end: int | None) -> bytes:
     return content if following < 0 else content[: content.rfind(b"\n", 0, following) + 1]
 
 
-def _follow(passage: Passage, tend: Callable[[], Any]) -> Iterator[str]:
+def _follow(passage: Passage, lost: Callable[[], Lost]) -> Iterator[str]:
     """What a running attempt wrote, and writes until it ends."""
     if passage.path is None:
         yield from _text(passage)
     decoder, at, now = codecs.getincrementaldecoder("utf-8")("replace"), passage.start, passage
     while True:
-        tend()
-        now = now.again()
+        now = now.again(lost())
         end = None if now.running else _end(now)
         for block in _blocks(passage.path, at, end):
             at += len(block)

@@ -12,6 +12,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+SHELL = "setup"  # the setting of a profile that is run
+
+
+class NotYours:
+    """Stands for lines of shell in a file beside a grid, which may come from anybody."""
+
+    def __init__(self, file: Path) -> None:
+        self.why = (
+            f"{file}: {SHELL} holds lines of shell, which are taken from your own {_user_file()} alone, since a grid's "
+            "folder may come from anybody; move the line there"
+        )
+
 
 class PlaceError(ValueError):
     """A profile that is missing or wrong; one sentence. Exit code 2."""
@@ -45,7 +57,10 @@ def profile(name: str | None, grid: Path) -> dict[str, Any]:
     for file in reversed(files):
         profiles = _read(file)
         known |= set(profiles)
-        merged |= profiles.get(name or "default", {})
+        said = dict(profiles.get(name or "default", {}))
+        if SHELL in said and file != _user_file():
+            said[SHELL] = merged.get(SHELL) or NotYours(file)
+        merged |= said
     if name is not None and name not in known:
         where = ", ".join(str(f) for f in files)
         raise PlaceError(f"--profile {name}: no such profile ({', '.join(sorted(known)) or 'none'} in {where})")

@@ -77,6 +77,11 @@ class Signature:
     functions: frozenset[str] = frozenset()  # what else the file defines: canonical, embed
 
     @property
+    def builtin(self) -> bool:
+        """Whether it is of this package, and not a user's."""
+        return self.file.is_relative_to(PACKAGE)
+
+    @property
     def label(self) -> str:
         """The file as an error names it: `models/mlp.py`."""
         return "train.py" if self.file.parent == PACKAGE else f"{self.file.parent.name}/{self.file.name}"
@@ -159,7 +164,7 @@ def read(file: Path, function: str, *, builtin: bool) -> Signature:
     settings = {a.arg: Setting(a.arg, _type(a, file), _default(a, d, file)) for a, d in pairs}
     constants = _constants(tree)
     # A user's file without a VERSION is versioned by its code: an edit makes new results, never silently old ones.
-    version = constants.pop("VERSION", None if builtin else fingerprint(file))
+    version = constants.pop("VERSION", None if builtin else _version(file))
     if version is None:
         raise PluginError(f"{file}: no VERSION")
     name = file.parent.name if file.stem == "__init__" else file.stem
@@ -177,6 +182,54 @@ def fingerprint(file: Path) -> str:
             if isinstance(value, ast.Constant) and isinstance(value.value, str):
                 value.value = ""
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
+
+
+def _version(file: Path) -> str:
+    """Hash of what the code of a user's plug-in does: its own, and that of every module beside it that it reaches."""
+    top = file.parent.parent
+    others = sorted(_reached(file, top, {file}) - {file})
+    if not others:
+        return fingerprint(file)
+    try:
+        parts = [fingerprint(file), *(f"{other.relative_to(top)} {fingerprint(other)}" for other in others)]
+    except (SyntaxError, UnicodeDecodeError, OSError) as error:
+        raise PluginError(f"{file}: imports a module that is not readable as Python ({error})") from error
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+BY_NAME = frozenset({"importlib", "__import__", "runpy", "exec", "eval"})  # by which code imports what it does not name
+
+
+def _reached(file: Path, top: Path, known: set[Path]) -> set[Path]:
+    """`known` and the modules below `top` that a file imports, and theirs; all of them where it imports by a name."""
+    try:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+    except (SyntaxError, UnicodeDecodeError, OSError):
+        return known  # said where it is hashed
+    words = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+    named = {name for node in ast.walk(tree) for name in _imported(node, file, top)}
+    if BY_NAME & (words | {name.partition(".")[0] for name in named}):
+        known |= set(top.rglob("*.py"))
+        return known
+    bases = {top.parent, top, file.parent}  # as `plugins.metrics._near`, and what a plug-in may add to sys.path
+    for place in {base.joinpath(*name.split(".")) for name in named for base in bases}:
+        packages = [p / "__init__.py" for p in (place, *place.parents) if p.is_relative_to(top)]
+        for found in (place.with_suffix(".py"), *packages):
+            if found.is_relative_to(top) and found.is_file() and found not in known:
+                known.add(found)
+                _reached(found, top, known)
+    return known
+
+
+def _imported(node: ast.AST, file: Path, top: Path) -> list[str]:
+    """The dotted names of modules that a statement may import."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if not isinstance(node, ast.ImportFrom):
+        return []
+    above = file.parents[node.level - 1].relative_to(top.parent).parts if node.level else ()
+    module = ".".join([*above, *([node.module] if node.module else [])])
+    return [module, *(f"{module}.{alias.name}" for alias in node.names)]
 
 
 def _constants(tree: ast.Module) -> dict[str, Any]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from difgen_cli.launch import submissions
 from difgen_cli.launch.tending import Standing, Tending
+from difgen_cli.perf import cache
 from difgen_cli.plan import ledger
 from difgen_cli.plan.ledger import Expected
-from difgen_cli.store import Store, distrust, index
+from difgen_cli.store import Store, distrust, endings, index
 from difgen_cli.store.owners import gone
 
 # What a trajectory can be doing, the most urgent first.
@@ -56,16 +58,20 @@ class Status:
         return any(s.known and s.alive for s in self.standings)
 
 
-def tending(store: Store) -> Tending:
-    """The open submissions of a run directory, to be looked at again and again."""
-    return Tending(lambda: submissions.every(store))
+def tending(store: Store, *, writes: bool = True) -> Tending:
+    """The open submissions of a run directory, to be looked at again and again; `writes`: and to be tended."""
+    return Tending(lambda: submissions.every(store), writes=writes)
 
 
 def look(store: Store, submitted: Tending) -> Status:
     """The state of things now."""
-    standings = submitted.look()  # first: the dead are buried
+    standings = [s for s in submitted.look() if s.alive]  # first: the dead are found
     expected = ledger.expected(store)
-    known = index.read(store)
+    known = index.read(store, cache.folder())
+    for (name, unit, attempt), ending in submitted.lost.items():
+        record = known.get(name, {}).get("units", {}).get(unit, {})
+        if record.get("attempt") == attempt and record["state"] == "running":
+            record |= {"state": "lost", "ending": ending, "cause": endings.ENDINGS[ending]}
     seen = {name.rpartition("-")[2]: (name.rpartition("-")[0], entry) for name, entry in known.items()}
     lines = [_line(slug, key, entry, expected.get(key)) for key, (slug, entry) in seen.items()]
     wrong = distrust.find(store).homes
@@ -111,3 +117,20 @@ def _worker(who: dict[str, Any]) -> str | None:
         return None
     job = f" job {who['job']}_{who['task']}" if who.get("job") and who.get("task") else ""
     return f"{who['host']}{job}"
+
+
+def lost(store: Store) -> Callable[[], Mapping[tuple[str, str, int], str]]:
+    """A look for attempts whose workers have died and nobody has written down; it writes nothing."""
+    submitted = tending(store, writes=False)
+
+    def look() -> Mapping[tuple[str, str, int], str]:
+        submitted.look()
+        return submitted.lost
+
+    return look
+
+
+def over(store: Store, *, writes: bool) -> frozenset[Path]:
+    """The folders of submissions of which nothing lives any more, though nobody had written it down."""
+    standings = tending(store, writes=writes).look()
+    return frozenset(s.submission.folder.resolve() for s in standings if not s.alive)

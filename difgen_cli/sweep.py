@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from difgen_cli import grid as grids
 from difgen_cli import launch, places
 from difgen_cli.grid.document import GridError
-from difgen_cli.grid.values import filter_of
 from difgen_cli.launch import submissions
 from difgen_cli.launch.crew import Crew, muster
 from difgen_cli.launch.submissions import Submission, Terms
@@ -22,9 +22,10 @@ from difgen_cli.perf import words
 from difgen_cli.perf.forecast import Forecast, as_dict, forecast
 from difgen_cli.plan import Cell, Plan, ledger, missing, planner
 from difgen_cli.plan.facts import Finder
+from difgen_cli.plan.only import filter_by
 from difgen_cli.plugins import Library, PluginError
 from difgen_cli.store import Store, StoreError
-from difgen_cli.store.files import publish
+from difgen_cli.store.files import locked, publish
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -60,7 +61,8 @@ def prepare(file: Path, runs: Path, overrides: Mapping[str, str], only: Sequence
     try:
         with _nothing_collected():
             made = planner.build(read, library, finder)
-            return Planned(made, survey(made, store, _chosen(made, only)), store, finder, plugins)
+            made.warnings.extend(finder.notes)
+            return Planned(made, survey(made, store, filter_by(made, only)), store, finder, plugins)
     except PluginError as error:
         raise GridError(str(error)) from None
 
@@ -75,29 +77,18 @@ def _nothing_collected() -> Iterator[None]:
         gc.enable()
 
 
-def survey(made: Plan, store: Store, chosen: Callable[[Cell], bool]) -> missing.State:
+def survey(
+    made: Plan, store: Store, chosen: Callable[[Cell], bool], forgiven: frozenset[int] = frozenset()
+) -> missing.State:
     """The plan held against the store, older results known as stale."""
-    from difgen_cli.store import tables
 
-    return missing.survey(made, store, chosen, tables.stale(store) if store.tables.exists() else frozenset())
+    @cache
+    def there() -> dict[tuple[str, str], set[str]]:  # read where something is missing
+        from difgen_cli.store import tables
 
+        return tables.planned(store)
 
-def _chosen(made: Plan, only: Sequence[str]) -> Callable[[Cell], bool]:
-    """The filter that --only asks for: reference rows pass where they do not have the setting."""
-    tests = [filter_of(text) for text in only]
-    if not tests:
-        return lambda _: True
-    for path, _ in tests:
-        if not any(path in cell.axis_values() or path in cell.settings() for cell in made.models):
-            raise GridError(f"--only {path}: no cell of this grid has this setting")
-
-    def chosen(cell: Cell) -> bool:
-        values = cell.settings() | cell.axis_values() | {"seed": cell.seed}
-        return all(path not in values or holds(values[path]) for path, holds in tests)
-
-    if not any(chosen(cell) for cell in made.models):
-        raise GridError("--only: no cell of this grid matches")
-    return chosen
+    return missing.survey(made, store, chosen, there, forgiven)
 
 
 def foresee(planned: Planned, crew: Crew) -> Forecast:
@@ -122,11 +113,13 @@ def crew_of(planned: Planned, options: Options) -> Crew:
     return muster(options.cluster, options.workers, options.jobs_per_gpu or 1, said)
 
 
-def retry_failed(planned: Planned) -> Planned:
-    """Let failed units be tried again, and plan those alone."""
-    failed = set(planned.state.causes)
-    missing.release(planned.plan, planned.store, planned.state)
-    state = survey(planned.plan, planned.store, lambda cell: cell.index in failed)
+def retry_failed(planned: Planned, only: Sequence[str] = (), *, release: bool) -> Planned:
+    """Plan what failed alone, of what --only names; `release`: and let workers try it again."""
+    chosen = filter_by(planned.plan, only)
+    failed = frozenset(i for i in planned.state.causes if chosen(planned.plan.cells[i]))
+    if release:
+        missing.release(planned.plan, planned.store, failed)
+    state = survey(planned.plan, planned.store, lambda cell: cell.index in failed, failed)
     return Planned(planned.plan, state, planned.store, planned.finder, planned.plugins)
 
 
@@ -171,12 +164,11 @@ def _round(planned: Planned, options: Options, console: Console) -> str:
     """Submit what is missing and see it through; where workers of an earlier command are at all of it, only look on."""
     crew, tending = crew_of(planned, options), Tending(lambda: submissions.every(planned.store))
     places.compiling()  # a word that no worker knows is refused here
-    at_work = None if options.anew else _at_work(planned, tending)
-    if at_work is not None:
-        console.print(f"workers are at it ({at_work.name}): looking on", highlight=False)
-        return "detached" if options.detach else _watch(planned, at_work, tending, console)
-    missing.set_aside(planned.store, planned.state)
-    record(planned)
+    at_work = _at_work(planned, tending)
+    if at_work is not None and not options.anew:
+        console.print(f"workers are at it ({at_work.name}): looking on; Ctrl-C leaves them to it", highlight=False)
+        return "detached" if options.detach else _watch(planned, at_work, tending, console, begun_here=False)
+    planned = _settled(planned)
     if options.jobs_per_gpu is None and crew.launcher == "local":
         options = replace(options, jobs_per_gpu=_probed(planned, options, console))
         crew = crew_of(planned, options)
@@ -191,6 +183,15 @@ def _round(planned: Planned, options: Options, console: Console) -> str:
         console.print(f"{submission.said['workers']} workers run on; {LOOK_AGAIN}", highlight=False)
         return "detached"
     return _watch(planned, submission, tending, console)
+
+
+def _settled(planned: Planned) -> Planned:
+    """The grid and its plan kept, then held against the store once more: what `gc` has removed since is made again,
+    and from now on it removes nothing that this plan needs."""
+    missing.set_aside(planned.store, planned.state)
+    with locked(planned.store.counting_on):
+        record(planned)
+        return replace(planned, state=survey(planned.plan, planned.store, lambda c: c.index in planned.state.wanted))
 
 
 def _at_work(planned: Planned, tending: Tending) -> Submission | None:
@@ -267,8 +268,10 @@ def _to_slurm(planned: Planned, found: Forecast, options: Options, console: Cons
     return submission
 
 
-def _watch(planned: Planned, submission: Submission, tending: Tending, console: Console) -> str:
-    """Look on until the work is done or its workers have ended."""
+def _watch(
+    planned: Planned, submission: Submission, tending: Tending, console: Console, *, begun_here: bool = True
+) -> str:
+    """Look on until the work is done or its workers have ended; Ctrl-C asks those to save that this command began."""
     from difgen_cli import view
     from difgen_cli.launch import local
 
@@ -280,8 +283,9 @@ def _watch(planned: Planned, submission: Submission, tending: Tending, console: 
         while local.alive(submission):
             time.sleep(0.1)  # the last words of workers on this machine
     except KeyboardInterrupt:
-        if submission.launcher != "local":
-            console.print(f"the jobs run on; {LOOK_AGAIN}", highlight=False)
+        if submission.launcher != "local" or not begun_here:
+            what = "workers" if submission.launcher == "local" else "jobs"
+            console.print(f"the {what} run on; {LOOK_AGAIN}", highlight=False)
             return "detached"
         console.print("asking the workers to save; Ctrl-C again leaves them to it", highlight=False)
         local.stop(submission)

@@ -86,7 +86,7 @@ class Watcher:
                 look.images_done += unit.cost
 
     def _home(self, unit: Training | Scoring) -> Home:
-        return self.store.home(unit.home, unit.slug, reference=isinstance(unit, Scoring) and unit.reference)
+        return self.store.home_now(unit.home, unit.slug, reference=isinstance(unit, Scoring) and unit.reference)
 
 
 class Standing(Protocol):

@@ -49,7 +49,7 @@ MAY_IMPORT = {
     "show": {"cells", "plan", "plugins", "report", "store"},
     "sweep": {"grid", "launch", "perf", "places", "plan", "plugins", "store", "view"},
     "score": {"data", "doctor", "grid", "plan", "plugins", "store", "sweep"},
-    "status": {"launch", "plan", "store"},
+    "status": {"launch", "perf", "plan", "store"},
     "display": {
         "data",
         "features",

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from difgen_cli import places
 from difgen_cli.launch import LaunchError, keep_code, local_slots, slurm, visible_gpus, worker_environment
+from difgen_cli.launch.crew import muster
+from difgen_cli.launch.local import memory_kills
 from difgen_cli.launch.slurm import Array, profile
 from difgen_cli.launch.submissions import Submission
 from difgen_cli.places import PlaceError
@@ -67,7 +70,7 @@ def test_a_worker_sees_its_device_before_torch_is_imported(tmp_path: Path) -> No
         "def spy(order, number, device, flag, log):\n"
         "    import os\n    assert 'torch' not in sys.modules\n    print(os.environ['CUDA_VISIBLE_DEVICES'], device)\n"
         "worker.work_on = spy\nworker.Order.read = staticmethod(lambda folder: order)\n"
-        "class order: runs = None\nworker._own_log = lambda runs: None\n"
+        "class order: runs = code = None\nworker._own_log = lambda runs: None\n"
         "worker.main('x', 0, 'MIG-7'); worker.main('x', 0, None)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -200,3 +203,48 @@ def test_slurm_is_chosen_where_a_cluster_is(
         (tmp_path / tool).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert slurm.available() is there
+
+
+def test_kills_for_want_of_memory_are_counted_in_the_own_control_group(tmp_path: Path) -> None:
+    process, groups = tmp_path / "self", tmp_path / "cgroup"
+    process.mkdir()
+    (groups / "job_1").mkdir(parents=True)
+    (groups / "memory.events").write_text("oom 9\noom_kill 9\n")  # of the whole machine
+    (groups / "job_1" / "memory.events").write_text("low 0\noom 3\noom_kill 2\n")
+    (process / "cgroup").write_text("0::/job_1\n")
+    assert memory_kills(process, groups) == 2
+    (groups / "memory" / "slurm").mkdir(parents=True)
+    (groups / "memory" / "slurm" / "memory.oom_control").write_text("under_oom 0\noom_kill 5\n")
+    (process / "cgroup").write_text("4:memory:/slurm\n2:cpu,cpuacct:/\n")
+    assert memory_kills(process, groups) == 5
+    (process / "cgroup").write_text("0::/elsewhere\n")
+    assert memory_kills(process, groups) == 0, "nobody tells"
+
+
+def test_a_training_that_follows_a_larger_one_has_a_peak_of_its_own() -> None:
+    code = (
+        "from difgen_cli.perf.device import forget_peak_memory, peak_memory_bytes\n"
+        "large = bytearray(300 << 20)\nhigh = peak_memory_bytes()\ndel large\n"
+        "print(forget_peak_memory(), high - peak_memory_bytes() > 200 << 20)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() in (["True", "True"], ["False", "False"])
+
+
+def test_lines_of_shell_are_taken_from_the_persons_own_file_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "own"))
+    (tmp_path / "own" / "difgen").mkdir(parents=True)
+    mine = tmp_path / "own" / "difgen" / "difgen.toml"
+    mine.write_text('[default]\nsetup = ["module load python"]\n')
+    (tmp_path / "grids").mkdir()
+    grid = tmp_path / "grids" / "x.yaml"
+    for beside in (tmp_path / "grids", tmp_path):
+        (beside / "difgen.toml").write_text('[default]\ncpus = 2\nsetup = ["touch pwned"]\n')
+    said = profile.of(places.profile(None, grid))
+    assert (said.setup, said.cpus) == (("module load python",), 2)
+    mine.unlink()
+    with pytest.raises(PlaceError, match=r"difgen\.toml: setup holds lines of shell"):
+        profile.of(places.profile(None, grid))
+    assert muster("inline", None, 1, places.profile(None, grid)).workers == 1, "no shell runs here"

@@ -18,6 +18,7 @@ import pytest
 from difgen_cli import cells, logs
 from difgen_cli.store import Store, StoreError
 from difgen_cli.store.attempts import Claimant
+from difgen_cli.store.files import replace_json
 from difgen_cli.sweep import prepare, record
 
 Write = Callable[..., Path]
@@ -146,7 +147,7 @@ def test_following_goes_on_until_the_attempt_ends(store: Store, monkeypatch: pyt
     with log.open("ab") as file:
         file.write(b"of the next unit\n")
     said = json.loads(path.read_text())
-    path.write_text(json.dumps(said | {"state": "done", "log": said["log"] | {"to": end}}))
+    replace_json(path, said | {"state": "done", "log": said["log"] | {"to": end}})
     thread.join(10)
     assert not thread.is_alive()
     assert out.getvalue().count("──") == 2

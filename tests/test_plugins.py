@@ -82,6 +82,44 @@ def test_a_user_plugin_is_versioned_by_its_code(tmp_path: Path) -> None:
 _BUILT_IN = [(kind, name) for kind in KINDS if KINDS[kind].entry for name in Library().names(kind)]
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from plugins.metrics._near import scale",
+        "import plugins.metrics._near as near",
+        "from plugins.metrics import _near",
+        "from ._near import scale",
+        "from plugins.metrics import _through",
+        "import sys\nsys.path.insert(0, '.')\nfrom _near import scale",
+        "import importlib\nscale = importlib.import_module('plugins.metrics.' + '_near').scale",
+    ],
+)
+def test_a_user_plugin_is_versioned_by_the_modules_that_it_reaches(tmp_path: Path, statement: str) -> None:
+    folder = tmp_path / "plugins" / "metrics"
+    folder.mkdir(parents=True)
+    (folder / "bright.py").write_text(f"{statement}\n\ndef measure(samples):\n    return {{}}\n")
+    (folder / "_through.py").write_text("from plugins.metrics._near import scale\n")
+    (folder / "_other.py").write_text("unused = 1\n")
+
+    def version(near: str) -> int | str:
+        (folder / "_near.py").write_text(near)
+        read.cache_clear()
+        return Library(tmp_path / "plugins").signature("score", "bright").version
+
+    first = version("scale = 1\n")
+    assert version("scale = 1  # as before\n") == first
+    assert version("scale = 2\n") != first
+    assert version("scale = 1\n") == first
+
+
+def test_a_user_plugin_without_helpers_keeps_its_version_of_0_1_0(tmp_path: Path) -> None:
+    file = tmp_path / "plugins" / "metrics" / "plain.py"
+    file.parent.mkdir(parents=True)
+    file.write_text("import numpy as np\n\ndef measure(samples):\n    return {}\n")
+    (file.parent / "_near.py").write_text("unused = 1\n")
+    assert Library(tmp_path / "plugins").signature("score", "plain").version == fingerprint(file)
+
+
 @pytest.mark.parametrize(("kind", "name"), _BUILT_IN)
 def test_what_is_read_from_the_syntax_tree_is_what_python_sees(kind: str, name: str) -> None:
     import inspect

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from difgen_cli.cli.common import CellWords, Json, Runs, agreed, app, errors, existing, output, words, write
-
-if TYPE_CHECKING:
-    from difgen_cli.store import Store
 
 
 @app.command()
@@ -32,7 +27,7 @@ def status(
 
         existing(runs)
         store = Store(runs)
-        tending = states.tending(store)
+        tending = states.tending(store, writes=False)
         if watch:
             shown.watch(lambda: states.look(store, tending), output())
         elif json_:
@@ -55,11 +50,12 @@ def logs(
     with errors():
         from difgen_cli import cells
         from difgen_cli import logs as logging
+        from difgen_cli import status as states
         from difgen_cli.store import Store
 
         existing(runs)
         store = Store(runs)
-        logging.show(store, cells.one(store, cell, grid), follow, write, _tending(store))
+        logging.show(store, cells.one(store, cell, grid), follow, write, states.lost(store))
 
 
 @app.command()
@@ -103,33 +99,20 @@ def gc(
     Example: difgen gc runs/ --dry-run
     """
     with errors():
+        from difgen_cli import status as states
         from difgen_cli.display import shelves
         from difgen_cli.store import Store, waste
 
         existing(runs)
         store = Store(runs)
-        _tending(store)()
-        found = waste.find(store)
+        over = states.over(store, writes=not dry_run)
+        found = waste.find(store, over)
         chosen = waste.chosen(found, everything=all_)
         if not json_:
             shelves.waste(found, chosen, output())
         wanted = bool(chosen) and not dry_run and (yes or (not json_ and agreed("remove them?")))
-        removed = waste.remove(store, chosen) if wanted else []
+        removed = waste.remove(store, chosen, over) if wanted else []
         if json_:
             write(shelves.waste_json(chosen, removed) + "\n")
         elif chosen and not dry_run:
             words().print(shelves.removal(removed), highlight=False)
-
-
-def _tending(store: Store) -> Callable[[], None]:
-    """A look after the submissions, as far as this person may write down what it finds."""
-    from difgen_cli import status as states
-    from difgen_cli.store import StoreError
-
-    tending = states.tending(store)
-
-    def look() -> None:
-        with suppress(StoreError):
-            tending.look()
-
-    return look

@@ -67,7 +67,7 @@ def sweep(
 
         planned = sweeping.prepare(grid, runs, _pairs(set_), only or ())
         if retry:
-            planned = sweeping.retry_failed(planned)
+            planned = sweeping.retry_failed(planned, only or (), release=not dry_run)
         say = words()
         plans.brief(planned, say)
         if dry_run:

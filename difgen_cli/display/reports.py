@@ -124,7 +124,7 @@ def watched(store: Store, name: str | None, out: Path, say: Console) -> None:
     from difgen_cli.report.watching import Watch
     from difgen_cli.store import index
 
-    tending = status.tending(store)
+    tending = status.tending(store, writes=False)
     watch = Watch(
         pulse=lambda: index.pulse(store),
         studies=lambda: folders(studies.gather(store, name), out),

@@ -24,6 +24,7 @@ from difgen_cli.plugins import SECTIONS
 MOST_CELLS = 2_000_000
 
 
+Meaning = Callable[[str, Any], Any]
 Assignments = tuple[tuple[str, Given], ...]  # dotted path -> value, e.g. (("model.width", Given(64)),)
 
 
@@ -77,28 +78,36 @@ class Grid:
         """Every axis path with its values in order, for figures."""
         return {p: [dict(s)[p].value for s in axis.stops] for axis in self.axes for p in axis.paths}
 
-    def points(self) -> Iterator[tuple[int, ...]]:
-        """The stops of every cell of the product, but for those that `skip` drops; the last axis runs fastest."""
-        dropped = [self._stops_of(condition) for condition in self.skip]
+    def points(self, meaning: Meaning = lambda _, value: value) -> Iterator[tuple[int, ...]]:
+        """The stops of every cell of the product, but for those that `skip` drops; the last axis runs fastest.
+
+        `meaning`: a setting's value as it is used, from its path and what the grid says.
+        """
+        dropped = [stops for condition in self.skip if (stops := self._dropped(condition, meaning)) is not None]
         for point in itertools.product(*(range(len(a.stops)) for a in self.axes)):
-            if not any(all(point[i] in stops for i, stops in tests) for tests in dropped):
+            if not any(all(point[i] in stops for i, stops in tests.items()) for tests in dropped):
                 yield point
 
-    def _stops_of(self, condition: Condition) -> list[tuple[int, set[int]]]:
-        """A condition as (axis, its stops that match) pairs; an impossible one matches nothing."""
-        tests: list[tuple[int, set[int]]] = []
+    def idle(self, meaning: Meaning) -> list[Place]:
+        """Where a line of `skip` stands that drops no cell."""
+        return [c.tests[0][2] for c in self.skip if self._dropped(c, meaning) is None]
+
+    def _dropped(self, condition: Condition, meaning: Meaning) -> dict[int, set[int]] | None:
+        """A condition as axis -> its stops that match; None where it matches nothing."""
+        tests: dict[int, set[int]] = {}
         for path, holds, place in condition.tests:
             index = next((i for i, a in enumerate(self.axes) if path in a.paths), None)
             if index is not None:
-                stops = {k for k, stop in enumerate(self.axes[index].stops) if holds(dict(stop)[path].value)}
-                tests.append((index, stops))
+                every = enumerate(self.axes[index].stops)
+                stops = {k for k, stop in every if holds(meaning(path, dict(stop)[path].value))}
+                tests[index] = tests.get(index, stops) & stops
             elif path not in self.base:
                 raise GridError(
                     f"skip names {path}, which this grid does not set; use an axis or a base setting", place
                 )
-            elif not holds(self.base[path].value):
-                tests.append((0, set()))
-        return tests
+            elif not holds(meaning(path, self.base[path].value)):
+                return None
+        return tests if all(tests.values()) else None
 
 
 def read(file: Path, overrides: Mapping[str, str] | None = None) -> Grid:
@@ -126,7 +135,7 @@ def _read(file: Path, overrides: Mapping[str, str]) -> Grid:
     for path, value in overrides.items():
         _check_path(path, Place())
         given = Given(scalar(compose(value)), Place())
-        axes = [a for a in axes if path not in a.paths]
+        axes = [left for a in axes if (left := _without(a, path)) is not None]
         base[path] = given
     cells = math.prod(len(a.stops) for a in axes)
     if cells > MOST_CELLS:
@@ -244,6 +253,12 @@ def _zip(axes: list[Axis], node: Node) -> list[Axis]:
     return axes
 
 
+def _without(axis: Axis, path: str) -> Axis | None:
+    """An axis without one of its settings; None where no other moves along it."""
+    paths = tuple(p for p in axis.paths if p != path)
+    return Axis(paths, tuple(tuple(said for said in stop if said[0] != path) for stop in axis.stops)) if paths else None
+
+
 def _flat(node: Node) -> Assignments:
     out = []
     for path, (value, place) in mapping(node, "include").items():
@@ -255,8 +270,9 @@ def _flat(node: Node) -> Assignments:
 def _condition(node: Node) -> Condition:
     tests = []
     for path, (value, place) in mapping(node, "skip").items():
-        if path != "seed":
-            _check_path(path, place)
+        if path == "seed":
+            raise GridError("skip: seeds are not skipped; name those that are to run, such as `seeds: [0, 2]`", place)
+        _check_path(path, place)
         tests.append((path, predicate(scalar(value), place_of(value)), place))
     if not tests:
         raise GridError("skip: an empty condition would drop every cell", place_of(node))

@@ -23,6 +23,9 @@ class Given:
     place: Place = field(default=Place(), compare=False)
 
 
+DIGITS = 12  # that count of a value that `lin` or `geom` made
+
+
 class Spaced(float):
     """A value that `lin` or `geom` made: rounded where the setting is a whole number."""
 
@@ -39,11 +42,12 @@ def values(path: str, node: Node) -> list[Given]:
         )
     if not values:
         raise GridError(f"{path}: this axis is empty; give it at least one value", place_of(node))
-    seen: dict[str, Given] = {}
+    seen: set[tuple[bool, Any]] = set()
     for given in values:
-        if repr(given.value) in seen:
+        itself = (type(given.value) is bool, number(given.value))  # True is 1, and means another thing
+        if itself in seen:
             raise GridError(f"{path}: the value {given.value!r} stands twice on this axis", given.place)
-        seen[repr(given.value)] = given
+        seen.add(itself)
     return values
 
 
@@ -70,7 +74,7 @@ def _spaced(path: str, node: MappingNode) -> list[Given]:
         raise GridError(f"{path}: {way} from {first} to {last} holds one value only", place_of(value))
     spread = [i / (count - 1) for i in range(count)]
     along = [first * (last / first) ** t if way == "geom" else first + (last - first) * t for t in spread]
-    along[-1] = last
+    along = [*(float(f"{v:.{DIGITS}g}") for v in along[:-1]), last]  # 0.1, and not 0.09999999999999999
     return [Given(int(v) if float(v).is_integer() else Spaced(v), place_of(value)) for v in along]
 
 
@@ -87,10 +91,12 @@ _COMPARISONS = {
 def predicate(wanted: Any, place: Place | None = None) -> Callable[[Any], bool]:
     """A predicate from a value: equality, any of a tuple, or a comparison string such as "< 100" (parsed, not run)."""
     if isinstance(wanted, tuple):
-        return lambda value: value in wanted
+        several = [number(one) for one in wanted]
+        return lambda value: number(value) in several
     match = re.fullmatch(r"\s*(<=|>=|!=|==|<|>)\s*(\S.*)", wanted) if isinstance(wanted, str) else None
     if match is None:
-        return lambda value: bool(value == wanted)
+        one = number(wanted)
+        return lambda value: bool(number(value) == one)
     compare, bound = _COMPARISONS[match[1]], number(scalar(compose(match[2].strip())))
     if match[1] not in ("!=", "==") and not isinstance(bound, int | float):
         raise GridError(f"{wanted!r}: a number is expected after {match[1]}", place)

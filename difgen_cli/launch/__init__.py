@@ -5,7 +5,6 @@ Every launcher but `inline` runs a copy of the code, kept by hash, so that editi
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -16,7 +15,7 @@ from typing import Any
 
 from difgen_cli import __version__
 from difgen_cli.plugins import PACKAGE
-from difgen_cli.store import Store
+from difgen_cli.store import Store, code
 
 CHECKPOINT_SECONDS = 60.0  # of training between two checkpoints: the most that a killed worker loses
 
@@ -80,30 +79,15 @@ def _git(*arguments: str) -> str | None:
 
 def keep_code(store: Store, plugins: Path | None) -> Path:
     """The package and the plug-ins beside the grid, as they are now, in the run directory."""
-    parts = {"difgen_cli": PACKAGE} | ({"plugins": plugins} if plugins else {})
-    files = {f"{name}/{f.relative_to(top)}": f for name, top in parts.items() for f in _sources(top)}
-    digest = hashlib.sha256()
-    for name in sorted(files):
-        digest.update(name.encode() + b"\0" + files[name].read_bytes() + b"\0")
-
-    def copy(folder: Path) -> None:
-        for name, file in files.items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, folder / name)
-
-    return store.save_code(digest.hexdigest()[:16], copy)
+    return code.keep(store, {"difgen_cli": PACKAGE} | ({"plugins": plugins} if plugins else {}))
 
 
-def _sources(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix in (".py", ".css", ".js", ".html", ".typed"))
-
-
-def worker_environment(code: Path, threads: int) -> dict[str, str]:
+def worker_environment(copy: Path, threads: int) -> dict[str, str]:
     """The environment of a worker: the copied code comes first, and no library takes more threads than it should."""
     limits = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
     return {
         **os.environ,
         **dict.fromkeys(limits, str(threads)),
-        "PYTHONPATH": os.pathsep.join([str(code), *filter(None, [os.environ.get("PYTHONPATH")])]),
+        "PYTHONPATH": os.pathsep.join([str(copy), *filter(None, [os.environ.get("PYTHONPATH")])]),
         "PYTHONSAFEPATH": "1",
     }

@@ -19,10 +19,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from difgen_cli.launch import LaunchError, Slots, worker_environment
+from difgen_cli.launch import LaunchError, Slots, task, worker_environment
 from difgen_cli.launch.submissions import Submission
 from difgen_cli.store.files import StoreError, read_json, remove, replace_json
-from difgen_cli.store.owners import gone, is_here, owner
+from difgen_cli.store.owners import command_line, gone, is_here, owner
 
 POLL_SECONDS = 0.2
 YEAR_MINUTES = 365 * 24 * 60
@@ -32,11 +32,10 @@ LONG_LIFE_SECONDS = 10.0  # after which a death is the first again
 
 def start(submission: Submission, slots: Slots) -> subprocess.Popen[bytes]:
     """Begin the launcher of a submission; it outlives this process."""
-    folder = submission.folder
-    replace_json(folder / "slots.json", {"devices": slots.devices})
+    folder, devices = submission.folder, [device or task.CPU for device in slots.devices]
     with (folder / "launcher.log").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "difgen_cli.launch.local", str(folder)],
+            [sys.executable, "-m", "difgen_cli.launch.local", str(folder), *devices],
             env=worker_environment(Path(submission.said["code"]), slots.threads),
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -60,8 +59,8 @@ def stop(submission: Submission) -> bool:
 
     Raises LaunchError where they are another user's.
     """
-    reached = _processes(submission)
-    for pid in reached[:1] if _launcher(submission) else reached:  # the launcher passes it on
+    reached = [pid for pid in _processes(submission) if _is_of(submission, pid)]
+    for pid in [p for p in _launcher(submission) if p in reached] or reached:  # the launcher passes it on
         try:
             os.kill(pid, signal.SIGTERM)
         except ProcessLookupError:
@@ -80,6 +79,12 @@ def _processes(submission: Submission) -> list[int]:
 def _launcher(submission: Submission) -> list[int]:
     who = (read_json(submission.folder / "launcher.json") or {}).get("owner", {})
     return [int(who["pid"])] if is_here(who) and not gone(who) else []
+
+
+def _is_of(submission: Submission, pid: int) -> bool:
+    """Whether a process was started for a submission: a record may name any, and it is about to be asked to end."""
+    named = f"{submission.grid.name}/submissions/{submission.folder.name}"
+    return any(f"{word}/".partition(named)[2][:1] == "/" for word in command_line(pid) or ())
 
 
 @dataclass
@@ -105,14 +110,10 @@ class Launcher:
     memory_kills: int = field(default_factory=lambda: memory_kills())
 
     def run(self) -> None:
-        import submitit
-
         for kind in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(kind, self._stop)
-        executor = submitit.LocalExecutor(folder=self.submission.folder / "log")
-        executor.update_parameters(timeout_min=YEAR_MINUTES, stderr_to_stdout=True)
         for slot in self.slots:
-            self._submit(executor, slot)
+            self._submit(slot)
         asked = 0.0
         while any(slot.job is not None or slot.again_at < math.inf for slot in self.slots):
             time.sleep(POLL_SECONDS)
@@ -123,16 +124,22 @@ class Launcher:
                 if slot.job is not None and slot.job.done():
                     self._ended(slot)
                 elif time.monotonic() > slot.again_at:
-                    self._submit(executor, slot)
+                    self._submit(slot)
         with suppress(StoreError):  # the next command closes it
             self.submission.close("its workers have ended")
 
-    def _submit(self, executor: Any, slot: Slot) -> None:
+    def _submit(self, slot: Slot) -> None:
+        import submitit
+
         from difgen_cli import worker
 
         slot.since, slot.again_at = time.monotonic(), math.inf
         try:
             remove(self._badge(slot))
+            executor = submitit.LocalExecutor(
+                folder=self.submission.folder / "log", python=task.command(slot.device, slot.number)
+            )
+            executor.update_parameters(timeout_min=YEAR_MINUTES, stderr_to_stdout=True)
             slot.job = executor.submit(worker.main, str(self.submission.folder), slot.number, slot.device)
         except (
             OSError,
@@ -191,22 +198,30 @@ def _pause_seconds(deaths: int) -> float:
     return min(30.0, 0.1 * 2.0**deaths)
 
 
-def memory_kills() -> int:
-    """How often the kernel of this machine has killed for want of memory; 0 where it does not tell."""
+def memory_kills(process: Path = Path("/proc/self"), groups: Path = Path("/sys/fs/cgroup")) -> int:
+    """How often the kernel has killed for want of memory in this process's own control group; 0 where it does not tell.
+
+    What it has killed elsewhere on a machine that many share says nothing of a worker here.
+    """
     try:
-        lines = Path("/proc/vmstat").read_text(encoding="ascii").splitlines()
-    except OSError:
+        mine = (process / "cgroup").read_text(encoding="utf-8").splitlines()
+        told = {names: place for _, names, place in (line.split(":", 2) for line in mine)}
+        if "" in told:  # version 2
+            file = groups / told[""].lstrip("/") / "memory.events"
+        else:
+            file = groups / "memory" / told.get("memory", "").lstrip("/") / "memory.oom_control"
+        lines = file.read_text(encoding="ascii").splitlines()
+    except (OSError, ValueError):
         return 0
     return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, devices: list[str | None]) -> None:
     """The launcher process."""
-    devices = (read_json(folder / "slots.json") or {"devices": []})["devices"]
     (folder / "workers").mkdir(exist_ok=True)
     replace_json(folder / "launcher.json", {"owner": owner()})
     Launcher(Submission(folder), [Slot(k, device) for k, device in enumerate(devices)]).run()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), [None if device == task.CPU else device for device in sys.argv[2:]])

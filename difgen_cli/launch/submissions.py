@@ -20,10 +20,10 @@ from typing import Any
 from difgen_cli.launch import CHECKPOINT_SECONDS, LaunchError, environment, keep_code
 from difgen_cli.plan import work
 from difgen_cli.plan.work import Work
-from difgen_cli.store import Store
+from difgen_cli.store import Store, code
 from difgen_cli.store.access import exists, names, tried
 from difgen_cli.store.attempts import LEASE_SECONDS
-from difgen_cli.store.files import check_schema, publish, publish_json, read_json
+from difgen_cli.store.files import check_schema, locked, publish, publish_json, read_json
 from difgen_cli.store.owners import gone, now, owner
 from difgen_cli.worker.order import SCHEMA
 
@@ -116,23 +116,30 @@ class Submission:
     def bury(self, badge: Mapping[str, Any], ending: str, by: str) -> None:
         """Write down how a worker ended, for the unit that it left in the middle."""
         at = badge.get("at") or {"home": ""}
-        home = Store(Path(self.said["runs"])).named(str(at["home"])) if at["home"] else None
-        if home is not None:
+        home = Store(self.folder.parents[3]).named(str(at["home"])) if at["home"] else None
+        if home is not None and Path(str(at["unit"])).name == at["unit"]:  # no record leads out of the run directory
             home.bury(str(at["unit"]), int(at["attempt"]), ending, by)
 
 
 def write(store: Store, grid: Path, todo: Work, plugins: Path | None, terms: Terms) -> Submission:
     """A new submission below a grid's folder: the work, then the intent."""
-    code = keep_code(store, plugins)
-    folder = _next(grid / "submissions")
-    publish(folder / "work.json", lambda p: _write(p, todo.dump()))
-    intent = {
+    with locked(store.counting_on):  # `gc` must not take the code for unused meanwhile
+        copy = keep_code(store, plugins)
+        folder = _next(grid / "submissions")
+        publish(folder / "work.json", lambda p: _write(p, todo.dump()))
+        publish_json(folder / "submission.json", _intent(store, copy, plugins, terms))
+    return Submission(folder)
+
+
+def _intent(store: Store, copy: Path, plugins: Path | None, terms: Terms) -> dict[str, Any]:
+    return {
         "schema": SCHEMA,
         "runs": str(store.root),
         "launcher": terms.launcher,
         "name": f"difgen-{secrets.token_hex(6)}",
-        "plugins": str(code / "plugins") if plugins else None,
-        "code": str(code),
+        "plugins": str(copy / "plugins") if plugins else None,
+        "code": str(copy),
+        "code_digest": code.digest(copy),
         "threads": terms.threads,
         "workers": terms.workers,
         "walltime_seconds": terms.walltime_seconds,
@@ -144,8 +151,6 @@ def write(store: Store, grid: Path, todo: Work, plugins: Path | None, terms: Ter
         "owner": owner(),
         "submitted": now(),
     }
-    publish_json(folder / "submission.json", intent)
-    return Submission(folder)
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,7 +1,8 @@
 """Looking after the submissions of a run directory: what lives, who has died and of what, and what nobody wrote down.
 
-Every command that looks at a run directory tends it: a receipt that a crash has swallowed is mended, a dead worker's
-unit is given free with its cause, a submission of which nothing lives is closed.
+A command that works on a run directory tends it: a receipt that a crash has swallowed is mended, a dead worker's unit
+is given free with its cause, a submission of which nothing lives is closed. One that only looks learns the same, and
+writes nothing.
 """
 
 from __future__ import annotations
@@ -70,6 +71,9 @@ def _cancelled(submission: Submission) -> str:
     return f"runs on {submission.said.get('owner', {}).get('host')}; cancel it there"
 
 
+Lost = dict[tuple[str, str, int], str]  # folder of a trajectory, unit, attempt -> how it ended
+
+
 @dataclass
 class Tending:
     """Looks at submissions again and again; the scheduler is asked for all of them at once, when it is time."""
@@ -77,6 +81,8 @@ class Tending:
     find: Callable[[], Sequence[Submission]]
     poll: Poll = field(default_factory=Poll)
     last: dict[str, Standing] = field(default_factory=dict)  # by the submission's name
+    writes: bool = True  # whether what is learnt is written down
+    lost: Lost = field(default_factory=dict)  # attempts whose workers were found dead, and nobody has written down
 
     def look(self) -> list[Standing]:
         """How each submission stands now, as far as is known."""
@@ -92,44 +98,61 @@ class Tending:
         if submission.launcher == "slurm":
             if queue is None:
                 return self.last.get(submission.name) or Standing(submission, known=False)
-            return _in_queue(submission, queue, receipt)
+            return self._in_queue(submission, queue, receipt)
         if submission.launcher == "inline":
             alive: bool | None = not submission.abandoned
         else:
             alive = local.alive(submission)
         if alive is False:
-            _close(submission, submission.badges(), "its workers are gone")
+            for badge in _working(submission):
+                self._bury(submission, badge, "killed", "the next command")
+            self._close(submission, "its workers are gone")
         return Standing(submission, alive is not None, running=int(submission.said["workers"]) if alive else 0)
 
+    def _in_queue(self, submission: Submission, queue: Queue, receipt: dict[str, Any] | None) -> Standing:
+        """A submission to SLURM, with its receipt as it was before the queue was asked, held against the queue."""
+        job = str(receipt["job"]) if receipt else self._mended(submission, queue)
+        tasks = queue.of(submission.job_name)
+        if job is None and not tasks:
+            if submission.abandoned:
+                self._close(submission, "its writer died before SLURM heard of it")
+            return Standing(submission, known=submission.abandoned)  # else it may be waiting for sbatch
+        for badge in _working(submission):
+            if _ended(badge, queue):
+                self._bury(submission, badge, _ending(badge, queue), "SLURM")
+        pending = [task for task in tasks if task.pending]
+        if not tasks:
+            self._close(submission, "none of its tasks is in the queue")
+        reasons = Counter(task.reason for task in pending if task.reason not in ("", "None", "JobArrayTaskLimit"))
+        return Standing(submission, True, len(tasks) - len(pending), len(pending), dict(reasons))
 
-def _in_queue(submission: Submission, queue: Queue, receipt: dict[str, Any] | None) -> Standing:
-    """A submission to SLURM, with its receipt as it was before the queue was asked, held against the queue."""
-    job = str(receipt["job"]) if receipt else _mended(submission, queue)
-    tasks = queue.of(submission.job_name)
-    if job is None and not tasks:
-        if submission.abandoned:
-            submission.close("its writer died before SLURM heard of it")
-        return Standing(submission, known=submission.abandoned)  # else it may be waiting for sbatch
-    dead = [b for b in submission.badges() if b.get("state") in ("starting", "running") and _lost(b, queue)]
-    for badge in dead:
-        submission.bury(badge, _ending(badge, queue), "SLURM")
-    pending = [task for task in tasks if task.pending]
-    if not tasks:
-        _close(submission, [], "none of its tasks is in the queue")
-    reasons = Counter(task.reason for task in pending if task.reason not in ("", "None", "JobArrayTaskLimit"))
-    return Standing(submission, True, len(tasks) - len(pending), len(pending), dict(reasons))
+    def _mended(self, submission: Submission, queue: Queue) -> str | None:
+        """The job of a submission without a receipt, which is written now: a crash came between sbatch and it."""
+        worked = {str(b["owner"]["job"]) for b in submission.badges() if b["owner"].get("job")}
+        job = queue.names.get(submission.job_name) or next(iter(worked), None)
+        if job is not None and self.writes:
+            submission.answer({"job": job, "mended": True})
+        return job
+
+    def _bury(self, submission: Submission, badge: dict[str, Any], ending: str, by: str) -> None:
+        """Give free the unit that a dead worker has left."""
+        at = badge.get("at")
+        if self.writes:
+            submission.bury(badge, ending, by)
+        elif at:
+            self.lost[str(at["home"]), str(at["unit"]), int(at["attempt"])] = ending
+
+    def _close(self, submission: Submission, why: str) -> None:
+        if self.writes:
+            submission.close(why)
 
 
-def _mended(submission: Submission, queue: Queue) -> str | None:
-    """The job of a submission without a receipt, which is written now: a crash came between sbatch and it."""
-    worked = {str(b["owner"]["job"]) for b in submission.badges() if b["owner"].get("job")}
-    job = queue.names.get(submission.job_name) or next(iter(worked), None)
-    if job is not None:
-        submission.answer({"job": job, "mended": True})
-    return job
+def _working(submission: Submission) -> list[dict[str, Any]]:
+    """The badges of workers that have not said that they left."""
+    return [b for b in submission.badges() if b.get("state") in ("starting", "running")]
 
 
-def _lost(badge: dict[str, Any], queue: Queue) -> bool:
+def _ended(badge: dict[str, Any], queue: Queue) -> bool:
     """Whether the run of a task that a badge is of has ended: the task is not in the queue, waits, or runs anew."""
     who = badge["owner"]
     task = queue.find(*_task(who))
@@ -147,13 +170,6 @@ def _ending(badge: dict[str, Any], queue: Queue) -> str:
 def _task(who: dict[str, Any]) -> tuple[str, str]:
     """The job and the task of an owner, as the queue has them; a job that is no array has no task."""
     return str(who["job"]), str(who["task"] or "")
-
-
-def _close(submission: Submission, badges: Sequence[dict[str, Any]], why: str) -> None:
-    for badge in badges:
-        if badge.get("state") in ("starting", "running"):
-            submission.bury(badge, "killed", "the next command")
-    submission.close(why)
 
 
 def _day(submission: Submission) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any, Protocol
 
 from difgen_cli import places
@@ -16,7 +15,7 @@ from difgen_cli.grid.values import Given
 from difgen_cli.plan import Against, Facts, Scoring
 from difgen_cli.plan.points import Where
 from difgen_cli.plan.recipes import Head, Recipe, apart
-from difgen_cli.plan.sections import DEFAULT_SCORE, Section, resolve_metric
+from difgen_cli.plan.sections import DEFAULT_SCORE, Section, resolve_metric, shaping
 from difgen_cli.plugins import Library
 
 MATCHED_VERSION = 1  # of how another data set is brought to the size and colours of this one
@@ -87,6 +86,8 @@ class Derivation:
                 where("data.held_out_seed"),
             )
         chosen = {k: v for k, v in data.changed_own.items() if k not in OF_HOLDOUT}
+        if size == _there(data.own, facts):
+            chosen.pop("size", None)  # all that there are, by number or by none
         holdout = self.holdout(data, facts)
         return self.keep(Recipe(Head("subset", "split", _version(data), chosen), {"holdout": holdout})), size
 
@@ -231,17 +232,6 @@ def in_closed_form(model: Section) -> bool:
     return bool({"train", "population"} & set(model.signature.inputs))
 
 
-@cache
-def shaping(train: Section) -> tuple[tuple[str, Any], ...]:
-    """The settings of training that shape the weights: all that differ from the default, but for how long it lasts."""
-    return tuple((k, v) for k, v in train.changed.items() if k != "steps" or has_horizon(train))
-
-
-def has_horizon(train: Section) -> bool:
-    """Whether the learning rate depends on where the run ends, so that a shorter run is another run."""
-    return train.settings.get("schedule") in train.signature.constants.get("HORIZON", ())
-
-
 def _version(section: Section) -> int | str:
     return section.own_signature.version if section.own_signature else 0
 
@@ -276,7 +266,7 @@ def _subset_size(own: dict[str, Any], facts: Facts, where: Where) -> int:
             f"data.held_out: {own['held_out']} of {facts.images} images leaves none to train on; hold out fewer",
             where("data.held_out"),
         )
-    there = rest if own["half"] is None else (rest + (own["half"] == "A")) // 2
+    there = _there(own, facts)
     if own["size"] is not None and own["size"] > there:
         half = f" in half {own['half']}" if own["half"] else ""
         raise GridError(
@@ -285,6 +275,12 @@ def _subset_size(own: dict[str, Any], facts: Facts, where: Where) -> int:
             where("data.size"),
         )
     return int(own["size"] or there)
+
+
+def _there(own: dict[str, Any], facts: Facts) -> int:
+    """Images that a subset may have."""
+    rest = facts.images - own["held_out"]
+    return int(rest if own["half"] is None else (rest + (own["half"] == "A")) // 2)
 
 
 def _sha256(weights: str, path: str, place: Place | None) -> str:

@@ -28,6 +28,7 @@ class Finder:
         self.known: dict[int, Facts] = {}
         self.loaded: dict[str, Any] = {}  # content -> Pool
         self.given: dict[tuple[int, int], tuple[str, Any]] = {}  # condition section, images -> content, labels
+        self.notes: list[str] = []
 
     def __call__(self, section: Section) -> Facts:
         """Facts of a data section; raises DataError in one sentence where the data are bad."""
@@ -51,7 +52,7 @@ class Finder:
 
     def _find(self, section: Section) -> Facts:
         source = self._source(section)
-        entry = self.cache.get(source)
+        entry = self.cache.get(source) if self._is_declared(section) else None
         if entry and (entry["content"] in self.loaded or self.store.has_pool(entry["content"])):
             known, holds_out = entry.get("population", False), entry.get("held_out") is not None
             return Facts(entry["content"], entry["images"], tuple(entry["shape"]), entry["labelled"], known, holds_out)
@@ -98,10 +99,26 @@ class Finder:
     def _rooted(self, path: Path) -> Path:
         return path if path.is_absolute() else self.root / path
 
+    def _is_declared(self, section: Section) -> bool:
+        """Whether all that a data plug-in reads is known: a user's may read files that none of its settings names."""
+        signature, values = section.signature, section.settings.values()
+        if signature.builtin or "SOURCES" in signature.constants:
+            return True
+        if any(isinstance(v, Path) for v in values) and not any(isinstance(v, str) for v in values):
+            return True
+        note = (
+            f"{signature.label} is loaded for each plan, since it does not say which files it reads: a constant "
+            "SOURCES names them, () for none"
+        )
+        self.notes += [note] if note not in self.notes else []
+        return False
+
     def _source(self, section: Section) -> str:
         """Where data come from, such that other data come from elsewhere: settings, code, files by size and time."""
         settings = {k: str(self._rooted(v)) if isinstance(v, Path) else v for k, v in section.changed.items()}
-        files = [list(_stamps(self._rooted(v))) for v in section.settings.values() if isinstance(v, Path)]
+        paths = [v for v in section.settings.values() if isinstance(v, Path)]
+        paths += map(Path, section.signature.constants.get("SOURCES", ()))
+        files = [list(_stamps(self._rooted(path))) for path in paths]
         parts = [section.name, section.signature.version, settings, files, importlib.metadata.version("scikit-learn")]
         return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:16]
 
@@ -119,11 +136,16 @@ def pool(store: Store, key: str) -> Pool:
     return data.Pool(images, labels, tuple(facts["classes"]), held_out, population)
 
 
-def _stamps(path: Path) -> Iterator[tuple[str, int, int]]:
-    if path.is_dir():
-        for folder, _, names in sorted(os.walk(path)):
-            for name in sorted(names):
-                yield from _stamps(Path(folder) / name)
-    elif path.exists():
+def _stamps(path: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[tuple[str, int, int, int]]:
+    """What tells that files have changed: name, size, and when the content and the rest last changed, which no copy
+    sets back. Links are followed, as readers of data do, but for those that lead to a folder `above`."""
+    try:
         status = path.stat()
-        yield str(path), status.st_size, status.st_mtime_ns
+    except OSError:
+        return
+    itself = (status.st_dev, status.st_ino)
+    if not path.is_dir():
+        yield str(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    elif itself not in above:
+        for name in sorted(os.listdir(path)):
+            yield from _stamps(path / name, above | {itself})

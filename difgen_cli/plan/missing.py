@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any
@@ -13,6 +13,8 @@ from difgen_cli.plan.sections import Section
 from difgen_cli.plan.work import Call, Measure, Other, Scoring, Training, Work
 from difgen_cli.store import Home, Store, distrust
 from difgen_cli.store.distrust import Distrusted, Rest
+
+There = Mapping[tuple[str, str], set[str]]  # (identity of a cell, metric) -> keys of its results
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,17 @@ class State:
 
 
 def survey(
-    plan: Plan, store: Store, chosen: Callable[[Cell], bool] = lambda _: True, stale: frozenset[str] = frozenset()
+    plan: Plan,
+    store: Store,
+    chosen: Callable[[Cell], bool] = lambda _: True,
+    there: Callable[[], There] = dict,
+    forgiven: frozenset[int] = frozenset(),
 ) -> State:
-    """Hold the plan against the store: one listing and one small file per trajectory, and those of failed units."""
+    """Hold the plan against the store: one listing and one small file per trajectory, and those of failed units.
+
+    `there`: results of whichever code, asked for where something is missing. `forgiven`: cells that failed and are
+    to be tried again.
+    """
     store.refresh()
     shelves = _Shelves(plan, store, distrust.find(store, plan.trajectories, lambda: _rests(plan)))
     scorings: dict[tuple[str, str], tuple[Cell, dict[str, Measure]]] = {}
@@ -50,8 +60,9 @@ def survey(
         missing = [m for m, key in cell.metrics.items() if key not in shelf.results]
         partners = _needed_partners(cell, missing, shelf) if missing and cell.partners else []
         others = [(name, other) for name in partners for other in shelves.wanted(cell.partners[name])]
-        cause = (shelf.failure(cell) or shelves.failure(others)) if missing else None
-        marks.append(_mark(cell, shelf, missing, cause, stale))
+        tried = missing and cell.index not in forgiven
+        cause = (shelf.failure(cell) or shelves.failure(others)) if tried else None
+        marks.append(_mark(cell, shelf, missing, cause, there))
         if cause:
             causes[cell.index] = cause
         if not missing or cause or not chosen(cell):
@@ -73,12 +84,15 @@ def survey(
     return State(marks, causes, Work(trainings, ordered, recipes_), retrained, frozenset(wanted), shelves.distrusted)
 
 
-def _mark(cell: Cell, shelf: _Shelf, missing: list[str], cause: str | None, stale: frozenset[str]) -> str:
+def _mark(cell: Cell, shelf: _Shelf, missing: list[str], cause: str | None, there: Callable[[], There]) -> str:
     if not missing:
         return "done"
     if cause:
         return "failed"
-    old = shelf.stale(cell.metrics[m] for m in missing) or (stale and cell.identity() in stale)
+    if shelf.stale(cell.metrics[m] for m in missing):
+        return "stale"
+    identity, known = cell.identity(), there()
+    old = any(known.get((identity, metric), set()) - {cell.metrics[metric]} for metric in missing)
     return "stale" if old else "new"
 
 
@@ -255,10 +269,10 @@ def set_aside(store: Store, state: State) -> None:
     distrust.set_aside(store, state.distrusted, {unit.home for unit in state.work.units})
 
 
-def release(plan: Plan, store: Store, state: State) -> int:
-    """Let the failed units of a plan be tried again; returns how many."""
+def release(plan: Plan, store: Store, failed: Iterable[int]) -> int:
+    """Let the failed units of some cells be tried again; returns how many."""
     released = set()
-    for index in state.causes:
+    for index in failed:
         cell = plan.cells[index]
         own = _home(plan, store, cell)
         units = [(own, "train"), (own, f"score-{cell.samples}")]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from difgen_cli.grid import Grid
+from difgen_cli.grid import Grid, Meaning
 from difgen_cli.plan import Trajectory
 
 
-def notes_on(grid: Grid, trajectories: dict[str, Trajectory]) -> list[str]:
+def notes_on(grid: Grid, trajectories: dict[str, Trajectory], meaning: Meaning) -> list[str]:
     """What confounds a study, to be said and not to be refused."""
-    notes = []
+    notes = [f"skip in line {place.line} drops no cell" for place in grid.idle(meaning)]
+    notes += [f"{path} is set in base and by an axis: the axis counts" for path in grid.values if path in grid.base]
+    for path, said in grid.values.items():
+        different = len({meaning(path, value) for value in said})
+        if different < len(said):
+            notes.append(f"{path}: {len(said)} values that are {different} different ones once they are rounded")
     runs = [t for t in trajectories.values() if t.steps]
     values = {p: len(v) for p, v in grid.values.items()}
     if len(grid.seeds) == 1 and runs:

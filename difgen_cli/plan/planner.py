@@ -50,8 +50,20 @@ class _Planner:
         for stops in self.points.all():
             self._add(stops)
         trajectories, grid = self.runs.trajectories(), self.points.grid
-        notes = notes_on(grid, trajectories)
+        notes = notes_on(grid, trajectories, self.points.meaning)
+        self._refuse_doubles()
         return Plan(grid, self.cells, trajectories, self.references, self.derive.recipes, notes)
+
+    def _refuse_doubles(self) -> None:
+        """GridError where `include` brings a cell that is there: it would count twice."""
+        known = set()
+        for cell in (c for c in self.cells if c.kind == "model"):
+            itself = (cell.samples, cell.seed, *cell.metrics.values(), *map(str, cell.guidance.columns.items()))
+            if itself in known and len(cell.axes) > len(self.points.axes):
+                said = ", ".join(f"{path}: {given.value}" for path, given in cell.axes[-1])
+                place = next((given.place for _, given in cell.axes[-1]), None)
+                raise GridError(f"include: {{{said}}} is a cell of this grid already; remove it", place)
+            known.add(itself)
 
     def _add(self, stops: Stops) -> None:
         weights, scoring = self.runs.at(stops), self._scoring(stops)

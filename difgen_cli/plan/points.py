@@ -11,8 +11,8 @@ from difgen_cli.grid.document import GridError, Place
 from difgen_cli.grid.values import Given
 from difgen_cli.plan import guidance
 from difgen_cli.plan.guidance import Guidance
-from difgen_cli.plan.sections import AGAINST, Section, resolve
-from difgen_cli.plugins import SECTIONS, Library
+from difgen_cli.plan.sections import AGAINST, DEFAULT_PLUGIN, Section, meant, resolve
+from difgen_cli.plugins import SECTIONS, Library, Setting
 
 SHAPING = ("data", "condition", "model", "train")  # the sections that shape the weights
 
@@ -35,7 +35,7 @@ class Points:
     def all(self) -> Iterator[Stops]:
         """Every point with every seed, those of `include:` last."""
         seeds = self.axes[-1].stops
-        for point in self.grid.points():
+        for point in self.grid.points(self.meaning):
             stops = tuple(axis.stops[k] for axis, k in zip(self.grid.axes, point, strict=True))
             for seed in seeds:
                 yield (*stops, seed)
@@ -87,6 +87,20 @@ class Points:
             return given.place if given else None
 
         return where
+
+    def meaning(self, path: str, value: Any) -> Any:
+        """A value of the grid as its setting takes it: what `skip` compares."""
+        setting = self._setting(path)
+        return value if setting is None else meant(setting, value)
+
+    def _setting(self, path: str) -> Setting | None:
+        """The setting of a dotted path, of the first plug-in that has it."""
+        section, _, rest = path.partition(".")
+        name, _, key = rest.rpartition(".")
+        names = [name] if name else self.plugins[section] or [DEFAULT_PLUGIN.get(section, "")]
+        known = self.library.names(section)
+        signatures = [self.library.own(section), *(self.library.signature(section, n) for n in names if n in known)]
+        return next((s.settings[key] for s in signatures if s and key in s.settings), None)
 
     def _named(self, path: str, kind: str) -> list[str]:
         """The plug-ins of a kind that any cell names at a path, which may hold wildcards."""

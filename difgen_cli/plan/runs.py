@@ -9,11 +9,11 @@ from typing import Any
 from difgen_cli.grid.document import GridError
 from difgen_cli.grid.values import Given
 from difgen_cli.plan import Trajectory
-from difgen_cli.plan.derive import Derivation, Trained, has_horizon, shaping
+from difgen_cli.plan.derive import Derivation, Trained
 from difgen_cli.plan.naming import condition_words, data_words, short, slug
 from difgen_cli.plan.points import SHAPING, Points, Stops
 from difgen_cli.plan.recipes import Head, Recipe
-from difgen_cli.plan.sections import Section
+from difgen_cli.plan.sections import Section, has_horizon, shaping
 
 Columns = tuple[dict[str, Any], ...]  # settings by dotted path: of data, condition, model and train
 

@@ -6,9 +6,10 @@ A section's settings are those of its package's own function plus its plug-in's.
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -21,6 +22,7 @@ from difgen_cli.plugins import KINDS, Library, PluginError, Setting, Signature
 
 DEFAULT_PLUGIN = {"condition": "none", "sample": "heun"}  # data and model must be named
 AGAINST = "against"  # a metric's positional parameter that stands for another data set
+OF_SCHEDULE = {"decay_start": "inverse_sqrt"}  # a setting that one schedule alone looks at
 DEFAULT_SCORE = ("memorization", "preference", "frechet", "gap")
 
 
@@ -54,6 +56,20 @@ class Section:
 
 def _changed(signature: Signature, settings: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in sorted(settings.items()) if v != signature.settings[k].default}
+
+
+@cache
+def shaping(train: Section) -> tuple[tuple[str, Any], ...]:
+    """The settings of training that shape the weights: all that differ from the default, but for how long it lasts and
+    for those that its schedule does not look at."""
+    unread = {k for k, schedule in OF_SCHEDULE.items() if train.settings.get("schedule") != schedule}
+    unread |= set() if has_horizon(train) else {"steps"}
+    return tuple((k, v) for k, v in train.changed.items() if k not in unread)
+
+
+def has_horizon(train: Section) -> bool:
+    """Whether the learning rate depends on where the run ends, so that a shorter run is another run."""
+    return train.settings.get("schedule") in train.signature.constants.get("HORIZON", ())
 
 
 def resolve(
@@ -93,6 +109,7 @@ def resolve(
             signature = library.signature(kind, simplest)
             defaults = {k: s.default for k, s in signature.settings.items()}
             name, plugin_settings = simplest, defaults | plugin_settings
+    signature = _reading(kind, signature, plugin_settings)
     return Section(kind, name, signature, plugin_settings, own_settings, own if own is not signature else None)
 
 
@@ -118,7 +135,18 @@ def resolve_metric(
     settings = {
         k: check(f"score.{metric}.{k}", s, given[k]) if k in given else s.default for k, s in signature.settings.items()
     }
-    return Section("score", metric, signature, settings, {}, None), other
+    return Section("score", metric, _reading("score", signature, settings), settings, {}, None), other
+
+
+def _reading(kind: str, signature: Signature, settings: Mapping[str, Any]) -> Signature:
+    """A user's plug-in as it reads the files that its settings name: others make another version of it. Data are known
+    by what is read of them."""
+    paths = [v for v in settings.values() if isinstance(v, Path)]
+    if kind == "data" or signature.builtin or not paths:
+        return signature
+    files = [f for p in paths for f in ([p] if p.is_file() else sorted(f for f in p.rglob("*") if f.is_file()))]
+    digest = hashlib.sha256(b"".join(hashlib.sha256(f.read_bytes()).digest() for f in files)).hexdigest()[:16]
+    return replace(signature, version=f"{signature.version}+{digest}")
 
 
 def _signature(kind: str, name: str, library: Library, place: Place | None, path: str | None = None) -> Signature:
@@ -141,9 +169,7 @@ def _unknown(path: str, key: str, signature: Signature, accepted: Mapping[str, S
 
 def check(path: str, setting: Setting, given: Given) -> Any:
     """A value as the setting's type, strictly; raises GridError that says what is allowed."""
-    value = number(given.value)
-    if isinstance(value, Spaced):
-        value = round(value) if _accepts(setting.type, int) and not _accepts(setting.type, float) else float(value)
+    value = meant(setting, given.value)
     if isinstance(value, str) and _accepts(setting.type, Path):
         value = Path(value)
     try:
@@ -153,6 +179,14 @@ def check(path: str, setting: Setting, given: Given) -> Any:
         what = first["msg"].replace("Input should be", "must be").lower()
         shown = "nothing" if given.value is None else repr(given.value)
         raise GridError(f"{path}: {what}, not {shown}", given.place) from None
+
+
+def meant(setting: Setting, value: Any) -> Any:
+    """A grid's value as a setting takes it: a count as a whole number, a spaced value rounded where it has to be."""
+    value = number(value)
+    if not isinstance(value, Spaced):
+        return value
+    return round(value) if _accepts(setting.type, int) and not _accepts(setting.type, float) else float(value)
 
 
 @cache

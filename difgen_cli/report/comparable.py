@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from difgen_cli.report import labels
-from difgen_cli.report.curves import Axis, Curves, worded
+from difgen_cli.report.curves import Axis, Curves, per_group, worded
 
+SEEDS = "seeds"  # a column made here: which seeds of a point are done
 NAMED_MOST = 5  # cells that a sentence names
 VALUES_MOST = 4
 
@@ -39,6 +40,7 @@ QUANTITIES = (
         lambda column: column.startswith("sample.") and column not in ("sample.count", "sample.seed"),
         lambda path: path.startswith("sample."),
     ),
+    Quantity("seeds", lambda column: column == SEEDS),
     Quantity("code versions", lambda column: column in ("difgen", "git_commit", "git_dirty")),
 )
 
@@ -64,7 +66,7 @@ class Difference:
 
 def differences(curves: Curves, along: Sequence[Axis] | None = None) -> list[Difference]:
     """What differs within the curves that run along these axes; default: every axis whose levels a figure can join."""
-    done = curves.done.reset_index(drop=True)
+    done = _with_seeds(curves)
     if along is None:
         along = [axis for axis in curves.axes if axis.numeric]
     found = []
@@ -74,6 +76,16 @@ def differences(curves: Curves, along: Sequence[Axis] | None = None) -> list[Dif
             if apart:
                 found.append(_difference(curves, done, quantity, column, sorted(apart)))
     return found
+
+
+def _with_seeds(curves: Curves) -> pd.DataFrame:
+    """The finished cells, each with the seeds that its point is averaged over: where these differ along a curve, it
+    bends though no seed has changed."""
+    done = curves.done.reset_index(drop=True)
+    said = pd.Series("", index=done.index)
+    for _, group in per_group(done, curves.paths):
+        said[group.index] = " ".join(labels.text(seed) for seed in sorted(group["seed"].unique()))
+    return done.assign(**{SEEDS: said})
 
 
 def _apart(curves: Curves, done: pd.DataFrame, along: Sequence[Axis], quantity: Quantity, column: str) -> set[int]:

@@ -93,7 +93,7 @@ def run(prepared: Prepared, console: Console) -> str:
     if not prepared.home.samples(prepared.cell.samples).exists():
         _keep_samples(prepared)
     if planned.state.counts["failed"]:  # nobody but the same command tries again
-        missing.release(planned.plan, planned.store, planned.state)
+        missing.release(planned.plan, planned.store, planned.state.causes)
         state = sweep.survey(planned.plan, planned.store, lambda _: True)
         planned = sweep.Planned(planned.plan, state, planned.store, planned.finder, None)
     return sweep.run(planned, sweep.Options("inline"), console) if planned.state.work else "done"

@@ -10,6 +10,7 @@ distrusted/<slug>-<key>/        trajectories that an older difgen trained wrong,
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 import time
@@ -41,6 +42,7 @@ class Store:
 
     root: Path
     _homes: dict[str, Path] = field(default_factory=dict)
+    _all: list[Path] = field(default_factory=list)
     _eager: set[Path] = field(default_factory=set)
     _own_tables: TemporaryDirectory[str] | None = None  # of somebody who may only read
 
@@ -70,11 +72,28 @@ class Store:
         kind = "references" if reference else "trajectories"
         return Home(self._homes.get(key) or self.root / kind / f"{slug}-{key}")
 
+    def home_now(self, key: str, slug: str, *, reference: bool = False, make: bool = False) -> Home:
+        """The same, also where another process has begun it meanwhile under another slug: one key has one folder.
+
+        `make`: begin it where nobody has, so that all others find it by this slug.
+        """
+        home = self.home(key, slug, reference=reference)
+        if key not in self._homes:
+            named = home.path.parent / ".names" / key
+            if make and not home.path.exists():
+                publish_json(named, home.path.name)
+            name = read_json(named) or home.path.name
+            home = Home(home.path.parent / Path(str(name)).name)
+            if home.path.exists() or make:
+                self._homes[key] = home.path
+        return home
+
     def refresh(self) -> None:
         """List the trajectories and references anew."""
-        for kind in ("trajectories", "references"):
-            for name in names(self.root / kind):
-                self._homes[name.rpartition("-")[2]] = self.root / kind / name
+        rooms = [self.root / kind for kind in ("trajectories", "references")]
+        self._all = [room / name for room in rooms for name in sorted(names(room))]
+        for path in reversed(self._all):  # of two with one key, as 0.1.0 could make them, all take the first
+            self._homes[path.name.rpartition("-")[2]] = path
 
     def named(self, name: str) -> Home | None:
         """The trajectory or reference of a folder's name, if it is there."""
@@ -82,9 +101,9 @@ class Store:
         return next((Home(place) for place in places if exists(place)), None)
 
     def homes(self) -> list[Home]:
-        """Every trajectory and reference."""
+        """Every trajectory and reference, also where two have one key."""
         self.refresh()
-        return [Home(p) for p in self._homes.values()]
+        return [Home(path) for path in self._all]
 
     def way(self, home: Home) -> str | None:
         """How a trajectory was computed when it was begun, read once where that is as written; None before that."""
@@ -190,26 +209,6 @@ class Store:
         if facts != self.facts():
             replace_json(self.facts_path, facts)
 
-    def save_code(self, key: str, copy: Callable[[Path], None]) -> Path:
-        """A copy of the package and the plug-ins, by hash; `copy` fills a folder."""
-        folder = self.shared(f"code-{key}")
-        if not exists(folder):
-            temporary = temporary_name(folder)
-
-            def act() -> None:
-                temporary.mkdir(parents=True, exist_ok=True)
-                copy(temporary)
-                temporary.rename(folder)
-
-            try:
-                tried(folder, act, reading=False)
-            except (OSError, StoreError) as error:  # or another was faster
-                if not exists(folder):
-                    raise (explain(error, folder) if isinstance(error, OSError) else error) from error
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
-        return folder
-
     # Grids ---------------------------------------------------------------------------------------------------------
 
     def grid(self, name: str, hash_: str) -> Path:
@@ -220,6 +219,11 @@ class Store:
         folders = [self.root / "grids" / n for n in names(self.root / "grids")]
         found = [(about.st_mtime, f) for f in folders if exists(f / "plan.parquet") and (about := status(f))]
         return [folder for _, folder in sorted(found, key=lambda pair: pair[0])]
+
+    @property
+    def counting_on(self) -> Path:
+        """The lock of who removes what no plan needs, and of who plans with what is there."""
+        return self.root / "grids" / ".lock"
 
     def grids_folder(self, name: str) -> Path:
         """The folder of a grid by its very name, hash and all."""

@@ -19,7 +19,7 @@ from typing import Any
 
 from difgen_cli.store import endings
 from difgen_cli.store.access import exists, names
-from difgen_cli.store.files import StoreError, check_schema, publish_json, read_json, replace_json
+from difgen_cli.store.files import StoreError, check_schema, inside, publish_json, read_json, replace_json
 from difgen_cli.store.owners import gone, now, owner
 
 SCHEMA = 2
@@ -54,7 +54,8 @@ class Attempt:
         """Say how it ended: done, interrupted or failed, with the ending's name and the cause."""
         with self._lock:
             if log := self.record.get("log"):
-                fields["log"] = log | {"to": _size(_root(self.path.parent) / log["path"])}
+                place = inside(_root(self.path.parent), str(log["path"]))
+                fields["log"] = log | {"to": _size(place) if place else None}
             self._rewrite(fields | {"state": state, "ended": now()})
 
     def _rewrite(self, fields: Record) -> None:
@@ -171,7 +172,8 @@ def bury(folder: Path, unit: str, number: int, ending: str, by: str) -> None:
     if record.get("state", "running") != "running":
         return
     log = record.get("log")
-    words = endings.last_lines(_root(folder) / log["path"]) if log else []
+    place = inside(_root(folder), str(log["path"])) if log else None
+    words = endings.last_lines(place) if place else []
     if ending in ("killed", "silent", "cancelled"):
         ending = endings.of_log(words) or ending
     with suppress(StoreError):  # a full disk: the next one writes it

@@ -23,8 +23,10 @@ ENDINGS = {
     "bad_data": "data that cannot be used",
     "storage": "the run directory could not be read or written",
     "asked": "asked to stop",
+    "weights_gone": "weights that it needs are gone; the same `difgen sweep` trains them again",
 }
-BLAMELESS = frozenset({"node_failure", "preempted", "cancelled", "storage", "asked"})  # never counted against a unit
+# Never counted against a unit.
+BLAMELESS = frozenset({"node_failure", "preempted", "cancelled", "storage", "asked", "weights_gone"})
 WORDS = 12  # last lines of a log that are kept
 _TAIL_BYTES = 8192
 

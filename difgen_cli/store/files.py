@@ -15,7 +15,7 @@ from typing import IO, Any
 from difgen_cli.store.access import ANSWERS, StoreError, explain, status, tried
 
 __all__ = [
-    "StoreError", "append", "check_schema", "explain", "loads", "locked", "publish", "publish_json", "read_json",
+    "StoreError", "append", "check_schema", "explain", "inside", "loads", "locked", "publish", "publish_json", "read_json",
     "remove", "replace", "replace_json", "temporary_name", "text_of",
 ]  # fmt: skip
 
@@ -62,6 +62,18 @@ def _written(path: Path, temporary: Path, write: Callable[[Path], None]) -> None
             os.fsync(handle.fileno())
 
     tried(path, act, reading=False)
+
+
+def inside(root: Path, name: str) -> Path | None:
+    """A path that a record of the run directory names; None where it leads out of it, by links or by its words.
+
+    Whoever may write a record could else have another read, copy or write what lies elsewhere.
+    """
+    try:
+        path = (root / name).resolve()
+        return path if path.is_relative_to(root.resolve()) else None
+    except (OSError, RuntimeError, ValueError):  # a loop of links, a name that no file can have
+        return None
 
 
 def publish(path: Path, write: Callable[[Path], None]) -> bool:

@@ -22,6 +22,11 @@ class Home:
 
     path: Path
 
+    @property
+    def key(self) -> str:
+        """Of the trajectory or reference, which its folder's name ends with."""
+        return self.path.name.rpartition("-")[2]
+
     def snapshots(self) -> set[int]:
         """Steps whose weights are here."""
         return {int(n[:-12]) for n in names(self.path / "snapshots") if n.endswith(".safetensors")}
@@ -94,6 +99,9 @@ class Home:
 
     def claim(self, unit: str, claimant: Claimant) -> Attempt | None:
         return attempts.claim(self.path / "attempts", unit, claimant)
+
+    def attempt(self, unit: str, number: int) -> Path:
+        return self.path / "attempts" / f"{unit}.{number}.json"
 
     def history(self, unit: str) -> list[tuple[int, dict[str, Any]]]:
         return attempts.history(self.path / "attempts", unit)

@@ -1,11 +1,14 @@
 """What all trajectories are doing, from their attempts: only folders that have changed since the last look are opened.
 
-`tables/attempts.json` keeps what was seen of those where nothing runs; it can be deleted at any time.
+What was seen of those where nothing runs is kept in a folder of the person who looks: to look writes nothing into a run
+directory, and needs no right to.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,10 +27,13 @@ KEPT = (  # of a record
 Entry = dict[str, Any]  # stamp, units (unit -> last record), snapshots (steps), results (keys)
 
 
-def read(store: Store) -> dict[str, Entry]:
-    """Every trajectory's folder name -> the last attempt at each of its units, its snapshots and its results."""
-    path = store.tables / "attempts.json"
-    cached = read_json(path) or {}
+def read(store: Store, kept: Path | None) -> dict[str, Entry]:
+    """Every trajectory's folder name -> the last attempt at each of its units, its snapshots and its results.
+
+    `kept`: a folder for what was seen, which may be deleted at any time; None: nothing is kept.
+    """
+    path = kept / f"attempts-{_digest(store.root)}.json" if kept else None
+    cached = (path and read_json(path)) or {}
     known: dict[str, Entry] = cached.get("trajectories", {}) if cached.get("schema") == SCHEMA else {}
     found, fresh = {}, False
     for home in store.homes():
@@ -38,10 +44,14 @@ def read(store: Store) -> dict[str, Entry]:
         if entry is None or entry["stamp"] != stamp or _running(entry):
             entry, fresh = _entry(home, stamp), True
         found[name] = entry
-    if fresh or found.keys() != known.keys():
-        with suppress(StoreError):  # a run directory of others, that may only be read
+    if path and (fresh or found.keys() != known.keys()):
+        with suppress(StoreError):  # a full disk: all is read anew the next time
             replace(path, lambda p: _write(p, {"schema": SCHEMA, "trajectories": found}))
     return found
+
+
+def _digest(root: Path) -> str:
+    return hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
 
 
 def pulse(store: Store) -> dict[str, int]:

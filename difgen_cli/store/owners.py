@@ -53,12 +53,26 @@ def boot_id() -> str:
 
 
 def start_time(pid: int) -> str | None:
-    """When a process started, in ticks since boot; None where there is no such process or it is a zombie."""
+    """When a process started, in ticks since boot; None where it has ended, or nobody here may know."""
+    stat = _stat(pid)
+    return None if stat is None or stat[0] in "ZX" else stat[19]
+
+
+def _stat(pid: int) -> list[str] | None:
+    """What the system tells of a process, its state first; None where there is none, or it is hidden (hidepid)."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
-    return None if fields[0] in "ZX" else fields[19]
+
+
+def command_line(pid: int) -> list[str] | None:
+    """The words that a process was started with; None where nobody here may know."""
+    try:
+        said = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return None
+    return [os.fsdecode(word) for word in said.split(b"\0")] if said else None
 
 
 @cache
@@ -80,8 +94,29 @@ def owner() -> dict[str, Any]:
 
 
 def gone(who: dict[str, Any]) -> bool:
-    """Whether an owner on this very boot is known to have ended; False where that cannot be known."""
-    return is_here(who) and start_time(int(who["pid"])) != who.get("started")
+    """Whether an owner on this very boot is known to have ended; False where that cannot be known.
+
+    /proc may hide the processes of others (hidepid), as shared machines often do: only the kernel's answer to a signal
+    tells then that there is none.
+    """
+    if not is_here(who):
+        return False
+    pid, started = int(who["pid"]), who.get("started")
+    stat = _stat(pid)
+    if stat is None or started is None:
+        return _missing(pid)
+    return stat[0] in "ZX" or stat[19] != started
+
+
+def _missing(pid: int) -> bool:
+    """Whether the kernel says that there is no such process."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except PermissionError:
+        return False  # it lives, and is another user's
+    return False
 
 
 def is_here(who: dict[str, Any]) -> bool:

@@ -25,6 +25,7 @@ from difgen_cli.store.distrust import Distrusted
 from difgen_cli.store.files import locked, replace
 from difgen_cli.store.holdings import are_whole, files, keys_of, telling
 from difgen_cli.store.results import TYPES
+from difgen_cli.store.rows import clocks, merged
 
 SCHEMA = b"1"
 CONTEXT = {"key": pa.string(), "kind": pa.string(), "home": pa.string(), "step": pa.int64(), "cell": pa.string()}
@@ -193,18 +194,16 @@ def joined(plan: pa.Table, metrics: dict[str, pa.Table], doubt: Distrusted) -> p
         found.append(pc.is_valid(at).cast(pa.int32()))
         lines = table.take(at)
         for name in (n for n in table.column_names if n not in CONTEXT):
-            if name == "seconds":
-                columns[f"{metric}_seconds"] = lines[name]
-            elif name in PROVENANCE and name in columns:
+            if name in PROVENANCE and name in columns:
                 columns[name] = pc.coalesce(columns[name], lines[name])
             else:
-                columns[name] = lines[name]
+                columns[_column(metric, name)] = lines[name]
     columns["results"] = _sum(found, plan.num_rows)
     homes, keys = plan["home"].to_pylist(), [plan[n].to_pylist() for n in plan.column_names if n.startswith("result.")]
     columns["stale"] = pa.array(doubt.lines(homes, keys), pa.bool_())
     ways = pa.array([doubt.ways.get(home) for home in homes], pa.string())  # which rows of 0.1.0 do not say
     columns["train_way"] = pc.coalesce(columns["train_way"], ways) if "train_way" in columns else ways
-    columns |= _clocks(plan)
+    columns |= clocks(plan)
     return pa.table(columns)
 
 
@@ -213,16 +212,6 @@ def _sum(counts: list[pa.Array], rows: int) -> pa.Array:
     for count in counts:
         total = pc.add(total, count)
     return total
-
-
-def _clocks(plan: pa.Table) -> dict[str, Any]:
-    """Images seen, epochs and steps per image, where there is a step."""
-    if "train.batch" not in plan.column_names:
-        return {}
-    seen = pc.multiply(plan["step"], plan["train.batch"])
-    size = plan["data.size"].cast(pa.float64())
-    return {"images_seen": seen, "epochs": pc.divide(seen.cast(pa.float64()), size),
-            "steps_per_image": pc.divide(plan["step"].cast(pa.float64()), size)}  # fmt: skip
 
 
 def _rows(plans: Iterable[Path], metrics: dict[str, pa.Table], doubt: Distrusted, stamp: bytes) -> pa.Table:
@@ -237,17 +226,17 @@ def _rows(plans: Iterable[Path], metrics: dict[str, pa.Table], doubt: Distrusted
     if not parts:
         return pa.table({"cell": pa.array([], pa.string())}).replace_schema_metadata(about)
     whole = pa.concat_tables(parts, promote_options="permissive")
-    keys = sorted(n for n in whole.column_names if n.startswith("result."))
-    # guidance without effect is in no key: cells of several names and weights share samples, and have a row each
-    told = [n for n in whole.column_names if n.startswith("guide.")]
-    seen: set[tuple[Any, ...]] = set()
-    keep = []
-    identity = zip(*(whole[n].to_pylist() for n in ("kind", "cell", "seed", *told, *keys)), strict=True)
-    for line, count in zip(identity, whole["results"].to_pylist(), strict=True):
-        keep.append(count > 0 and line not in seen)
-        seen.add(line)
-    whole = whole.filter(pa.array(keep)).drop_columns([*keys, "results"])
+    keys = [n for n in whole.column_names if n.startswith("result.")]
+    named = {n[7:]: n for n in keys if n[7:] in metrics}
+    found = {m: pc.is_in(whole[n], value_set=metrics[m]["key"].combine_chunks()) for m, n in named.items()}
+    owners = {_column(m, n): m for m in found for n in metrics[m].column_names if n not in CONTEXT | PROVENANCE}
+    whole = merged(whole.drop_columns([*keys, "results"]), owners, found)
     return _described(whole, metrics).replace_schema_metadata(about)
+
+
+def _column(metric: str, name: str) -> str:
+    """What a metric's column is called beside those of others."""
+    return f"{metric}_seconds" if name == "seconds" else name
 
 
 def _described(table: pa.Table, metrics: dict[str, pa.Table]) -> pa.Table:
@@ -263,9 +252,17 @@ def read_rows(store: Store) -> pa.Table | None:
     return _read(store.tables / "rows.parquet")
 
 
-def stale(store: Store) -> frozenset[str]:
-    """Identities of the cells that have results under some version of the code."""
-    rows = read_rows(store)
-    return (
-        frozenset(rows["identity"].to_pylist()) if rows is not None and "identity" in rows.column_names else frozenset()
-    )
+def planned(store: Store) -> dict[tuple[str, str], set[str]]:
+    """(identity of a cell, metric) -> keys of the results that are there, whichever code a plan was made by."""
+    found: dict[tuple[str, str], set[str]] = defaultdict(set)
+    folded = metrics(store)
+    plans = (_read(folder / "plan.parquet") for folder in store.grids())
+    for plan in (plan for plan in plans if plan is not None):
+        for metric in folded:
+            if {"identity", f"result.{metric}"} <= set(plan.column_names):
+                keys = plan[f"result.{metric}"]
+                there = pc.is_in(keys, value_set=folded[metric]["key"].combine_chunks())
+                pairs = zip(plan["identity"].filter(there).to_pylist(), keys.filter(there).to_pylist(), strict=True)
+                for identity, key in pairs:
+                    found[identity, metric].add(key)
+    return found

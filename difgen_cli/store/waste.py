@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from difgen_cli.store import Home, Store
-from difgen_cli.store.files import StoreError, explain, read_json, temporary_name
+from difgen_cli.store.files import StoreError, explain, locked, read_json, temporary_name
 from difgen_cli.store.owners import gone
 
 OLD_SECONDS = 86_400.0  # by the disk's own clock; a heartbeat comes every few seconds, and a file is written in minutes
@@ -73,10 +73,14 @@ class Needs:
     awaited: bool = False  # a submission whose workers may still come counts on what is there
 
 
-def find(store: Store) -> list[Waste]:
-    """All waste of a run directory, by kind and path. Raises StoreError where a plan cannot be read."""
+def find(store: Store, over: Collection[Path] = ()) -> list[Waste]:
+    """All waste of a run directory, by kind and path. Raises StoreError where a plan cannot be read.
+
+    `over`: folders of submissions of which nothing lives, though none of their files says so.
+    """
     root = store.root.resolve()
-    now, needs = disk_now(root), _needs(store, root)
+    living = [f for f in _submissions(root) if f not in over and _alive(f)]
+    now, needs = disk_now(root), _needs(store, living)
     homes = [path for room in ROOMS for path in _folders(root, room) if HOME.fullmatch(path.name)]
     at_work = {path for path in homes if busy(path, now)}
     found = list(_temporary(root, at_work, now))
@@ -84,7 +88,7 @@ def find(store: Store) -> list[Waste]:
     for path in homes:
         if path not in at_work and _key(path) in needs:
             found += _of_home(Home(path), needs[_key(path)])
-    found += _code(root, now)
+    found += _code(root, living, now)
     found += [_waste("distrusted", path) for path in _folders(root, "distrusted")]
     order = {kind.name: place for place, kind in enumerate(KINDS)}
     ours = {folder for folder in {w.path.parent for w in found} if folder.resolve() == folder}  # no link on the way
@@ -97,27 +101,27 @@ def chosen(found: Iterable[Waste], *, everything: bool) -> list[Waste]:
     return [w for w in found if w.kind in names]
 
 
-def remove(store: Store, unwanted: Iterable[Waste]) -> list[Waste]:
+def remove(store: Store, unwanted: Iterable[Waste], over: Collection[Path] = ()) -> list[Waste]:
     """Remove what is still waste; returns what went. Raises StoreError where that is not allowed."""
     wanted, removed = {(w.kind, w.path) for w in unwanted}, []
-    for waste in find(store):
-        if (waste.kind, waste.path) in wanted:
-            _remove(waste.path)
-            removed.append(waste)
+    with locked(store.counting_on):  # no sweep plans with it meanwhile
+        for waste in find(store, over):
+            if (waste.kind, waste.path) in wanted:
+                _remove(waste.path)
+                removed.append(waste)
     return removed
 
 
 # -- what is needed
 
 
-def _needs(store: Store, root: Path) -> dict[str, Needs]:
+def _needs(store: Store, living: Iterable[Path]) -> dict[str, Needs]:
     """By key of trajectory or reference."""
     needs: dict[str, Needs] = defaultdict(Needs)
     for grid in store.grids():
         _read_plan(grid / "plan.parquet", needs)
-    for folder in _submissions(root):
-        if _alive(folder):
-            _read_work(folder / "work.json", needs)
+    for folder in living:
+        _read_work(folder / "work.json", needs)
     return dict(needs)
 
 
@@ -213,10 +217,9 @@ def _temporary(root: Path, at_work: set[Path], now: float) -> Iterator[Waste]:
                 yield _waste("temporary", path)
 
 
-def _code(root: Path, now: float) -> Iterator[Waste]:
+def _code(root: Path, living: Iterable[Path], now: float) -> Iterator[Waste]:
     """Copies that no living submission names; a young one may belong to a submission that is being written."""
-    folders = [f for f in _submissions(root) if _alive(f)]
-    used = {Path(str((read_json(f / "submission.json") or {}).get("code", ""))).name for f in folders}
+    used = {Path(str((read_json(f / "submission.json") or {}).get("code", ""))).name for f in living}
     for path in _folders(root, "shared"):
         if CODE.fullmatch(path.name) and path.name not in used and _age_seconds(path, now) > OLD_SECONDS:
             yield _waste("code", path)

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from difgen_cli.plan import work
 from difgen_cli.plan.work import Other, Scoring, Training, is_done
-from difgen_cli.plugins import Library
-from difgen_cli.store import Home, Store, StoreError, endings
+from difgen_cli.plugins import PACKAGE, Library
+from difgen_cli.store import Home, Store, StoreError, code, endings
 from difgen_cli.store.access import exists
 from difgen_cli.store.attempts import Attempt, Claimant
 from difgen_cli.worker.allocation import Allocation
@@ -38,6 +38,10 @@ def main(folder: str, number: int, device: str | None) -> str:
     if device != SCHEDULED:
         os.environ["CUDA_VISIBLE_DEVICES"] = device or ""  # before torch is imported
     order = Order.read(Path(folder))
+    if (wrong := _other_code(order)) is not None:
+        print(wrong, file=sys.stderr, flush=True)
+        Badge.put_on(order.folder / "workers" / f"{number}.json", "cpu").show(state="refused", cause=wrong)
+        return "refused"
     return work_on(order, number, "cuda" if device else "cpu", Flag(), log=_own_log(order.runs))
 
 
@@ -74,6 +78,8 @@ def work_on(
     except StoreError as error:
         state, cause = "refused", str(error)
         print(cause, file=sys.stderr, flush=True)
+    if state == "done" and queue.lost:
+        state, cause = "refused", queue.lost
     if state == "done" and not badge.mine():
         return "replaced"
     seconds = desk.clock.seconds | {"wall": time.monotonic() - start, "waiting": queue.waited_seconds}
@@ -84,6 +90,20 @@ def work_on(
     elif state == "interrupted":
         allocation.come_back(ending)
     return state
+
+
+def _other_code(order: Order) -> str | None:
+    """What is wrong where this process does not run the code that was submitted; None where all is right.
+
+    Where the copy is gone Python would go on with what is installed; where it was changed, with that.
+    """
+    again = "the same `difgen sweep` makes another copy"
+    if order.code is None or order.code_digest is None:  # of 0.1.0
+        return None
+    if not PACKAGE.resolve().is_relative_to(order.code.resolve()):
+        return f"{order.code}: the code that was submitted is gone; {again}"
+    changed = code.digest(order.code) != order.code_digest
+    return f"{order.code}: the code is not what was submitted; {again}" if changed else None
 
 
 def _own_log(runs: Path) -> str | None:
@@ -165,6 +185,7 @@ class Queue:
     badge: Badge
     allocation: Allocation = field(default_factory=Allocation)
     waited_seconds: float = 0.0
+    lost: str | None = None  # which weights nobody will make, where a unit was left for them
     longest_scoring_seconds: float = 0.0  # of those done here: what the next one may take
     too_long: bool = False  # whether a unit was left because the time left is too short for it
 
@@ -189,18 +210,38 @@ class Queue:
     def _claim(self) -> tuple[Training | Scoring, Home, Attempt] | None:
         left_seconds, self.too_long = self.allocation.left_seconds(), False
         for unit in list(self.units):
-            home = self.store.home(unit.home, unit.slug, reference=isinstance(unit, Scoring) and unit.reference)
-            verdict = _verdict(unit, home, self.store)
+            reference = isinstance(unit, Scoring) and unit.reference
+            home = self.store.home_now(unit.home, unit.slug, reference=reference)
+            verdict, awaited = _verdict(unit, home, self.store)
             if verdict in ("done", "hopeless"):
                 self.units.remove(unit)
+            elif verdict == "waiting" and (gone := next((w for w in awaited if not self._coming(*w)), None)):
+                self._give_up(unit, home, *gone)
             elif verdict == "open" and left_seconds < self._needs_seconds(unit):
                 self.too_long = True
             elif verdict == "open":
+                home = self.store.home_now(unit.home, unit.slug, reference=reference, make=True)
                 attempt = home.claim(unit.unit, self.claimant)
                 if attempt is not None:
                     self.units.remove(unit)
                     return unit, home, attempt
         return None
+
+    def _coming(self, home: Home, step: int) -> bool:
+        """Whether somebody makes a snapshot: it is a unit of this work, or a living attempt at its training."""
+        if any(isinstance(u, Training) and u.home == home.key and step in u.steps for u in self.units):
+            return True
+        number, last = (home.history("train") or [(0, {"state": "none"})])[-1]
+        running = last["state"] == "running" and not self.claimant.expired(home.attempt("train", number), last)
+        return running or step in home.snapshots()  # a listing is fresh where a look at one name may be remembered
+
+    def _give_up(self, unit: Training | Scoring, home: Home, needed: Home, step: int) -> None:
+        """Leave a unit whose weights are gone, and say so: somebody has removed them since it was planned."""
+        self.units.remove(unit)
+        self.lost = f"{needed.snapshot(step)}: {endings.ENDINGS['weights_gone']}"
+        attempt = home.claim(unit.unit, self.claimant)
+        if attempt is not None:
+            attempt.end("interrupted", ending="weights_gone", cause=self.lost)
 
     def put_back(self, unit: Training | Scoring) -> None:
         """Look at a unit again that another has taken over: if that one dies too, it is nobody's."""
@@ -216,16 +257,17 @@ class Queue:
         return MARGIN_SECONDS + (0.0 if isinstance(unit, Training) else self.longest_scoring_seconds)
 
 
-def _verdict(unit: Training | Scoring, home: Home, store: Store) -> str:
-    """Whether a unit is done, open, waiting for weights, or hopeless because something before it failed."""
+def _verdict(unit: Training | Scoring, home: Home, store: Store) -> tuple[str, list[tuple[Home, int]]]:
+    """Whether a unit is done, open, waiting for weights, or hopeless because something before it failed; and for which
+    snapshots it waits."""
     if is_done(unit, home):
-        return "done"
+        return "done", []
     if _failed(home, unit.unit):
-        return "hopeless"
-    for other, step in _wanted_weights(unit, home, store):
-        if not exists(other.snapshot(step)):
-            return "hopeless" if _failed(other, "train") else "waiting"
-    return "open"
+        return "hopeless", []
+    awaited = [(other, step) for other, step in _wanted_weights(unit, home, store) if not exists(other.snapshot(step))]
+    if any(_failed(other, "train") for other, _ in awaited):
+        return "hopeless", []
+    return ("waiting", awaited) if awaited else ("open", [])
 
 
 def _wanted_weights(unit: Training | Scoring, home: Home, store: Store) -> Iterator[tuple[Home, int]]:
@@ -242,7 +284,7 @@ def _wanted_weights(unit: Training | Scoring, home: Home, store: Store) -> Itera
 
 def _wanted_of(other: Other, store: Store) -> Iterator[tuple[Home, int]]:
     """Of another trajectory: its weights and what they are guided by, unless its samples are there."""
-    there = store.home(other.home, other.slug)
+    there = store.home_now(other.home, other.slug)
     if other.samples is not None and exists(there.samples(other.samples)):
         return
     if other.step is not None:

@@ -84,6 +84,8 @@ class Order:
     checkpoint_seconds: float
     walltime_seconds: float | None = None  # what the scheduler was asked for
     notice_seconds: float = 0.0  # how long before its end it tells
+    code: Path | None = None  # the copy of the code that its workers are to run
+    code_digest: str | None = None
     scheduled_as: str | None = None  # what the scheduler's job of this submission is called; None without a scheduler
 
     @property
@@ -101,5 +103,6 @@ class Order:
         return Order(
             folder, Path(said["runs"]), plugins, said["threads"], said["environment"], said["lease_seconds"],
             said["checkpoint_seconds"], said.get("walltime_seconds"), said.get("notice_seconds", 0.0),
+            Path(said["code"]), said.get("code_digest"),
             said["name"] if said.get("launcher") == "slurm" else None,
         )  # fmt: skip

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from difgen_cli.perf.device import peak_memory_bytes
+from difgen_cli.perf.device import forget_peak_memory, peak_memory_bytes
 from difgen_cli.perf.machine import device_name
 from difgen_cli.perf.pace import Pace, Speed, of_training
 from difgen_cli.plan.recipes import Recipe
@@ -47,6 +47,7 @@ class TrainingRun:
     unit: Training
     home: Home
     attempt: Attempt
+    remembers: bool = False  # whether the peak of memory is that of all that this process has done
 
     def run(self) -> dict[str, Any]:
         recipe = self.desk.recipes[self.unit.home]
@@ -54,6 +55,7 @@ class TrainingRun:
         if not wanted:
             return {}
         describe(self.home, recipe)
+        self.remembers = not _forget_peak_memory(self.desk.device)
         return self._train(recipe, wanted, self._checkpoint_before(wanted[0]))
 
     def _train(self, recipe: Recipe, wanted: list[int], saved: dict[str, Any]) -> dict[str, Any]:
@@ -146,9 +148,10 @@ class TrainingRun:
         if not math.isfinite(float(state.loss)):
             raise ArithmeticError(f"the loss is {float(state.loss)} at step {state.step}; lower train.lr")
         frozen = state.frozen
+        memory_bytes = None if self.remembers else _peak_memory_bytes(self.desk.device)
         facts = {
             "step": state.step, "train_seconds": seconds, **speed.facts,
-            "peak_memory_bytes": _peak_memory_bytes(self.desk.device), "train_device": device_name(self.desk.device),
+            "peak_memory_bytes": memory_bytes, "train_device": device_name(self.desk.device),
             "train_way": way, "frozen_parameters": None if frozen is None else len(frozen),
         }  # fmt: skip
         tensors = {k: v.detach().contiguous() for k, v in state.ema.network.state_dict().items()}
@@ -195,6 +198,14 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
     check_zip(path)  # torch looks at no checksum
     found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     return found
+
+
+def _forget_peak_memory(device: str) -> bool:
+    """Count a training's own peak of memory: that of one before it may have been larger."""
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats()
+        return True
+    return forget_peak_memory()
 
 
 def _peak_memory_bytes(device: str) -> int:

@@ -129,6 +129,16 @@ def test_points_are_the_product_minus_what_skip_drops(
     assert found == wanted
 
 
+def test_setting_one_of_several_that_move_together_leaves_the_others(write_grid: Write) -> None:
+    axes = "axes: {model.width: [1, 2], data.size: [5, 6], train.batch: [8, 9]}"
+    text = f"{axes}\nzip: [model.width, data.size, train.batch]"
+    grid = read(write_grid(text), {"data.size": "64"})
+    assert grid.values == {"model.width": [1, 2], "train.batch": [8, 9]}
+    assert len(list(grid.points())) == 2, "they still move together"
+    assert grid.base["data.size"].value == 64
+    assert read(write_grid(text), dict.fromkeys(("data.size", "model.width", "train.batch"), "1")).axes == ()
+
+
 def test_zip_moves_axes_together(write_grid: Write) -> None:
     grid = read(
         write_grid("axes: {model.width: [1, 2], data.size: [5], train.batch: [8, 9]}\nzip: [model.width, train.batch]")

@@ -90,3 +90,20 @@ def test_missing_cells_do_not_count():
     rows = study.rows.assign(sampled=1)
     rows.loc[0, "git_commit"] = "old"
     assert comparable.differences(curves.read(dataclasses.replace(study, rows=rows))) == []
+
+
+def test_a_point_that_lacks_a_seed_is_named():
+    """Sizes 1 (three seeds) and 2 (two): the mean changes though no seed has."""
+    study = synthetic.study({"data.size": [1, 2], "model.width": [64, 256]}, seeds=3)
+    gone = (study.rows["data.size"] == 2) & (study.rows["seed"] == 2)
+    rows = study.rows.assign(state=study.rows["state"].mask(gone, "failed"))
+    (difference,) = comparable.differences(curves.read(dataclasses.replace(study, rows=rows)))
+    assert difference.what == "seeds"
+    assert difference.values == {"0 1 2": 6, "0 1": 4}
+    assert all("data.size=2" in cell for cell in difference.cells)
+
+
+def test_a_seed_that_is_nowhere_is_no_difference():
+    study = synthetic.study({"data.size": [1, 2]}, seeds=3)
+    rows = study.rows.assign(state=["failed" if seed == 2 else "done" for seed in study.rows["seed"]])
+    assert comparable.differences(curves.read(dataclasses.replace(study, rows=rows))) == []

@@ -247,3 +247,17 @@ def test_a_writer_that_fails_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="in the middle"):
         publish(tmp_path / "x", write)
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("way", ["absolute", "above", "link"])
+def test_a_log_outside_the_run_directory_is_copied_into_no_record(tmp_path: Path, way: str) -> None:
+    (tmp_path / "secret.txt").write_text("secret line\n")
+    folder = tmp_path / "runs" / "trajectories" / "x-0123456789abcdef" / "attempts"
+    folder.mkdir(parents=True)
+    (tmp_path / "runs" / "log.out").symlink_to(tmp_path / "secret.txt")
+    place = {"absolute": str(tmp_path / "secret.txt"), "above": "../secret.txt", "link": "log.out"}[way]
+    dead = owner() | {"started": "0"}
+    record = {"state": "running", "counter": 0, "owner": dead, "log": {"path": place, "from": 0}}
+    (folder / "train.1.json").write_text(json.dumps(record))
+    assert claim(folder, "train", Claimant()) is not None
+    assert "secret" not in (folder / "train.1.ending.json").read_text()

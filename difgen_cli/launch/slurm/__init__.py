@@ -88,7 +88,7 @@ def start(submission: Submission, wanted: Array, grid: str) -> str:
     import submitit
 
     from difgen_cli import worker
-    from difgen_cli.launch.slurm import task
+    from difgen_cli.launch import task
 
     folder, profile = submission.folder, wanted.profile
     device = worker.SCHEDULED if profile.gpus else None

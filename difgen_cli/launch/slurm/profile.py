@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.types import StringConstraints
 
 from difgen_cli.launch import LaunchError
-from difgen_cli.places import PlaceError
+from difgen_cli.places import SHELL, NotYours, PlaceError
 from difgen_cli.store.owners import SUBMISSION
 from difgen_cli.worker.allocation import JOB_STARTED
 
@@ -87,6 +87,9 @@ def _first_lines(name: str) -> list[str]:
 
 def of(said: dict[str, Any]) -> Profile:
     """A profile from what difgen.toml says; PlaceError for a setting that profiles do not have or cannot be so."""
+    setup = said.get(SHELL)
+    if isinstance(setup, NotYours):
+        raise PlaceError(setup.why)
     try:
         return Profile.model_validate({k: tuple(v) if isinstance(v, list) else v for k, v in said.items()})
     except ValidationError as error:

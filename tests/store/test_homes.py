@@ -1,0 +1,51 @@
+"""One key has one folder, under whatever slug it was begun; and nothing of two that 0.1.0 made is lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from difgen_cli.plan.work import Training
+from difgen_cli.store import Store
+from difgen_cli.store.attempts import Claimant
+from difgen_cli.worker import Queue
+from difgen_cli.worker.badge import Badge
+from difgen_cli.worker.order import Flag
+
+KEY = "0123456789abcdef"
+
+
+def _queue(tmp_path: Path, slug: str) -> Queue:
+    badge = Badge.put_on(tmp_path / f"{slug}.json", "cpu")
+    store = Store(tmp_path / "runs")
+    store.home(KEY, slug)  # as planned before the other began
+    return Queue(store, [Training(KEY, slug, (10,), 8)], Claimant(), badge)
+
+
+def test_two_sweeps_that_call_one_trajectory_by_two_names_use_one_folder(tmp_path: Path) -> None:
+    one, other = _queue(tmp_path, "npz-n16-mlp"), _queue(tmp_path, "folder-n16-mlp")
+    claimed = one.next(Flag())
+    assert claimed is not None
+    assert claimed[1].path.name == f"npz-n16-mlp-{KEY}"
+    assert other._claim() is None, "the first has it"
+    assert other.store.home_now(KEY, "folder-n16-mlp").path == claimed[1].path
+    assert [h.path.name for h in Store(tmp_path / "runs").homes()] == [f"npz-n16-mlp-{KEY}"]
+    again = Store(tmp_path / "runs").home_now(KEY, "third", make=True)
+    assert again.path == claimed[1].path
+
+
+def test_of_two_folders_of_one_key_the_results_of_both_are_seen(tmp_path: Path) -> None:
+    for slug, key in (("b", "one"), ("a", "two")):
+        results = tmp_path / "trajectories" / f"{slug}-{KEY}" / "results"
+        results.mkdir(parents=True)
+        (results / f"{key}.json").write_text("{}")
+    store = Store(tmp_path)
+    assert [h.path.name for h in store.homes()] == [f"a-{KEY}", f"b-{KEY}"]
+    assert {key for home in store.homes() for key in home.results()} == {"one", "two"}
+    assert {Store(tmp_path).home(KEY, slug).path.name for slug in "abc"} == {f"a-{KEY}"}
+
+
+def test_a_name_on_record_leads_to_no_other_folder(tmp_path: Path) -> None:
+    named = tmp_path / "trajectories" / ".names" / KEY
+    named.parent.mkdir(parents=True)
+    named.write_text('"../../elsewhere"')
+    assert Store(tmp_path).home_now(KEY, "mlp").path == tmp_path / "trajectories" / "elsewhere"

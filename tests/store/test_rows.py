@@ -1,0 +1,137 @@
+"""rows.parquet: one line a cell, whatever plans name it, and no two versions of one metric side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from difgen_cli import sweep
+from difgen_cli.plan import Cell
+from difgen_cli.store import tables
+from difgen_cli.store.results import publish_result
+from difgen_cli.sweep import Planned
+
+GRID = """\
+# How often does a cell stand in the table?
+base:
+  data:   {name: digits, held_out: 900, size: 8}
+  model:  {name: mlp, width: 8, depth: 1}
+  train:  {batch: 16}
+  sample: {name: euler, steps: 2, count: 16}
+  score:  [memorization]
+axes:
+  train.steps: [10, 20]
+"""
+
+
+@pytest.fixture
+def recorded(tmp_path: Path, write_grid: Callable[..., Path]) -> Callable[..., Planned]:
+    """Plan a grid, and keep its plan in the run directory."""
+
+    def record(text: str = GRID, name: str = "first.yaml", **overrides: str) -> Planned:
+        planned = sweep.prepare(write_grid(text, name), tmp_path / "runs", overrides)
+        sweep.record(planned)
+        return planned
+
+    return record
+
+
+def _score(planned: Planned, metric: str, value: float, also: float | None = None, key: str | None = None) -> None:
+    """A result of a metric for every model cell."""
+    for cell in planned.plan.models:
+        _publish(planned, cell, metric, key or cell.metrics[metric], {"value": value, "also": also})
+
+
+def _publish(planned: Planned, cell: Cell, metric: str, key: str, values: dict[str, Any]) -> None:
+    home = planned.store.home(cell.home, planned.plan.slug(cell))
+    columns = {f"{metric[:3]}_{name}": ("float64", "", "") for name in values}
+    context = {"metric": metric, "key": key, "kind": "model", "home": cell.home, "step": cell.step,
+               "cell": cell.samples, "seconds": value_of(values), "provenance": {}}  # fmt: skip
+    told = {f"{metric[:3]}_{name}": value for name, value in values.items()}
+    publish_result(home, key, context, told, {}, {"COLUMNS": columns})
+
+
+def value_of(values: dict[str, Any]) -> float:
+    return float(values["value"])
+
+
+def _rows(planned: Planned) -> pd.DataFrame:
+    return tables.fold(planned.store).to_pandas().query("kind == 'model'").sort_values("step")
+
+
+def test_one_more_metric_joins_the_row_that_is_there(recorded: Callable[..., Planned]) -> None:
+    _score(recorded(), "memorization", 1.0)
+    more = recorded(GRID.replace("[memorization]", "[memorization, gap]"))
+    rows = _rows(more)
+    assert rows["step"].tolist() == [10, 20]
+    assert rows["mem_value"].tolist() == [1.0, 1.0]
+    _score(more, "gap", 2.0)
+    rows = _rows(more)
+    assert rows["step"].tolist() == [10, 20]
+    assert (rows["mem_value"].tolist(), rows["gap_value"].tolist()) == ([1.0, 1.0], [2.0, 2.0])
+
+
+def test_a_grid_that_overlaps_another_names_no_cell_twice(recorded: Callable[..., Planned]) -> None:
+    _score(recorded(), "memorization", 1.0)
+    _score(recorded(GRID.replace("[10, 20]", "[10, 40]"), "second.yaml"), "memorization", 1.0)
+    assert _rows(recorded(name="third.yaml", **{"train.steps": "40"}))["step"].tolist() == [10, 20, 40]
+
+
+def test_the_newest_version_of_a_metric_counts_and_is_not_mixed_with_the_older(
+    recorded: Callable[..., Planned],
+) -> None:
+    first = recorded()
+    _score(first, "memorization", 1.0, also=5.0)
+    text = GRID.replace("[memorization]", "{memorization: {}, gap: {}}")
+    second = recorded(text, "second.yaml")
+    newer = _versioned(second, "memorization")
+    assert _rows(newer)["mem_value"].tolist() == [1.0, 1.0], "until the newer is there"
+    _score(newer, "memorization", 2.0)
+    rows = _rows(newer)
+    assert rows["mem_value"].tolist() == [2.0, 2.0]
+    assert rows["mem_also"].isna().all(), "of the older result"
+    assert rows["memorization_seconds"].tolist() == [2.0, 2.0]
+
+
+def _versioned(planned: Planned, metric: str) -> Planned:
+    """The same plan as code of another version of a metric makes it."""
+    for cell in planned.plan.cells:
+        if metric in cell.metrics:
+            cell.metrics[metric] = cell.metrics[metric][::-1]
+    sweep.record(planned)
+    return planned
+
+
+def test_cells_that_share_samples_and_differ_in_a_metrics_setting_have_a_row_each(
+    recorded: Callable[..., Planned],
+) -> None:
+    axes = GRID.replace("  train.steps: [10, 20]", "  score.gap.rho: [2.0, 4.0]")
+    both = recorded(axes.replace("{batch: 16}", "{batch: 16, steps: 10}"))
+    _score(both, "memorization", 1.0)
+    assert sorted(_rows(both)["score.gap.rho"]) == [2.0, 4.0]
+
+
+def test_a_missing_result_of_the_same_code_is_new_and_one_of_older_code_stale(
+    recorded: Callable[..., Planned], tmp_path: Path
+) -> None:
+    planned = recorded(GRID.replace("[memorization]", "[memorization, gap]"))
+    _score(planned, "memorization", 1.0)
+    _score(planned, "gap", 1.0)
+    _rows(planned)
+    cell = planned.plan.models[0]
+    planned.store.home(cell.home, planned.plan.slug(cell)).result(cell.metrics["gap"]).unlink()
+    again = sweep.prepare(tmp_path / "first.yaml", tmp_path / "runs", {})
+    marks = dict(zip([(c.kind, c.step) for c in again.plan.cells], again.state.marks, strict=True))
+    assert marks["model", 10] == "new", "interrupted, and of the same code"
+    assert marks["model", 20] == "done"
+    _versioned(again, "gap")
+    state = sweep.survey(planned.plan, planned.store, lambda _: True)
+    assert state.marks[cell.index] == "new", "nothing was ever measured by the other version"
+    _score(again, "gap", 2.0)
+    _rows(again)
+    again = sweep.prepare(tmp_path / "first.yaml", tmp_path / "runs", {})
+    assert again.state.counts["stale"] == 1

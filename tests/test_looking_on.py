@@ -1,0 +1,46 @@
+"""Who only looks on does not end another's work: Ctrl-C leaves the workers that another command began."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from difgen_cli import sweep, view
+from difgen_cli.launch import local, submissions
+from difgen_cli.launch.submissions import Terms
+from difgen_cli.launch.tending import Tending
+from difgen_cli.store import owners
+from difgen_cli.store.files import publish_json
+
+
+def _interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("begun_here", [True, False])
+def test_ctrl_c_ends_the_workers_that_this_command_began_alone(
+    write_grid: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun_here: bool
+) -> None:
+    planned = sweep.prepare(write_grid(), tmp_path / "runs", {})
+    sweep.record(planned)
+    work = planned.state.work
+    submission = submissions.write(planned.store, planned.folder, work, None, Terms("local", 1, 1))
+    publish_json(submission.folder / "launcher.json", {"owner": owners.owner()})  # this process: it lives
+    stopped: list[submissions.Submission] = []
+    monkeypatch.setattr(local, "stop", lambda s: (stopped.append(s), submission.close("for the test")))
+    monkeypatch.setattr(local, "alive", lambda s: not s.closed)
+    monkeypatch.setattr(view, "watch", _interrupted)
+    said = Console(file=io.StringIO(), width=200)
+    if begun_here:
+        tending = Tending(lambda: submissions.every(planned.store))
+        assert sweep._watch(planned, submission, tending, said) == "interrupted"
+        assert stopped == [submission]
+    else:
+        assert sweep.run(planned, sweep.Options(cluster="local"), said) == "detached"
+        assert not stopped
+        assert "looking on; Ctrl-C leaves them" in said.file.getvalue()  # type: ignore[attr-defined]
+        assert "the workers run on" in said.file.getvalue()  # type: ignore[attr-defined]
