@@ -50,7 +50,7 @@ class _Planner:
         for stops in self.points.all():
             self._add(stops)
         trajectories, grid = self.runs.trajectories(), self.points.grid
-        notes = notes_on(grid, trajectories)
+        notes = [*notes_on(grid, trajectories), *self.derive.notes]
         return Plan(grid, self.cells, trajectories, self.references, self.derive.recipes, notes)
 
     def _add(self, stops: Stops) -> None:
