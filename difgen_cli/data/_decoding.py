@@ -24,6 +24,7 @@ MODES = {"1": "L", "L": "L", "P": "RGB", "RGB": "RGB"}  # modes of image files, 
 CONVERTIBLE = frozenset({*MODES, "CMYK", "YCbCr", "LAB", "HSV", "LA", "PA", "RGBA", "RGBX"})  # 8 bits a channel
 TARGETS = {"rgb": "RGB", "grey": "L"}
 UNREAD = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PDF", "WMF"})  # need other programs, or are no pixels
+FREQUENT = ("PNG", "JPEG", "WEBP")  # tried first: each that is tried takes time
 STANDARD_GAMMA = 0.45455  # of a PNG whose values are sRGB's
 POINTER = b"version https://git-lfs"  # how a file begins that Git has not fetched
 SAID = {
@@ -131,7 +132,7 @@ def _formats() -> tuple[str, ...]:
     from PIL import Image
 
     Image.init()
-    return tuple(sorted(set(Image.OPEN) - UNREAD))
+    return (*FREQUENT, *sorted(set(Image.OPEN) - UNREAD - set(FREQUENT)))
 
 
 def _decode_one(file: bytes | Path, name: str, conversion: Conversion, seen: Counter[str]) -> np.ndarray:

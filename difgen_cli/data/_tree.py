@@ -67,7 +67,7 @@ def look(root: Path, levels: int | None = None) -> Tree:
     kept = sorted((name for name in files if not _left(name)), key=lambda name: name.split("/"))
     full = {str(parent) for name in files for parent in PurePosixPath(name).parents}
     empty = tuple(folder for folder in sorted(folders) if folder not in full and not _left(folder + "/"))
-    return Tree(root, tuple(kept), tuple(hidden), empty)
+    return Tree(root, tuple(kept), tuple(sorted(hidden)), empty)
 
 
 def _left(name: str) -> str:
