@@ -10,6 +10,7 @@ from annotated_types import Ge, Gt
 
 from difgen_cli.data._decoding import Conversion as Conversion
 from difgen_cli.data._decoding import decode as decode
+from difgen_cli.data._decoding import remedy as remedy
 from difgen_cli.data._errors import DataError as DataError
 from difgen_cli.data._errors import LabelError as LabelError
 from difgen_cli.data._matching import fits as fits

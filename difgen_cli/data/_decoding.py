@@ -86,7 +86,7 @@ def decode(
             elif image.shape != images.shape[1:]:
                 raise DataError(
                     f"{name(i)}: this image is {size(image.shape)}, the first ({name(0)}) is {size(images.shape[1:])}: "
-                    "give all images the same size and mode, or convert them by data.mode and data.resize"
+                    f"give all images the same size and mode, or {remedy(image.shape, images.shape[1:])}"
                 )
             images[i] = image
     return images
@@ -116,6 +116,14 @@ def notes(seen: Counter[str]) -> tuple[str, ...]:
 def size(shape: tuple[int, ...]) -> str:
     """The shape of an image for a person: `32 × 32 pixels RGB`."""
     return f"{shape[1]} × {shape[0]} pixels {'grey' if shape[2] == 1 else 'RGB'}"
+
+
+def remedy(*shapes: tuple[int, ...]) -> str:
+    """The settings that bring images (H, W, C) of several shapes to one, for a message."""
+    sides = {side for shape in shapes for side in shape[:2]}
+    said = [f"--set data.resize={min(sides)}"] if len({shape[:2] for shape in shapes}) > 1 else []
+    said += ["--set data.mode=rgb"] if len({shape[2] for shape in shapes}) > 1 else []
+    return f"convert them by {' '.join(said)}"
 
 
 @cache
@@ -207,7 +215,7 @@ def _converted(image: "Image", target: str) -> "Image":
 def _remedy(mode: str) -> str:
     """What to do about a mode that is not read."""
     plain = "convert them to 8-bit L or RGB"
-    return f"{plain}, or say data.mode: rgb" if mode in CONVERTIBLE else plain
+    return f"{plain}, or use --set data.mode=rgb" if mode in CONVERTIBLE else plain
 
 
 def counted(items: Iterable[Any]) -> str:

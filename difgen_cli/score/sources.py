@@ -94,23 +94,15 @@ def find(request: Request, library: Library) -> Sources:
 
 def check_shapes(source: Source, against: Source) -> None:
     """GridError where images differ in size or channels, or are points."""
-    from difgen_cli.data import files
+    from difgen_cli.data import files, remedy
 
     if source.shape != against.shape:
+        images = len(source.shape) == len(against.shape) == 3 and not against.builtin
+        both = f", or {remedy(source.shape, against.shape)}" if images else ""
         raise GridError(
             f"{source.flag}: {source.path} holds {files.words(source.shape)}, {against.flag} {against.path} "
-            f"{files.words(against.shape)}; convert one to the size and mode of the other{_remedy(source, against)}"
+            f"{files.words(against.shape)}; convert one to the size and mode of the other{both}"
         )
-
-
-def _remedy(source: Source, against: Source) -> str:
-    """What would bring both to one shape."""
-    if len(source.shape) != 3 or len(against.shape) != 3 or against.builtin:
-        return ""
-    sides = min((*source.shape[:2], *against.shape[:2]))
-    said = [f"--set data.resize={sides}"] if source.shape[:2] != against.shape[:2] else []
-    said += ["--set data.mode=rgb"] if source.shape[2] != against.shape[2] else []
-    return f", or both: {' '.join(said)}"
 
 
 def section(source: Source, library: Library, **more: Given) -> Section:

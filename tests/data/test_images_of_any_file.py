@@ -74,7 +74,7 @@ def test_alpha_is_dropped_where_every_pixel_is_opaque_and_refused_where_one_is_n
     np.testing.assert_array_equal(one(file.getvalue())[0], plain.reshape(6, 4, -1))
     whole.putalpha(Image.new("L", whole.size, 200))
     whole.save(clear, "TIFF" if mode == "PA" else "PNG")
-    with pytest.raises(DataError, match=f"mode {mode} are not supported: convert .* or say data.mode: rgb"):
+    with pytest.raises(DataError, match=f"mode {mode} are not supported: convert .* or use --set data.mode=rgb"):
         one(clear.getvalue())
     found, said = one(clear.getvalue(), Conversion("rgb"))
     assert found.shape == (6, 4, 3)
@@ -122,7 +122,7 @@ def test_resizing_is_what_pillow_makes_of_it_by_the_filter_that_is_named(name: s
 def test_images_of_several_sizes_and_modes_are_read_together_when_asked_for(tmp_path: Path) -> None:
     for name, image in {"a": SEEN, "b": SEEN[:4], "c": SEEN[..., 0]}.items():
         Image.fromarray(np.ascontiguousarray(image)).save(tmp_path / f"{name}.png")
-    with pytest.raises(DataError, match=r"b\.png: this image is 4 × 4 .* convert them by data.mode and data.resize"):
+    with pytest.raises(DataError, match=r"b\.png: this image is 4 × 4 .* convert them by --set data.resize=4$"):
         load(path=tmp_path)
     pool = load(path=tmp_path, mode="rgb", resize=4)
     assert pool.images.shape == (3, 4, 4, 3)
