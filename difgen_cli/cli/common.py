@@ -145,3 +145,16 @@ def existing(runs: Path) -> None:
 
     if not (runs / "grids").is_dir():
         raise GridError(f"{runs}: no run directory; make one with: difgen sweep grids/smoke.yaml")
+
+
+def settings(texts: list[str] | None) -> dict[str, str]:
+    """The values of --set by their keys; GridError for what is not written so."""
+    from difgen_cli.grid.document import GridError
+
+    pairs = {}
+    for text in texts or ():
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip() or not value.strip():
+            raise GridError(f"--set {text}: write KEY=VALUE, such as model.width=128")
+        pairs[key.strip()] = value.strip()
+    return pairs

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from difgen_cli.cli.common import Json, Runs, app, choice, errors, fail, output, words, write
+from difgen_cli.cli.common import Json, Runs, app, choice, errors, fail, output, settings, words, write
 
 if TYPE_CHECKING:
     from difgen_cli.perf.bench import Subject
@@ -20,15 +20,16 @@ if TYPE_CHECKING:
 def data(
     name: Annotated[str | None, typer.Argument(help="A data plug-in; default: list them.")] = None,
     path: Annotated[Path | None, typer.Argument(help="A file or folder for it to check.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="A setting of it: KEY=VALUE.")] = None,
 ) -> None:
-    """List the data sets at hand, or check one.
+    """List the data sets at hand, or check one: what is read of it, and what is passed over.
 
-    Example: difgen data parquet fashion_mnist/
+    Example: difgen data parquet fashion_mnist/train
     """
     with errors():
         from difgen_cli.display import shelves
 
-        shelves.data(name, path, output())
+        shelves.data(name, path, settings(set_), output())
 
 
 @app.command()

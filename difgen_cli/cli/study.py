@@ -21,6 +21,7 @@ from difgen_cli.cli.common import (
     existing,
     fail,
     output,
+    settings,
     words,
     write,
 )
@@ -65,7 +66,7 @@ def sweep(
         from difgen_cli import sweep as sweeping
         from difgen_cli.display import plans
 
-        planned = sweeping.prepare(grid, runs, _pairs(set_), only or ())
+        planned = sweeping.prepare(grid, runs, settings(set_), only or ())
         if retry:
             planned = sweeping.retry_failed(planned, only or (), release=not dry_run)
         say = words()
@@ -107,7 +108,7 @@ def plan(
         from difgen_cli import sweep as sweeping
         from difgen_cli.display import plans
 
-        planned = sweeping.prepare(grid, runs, _pairs(set_), only or ())
+        planned = sweeping.prepare(grid, runs, settings(set_), only or ())
         options = sweeping.Options(cluster, workers, _jobs_per_gpu(jobs_per_gpu), profile=profile)
         found = sweeping.foresee(planned, sweeping.crew_of(planned, options))
         if json_:
@@ -195,7 +196,7 @@ def score(
 
         named = tuple(name.strip() for name in metrics.split(",")) if metrics else ()
         request = scoring.Request(
-            samples, against, held_out, hold_out, named, _pairs(set_), features, count, group, mirrored
+            samples, against, held_out, hold_out, named, settings(set_), features, count, group, mirrored
         )
         prepared = scoring.prepare(request, runs)
         ended = scoring.run(prepared, words())
@@ -267,18 +268,6 @@ def _apart(asked: dict[str, Any]) -> None:
     given = [name for name, value in asked.items() if value]
     if len(given) > 1:
         raise GridError(f"{' and '.join(given)}: choose one of them")
-
-
-def _pairs(texts: list[str] | None) -> dict[str, str]:
-    from difgen_cli.grid.document import GridError
-
-    pairs = {}
-    for text in texts or ():
-        key, equals, value = text.partition("=")
-        if not equals or not key.strip() or not value.strip():
-            raise GridError(f"--set {text}: write KEY=VALUE, such as model.width=128")
-        pairs[key.strip()] = value.strip()
-    return pairs
 
 
 def _nothing_to_do(planned: Planned, say: Console) -> None:

@@ -1,29 +1,24 @@
 """Data sets: a pool of images or points, and its split into a training subset, the rest, and held-out images."""
 
 import hashlib
-import io
 import json
-import struct
-import zlib
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt
 
+from difgen_cli.data._decoding import Conversion as Conversion
+from difgen_cli.data._decoding import decode as decode
+from difgen_cli.data._decoding import remedy as remedy
+from difgen_cli.data._errors import DataError as DataError
+from difgen_cli.data._errors import LabelError as LabelError
 from difgen_cli.data._matching import fits as fits
 from difgen_cli.data._matching import matched as matched
 from difgen_cli.data._population import Population as Population
 
 VERSION = 1
 HELD_OUT_SEED = 20_150_205  # chooses H, with the setting of that name: no other one can move an image out of H
-MODES = {"1": "L", "L": "L", "P": "RGB", "RGB": "RGB"}  # modes of image files, and what they are read as
-
-
-class DataError(ValueError):
-    """One sentence for a person: what is wrong, its value, where, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +30,7 @@ class Pool:
     classes: the names of the labels, () if there are none
     held_out: (K,) int64 places of the images that the data set itself holds out, or None: they are drawn
     population: the distribution that points were drawn from, where it is known; label k is then its component k
+    notes: what a reader must know of the files, such as what was passed over; no part of the data's identity
     """
 
     images: np.ndarray
@@ -42,6 +38,7 @@ class Pool:
     classes: tuple[str, ...] = ()
     held_out: np.ndarray | None = None
     population: Population | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_images(self.images)
@@ -162,58 +159,6 @@ def sigma_data(images: np.ndarray) -> float:
     levels = np.arange(256) / 127.5 - 1
     mean = counts @ levels / counts.sum()
     return float(np.sqrt(counts @ (levels - mean) ** 2 / counts.sum()))
-
-
-def decode(files: Sequence[bytes | Path], name: Callable[[int], str]) -> np.ndarray:
-    """Encoded images, as bytes or as paths, as one array (n, H, W, C) uint8; palettes are read as RGB.
-
-    DataError for an image that cannot be read, or differs from the first in size or mode; `name(i)` says which.
-    """
-    images = np.empty((0,), np.uint8)
-    for i, file in enumerate(files):
-        image = _decode_one(file, name(i))
-        if i == 0:
-            images = np.empty((len(files), *image.shape), np.uint8)
-        elif image.shape != images.shape[1:]:
-            raise DataError(
-                f"{name(i)}: this image is {_size(image.shape)}, the first ({name(0)}) is {_size(images.shape[1:])}: "
-                "give all images the same size and mode"
-            )
-        images[i] = image
-    return images
-
-
-def _decode_one(file: bytes | Path, name: str) -> np.ndarray:
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
-            mode = MODES.get(image.mode)
-            if mode is None or (image.mode == "P" and "transparency" in image.info):
-                transparent = " with transparency" if image.mode == "P" else ""
-                raise DataError(
-                    f"{name}: images of mode {image.mode}{transparent} are not supported: "
-                    "convert them to 8-bit L or RGB"
-                )
-            array = np.asarray(image if image.mode == mode else image.convert(mode))
-    except DataError:
-        raise
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        EOFError,
-        struct.error,
-        zlib.error,
-        Image.DecompressionBombError,
-    ) as error:
-        reason = "not an image" if "cannot identify" in str(error) else f"a broken image ({error})"
-        raise DataError(f"{name}: this is {reason}: replace or remove it") from error
-    return array.reshape(*array.shape[:2], -1)
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    return f"{shape[1]} × {shape[0]} pixels {'grey' if shape[2] == 1 else 'RGB'}"
 
 
 def _without_copies(images: np.ndarray, drawn: np.ndarray, rest: np.ndarray) -> np.ndarray:

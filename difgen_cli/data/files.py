@@ -1,90 +1,148 @@
 """Files of any kind, told by what they are; held-out images may come from files of their own."""
 
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from annotated_types import Gt
 
-from difgen_cli.data import HELD_OUT_SEED, DataError, Pool, decode, folder, npz, parquet
+from difgen_cli.data import HELD_OUT_SEED, DataError, LabelError, Pool, folder, npz, parquet
+from difgen_cli.data._decoding import Conversion, size
+from difgen_cli.data._tree import look
+from difgen_cli.text import expanded, printable
 
-VERSION = 1
+VERSION = 2
+KINDS = {".parquet": "parquet", ".npz": "npz", ".npy": "npz", ".zip": "folder"}
 
 
 def load(
-    *, path: Path, split: str | None = None, held_out_path: Path | None = None, held_out_split: str | None = None
+    *,
+    path: Path,
+    split: str | None = None,
+    held_out_path: Path | None = None,
+    held_out_split: str | None = None,
+    image: str | None = None,
+    label: str | None = None,
+    mode: Literal["rgb", "grey"] | None = None,
+    resize: Annotated[int, Gt(0)] | None = None,
+    resize_filter: Literal["nearest", "box", "bilinear", "bicubic", "lanczos"] = "bicubic",
 ) -> Pool:
-    """A folder of images, Parquet files or an .npz file, read by the plug-in of that kind.
+    """A folder or .zip of images, Parquet files, or an .npz or .npy file, read by the plug-in of that kind.
 
     Held-out images are shuffled, since files may be sorted. Labels are kept where both parts have the same classes.
     DataError names the file that cannot be used, or the shapes that differ.
 
-    path: a folder of images, a Parquet file or a folder of them, or an .npz file.
-    split: of a folder of Parquet files, only those whose names begin so.
+    path: a folder of images, a Parquet file or a folder of them, a .zip, .npz or .npy file.
+    split: of a folder of Parquet files with several, the one to read, such as train.
     held_out_path: the same for images to be held out, all of them: then data.held_out must be their number.
     held_out_split: the same for these.
+    image: of Parquet and .npz, the column or array of images.
+    label: of Parquet and .npz, the column or array of labels.
+    mode: convert every image to rgb or grey; null takes them as they are, all of one mode.
+    resize: bring every image to a square of so many pixels a side; null takes them as they are, all of one size.
+    resize_filter: how: Pillow's filters, antialiased where images shrink.
     """
-    pool = _read(path, split)
-    if held_out_path is None:
-        return pool
-    apart = _read(held_out_path, held_out_split)
-    if apart.images.shape[1:] != pool.images.shape[1:]:
-        theirs, ours = (words(images.shape[1:]) for images in (apart.images, pool.images))
-        raise DataError(f"{held_out_path}: {theirs}, but {path}: {ours}: give both in the same size and mode")
-    order = np.random.default_rng(HELD_OUT_SEED).permutation(len(apart.images))
-    classes, labels = _labels(pool, apart)
-    return Pool(np.concatenate([pool.images, apart.images]), labels, classes, len(pool.images) + order)
+    settings = {
+        "image": image, "label": label, "mode": mode, "resize": resize, "resize_filter": resize_filter,
+    }  # fmt: skip
+    pool, unlabelled = _read(path, {"split": split, **settings})
+    if held_out_path is not None:
+        apart, also = _read(held_out_path, {"split": held_out_split, **settings})
+        pool, unlabelled = _together(path, pool, held_out_path, apart), unlabelled or also
+    if unlabelled:
+        raise LabelError(unlabelled, pool)
+    return pool
 
 
 def kind_of(path: Path) -> str:
     """folder, parquet or npz. DataError where it is none of them."""
     if path.is_dir():
-        return "parquet" if next(path.glob("*.parquet"), None) else "folder"
+        names = look(path).files
+        found = [name for name in names if name.lower().endswith(".parquet") and name not in folder.TABLES]
+        images = folder.images_of(names) if found else []
+        return "parquet" if found and not (images and all("/" in name for name in found)) else "folder"
     if not path.exists():
         raise DataError(f"{path}: there is no such file or folder")
-    if path.suffix.lower() in (".parquet", ".npz"):
-        return path.suffix.lower()[1:]
+    if path.suffix.lower() in KINDS:
+        return KINDS[path.suffix.lower()]
     raise DataError(
-        f"{path}: neither a folder of images, nor Parquet (*.parquet), nor NumPy arrays (*.npz): convert it to one"
+        f"{path}: neither a folder of images, nor Parquet (*.parquet), nor NumPy arrays (*.npz, *.npy), nor images in "
+        "a *.zip: convert it to one"
     )
 
 
-def listing(path: Path, split: str | None = None) -> tuple[int, tuple[int, ...]]:
+def meant(path: Path) -> tuple[Path, str | None]:
+    """A folder and one of its splits, which a command may name as if it were a folder in it: `set/train`."""
+    path = expanded(path)
+    if not path.exists() and any(path.name in (of, name[: len(path.name)]) for of, name in parquet.near(path.parent)):
+        return path.parent, path.name
+    return path, None
+
+
+def check_split(path: Path) -> None:
+    """DataError where a folder's Parquet files are of several splits: a command names one as a folder in it."""
+    if path.is_dir() and kind_of(path) == "parquet":
+        parquet.find(path, None, f"{path}/")
+
+
+def listing(
+    path: Path, split: str | None = None, image: str | None = None, conversion: Conversion | None = None
+) -> tuple[int, tuple[int, ...]]:
     """How many images there are, and the shape of the first, before they are read."""
+    conversion = conversion or Conversion()
     match kind_of(path):
         case "npz":
-            return npz.listing(path)
+            return npz.listing(path, image, conversion)
         case "parquet":
-            counts, shape = parquet.listing(path, split)
+            counts, shape = parquet.listing(path, split, image, conversion)
             return sum(counts), shape
-    files = [file for group in folder.classes(path).values() for file in group]
-    return len(files), decode(files[:1], lambda _: str(files[0])).shape[1:]
+    return folder.listing(path, conversion)
 
 
-def names(path: Path, split: str | None = None) -> list[str]:
-    """What each image is called, in the order of `load`: its file, or file and row."""
+def names(
+    path: Path, split: str | None = None, image: str | None = None, held_out_path: Path | None = None,
+    held_out_split: str | None = None, **_: Any,
+) -> list[str]:  # fmt: skip
+    """What each image is called, in the order of `load`: its file, or file and row; printable."""
+    apart = [] if held_out_path is None else names(held_out_path, held_out_split, image)
     match kind_of(path):
         case "npz":
-            rows = [(path, npz.listing(path)[0])]
+            rows = [(path.name, npz.listing(path, image)[0])]
         case "parquet":
-            rows = list(zip(parquet.files(path, split), parquet.listing(path, split)[0], strict=True))
+            found = parquet.find(path, split).files
+            called = [str(file.relative_to(path)) if path.is_dir() else file.name for file in found]
+            rows = list(zip(called, parquet.listing(path, split, image)[0], strict=True))
         case _:
-            return [str(file.relative_to(path)) for group in folder.classes(path).values() for file in group]
-    return [f"{file.name}, row {row}" for file, count in rows for row in range(count)]
+            return folder.names(path) + apart
+    return [f"{printable(name)}, row {row}" for name, count in rows for row in range(count)] + apart
 
 
 def words(shape: tuple[int, ...]) -> str:
     """The shape of one image for a person: `images of 32 × 32 pixels RGB`, `points of 2 dimensions`."""
     if len(shape) != 3:
         return f"points of {' × '.join(map(str, shape))} dimensions"
-    return f"images of {shape[1]} × {shape[0]} pixels {'grey' if shape[2] == 1 else 'RGB'}"
+    return f"images of {size(shape)}"
 
 
-def _read(path: Path, split: str | None) -> Pool:
-    match kind_of(path):
-        case "npz":
-            return npz.load(path=path)
-        case "parquet":
-            return parquet.load(path=path, split=split)
-    return folder.load(path=path)
+def _read(path: Path, settings: dict[str, Any]) -> tuple[Pool, str]:
+    """The images at a path, without labels where these cannot be used, and then why."""
+    plugin: Any = {"npz": npz, "parquet": parquet, "folder": folder}[kind_of(path)]
+    taken = plugin.load.__kwdefaults__
+    try:
+        return plugin.load(path=path, **{k: v for k, v in settings.items() if k in taken}), ""
+    except LabelError as error:
+        return error.images(), str(error)
+
+
+def _together(path: Path, pool: Pool, held_out_path: Path, apart: Pool) -> Pool:
+    """Both parts as one pool that says itself which images are held out."""
+    if apart.images.shape[1:] != pool.images.shape[1:]:
+        theirs, ours = (words(images.shape[1:]) for images in (apart.images, pool.images))
+        raise DataError(f"{held_out_path}: {theirs}, but {path}: {ours}: give both in the same size and mode")
+    order = np.random.default_rng(HELD_OUT_SEED).permutation(len(apart.images))
+    classes, labels = _labels(pool, apart)
+    images = np.concatenate([pool.images, apart.images])
+    return Pool(images, labels, classes, len(pool.images) + order, notes=(*pool.notes, *apart.notes))
 
 
 def _labels(pool: Pool, apart: Pool) -> tuple[tuple[str, ...], np.ndarray | None]:

@@ -1,52 +1,170 @@
-"""A folder of image files; its sub-folders are the classes, if there are any."""
+"""A folder of image files, or a .zip archive of them; its sub-folders are the classes, if there are any."""
 
-from pathlib import Path
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
 
-import numpy as np
+from annotated_types import Gt
 
-from difgen_cli.data import DataError, Pool, decode
+from difgen_cli import sheets
+from difgen_cli.data import DataError, LabelError, Pool
+from difgen_cli.data._decoding import Conversion, decode, notes, suffixes
+from difgen_cli.data._labels import numbered
+from difgen_cli.data._splits import of_folders, refuse
+from difgen_cli.data._tree import Tree, look
+from difgen_cli.text import printable
 
-VERSION = 1
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
+VERSION = 2
+LABELS = "dataset.json"  # as the tools of StyleGAN and EDM write it, whose folders are no classes
+TABLES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")  # as the ImageFolder of `datasets` reads them
+OF_FILES = ("file_name", "file", "filename", "path", "image")  # columns that name the file of a row
+ROOT = "data"  # the folder in which a cloned repository of the Hugging Face hub keeps its images
 
 
-def load(*, path: Path) -> Pool:
+@dataclass(frozen=True)
+class Found:
+    """The images of a folder, not read yet, in their order; `values` are their labels, as their files have them."""
+
+    tree: Tree
+    images: list[str]
+    values: list[Any] | None
+    others: tuple[str, ...]  # what was passed over, in words
+
+    def read(self, count: int) -> Iterator[bytes | Path]:
+        """The first images."""
+        return self.tree.read(self.images[:count])
+
+    def where(self, place: int) -> str:
+        """The file of an image, for a message."""
+        return str(self.tree.root / self.images[place])
+
+
+def load(
+    *,
+    path: Path,
+    mode: Literal["rgb", "grey"] | None = None,
+    resize: Annotated[int, Gt(0)] | None = None,
+    resize_filter: Literal["nearest", "box", "bilinear", "bicubic", "lanczos"] = "bicubic",
+) -> Pool:
     """Images in the order of their names; with sub-folders, class by class, the classes in the order of theirs.
 
-    Hidden files, and files whose names do not end like an image's, are passed over. DataError names the file that
-    cannot be used.
+    Labels come from dataset.json (StyleGAN, EDM) or metadata.csv (`datasets`) where there is one, and then sub-folders
+    are no classes. Images are turned upright as their EXIF says, and opaque alpha is dropped. The pool's notes name
+    what is passed over. DataError names the file that cannot be used; LabelError where labels alone cannot be.
 
-    path: the folder.
+    path: the folder, or a .zip archive.
+    mode: convert every image to rgb or grey; null takes them as they are, all of one mode.
+    resize: bring every image to a square of so many pixels a side; null takes them as they are, all of one size.
+    resize_filter: how: Pillow's filters, antialiased where images shrink.
     """
-    groups = classes(path)
-    files = [file for group in groups.values() for file in group]
-    images = decode(files, lambda i: str(files[i]))
-    if list(groups) == [""]:
-        return Pool(images)
-    labels = np.repeat(np.arange(len(groups), dtype=np.int64), [len(group) for group in groups.values()])
-    return Pool(images, labels, tuple(groups))
+    found, seen = find(path), Counter[str]()
+    conversion = Conversion(mode, resize, resize_filter)
+    images = decode(found.read(len(found.images)), len(found.images), found.where, conversion, seen)
+    said = (*found.others, *notes(seen))
+    try:
+        labels, classes = (None, ()) if found.values is None else numbered(found.values, (), found.where)
+    except LabelError as error:
+        raise LabelError(str(error), Pool(images, notes=said)) from None
+    return Pool(images, labels, classes, notes=said)
 
 
-def classes(path: Path) -> dict[str, list[Path]]:
-    """Class -> its files; one class of no name where there are no sub-folders. DataError where one has no image."""
-    if not path.is_dir():
-        raise DataError(f"{path}: there is no such folder: correct data.path")
-    folders = sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    loose = _images(path)
-    if folders and loose:
+def names(path: Path, **_: Any) -> list[str]:
+    """What each image is called, in the order of `load`: its file, printable."""
+    return [printable(name) for name in find(path).images]
+
+
+def images_of(files: Iterable[str]) -> list[str]:
+    """Those files that are read as images, by how their names end."""
+    return [name for name in files if PurePosixPath(name).suffix.lower() in suffixes()]
+
+
+def listing(path: Path, conversion: Conversion) -> tuple[int, tuple[int, ...]]:
+    """How many images there are, and the shape of the first, converted."""
+    found = find(path)
+    return len(found.images), decode(found.read(1), 1, found.where, conversion).shape[1:]
+
+
+def find(path: Path) -> Found:
+    """The images at a path and their labels. DataError where there are none, or where folders are not classes."""
+    tree = look(path)
+    images = images_of(tree.files)
+    if not images:
+        raise DataError(_none(path, tree))
+    if (table := next((name for name in (LABELS, *TABLES) if name in tree.files), None)) is not None:
+        said = _listed(tree, table)
+        if said is not None:
+            by_name = {name: value for name, value in said if name is not None}
+            labels = [by_name.get(name) for name in images] if by_name else None
+            return Found(tree, images, labels, tree.passed_over([*images, table]))
+    values = _folders(path, tree, images)
+    return Found(tree, images, values, tree.passed_over(images))
+
+
+def _folders(path: Path, tree: Tree, images: list[str]) -> list[str] | None:
+    """The class of each image, which is its folder; None where all lie in one place."""
+    inside = all(name.startswith(ROOT + "/") for name in images)
+    parents = [PurePosixPath(name).parts[inside:-1] for name in images]
+    tops = list(dict.fromkeys(parts[0] for parts in parents if parts))
+    root = path / ROOT if inside else path
+    refuse(path, of_folders(tops), f"{root}/")
+    loose = next((name for name, parts in zip(images, parents, strict=True) if not parts), None)
+    if not tops:
+        return None
+    if loose:
         raise DataError(
-            f"{path}: there are images beside the sub-folders ({loose[0].name}): "
-            "put every image into the folder of its class"
+            f"{path}: there are images beside the sub-folders ({loose}): put every image into the folder of its class"
         )
-    groups = {folder.name: _images(folder) for folder in folders} if folders else {"": loose}
-    for folder, group in zip(folders or [path], groups.values(), strict=True):
-        if not group:
-            raise DataError(
-                f"{folder}: there is no image in this folder ({', '.join(sorted(SUFFIXES))}): add some or remove it"
-            )
-    return groups
+    deep = next((name for name, parts in zip(images, parents, strict=True) if len(parts) > 1), None)
+    if deep:
+        raise DataError(
+            f"{root / tops[0]}: images lie in folders of its own ({deep}), and each sub-folder of data.path is one "
+            f"class: point data.path at the folder above the images, such as {path / PurePosixPath(deep).parent.parent}"
+        )
+    start, there = f"{ROOT}/" * inside, (*tree.files, *(f"{folder}/" for folder in tree.empty))
+    below = [name.removeprefix(start) for name in there if name.startswith(start)]
+    folders = {name.partition("/")[0] for name in below if "/" in name}
+    for folder in sorted(folders - set(tops)):
+        raise DataError(f"{root / folder}: there is no image in this folder: add some or remove it")
+    return [parts[0] for parts in parents]
 
 
-def _images(folder: Path) -> list[Path]:
-    files = (entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    return sorted(file for file in files if file.suffix.lower() in SUFFIXES and file.is_file())
+def _none(path: Path, tree: Tree) -> str:
+    """Why there is nothing to read."""
+    parquet = next((name for name in tree.files if name.lower().endswith(".parquet")), None)
+    if parquet:
+        return f"{path}: there is no image in this folder, but Parquet ({parquet}): say data.name: parquet"
+    others = "".join(f" ({said.partition(': ')[2]} passed over)" for said in tree.passed_over(()))
+    kind = "folder" if path.is_dir() else "archive"
+    return f"{path}: there is no image in this {kind}{others}: add some, or correct data.path"
+
+
+def _listed(tree: Tree, table: str) -> list[tuple[str | None, Any]] | None:
+    """Names of files and their labels; [] where the file says that there are none, None where it is about others."""
+    content = next(tree.read([table]))
+    if isinstance(content, Path):
+        content = content.read_bytes()
+    try:
+        if table == LABELS:
+            return _of_json(content)
+        sheet = sheets.read(Path(table), content)
+    except sheets.SheetError as error:
+        raise DataError(f"{tree.root / table}: {error}: write it again, or remove it") from None
+    column, labels = sheet.first(*OF_FILES), sheet.first("label", "labels")
+    if column is None or labels is None:
+        return None
+    numbers = [sheets.whole(value) for value in sheet.columns[labels]]
+    values = sheet.columns[labels] if None in numbers else numbers
+    return list(zip((None if n is None else str(n) for n in sheet.columns[column]), values, strict=True))
+
+
+def _of_json(content: bytes) -> list[tuple[str | None, Any]] | None:
+    try:
+        said = json.loads(content)
+        if not isinstance(said, dict) or "labels" not in said:
+            return None
+        return [(str(name), label) for name, label in said["labels"] or ()]
+    except (ValueError, TypeError, RecursionError) as error:
+        raise sheets.SheetError(f"this is no list of file names and labels ({error})") from error

@@ -1,93 +1,152 @@
-"""Arrays in a NumPy .npz file."""
+"""Arrays in a NumPy .npz or .npy file."""
 
-import zipfile
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from annotated_types import Gt
 
-from difgen_cli.data import DataError, Pool
+from difgen_cli.data import DataError, LabelError, Pool
+from difgen_cli.data._arrays import Array, headers, read
+from difgen_cli.data._decoding import Conversion, converted, notes
+from difgen_cli.data._labels import numbered
 
-VERSION = 1
+VERSION = 2
+IMAGES, POINTS, LABELS = "images", "points", "labels"
+UNNAMED = "arr_0", "arr_1"  # images and labels as numpy.savez names them in the files of ADM, EDM and dgm-eval
+# How values of another type become uint8, by the range that they have.
+REMEDIES = (
+    (0, 1, "(255 * x).round().astype('uint8')"),
+    (-1, 1, "(127.5 * x + 127.5).round().astype('uint8')"),
+    (0, 255, "x.round().astype('uint8')"),
+)
 
 
-def load(*, path: Path) -> Pool:
-    """`images` (M, H, W) or (M, H, W, C) uint8, or `points` (M, D) float32; with `labels` (M,) integers or without.
+def load(
+    *,
+    path: Path,
+    image: str | None = None,
+    label: str | None = None,
+    mode: Literal["rgb", "grey"] | None = None,
+    resize: Annotated[int, Gt(0)] | None = None,
+    resize_filter: Literal["nearest", "box", "bilinear", "bicubic", "lanczos"] = "bicubic",
+) -> Pool:
+    """Images (M, H, W) or (M, H, W, C) uint8, or points (M, D) float32; with labels (M,), whole numbers, or without.
 
-    Names of classes may lie in `classes`, an array of strings. Pickled objects are never loaded.
+    They are the arrays `images` or `points` and `labels`, else `arr_0` and `arr_1` (ADM, EDM), else the only array of
+    such a shape. Names of classes may lie in `classes`, an array of strings. Opaque alpha is dropped. Pickled objects
+    are never loaded. DataError names what cannot be used; LabelError where labels alone cannot be.
 
-    path: the .npz file.
+    path: the .npz or .npy file.
+    image: the array of images or points, where it has another name.
+    label: the array of labels, where it has another name.
+    mode: convert every image to rgb or grey; null takes them as they are.
+    resize: bring every image to a square of so many pixels a side; null takes them as they are.
+    resize_filter: how: Pillow's filters, antialiased where images shrink.
     """
-    arrays = _read(path)
-    name = next((name for name in ("images", "points") if name in arrays), None)
-    if name is None:
+    known = headers(path)
+    name = _data(path, known, image)
+    data, seen = _checked(path, known[name]), Counter[str]()
+    if data.ndim == 4:
+        data = converted(data, lambda i: f"{path}, image {i}", Conversion(mode, resize, resize_filter), seen)
+    said = notes(seen)
+    found = _labels(path, known, name, label)
+    if found is None:
+        return Pool(data, notes=said)
+    try:
+        values = _values(path, found, len(data))
+        names = [str(k) for k in read(path, known["classes"])] if "classes" in known else []
+        labels, classes = numbered(values, names, lambda _: str(path))
+    except LabelError as error:
+        raise LabelError(str(error), Pool(data, notes=said)) from None
+    return Pool(data, labels, classes, notes=said)
+
+
+def listing(path: Path, image: str | None = None, conversion: Conversion | None = None) -> tuple[int, tuple[int, ...]]:
+    """How many images or points there are, and the shape of one, converted, by the header of the array alone."""
+    known = headers(path)
+    found = known[_data(path, known, image)]
+    _check(path, found, lambda: read(path, found))
+    shape = found.shape if len(found.shape) != 3 else (*found.shape, 1)
+    if len(shape) == 2:
+        return shape[0], shape[1:]
+    return shape[0], (conversion or Conversion()).shape(shape[1:])
+
+
+def _data(path: Path, known: dict[str, Array], named: str | None) -> str:
+    """Which array is the images or points."""
+    if named is not None and named not in known:
+        raise DataError(f"{path}: there is no array `{named}`, only {', '.join(known)}: correct data.image")
+    able = [name for name, array in known.items() if len(array.shape) > 1]
+    name = named or next((name for name in (IMAGES, POINTS, UNNAMED[0]) if name in known), None)
+    if name is None and len(able) != 1:
+        held = ", ".join(array.words for array in known.values()) or "nothing"
         raise DataError(
-            f"{path}: there is neither `images` nor `points`, only {', '.join(arrays) or 'nothing'}: rename it"
+            f"{path}: there is neither `images` nor `points`, only {held}: rename one, or name it by data.image"
         )
-    data, labels = arrays[name], arrays.get("labels")
-    if name == "images" and data.ndim == 3:
-        data = data[..., None]
-    _check_data(path, name, data)
-    if labels is None:
-        return Pool(data)
-    _check_labels(path, labels, len(data))
-    names = arrays.get("classes")
-    classes = tuple(str(k) for k in (range(int(labels.max()) + 1) if names is None else names))
-    try:
-        return Pool(data, labels.astype(np.int64), classes)
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
+    return name or able[0]
 
 
-def listing(path: Path) -> tuple[int, tuple[int, ...]]:
-    """How many images or points there are, and the shape of one, by the header of the array alone."""
-    if not zipfile.is_zipfile(path):
-        raise DataError(f"{path}: this is not a whole .npz archive: write it again with numpy.savez")
-    with zipfile.ZipFile(path) as archive:
-        name = next((n for n in ("images.npy", "points.npy") if n in archive.namelist()), None)
-        if name is None:
-            known = ", ".join(n.removesuffix(".npy") for n in archive.namelist()) or "nothing"
-            raise DataError(f"{path}: there is neither `images` nor `points`, only {known}: rename it")
-        with archive.open(name) as member:
-            version = np.lib.format.read_magic(member)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape = read(member)[0]
-    return (shape[0], (*shape[1:], 1)) if name == "images.npy" and len(shape) == 3 else (shape[0], shape[1:])
-
-
-def _read(path: Path) -> dict[str, np.ndarray]:
-    if not path.is_file():
-        raise DataError(f"{path}: there is no such file: correct data.path")
-    if not zipfile.is_zipfile(path):
-        raise DataError(f"{path}: this is not a whole .npz archive: write it again with numpy.savez")
-    arrays = {}
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            for name in file.files:
-                arrays[name] = file[name]
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        if "allow_pickle" in str(error):
-            raise DataError(
-                f"{path}: it holds pickled objects, which are code and are never loaded: save plain arrays instead"
-            ) from error
-        raise DataError(f"{path}: this archive cannot be read ({error}): write it again with numpy.savez") from error
-    return arrays
-
-
-def _check_data(path: Path, name: str, data: np.ndarray) -> None:
-    wanted, dimensions = (np.uint8, 4) if name == "images" else (np.float32, 2)
-    if data.dtype != wanted:
-        raise DataError(f"{path}: `{name}` is {data.dtype}, not {np.dtype(wanted)}: convert it")
-    if data.ndim != dimensions or data.size == 0 or (name == "images" and data.shape[-1] not in (1, 3)):
-        shape = "(M, H, W) or (M, H, W, 1 or 3)" if name == "images" else "(M, D)"
-        raise DataError(f"{path}: `{name}` has the shape {data.shape}, not {shape}: reshape it")
-    if not np.isfinite(data).all():
+def _checked(path: Path, array: Array) -> np.ndarray:
+    """The images (M, H, W, C) or points (M, D)."""
+    data = read(path, array)
+    _check(path, array, lambda: data)
+    if data.ndim == 2 and not np.isfinite(data).all():
         row = int(np.nonzero(~np.isfinite(data).all(axis=1))[0][0])
-        raise DataError(f"{path}, row {row}: `{name}` holds NaN or an infinite value: remove that row")
+        raise DataError(f"{path}, row {row}: {array.called} holds NaN or an infinite value: remove that row")
+    return data[..., None] if data.ndim == 3 else data
 
 
-def _check_labels(path: Path, labels: np.ndarray, count: int) -> None:
-    if labels.shape != (count,) or not np.issubdtype(labels.dtype, np.integer):
-        raise DataError(
-            f"{path}: `labels` of shape {labels.shape} and type {labels.dtype} do not fit {count} images: "
+def _check(path: Path, array: Array, values: Callable[[], np.ndarray]) -> None:
+    """DataError where an array is neither images nor points; its values are looked at to say what they would need."""
+    shape, points = array.shape, array.name == POINTS or (array.name != IMAGES and len(array.shape) == 2)
+    if points:
+        if array.dtype != np.float32:
+            raise DataError(f"{path}: {array.called} is {array.dtype}, not float32: convert it by x.astype('float32')")
+        if len(shape) != 2 or 0 in shape:
+            raise DataError(f"{path}: {array.called} has the shape {shape}, not (M, D): reshape it")
+        return
+    full = shape if len(shape) != 3 else (*shape, 1)
+    if len(full) != 4 or 0 in full or full[-1] not in (1, 2, 3, 4):
+        if len(full) == 4 and full[1] in (1, 2, 3, 4) and 0 not in full:
+            remedy = "channels come last, transpose it by x.transpose(0, 2, 3, 1)"
+        else:
+            remedy = "reshape it"
+        raise DataError(f"{path}: {array.called} has the shape {full}, not (M, H, W) or (M, H, W, 1 or 3): {remedy}")
+    if array.dtype != np.uint8:
+        raise DataError(f"{path}: {array.called} is {array.dtype}{_range(values())}")
+
+
+def _range(data: np.ndarray) -> str:
+    """The range of the values of images that are not uint8, and how to convert them."""
+    if not np.issubdtype(data.dtype, np.number) and data.dtype != np.bool_:
+        return ", not uint8: convert it"
+    plain = data.astype(np.float64) if data.dtype in (np.bool_, np.float16) else data
+    least, most = plain.min(), plain.max()
+    if not (np.isfinite(least) and np.isfinite(most)):
+        return ", not uint8, and holds NaN or infinite values: write the images again"
+    remedy = next((how for low, high, how in REMEDIES if low <= least and most <= high), None)
+    return f" with values from {least:g} to {most:g}, not uint8: convert it" + (f" by {remedy}" if remedy else "")
+
+
+def _labels(path: Path, known: dict[str, Array], data: str, named: str | None) -> Array | None:
+    if named is not None and named not in known:
+        raise DataError(f"{path}: there is no array `{named}`, only {', '.join(known)}: correct data.label")
+    own = LABELS if data != UNNAMED[0] or LABELS in known else UNNAMED[1]
+    found = known.get(named or own)
+    if found is None or (found.name == UNNAMED[1] and len(found.shape) != 1):
+        return None
+    return found
+
+
+def _values(path: Path, array: Array, count: int) -> list[Any]:
+    """The labels of an array. LabelError where there is not one whole number or word for each image."""
+    if array.shape != (count,) or array.dtype.kind not in "iubU":
+        raise LabelError(
+            f"{path}: {array.called} of shape {array.shape} and type {array.dtype} do not fit {count} images: "
             "give one whole number each"
         )
+    values: list[Any] = read(path, array).tolist()
+    return values

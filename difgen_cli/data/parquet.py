@@ -1,94 +1,169 @@
 """Images in Parquet files as the Hugging Face `datasets` library writes them, or points."""
 
-import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from annotated_types import Gt
 
-from difgen_cli.data import DataError, Pool, decode
+from difgen_cli.data import DataError, LabelError, Pool
+from difgen_cli.data._columns import Columns, columns
+from difgen_cli.data._decoding import POINTER, Conversion, decode, notes, suffixes
+from difgen_cli.data._labels import numbered
+from difgen_cli.data._splits import chosen, of_file, refuse
+from difgen_cli.data._tree import Tree, look
 
-VERSION = 1
+VERSION = 2
+SUFFIX = ".parquet"
 
 
-def load(*, path: Path, split: str | None = None) -> Pool:
-    """A column `image` (struct of encoded `bytes` and `path`), and a column `label` of whole numbers if there is one.
+def load(
+    *,
+    path: Path,
+    split: str | None = None,
+    image: str | None = None,
+    label: str | None = None,
+    mode: Literal["rgb", "grey"] | None = None,
+    resize: Annotated[int, Gt(0)] | None = None,
+    resize_filter: Literal["nearest", "box", "bilinear", "bicubic", "lanczos"] = "bicubic",
+) -> Pool:
+    """A column of encoded images (bytes, or a struct with `bytes`), and a column of labels if there is one.
 
-    In place of images, points: a column `x` of lists of numbers. The names of the classes come from the schema's
-    `huggingface` metadata, else they are the numbers; where every label is missing there are none. DataError names
-    file and row of whatever cannot be used.
+    In place of images, points: a column `x` of lists of numbers. Labels are whole numbers, words or categories; the
+    names of the classes come from the schema's `huggingface` metadata, else they are the labels; where every label is
+    missing (null, −1) there are none. Images are turned upright as their EXIF says, and opaque alpha is dropped. The
+    pool's notes name what is passed over. DataError names file and row of whatever cannot be used; LabelError where
+    labels alone cannot be.
 
-    path: a Parquet file, or a folder whose *.parquet files are read in the order of their names.
-    split: of a folder, only the files whose names begin so, such as train.
+    path: a Parquet file, or a folder whose *.parquet files are read in the order of their names; where it holds none,
+        those in its sub-folders, as in a repository of the Hugging Face hub.
+    split: of a folder with several, the one to read, such as train; train+test for both.
+    image: the column of images, or of points; null takes `image`, the only column of images, or `x`.
+    label: the column of labels; null takes `label`.
+    mode: convert every image to rgb or grey; null takes them as they are, all of one mode.
+    resize: bring every image to a square of so many pixels a side; null takes them as they are, all of one size.
+    resize_filter: how: Pillow's filters, antialiased where images shrink.
     """
-    found = files(path, split)
-    tables = [_read(file) for file in found]
-    names = {_class_names(table.schema.metadata) for table in tables}
-    labelled = {_labelled(table) for table in tables}
-    kinds = {"image" in table.column_names for table in tables}
-    if len(names) > 1 or len(labelled) > 1 or len(kinds) > 1:
+    found = find(path, split)
+    read = [(file, *_read(file, image, label)) for file in found.files]
+    if len({(said.names, said.label is None, said.points) for _, said, _ in read}) > 1:
         raise DataError(f"{path}: its files differ in their labels or class names: point data.path at one data set")
-    origin = [f"{file}, row {row}" for file, table in zip(found, tables, strict=True) for row in range(len(table))]
+    origin = [f"{file}, row {row}" for file, _, table in read for row in range(len(table))]
     if not origin:
         raise DataError(f"{path}: its Parquet files have no rows: at least one image is needed")
-    if kinds == {True}:
-        encoded = [data for file, table in zip(found, tables, strict=True) for data in _bytes(file, table)]
-        images = decode(encoded, origin.__getitem__)
+    said, seen = read[0][1], Counter[str]()
+    if said.points:
+        images = _points([point for _, _, table in read for point in table[said.image].to_pylist()], origin)
     else:
-        images = _points([point for table in tables for point in table["x"].to_pylist()], origin)
-    if labelled == {False}:
-        return Pool(images)
-    labels = np.concatenate([_labels(file, table) for file, table in zip(found, tables, strict=True)])
-    classes = names.pop() or tuple(str(k) for k in range(int(labels.max()) + 1))
-    _check_range(labels, classes, origin)
-    return Pool(images, labels, classes)
+        encoded = [data for file, each, table in read for data in _bytes(file, table[each.image])]
+        images = decode(encoded, len(encoded), origin.__getitem__, Conversion(mode, resize, resize_filter), seen)
+    told = (*found.others, *said.notes, *notes(seen))
+    if said.label is None:
+        return Pool(images, notes=told)
+    values = [value for _, each, table in read for value in table[each.label].to_pylist()]
+    try:
+        labels, classes = numbered(values, said.names, origin.__getitem__)
+    except LabelError as error:
+        raise LabelError(str(error), Pool(images, notes=told)) from None
+    return Pool(images, labels, classes, notes=told)
 
 
-def files(path: Path, split: str | None) -> list[Path]:
-    """The Parquet files that are meant. DataError where there are none."""
+@dataclass(frozen=True)
+class Found:
+    """The Parquet files that are meant, and what was passed over, in words."""
+
+    files: list[Path]
+    others: tuple[str, ...] = ()
+
+
+def find(path: Path, split: str | None, before: str = "data.split: ") -> Found:
+    """The Parquet files that are meant. DataError where there are none, or several splits and none is named.
+
+    before: what a message writes before the name of a split.
+    """
     if path.is_file():
-        return [path]
+        return Found([path])
     if not path.is_dir():
-        raise DataError(f"{path}: there is no such file or folder: correct data.path")
-    there = sorted(path.glob("*.parquet"))
+        raise DataError(f"{path}: there is no such file or folder: correct data.path{_named(path)}")
+    tree = look(path)
+    there = _there(tree)
     if not there:
-        raise DataError(f"{path}: there is no *.parquet file in this folder: correct data.path")
-    chosen = [file for file in there if file.name.startswith(split or "")]
-    if not chosen:
-        known = ", ".join(file.name for file in there[:5])
+        raise DataError(f"{path}: there is no *.parquet file in this folder{_beside(tree)}: correct data.path")
+    if split is None:
+        refuse(path, map(of_file, there), before)
+    meant = there if split is None else chosen(there, split)
+    if not meant:
+        known = ", ".join(there[:5])
         raise DataError(f"{path}: no Parquet file's name begins with {split!r} (there are {known}): correct data.split")
-    return chosen
+    return Found([path / name for name in meant], tree.passed_over(there))
 
 
-def listing(path: Path, split: str | None) -> tuple[list[int], tuple[int, ...]]:
-    """Rows of each file, and the shape of the first image or point; the others are not read."""
+def near(folder: Path) -> list[tuple[str, str]]:
+    """The split and the name of each Parquet file in a folder, or in the folders in it."""
+    there = [name for name in look(folder, 2).files if name.lower().endswith(SUFFIX)] if folder.is_dir() else []
+    return [(of_file(name), PurePosixPath(name).name) for name in there]
+
+
+def listing(
+    path: Path, split: str | None = None, image: str | None = None, conversion: Conversion | None = None
+) -> tuple[list[int], tuple[int, ...]]:
+    """Rows of each file, and the shape of the first image, converted, or point; the others are not read."""
     import pyarrow.parquet as pq
 
     counts, shape = [], None
-    for file in files(path, split):
+    for file in find(path, split).files:
         with _readable(file):
-            columns, opened = _columns(file), pq.ParquetFile(file)
+            said, opened = columns(file, image, None), pq.ParquetFile(file)
             counts.append(int(opened.metadata.num_rows))
             if shape is None and counts[-1]:
-                first = next(opened.iter_batches(batch_size=1, columns=columns)).to_pylist()[0]
-                shape = _shape(first, f"{file}, row 0")
+                first = next(opened.iter_batches(batch_size=1, columns=[said.image])).column(0)
+                shape = _shape(file, first, said, conversion or Conversion())
     if shape is None:
         raise DataError(f"{path}: its Parquet files have no rows: at least one image is needed")
     return counts, shape
 
 
-def _shape(row: dict[str, Any], name: str) -> tuple[int, ...]:
-    return (len(row["x"] or ()),) if "x" in row else decode([row["image"]["bytes"] or b""], lambda _: name).shape[1:]
+def _shape(file: Path, first: Any, said: Columns, conversion: Conversion) -> tuple[int, ...]:
+    if said.points:
+        return (len(first[0].as_py() or ()),)
+    return decode(_bytes(file, first), 1, lambda _: f"{file}, row 0", conversion).shape[1:]
 
 
-def _read(file: Path) -> Any:
-    """The columns `image`, or else `x`, and, if there is one, `label`."""
+def _there(tree: Tree) -> list[str]:
+    """Names of the Parquet files of a folder itself, else of its sub-folders, which then are of one data set."""
+    every = [name for name in tree.files if name.lower().endswith(SUFFIX)]
+    here = [name for name in every if "/" not in name]
+    if here or not every:
+        return here
+    homes = {"/".join(p for p in PurePosixPath(name).parts[:-1] if of_file(f"{p}/0.parquet") != p) for name in every}
+    if len(homes) > 1:
+        known = ", ".join(f"{tree.root}/{home}" for home in sorted(homes))
+        raise DataError(f"{tree.root}: Parquet files lie in several of its folders; name one: {known}")
+    return every
+
+
+def _beside(tree: Tree) -> str:
+    images = sum(PurePosixPath(name).suffix.lower() in suffixes() for name in tree.files)
+    return f", but images ({images:,}), which data.name: folder reads" if images else ""
+
+
+def _named(path: Path) -> str:
+    """How a split is named that was written as a folder."""
+    of_split = any(split == path.name for split, _ in near(path.parent))
+    return f", and name the split by data.split: {path.name}" if of_split else ""
+
+
+def _read(file: Path, image: str | None, label: str | None) -> tuple[Columns, Any]:
+    """The columns that are read, and the table of them."""
     import pyarrow.parquet as pq
 
     with _readable(file):
-        return pq.read_table(file, columns=_columns(file))
+        said = columns(file, image, label)
+        return said, pq.read_table(file, columns=[name for name in (said.image, said.label) if name is not None])
 
 
 @contextmanager
@@ -100,35 +175,25 @@ def _readable(file: Path) -> Iterator[None]:
         yield
     except (pa.ArrowException, OSError) as error:
         cause = str(error).splitlines()[0]
+        if _starts(file, POINTER):
+            cause = "it is a pointer of Git LFS: `git lfs pull` fetches it"
         raise DataError(f"{file}: this Parquet file cannot be read ({cause}): replace it") from error
 
 
-def _columns(file: Path) -> list[str]:
-    """The columns to be read."""
+def _starts(file: Path, begin: bytes) -> bool:
+    try:
+        with file.open("rb") as opened:
+            return opened.read(len(begin)) == begin
+    except OSError:
+        return False
+
+
+def _bytes(file: Path, column: Any) -> list[bytes]:
     import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    schema = pq.read_schema(file)
-    if "image" not in schema.names:
-        if "x" not in schema.names:
-            raise DataError(
-                f"{file}: there is no column `image`, only {', '.join(schema.names) or 'none'}: "
-                "rename the column of images"
-            )
-        return [name for name in ("x", "label") if name in schema.names]
-    kind = schema.field("image").type
-    if not (pa.types.is_struct(kind) and "bytes" in {kind.field(i).name for i in range(kind.num_fields)}):
-        raise DataError(
-            f"{file}: the column `image` is {kind}, not a struct with encoded `bytes`: "
-            "write it as a datasets.Image feature"
-        )
-    return [name for name in ("image", "label") if name in schema.names]
-
-
-def _bytes(file: Path, table: Any) -> list[bytes]:
     import pyarrow.compute as pc
 
-    images: list[bytes | None] = pc.struct_field(table["image"], "bytes").to_pylist()
+    encoded = pc.struct_field(column, "bytes") if pa.types.is_struct(column.type) else column
+    images: list[bytes | None] = encoded.to_pylist()
     for row, data in enumerate(images):
         if not isinstance(data, bytes):
             raise DataError(f"{file}, row {row}: this image has no bytes: save the data set with its images embedded")
@@ -146,38 +211,3 @@ def _points(rows: Sequence[Any], origin: Sequence[str]) -> np.ndarray:
     if not finite.all():
         raise DataError(f"{origin[int(np.argmin(finite))]}: `x` holds NaN or an infinite value: remove that row")
     return points
-
-
-def _labelled(table: Any) -> bool:
-    return "label" in table.column_names and (not len(table) or table["label"].null_count < len(table))
-
-
-def _labels(file: Path, table: Any) -> np.ndarray:
-    import pyarrow as pa
-
-    column = table["label"]
-    if not pa.types.is_integer(column.type):
-        raise DataError(f"{file}: the column `label` is {column.type}, not whole numbers: write it as a ClassLabel")
-    if column.null_count:
-        row = column.is_null().to_pylist().index(True)
-        raise DataError(f"{file}, row {row}: this row has no label: give every row one, or remove the column `label`")
-    return np.asarray(column.to_numpy(), dtype=np.int64)
-
-
-def _class_names(metadata: dict[bytes, bytes] | None) -> tuple[str, ...]:
-    """The names under info.features.label.names; () where there are none."""
-    try:
-        info = json.loads((metadata or {})[b"huggingface"])
-        return tuple(str(name) for name in info["info"]["features"]["label"]["names"])
-    except (KeyError, TypeError, ValueError):
-        return ()
-
-
-def _check_range(labels: np.ndarray, classes: tuple[str, ...], origin: Sequence[str]) -> None:
-    outside = np.nonzero((labels < 0) | (labels >= len(classes)))[0]
-    if len(outside):
-        row = int(outside[0])
-        raise DataError(
-            f"{origin[row]}: label {labels[row]} is not one of the {len(classes)} classes: "
-            f"labels run from 0 to {len(classes) - 1}"
-        )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from difgen_cli.display import as_json
-from difgen_cli.grid.document import GridError
+from difgen_cli.grid.document import GridError, compose, scalar
+from difgen_cli.grid.values import Given
+from difgen_cli.plan.sections import resolve
 from difgen_cli.plugins import Library
 from difgen_cli.store.waste import KINDS, Waste
 
@@ -14,8 +17,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def data(name: str | None, path: Path | None, console: Console) -> None:
-    """The data plug-ins, or the facts of one data set."""
+def data(name: str | None, path: Path | None, given: Mapping[str, str], console: Console) -> None:
+    """The data plug-ins, or the facts of one data set, read with the settings that are given."""
     library = Library()
     if name is None:
         for each in library.names("data"):
@@ -26,15 +29,29 @@ def data(name: str | None, path: Path | None, console: Console) -> None:
         raise GridError(f"data {name}: no such data plug-in ({', '.join(library.names('data'))})")
     from difgen_cli import data as sets
 
-    settings = {"path": path.absolute()} if path else {}
     try:
-        pool = library.module("data", name).load(**settings)
-    except (sets.DataError, TypeError) as error:
+        pool = library.module("data", name).load(**_settings(name, path, given, library))
+    except sets.DataError as error:
         raise GridError(f"data {name}: {error}") from None
     shape = "×".join(map(str, pool.images.shape[1:]))
     console.print(f"{len(pool.images):,} images of {shape} {pool.images.dtype}", highlight=False)
     console.print(f"classes: {', '.join(pool.classes) or 'none'}", highlight=False, soft_wrap=True, markup=False)
     console.print(f"sigma_data {sets.sigma_data(pool.images):.4f}, content {sets.content(pool)[:16]}", highlight=False)
+    for note in pool.notes:
+        console.print(f"note: {note}", highlight=False, soft_wrap=True, markup=False)
+
+
+def _settings(name: str, path: Path | None, given: Mapping[str, str], library: Library) -> dict[str, Any]:
+    """What the plug-in is given, checked as a grid's settings are."""
+    from difgen_cli.data import files
+
+    said = {key.removeprefix("data."): Given(scalar(compose(value))) for key, value in given.items()}
+    if path is not None:
+        whole, split = files.meant(path)
+        said["path"] = Given(str(whole.absolute()))
+        if split is not None and "split" in library.signature("data", name).settings:
+            said.setdefault("split", Given(split))
+    return resolve("data", {"name": Given(name), **said}, library, alone=True).changed
 
 
 def weights(action: str, name: str | None, folder: Path | None, console: Console) -> None:

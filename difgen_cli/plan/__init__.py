@@ -27,6 +27,8 @@ class Facts:
     labelled: bool
     population: bool = False  # whether the distribution that they were drawn from is known
     holds_out: bool = False  # whether the data set itself says which images are held out
+    unlabelled: str = ""  # why labels that are there cannot be used
+    notes: tuple[str, ...] = ()  # what a reader must know of the files
 
 
 PARTNERS = frozenset({"twin", "sibling"})  # a metric's positional parameters that stand for other trajectories

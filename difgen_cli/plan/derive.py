@@ -1,18 +1,15 @@
-"""The recipes of what cells share: data, labels, feature spaces, networks, trajectories and metrics.
-
-Here a combination of settings that cannot work is refused: a subset larger than the data, more clusters than images.
-"""
+"""The recipes of what cells share: data, labels, feature spaces, networks, trajectories and metrics."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from difgen_cli import places
 from difgen_cli.grid.document import GridError, Place
 from difgen_cli.grid.values import Given
-from difgen_cli.plan import Against, Facts, Scoring
+from difgen_cli.plan import Against, Facts, Scoring, checks
 from difgen_cli.plan.points import Where
 from difgen_cli.plan.recipes import Head, Recipe, apart
 from difgen_cli.plan.sections import DEFAULT_SCORE, Section, resolve_metric, shaping
@@ -28,7 +25,9 @@ class Known(Protocol):
 
     def __call__(self, section: Section, /) -> Facts: ...
 
-    def labels(self, condition: Section, images: int) -> str: ...
+    def labels(self, condition: Section, data: Section, /) -> str: ...
+
+    def held_out(self, data: Section, /) -> int: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +49,7 @@ class Derivation:
     library: Library
     facts: Known
     recipes: dict[str, Recipe]
+    notes: dict[str, None] = field(default_factory=dict)  # what a reader must know of the data, each once
 
     def keep(self, recipe: Recipe) -> Recipe:
         """The recipe of this key that was met first."""
@@ -59,9 +59,9 @@ class Derivation:
         """The trajectory of four sections, and what it is made of."""
         subset, size = self.subset(data, where)
         facts = self._facts(data, where)
-        labels = self._labels(condition, subset.inputs["holdout"], subset, facts, where)
+        labels = self._labels(condition, data, subset, facts, where)
         if "population" in model.signature.inputs:
-            _check_population(model, condition, facts, where)
+            checks.population(model, condition, facts, where)
         network = self.keep(Recipe(Head("network", model.name, model.signature.version, model.changed), {}))
         closed = in_closed_form(model)
         head = (
@@ -78,7 +78,7 @@ class Derivation:
     def subset(self, data: Section, where: Where) -> tuple[Recipe, int]:
         """The training subset of a data section, and how many images it has."""
         facts = self._facts(data, where)
-        size = _subset_size(data.own, facts, where)
+        size = checks.subset_size(data.own, facts, where)
         if facts.holds_out and data.own["held_out_seed"]:
             raise GridError(
                 f"data.held_out_seed: {data.name} itself says which images are held out, so that none are drawn; leave "
@@ -86,7 +86,7 @@ class Derivation:
                 where("data.held_out_seed"),
             )
         chosen = {k: v for k, v in data.changed_own.items() if k not in OF_HOLDOUT}
-        if size == _there(data.own, facts):
+        if size == checks.there(data.own, facts):
             chosen.pop("size", None)  # all that there are, by number or by none
         holdout = self.holdout(data, facts)
         return self.keep(Recipe(Head("subset", "split", _version(data), chosen), {"holdout": holdout})), size
@@ -107,12 +107,16 @@ class Derivation:
     def _facts(self, data: Section, where: Where, path: str = "data") -> Facts:
         named = f"{path}.path" if "path" in data.settings else f"{path}.name"
         try:
-            return self.facts(data)
+            found = self.facts(data)
         except ValueError as error:
             raise GridError(f"{named}: {error}", where(named)) from None
+        left_out = [f"labels are left out: {found.unlabelled}"] if found.unlabelled else []
+        self.notes.update(dict.fromkeys([*found.notes, *left_out]))
+        return found
 
-    def _labels(self, condition: Section, holdout: Recipe, subset: Recipe, facts: Facts, where: Where) -> Recipe:
+    def _labels(self, condition: Section, data: Section, subset: Recipe, facts: Facts, where: Where) -> Recipe:
         takes, clusters = condition.signature.inputs, condition.settings.get("clusters")
+        holdout = subset.inputs["holdout"]
         rest = facts.images - holdout.settings["held_out"]
         if isinstance(clusters, int) and clusters > rest:
             raise GridError(
@@ -121,12 +125,13 @@ class Derivation:
             )
         if condition.name == "labels" and not facts.labelled:
             place = where("condition.name")
-            raise GridError("condition.name: this data set has no labels; use kmeans, random or none", place)
+            why = f" that can be used: {facts.unlabelled}" if facts.unlabelled else ""
+            raise GridError(f"condition.name: this data set has no labels{why}; use kmeans, random or none", place)
         inputs = {"subset": subset} if "train" in takes else {"holdout": holdout} if takes else {}
         if "embed" in takes:
             inputs["embed"] = self.features(condition, facts, holdout, where("condition.features"))
         if "given" in takes:
-            inputs["given"] = self._given(condition, facts, where)
+            inputs["given"] = self._given(condition, data, where)
         # the keys of the space and of the labels given stand for these
         settings = {k: v for k, v in condition.changed.items() if k not in ("features", "path")}
         fitted = self.keep(Recipe(Head("labels", condition.name, condition.signature.version, settings), inputs))
@@ -141,10 +146,10 @@ class Derivation:
             Recipe(Head("labels", "altered", _version(condition), altered), {"labels": fitted, "subset": subset})
         )
 
-    def _given(self, condition: Section, facts: Facts, where: Where) -> Recipe:
+    def _given(self, condition: Section, data: Section, where: Where) -> Recipe:
         """The labels that a file gives: their content is their identity."""
         try:
-            content = self.facts.labels(condition, facts.images)
+            content = self.facts.labels(condition, data)
         except ValueError as error:
             place = where("condition.path") or where("condition.name")
             raise GridError(f"condition.path: {error}", place) from None
@@ -173,7 +178,9 @@ class Derivation:
         """
         named = {path for path in given if "." not in path} or set(DEFAULT_SCORE)
         facts = self._facts(data, where)
-        holdout = self.holdout(data, facts)
+        holdout, asked = self.holdout(data, facts), data.own["held_out"]
+        left = self.facts.held_out(data) if asked else 0
+        checks.held_out(asked, left, where)
         scoring = Scoring({}, {}, {}, {})
         for metric in sorted(named | {path.partition(".")[0] for path in given}):
             own = {p.partition(".")[2]: g for p, g in given.items() if p.startswith(metric + ".")}
@@ -182,12 +189,7 @@ class Derivation:
             if other:
                 scoring.against[metric] = self._against(metric, other, facts, where, place)
             needed = section.signature.constants.get("HELD_OUT_MIN", 0)
-            if data.own["held_out"] < needed:
-                raise GridError(
-                    f"score.{metric}: needs at least {needed} held-out images, and data.held_out is "
-                    f"{data.own['held_out']}",
-                    where("data.held_out") or place,
-                )
+            checks.enough(metric, needed, asked, left, where("data.held_out") or place)
             if "embed" in section.signature.inputs:
                 at = own["features"].place if "features" in own else place
                 scoring.features[metric] = self.features(section, facts, holdout, at)
@@ -236,51 +238,12 @@ def _version(section: Section) -> int | str:
     return section.own_signature.version if section.own_signature else 0
 
 
-def _check_population(model: Section, condition: Section, facts: Facts, where: Where) -> None:
-    """GridError where the denoiser of what the data were drawn from is not known, as a whole or within a condition."""
-    if not facts.population:
-        raise GridError(
-            f"model.name: {model.name} needs data drawn from a known distribution (molrg, gaussians)",
-            where("model.name"),
-        )
-    if condition.name != "none" and (condition.name != "labels" or condition.changed or condition.changed_own):
-        raise GridError(
-            f"condition.name: {model.name} knows the distribution within the components alone; use labels or none",
-            where("condition.name"),
-        )
-
-
 def _words(shape: tuple[int, ...]) -> str:
     return f"points of {shape[0]} values" if len(shape) == 1 else "images"
 
 
 def _path(section: Section) -> str:
     return f"score.{section.name}" if section.kind == "score" else section.kind
-
-
-def _subset_size(own: dict[str, Any], facts: Facts, where: Where) -> int:
-    """Images in the subset; raises GridError where the settings ask for more than there are."""
-    rest = facts.images - own["held_out"]
-    if rest < 1:
-        raise GridError(
-            f"data.held_out: {own['held_out']} of {facts.images} images leaves none to train on; hold out fewer",
-            where("data.held_out"),
-        )
-    there = _there(own, facts)
-    if own["size"] is not None and own["size"] > there:
-        half = f" in half {own['half']}" if own["half"] else ""
-        raise GridError(
-            f"data.size: {own['size']} images are more than the {there}{half} that {facts.images} images leave with "
-            f"{own['held_out']} held out; use at most {there}",
-            where("data.size"),
-        )
-    return int(own["size"] or there)
-
-
-def _there(own: dict[str, Any], facts: Facts) -> int:
-    """Images that a subset may have."""
-    rest = facts.images - own["held_out"]
-    return int(rest if own["half"] is None else (rest + (own["half"] == "A")) // 2)
 
 
 def _sha256(weights: str, path: str, place: Place | None) -> str:

@@ -14,6 +14,7 @@ from difgen_cli.plan import Facts
 from difgen_cli.plan.sections import Section
 from difgen_cli.plugins import Library
 from difgen_cli.store import Store
+from difgen_cli.text import expanded
 
 if TYPE_CHECKING:
     from difgen_cli.data import Pool
@@ -27,7 +28,7 @@ class Finder:
         self.cache = store.facts()
         self.known: dict[int, Facts] = {}
         self.loaded: dict[str, Any] = {}  # content -> Pool
-        self.given: dict[tuple[int, int], tuple[str, Any]] = {}  # condition section, images -> content, labels
+        self.given: dict[tuple[int, int], tuple[str, Any]] = {}  # condition and data section -> content, labels
         self.notes: list[str] = []
 
     def __call__(self, section: Section) -> Facts:
@@ -36,43 +37,61 @@ class Finder:
             self.known[id(section)] = self._find(section)
         return self.known[id(section)]
 
-    def labels(self, condition: Section, images: int) -> str:
+    def labels(self, condition: Section, data: Section) -> str:
         """Content of the labels that a condition reads from a file, one for each image of a data set.
 
         ValueError in one sentence where the file is bad.
         """
-        at = (id(condition), images)
+        at = (id(condition), id(data))
         if at not in self.given:
             path = condition.settings["path"]
             if path is None:
                 raise ValueError("not given: name a CSV, Parquet or .npy file with a label for each image")
-            labels = self.library.module("condition", condition.name).read(self._rooted(path), images)
+            plugin, names = self.library.module("data", data.name), None
+            if "names" in data.signature.functions:
+                names = plugin.names(**self._settings(data))
+            labels = self.library.module("condition", condition.name).read(self._rooted(path), self(data).images, names)
             self.given[at] = hashlib.sha256(f"{labels.dtype}".encode() + labels.tobytes()).hexdigest(), labels
         return self.given[at][0]
+
+    def held_out(self, section: Section) -> int:
+        """Held-out images that do not occur in the rest as well, byte for byte: only these are compared with."""
+        from difgen_cli import data
+
+        content, own = self(section).content, section.own
+        entry = next(e for e in self.cache.values() if e["content"] == content)
+        known = entry.setdefault("apart", {})
+        at = f"{own['held_out']} {own['held_out_seed']}"
+        if at not in known:
+            chosen = {k: own[k] for k in ("held_out", "held_out_seed")}
+            known[at] = len(data.split(self.pool(content), **chosen).held_out)
+        return int(known[at])
 
     def _find(self, section: Section) -> Facts:
         source = self._source(section)
         entry = self.cache.get(source) if self._is_declared(section) else None
         if entry and (entry["content"] in self.loaded or self.store.has_pool(entry["content"])):
-            known, holds_out = entry.get("population", False), entry.get("held_out") is not None
-            return Facts(entry["content"], entry["images"], tuple(entry["shape"]), entry["labelled"], known, holds_out)
+            return _facts(entry)
         return self._load(section, source)
 
     def _load(self, section: Section, source: str) -> Facts:
         from difgen_cli import data
 
-        settings = {k: self._rooted(v) if isinstance(v, Path) else v for k, v in section.changed.items()}
-        pool = self.library.module("data", section.name).load(**settings)
-        shape, known = tuple(pool.images.shape[1:]), pool.population is not None
-        labelled, holds_out = pool.labels is not None, pool.held_out is not None
-        facts = Facts(data.content(pool), len(pool.images), shape, labelled, known, holds_out)
-        self.loaded[facts.content] = pool
+        unlabelled = ""
+        try:
+            pool = self.library.module("data", section.name).load(**self._settings(section))
+        except data.LabelError as error:  # whoever needs labels is told why there are none
+            pool, unlabelled = error.images(), str(error)
+        content = data.content(pool)
+        self.loaded[content] = pool
         self.cache[source] = {
-            "name": section.name, "content": facts.content, "images": facts.images, "shape": list(facts.shape),
-            "labelled": facts.labelled, "classes": list(pool.classes), "sigma_data": data.sigma_data(pool.images),
-            "held_out": None if pool.held_out is None else pool.held_out.tolist(), "population": facts.population,
+            "name": section.name, "content": content, "images": len(pool.images), "shape": list(pool.images.shape[1:]),
+            "labelled": pool.labels is not None, "classes": list(pool.classes),
+            "sigma_data": data.sigma_data(pool.images), "unlabelled": unlabelled, "notes": list(pool.notes),
+            "held_out": None if pool.held_out is None else pool.held_out.tolist(),
+            "population": pool.population is not None,
         }  # fmt: skip
-        return facts
+        return _facts(self.cache[source])
 
     def save(self) -> None:
         """Keep what was loaded, so that workers use the data as planned, and the next plan loads no images."""
@@ -97,7 +116,11 @@ class Finder:
         return found
 
     def _rooted(self, path: Path) -> Path:
-        return path if path.is_absolute() else self.root / path
+        return self.root / expanded(path)
+
+    def _settings(self, section: Section) -> dict[str, Any]:
+        """What a data plug-in is given."""
+        return {k: self._rooted(v) if isinstance(v, Path) else v for k, v in section.changed.items()}
 
     def _is_declared(self, section: Section) -> bool:
         """Whether all that a data plug-in reads is known: a user's may read files that none of its settings names."""
@@ -115,12 +138,20 @@ class Finder:
 
     def _source(self, section: Section) -> str:
         """Where data come from, such that other data come from elsewhere: settings, code, files by size and time."""
-        settings = {k: str(self._rooted(v)) if isinstance(v, Path) else v for k, v in section.changed.items()}
+        settings = {k: str(v) if isinstance(v, Path) else v for k, v in self._settings(section).items()}
         paths = [v for v in section.settings.values() if isinstance(v, Path)]
         paths += map(Path, section.signature.constants.get("SOURCES", ()))
         files = [list(_stamps(self._rooted(path))) for path in paths]
         parts = [section.name, section.signature.version, settings, files, importlib.metadata.version("scikit-learn")]
         return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:16]
+
+
+def _facts(entry: dict[str, Any]) -> Facts:
+    """Facts as the cache has them; 0.1.0 did not keep all."""
+    return Facts(
+        entry["content"], entry["images"], tuple(entry["shape"]), entry["labelled"], entry.get("population", False),
+        entry.get("held_out") is not None, entry.get("unlabelled", ""), tuple(entry.get("notes", ())),
+    )  # fmt: skip
 
 
 def pool(store: Store, key: str) -> Pool:

@@ -50,7 +50,7 @@ class _Planner:
         for stops in self.points.all():
             self._add(stops)
         trajectories, grid = self.runs.trajectories(), self.points.grid
-        notes = notes_on(grid, trajectories, self.points.meaning)
+        notes = [*notes_on(grid, trajectories, self.points.meaning), *self.derive.notes]
         self._refuse_doubles()
         return Plan(grid, self.cells, trajectories, self.references, self.derive.recipes, notes)
 

@@ -19,6 +19,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from difgen_cli.grid.document import GridError, Place
 from difgen_cli.grid.values import Given, Spaced, number
 from difgen_cli.plugins import KINDS, Library, PluginError, Setting, Signature
+from difgen_cli.text import printable
 
 DEFAULT_PLUGIN = {"condition": "none", "sample": "heun"}  # data and model must be named
 AGAINST = "against"  # a metric's positional parameter that stands for another data set
@@ -204,7 +205,7 @@ def _accepts(type_: Any, plain: type) -> bool:
 
 
 def as_text(value: Any) -> Any:
-    """A setting's value as a table or JSON file holds it: lists as JSON, paths as text."""
+    """A setting's value as a table or JSON file holds it: lists as JSON, paths as text that can be printed."""
     if isinstance(value, tuple | list):
         return json.dumps(list(value))
-    return str(value) if isinstance(value, Path) else value
+    return printable(str(value)) if isinstance(value, Path) else value

@@ -66,11 +66,12 @@ def prepare(request: Request, runs: Path) -> Prepared:
     store, library = Store(runs), Library()
     finder = Finder(store, library, Path.cwd())
     found = sources.find(request, library)
-    data, theirs = sources.data_section(request, found, library), sources.section(found.samples, library)
+    data, theirs = sources.data_section(request, found, library), sources.samples_section(request, found, library)
     ours, given = sources.facts_of(finder, data, found.against), sources.facts_of(finder, theirs, found.samples)
     sources.check_shapes(found.samples, found.against.of(ours))
     sources.check_mirrored(request, ours.shape)
     held_out, notes = sources.held_out(finder.pool(ours.content), data, found)
+    notes += sources.said(ours, given)
     chosen = _chosen(request.count, given.images)
     if len(chosen) < given.images:
         notes.append(f"{len(chosen):,} of {given.images:,} samples, drawn at random.")

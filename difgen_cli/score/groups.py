@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from difgen_cli import sheets
 from difgen_cli.grid.document import GridError
 
 if TYPE_CHECKING:
@@ -88,14 +88,14 @@ def _labels(pool: Pool) -> list[str]:
 
 def _listed(path: Path, names: list[str], chosen: Iterable[int]) -> dict[int, str]:
     """The group of each chosen sample, by its place; the file may list more."""
-    rows = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)
-    by_name = "sample" in rows
+    which, samples, groups = _read(path)
+    by_name = which == "sample"
     places: Mapping[str, int] = {name: place for place, name in enumerate(names)} if by_name else {}
     if by_name and len(places) < len(names):
         raise GridError(f"--group {path}: several samples bear the same name; give the column index in place of sample")
     found: dict[int, str] = {}
-    for sample, group in zip(rows["sample" if by_name else "index"], rows["group"], strict=True):
-        place = places.get(str(sample)) if by_name else _whole(path, sample)
+    for sample, group in zip(samples, groups, strict=True):
+        place = places.get(str(sample)) if by_name else _place(path, sample)
         if place is None:
             continue
         if group is None or str(group) == "":
@@ -112,39 +112,20 @@ def _listed(path: Path, names: list[str], chosen: Iterable[int]) -> dict[int, st
     return found
 
 
-def _whole(path: Path, value: Any) -> int:
+def _place(path: Path, value: Any) -> int:
+    place = sheets.whole(value)
+    if place is None:
+        raise GridError(f"--group {path}: the index {value!r} is no whole number; they count from 0")
+    return place
+
+
+def _read(path: Path) -> tuple[str, list[Any], list[Any]]:
+    """The column that says which sample a row is about, `sample` or `index`, and its values and groups."""
     try:
-        return int(str(value))
-    except ValueError:
-        raise GridError(f"--group {path}: the index {value!r} is no whole number; they count from 0") from None
-
-
-def _csv(path: Path) -> dict[str, list[Any]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        try:
-            rows = csv.DictReader(file, strict=True)
-            columns = _columns(path, rows.fieldnames or ())
-            found = [[row[name] for name in columns] for row in rows]
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise GridError(f"--group {path}: this is no CSV text ({error}); write {ALLOWED}") from error
-    return {name: [row[place] for row in found] for place, name in enumerate(columns)}
-
-
-def _parquet(path: Path) -> dict[str, list[Any]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise GridError(f"--group {path}: this Parquet file cannot be read ({str(error).splitlines()[0]})") from error
-    return {name: table[name].to_pylist() for name in _columns(path, table.column_names)}
-
-
-def _columns(path: Path, there: Iterable[str]) -> tuple[str, str]:
-    """The two columns that are read: sample or index, and group."""
-    there = list(there)
-    which = next((name for name in ("sample", "index") if name in there), None)
-    if which is None or "group" not in there:
-        raise GridError(f"--group {path}: its columns are {', '.join(there) or 'none'}; write {ALLOWED}")
-    return which, "group"
+        sheet = sheets.read(path)
+    except sheets.SheetError as error:
+        raise GridError(f"--group {path}: {error}; write {ALLOWED}") from error
+    which = sheet.first("sample", "index")
+    if which is None or "group" not in sheet.columns:
+        raise GridError(f"--group {path}: its columns are {sheet.known}; write {ALLOWED}")
+    return which, sheet.columns[which], sheet.columns["group"]

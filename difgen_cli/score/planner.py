@@ -17,10 +17,11 @@ from difgen_cli.plan.facts import Finder
 from difgen_cli.plan.guidance import UNGUIDED
 from difgen_cli.plan.planner import real_images
 from difgen_cli.plan.recipes import Head, Recipe
-from difgen_cli.plan.sections import DEFAULT_SCORE, Section, resolve
+from difgen_cli.plan.sections import DEFAULT_SCORE, Section, as_text, resolve
 from difgen_cli.plugins import Library
 from difgen_cli.score.groups import Groups
 from difgen_cli.score.sources import Request
+from difgen_cli.text import printable
 
 GIVEN_VERSION = 1  # of how files become the samples of a cell
 DEFAULT = (*DEFAULT_SCORE, "aligned")  # for a model that nobody here has trained, copies may have been changed
@@ -83,7 +84,7 @@ def plan(
     sampler = resolve("sample", {"count": Given(count)}, finder.library)
     key = Head("samples", "given", GIVEN_VERSION, {"count": count}).key({"snapshot": home.key})
     drawn = {"count": count, "seed": sampler.own["seed"]}
-    said = {"model.name": str(request.samples), "sample.count": count}
+    said = {"model.name": printable(str(request.samples)), "sample.count": count}
     lines = [("model", home, key, said | ({"sample.groups": groups.count} if groups else {}))]
     for kind in ("heldout", "copycat") if data.own["held_out"] else ("copycat",):
         reference, real = real_images(kind, subset, drawn, request.mirrored)
@@ -112,10 +113,10 @@ def plan(
 
 def _grid(request: Request, identity: Mapping[str, Any]) -> Grid:
     """What stands in place of a grid file: the request, as JSON, which is YAML too."""
-    question = f"Do the samples in {request.samples} copy images of {request.against}?"
+    question = printable(f"Do the samples in {request.samples} copy images of {request.against}?")
     said = {name: value for name, value in vars(request).items() if value}
     base = {path: Given(value) for path, value in identity.items()}
-    text = json.dumps({"score": said}, indent=1, default=str) + "\n"
+    text = json.dumps({"score": said}, indent=1, default=as_text) + "\n"
     return Grid(Path(f"{_slug(request.samples)}.yaml"), text, question, base, (), (), (), (0,))
 
 

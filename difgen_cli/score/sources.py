@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from difgen_cli.grid.document import GridError, compose, scalar
 from difgen_cli.grid.values import Given
 from difgen_cli.plan import Facts
 from difgen_cli.plan.facts import Finder
-from difgen_cli.plan.sections import Section, resolve
+from difgen_cli.plan.sections import Section, check, resolve
 from difgen_cli.plugins import Library
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 # Of memory, as measured: per pixel and channel (uint8, float32 scaled and centred, distances), and for the libraries.
 VALUE_BYTES, LIBRARIES_BYTES = 16, 400 << 20
-SHARDS = re.compile(r"(.+?)-\d{5}-of-\d{5}\.parquet")  # as the Hugging Face hub names the files of a split
+CONVERSIONS = ("mode", "resize", "resize_filter")  # settings of data that apply to samples as well
 NO_HELD_OUT = (
     "No held-out images: nothing here says how often images that were never trained on look like copies, whether the "
     "samples lie nearer to the training images than to others of their kind, or how far they are from real images. "
@@ -56,6 +55,7 @@ class Source:
     flag: str
     path: Path
     split: str | None = None
+    image: str | None = None  # the column or array of images, where it is named
     count: int = 0  # known of a built-in data set only when it is loaded, like its shape
     shape: tuple[int, ...] = ()
     builtin: bool = False
@@ -76,8 +76,10 @@ class Sources:
 
 def find(request: Request, library: Library) -> Sources:
     """The files of a request, not read yet. GridError where they are none, do not fit each other, or are too many."""
-    samples, against = _source("SAMPLES", request.samples, library), _source("--against", request.against, library)
-    held_out = _source("--held-out", request.held_out, library) if request.held_out else None
+    settings = _settings(request, library)
+    samples = _source("SAMPLES", request.samples, {k: v for k, v in settings.items() if k in CONVERSIONS}, library)
+    against = _source("--against", request.against, settings, library)
+    held_out = _source("--held-out", request.held_out, settings, library) if request.held_out else None
     if held_out and request.hold_out is not None:
         raise GridError("--hold-out: draws held-out images from --against, --held-out names others; use one of them")
     if held_out and against.builtin:
@@ -92,12 +94,14 @@ def find(request: Request, library: Library) -> Sources:
 
 def check_shapes(source: Source, against: Source) -> None:
     """GridError where images differ in size or channels, or are points."""
-    from difgen_cli.data import files
+    from difgen_cli.data import files, remedy
 
     if source.shape != against.shape:
+        images = len(source.shape) == len(against.shape) == 3 and not against.builtin
+        both = f", or {remedy(source.shape, against.shape)}" if images else ""
         raise GridError(
             f"{source.flag}: {source.path} holds {files.words(source.shape)}, {against.flag} {against.path} "
-            f"{files.words(against.shape)}; convert one to the size and mode of the other"
+            f"{files.words(against.shape)}; convert one to the size and mode of the other{both}"
         )
 
 
@@ -109,9 +113,14 @@ def section(source: Source, library: Library, **more: Given) -> Section:
     return resolve("data", {"name": Given("files"), "path": Given(source.path), **split, **more}, library)
 
 
+def samples_section(request: Request, found: Sources, library: Library) -> Section:
+    """The samples as a grid would name them."""
+    return section(found.samples, library, **{k: g for k, g in _given(request).items() if k in CONVERSIONS})
+
+
 def data_section(request: Request, found: Sources, library: Library) -> Section:
     """The training and held-out images as a grid would name them."""
-    more = {k.removeprefix("data."): g for k, g in request.given().items() if k.startswith("data.")}
+    more = _given(request)
     more["held_out"] = Given(found.held_out.count if found.held_out else request.hold_out or 0)
     if found.held_out:
         more["held_out_path"] = Given(found.held_out.path)
@@ -159,39 +168,50 @@ def held_out(pool: Pool, data: Section, found: Sources) -> tuple[int, list[str]]
     return left, notes
 
 
+def said(*found: Facts) -> list[str]:
+    """What a reader must know of the files, each once, as sentences."""
+    notes = [note for facts in found for note in facts.notes]
+    notes += [f"labels are left out: {facts.unlabelled}" for facts in found if facts.unlabelled]
+    return [f"{note[:1].upper()}{note[1:]}." for note in dict.fromkeys(notes)]
+
+
 def names(source: Source) -> list[str]:
     """What each image is called, in the order in which it is loaded."""
     from difgen_cli.data import files
 
     if source.builtin:
         return [f"{source.path} {place}" for place in range(source.count)]
-    return files.names(source.path, source.split)
+    return files.names(source.path, source.split, source.image)
 
 
-def _source(flag: str, path: Path, library: Library) -> Source:
+def _given(request: Request) -> dict[str, Given]:
+    """The settings of the data that the request gives."""
+    return {k.removeprefix("data."): g for k, g in request.given().items() if k.startswith("data.")}
+
+
+def _settings(request: Request, library: Library) -> dict[str, Any]:
+    """Those of them that say how files are read, checked."""
+    taken = library.signature("data", "files").settings
+    return {k: check(f"data.{k}", taken[k], g) for k, g in _given(request).items() if k in (*CONVERSIONS, "image")}
+
+
+def _source(flag: str, path: Path, settings: Mapping[str, Any], library: Library) -> Source:
     """What an argument names: files of any kind, `folder/train` for a split, or a built-in data set."""
-    from difgen_cli.data import DataError, files
+    from difgen_cli.data import Conversion, DataError, files
 
     if flag == "--against" and not path.exists() and str(path) in library.names("data"):
         signature = library.signature("data", str(path))
         if not any(setting.required for setting in signature.settings.values()):
             return Source(flag, path, builtin=True)
-    whole, split = _split(flag, path)
     try:
-        count, shape = files.listing(whole, split)
+        whole, split = files.meant(path)
+        if split is None:
+            files.check_split(whole)
+        image, conversions = settings.get("image"), {k: v for k, v in settings.items() if k in CONVERSIONS}
+        count, shape = files.listing(whole, split, image, Conversion(**conversions))
     except DataError as error:
         raise GridError(f"{flag}: {error}") from None
-    return Source(flag, whole, split, count, shape)
-
-
-def _split(flag: str, path: Path) -> tuple[Path, str | None]:
-    """A folder of Parquet files, and which are meant. GridError where they are of several splits and none is named."""
-    if not path.exists() and any(p.name.startswith(path.name) for p in path.parent.glob("*.parquet")):
-        return path.parent, path.name
-    splits = {m[1] for p in path.glob("*.parquet") if (m := SHARDS.fullmatch(p.name))} if path.is_dir() else set()
-    if len(splits) > 1:
-        raise GridError(f"{flag}: {path} holds the splits {', '.join(sorted(splits))}; name one: {path}/{min(splits)}")
-    return path, None
+    return Source(flag, whole, split, image, count, shape)
 
 
 def _check_memory(count: int | None, samples: Source, *others: Source) -> None:

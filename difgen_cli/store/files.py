@@ -15,8 +15,8 @@ from typing import IO, Any
 from difgen_cli.store.access import ANSWERS, StoreError, explain, status, tried
 
 __all__ = [
-    "StoreError", "append", "check_schema", "explain", "inside", "loads", "locked", "publish", "publish_json", "read_json",
-    "remove", "replace", "replace_json", "temporary_name", "text_of",
+    "StoreError", "append", "check_schema", "explain", "inside", "loads", "locked", "publish", "publish_json",
+    "read_json", "remove", "replace", "replace_json", "temporary_name", "text_of",
 ]  # fmt: skip
 
 FULL_BYTES = 1 << 20  # less room than this after a failed write is a full disk

@@ -50,6 +50,8 @@ def test_all_three_kinds_of_files_give_the_same_labels(tmp_path: Path) -> None:
         ("index,label\n0,99999999999999999999\n", "is no whole number"),
         ("image,label\n0,1\n", "there is no column index: begin with a line index,label"),
         ("", "there is no column index"),
+        ("index;cluster\n0;1\n", "there are index, cluster, separated by semicolons"),
+        ("file,label\na.png,1\n", r"no files that `file` could name"),
     ],
 )
 def test_a_table_that_does_not_fit_is_refused_in_one_sentence(tmp_path: Path, content: str, words: str) -> None:
@@ -84,3 +86,37 @@ def test_other_files_that_do_not_fit_are_refused_in_one_sentence(tmp_path: Path)
     missing = table(tmp_path / "missing.parquet", [0, 1, 2, 3], [1, None, 1, 1])
     with pytest.raises(ValueError, match="label is int64 with 1 missing values"):
         file.read(missing, 4)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "index;label\n2;4\n0;4\n3;7\n1;0\n",
+        "index\tlabel\n2\t4\n0\t4\n3\t7\n1\t0\n",
+        "index|label\n2|4\n0|4\n3|7\n1|0\n",
+        " Index , LABEL \n2,4\n0, 4\n\n3,7\n1,0\n\n",
+        "index,label\r\n2,4.0\r\n0,4.00\r\n3,7.\r\n1,0.0\r\n",
+        "index;label\n2;4,0\n0;4,0\n3;7,0\n1;0,0\n",
+        "\ufeffindex,label\n2,4\n0,4\n3,7\n1,0\n",
+    ],
+    ids=["semicolons", "tabs", "bars", "capitals and blanks", "decimals", "German decimals", "byte order mark"],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_table_is_read_as_any_spreadsheet_writes_it(tmp_path: Path, content: str, encoding: str) -> None:
+    (tmp_path / "a.csv").write_bytes(content.removeprefix("\ufeff" * (encoding != "utf-8")).encode(encoding))
+    np.testing.assert_array_equal(file.read(tmp_path / "a.csv", 4), LABELS)
+
+
+def test_labels_are_matched_by_name_of_file_however_files_are_sorted(tmp_path: Path) -> None:
+    names = ["cat/1.png", "cat/10.png", "cat/2.png", "dog/1.png"]
+    for column in ("file", "filename", "file_name"):
+        path = text(tmp_path / "a.csv", f"{column},label\ncat/2.png,4\n10.png,0\ndog/1.png,7\ncat/1.png,4\n")
+        np.testing.assert_array_equal(file.read(path, 4, names), LABELS)
+    path = text(tmp_path / "b.csv", "file,label\n1.png,4\n10.png,0\n2.png,4\ndog/1.png,7\n")
+    with pytest.raises(ValueError, match=r"1\.png is no image of this data set: name each as the first is, cat/1\.png"):
+        file.read(path, 4, names)
+
+
+def test_words_are_labels_where_none_is_a_number(tmp_path: Path) -> None:
+    path = text(tmp_path / "a.csv", "index,label\n0,eel\n1,ant\n2,eel\n3,fox\n")
+    assert file.read(path, 4).tolist() == [1, 0, 1, 2]

@@ -68,7 +68,9 @@ def test_parquet_files_of_a_split_are_read_in_the_order_of_their_names(tmp_path:
     np.testing.assert_array_equal(pool.images[..., 0], images[:4])
     assert pool.labels is None
     assert pool.classes == ()
-    assert len(load_parquet(path=tmp_path).images) == 6
+    assert len(load_parquet(path=tmp_path, split="train+test").images) == 6
+    with pytest.raises(DataError, match=r"holds the splits test, train; name one: data\.split: test"):
+        load_parquet(path=tmp_path)
 
 
 def test_without_metadata_classes_are_named_by_their_numbers(tmp_path: Path) -> None:
@@ -109,7 +111,7 @@ def sixteen_bits(tmp_path: Path) -> dict[str, Any]:
 
 
 def no_image_column(tmp_path: Path) -> dict[str, Any]:
-    pq.write_table(pa.table({"img": [b""], "label": [0]}), tmp_path / "c.parquet")
+    pq.write_table(pa.table({"img": ["a.png"], "label": [0]}), tmp_path / "c.parquet")
     return {"path": tmp_path / "c.parquet"}
 
 
@@ -144,8 +146,8 @@ def label_outside(tmp_path: Path) -> dict[str, Any]:
     return {"path": write_parquet(tmp_path / "o.parquet", images, [0, 1, 5], ["a", "b"])}
 
 
-def words_for_labels(tmp_path: Path) -> dict[str, Any]:
-    return {"path": write_parquet(tmp_path / "w.parquet", [png(i) for i in random_images(1)], ["cat"])}
+def fractions_for_labels(tmp_path: Path) -> dict[str, Any]:
+    return {"path": write_parquet(tmp_path / "w.parquet", [png(i) for i in random_images(1)], [0.5])}
 
 
 def classes_differ(tmp_path: Path) -> dict[str, Any]:
@@ -171,7 +173,7 @@ def classes_differ(tmp_path: Path) -> dict[str, Any]:
         (no_rows, ["0.parquet", "no rows"]),
         (unlabelled_row, ["l.parquet, row 1", "no label"]),
         (label_outside, ["o.parquet, row 2", "label 5", "2 classes"]),
-        (words_for_labels, ["w.parquet", "string", "whole numbers"]),
+        (fractions_for_labels, ["w.parquet", "float", "whole numbers"]),
         (classes_differ, ["differ", "class names"]),
         (lambda tmp_path: {"path": tmp_path / "nowhere"}, ["nowhere", "no such file"]),
         (lambda tmp_path: {"path": tmp_path}, ["no *.parquet file"]),
@@ -252,7 +254,10 @@ def test_npz_holds_images_labels_and_names_or_points(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arrays", "words"),
     [
-        ({"pictures": np.zeros((2, 2, 2), np.uint8)}, ["neither `images` nor `points`", "pictures"]),
+        (
+            {"x_train": np.zeros((2, 2, 2), np.uint8), "x_test": np.zeros((2, 2, 2), np.uint8)},
+            ["neither `images` nor `points`", "x_train (uint8, 2 × 2 × 2)", "data.image"],
+        ),
         ({"images": np.zeros((2, 2, 2), np.float32)}, ["`images` is float32", "uint8"]),
         ({"points": np.zeros((2, 2))}, ["`points` is float64", "float32"]),
         ({"points": np.array([[0, 1], [np.nan, 1]], np.float32)}, ["row 1", "NaN"]),
@@ -283,7 +288,7 @@ def test_files_that_are_no_archives_are_refused(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"x\.npz"):
             load_npz(path=tmp_path / "x.npz")
     np.save(tmp_path / "y.npy", np.zeros(3))
-    with pytest.raises(DataError, match=r"not a whole \.npz"):
+    with pytest.raises(DataError, match=r"neither `images` nor `points`, only an array \(float64, 3\)"):
         load_npz(path=tmp_path / "y.npy")
 
 

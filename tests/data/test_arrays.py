@@ -1,0 +1,141 @@
+"""NumPy files as the tools of the field write them, and what is said of those that cannot be used."""
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from difgen_cli.data import DataError, LabelError
+from difgen_cli.data.files import listing
+from difgen_cli.data.files import load as load_files
+from difgen_cli.data.npz import load
+
+IMAGES = np.random.default_rng(3).integers(0, 256, (5, 6, 6, 3), np.uint8)
+
+
+def saved(path: Path, **arrays: Any) -> Path:
+    np.savez(path, **arrays)
+    return path
+
+
+def test_the_files_of_adm_and_edm_are_read(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.npz", arr_0=IMAGES, arr_1=np.array([3, 1, 1, 0, 2]))
+    pool = load_files(path=path)
+    np.testing.assert_array_equal(pool.images, IMAGES)
+    assert pool.labels is not None
+    assert pool.labels.tolist() == [3, 1, 1, 0, 2]
+    assert listing(path) == (5, (6, 6, 3))
+    assert load(path=saved(tmp_path / "b.npz", arr_0=IMAGES, arr_1=np.zeros((5, 2)))).labels is None
+
+
+def test_a_single_array_is_read_whatever_it_is_called_and_of_several_the_named_one(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.npz", samples=IMAGES, seeds=np.arange(5))
+    np.testing.assert_array_equal(load(path=path).images, IMAGES)
+    several = saved(
+        tmp_path / "b.npz", x_train=IMAGES, y_train=np.array([[0], [1], [1], [0], [1]])[:, 0], x_test=IMAGES[:2]
+    )
+    with pytest.raises(
+        DataError, match=r"neither `images` nor `points`, only x_train \(uint8, 5 × 6 × 6 × 3\), y_train"
+    ):
+        load(path=several)
+    pool = load_files(path=several, image="x_train", label="y_train")
+    assert pool.labels is not None
+    assert pool.labels.tolist() == [0, 1, 1, 0, 1]
+    for name, setting in (("image", {"image": "x"}), ("label", {"image": "x_train", "label": "x"})):
+        with pytest.raises(DataError, match=rf"b\.npz: there is no array `x`, only .*: correct data\.{name}"):
+            load(path=several, **setting)
+
+
+def test_a_plain_array_is_read(tmp_path: Path) -> None:
+    for of in (IMAGES, IMAGES[..., 0], np.zeros((5, 2), np.float32)):
+        np.save(tmp_path / "a.npy", of)
+        pool = load_files(path=tmp_path / "a.npy")
+        np.testing.assert_array_equal(pool.images.reshape(of.shape), of)
+        assert listing(tmp_path / "a.npy") == (5, pool.images.shape[1:])
+
+
+@pytest.mark.parametrize("name", ["images", "arr_0", "points"])
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (IMAGES.transpose(0, 3, 1, 2), r"shape \(5, 3, 6, 6\), .*channels come last, transpose it by x.transpose"),
+        (IMAGES[:, None, :, :, 0], r"shape \(5, 1, 6, 6\), .*channels come last"),
+        ((IMAGES / 255).astype(np.float32), r"float32 with values from \S+ to \S+, not uint8: .* by \(255 \* x\)"),
+        ((IMAGES / 127.5 - 1).astype(np.float16), r"float16 with values from -1 to \S+, not uint8: .* by \(127\.5"),
+        (IMAGES.astype(np.int64), r"int64 with values from 0 to 255, not uint8: convert it by x\.round\(\)\.astype"),
+        (IMAGES.astype(np.float64), r"float64 with values from 0 to 255, not uint8: convert it by x\.round"),
+        (IMAGES > 99, r"bool with values from 0 to 1, not uint8: convert it by \(255 \* x\)"),
+        (IMAGES.astype(np.uint16) * 257, r"uint16 with values from 0 to 65535, not uint8: convert it$"),
+        (np.full((5, 6, 6, 3), np.nan, np.float32), r"float32, not uint8, and holds NaN"),
+        (IMAGES[..., [0] * 5], r"shape \(5, 6, 6, 5\), not \(M, H, W\)"),
+        (np.uint8(3), r"shape \(\)"),
+        (np.zeros(3, np.uint8), r"shape \(3,\)"),
+    ],
+)  # fmt: skip
+def test_listing_and_reader_say_the_same_of_arrays_that_cannot_be_used(
+    tmp_path: Path, name: str, array: np.ndarray, words: str
+) -> None:
+    path = saved(tmp_path / "a.npz", **{name: array})
+    if name == "points":
+        words = r"`points` (is \w+, not float32: convert it|has the shape .*, not \(M, D\))"
+    for read in (listing, lambda path: load(path=path)):
+        with pytest.raises(DataError, match=words) as error:
+            read(path)
+        assert str(error.value).startswith(str(path))
+        assert "\n" not in str(error.value)
+
+
+def test_the_conversions_that_are_named_give_back_the_images(tmp_path: Path) -> None:
+    for x, remedy in (
+        ((IMAGES / 255).astype(np.float32), lambda x: (255 * x).round().astype("uint8")),
+        ((IMAGES / 127.5 - 1).astype(np.float32), lambda x: (127.5 * x + 127.5).round().astype("uint8")),
+        (IMAGES.astype(np.int64), lambda x: x.round().astype("uint8")),
+    ):
+        np.testing.assert_array_equal(load(path=saved(tmp_path / "a.npz", images=remedy(x))).images, IMAGES)
+
+
+def test_opaque_alpha_is_dropped_and_conversions_are_those_of_files(tmp_path: Path) -> None:
+    opaque = np.concatenate([IMAGES, np.full((5, 6, 6, 1), 255, np.uint8)], axis=-1)
+    path = saved(tmp_path / "a.npz", images=opaque)
+    np.testing.assert_array_equal(load(path=path).images, IMAGES)
+    assert listing(path) == (5, (6, 6, 3))
+    opaque[2, 0, 0, 3] = 7
+    with pytest.raises(DataError, match=r"a\.npz, image 2: images of mode RGBA are not supported"):
+        load(path=saved(path, images=opaque))
+    pool = load(path=path, mode="grey", resize=2)
+    assert pool.images.shape == (5, 2, 2, 1)
+    assert pool.notes == ("1 of the images has transparent pixels: transparency is dropped",)
+    with pytest.raises(LabelError, match=r"`labels` of shape \(4,\).* do not fit 5 images"):
+        load(path=saved(path, images=IMAGES, labels=np.arange(4)))
+
+
+def forged(shape: str, data: bytes) -> bytes:
+    """A .npy file whose header claims a shape."""
+    file = io.BytesIO()
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}}}".ljust(117) + "\n"
+    file.write(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + data)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".npy"])
+def test_a_header_that_claims_more_than_is_there_allocates_nothing(tmp_path: Path, suffix: str) -> None:
+    path, data = tmp_path / f"a{suffix}", forged("(30000000000000, 1, 1, 1)", b"1234")
+    if suffix == ".npy":
+        path.write_bytes(data)
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("images.npy", data)
+    for read in (listing, load_files):
+        with pytest.raises(DataError, match="claims 30,000,000,000,000 bytes, and 4 are there"):
+            read(path=path)
+
+
+@pytest.mark.parametrize("cut", [0, 4, 60, -1])
+def test_a_file_cut_anywhere_is_one_sentence(tmp_path: Path, cut: int) -> None:
+    np.save(tmp_path / "a.npy", IMAGES)
+    (tmp_path / "a.npy").write_bytes((tmp_path / "a.npy").read_bytes()[:cut])
+    with pytest.raises(DataError, match=r"a\.npy: (this file cannot be read|the header of the array claims)"):
+        load(path=tmp_path / "a.npy")
