@@ -173,7 +173,7 @@ def _round(planned: Planned, options: Options, console: Console) -> str:
     places.compiling()  # a word that no worker knows is refused here
     at_work = None if options.anew else _at_work(planned, tending)
     if at_work is not None:
-        console.print(f"workers are at it ({at_work.name}): looking on", highlight=False)
+        console.print(f"workers are at it ({at_work.name}): looking on")
         return "detached" if options.detach else _watch(planned, at_work, tending, console)
     missing.set_aside(planned.store, planned.state)
     record(planned)
@@ -181,14 +181,14 @@ def _round(planned: Planned, options: Options, console: Console) -> str:
         options = replace(options, jobs_per_gpu=_probed(planned, options, console))
         crew = crew_of(planned, options)
     found = foresee(planned, crew)
-    console.print(f"to do: {words.expected(found)}", highlight=False, soft_wrap=True)
+    console.print(f"to do: {words.expected(found)}")
     if crew.launcher == "inline":
         return _inline(planned, found, console)
     submission = (
         _to_slurm(planned, found, options, console) if crew.launcher == "slurm" else _to_local(planned, found, options)
     )
     if options.detach:
-        console.print(f"{submission.said['workers']} workers run on; {LOOK_AGAIN}", highlight=False)
+        console.print(f"{submission.said['workers']} workers run on; {LOOK_AGAIN}")
         return "detached"
     return _watch(planned, submission, tending, console)
 
@@ -214,7 +214,7 @@ def _inline(planned: Planned, found: Forecast, console: Console) -> str:
 
     slots = launch.local_slots(1, 1)
     submission = _submit(planned, found, Terms("inline", 1, slots.threads))
-    ended = inline.run(submission, slots.devices[0], lambda line: console.print(line, highlight=False, markup=False))
+    ended = inline.run(submission, slots.devices[0], console.print)
     return _outcome(planned, [ended], submission, console)
 
 
@@ -235,9 +235,9 @@ def _probed(planned: Planned, options: Options, console: Console) -> int:
     gpus = launch.visible_gpus()
     if not gpus:
         return 1
-    console.print(f"probing how many workers share one GPU: at most {packing.BUDGET_SECONDS:.0f} s", highlight=False)
+    console.print(f"probing how many workers share one GPU: at most {packing.BUDGET_SECONDS:.0f} s")
     found = packing.jobs_per_device(planned.state.work, planned.store, planned.plugins, gpus, options.workers)
-    console.print(f"{found.jobs} for each GPU: {found.why}", highlight=False, soft_wrap=True)
+    console.print(f"{found.jobs} for each GPU: {found.why}")
     return found.jobs
 
 
@@ -260,10 +260,10 @@ def _to_slurm(planned: Planned, found: Forecast, options: Options, console: Cons
     limited = f" (no more for {array.why})" if array.why else ""
     console.print(
         f"submitted job {job}: {array.tasks} tasks, {array.workers} at a time{limited}, "
-        f"{asked.walltime_minutes} minutes each{wanted.why}", highlight=False, soft_wrap=True,
+        f"{asked.walltime_minutes} minutes each{wanted.why}",
     )  # fmt: skip
     if note := walltime.note(asked, found):
-        console.print(f"note: {note}", highlight=False, soft_wrap=True, style="yellow")
+        console.print(f"note: {note}", style="yellow")
     return submission
 
 
@@ -281,9 +281,9 @@ def _watch(planned: Planned, submission: Submission, tending: Tending, console: 
             time.sleep(0.1)  # the last words of workers on this machine
     except KeyboardInterrupt:
         if submission.launcher != "local":
-            console.print(f"the jobs run on; {LOOK_AGAIN}", highlight=False)
+            console.print(f"the jobs run on; {LOOK_AGAIN}")
             return "detached"
-        console.print("asking the workers to save; Ctrl-C again leaves them to it", highlight=False)
+        console.print("asking the workers to save; Ctrl-C again leaves them to it")
         local.stop(submission)
         with suppress(KeyboardInterrupt):
             while local.alive(submission):
@@ -301,7 +301,7 @@ def _outcome(planned: Planned, states: Sequence[str], submission: Submission, co
     ]
     if not lacking:
         took = words.beside(submission.said.get("expected") or {}, submission.badges(), len(submission.work))
-        console.print(*([took] if took else []), highlight=False, soft_wrap=True)
+        console.print(*([took] if took else []))
         return "done"
     if any(left.marks[c.index] == "failed" for c in lacking):
         return "failed"

@@ -129,7 +129,7 @@ class _Lines:
     def __call__(self, look: Look) -> None:
         moment, finished = time.monotonic(), not self.watcher.open
         if not self.finished and (finished or moment - self.last >= LINE_SECONDS):
-            self.console.print(self._text(look, moment - self.start), highlight=False, soft_wrap=True)
+            self.console.print(self._text(look, moment - self.start))
             self.last, self.finished = moment, finished
 
     def _text(self, look: Look, seconds: float) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
+from typer.core import TyperCommand
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,9 +26,16 @@ app = typer.Typer(
 )
 
 GridFile = Annotated[Path, typer.Argument(help="A grid file, such as grids/size.yaml.", metavar="GRID")]
-Runs = Annotated[Path, typer.Option("--runs", help="The run directory.", envvar="DIFGEN_RUNS")]
-Set = Annotated[list[str] | None, typer.Option("--set", help="Replace a setting or an axis: KEY=VALUE.")]
-Only = Annotated[list[str] | None, typer.Option("--only", help="Cells with this value only: KEY=VALUE.")]
+Runs = Annotated[Path, typer.Option("--runs", help="The run directory.", envvar="DIFGEN_RUNS", metavar="FOLDER")]
+RunsNamed = Annotated[Path | None, typer.Argument(help="The run directory.", metavar="RUNS")]
+RunsToo = Annotated[
+    Path | None, typer.Option("--runs", help="The same; default: $DIFGEN_RUNS, else runs.", metavar="FOLDER")
+]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Replace a setting or an axis.", metavar="KEY=VALUE")]
+Only = Annotated[list[str] | None, typer.Option("--only", help="Cells with this value only.", metavar="KEY=VALUE")]
+GridName = Annotated[
+    str | None, typer.Option("--grid", help="The grid that is meant; default: the newest.", metavar="NAME")
+]
 CellWords = Annotated[
     list[str],
     typer.Argument(help="An index of `plan`, the beginning of a key, or KEY=VALUE filters.", metavar="CELL"),
@@ -35,18 +45,33 @@ State = dict[str, bool]
 FLAGS: State = {"debug": False, "quiet": False}
 
 
-@app.callback()
-def _common(
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors and results.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
-) -> None:
-    FLAGS.update(debug=debug, quiet=quiet)
-    if version:
+class Command(TyperCommand):
+    """A command whose usage names what it needs as its help does: GRID, not {GRID}."""
+
+    def collect_usage_pieces(self, ctx: typer.Context) -> list[str]:
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+
+
+command = partial(app.command, cls=Command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
         from difgen_cli import __version__
 
         typer.echo(__version__)
         raise typer.Exit(0)
+
+
+@app.callback()
+def _common(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors and results.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    FLAGS.update(debug=debug, quiet=quiet)
 
 
 @contextmanager
@@ -99,11 +124,14 @@ def output() -> Console:
 
 
 def _console(stream: TextIO, *, quiet: bool) -> Console:
-    """What is piped is never cut to a terminal's width."""
+    """Text as it is: no bracket, colon or number of a name means anything. What is piped is never cut to a width."""
     from rich.console import Console
 
     terminal = stream.isatty()
-    return Console(file=stream, width=None if terminal else 10_000, quiet=quiet, soft_wrap=not terminal)
+    return Console(
+        file=stream, width=None if terminal else 10_000, quiet=quiet, soft_wrap=not terminal, markup=False,
+        emoji=False, highlight=False,
+    )  # fmt: skip
 
 
 def choice(what: str, value: Any, allowed: tuple[Any, ...]) -> None:
@@ -113,8 +141,32 @@ def choice(what: str, value: Any, allowed: tuple[Any, ...]) -> None:
         raise GridError(f"{what} {value}: choose from {', '.join(str(a) for a in allowed if a)}")
 
 
-def existing(runs: Path) -> None:
+def either(named: Path | None, runs: Path | None) -> Path:
+    """The run directory, named as an argument or by --runs, else by $DIFGEN_RUNS; GridError where both name one."""
+    from difgen_cli.grid.document import GridError
+
+    if named is not None and runs is not None:
+        raise GridError(f"{named} and --runs {runs}: name the run directory once")
+    return named or runs or Path(os.environ.get("DIFGEN_RUNS") or "runs")
+
+
+def existing(runs: Path) -> Path:
+    """The same folder; GridError where it is no run directory."""
     from difgen_cli.grid.document import GridError
 
     if not (runs / "grids").is_dir():
         raise GridError(f"{runs}: no run directory; make one with: difgen sweep grids/smoke.yaml")
+    return runs
+
+
+def settings(texts: list[str] | None) -> dict[str, str]:
+    """The values of --set by their keys; GridError for what is not written so."""
+    from difgen_cli.grid.document import GridError
+
+    pairs = {}
+    for text in texts or ():
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip() or not value.strip():
+            raise GridError(f"--set {text}: write KEY=VALUE, such as model.width=128")
+        pairs[key.strip()] = value.strip()
+    return pairs

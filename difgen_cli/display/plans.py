@@ -25,13 +25,11 @@ def brief(planned: Planned, console: Console) -> None:
     console.print(
         f"{plan.grid.name}: {len(plan.models):,} cells and {len(plan.cells) - len(plan.models):,} reference rows "
         f"({states}) in {len(plan.trajectories):,} trajectories",
-        highlight=False,
-        soft_wrap=True,
     )
     for note in plan.warnings:
-        console.print(f"note: {note}", highlight=False, soft_wrap=True, style="yellow")
+        console.print(f"note: {note}", style="yellow")
     if said := planned.state.distrusted.sentence(plan.trajectories):
-        console.print(f"note: {said}", highlight=False, markup=False, soft_wrap=True, style="yellow")
+        console.print(f"note: {said}", style="yellow")
     for slug in planned.state.retrained[:5]:
         console.print(f"note: {slug}: an earlier snapshot was not kept; trained again to it", style="yellow")
 
@@ -53,16 +51,14 @@ def plan(planned: Planned, found: Forecast, console: Console) -> None:
         steps = ",".join(map(str, trajectory.steps))
         table.add_row(trajectory.slug, steps, _tally(marks.get(key, [])), f"{trajectory.images:,}")
     console.print(table)
-    console.print(f"{' '.join(f'{v} {k}' for k, v in MARKS.items())}", highlight=False)
+    console.print(f"{' '.join(f'{v} {k}' for k, v in MARKS.items())}")
     share = planned.plan.images_planned / max(planned.plan.images_one_by_one, 1)
     console.print(
         f"{planned.plan.images_planned:,} training images, {share:.2f} of what the cells would take one by one",
-        highlight=False,
-        soft_wrap=True,
     )
     _cost(found, console)
     for index, cause in list(planned.state.causes.items())[:10]:
-        console.print(f"! cell {index}: {cause}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"! cell {index}: {cause}")
 
 
 def _tally(marks: list[str]) -> str:
@@ -85,7 +81,7 @@ def _cost(found: Forecast, console: Console) -> None:
             part.name, f"{part.units:,}", duration(said.value) if known else "?", range_, words.obtained(said)
         )
     console.print(table)
-    console.print(words.expected(found), highlight=False, soft_wrap=True)
+    console.print(words.expected(found))
 
 
 def plan_json(planned: Planned, found: Forecast) -> str:

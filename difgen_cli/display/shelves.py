@@ -20,7 +20,7 @@ def data(name: str | None, path: Path | None, console: Console) -> None:
     if name is None:
         for each in library.names("data"):
             signature = library.signature("data", each)
-            console.print(f"{each}: {', '.join(signature.settings) or 'no settings'}", highlight=False, soft_wrap=True)
+            console.print(f"{each}: {', '.join(signature.settings) or 'no settings'}")
         return
     if name not in library.names("data"):
         raise GridError(f"data {name}: no such data plug-in ({', '.join(library.names('data'))})")
@@ -32,9 +32,9 @@ def data(name: str | None, path: Path | None, console: Console) -> None:
     except (sets.DataError, TypeError) as error:
         raise GridError(f"data {name}: {error}") from None
     shape = "×".join(map(str, pool.images.shape[1:]))
-    console.print(f"{len(pool.images):,} images of {shape} {pool.images.dtype}", highlight=False)
-    console.print(f"classes: {', '.join(pool.classes) or 'none'}", highlight=False, soft_wrap=True, markup=False)
-    console.print(f"sigma_data {sets.sigma_data(pool.images):.4f}, content {sets.content(pool)[:16]}", highlight=False)
+    console.print(f"{len(pool.images):,} images of {shape} {pool.images.dtype}")
+    console.print(f"classes: {', '.join(pool.classes) or 'none'}")
+    console.print(f"sigma_data {sets.sigma_data(pool.images):.4f}, content {sets.content(pool)[:16]}")
 
 
 def weights(action: str, name: str | None, folder: Path | None, console: Console) -> None:
@@ -46,14 +46,14 @@ def weights(action: str, name: str | None, folder: Path | None, console: Console
     for each in names:
         try:
             if action == "fetch":
-                console.print(f"{each}: {features.fetch(each, folders[0])}", highlight=False, soft_wrap=True)
+                console.print(f"{each}: {features.fetch(each, folders[0])}", soft_wrap=True)
                 continue
             path = features.find(each, folders)
             said = "" if features.proved(path, each) else ", a file of your own"
             if action == "verify":
                 found = features.verify(path, each)
                 said = f"{said}, SHA-256 {found.sha256}" if said else " verified"
-            console.print(f"{each}: {path}{said}", highlight=False, soft_wrap=True)
+            console.print(f"{each}: {path}{said}", soft_wrap=True)
         except features.WeightsError as error:
             if action != "list" or name:
                 raise GridError(str(error)) from None
@@ -62,8 +62,6 @@ def weights(action: str, name: str | None, folder: Path | None, console: Console
             console.print(
                 f"{each}: not here; {known.size_bytes:,} bytes, SHA-256 {known.sha256}, {known.licence}; "
                 f"{known.purpose}{own}",
-                highlight=False,
-                soft_wrap=True,
             )
 
 
@@ -73,9 +71,9 @@ def waste(found: list[Waste], chosen: list[Waste], console: Console) -> None:
         mine = [w for w in found if w.kind == kind.name]
         if mine:
             more = "" if mine[0] in chosen else " (stays without --all)"
-            console.print(f"{kind.name}: {_sum(mine)}: {kind.what}{more}", highlight=False, soft_wrap=True)
+            console.print(f"{kind.name}: {_sum(mine)}: {kind.what}{more}")
     if not chosen:
-        console.print("nothing to remove" + (" without --all" if found else ""), highlight=False)
+        console.print("nothing to remove" + (" without --all" if found else ""))
 
 
 def removal(removed: list[Waste]) -> str:

@@ -91,9 +91,9 @@ def show(made: Comparison, console: Console) -> None:
     if len(made.changes):
         console.print(shown(made, console.width if console.is_terminal else None), crop=False)
     else:
-        console.print(Text("no cell is finished in both"), soft_wrap=True)
+        console.print(Text("no cell is finished in both"), soft_wrap=not console.is_terminal)
     for note in made.notes:
-        console.print(Text(note), soft_wrap=True)
+        console.print(Text(note), soft_wrap=not console.is_terminal)
 
 
 def draw(made: Comparison, paper: Paper) -> Drawn | None:
