@@ -18,11 +18,12 @@ from difgen_cli.launch import submissions
 from difgen_cli.launch.crew import Crew, muster
 from difgen_cli.launch.submissions import Submission, Terms
 from difgen_cli.launch.tending import Standing, Tending
-from difgen_cli.perf import words
+from difgen_cli.perf import building, words
 from difgen_cli.perf.forecast import Forecast, as_dict, forecast
 from difgen_cli.plan import Cell, Plan, ledger, missing, planner
 from difgen_cli.plan.facts import Finder
 from difgen_cli.plugins import Library, PluginError
+from difgen_cli.quantities import counted
 from difgen_cli.store import Store, StoreError
 from difgen_cli.store.files import publish
 
@@ -60,6 +61,7 @@ def prepare(file: Path, runs: Path, overrides: Mapping[str, str], only: Sequence
     try:
         with _nothing_collected():
             made = planner.build(read, library, finder)
+            building.check(made, finder.shapes(), library)
             return Planned(made, survey(made, store, _chosen(made, only)), store, finder, plugins)
     except PluginError as error:
         raise GridError(str(error)) from None
@@ -120,6 +122,11 @@ def crew_of(planned: Planned, options: Options) -> Crew:
     """The workers that a sweep with these options would get."""
     said = places.profile(options.profile, planned.plan.grid.file)
     return muster(options.cluster, options.workers, options.jobs_per_gpu or 1, said)
+
+
+def failures(planned: Planned) -> dict[int, str]:
+    """The cells of a plan that have failed by now, each with its cause."""
+    return survey(planned.plan, planned.store, lambda _: True).causes
 
 
 def retry_failed(planned: Planned) -> Planned:
@@ -188,7 +195,7 @@ def _round(planned: Planned, options: Options, console: Console) -> str:
         _to_slurm(planned, found, options, console) if crew.launcher == "slurm" else _to_local(planned, found, options)
     )
     if options.detach:
-        console.print(f"{submission.said['workers']} workers run on; {LOOK_AGAIN}")
+        console.print(f"{counted(submission.said['workers'], 'worker')} left to it; {LOOK_AGAIN}")
         return "detached"
     return _watch(planned, submission, tending, console)
 
@@ -259,8 +266,8 @@ def _to_slurm(planned: Planned, found: Forecast, options: Options, console: Cons
     job = slurm.start(submission, array, planned.plan.grid.name)
     limited = f" (no more for {array.why})" if array.why else ""
     console.print(
-        f"submitted job {job}: {array.tasks} tasks, {array.workers} at a time{limited}, "
-        f"{asked.walltime_minutes} minutes each{wanted.why}",
+        f"submitted job {job}: {counted(array.tasks, 'task')}, {array.workers} at a time{limited}, "
+        f"{counted(asked.walltime_minutes, 'minute')} each{wanted.why}",
     )  # fmt: skip
     if note := walltime.note(asked, found):
         console.print(f"note: {note}", style="yellow")

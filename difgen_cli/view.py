@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from difgen_cli.plan.work import Scoring, Training, Work, is_done
+from difgen_cli.quantities import duration as duration
 from difgen_cli.store import Home, Store
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Look:
     images_all: float = 0.0
     trained: int = 0
     scored: int = 0
-    failed: int = 0
+    failed: int = 0  # units that ended so; not those that wait for one of them in vain
     running: dict[str, dict[str, Any]] = field(default_factory=dict)  # slug -> last record of its training
     scoring: int = 0
 
@@ -70,18 +71,21 @@ class Watcher:
         hopeless = not training and siblings.get("train", {}).get("state") == "failed" and not state
         if state == "done" and is_done(unit, home):  # an earlier attempt may have done another part
             self._settle(unit, now, "trained" if training else "scored")
-        elif state == "failed" or hopeless:
+        elif state == "failed":
             self._settle(unit, now, "failed")
+        elif hopeless:
+            self._settle(unit, now)
         elif state == "running" and isinstance(unit, Training):
             now.running[unit.slug] = record
             now.images_done += float(record.get("step", 0)) * unit.batch
         elif state == "running":
             now.scoring += 1
 
-    def _settle(self, unit: Training | Scoring, now: Look, how: str) -> None:
+    def _settle(self, unit: Training | Scoring, now: Look, how: str | None = None) -> None:
         self.open.remove(unit)
         for look in (self.settled, now):
-            setattr(look, how, getattr(look, how) + 1)
+            if how:
+                setattr(look, how, getattr(look, how) + 1)
             if isinstance(unit, Training):
                 look.images_done += unit.cost
 
@@ -139,7 +143,7 @@ class _Lines:
             f"{look.scored} of {len(work.scorings)} scored",
             *([f"{look.failed} failed"] if look.failed else []),
         ]
-        if look.trained + look.failed < len(work.trainings):
+        if any(isinstance(unit, Training) for unit in self.watcher.open):
             pace = f"{look.images_done / max(seconds, 1e-9):,.0f} images/s" if look.images_done else "starting"
             parts += [pace, f"{remaining(look, seconds)} left for training"]
         parts += [self.watcher.words] if self.watcher.words else []
@@ -206,13 +210,3 @@ def remaining(look: Look, seconds: float) -> str:
     if not look.images_done or not look.images_all:
         return "?" if look.images_all else "none"
     return duration(seconds * (look.images_all - look.images_done) / look.images_done)
-
-
-def duration(seconds: float) -> str:
-    """Seconds for a person: 42s, 7m05, 3h20."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02d}"
-    return f"{whole // 3600}h{whole % 3600 // 60:02d}"

@@ -16,6 +16,7 @@ KINDS = ("data", "condition", "models", "sampling", "guidance", "features", "met
 # Each module of the core, and what of the core it may import. Data flow one way: from the grid to the rows.
 MAY_IMPORT = {
     "plugins": set(),
+    "quantities": set(),
     "places": set(),
     "store": set(),
     "diffusion": set(),
@@ -23,7 +24,7 @@ MAY_IMPORT = {
     "grid": {"plugins"},
     "flat": set(),
     "train": {"diffusion", "flat"},
-    "perf": {"diffusion", "plan", "plugins", "sampling", "store", "train", "view"},
+    "perf": {"diffusion", "grid", "plan", "plugins", "sampling", "store", "train", "view"},
     "plan": {"data", "features", "grid", "guidance", "places", "plugins", "store"},
     "worker": {
         "condition",
@@ -40,14 +41,14 @@ MAY_IMPORT = {
         "store",
         "train",
     },
-    "launch": {"perf", "places", "plan", "plugins", "store", "view", "worker"},
-    "report": {"data", "grid", "plan", "store"},
-    "view": {"plan", "store"},
+    "launch": {"perf", "places", "plan", "plugins", "quantities", "store", "view", "worker"},
+    "report": {"data", "grid", "plan", "quantities", "store"},
+    "view": {"plan", "quantities", "store"},
     "cells": {"grid", "plan", "store"},
     "logs": {"cells", "store"},
     "doctor": {"features", "launch", "places", "store"},
     "show": {"cells", "plan", "plugins", "report", "store"},
-    "sweep": {"grid", "launch", "perf", "places", "plan", "plugins", "store", "view"},
+    "sweep": {"grid", "launch", "perf", "places", "plan", "plugins", "quantities", "store", "view"},
     "score": {"data", "doctor", "grid", "plan", "plugins", "store", "sweep"},
     "status": {"launch", "plan", "store"},
     "display": {
@@ -57,6 +58,7 @@ MAY_IMPORT = {
         "perf",
         "places",
         "plugins",
+        "quantities",
         "report",
         "score",
         "show",

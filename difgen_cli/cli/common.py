@@ -48,7 +48,7 @@ FLAGS: State = {"debug": False, "quiet": False}
 class Command(TyperCommand):
     """A command whose usage names what it needs as its help does: GRID, not {GRID}."""
 
-    def collect_usage_pieces(self, ctx: typer.Context) -> list[str]:
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
         return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
 
 

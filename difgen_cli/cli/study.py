@@ -79,6 +79,8 @@ def sweep(
         if ended == "detached":
             return
         _say_results(planned, say)
+        if ended == "failed":
+            plans.failures(planned, sweeping.failures(planned), say)
         if ended == "interrupted":
             say.print("interrupted: everything so far is kept; the same command goes on")
         raise typer.Exit(sweeping.ENDED[ended])
@@ -134,11 +136,13 @@ def _nothing_to_do(planned: Planned, say: Console) -> None:
 
     if not (planned.folder / "plan.parquet").exists():
         sweeping.record(planned)
-    failed = planned.state.counts["failed"]
-    if failed:
-        say.print(f"nothing to do but {failed} failed cells: difgen sweep … --retry failed")
+    if planned.state.causes:
+        from difgen_cli.display import plans
+
+        say.print("nothing to do but what has failed")
+        plans.failures(planned, planned.state.causes, say)
         raise typer.Exit(1)
-    say.print("nothing to do: every cell is done; look at it with: difgen report")
+    say.print(f"nothing to do: every cell is done; look at it with: difgen report {planned.store.root}", soft_wrap=True)
 
 
 def _say_results(planned: Planned, say: Console) -> None:
@@ -146,6 +150,6 @@ def _say_results(planned: Planned, say: Console) -> None:
     from difgen_cli.report import studies
 
     for study in studies.gather(planned.store, planned.plan.grid.name, planned.folder):
-        if (study.rows["state"] == "done").any():
+        if ((study.rows["state"] == "done") & (study.rows["kind"] == "model")).any():
             reporting.show(study, output())
     say.print("figures and page: difgen report " + str(planned.store.root), soft_wrap=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from difgen_cli.display import as_json
 from difgen_cli.perf import words
 from difgen_cli.perf.forecast import as_dict
-from difgen_cli.view import duration
+from difgen_cli.quantities import counted, duration
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from difgen_cli.perf.forecast import Forecast
     from difgen_cli.sweep import Planned
 
+CAUSES = 5  # of failures that are named
 MARKS = {"new": "+", "done": "=", "stale": "~", "failed": "!"}
 
 
@@ -23,8 +25,9 @@ def brief(planned: Planned, console: Console) -> None:
     plan, counts = planned.plan, planned.state.counts
     states = ", ".join(f"{counts[s]} {s}" for s in MARKS if counts[s])
     console.print(
-        f"{plan.grid.name}: {len(plan.models):,} cells and {len(plan.cells) - len(plan.models):,} reference rows "
-        f"({states}) in {len(plan.trajectories):,} trajectories",
+        f"{plan.grid.name}: {counted(len(plan.models), 'cell')} and "
+        f"{counted(len(plan.cells) - len(plan.models), 'reference row')} ({states}) in "
+        f"{counted(len(plan.trajectories), 'trajectory', 'trajectories')}",
     )
     for note in plan.warnings:
         console.print(f"note: {note}", style="yellow")
@@ -59,6 +62,23 @@ def plan(planned: Planned, found: Forecast, console: Console) -> None:
     _cost(found, console)
     for index, cause in list(planned.state.causes.items())[:10]:
         console.print(f"! cell {index}: {cause}")
+
+
+def failures(planned: Planned, causes: Mapping[int, str], console: Console) -> None:
+    """Why cells have failed, each cause once; where more is said, and how they are tried again."""
+    cells: dict[str, list[int]] = {}
+    for index, cause in causes.items():
+        cells.setdefault(cause, []).append(index)
+    for cause, some in list(cells.items())[:CAUSES]:
+        console.print(f"! {counted(len(some), 'cell')} failed, the first with index {some[0]}: {cause}")
+    if len(cells) > CAUSES:
+        console.print(f"! and {counted(len(cells) - CAUSES, 'more cause')}: difgen status {planned.store.root}")
+    console.print(
+        f"what the worker wrote: difgen logs {next(iter(causes))} --runs {planned.store.root} --grid "
+        f"{planned.plan.grid.name}",
+        soft_wrap=True,
+    )
+    console.print("the same command with --retry failed tries again")
 
 
 def _tally(marks: list[str]) -> str:

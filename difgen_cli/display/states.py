@@ -8,8 +8,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from difgen_cli.display import as_json
+from difgen_cli.quantities import counted, duration
 from difgen_cli.status import STATES, Line, Status
-from difgen_cli.view import duration
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,7 +31,7 @@ def summary(now: Status) -> str:
     """A run directory in a line."""
     counts = now.counts
     states = ", ".join(f"{counts[s]:,} {s}" for s in reversed(STATES) if counts[s])
-    return f"{len(now.lines):,} trajectories" + (f": {states}" if states else "")
+    return counted(len(now.lines), "trajectory", "trajectories") + (f": {states}" if states else "")
 
 
 def status(now: Status, console: Console) -> None:
