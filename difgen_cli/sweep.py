@@ -14,7 +14,7 @@ from difgen_cli import grid as grids
 from difgen_cli import launch, places
 from difgen_cli.grid.document import GridError
 from difgen_cli.grid.values import filter_of
-from difgen_cli.launch import submissions
+from difgen_cli.launch import slurm, submissions
 from difgen_cli.launch.crew import Crew, muster
 from difgen_cli.launch.submissions import Submission, Terms
 from difgen_cli.launch.tending import Standing, Tending
@@ -118,6 +118,12 @@ def foresee(planned: Planned, crew: Crew) -> Forecast:
         return forecast(planned.plan, planned.state.work, prices, crew.workers, overhead)
 
 
+def hidden(options: Options) -> str | None:
+    """A sentence on GPUs that are named here and cannot be used, which are hidden; None where workers run elsewhere."""
+    on_cluster = options.cluster == "slurm" or (options.cluster == "auto" and slurm.available())
+    return None if on_cluster else launch.hide_unusable()
+
+
 def crew_of(planned: Planned, options: Options) -> Crew:
     """The workers that a sweep with these options would get."""
     said = places.profile(options.profile, planned.plan.grid.file)
@@ -176,6 +182,8 @@ def run(planned: Planned, options: Options, console: Console) -> str:
 
 def _round(planned: Planned, options: Options, console: Console) -> str:
     """Submit what is missing and see it through; where workers of an earlier command are at all of it, only look on."""
+    if note := hidden(options):
+        console.print(f"note: {note}", style="yellow")
     crew, tending = crew_of(planned, options), Tending(lambda: submissions.every(planned.store))
     places.compiling()  # a word that no worker knows is refused here
     at_work = None if options.anew else _at_work(planned, tending)
@@ -249,7 +257,6 @@ def _probed(planned: Planned, options: Options, console: Console) -> int:
 
 
 def _to_slurm(planned: Planned, found: Forecast, options: Options, console: Console) -> Submission:
-    from difgen_cli.launch import slurm
     from difgen_cli.launch.slurm import profile, walltime
 
     slurm.check(planned.folder)

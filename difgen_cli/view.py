@@ -35,6 +35,11 @@ class Look:
     running: dict[str, dict[str, Any]] = field(default_factory=dict)  # slug -> last record of its training
     scoring: int = 0
 
+    @property
+    def phase(self) -> str:
+        """What is done before the first step of any training."""
+        return ", ".join(dict.fromkeys(r["phase"] for r in self.running.values() if r.get("phase"))) or "starting"
+
 
 @dataclass
 class Watcher:
@@ -144,7 +149,7 @@ class _Lines:
             *([f"{look.failed} failed"] if look.failed else []),
         ]
         if any(isinstance(unit, Training) for unit in self.watcher.open):
-            pace = f"{look.images_done / max(seconds, 1e-9):,.0f} images/s" if look.images_done else "starting"
+            pace = f"{look.images_done / max(seconds, 1e-9):,.0f} images/s" if look.images_done else look.phase
             parts += [pace, f"{remaining(look, seconds)} left for training"]
         parts += [self.watcher.words] if self.watcher.words else []
         return f"[{duration(seconds)}] " + ", ".join(parts)
@@ -174,8 +179,10 @@ class _live(AbstractContextManager[Callable[[Look], None]]):  # noqa: N801
 
         seconds, work = time.monotonic() - self.start, self.watcher.work
         table = Table.grid(padding=(0, 1), expand=True)
-        for ratio in (4, 3, 1, 1):
-            table.add_column(ratio=ratio, no_wrap=True, overflow="ellipsis", justify="left" if ratio > 1 else "right")
+        table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+        table.add_column(width=self.console.width // 5, no_wrap=True)
+        for _ in range(2):  # numbers are never cut
+            table.add_column(no_wrap=True, justify="right")
         table.add_row(
             Text(f"training {look.trained} of {len(work.trainings)}", style="bold"),
             ProgressBar(max(look.images_all, 1), look.images_done if look.images_all else 1),
@@ -190,7 +197,7 @@ class _live(AbstractContextManager[Callable[[Look], None]]):  # noqa: N801
         )
         for slug, record in sorted(look.running.items())[: max(1, self.console.height - 4)]:
             table.add_row(
-                Text("  " + slug),
+                Text("  " + shortened(slug, self.console.width * 4 // 5 - 38)),
                 ProgressBar(record.get("target") or 1, record.get("step", 0), complete_style="cyan"),
                 _speed(record, self.console.width),
                 f"{record.get('step', 0)}/{record.get('target', '?')}",
@@ -199,8 +206,18 @@ class _live(AbstractContextManager[Callable[[Look], None]]):  # noqa: N801
         self.live.update(Group(table, *words))
 
 
+def shortened(slug: str, width: int) -> str:
+    """A name whose middle is left out where it is too long: its end, the seed, tells it from others."""
+    if len(slug) <= width:
+        return slug
+    kept = max(2, width - 1)
+    return f"{slug[: kept // 2]}…{slug[-(kept - kept // 2) :]}"
+
+
 def _speed(record: dict[str, Any], width: int) -> str:
-    """Images a second and, where there is room, their share of the roofline."""
+    """Images a second and, where there is room, their share of the roofline; what is done before the first step."""
+    if record.get("phase"):
+        return str(record["phase"])
     rate, share = f"{record.get('images_per_second', 0):,.0f}/s", record.get("roofline")
     return rate if share is None or width < ROOMY else f"{rate} {share:.0%}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -113,6 +114,8 @@ def plan(
 
         planned = sweeping.prepare(grid, runs, settings(set_), only or ())
         options = sweeping.Options(cluster, workers, _jobs_per_gpu(jobs_per_gpu), profile=profile)
+        if note := sweeping.hidden(options):
+            words().print(f"note: {note}", style="yellow")
         found = sweeping.foresee(planned, sweeping.crew_of(planned, options))
         if json_:
             write(plans.plan_json(planned, found) + "\n")
@@ -142,7 +145,12 @@ def _nothing_to_do(planned: Planned, say: Console) -> None:
         say.print("nothing to do but what has failed")
         plans.failures(planned, planned.state.causes, say)
         raise typer.Exit(1)
-    say.print(f"nothing to do: every cell is done; look at it with: difgen report {planned.store.root}", soft_wrap=True)
+    say.print(f"nothing to do: every cell is done; look at it with: {_report(planned)}", soft_wrap=True)
+
+
+def _report(planned: Planned) -> str:
+    """The command that draws what was swept."""
+    return shlex.join(["difgen", "report", str(planned.store.root)])
 
 
 def _say_results(planned: Planned, say: Console) -> None:
@@ -152,4 +160,4 @@ def _say_results(planned: Planned, say: Console) -> None:
     for study in studies.gather(planned.store, planned.plan.grid.name, planned.folder):
         if ((study.rows["state"] == "done") & (study.rows["kind"] == "model")).any():
             reporting.show(study, output())
-    say.print("figures and page: difgen report " + str(planned.store.root), soft_wrap=True)
+    say.print(f"figures and page: {_report(planned)}", soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -73,11 +74,16 @@ def failures(planned: Planned, causes: Mapping[int, str], console: Console) -> N
         console.print(f"! {counted(len(some), 'cell')} failed, the first with index {some[0]}: {cause}")
     if len(cells) > CAUSES:
         console.print(f"! and {counted(len(cells) - CAUSES, 'more cause')}: difgen status {planned.store.root}")
-    console.print(
-        f"what the worker wrote: difgen logs {next(iter(causes))} --runs {planned.store.root} --grid "
-        f"{planned.plan.grid.name}",
-        soft_wrap=True,
-    )
+    logs = [
+        "difgen",
+        "logs",
+        str(next(iter(causes))),
+        "--runs",
+        str(planned.store.root),
+        "--grid",
+        planned.plan.grid.name,
+    ]
+    console.print(f"what the worker wrote: {shlex.join(logs)}", soft_wrap=True)
     console.print("the same command with --retry failed tries again")
 
 

@@ -142,8 +142,8 @@ def _caption(made: Comparison, numbers: pd.DataFrame, what: str) -> str:
     both = f"{counted(made.matched, 'cell')} in both"
     parts = [
         what,
-        f"{both}, matched by settings, seed and step; {seeds} paired seeds at a point; bars are 95 % intervals ({kinds})."
-        if kinds else f"{both}; one seed: no intervals.",
+        f"{both}, matched by settings, seed and step; {seeds} paired seeds at a point; bars are 95 % "
+        f"intervals ({kinds})." if kinds else f"{both}; one seed: no intervals.",
         "Grey line: no change.",
         f"Nowhere changed, and not drawn: {', '.join(still)}." if still else "",
         captions.common(made.a.read) if kinds else "",

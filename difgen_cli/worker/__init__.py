@@ -51,11 +51,16 @@ def work_on(
     badge = Badge.put_on(order.folder / "workers" / f"{number}.json", device)
     todo = work.read(order.folder / "work.json")
 
-    from difgen_cli.worker.desk import Desk  # imports torch
+    from difgen_cli.worker.desk import Desk, DeviceError  # imports torch
 
     claimant = Claimant(order.lease_seconds, order.name, log, flag.check)
     library = Library(order.plugins)
-    desk = Desk(Store(order.runs), todo.recipes, library, device, order, flag, Clock(), claimant, say or _print)
+    try:
+        desk = Desk(Store(order.runs), todo.recipes, library, device, order, flag, Clock(), claimant, say or _print)
+    except DeviceError as error:  # before anything is claimed: no unit is to blame
+        print(error, file=sys.stderr, flush=True)
+        badge.show(state="refused", cause=str(error))
+        return "refused"
     queue = Queue(desk.store, todo.units, claimant, badge, allocation)
     badge.show(state="running")
     state, ending, cause, units = "done", "done", None, 0

@@ -17,6 +17,10 @@ from difgen_cli.worker.materials import Materials
 from difgen_cli.worker.order import Clock, Flag, Order, Superseded
 
 
+class DeviceError(RuntimeError):
+    """The device that a worker was given cannot be used; one sentence."""
+
+
 class Desk:
     """What every unit needs."""
 
@@ -24,6 +28,9 @@ class Desk:
         self, store: Store, recipes: dict[str, Recipe], library: Library, device: str, order: Order, flag: Flag,
         clock: Clock, claimant: Claimant, say: Callable[[str], None],
     ) -> None:  # fmt: skip
+        if device.startswith("cuda") and not torch.cuda.is_available():
+            why = "this torch is built for CPUs alone" if torch.version.cuda is None else "torch finds no driver for it"
+            raise DeviceError(f"this worker was given a GPU, but {why}: mend that, or ask for no GPU")
         torch.set_num_threads(order.threads)
         self.store, self.recipes, self.library, self.order = store, recipes, library, order
         self.flag, self.clock, self.say = flag, clock, say
