@@ -144,6 +144,8 @@ def check(path: str, setting: Setting, given: Given) -> Any:
     value = number(given.value)
     if isinstance(value, Spaced):
         value = round(value) if _accepts(setting.type, int) and not _accepts(setting.type, float) else float(value)
+    if any(type(v) is int and abs(v) >= 2**63 for v in (value if isinstance(value, tuple) else (value,))):
+        raise GridError(f"{path}: must be below 2^63 (9.2e18) in size", given.place)
     if isinstance(value, str) and _accepts(setting.type, Path):
         value = Path(value)
     try:
