@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,10 +47,13 @@ FLAGS: State = {"debug": False, "quiet": False}
 
 
 class Command(TyperCommand):
-    """A command whose usage names what it needs as its help does: GRID, not {GRID}."""
+    """A command whose help names what a person types and no types of Python: GRID, for {GRID} and <path>."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+        return [re.sub("[{}]", "", piece) for piece in super().collect_usage_pieces(ctx)]
+
+    def get_help(self, ctx: Any) -> str:
+        return re.sub(r"(?<= )<[\w\[\]]+>", lambda found: " " * len(found[0]), super().get_help(ctx))
 
 
 command = partial(app.command, cls=Command)
