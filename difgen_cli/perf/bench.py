@@ -37,7 +37,7 @@ class Subject:
     shape: tuple[int, ...]
     classes: int = 0
     batch: int = 128
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["tf32", "fp32", "bf16"] = "fp32"
 
     @property
     def name(self) -> str:

@@ -51,6 +51,8 @@ def work_on(
     badge = Badge.put_on(order.folder / "workers" / f"{number}.json", device)
     todo = work.read(order.folder / "work.json")
 
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else cuBLAS adds in any order
+
     from difgen_cli.worker.desk import Desk, DeviceError  # imports torch
 
     claimant = Claimant(order.lease_seconds, order.name, log, flag.check)
@@ -110,6 +112,7 @@ def _try(desk: Desk, allocation: Allocation, unit: Training | Scoring, home: Hom
     log = f"{unit.unit} of {unit.slug}"
     try:
         with attempt.beating():
+            desk.settle(unit.home)
             spent = _do(desk, unit, home, attempt)
         desk.say(f"{log}: done")
         attempt.end("done", **spent)
