@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from difgen_cli import __version__, report, sweep
 from difgen_cli.cli import app, common
 from difgen_cli.display import plans
+from difgen_cli.perf.bench import busy
 from difgen_cli.perf.estimate import Seconds
 from difgen_cli.perf.forecast import Forecast, Part
 from difgen_cli.perf.words import expected
@@ -280,3 +281,29 @@ def _copied(source: Path, target: Path) -> None:
     import shutil
 
     shutil.copytree(source, target, ignore=shutil.ignore_patterns("tables"))
+
+
+# Small things ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_data_sets_are_listed_with_what_they_are() -> None:
+    code, text = _said("data")
+    assert code == 0
+    assert "digits: The 1,797 handwritten digits of 8 × 8 pixels that come with scikit-learn; no settings" in text
+    assert "folder: " in text
+    assert "path (needed)" in text
+    code, text = _said("data", "digitz")
+    assert (code, "did you mean digits?" in text) == (2, True)
+
+
+def test_a_plan_of_some_cells_says_how_many(write_grid: Callable[..., Path], tmp_path: Path) -> None:
+    code, text = _said("sweep", write_grid(SMALL), "--runs", tmp_path / "runs", "--only", "data.size=8", "--dry-run")
+    assert code == 0
+    assert "of these, 5 rows in 1 training to run now" in text, text
+    _, text = _said("sweep", write_grid(SMALL), "--runs", tmp_path / "runs", "--dry-run")
+    assert "of these" not in text
+
+
+def test_a_busy_machine_is_said_beside_its_speeds() -> None:
+    assert busy(0.3, 2) is None
+    assert "a load of 9.1 on 2 cores" in (busy(9.1, 2) or "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -110,6 +111,8 @@ def bench(
         if not json_:
             benches.heading(about, limits, out)
         found = []
+        if note := benching.busy(os.getloadavg()[0], len(os.sched_getaffinity(0))):
+            say.print(f"note: {note}", style="yellow")
         for subject in subjects:
             say.print(f"{subject.name} …")
             computed = ways.way(way, subject.shape, device, say=say.print)

@@ -30,6 +30,13 @@ def brief(planned: Planned, console: Console) -> None:
         f"{counted(len(plan.cells) - len(plan.models), 'reference row')} ({states}) in "
         f"{counted(len(plan.trajectories), 'trajectory', 'trajectories')}",
     )
+    missing = counts["new"] + counts["stale"]
+    if len(planned.state.wanted) < missing:
+        work = planned.state.work
+        console.print(
+            f"of these, {counted(len(planned.state.wanted), 'row')} in "
+            f"{counted(len(work.trainings), 'training')} to run now"
+        )
     for note in plan.warnings:
         console.print(f"note: {note}", style="yellow")
     if said := planned.state.distrusted.sentence(plan.trajectories):

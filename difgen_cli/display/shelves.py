@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from difgen_cli.display import as_json
-from difgen_cli.grid.document import GridError
+from difgen_cli.grid.document import GridError, suggest
 from difgen_cli.plugins import Library
 from difgen_cli.store.waste import KINDS, Waste
 
@@ -19,11 +20,11 @@ def data(name: str | None, path: Path | None, console: Console) -> None:
     library = Library()
     if name is None:
         for each in library.names("data"):
-            signature = library.signature("data", each)
-            console.print(f"{each}: {', '.join(signature.settings) or 'no settings'}")
+            console.print(f"{each}: {_described(library, each)}")
         return
     if name not in library.names("data"):
-        raise GridError(f"data {name}: no such data plug-in ({', '.join(library.names('data'))})")
+        known = library.names("data")
+        raise GridError(f"data {name}: no such data plug-in ({', '.join(known)}){suggest(name, known)}")
     from difgen_cli import data as sets
 
     settings = {"path": path.absolute()} if path else {}
@@ -35,6 +36,14 @@ def data(name: str | None, path: Path | None, console: Console) -> None:
     console.print(f"{len(pool.images):,} images of {shape} {pool.images.dtype}")
     console.print(f"classes: {', '.join(pool.classes) or 'none'}")
     console.print(f"sigma_data {sets.sigma_data(pool.images):.4f}, content {sets.content(pool)[:16]}")
+
+
+def _described(library: Library, name: str) -> str:
+    """What a data plug-in reads, in its own words, and its settings, those without a default marked."""
+    signature = library.signature("data", name)
+    first = (ast.get_docstring(ast.parse(signature.file.read_text(encoding="utf-8"))) or "").partition("\n")[0]
+    settings = [f"{s.name} (needed)" if s.required else s.name for s in signature.settings.values()]
+    return f"{first.rstrip('.')}; " * bool(first) + (f"settings: {', '.join(settings)}" if settings else "no settings")
 
 
 def weights(action: str, name: str | None, folder: Path | None, console: Console) -> None:

@@ -105,6 +105,15 @@ def _subject(trajectory: Trajectory, shapes: Mapping[str, tuple[int, ...]]) -> S
     return Subject(network.name, width | network.settings, shapes[pool.key], classes, trajectory.batch, precision)
 
 
+def busy(load: float, cores: int) -> str | None:
+    """A sentence where other work takes part of this machine: `load` processes want to run on so many cores."""
+    if load <= cores / 2:
+        return None
+    return (
+        f"other work keeps this machine busy (a load of {load:.1f} on {cores} cores): speeds are lower than it allows"
+    )
+
+
 def gpus() -> int:
     """How many this process sees."""
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
