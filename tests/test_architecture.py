@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "grid": {"plugins"},
     "flat": set(),
     "train": {"diffusion", "flat"},
-    "perf": {"diffusion", "grid", "plan", "plugins", "sampling", "store", "train", "view"},
+    "perf": {"diffusion", "grid", "plan", "plugins", "quantities", "sampling", "store", "train", "view"},
     "plan": {"data", "features", "grid", "guidance", "places", "plugins", "store"},
     "worker": {
         "condition",

@@ -18,7 +18,7 @@ def facts(profile: dict[str, Any]) -> list[Fact]:
     """What SLURM says; one fact where there is none. `profile`: whose submit limits are asked."""
     if not slurm.available():
         if (words := _unreachable()) is not None:
-            return [Fact("controller", f"sbatch is installed, but reaches no controller: {words}", "bad",
+            return [Fact("controller", f"sbatch is installed, but reaches no controller: {words}", "note",
                          "mend its configuration here; `--cluster local` starts workers on this machine")]  # fmt: skip
         return [Fact("none", "there is no SLURM here; `difgen sweep` starts workers on this machine")]
     try:
