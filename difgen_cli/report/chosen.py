@@ -233,7 +233,7 @@ def _what(read: Curves, roles: Roles, choice: Choice) -> str:
     if roles.walk is not None:
         parts.append(f"along a line {captions.walk_words(roles.walk)}")
     if roles.facets:
-        parts.append(f"one panel per value of {captions.names(list(roles.facets))}")
+        parts.append(f"one panel per {captions.names(list(roles.facets))}")
     words = "; ".join(parts)
     return f"{words[:1].upper()}{words[1:]}."
 

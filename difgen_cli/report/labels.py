@@ -17,7 +17,7 @@ SETTINGS = {
     "model.width": ("model width", "width"),
     "model.depth": ("model depth (layers)", "depth"),
     "model.name": ("model", "model"),
-    "condition.clusters": ("clusters (1 = unconditional)", "clusters"),
+    "condition.clusters": ("number of clusters (1 = unconditional)", "clusters"),
     "condition.name": ("conditioning", "conditioning"),
     "condition.noise": ("share of labels replaced", "label noise"),
     "condition.permuted": ("labels permuted among the images", "permuted:"),

@@ -46,7 +46,7 @@ def gap_map(curves: Curves, paper: Paper = PAGE) -> Drawn | None:
     sheet.name_axes(labels.setting(STEPS), "noise level σ / σ_d")
     whole = len(numbers) == len(sigmas) * np.prod([len(axis.levels) for axis in [steps, *facets]])
     _key(sheet, shades, dotted=bool(numbers["lo"].notna().any()), whole=bool(whole))
-    lines = f", one panel per value of {captions.names(facets)}" if facets else ""
+    lines = f", one panel per {captions.names(facets)}" if facets else ""
     what = f"Relative gap L_H/L_T − 1 by training step and noise level{lines}."
     pairs = captions.each(cells, "n_pairs", "pairs of image and noise in a split")
     notes = [f"Squared error of pixels{pairs}.", _dots(numbers), captions.omitted(left_out)]
