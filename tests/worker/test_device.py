@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from difgen_cli.perf import device as devices
 from difgen_cli.perf.device import Seen, card, seen
 from difgen_cli.train import generator_of, products, train
 from difgen_cli.worker import ways
+from difgen_cli.worker.desk import Desk, DeviceError, repeatable
 
 LISTED = """\
 GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-8932f937-d72c-4106-c12f-20bd9faed9f6)
@@ -122,3 +124,24 @@ def test_what_was_compiled_is_forgotten() -> None:
     assert len(entries(code)) == 1
     ways.forget("cpu")
     assert entries(code) == []
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_worker_with_a_device_that_is_not_there_claims_nothing() -> None:
+    nothing: Any = None
+    with pytest.raises(DeviceError, match="this worker was given a GPU, but .*: mend that, or ask for no GPU"):
+        Desk(nothing, nothing, nothing, "cuda", nothing, nothing, nothing, nothing, nothing)
+
+
+def test_a_card_computes_the_same_twice_in_a_worker() -> None:
+    cudnn, cuda = torch.backends.cudnn, torch.backends.cuda
+    before = (*_flags(), cudnn.deterministic, cudnn.benchmark, cuda.mem_efficient_sdp_enabled())
+    try:
+        repeatable()
+        assert _flags() == (False, False)
+        assert (cudnn.deterministic, cudnn.benchmark, cuda.mem_efficient_sdp_enabled()) == (True, False, False)
+        assert torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
+        cuda.matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark = before[:4]
+        cuda.enable_mem_efficient_sdp(before[4])
