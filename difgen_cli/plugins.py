@@ -75,6 +75,7 @@ class Signature:
     settings: dict[str, Setting]
     constants: dict[str, Any] = field(default_factory=dict)  # upper-case literals: COLUMNS, TABLES, HELD_OUT_MIN …
     functions: frozenset[str] = frozenset()  # what else the file defines: canonical, embed
+    refuses: bool = False  # whether the function itself raises errors, as for settings that do not fit together
 
     @property
     def builtin(self) -> bool:
@@ -169,7 +170,8 @@ def read(file: Path, function: str, *, builtin: bool) -> Signature:
         raise PluginError(f"{file}: no VERSION")
     name = file.parent.name if file.stem == "__init__" else file.stem
     functions = frozenset(n.name for n in tree.body if isinstance(n, ast.FunctionDef))
-    return Signature(name, file, version, inputs, settings, constants, functions)
+    refuses = any(isinstance(n, ast.Raise) for n in ast.walk(found[0]))
+    return Signature(name, file, version, inputs, settings, constants, functions, refuses)
 
 
 def fingerprint(file: Path) -> str:

@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING
 from difgen_cli import grid as grids
 from difgen_cli import launch, places
 from difgen_cli.grid.document import GridError
-from difgen_cli.launch import submissions
+from difgen_cli.launch import slurm, submissions
 from difgen_cli.launch.crew import Crew, muster
 from difgen_cli.launch.submissions import Submission, Terms
 from difgen_cli.launch.tending import Standing, Tending
-from difgen_cli.perf import words
+from difgen_cli.perf import building, words
 from difgen_cli.perf.forecast import Forecast, as_dict, forecast
 from difgen_cli.plan import Cell, Plan, ledger, missing, planner
 from difgen_cli.plan.facts import Finder
 from difgen_cli.plan.only import filter_by
 from difgen_cli.plugins import Library, PluginError
+from difgen_cli.quantities import counted
 from difgen_cli.store import Store, StoreError
 from difgen_cli.store.files import locked, publish
 
@@ -61,6 +62,7 @@ def prepare(file: Path, runs: Path, overrides: Mapping[str, str], only: Sequence
     try:
         with _nothing_collected():
             made = planner.build(read, library, finder)
+            building.check(made, finder.shapes(), library)
             made.warnings.extend(finder.notes)
             return Planned(made, survey(made, store, filter_by(made, only)), store, finder, plugins)
     except PluginError as error:
@@ -107,10 +109,21 @@ def foresee(planned: Planned, crew: Crew) -> Forecast:
         return forecast(planned.plan, planned.state.work, prices, crew.workers, overhead)
 
 
+def hidden(options: Options) -> str | None:
+    """A sentence on GPUs that are named here and cannot be used, which are hidden; None where workers run elsewhere."""
+    on_cluster = options.cluster == "slurm" or (options.cluster == "auto" and slurm.available())
+    return None if on_cluster else launch.hide_unusable()
+
+
 def crew_of(planned: Planned, options: Options) -> Crew:
     """The workers that a sweep with these options would get."""
     said = places.profile(options.profile, planned.plan.grid.file)
     return muster(options.cluster, options.workers, options.jobs_per_gpu or 1, said)
+
+
+def failures(planned: Planned) -> dict[int, str]:
+    """The cells of a plan that have failed by now, each with its cause."""
+    return survey(planned.plan, planned.store, lambda _: True).causes
 
 
 def retry_failed(planned: Planned, only: Sequence[str] = (), *, release: bool) -> Planned:
@@ -162,25 +175,27 @@ def run(planned: Planned, options: Options, console: Console) -> str:
 
 def _round(planned: Planned, options: Options, console: Console) -> str:
     """Submit what is missing and see it through; where workers of an earlier command are at all of it, only look on."""
+    if note := hidden(options):
+        console.print(f"note: {note}", style="yellow")
     crew, tending = crew_of(planned, options), Tending(lambda: submissions.every(planned.store))
     places.compiling()  # a word that no worker knows is refused here
     at_work = _at_work(planned, tending)
     if at_work is not None and not options.anew:
-        console.print(f"workers are at it ({at_work.name}): looking on; Ctrl-C leaves them to it", highlight=False)
+        console.print(f"workers are at it ({at_work.name}): looking on; Ctrl-C leaves them to it")
         return "detached" if options.detach else _watch(planned, at_work, tending, console, begun_here=False)
     planned = _settled(planned)
     if options.jobs_per_gpu is None and crew.launcher == "local":
         options = replace(options, jobs_per_gpu=_probed(planned, options, console))
         crew = crew_of(planned, options)
     found = foresee(planned, crew)
-    console.print(f"to do: {words.expected(found)}", highlight=False, soft_wrap=True)
+    console.print(f"to do: {words.expected(found)}")
     if crew.launcher == "inline":
         return _inline(planned, found, console)
     submission = (
         _to_slurm(planned, found, options, console) if crew.launcher == "slurm" else _to_local(planned, found, options)
     )
     if options.detach:
-        console.print(f"{submission.said['workers']} workers run on; {LOOK_AGAIN}", highlight=False)
+        console.print(f"{counted(submission.said['workers'], 'worker')} left to it; {LOOK_AGAIN}")
         return "detached"
     return _watch(planned, submission, tending, console)
 
@@ -215,7 +230,7 @@ def _inline(planned: Planned, found: Forecast, console: Console) -> str:
 
     slots = launch.local_slots(1, 1)
     submission = _submit(planned, found, Terms("inline", 1, slots.threads))
-    ended = inline.run(submission, slots.devices[0], lambda line: console.print(line, highlight=False, markup=False))
+    ended = inline.run(submission, slots.devices[0], console.print)
     return _outcome(planned, [ended], submission, console)
 
 
@@ -236,14 +251,13 @@ def _probed(planned: Planned, options: Options, console: Console) -> int:
     gpus = launch.visible_gpus()
     if not gpus:
         return 1
-    console.print(f"probing how many workers share one GPU: at most {packing.BUDGET_SECONDS:.0f} s", highlight=False)
+    console.print(f"probing how many workers share one GPU: at most {packing.BUDGET_SECONDS:.0f} s")
     found = packing.jobs_per_device(planned.state.work, planned.store, planned.plugins, gpus, options.workers)
-    console.print(f"{found.jobs} for each GPU: {found.why}", highlight=False, soft_wrap=True)
+    console.print(f"{found.jobs} for each GPU: {found.why}")
     return found.jobs
 
 
 def _to_slurm(planned: Planned, found: Forecast, options: Options, console: Console) -> Submission:
-    from difgen_cli.launch import slurm
     from difgen_cli.launch.slurm import profile, walltime
 
     slurm.check(planned.folder)
@@ -260,11 +274,11 @@ def _to_slurm(planned: Planned, found: Forecast, options: Options, console: Cons
     job = slurm.start(submission, array, planned.plan.grid.name)
     limited = f" (no more for {array.why})" if array.why else ""
     console.print(
-        f"submitted job {job}: {array.tasks} tasks, {array.workers} at a time{limited}, "
-        f"{asked.walltime_minutes} minutes each{wanted.why}", highlight=False, soft_wrap=True,
+        f"submitted job {job}: {counted(array.tasks, 'task')}, {array.workers} at a time{limited}, "
+        f"{counted(asked.walltime_minutes, 'minute')} each{wanted.why}",
     )  # fmt: skip
     if note := walltime.note(asked, found):
-        console.print(f"note: {note}", highlight=False, soft_wrap=True, style="yellow")
+        console.print(f"note: {note}", style="yellow")
     return submission
 
 
@@ -285,9 +299,9 @@ def _watch(
     except KeyboardInterrupt:
         if submission.launcher != "local" or not begun_here:
             what = "workers" if submission.launcher == "local" else "jobs"
-            console.print(f"the {what} run on; {LOOK_AGAIN}", highlight=False)
+            console.print(f"the {what} run on; {LOOK_AGAIN}")
             return "detached"
-        console.print("asking the workers to save; Ctrl-C again leaves them to it", highlight=False)
+        console.print("asking the workers to save; Ctrl-C again leaves them to it")
         local.stop(submission)
         with suppress(KeyboardInterrupt):
             while local.alive(submission):
@@ -305,7 +319,7 @@ def _outcome(planned: Planned, states: Sequence[str], submission: Submission, co
     ]
     if not lacking:
         took = words.beside(submission.said.get("expected") or {}, submission.badges(), len(submission.work))
-        console.print(*([took] if took else []), highlight=False, soft_wrap=True)
+        console.print(*([took] if took else []))
         return "done"
     if any(left.marks[c.index] == "failed" for c in lacking):
         return "failed"

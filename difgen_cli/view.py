@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from difgen_cli.plan.work import Scoring, Training, Work, is_done
+from difgen_cli.quantities import duration as duration
 from difgen_cli.store import Home, Store
 
 if TYPE_CHECKING:
@@ -30,9 +31,14 @@ class Look:
     images_all: float = 0.0
     trained: int = 0
     scored: int = 0
-    failed: int = 0
+    failed: int = 0  # units that ended so; not those that wait for one of them in vain
     running: dict[str, dict[str, Any]] = field(default_factory=dict)  # slug -> last record of its training
     scoring: int = 0
+
+    @property
+    def phase(self) -> str:
+        """What is done before the first step of any training."""
+        return ", ".join(dict.fromkeys(r["phase"] for r in self.running.values() if r.get("phase"))) or "starting"
 
 
 @dataclass
@@ -70,18 +76,21 @@ class Watcher:
         hopeless = not training and siblings.get("train", {}).get("state") == "failed" and not state
         if state == "done" and is_done(unit, home):  # an earlier attempt may have done another part
             self._settle(unit, now, "trained" if training else "scored")
-        elif state == "failed" or hopeless:
+        elif state == "failed":
             self._settle(unit, now, "failed")
+        elif hopeless:
+            self._settle(unit, now)
         elif state == "running" and isinstance(unit, Training):
             now.running[unit.slug] = record
             now.images_done += float(record.get("step", 0)) * unit.batch
         elif state == "running":
             now.scoring += 1
 
-    def _settle(self, unit: Training | Scoring, now: Look, how: str) -> None:
+    def _settle(self, unit: Training | Scoring, now: Look, how: str | None = None) -> None:
         self.open.remove(unit)
         for look in (self.settled, now):
-            setattr(look, how, getattr(look, how) + 1)
+            if how:
+                setattr(look, how, getattr(look, how) + 1)
             if isinstance(unit, Training):
                 look.images_done += unit.cost
 
@@ -129,7 +138,7 @@ class _Lines:
     def __call__(self, look: Look) -> None:
         moment, finished = time.monotonic(), not self.watcher.open
         if not self.finished and (finished or moment - self.last >= LINE_SECONDS):
-            self.console.print(self._text(look, moment - self.start), highlight=False, soft_wrap=True)
+            self.console.print(self._text(look, moment - self.start))
             self.last, self.finished = moment, finished
 
     def _text(self, look: Look, seconds: float) -> str:
@@ -139,8 +148,8 @@ class _Lines:
             f"{look.scored} of {len(work.scorings)} scored",
             *([f"{look.failed} failed"] if look.failed else []),
         ]
-        if look.trained + look.failed < len(work.trainings):
-            pace = f"{look.images_done / max(seconds, 1e-9):,.0f} images/s" if look.images_done else "starting"
+        if any(isinstance(unit, Training) for unit in self.watcher.open):
+            pace = f"{look.images_done / max(seconds, 1e-9):,.0f} images/s" if look.images_done else look.phase
             parts += [pace, f"{remaining(look, seconds)} left for training"]
         parts += [self.watcher.words] if self.watcher.words else []
         return f"[{duration(seconds)}] " + ", ".join(parts)
@@ -170,8 +179,10 @@ class _live(AbstractContextManager[Callable[[Look], None]]):  # noqa: N801
 
         seconds, work = time.monotonic() - self.start, self.watcher.work
         table = Table.grid(padding=(0, 1), expand=True)
-        for ratio in (4, 3, 1, 1):
-            table.add_column(ratio=ratio, no_wrap=True, overflow="ellipsis", justify="left" if ratio > 1 else "right")
+        table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+        table.add_column(width=self.console.width // 5, no_wrap=True)
+        for _ in range(2):  # numbers are never cut
+            table.add_column(no_wrap=True, justify="right")
         table.add_row(
             Text(f"training {look.trained} of {len(work.trainings)}", style="bold"),
             ProgressBar(max(look.images_all, 1), look.images_done if look.images_all else 1),
@@ -186,7 +197,7 @@ class _live(AbstractContextManager[Callable[[Look], None]]):  # noqa: N801
         )
         for slug, record in sorted(look.running.items())[: max(1, self.console.height - 4)]:
             table.add_row(
-                Text("  " + slug),
+                Text("  " + shortened(slug, self.console.width * 4 // 5 - 38)),
                 ProgressBar(record.get("target") or 1, record.get("step", 0), complete_style="cyan"),
                 _speed(record, self.console.width),
                 f"{record.get('step', 0)}/{record.get('target', '?')}",
@@ -195,8 +206,18 @@ class _live(AbstractContextManager[Callable[[Look], None]]):  # noqa: N801
         self.live.update(Group(table, *words))
 
 
+def shortened(slug: str, width: int) -> str:
+    """A name whose middle is left out where it is too long: its end, the seed, tells it from others."""
+    if len(slug) <= width:
+        return slug
+    kept = max(2, width - 1)
+    return f"{slug[: kept // 2]}…{slug[-(kept - kept // 2) :]}"
+
+
 def _speed(record: dict[str, Any], width: int) -> str:
-    """Images a second and, where there is room, their share of the roofline."""
+    """Images a second and, where there is room, their share of the roofline; what is done before the first step."""
+    if record.get("phase"):
+        return str(record["phase"])
     rate, share = f"{record.get('images_per_second', 0):,.0f}/s", record.get("roofline")
     return rate if share is None or width < ROOMY else f"{rate} {share:.0%}"
 
@@ -206,13 +227,3 @@ def remaining(look: Look, seconds: float) -> str:
     if not look.images_done or not look.images_all:
         return "?" if look.images_all else "none"
     return duration(seconds * (look.images_all - look.images_done) / look.images_done)
-
-
-def duration(seconds: float) -> str:
-    """Seconds for a person: 42s, 7m05, 3h20."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02d}"
-    return f"{whole // 3600}h{whole % 3600 // 60:02d}"

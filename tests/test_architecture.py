@@ -16,6 +16,7 @@ KINDS = ("data", "condition", "models", "sampling", "guidance", "features", "met
 # Each module of the core, and what of the core it may import. Data flow one way: from the grid to the rows.
 MAY_IMPORT = {
     "plugins": set(),
+    "quantities": set(),
     "places": set(),
     "sheets": set(),
     "store": set(),
@@ -25,7 +26,7 @@ MAY_IMPORT = {
     "grid": {"plugins"},
     "flat": set(),
     "train": {"diffusion", "flat"},
-    "perf": {"diffusion", "plan", "plugins", "sampling", "store", "train", "view"},
+    "perf": {"diffusion", "grid", "plan", "plugins", "quantities", "sampling", "store", "train", "view"},
     "plan": {"data", "features", "grid", "guidance", "places", "plugins", "store", "text"},
     "worker": {
         "condition",
@@ -42,14 +43,14 @@ MAY_IMPORT = {
         "store",
         "train",
     },
-    "launch": {"perf", "places", "plan", "plugins", "store", "view", "worker"},
-    "report": {"data", "grid", "plan", "store"},
-    "view": {"plan", "store"},
+    "launch": {"perf", "places", "plan", "plugins", "quantities", "store", "view", "worker"},
+    "report": {"data", "grid", "plan", "quantities", "store"},
+    "view": {"plan", "quantities", "store"},
     "cells": {"grid", "plan", "store"},
     "logs": {"cells", "store"},
     "doctor": {"features", "launch", "places", "store"},
     "show": {"cells", "plan", "plugins", "report", "store"},
-    "sweep": {"grid", "launch", "perf", "places", "plan", "plugins", "store", "view"},
+    "sweep": {"grid", "launch", "perf", "places", "plan", "plugins", "quantities", "store", "view"},
     "score": {"data", "doctor", "grid", "plan", "plugins", "sheets", "store", "sweep", "text"},
     "status": {"launch", "perf", "plan", "store"},
     "display": {
@@ -60,6 +61,7 @@ MAY_IMPORT = {
         "places",
         "plan",
         "plugins",
+        "quantities",
         "report",
         "score",
         "show",

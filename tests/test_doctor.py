@@ -109,6 +109,14 @@ def test_without_a_cluster_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch
     assert [(fact.name, fact.verdict) for fact in facts] == [("none", "ok")]
 
 
+def test_programs_that_reach_no_controller_are_told_of(cluster: Callable[..., dict[str, Fact]], tmp_path: Path) -> None:
+    cluster()
+    (tmp_path / "bin" / "scontrol").write_text("#!/bin/sh\necho 'slurm_load_ctl_conf error: no config' >&2; exit 1\n")
+    (fact,) = scheduler.facts({})
+    assert (fact.name, fact.verdict) == ("controller", "note")
+    assert fact.value == "sbatch is installed, but reaches no controller: slurm_load_ctl_conf error: no config"
+
+
 def test_a_silent_controller_is_bad_news_and_no_error(cluster: Callable[..., dict[str, Fact]], tmp_path: Path) -> None:
     cluster()
     (tmp_path / "bin" / "scontrol").write_text(

@@ -44,7 +44,7 @@ def test_without_the_variable_the_driver_is_asked(monkeypatch: pytest.MonkeyPatc
     tool.write_text("#!/bin/sh\necho 'GPU 0: Some card (UUID: GPU-1)'\necho 'GPU 1: Some card (UUID: GPU-2)'\n")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert visible_gpus() == ["0", "1"]
+    assert visible_gpus() == ["GPU-1", "GPU-2"]
     monkeypatch.setenv("PATH", "/nonexistent")
     assert visible_gpus() == []
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
+from typer.core import TyperCommand
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,9 +28,16 @@ app = typer.Typer(
 )
 
 GridFile = Annotated[Path, typer.Argument(help="A grid file, such as grids/size.yaml.", metavar="GRID")]
-Runs = Annotated[Path, typer.Option("--runs", help="The run directory.", envvar="DIFGEN_RUNS")]
-Set = Annotated[list[str] | None, typer.Option("--set", help="Replace a setting or an axis: KEY=VALUE.")]
-Only = Annotated[list[str] | None, typer.Option("--only", help="Cells with this value only: KEY=VALUE.")]
+Runs = Annotated[Path, typer.Option("--runs", help="The run directory.", envvar="DIFGEN_RUNS", metavar="FOLDER")]
+RunsNamed = Annotated[Path | None, typer.Argument(help="The run directory.", metavar="RUNS")]
+RunsToo = Annotated[
+    Path | None, typer.Option("--runs", help="The same; default: $DIFGEN_RUNS, else runs.", metavar="FOLDER")
+]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Replace a setting or an axis.", metavar="KEY=VALUE")]
+Only = Annotated[list[str] | None, typer.Option("--only", help="Cells with this value only.", metavar="KEY=VALUE")]
+GridName = Annotated[
+    str | None, typer.Option("--grid", help="The grid that is meant; default: the newest.", metavar="NAME")
+]
 CellWords = Annotated[
     list[str],
     typer.Argument(help="An index of `plan`, the beginning of a key, or KEY=VALUE filters.", metavar="CELL"),
@@ -37,18 +47,36 @@ State = dict[str, bool]
 FLAGS: State = {"debug": False, "quiet": False}
 
 
-@app.callback()
-def _common(
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors and results.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
-) -> None:
-    FLAGS.update(debug=debug, quiet=quiet)
-    if version:
+class Command(TyperCommand):
+    """A command whose help names what a person types and no types of Python: GRID, for {GRID} and <path>."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [re.sub("[{}]", "", piece) for piece in super().collect_usage_pieces(ctx)]
+
+    def get_help(self, ctx: Any) -> str:
+        return re.sub(r"(?<= )<[\w\[\]]+>", lambda found: " " * len(found[0]), super().get_help(ctx))
+
+
+command = partial(app.command, cls=Command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
         from difgen_cli import __version__
 
         typer.echo(__version__)
         raise typer.Exit(0)
+
+
+@app.callback()
+def _common(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors and results.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    FLAGS.update(debug=debug, quiet=quiet)
 
 
 @contextmanager
@@ -125,12 +153,18 @@ def output() -> Console:
 
 
 def _console(stream: TextIO | None, *, quiet: bool) -> Console:
-    """What is piped is never cut to a terminal's width; nothing goes to a stream that is closed."""
+    """Text as it is: no bracket, colon or number of a name means anything. What is piped is never cut to a width.
+
+    Nothing goes to a stream that is closed.
+    """
     from rich.console import Console
 
     stream = stream or io.StringIO()
     terminal = stream.isatty()
-    return Console(file=stream, width=None if terminal else 10_000, quiet=quiet, soft_wrap=not terminal)
+    return Console(
+        file=stream, width=None if terminal else 10_000, quiet=quiet, soft_wrap=not terminal, markup=False,
+        emoji=False, highlight=False,
+    )  # fmt: skip
 
 
 def choice(what: str, value: Any, allowed: tuple[Any, ...]) -> None:
@@ -140,11 +174,22 @@ def choice(what: str, value: Any, allowed: tuple[Any, ...]) -> None:
         raise GridError(f"{what} {value}: choose from {', '.join(str(a) for a in allowed if a)}")
 
 
-def existing(runs: Path) -> None:
+def either(named: Path | None, runs: Path | None) -> Path:
+    """The run directory, named as an argument or by --runs, else by $DIFGEN_RUNS; GridError where both name one."""
+    from difgen_cli.grid.document import GridError
+
+    if named is not None and runs is not None:
+        raise GridError(f"{named} and --runs {runs}: name the run directory once")
+    return named or runs or Path(os.environ.get("DIFGEN_RUNS") or "runs")
+
+
+def existing(runs: Path) -> Path:
+    """The same folder; GridError where it is no run directory."""
     from difgen_cli.grid.document import GridError
 
     if not (runs / "grids").is_dir():
         raise GridError(f"{runs}: no run directory; make one with: difgen sweep grids/smoke.yaml")
+    return runs
 
 
 def settings(texts: list[str] | None) -> dict[str, str]:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from difgen_cli.cli.common import Json, Runs, app, choice, errors, fail, output, settings, words, write
+from difgen_cli.cli.common import Json, Runs, choice, command, errors, fail, output, settings, words, write
 
 if TYPE_CHECKING:
     from difgen_cli.perf.bench import Subject
     from difgen_cli.plugins import Library
 
 
-@app.command()
+@command()
 def data(
-    name: Annotated[str | None, typer.Argument(help="A data plug-in; default: list them.")] = None,
-    path: Annotated[Path | None, typer.Argument(help="A file or folder for it to check.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="A setting of it: KEY=VALUE.")] = None,
+    name: Annotated[str | None, typer.Argument(help="A data plug-in; default: list them.", metavar="NAME")] = None,
+    path: Annotated[Path | None, typer.Argument(help="A file or folder for it to check.", metavar="PATH")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="A setting of it: KEY=VALUE.", metavar="KEY=VALUE")
+    ] = None,
 ) -> None:
     """List the data sets at hand, or check one: what is read of it, and what is passed over.
 
@@ -32,13 +34,15 @@ def data(
         shelves.data(name, path, settings(set_), output())
 
 
-@app.command()
+@command()
 def weights(
-    action: Annotated[str, typer.Argument(help="list, fetch or verify.")] = "list",
-    name: Annotated[str | None, typer.Argument(help="Which weights.")] = None,
-    folder: Annotated[Path | None, typer.Option(help="Where to fetch to; default: $DIFGEN_WEIGHTS.")] = None,
+    action: Annotated[str, typer.Argument(help="list, fetch or verify.", metavar="ACTION")] = "list",
+    name: Annotated[str | None, typer.Argument(help="Which weights.", metavar="NAME")] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="Where to fetch to; default: $DIFGEN_WEIGHTS.", metavar="FOLDER")
+    ] = None,
 ) -> None:
-    """Show, fetch or verify the files of weights that feature spaces need.
+    """Show, fetch or verify the weights that feature spaces need.
 
     Example: difgen weights fetch inception
     """
@@ -49,13 +53,17 @@ def weights(
         shelves.weights(action, name, folder, output())
 
 
-@app.command()
+@command()
 def doctor(
     runs: Runs = Path("runs"),
-    profile: Annotated[str | None, typer.Option(help="A profile of difgen.toml, for SLURM's limits.")] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="A profile of difgen.toml, for SLURM's limits.", metavar="NAME")
+    ] = None,
     json_: Json = False,
 ) -> None:
-    """Show what this machine offers: versions, GPUs, SLURM, the run directory's disk, weights and profiles.
+    """Show what this machine offers, and what is amiss.
+
+    Versions, GPUs, SLURM, the run directory's disk, weights and profiles.
 
     Example: difgen doctor --runs runs/
     """
@@ -71,17 +79,25 @@ def doctor(
         raise typer.Exit(1 if examining.worst(found) == "bad" else 0)
 
 
-@app.command()
+@command()
 def bench(
     grid: Annotated[
         Path | None, typer.Argument(help="A grid, for its networks; default: a short list.", metavar="GRID")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; default: a GPU if there is one.")] = None,
-    seconds: Annotated[float, typer.Option(min=0.01, help="To train each network, and to sample from it.")] = 3.0,
-    way: Annotated[str, typer.Option(help="How steps are computed: eager, compiled or graphed.")] = "eager",
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda or cuda:1; default: a GPU if there is one.", metavar="DEVICE")
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option(min=0.01, help="To train each network, and to sample from it.", metavar="SECONDS")
+    ] = 3.0,
+    way: Annotated[
+        str, typer.Option(help="How steps are computed: eager, compiled or graphed.", metavar="WAY")
+    ] = "eager",
     json_: Json = False,
 ) -> None:
-    """Train and sample networks for a few seconds: images a second beside what this machine allows.
+    """Train and sample networks for a few seconds each.
+
+    Images a second, beside what this machine allows.
 
     Example: difgen bench grids/size.yaml --seconds 5
     """
@@ -98,9 +114,11 @@ def bench(
         if not json_:
             benches.heading(about, limits, out)
         found = []
+        if note := benching.busy(os.getloadavg()[0], len(os.sched_getaffinity(0))):
+            say.print(f"note: {note}", style="yellow")
         for subject in subjects:
-            say.print(f"{subject.name} …", highlight=False, soft_wrap=True)
-            computed = ways.way(way, subject.shape, device, say=partial(say.print, highlight=False, soft_wrap=True))
+            say.print(f"{subject.name} …")
+            computed = ways.way(way, subject.shape, device, say=say.print)
             made = benching.run(subject, library, device, seconds, limits[subject.precision], computed)
             found.append(replace(made, way=ways.used(computed)))
         if json_:

@@ -7,16 +7,34 @@ from typing import Annotated
 
 import typer
 
-from difgen_cli.cli.common import CellWords, Json, Runs, agreed, app, errors, existing, output, words, write
+from difgen_cli.cli.common import (
+    CellWords,
+    GridName,
+    Json,
+    Runs,
+    RunsNamed,
+    RunsToo,
+    agreed,
+    command,
+    either,
+    errors,
+    existing,
+    output,
+    words,
+    write,
+)
 
 
-@app.command()
+@command()
 def status(
-    runs: Annotated[Path, typer.Argument(help="The run directory.")] = Path("runs"),
+    runs: RunsNamed = None,
+    runs_: RunsToo = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Look on until no worker is left.")] = False,
     json_: Json = False,
 ) -> None:
-    """How submissions stand, and one line a trajectory: its state, step, images per second, time left, last metrics.
+    """Show how submissions stand, and how each trajectory does.
+
+    One line a trajectory: its state, step, images per second, time left and last metrics.
 
     Example: difgen status runs/ --watch
     """
@@ -25,8 +43,7 @@ def status(
         from difgen_cli.display import states as shown
         from difgen_cli.store import Store
 
-        existing(runs)
-        store = Store(runs)
+        store = Store(existing(either(runs, runs_)))
         tending = states.tending(store, writes=False)
         if watch:
             shown.watch(lambda: states.look(store, tending), output())
@@ -36,14 +53,16 @@ def status(
             shown.status(states.look(store, tending), output())
 
 
-@app.command()
+@command()
 def logs(
     cell: CellWords,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the running attempt ends.")] = False,
     runs: Runs = Path("runs"),
-    grid: Annotated[str | None, typer.Option(help="The grid that is meant; default: the newest.")] = None,
+    grid: GridName = None,
 ) -> None:
-    """Print what the workers of a cell wrote: the newest attempts at its training and at its scoring.
+    """Print what the workers of a cell wrote.
+
+    The newest attempts at its training and at its scoring.
 
     Example: difgen logs data.size=64 train.steps=4000 -f
     """
@@ -53,17 +72,19 @@ def logs(
         from difgen_cli import status as states
         from difgen_cli.store import Store
 
-        existing(runs)
-        store = Store(runs)
+        store = Store(existing(runs))
         logging.show(store, cells.one(store, cell, grid), follow, write, states.lost(store))
 
 
-@app.command()
+@command()
 def cancel(
-    runs: Annotated[Path, typer.Argument(help="The run directory.")] = Path("runs"),
+    runs: RunsNamed = None,
+    runs_: RunsToo = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """End the workers of a run directory; they save first, and the same sweep goes on later.
+    """End the workers of a run directory; they save first.
+
+    The same sweep goes on later.
 
     Example: difgen cancel runs/ --yes
     """
@@ -72,29 +93,31 @@ def cancel(
         from difgen_cli.launch import tending
         from difgen_cli.store import Store
 
-        existing(runs)
-        say = words()
-        alive = [s for s in states.tending(Store(runs)).look() if s.alive]
+        store, say = Store(existing(either(runs, runs_))), words()
+        alive = [s for s in states.tending(store).look() if s.alive]
         if not alive:
-            say.print("nothing to cancel: no worker is at it", highlight=False)
+            say.print("nothing to cancel: no worker is at it")
             return
         for standing in alive:
-            say.print(f"{standing.submission.name}: {standing.words}", highlight=False, soft_wrap=True)
+            say.print(f"{standing.submission.name}: {standing.words}")
         if not (yes or agreed("end them?")):
             raise typer.Exit(1)
         for line in tending.cancel(alive):
-            say.print(line, highlight=False, soft_wrap=True)
+            say.print(line)
 
 
-@app.command()
+@command()
 def gc(
-    runs: Annotated[Path, typer.Argument(help="The run directory.")] = Path("runs"),
+    runs: RunsNamed = None,
+    runs_: RunsToo = None,
     all_: Annotated[bool, typer.Option("--all", help="Also what only further training or new metrics need.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would go; remove nothing.")] = False,
     json_: Json = False,
 ) -> None:
-    """Remove what no row needs any more; says how many bytes, and asks first. Results and tables stay.
+    """Remove what no row needs any more; asks first.
+
+    Says how many bytes it would free. Results and tables stay.
 
     Example: difgen gc runs/ --dry-run
     """
@@ -103,8 +126,7 @@ def gc(
         from difgen_cli.display import shelves
         from difgen_cli.store import Store, waste
 
-        existing(runs)
-        store = Store(runs)
+        store = Store(existing(either(runs, runs_)))
         over = states.over(store, writes=not dry_run)
         found = waste.find(store, over)
         chosen = waste.chosen(found, everything=all_)
@@ -115,4 +137,4 @@ def gc(
         if json_:
             write(shelves.waste_json(chosen, removed) + "\n")
         elif chosen and not dry_run:
-            words().print(shelves.removal(removed), highlight=False)
+            words().print(shelves.removal(removed))

@@ -23,7 +23,7 @@ def heading(about: Mapping[str, Any], limits: Mapping[str, Limits | None], conso
     lines = [f"{about['device']}, {threads}, torch {about['torch']}"]
     lines += [f"measured in {precision}: {_limits(found)}" for precision, found in limits.items()]
     for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(line)
 
 
 def _limits(found: Limits | None) -> str:
@@ -45,7 +45,7 @@ def table(found: Sequence[Throughput], console: Console) -> None:
         shown.add_column(name, no_wrap=True, justify="right")
     for row in rows:
         shown.add_row(*(row[name] for name in columns))
-    console.print(shown, highlight=False, markup=False)
+    console.print(shown)
 
 
 def _fitting(rows: Sequence[Mapping[str, str]], width: int) -> list[str]:

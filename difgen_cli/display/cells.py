@@ -43,7 +43,7 @@ def show(shown: Shown, picture: Path | None, console: Console) -> None:
     parts += _training(shown, width)
     parts.append(f"samples: {picture}" if picture else "samples: none stored as images")
     for part in parts:
-        console.print(part, highlight=False, markup=False, soft_wrap=True)
+        console.print(part, soft_wrap=True)
 
 
 def heading(shown: Shown) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from difgen_cli.display import as_json
 from difgen_cli.perf import words
 from difgen_cli.perf.forecast import as_dict
-from difgen_cli.view import duration
+from difgen_cli.quantities import counted, duration
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from difgen_cli.perf.forecast import Forecast
     from difgen_cli.sweep import Planned
 
+CAUSES = 5  # of failures that are named
 MARKS = {"new": "+", "done": "=", "stale": "~", "failed": "!"}
 
 
@@ -23,15 +26,21 @@ def brief(planned: Planned, console: Console) -> None:
     plan, counts = planned.plan, planned.state.counts
     states = ", ".join(f"{counts[s]} {s}" for s in MARKS if counts[s])
     console.print(
-        f"{plan.grid.name}: {len(plan.models):,} cells and {len(plan.cells) - len(plan.models):,} reference rows "
-        f"({states}) in {len(plan.trajectories):,} trajectories",
-        highlight=False,
-        soft_wrap=True,
+        f"{plan.grid.name}: {counted(len(plan.models), 'cell')} and "
+        f"{counted(len(plan.cells) - len(plan.models), 'reference row')} ({states}) in "
+        f"{counted(len(plan.trajectories), 'trajectory', 'trajectories')}",
     )
+    missing = counts["new"] + counts["stale"]
+    if len(planned.state.wanted) < missing:
+        work = planned.state.work
+        console.print(
+            f"of these, {counted(len(planned.state.wanted), 'row')} in "
+            f"{counted(len(work.trainings), 'training')} to run now"
+        )
     for note in plan.warnings:
-        console.print(f"note: {note}", highlight=False, soft_wrap=True, style="yellow")
+        console.print(f"note: {note}", style="yellow")
     if said := planned.state.distrusted.sentence(plan.trajectories):
-        console.print(f"note: {said}", highlight=False, markup=False, soft_wrap=True, style="yellow")
+        console.print(f"note: {said}", style="yellow")
     for slug in planned.state.retrained[:5]:
         console.print(f"note: {slug}: an earlier snapshot was not kept; trained again to it", style="yellow")
 
@@ -53,16 +62,36 @@ def plan(planned: Planned, found: Forecast, console: Console) -> None:
         steps = ",".join(map(str, trajectory.steps))
         table.add_row(trajectory.slug, steps, _tally(marks.get(key, [])), f"{trajectory.images:,}")
     console.print(table)
-    console.print(f"{' '.join(f'{v} {k}' for k, v in MARKS.items())}", highlight=False)
+    console.print(f"{' '.join(f'{v} {k}' for k, v in MARKS.items())}")
     share = planned.plan.images_planned / max(planned.plan.images_one_by_one, 1)
     console.print(
         f"{planned.plan.images_planned:,} training images, {share:.2f} of what the cells would take one by one",
-        highlight=False,
-        soft_wrap=True,
     )
     _cost(found, console)
     for index, cause in list(planned.state.causes.items())[:10]:
-        console.print(f"! cell {index}: {cause}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"! cell {index}: {cause}")
+
+
+def failures(planned: Planned, causes: Mapping[int, str], console: Console) -> None:
+    """Why cells have failed, each cause once; where more is said, and how they are tried again."""
+    cells: dict[str, list[int]] = {}
+    for index, cause in causes.items():
+        cells.setdefault(cause, []).append(index)
+    for cause, some in list(cells.items())[:CAUSES]:
+        console.print(f"! {counted(len(some), 'cell')} failed, the first with index {some[0]}: {cause}")
+    if len(cells) > CAUSES:
+        console.print(f"! and {counted(len(cells) - CAUSES, 'more cause')}: difgen status {planned.store.root}")
+    logs = [
+        "difgen",
+        "logs",
+        str(next(iter(causes))),
+        "--runs",
+        str(planned.store.root),
+        "--grid",
+        planned.plan.grid.name,
+    ]
+    console.print(f"what the worker wrote: {shlex.join(logs)}", soft_wrap=True)
+    console.print("the same command with --retry failed tries again")
 
 
 def _tally(marks: list[str]) -> str:
@@ -85,7 +114,7 @@ def _cost(found: Forecast, console: Console) -> None:
             part.name, f"{part.units:,}", duration(said.value) if known else "?", range_, words.obtained(said)
         )
     console.print(table)
-    console.print(words.expected(found), highlight=False, soft_wrap=True)
+    console.print(words.expected(found))
 
 
 def plan_json(planned: Planned, found: Forecast) -> str:

@@ -41,9 +41,9 @@ def pages(found: Sequence[Study], out: Path, console: Console | None, say: Conso
         )
         if console is not None:
             report.show(study, console)
-        say.print(f"report of {study.name}: {made.page}", highlight=False, soft_wrap=True)
+        say.print(f"report of {study.name}: {made.page}", soft_wrap=True)
         if paper:
-            say.print(f"for a paper: {folder / 'paper'}", highlight=False, soft_wrap=True)
+            say.print(f"for a paper: {folder / 'paper'}", soft_wrap=True)
     return as_json({"reports": written})
 
 
@@ -64,7 +64,7 @@ def chosen(found: Sequence[Study], choice: Choice, out: Path, say: Console) -> s
     if refused and not written:
         raise next(iter(refused.values()))
     for why in refused.values():
-        say.print(f"left out: {why}", highlight=False, soft_wrap=True)
+        say.print(f"left out: {why}")
     return as_json({"reports": written})
 
 
@@ -75,7 +75,7 @@ def compared(runs: tuple[Path, Path], name: str | None, out: Path, console: Cons
     both = []
     for a, b in _pairs(runs, name):
         for sentence in stale((a, b)):
-            say.print(f"note: {sentence}", highlight=False, markup=False, soft_wrap=True)
+            say.print(f"note: {sentence}")
         made = comparison.compare((str(runs[0]), a), (str(runs[1]), b))
         folder = out / "compare" / a.name
         if console is not None:
@@ -130,11 +130,11 @@ def watched(store: Store, name: str | None, out: Path, say: Console) -> None:
         studies=lambda: folders(studies.gather(store, name), out),
         alive=lambda: any(standing.alive for standing in tending.look()),
     )
-    complete = watch.run(lambda words: say.print(words, highlight=False, soft_wrap=True))
+    complete = watch.run(lambda words: say.print(words, soft_wrap=True))
     ending = (
         "every cell is done" if complete else "nobody is at it any more: the same sweep goes on with what is missing"
     )
-    say.print(ending, highlight=False, soft_wrap=True)
+    say.print(ending)
 
 
 def _saved(draw: Callable[[Paper], Drawn | None], folder: Path) -> list[Path]:
@@ -149,4 +149,4 @@ def _saved(draw: Callable[[Paper], Drawn | None], folder: Path) -> list[Path]:
 
 def _say_files(files: Sequence[Any], say: Console) -> None:
     for path in files:
-        say.print(str(path), highlight=False, soft_wrap=True)
+        say.print(str(path), soft_wrap=True)

@@ -31,7 +31,7 @@ def write(found: Scored, out: Path | None) -> Written:
 def show(found: Scored, written: Written, console: Console, words: Console) -> None:
     """Print the table, and say where the rest is."""
     scored.show(found, console)
-    words.print(f"report: {written.page}", highlight=False, markup=False, soft_wrap=True)
+    words.print(f"report: {written.page}", soft_wrap=True)
 
 
 def content(found: Scored, written: Written, tables: Path) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from difgen_cli.display import as_json
-from difgen_cli.grid.document import GridError, compose, scalar
+from difgen_cli.grid.document import GridError, compose, scalar, suggest
 from difgen_cli.grid.values import Given
 from difgen_cli.plan.sections import resolve
 from difgen_cli.plugins import Library
@@ -22,11 +23,11 @@ def data(name: str | None, path: Path | None, given: Mapping[str, str], console:
     library = Library()
     if name is None:
         for each in library.names("data"):
-            signature = library.signature("data", each)
-            console.print(f"{each}: {', '.join(signature.settings) or 'no settings'}", highlight=False, soft_wrap=True)
+            console.print(f"{each}: {_described(library, each)}")
         return
     if name not in library.names("data"):
-        raise GridError(f"data {name}: no such data plug-in ({', '.join(library.names('data'))})")
+        known = library.names("data")
+        raise GridError(f"data {name}: no such data plug-in ({', '.join(known)}){suggest(name, known)}")
     from difgen_cli import data as sets
 
     try:
@@ -34,11 +35,11 @@ def data(name: str | None, path: Path | None, given: Mapping[str, str], console:
     except sets.DataError as error:
         raise GridError(f"data {name}: {error}") from None
     shape = "×".join(map(str, pool.images.shape[1:]))
-    console.print(f"{len(pool.images):,} images of {shape} {pool.images.dtype}", highlight=False)
-    console.print(f"classes: {', '.join(pool.classes) or 'none'}", highlight=False, soft_wrap=True, markup=False)
-    console.print(f"sigma_data {sets.sigma_data(pool.images):.4f}, content {sets.content(pool)[:16]}", highlight=False)
+    console.print(f"{len(pool.images):,} images of {shape} {pool.images.dtype}")
+    console.print(f"classes: {', '.join(pool.classes) or 'none'}")
+    console.print(f"sigma_data {sets.sigma_data(pool.images):.4f}, content {sets.content(pool)[:16]}")
     for note in pool.notes:
-        console.print(f"note: {note}", highlight=False, soft_wrap=True, markup=False)
+        console.print(f"note: {note}")
 
 
 def _settings(name: str, path: Path | None, given: Mapping[str, str], library: Library) -> dict[str, Any]:
@@ -54,6 +55,14 @@ def _settings(name: str, path: Path | None, given: Mapping[str, str], library: L
     return resolve("data", {"name": Given(name), **said}, library, alone=True).changed
 
 
+def _described(library: Library, name: str) -> str:
+    """What a data plug-in reads, in its own words, and its settings, those without a default marked."""
+    signature = library.signature("data", name)
+    first = (ast.get_docstring(ast.parse(signature.file.read_text(encoding="utf-8"))) or "").partition("\n")[0]
+    settings = [f"{s.name} (needed)" if s.required else s.name for s in signature.settings.values()]
+    return f"{first.rstrip('.')}; " * bool(first) + (f"settings: {', '.join(settings)}" if settings else "no settings")
+
+
 def weights(action: str, name: str | None, folder: Path | None, console: Console) -> None:
     """The files of weights: where they are, fetched, or verified."""
     from difgen_cli import features, places
@@ -63,14 +72,14 @@ def weights(action: str, name: str | None, folder: Path | None, console: Console
     for each in names:
         try:
             if action == "fetch":
-                console.print(f"{each}: {features.fetch(each, folders[0])}", highlight=False, soft_wrap=True)
+                console.print(f"{each}: {features.fetch(each, folders[0])}", soft_wrap=True)
                 continue
             path = features.find(each, folders)
             said = "" if features.proved(path, each) else ", a file of your own"
             if action == "verify":
                 found = features.verify(path, each)
                 said = f"{said}, SHA-256 {found.sha256}" if said else " verified"
-            console.print(f"{each}: {path}{said}", highlight=False, soft_wrap=True)
+            console.print(f"{each}: {path}{said}", soft_wrap=True)
         except features.WeightsError as error:
             if action != "list" or name:
                 raise GridError(str(error)) from None
@@ -79,8 +88,6 @@ def weights(action: str, name: str | None, folder: Path | None, console: Console
             console.print(
                 f"{each}: not here; {known.size_bytes:,} bytes, SHA-256 {known.sha256}, {known.licence}; "
                 f"{known.purpose}{own}",
-                highlight=False,
-                soft_wrap=True,
             )
 
 
@@ -90,9 +97,9 @@ def waste(found: list[Waste], chosen: list[Waste], console: Console) -> None:
         mine = [w for w in found if w.kind == kind.name]
         if mine:
             more = "" if mine[0] in chosen else " (stays without --all)"
-            console.print(f"{kind.name}: {_sum(mine)}: {kind.what}{more}", highlight=False, soft_wrap=True)
+            console.print(f"{kind.name}: {_sum(mine)}: {kind.what}{more}")
     if not chosen:
-        console.print("nothing to remove" + (" without --all" if found else ""), highlight=False)
+        console.print("nothing to remove" + (" without --all" if found else ""))
 
 
 def removal(removed: list[Waste]) -> str:

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from difgen_cli.display import as_json
+from difgen_cli.quantities import counted, duration
 from difgen_cli.status import STATES, Line, Status
-from difgen_cli.view import duration
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,7 +31,7 @@ def summary(now: Status) -> str:
     """A run directory in a line."""
     counts = now.counts
     states = ", ".join(f"{counts[s]:,} {s}" for s in reversed(STATES) if counts[s])
-    return f"{len(now.lines):,} trajectories" + (f": {states}" if states else "")
+    return counted(len(now.lines), "trajectory", "trajectories") + (f": {states}" if states else "")
 
 
 def status(now: Status, console: Console) -> None:
@@ -39,14 +39,14 @@ def status(now: Status, console: Console) -> None:
     for standing in now.standings:
         job = (standing.submission.receipt or {}).get("job")
         named = standing.submission.name + (f", job {job}" if job else "")
-        console.print(f"{named}: {standing.words}", highlight=False, markup=False, soft_wrap=True)
-    console.print(summary(now), highlight=False)
+        console.print(f"{named}: {standing.words}")
+    console.print(summary(now))
     if now.lines:
         table = columns([_cells(line) for line in now.lines], console.width)
-        console.print("\n".join(table), highlight=False, markup=False, soft_wrap=True)
+        console.print("\n".join(table), soft_wrap=True)
     for line in now.lines:
         if line.cause and line.state in ("failed", "lost"):
-            console.print(f"! {line.trajectory}: {line.cause}", highlight=False, markup=False, soft_wrap=True)
+            console.print(f"! {line.trajectory}: {line.cause}")
 
 
 def _cells(line: Line) -> dict[str, str]:
@@ -91,7 +91,7 @@ def watch(look: Callable[[], Status], console: Console) -> None:
             now = look()
             if summary(now) != said:
                 said = summary(now)
-                console.print(said, highlight=False)
+                console.print(said)
             if not now.alive:
                 return
             time.sleep(WATCH_SECONDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from typing import Any
 
@@ -16,6 +17,9 @@ LOST = f"what was trained since the last checkpoint, at most {CHECKPOINT_SECONDS
 def facts(profile: dict[str, Any]) -> list[Fact]:
     """What SLURM says; one fact where there is none. `profile`: whose submit limits are asked."""
     if not slurm.available():
+        if (words := _unreachable()) is not None:
+            return [Fact("controller", f"sbatch is installed, but reaches no controller: {words}", "note",
+                         "mend its configuration here; `--cluster local` starts workers on this machine")]  # fmt: skip
         return [Fact("none", "there is no SLURM here; `difgen sweep` starts workers on this machine")]
     try:
         cluster = asking.ask()
@@ -32,6 +36,14 @@ def facts(profile: dict[str, Any]) -> list[Fact]:
         Fact("ending", f"SIGKILL comes {cluster.kill_wait_seconds} s after SIGTERM (KillWait)"),
         *_partitions(cluster, profile.get("partition")),
     ]  # fmt: skip
+
+
+def _unreachable() -> str | None:
+    """What `scontrol ping` says of a cluster that it does not reach; None where SLURM is not installed."""
+    if shutil.which("sbatch") is None or shutil.which("scontrol") is None:
+        return None
+    asked = subprocess.run(["scontrol", "ping"], capture_output=True, text=True, timeout=30, check=False)
+    return " ".join((asked.stderr or asked.stdout).split())[:200] or f"scontrol ping ends with {asked.returncode}"
 
 
 def _arrays(cluster: Cluster) -> Fact:

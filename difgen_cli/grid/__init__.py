@@ -15,7 +15,7 @@ from typing import Any
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from difgen_cli.grid import document
-from difgen_cli.grid.document import GridError, Place, compose, items, mapping, refuse_anchor, scalar, suggest
+from difgen_cli.grid.document import GridError, Place, compose, items, mapping, refuse_anchor, scalar, suggest, within
 from difgen_cli.grid.document import place as place_of
 from difgen_cli.grid.values import Given, predicate
 from difgen_cli.grid.values import values as values_of
@@ -134,7 +134,7 @@ def _read(file: Path, overrides: Mapping[str, str]) -> Grid:
     axes = _zip(axes, parts["zip"][0]) if "zip" in parts else axes
     for path, value in overrides.items():
         _check_path(path, Place())
-        given = Given(scalar(compose(value)), Place())
+        given = Given(within(value, Place(), f"--set {path}={value}"), Place())
         axes = [left for a in axes if (left := _without(a, path)) is not None]
         base[path] = given
     cells = math.prod(len(a.stops) for a in axes)
@@ -223,7 +223,9 @@ def _check_path(path: str, place: Place) -> None:
     section, _, rest = path.partition(".")
     if section == "seed":
         raise GridError("seed is no axis; write `seeds: 3` beside axes", place)
-    if section not in SECTIONS or not rest:
+    if section in SECTIONS and not rest:
+        raise GridError(f"{path}: a whole section is no setting; name one of it, such as {path}.name", place)
+    if section not in SECTIONS:
         known = ", ".join(SECTIONS)
         raise GridError(
             f"{path}: a setting is named section.name, with a section of {known}{suggest(section, SECTIONS)}", place
@@ -239,8 +241,11 @@ def _zip(axes: list[Axis], node: Node) -> list[Axis]:
         chosen = []
         for path, place in paths:
             axis = next((a for a in axes if path in a.paths), None)
-            if axis is None or axis in chosen:
-                raise GridError(f"zip: {path} is no axis of this grid, or is zipped twice", place)
+            if axis is None:
+                known = [p for a in axes for p in a.paths]
+                raise GridError(f"zip: {path} is no axis of this grid{suggest(str(path), known)}", place)
+            if axis in chosen or len(axis.paths) > 1:
+                raise GridError(f"zip: {path} is zipped twice", place)
             chosen.append(axis)
         lengths = {len(a.stops) for a in chosen}
         if len(chosen) < 2 or len(lengths) != 1:
@@ -286,10 +291,11 @@ def _seeds(node: Node) -> tuple[int, ...]:
     if (
         isinstance(value, tuple)
         and value
-        and all(type(v) is int and v >= 0 for v in value)
+        and all(type(v) is int and 0 <= v < 2**63 for v in value)
         and len(set(value)) == len(value)
     ):
         return value
     raise GridError(
-        f"seeds: {value!r} is neither a count of at least 1 nor a list of different whole numbers", place_of(node)
+        f"seeds: {value!r} is neither a count of at least 1 nor a list of different whole numbers below 2^63",
+        place_of(node),
     )

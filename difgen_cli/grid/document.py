@@ -17,6 +17,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+MOST_DIGITS = 100  # of a whole number that is read at all; settings lie below 2^63
+
 
 @dataclass(frozen=True)
 class Place:
@@ -140,12 +142,25 @@ def scalar(node: Node) -> Any:
             return word.lower() == "true"
         case "int":
             digits = word.replace("_", "")
+            if len(digits) > MOST_DIGITS:
+                raise GridError(f"a whole number of {len(digits):,} digits: write one of at most 19", place(node))
             return int(digits, 0) if re.match(r"[-+]?0[xob]", digits) else int(digits)
         case "float":
             return float(re.sub(r"\.(nan|inf)$", r"\1", word.replace("_", "").lower()))
         case "str":
             return word
     raise GridError(f"{node.tag}: tags are not allowed in a grid", place(node))
+
+
+def within(text: str, place: Place | None, what: str = "") -> Any:
+    """A value that is written within another text, as after `>` or in a flag: an error stands where that text does.
+
+    `what` names the text where it has no place in the file.
+    """
+    try:
+        return scalar(compose(text))
+    except GridError as error:
+        raise GridError(f"{what}{': ' if what else ''}{error}", place) from None
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

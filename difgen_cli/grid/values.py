@@ -11,7 +11,7 @@ from typing import Any
 
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
-from difgen_cli.grid.document import GridError, Place, compose, mapping, refuse_anchor, scalar
+from difgen_cli.grid.document import GridError, Place, mapping, refuse_anchor, scalar, within
 from difgen_cli.grid.document import place as place_of
 
 
@@ -97,7 +97,7 @@ def predicate(wanted: Any, place: Place | None = None) -> Callable[[Any], bool]:
     if match is None:
         one = number(wanted)
         return lambda value: bool(number(value) == one)
-    compare, bound = _COMPARISONS[match[1]], number(scalar(compose(match[2].strip())))
+    compare, bound = _COMPARISONS[match[1]], number(within(match[2].strip(), place))
     if match[1] not in ("!=", "==") and not isinstance(bound, int | float):
         raise GridError(f"{wanted!r}: a number is expected after {match[1]}", place)
 
@@ -116,7 +116,10 @@ def filter_of(text: str) -> tuple[str, Callable[[Any], bool]]:
     if not equals or not path.strip() or not value.strip():
         raise GridError(f"--only {text}: write KEY=VALUE, such as data.size=64 or 'data.size=<100'")
     parts = [p.strip() for p in value.split(",")]
-    tests = [predicate(p if p[0] in "<>=!" else scalar(compose(p))) for p in parts]
+    try:
+        tests = [predicate(p if p[0] in "<>=!" else within(p, None)) for p in parts]
+    except GridError as error:
+        raise GridError(f"--only {text}: {error}") from None
     return path.strip(), lambda found: any(test(found) for test in tests)
 
 

@@ -48,6 +48,11 @@ class Term:
         lowest, highest = self.interval
         return (sigma > lowest * sigma_data) & (sigma <= highest * sigma_data)
 
+    def acts_at(self, sigma: float, sigma_data: float) -> bool:
+        """The same for one σ on the host, in float32 as tensors are."""
+        lowest, highest = (np.float32(end * sigma_data) for end in self.interval)
+        return bool(lowest < np.float32(sigma) <= highest)
+
 
 def term(
     negative: "DenoiserLike",
@@ -113,33 +118,45 @@ class Guided(Around):
 
     def __call__(self, x: "Tensor", sigma: "Tensor", labels: "Tensor | None" = None, /) -> "Tensor":
         """Like x, (B, C, H, W) or (B, D), for σ (B,): D_pos itself, bit for bit, where no term acts."""
+        return self.at(x, sigma, labels, None)
+
+    def at(self, x: "Tensor", sigma: "Tensor", labels: "Tensor | None", level: float | None) -> "Tensor":
+        """The same, where all σ are the number `level`: which terms act is then decided on the host."""
         positive = self.denoiser(x, sigma, labels)
         correction = None
         for place, term in enumerate(self.terms):
-            acting = self._acting(place, sigma)
-            if not acting.any():
+            some = self._some(place, sigma, level)
+            if some is None:
                 continue
             if correction is None:
                 correction = positive.new_zeros(positive.shape)
-            some = slice(None) if acting.all() else acting
             of_positive, of_negative = positive[some], term.negative(x[some], sigma[some], _of(labels, some))
             away = of_positive - of_negative
             mask = 1.0 if term.mask is None else away.new_tensor(term.mask)
             correction[some] += term.weight * mask * away
             if self.walking and term.agreement is not None:
                 cosine = agreement(x[some], sigma[some], of_positive, of_negative, self.sigma_data)
-                self._let_go(place, acting, cosine >= term.agreement)
+                self._let_go(place, some, cosine >= term.agreement)
         return positive if correction is None else positive + correction
 
-    def _acting(self, place: int, sigma: "Tensor") -> "Tensor":
-        """The items (B,) bool on which a term acts now."""
-        acting, agreed = self.terms[place].acts(sigma, self.sigma_data), self.agreed[place]
-        return acting if agreed is None else acting & ~agreed
+    def _some(self, place: int, sigma: "Tensor", level: float | None) -> "slice | Tensor | None":
+        """The items on which a term acts now: all of them, those that are true in (B,) bool, or None for none."""
+        term, agreed = self.terms[place], self.agreed[place]
+        if level is not None and not term.acts_at(level, self.sigma_data):
+            return None
+        if level is not None and agreed is None:
+            return slice(None)
+        acting = term.acts(sigma, self.sigma_data)
+        acting = acting if agreed is None else acting & ~agreed
+        return None if not acting.any() else slice(None) if acting.all() else acting
 
-    def _let_go(self, place: int, acting: "Tensor", agreeing: "Tensor") -> None:
+    def _let_go(self, place: int, some: "slice | Tensor", agreeing: "Tensor") -> None:
         agreed = self.agreed[place]
-        agreed = acting.new_zeros(acting.shape) if agreed is None else agreed.clone()
-        agreed[acting] = agreeing
+        if isinstance(some, slice):
+            self.agreed[place] = agreeing
+            return
+        agreed = some.new_zeros(some.shape) if agreed is None else agreed.clone()
+        agreed[some] = agreeing
         self.agreed[place] = agreed
 
 

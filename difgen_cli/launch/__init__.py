@@ -6,14 +6,17 @@ Every launcher but `inline` runs a copy of the code, kept by hash, so that editi
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from difgen_cli import __version__
+from difgen_cli.perf.device import seen
 from difgen_cli.plugins import PACKAGE
 from difgen_cli.store import Store, code
 
@@ -43,8 +46,26 @@ def local_slots(workers: int | None, jobs_per_gpu: int) -> Slots:
     return Slots((None,) * (workers or len(os.sched_getaffinity(0))), 1)
 
 
+def hide_unusable() -> str | None:
+    """Hide GPUs that are named and that torch cannot use from this process and its workers; says so in a sentence.
+
+    A variable that an image sets, or a driver that lists a card, says nothing of the torch that is installed.
+    """
+    names = visible_gpus()
+    found = seen(",".join(names)) if names else None
+    if found is None or found.count >= len(names) or (found.count and any(n.startswith("MIG-") for n in names)):
+        return None  # of several slices a process sees the first alone
+    source = "CUDA_VISIBLE_DEVICES" if "CUDA_VISIBLE_DEVICES" in os.environ else "nvidia-smi"
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(names[: found.count])
+    left = f"the first {found.count} of them" if found.count else "none of them, so workers run on the CPU"
+    return f"GPU {', '.join(names)}: named by {source}, but torch can use {left}"
+
+
 def visible_gpus() -> list[str]:
-    """Names of the GPUs that this process may use: those of CUDA_VISIBLE_DEVICES, else all that the driver lists."""
+    """Names of the GPUs that this process may use: those of CUDA_VISIBLE_DEVICES, else all that the driver lists.
+
+    The driver's are unique identifiers, since its numbers are not CUDA's; a card that is cut into slices is its slices.
+    """
     said = os.environ.get("CUDA_VISIBLE_DEVICES")
     if said is not None:
         names = [n.strip() for n in said.split(",")]
@@ -56,7 +77,19 @@ def visible_gpus() -> list[str]:
         listed = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return []
-    return [str(i) for i, _ in enumerate(line for line in listed.stdout.splitlines() if line.startswith("GPU "))]
+    return _listed(listed.stdout.splitlines())
+
+
+def _listed(lines: Sequence[str]) -> list[str]:
+    """The names in the lines of `nvidia-smi -L`; a number where a line has no identifier."""
+    cards: list[list[str]] = []
+    for line in lines:
+        named = re.search(r"\(UUID: ((?:GPU|MIG)-[\w/-]+)\)", line)
+        if line.startswith("GPU "):
+            cards.append([named[1] if named else str(len(cards))])
+        elif named and cards:
+            cards[-1].append(named[1])
+    return [name for card in cards for name in (card[1:] or card)]
 
 
 def environment() -> dict[str, Any]:

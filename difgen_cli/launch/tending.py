@@ -15,6 +15,7 @@ from typing import Any
 from difgen_cli.launch import LaunchError, local, slurm
 from difgen_cli.launch.slurm.poll import Poll, Queue
 from difgen_cli.launch.submissions import Submission
+from difgen_cli.quantities import counted
 from difgen_cli.store import endings
 
 
@@ -36,12 +37,16 @@ class Standing:
     def words(self) -> str:
         """For a person: what runs, what waits, and why."""
         if self.submission.launcher != "slurm":
-            return f"{self.running} workers" if self.known else f"on {self.submission.said['owner']['host']}"
+            return counted(self.running, "worker") if self.known else f"on {self.submission.said['owner']['host']}"
         if not self.known:
             return "SLURM does not answer"
         why = ", ".join(f"{count} {reason}" for reason, count in self.reasons.items())
-        waiting = f", {self.pending} tasks wait" + (f" ({why})" if why else "") if self.pending else ""
-        return f"{self.running} workers{waiting}"
+        waiting = (
+            f", {self.pending} task{'s wait' if self.pending > 1 else ' waits'}" + (f" ({why})" if why else "")
+            if self.pending
+            else ""
+        )
+        return counted(self.running, "worker") + waiting
 
 
 def cancel(standings: Sequence[Standing]) -> list[str]:

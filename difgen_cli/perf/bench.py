@@ -37,7 +37,7 @@ class Subject:
     shape: tuple[int, ...]
     classes: int = 0
     batch: int = 128
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["tf32", "fp32", "bf16"] = "fp32"
 
     @property
     def name(self) -> str:
@@ -103,6 +103,15 @@ def _subject(trajectory: Trajectory, shapes: Mapping[str, tuple[int, ...]]) -> S
     classes = 0 if inputs["labels"].name == "none" else 10
     precision = trajectory.recipe.settings.get("precision", "fp32")
     return Subject(network.name, width | network.settings, shapes[pool.key], classes, trajectory.batch, precision)
+
+
+def busy(load: float, cores: int) -> str | None:
+    """A sentence where other work takes part of this machine: `load` processes want to run on so many cores."""
+    if load <= cores / 2:
+        return None
+    return (
+        f"other work keeps this machine busy (a load of {load:.1f} on {cores} cores): speeds are lower than it allows"
+    )
 
 
 def gpus() -> int:

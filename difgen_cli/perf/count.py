@@ -23,7 +23,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 VERSION = 1  # of the way of counting
-BYTES = {"fp32": 4, "bf16": 2}  # of an activation, by the precision of training
+BYTES = {"fp32": 4, "tf32": 4, "bf16": 2}  # of an activation, by the precision of training
 MASTER_BYTES = 4  # of a weight, its gradient's average, its square's and its own, whatever the precision
 # AdamW and the average read weight, gradient, both moments and average, and write all but the gradient.
 PASSES_OF_A_STEP = 9
@@ -43,8 +43,8 @@ class Work:
 def training(network: nn.Module, shape: tuple[int, ...], batch: int, precision: str = "fp32") -> Work | None:
     """The work of one training image in a step of `batch`: forward, backward, and its share of AdamW and the average.
 
-    `shape` (C, H, W) or (D,); `precision` fp32 or bf16, which activations are counted in. The network is neither run
-    nor changed. None where it cannot be counted, as where it looks at the values of its input.
+    `shape` (C, H, W) or (D,); `precision`: fp32, tf32 or bf16, in which activations are counted. The network is neither
+    run nor changed. None where it cannot be counted, as where it looks at the values of its input.
     """
     work = _count(network, shape, batch, precision, backward=True)
     if work is None:

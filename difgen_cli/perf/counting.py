@@ -63,29 +63,40 @@ def counted(questions: Sequence[Network | Machine], plugins: Path | None) -> Num
 
     Of what could be counted, now or before; nothing here is an error.
     """
+    return asked("work.json", questions, plugins, __name__, PATIENCE_SECONDS)
+
+
+def asked(
+    name: str, questions: Sequence[Network | Machine], plugins: Path | None, module: str, patience_seconds: float
+) -> dict[str, Any]:
+    """Answers that are something, by key: those kept in a file of the user's cache folder, else those of a module that
+    runs in a process of its own.
+    """
     where = cache.folder()
-    file = where / "work.json" if where else None
-    known: Numbers = (file and read_json(file)) or {}
+    file = where / name if where else None
+    known: dict[str, Any] = (file and read_json(file)) or {}
     lacking = {q.key: q for q in questions if q.key not in known}
     if lacking:
-        known |= _ask(lacking, plugins)
+        known |= _ask(lacking, plugins, module, patience_seconds)
         if file:
-            with suppress(StoreError):  # else it is counted again next time
+            with suppress(StoreError):  # else it is asked again next time
                 replace_json(file, known)
     return {q.key: known[q.key] for q in questions if known.get(q.key)}
 
 
-def _ask(questions: dict[str, Network | Machine], plugins: Path | None) -> Numbers:
+def _ask(
+    questions: dict[str, Network | Machine], plugins: Path | None, module: str, patience_seconds: float
+) -> dict[str, Any]:
     """The answers of a process of its own: it may be as slow as torch is to import, or fail."""
     kinds = {"networks": Network, "machines": Machine}
     asked = {n: {k: asdict(q) for k, q in questions.items() if isinstance(q, kind)} for n, kind in kinds.items()}
     try:
         with subprocess.Popen(
-            [sys.executable, "-m", "difgen_cli.perf.counting"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            [sys.executable, "-m", module], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"}, text=True,
         ) as process:  # fmt: skip
             try:
-                said, _ = process.communicate(json.dumps({"plugins": plugins, **asked}, default=str), PATIENCE_SECONDS)
+                said, _ = process.communicate(json.dumps({"plugins": plugins, **asked}, default=str), patience_seconds)
             except subprocess.TimeoutExpired:
                 process.kill()
                 said, _ = process.communicate()

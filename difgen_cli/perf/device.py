@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import resource
 import shutil
 import subprocess
+import sys
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+PATIENCE_SECONDS = 120.0  # for torch to be imported, on a busy machine
 
 
 @cache
@@ -21,9 +26,36 @@ def processor() -> str:
     return named.partition(":")[2].strip() or platform.machine()
 
 
+@dataclass(frozen=True)
+class Seen:
+    """The GPUs that torch can use: how many, and the name of the first."""
+
+    count: int
+    name: str | None
+
+
+@cache
+def seen(visible: str) -> Seen | None:
+    """What torch sees where CUDA_VISIBLE_DEVICES is `visible`, asked in a process of its own; None for no answer."""
+    code = "import torch; c = torch.cuda; n = c.device_count() if c.is_available() else 0; print(n)\n"
+    code += "print(c.get_device_name(0) if n else '')"
+    try:
+        asked = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=PATIENCE_SECONDS,
+            check=False, env={**os.environ, "CUDA_VISIBLE_DEVICES": visible},
+        )  # fmt: skip
+        count, name = asked.stdout.split("\n")[:2]
+        return Seen(int(count), name or None)
+    except (OSError, subprocess.TimeoutExpired, ValueError):
+        return None
+
+
 @cache
 def card(number: str) -> str | None:
     """The name of a GPU, by its number or its identifier; None where the driver does not say."""
+    if number.startswith("MIG-"):  # nvidia-smi takes no slice by its identifier
+        found = seen(number)
+        return found.name if found else None
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return None

@@ -15,9 +15,10 @@ from torch import Tensor
 from difgen_cli.perf.cache import remembered
 from difgen_cli.perf.device import processor
 from difgen_cli.perf.roofline import Limits
+from difgen_cli.train import products
 
 VERSION = 1  # of the way of measuring
-TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+TYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
 SIZES = {"cpu": (256, 512, 1024), "cuda": (4096, 8192)}  # of square matrices: the best counts
 ARRAY_BYTES = {"cpu": 64 << 20, "cuda": 1 << 30}  # more than the caches hold
 BUDGET_SECONDS, REPEATS = 0.1, 3  # a measurement: at least so many repeats, then until the time is spent
@@ -56,7 +57,8 @@ def best(device: str, precision: str, *, again: bool = True) -> Limits | None:
 def measured(device: str, precision: str) -> Limits:
     """The limits, measured now; RuntimeError where the device has no memory left."""
     kind, dtype = torch.device(device).type, TYPES[precision]
-    flops = max(_matrix_rate(n, device, dtype) for n in SIZES[kind])
+    with products(precision):  # else what fp32 allows would be set beside what TF32 reaches
+        flops = max(_matrix_rate(n, device, dtype) for n in SIZES[kind])
     found = Limits(flops, _bandwidth(ARRAY_BYTES[kind], device))
     if kind == "cuda":  # what this took is no part of what a training takes
         torch.cuda.empty_cache()

@@ -7,16 +7,18 @@ from typing import Any
 
 from difgen_cli.perf.estimate import Seconds
 from difgen_cli.perf.forecast import Forecast
-from difgen_cli.view import duration
+from difgen_cli.quantities import counted, duration
 
 WORK = ("training", "sampling", "scoring")  # what a worker's clock tells apart
 
 
 def expected(found: Forecast) -> str:
     """`about 12m30 on 2 workers (9m to 17m), 24m01 of workers' time; from mlp width 64`."""
-    on = f"on {found.workers} worker{'s' if found.workers > 1 else ''}"
+    on = f"on {counted(found.workers, 'worker')}"
     if found.wall.how == "unknown":
         return f"how long it takes {on} is not known: no training of this run directory was on this device"
+    if found.total.how == "guess":  # an interval would be one too
+        return f"about {duration(found.wall.value)} {on}, a guess until the first training has run"
     lacking = f"; without {', '.join(found.unknown)}, of which nothing is known" if found.unknown else ""
     total = f"{duration(found.total.value)} of workers' time"
     return f"about {duration(found.wall.value)} {on} ({_range(found.wall)}), {total}; {obtained(found.total)}{lacking}"

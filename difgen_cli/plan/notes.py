@@ -27,10 +27,31 @@ def notes_on(grid: Grid, trajectories: dict[str, Trajectory], meaning: Meaning) 
             f"steps are fixed while data.size varies: the longest runs see each image {longest // max(sizes):,} to "
             f"{longest // min(sizes):,} times"
         )
+    notes += _empty(grid, trajectories)
     for t in runs:
         ema = t.settings.get("train.ema") or 0.0
         if ema and 1 / (1 - ema) > min(t.steps):
             span = 1 / (1 - ema)
             notes.append(f"train.ema {ema} averages over {span:,.0f} steps, longer than the snapshot at {min(t.steps)}")
+            break
+    return notes
+
+
+def _empty(grid: Grid, trajectories: dict[str, Trajectory]) -> list[str]:
+    """What the grid asks for and nobody will get."""
+    notes = []
+    stops = [stop for axis in grid.axes for stop in axis.stops] + list(grid.include)
+    said = [*grid.base.items(), *(pair for stop in stops for pair in stop)]
+    settings = [t.settings for t in trajectories.values()]
+    if any(path == "sample.count" and given.value == 1 for path, given in said):
+        notes.append("sample.count: one sample has no Fréchet distance and no spread; draw 2 or more")
+    if any(path == "score.clusters" for path, _ in said) and all(s["condition.name"] == "none" for s in settings):
+        notes.append("score.clusters: there is no condition whose labels it could count; set condition.name")
+    for of in settings:
+        clusters, size = of.get("condition.clusters"), of.get("data.size")
+        if isinstance(clusters, int) and isinstance(size, int) and clusters > size:
+            notes.append(
+                f"condition.clusters: {clusters:,} are more than the {size:,} training images: some have no image"
+            )
             break
     return notes

@@ -171,6 +171,8 @@ def _unknown(path: str, key: str, signature: Signature, accepted: Mapping[str, S
 def check(path: str, setting: Setting, given: Given) -> Any:
     """A value as the setting's type, strictly; raises GridError that says what is allowed."""
     value = meant(setting, given.value)
+    if any(type(v) is int and abs(v) >= 2**63 for v in (value if isinstance(value, tuple) else (value,))):
+        raise GridError(f"{path}: must be below 2^63 (9.2e18) in size", given.place)
     if isinstance(value, str) and _accepts(setting.type, Path):
         value = Path(value)
     try:

@@ -10,6 +10,7 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
+from difgen_cli.quantities import counted
 from difgen_cli.report import captions, curves, labels, seeds, strips, table
 from difgen_cli.report.canvas import Drawn
 from difgen_cli.report.comparison import Comparison
@@ -33,7 +34,7 @@ def said(made: Comparison) -> str:
         if len(told)
         else "no interval: one seed"
     )
-    return f"{made.matched:,} cells in both; {intervals}."
+    return f"{counted(made.matched, 'cell')} in both; {intervals}."
 
 
 def shown(made: Comparison, width: int | None = None) -> Table:
@@ -91,9 +92,9 @@ def show(made: Comparison, console: Console) -> None:
     if len(made.changes):
         console.print(shown(made, console.width if console.is_terminal else None), crop=False)
     else:
-        console.print(Text("no cell is finished in both"), soft_wrap=True)
+        console.print(Text("no cell is finished in both"), soft_wrap=not console.is_terminal)
     for note in made.notes:
-        console.print(Text(note), soft_wrap=True)
+        console.print(Text(note), soft_wrap=not console.is_terminal)
 
 
 def draw(made: Comparison, paper: Paper) -> Drawn | None:
@@ -138,10 +139,11 @@ def _caption(made: Comparison, numbers: pd.DataFrame, what: str) -> str:
     kinds = "; ".join(sorted({str(kind) for kind in numbers["interval"] if kind}))
     still = [name for name in _first(made) if name not in set(numbers["metric"])]
     features = dict.fromkeys(f for f in (made.a.read.features, made.b.read.features) if f)
+    both = f"{counted(made.matched, 'cell')} in both"
     parts = [
         what,
-        f"{made.matched} cells in both, matched by settings, seed and step; {seeds} paired seeds at a point; bars are "
-        f"95 % intervals ({kinds})." if kinds else f"{made.matched} cells in both; one seed: no intervals.",
+        f"{both}, matched by settings, seed and step; {seeds} paired seeds at a point; bars are 95 % "
+        f"intervals ({kinds})." if kinds else f"{both}; one seed: no intervals.",
         "Grey line: no change.",
         f"Nowhere changed, and not drawn: {', '.join(still)}." if still else "",
         captions.common(made.a.read) if kinds else "",

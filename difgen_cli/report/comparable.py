@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from difgen_cli.quantities import counted
 from difgen_cli.report import labels
 from difgen_cli.report.curves import Axis, Curves, per_group, worded
 
@@ -57,7 +58,7 @@ class Difference:
     @property
     def sentence(self) -> str:
         """`differing sample counts in one curve: n_gen is 1000 in 20 cells and 500 in 4 cells (…)`."""
-        values = [f"{value} in {count:,} cells" for value, count in self.values.items()]
+        values = [f"{value} in {counted(count, 'cell')}" for value, count in self.values.items()]
         shown = values[:VALUES_MOST] + ([f"{len(values) - VALUES_MOST} more values"] if values[VALUES_MOST:] else [])
         more = f" and {len(self.cells) - NAMED_MOST:,} more" if len(self.cells) > NAMED_MOST else ""
         where = "; ".join(self.cells[:NAMED_MOST])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -92,6 +92,12 @@ class Curves:
     @property
     def done(self) -> pd.DataFrame:
         return self.cells[self.cells["state"] == "done"]
+
+    @property
+    def finished(self) -> Curves:
+        """The same with those metrics alone that finished cells have: references, scored first, are not drawn alone."""
+        done = self.done
+        return replace(self, metrics=tuple(name for name in self.metrics if done[name].notna().any()))
 
     def axis(self, path: str) -> Axis:
         return next(axis for axis in self.axes if axis.path == path)

@@ -34,9 +34,12 @@ OWN = {
 
 
 def draw(curves: Curves, onsets: onset.Onsets | None = None, paper: Paper = PAGE) -> list[Drawn]:
-    """Every figure that this study has the numbers for, the main one first. onsets: where they are known already."""
+    """Every figure that finished cells have the numbers for, the main one first. onsets: where they are known."""
     import matplotlib
 
+    curves = curves.finished
+    if not curves.metrics:
+        return []
     ranked = sorted(curves.axes, key=lambda axis: ORDER.index(axis.path) if axis.path in ORDER else len(ORDER))
     with matplotlib.rc_context(cast(Any, paper.rc)):
         drawn = [plane.memorization_against_frechet(curves, paper)]

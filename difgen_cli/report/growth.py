@@ -113,8 +113,9 @@ def _name_slope(ax: Axes, lines: pd.DataFrame, name: str, hue: str, place: int |
     """`slope 0.71 [0.53, 0.89]` at the foot of the panel, one below the other."""
     mine = lines[lines["onset"] == name] if len(lines) else lines
     for line in mine.to_dict("records") if place is not None else []:
-        ax.text(0.98, 0.03 + 0.075 * (place or 0), f"slope {_interval(line)}", color=hue, fontsize="small", ha="right",
-                transform=ax.transAxes)  # fmt: skip
+        seeds = "" if line["n"] > 1 else ", one seed"
+        ax.text(0.98, 0.03 + 0.075 * (place or 0), f"slope {_interval(line)}{seeds}", color=hue, fontsize="small",
+                ha="right", transform=ax.transAxes)  # fmt: skip
 
 
 def _interval(line: Any) -> str:
@@ -140,7 +141,8 @@ def _legend(found: pd.DataFrame, names: list[str]) -> list[Any]:
         handles.append(mark("^", "not begun yet, or\nnot confirmed", style.PAPER))
     if any(((found[f"{name}_lo"] == 0) & found[f"{name}_hi"].notna()).any() for name in names):
         handles.append(mark("v", "begun before the\nfirst snapshot", style.PAPER))
-    return [*handles, canvas.context("line fitted per seed,\nmean over seeds", (0, (5, 2)))]
+    fitted = "line fitted per seed,\nmean over seeds" if found["seed"].nunique() > 1 else "line fitted to\none seed"
+    return [*handles, canvas.context(fitted, (0, (5, 2)))]
 
 
 def _said(found: pd.DataFrame) -> str:
@@ -182,7 +184,7 @@ def _emm(found: pd.DataFrame, by: list[str]) -> str:
         about += ["blind at the next size"] if runs["censored"].str.contains("emm blind").any() else []
         where = f" ({', '.join(about)})" if about else ""
         sizes = " to ".join(dict.fromkeys(labels.text(size) for size in (seeds.min(), seeds.max())))
-        parts.append(f"{sizes if len(seeds) else 'none told'}{where}")
+        parts.append(f"{sizes if len(seeds) else 'no size'}{where}")
     if len(parts) > 6:
         return ""
     blind = any("blind" in part for part in parts)

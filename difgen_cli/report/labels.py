@@ -17,7 +17,7 @@ SETTINGS = {
     "model.width": ("model width", "width"),
     "model.depth": ("model depth (layers)", "depth"),
     "model.name": ("model", "model"),
-    "condition.clusters": ("clusters (1 = unconditional)", "clusters"),
+    "condition.clusters": ("number of clusters (1 = unconditional)", "clusters"),
     "condition.name": ("conditioning", "conditioning"),
     "condition.noise": ("share of labels replaced", "label noise"),
     "condition.permuted": ("labels permuted among the images", "permuted:"),
@@ -54,6 +54,18 @@ METRICS = {
     "train_pref_excess": "excess preference for training images",
     "gap_max": "largest relative gap over noise levels",
     "gap": "relative gap L_H / L_T − 1",
+    "gap_sigma": "noise level σ / σ_d of the largest gap",
+    "fd_se": "standard error of the Fréchet distance",
+    "fd_train": "Fréchet distance to the training images",
+    "fd_copycat": "Fréchet distance of the copycat",
+    "fd_floor": "Fréchet distance, real against real",
+    "images_seen": "training images seen",
+    "train_seconds": "training time (s)",
+    "images_per_second": "training images a second",
+    "sampling_seconds": "time to draw the samples (s)",
+    "steps_per_image": "steps for each training image",
+    "nfe": "evaluations of networks for each sample",
+    "peak_memory_bytes": "most memory held in training (bytes)",
 }
 
 

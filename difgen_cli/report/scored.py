@@ -112,7 +112,7 @@ def _draw(scored: Scored, out: Path) -> list[Path]:
 def show(scored: Scored, console: Console) -> None:
     """Print what can be said, then the table of the main measures, then what cannot be said and why."""
     for sentence in sentences(scored):
-        console.print(Text(sentence), soft_wrap=True)
+        console.print(Text(sentence), soft_wrap=not console.is_terminal)
     table = Table(title=Text(scored.study.question), title_justify="left", caption=EXPLAINED, caption_justify="left")
     there = [kind for kind in KINDS if scored.row(kind)]
     for name in ("", *(KINDS[kind] for kind in there)):
@@ -123,7 +123,7 @@ def show(scored: Scored, console: Console) -> None:
     if table.row_count:
         console.print(table, crop=False)
     for sentence in [*scored.notes, *_left_out(scored)]:
-        console.print(Text(sentence), soft_wrap=True)
+        console.print(Text(sentence), soft_wrap=not console.is_terminal)
 
 
 def lines(scored: Scored) -> list[Line]:

@@ -48,6 +48,7 @@ RC: dict[str, Any] = {
     "figure.facecolor": PAPER,
     "savefig.facecolor": PAPER,
     "svg.fonttype": "none",  # text stays text: small, searchable, read aloud
+    "pdf.fonttype": 42,  # TrueType, which publishers take; the default, Type 3, several refuse
     "svg.hashsalt": "difgen",  # the same study gives the same bytes
 }
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from difgen_cli.quantities import counted
 from difgen_cli.report import captions, costs, labels, seeds
 from difgen_cli.report.curves import LOGARITHMIC, STEPS, Curves, last_snapshot, over_seeds
 
@@ -113,7 +114,7 @@ def fitted(chosen: list[Column], title: str, caption: str, width: int | None) ->
 def notes(curves: Curves) -> str:
     """What is under the table: cells done, missing and failed; what ± means; the features behind fd_test."""
     state = curves.cells["state"].value_counts()
-    counts = f"{int(state.get('done', 0))} of {len(curves.cells)} cells done"
+    counts = f"{int(state.get('done', 0))} of {counted(len(curves.cells), 'cell')} done"
     absent = [f"{int(state[word])} {word}" for word in ("missing", "failed", "stale") if state.get(word, 0)]
     parts = [", ".join([counts, *absent]) + "."]
     if curves.seeds == 1:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from difgen_cli import report
+from difgen_cli.quantities import counted
 from difgen_cli.report import Study, live
 
 PAUSE_SECONDS = 2.0  # between two looks
@@ -46,7 +47,7 @@ class Watch:
             if pulse != seen:
                 seen = pulse
                 done, planned = self._write()
-                say(f"{done:,} of {planned:,} cells: {', '.join(map(str, self.pages))}")
+                say(f"{done:,} of {counted(planned, 'cell')}: {', '.join(map(str, self.pages))}")
                 yield done, planned
             if not alive:
                 return

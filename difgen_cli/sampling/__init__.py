@@ -108,7 +108,7 @@ def _end(walk: Walk, denoiser: DenoiserLike, labels: Tensor | None, stop: float)
     for sigma, x in walk:
         if 0 < sigma <= stop:
             with torch.no_grad():
-                return denoiser(x, x.new_full((len(x),), sigma), labels)
+                return estimate(denoiser, x, sigma, labels)
     return x
 
 
@@ -165,4 +165,16 @@ def noise_levels(steps: int, rho: float, sigma_min: float, sigma_max: float, sig
 
 def slope(denoiser: DenoiserLike, x: Tensor, sigma: float, labels: Tensor | None) -> Tensor:
     """dx/dσ = (x − D(x; σ)) / σ, the probability-flow ODE (Karras 2022, eqs. 1 and 3 with σ(t) = t)."""
-    return (x - denoiser(x, x.new_full((len(x),), sigma), labels)) / sigma
+    return (x - estimate(denoiser, x, sigma, labels)) / sigma
+
+
+def estimate(denoiser: DenoiserLike, x: Tensor, sigma: float, labels: Tensor | None) -> Tensor:
+    """D(x; σ) at one absolute σ for all items, like x.
+
+    A denoiser with a method `at`, as a guided one has, gets σ as a number too: what it decides by σ, it decides without
+    waiting for a device.
+    """
+    levels = x.new_full((len(x),), sigma)
+    at = getattr(denoiser, "at", None)
+    found: Tensor = at(x, levels, labels, sigma) if at else denoiser(x, levels, labels)
+    return found

@@ -10,7 +10,6 @@ distrusted/<slug>-<key>/        trajectories that an older difgen trained wrong,
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 import time
@@ -27,7 +26,7 @@ import numpy as np
 from difgen_cli.store import attempts, endings
 from difgen_cli.store.access import ANSWERS, StoreError, exists, explain, names, remade, status, tried
 from difgen_cli.store.attempts import Attempt, Claimant
-from difgen_cli.store.files import publish, publish_json, read_json, replace_json, temporary_name
+from difgen_cli.store.files import publish, publish_json, read_json, replace_json
 from difgen_cli.store.home import Home
 
 __all__ = ["Home", "Store", "StoreError"]

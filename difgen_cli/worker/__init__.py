@@ -56,11 +56,18 @@ def work_on(
     badge = Badge.put_on(order.folder / "workers" / f"{number}.json", device)
     todo = work.read(order.folder / "work.json")
 
-    from difgen_cli.worker.desk import Desk  # imports torch
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else cuBLAS adds in any order
+
+    from difgen_cli.worker.desk import Desk, DeviceError  # imports torch
 
     claimant = Claimant(order.lease_seconds, order.name, log, flag.check)
     library = Library(order.plugins)
-    desk = Desk(Store(order.runs), todo.recipes, library, device, order, flag, Clock(), claimant, say or _print)
+    try:
+        desk = Desk(Store(order.runs), todo.recipes, library, device, order, flag, Clock(), claimant, say or _print)
+    except DeviceError as error:  # before anything is claimed: no unit is to blame
+        print(error, file=sys.stderr, flush=True)
+        badge.show(state="refused", cause=str(error))
+        return "refused"
     queue = Queue(desk.store, todo.units, claimant, badge, allocation)
     badge.show(state="running")
     state, ending, cause, units = "done", "done", None, 0
@@ -126,6 +133,7 @@ def _try(desk: Desk, allocation: Allocation, unit: Training | Scoring, home: Hom
     log = f"{unit.unit} of {unit.slug}"
     try:
         with attempt.beating():
+            desk.settle(unit.home)
             spent = _do(desk, unit, home, attempt)
         desk.say(f"{log}: done")
         attempt.end("done", **spent)

@@ -17,8 +17,24 @@ from difgen_cli.store import Home, Store, StoreError
 from difgen_cli.store.access import remade
 from difgen_cli.store.attempts import Attempt, Claimant
 from difgen_cli.store.files import replace_json
+from difgen_cli.worker import ways
 from difgen_cli.worker.materials import Materials
 from difgen_cli.worker.order import Clock, Flag, Order, Superseded
+
+
+class DeviceError(RuntimeError):
+    """The device that a worker was given cannot be used; one sentence."""
+
+
+def repeatable() -> None:
+    """A card computes the same twice, and float32 in full: torch's defaults are faster and neither.
+
+    Training sets the precision of its own steps. An operation that has no repeatable form warns, and goes on.
+    """
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
+    torch.backends.cuda.enable_mem_efficient_sdp(False)  # its gradients are summed in any order
+    torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 class Desk:
@@ -28,11 +44,27 @@ class Desk:
         self, store: Store, recipes: dict[str, Recipe], library: Library, device: str, order: Order, flag: Flag,
         clock: Clock, claimant: Claimant, say: Callable[[str], None],
     ) -> None:  # fmt: skip
+        if device.startswith("cuda") and not torch.cuda.is_available():
+            why = "this torch is built for CPUs alone" if torch.version.cuda is None else "torch finds no driver for it"
+            raise DeviceError(f"this worker was given a GPU, but {why}: mend that, or ask for no GPU")
         torch.set_num_threads(order.threads)
+        if device.startswith("cuda"):
+            repeatable()
         self.store, self.recipes, self.library, self.order = store, recipes, library, order
         self.flag, self.clock, self.say = flag, clock, say
         self.device = device
+        self.network: str | None = None  # key of the last unit's
         self.materials = Materials(store, recipes, library, device, claimant)
+
+    def settle(self, home: str) -> None:
+        """Before a unit: what was compiled for another network is forgotten, and memory that nobody uses given back."""
+        network = self.recipes[home].inputs.get("network")
+        key = network.key if network else None
+        if key != self.network:
+            ways.forget(self.device)
+            self.network = key
+        elif self.device.startswith("cuda"):
+            torch.cuda.empty_cache()
 
     def environment(self) -> dict[str, Any]:
         """What rows say of their making."""

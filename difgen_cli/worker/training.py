@@ -65,7 +65,7 @@ class TrainingRun:
         chosen = self._way(recipe, wanted[-1] - first, shape, network, begin)
         way = ways.way(chosen, shape, self.desk.device, say=self.desk.say)
         run = begin(way, network, saved.pop("state") or None, wanted[-1])  # nobody else holds its tensors
-        self.attempt.beat(step=first, from_step=first, target=wanted[-1], batch=self.unit.batch)
+        self.attempt.beat(step=first, from_step=first, target=wanted[-1], batch=self.unit.batch, phase=None)
         pace = self._pace(recipe, network, first)
         start = mark = beat = time.monotonic()
         state: State | None = None
@@ -93,7 +93,10 @@ class TrainingRun:
     def _prepared(self, recipe: Recipe) -> tuple[nn.Module, Begin]:
         """The network before its first step, and what begins a run with it or a copy."""
         materials, device = self.desk.materials, self.desk.device
+        self._phase("loading data")
         subset = materials.subset(recipe.inputs["subset"].key)
+        if recipe.inputs["labels"].head.name != "none":
+            self._phase("fitting labels")
         conditions = materials.conditions(recipe.inputs["labels"].key, recipe.inputs["subset"].key)
         shape, seed = shape_of(subset.images), recipe.settings.get("seed", 0)
         network = materials.network(recipe.inputs["network"], shape, conditions.classes, seed)
@@ -119,6 +122,7 @@ class TrainingRun:
         }  # fmt: skip
 
         def trial(name: str) -> Callable[[], object]:
+            self._phase(f"timing {name} steps")
             way = ways.way(name, shape, device, strict=True)
             return partial(next, begin(way, copy.deepcopy(network), None, TRIAL_STEPS))
 
@@ -130,6 +134,11 @@ class TrainingRun:
         said = self.home.environment() or environment
         torch.set_num_threads(said["threads"])
         return ways.confirmed(str(said.get("way", "eager")), about, device, trial, say)
+
+    def _phase(self, words: str) -> None:
+        """Say what is being done before the first step, in the log and to whoever looks on."""
+        self.attempt.beat(phase=words)
+        self.desk.say(f"{self.unit.unit} of {self.unit.slug}: {words}")
 
     def _told(self, state: State) -> bool:
         """Whether it is known which parameters no loss has trained, which is said once."""

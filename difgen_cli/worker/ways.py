@@ -11,7 +11,9 @@ same. A step is one of training, or one evaluation of a denoiser by a sampler.
 
 from __future__ import annotations
 
+import gc
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -235,6 +237,17 @@ def _tried(way: str, device: str, begin: Begin, say: Callable[[str], None]) -> d
     except Exception as error:
         say(_cannot_be(way, error))
         return None
+    finally:
+        forget(device)
+
+
+def forget(device: str) -> None:
+    """Leave nothing of what was computed here: neither compiled code, nor the memory of graphs that nobody replays."""
+    if "torch._dynamo" in sys.modules:
+        torch._dynamo.reset()
+    gc.collect()
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
 
 
 def measure(step: Callable[[], object], device: str) -> Cost:

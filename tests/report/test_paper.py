@@ -49,6 +49,8 @@ def test_every_figure_comes_as_png_svg_and_pdf_with_what_a_caption_must_say(draw
         assert figure.files["png"].startswith(b"\x89PNG")
         assert figure.files["svg"].startswith(b"<svg")
         assert figure.files["pdf"].startswith(b"%PDF")
+        assert b"/Type3" not in figure.files["pdf"], "publishers refuse such fonts"
+        assert b"/FontFile2" in figure.files["pdf"], "TrueType, embedded"
         for words in ("2 seeds", "95 % t interval", "1000 generated samples; 512 reference images"):
             assert words in figure.caption, figure.name
         assert len(figure.data)

@@ -1,0 +1,18 @@
+"""Numbers as a person reads them: how many of something, and how long."""
+
+from __future__ import annotations
+
+
+def counted(count: int, what: str, several: str | None = None) -> str:
+    """How many of something: 1 cell, 2,000 cells, 3 trajectories."""
+    return f"{count:,} {what if count == 1 else several or what + 's'}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for a person: 42s, 7m05, 3h20."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}"
+    return f"{whole // 3600}h{whole % 3600 // 60:02d}"

@@ -1,0 +1,147 @@
+"""What a worker asks of its device: to be there, to compute as precisely as is asked, to be left clean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from difgen_cli import launch
+from difgen_cli.perf import device as devices
+from difgen_cli.perf.device import Seen, card, seen
+from difgen_cli.train import generator_of, products, train
+from difgen_cli.worker import ways
+from difgen_cli.worker.desk import Desk, DeviceError, repeatable
+
+LISTED = """\
+GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-8932f937-d72c-4106-c12f-20bd9faed9f6)
+GPU 1: NVIDIA A100-SXM4-40GB (UUID: GPU-1b2c)
+  MIG 3g.20gb     Device  0: (UUID: MIG-377e0049-554c)
+  MIG 3g.20gb     Device  1: (UUID: MIG-GPU-1b2c/1/0)
+GPU 2: a card of an old driver
+"""
+
+
+def _flags() -> tuple[bool, bool]:
+    return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+
+
+def test_cards_are_named_by_identifier_and_one_in_slices_by_its_slices(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text(f"#!/bin/sh\nprintf '{LISTED}'\n".replace("\n", "\\n", 0))
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert launch.visible_gpus() == [
+        "GPU-8932f937-d72c-4106-c12f-20bd9faed9f6", "MIG-377e0049-554c", "MIG-GPU-1b2c/1/0", "2",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("said", "count", "left", "words"),
+    [
+        ("0", 0, "", "torch can use none of them"),
+        ("GPU-x,1", 0, "", "workers run on the CPU"),
+        ("0,1,7", 2, "0,1", "torch can use the first 2 of them"),
+        ("0,1", 2, "0,1", None),
+        ("MIG-a,MIG-b", 1, "MIG-a,MIG-b", None),  # a process sees one slice at most, and each worker has its own
+        ("MIG-a", 0, "", "MIG-a: named by CUDA_VISIBLE_DEVICES"),
+        ("", 0, "", None),
+    ],
+)
+def test_no_device_is_believed_before_torch_was_asked(
+    said: str, count: int, left: str, words: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", said)
+    monkeypatch.setattr(launch, "seen", lambda visible: Seen(count, "a card"))
+    note = launch.hide_unusable()
+    assert (note is None) == (words is None)
+    assert (words or "") in (note or "")
+    assert launch.visible_gpus() == [name for name in left.split(",") if name]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_torch_itself_says_that_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert seen("0") == Seen(0, None)
+    note = launch.hide_unusable()
+    assert note is not None
+    assert launch.local_slots(2, 1).devices == (None, None)
+
+
+def test_the_name_of_a_slice_is_asked_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "seen", lambda visible: Seen(1, f"card of {visible}"))
+    card.cache_clear()
+    assert card("MIG-1-2") == "card of MIG-1-2"
+    card.cache_clear()
+
+
+@pytest.mark.parametrize(("precision", "expected"), [("fp32", False), ("tf32", True), ("bf16", False)])
+def test_precision_is_set_by_the_setting_while_a_step_is_computed_and_by_nothing_else(
+    precision: str, expected: bool
+) -> None:
+    before, found = _flags(), []
+
+    class Watching(nn.Linear):
+        def forward(self, x: torch.Tensor, noise: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
+            out = super().forward(x)
+            found.append(_flags())
+            if out.requires_grad:
+                out.register_hook(lambda gradient: found.append(_flags()))
+            return out
+
+    next(train(Watching(2, 2), torch.randn(8, 2), None, 1.0, batch=4, precision=precision))  # type: ignore[arg-type]
+    assert found == [(expected, expected)] * 2, "forwards and backwards"
+    assert _flags() == before
+    with products("tf32"), products("fp32"):
+        assert _flags() == (False, False)
+
+
+def test_a_device_has_its_own_generator() -> None:
+    assert generator_of(torch.device("cpu")) is torch.default_generator
+    if torch.cuda.device_count() > 1:
+        assert generator_of(torch.device("cuda:1")) is torch.cuda.default_generators[1]
+
+
+def test_a_trial_leaves_no_compiled_code_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    forgotten: list[str] = []
+    monkeypatch.setattr(ways, "forget", forgotten.append)
+    assert ways._tried("compiled", "cpu", lambda way: lambda: None, print) is not None
+    assert ways._tried("compiled", "cpu", lambda way: 1 / 0, print) is None  # type: ignore[arg-type,return-value]
+    assert forgotten == ["cpu", "cpu"]
+
+
+def test_what_was_compiled_is_forgotten() -> None:
+    compiled = torch.compile(lambda x: x + 1, backend="eager")
+    compiled(torch.ones(2))
+    entries = torch._dynamo.eval_frame._debug_get_cache_entry_list
+    code = compiled._torchdynamo_orig_callable.__code__
+    assert len(entries(code)) == 1
+    ways.forget("cpu")
+    assert entries(code) == []
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_worker_with_a_device_that_is_not_there_claims_nothing() -> None:
+    nothing: Any = None
+    with pytest.raises(DeviceError, match=r"this worker was given a GPU, but .*: mend that, or ask for no GPU"):
+        Desk(nothing, nothing, nothing, "cuda", nothing, nothing, nothing, nothing, nothing)
+
+
+def test_a_card_computes_the_same_twice_in_a_worker() -> None:
+    cudnn, cuda = torch.backends.cudnn, torch.backends.cuda
+    before = (*_flags(), cudnn.deterministic, cudnn.benchmark, cuda.mem_efficient_sdp_enabled())
+    try:
+        repeatable()
+        assert _flags() == (False, False)
+        assert (cudnn.deterministic, cudnn.benchmark, cuda.mem_efficient_sdp_enabled()) == (True, False, False)
+        assert torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
+        cuda.matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark = before[:4]
+        cuda.enable_mem_efficient_sdp(before[4])
