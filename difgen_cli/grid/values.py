@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +24,7 @@ class Given:
     place: Place = field(default=Place(), compare=False)
 
 
-DIGITS = 12  # that count of a value that `lin` or `geom` made
+DIGITS = 12  # of a number that a person would write
 
 
 class Spaced(float):
@@ -74,8 +75,14 @@ def _spaced(path: str, node: MappingNode) -> list[Given]:
         raise GridError(f"{path}: {way} from {first} to {last} holds one value only", place_of(value))
     spread = [i / (count - 1) for i in range(count)]
     along = [first * (last / first) ** t if way == "geom" else first + (last - first) * t for t in spread]
-    along = [*(float(f"{v:.{DIGITS}g}") for v in along[:-1]), last]  # 0.1, and not 0.09999999999999999
+    along = [*map(_plain, along[:-1]), last]
     return [Given(int(v) if float(v).is_integer() else Spaced(v), place_of(value)) for v in along]
+
+
+def _plain(value: float) -> float:
+    """The short number that a value is but for rounding: 0.1 for 0.09999999999999999; else the value itself."""
+    short = float(f"{value:.{DIGITS}g}")
+    return short if math.isclose(short, value, rel_tol=4 * sys.float_info.epsilon) else value
 
 
 _COMPARISONS = {

@@ -3,6 +3,7 @@
 grids/<name>-<hash>/            grid.yaml, plan.json, plan.parquet, submissions/
 trajectories/<slug>-<key>/      spec.json, env.json, attempts/, checkpoints/, snapshots/, samples/, results/
 references/<slug>-<key>/        samples/, results/ of held-out images, copies and the ideal denoiser
+shared/homes/<key>              names of folders above, each of which is one key's alone
 shared/<key>/                   decoded data, labels, feature spaces, reference statistics, code as submitted
 tables/*.parquet                folded from the results; rebuildable
 distrusted/<slug>-<key>/        trajectories that an older difgen trained wrong, set aside
@@ -78,7 +79,7 @@ class Store:
         """
         home = self.home(key, slug, reference=reference)
         if key not in self._homes:
-            named = home.path.parent / ".names" / key
+            named = self.shared("homes") / key
             if make and not home.path.exists():
                 publish_json(named, home.path.name)
             name = read_json(named) or home.path.name
@@ -222,7 +223,7 @@ class Store:
     @property
     def counting_on(self) -> Path:
         """The lock of who removes what no plan needs, and of who plans with what is there."""
-        return self.root / "grids" / ".lock"
+        return self.root / "shared" / ".lock"
 
     def grids_folder(self, name: str) -> Path:
         """The folder of a grid by its very name, hash and all."""

@@ -45,7 +45,7 @@ def test_of_two_folders_of_one_key_the_results_of_both_are_seen(tmp_path: Path) 
 
 
 def test_a_name_on_record_leads_to_no_other_folder(tmp_path: Path) -> None:
-    named = tmp_path / "trajectories" / ".names" / KEY
+    named = tmp_path / "shared" / "homes" / KEY
     named.parent.mkdir(parents=True)
     named.write_text('"../../elsewhere"')
     assert Store(tmp_path).home_now(KEY, "mlp").path == tmp_path / "trajectories" / "elsewhere"
