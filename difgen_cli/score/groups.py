@@ -127,5 +127,5 @@ def _read(path: Path) -> tuple[str, list[Any], list[Any]]:
         raise GridError(f"--group {path}: {error}; write {ALLOWED}") from error
     which = sheet.first("sample", "index")
     if which is None or "group" not in sheet.columns:
-        raise GridError(f"--group {path}: its columns are {sheet.known}; write {ALLOWED}")
+        raise GridError(f"--group {path}: its columns are {', '.join(sheet.columns) or 'none'}; write {ALLOWED}")
     return which, sheet.columns[which], sheet.columns["group"]

@@ -1,10 +1,9 @@
-"""Parquet files, folders of images and .npz archives: what is read, and how each defect is reported."""
+"""Parquet files and folders of images: what is read, and how each defect is reported."""
 
 import io
 import json
 import os
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from PIL import Image
 
 from difgen_cli.data import DataError, Pool
 from difgen_cli.data.folder import load as load_folder
-from difgen_cli.data.npz import load as load_npz
 from difgen_cli.data.parquet import load as load_parquet
 
 
@@ -232,64 +230,6 @@ def test_a_defect_of_a_folder_is_one_sentence_that_names_it(tmp_path: Path) -> N
     save(tmp_path / "loose.png", random_images(1)[0])
     with pytest.raises(DataError, match=r"loose\.png"):
         load_folder(path=tmp_path)
-
-
-def archive(tmp_path: Path, **arrays: Any) -> Path:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        np.savez(tmp_path / "a.npz", **arrays)
-    return tmp_path / "a.npz"
-
-
-def test_npz_holds_images_labels_and_names_or_points(tmp_path: Path) -> None:
-    images = random_images(3)
-    pool = load_npz(path=archive(tmp_path, images=images, labels=np.array([1, 0, 1], np.uint8), classes=["a", "b"]))
-    np.testing.assert_array_equal(pool.images[..., 0], images)
-    assert pool.labels is not None
-    assert (pool.labels.dtype, pool.labels.tolist(), pool.classes) == (np.int64, [1, 0, 1], ("a", "b"))
-    points = np.random.default_rng(0).standard_normal((5, 2)).astype(np.float32)
-    np.testing.assert_array_equal(load_npz(path=archive(tmp_path, points=points)).images, points)
-
-
-@pytest.mark.parametrize(
-    ("arrays", "words"),
-    [
-        (
-            {"x_train": np.zeros((2, 2, 2), np.uint8), "x_test": np.zeros((2, 2, 2), np.uint8)},
-            ["neither `images` nor `points`", "x_train (uint8, 2 × 2 × 2)", "data.image"],
-        ),
-        ({"images": np.zeros((2, 2, 2), np.float32)}, ["`images` is float32", "uint8"]),
-        ({"points": np.zeros((2, 2))}, ["`points` is float64", "float32"]),
-        ({"points": np.array([[0, 1], [np.nan, 1]], np.float32)}, ["row 1", "NaN"]),
-        ({"points": np.array([[0, np.inf]], np.float32)}, ["row 0", "infinite"]),
-        ({"images": np.zeros((2, 2), np.uint8)}, ["shape (2, 2)"]),
-        ({"images": np.zeros((0, 2, 2), np.uint8)}, ["shape (0, 2, 2, 1)"]),
-        ({"images": np.zeros((2, 2, 2), np.uint8), "labels": np.arange(3)}, ["(3,)", "2 images"]),
-        ({"images": np.zeros((2, 2, 2), np.uint8), "labels": np.ones(2)}, ["float64", "whole number"]),
-        ({"images": np.zeros((2, 2, 2), np.uint8), "labels": np.array([0, -1])}, ["label -1 of image 1"]),
-        ({"images": np.array([{}, {}], dtype=object)}, ["pickled", "code"]),
-    ],
-)
-def test_a_defect_of_an_npz_is_one_sentence_that_names_it(
-    tmp_path: Path, arrays: dict[str, np.ndarray], words: list[str]
-) -> None:
-    with pytest.raises(DataError) as error:
-        load_npz(path=archive(tmp_path, **arrays))
-    message = str(error.value)
-    assert "a.npz" in message
-    assert all(word in message for word in words), message
-
-
-def test_files_that_are_no_archives_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no such file"):
-        load_npz(path=tmp_path / "nowhere.npz")
-    for content in (b"text", b"PK\x03\x04cut"):
-        (tmp_path / "x.npz").write_bytes(content)
-        with pytest.raises(DataError, match=r"x\.npz"):
-            load_npz(path=tmp_path / "x.npz")
-    np.save(tmp_path / "y.npy", np.zeros(3))
-    with pytest.raises(DataError, match=r"neither `images` nor `points`, only an array \(float64, 3\)"):
-        load_npz(path=tmp_path / "y.npy")
 
 
 @pytest.fixture(scope="module")
