@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-FOLDERS = {"fashion": ("fashion_mnist", "image"), "cifar10": ("cifar10", "img")}
+FOLDERS = {"fashion": "fashion_mnist", "cifar10": "cifar10"}
 SEED = 11
 
 
@@ -29,7 +29,7 @@ class Data:
 def at_hand() -> list[str]:
     """The data sets that can be had here; the synthetic one always."""
     folder = os.environ.get("DIFGEN_TEST_DATA")
-    there = [name for name, (sub, _) in FOLDERS.items() if folder and (Path(folder) / sub).is_dir()]
+    there = [name for name, sub in FOLDERS.items() if folder and (Path(folder) / sub).is_dir()]
     return ["synthetic", *there]
 
 
@@ -60,10 +60,9 @@ def _photographs(name: str, count: int) -> np.ndarray:
     import pyarrow.parquet as pq
     from PIL import Image
 
-    folder, column = FOLDERS[name]
     images: dict[bytes, np.ndarray] = {}
-    for file in sorted((Path(os.environ["DIFGEN_TEST_DATA"]) / folder).glob("train-*.parquet")):
-        for batch in pq.ParquetFile(file).iter_batches(512, columns=[column]):
+    for file in sorted((Path(os.environ["DIFGEN_TEST_DATA"]) / FOLDERS[name]).glob("train-*.parquet")):
+        for batch in pq.ParquetFile(file).iter_batches(512, columns=["image"]):
             for encoded in batch.column(0).field("bytes").to_pylist():
                 image = np.asarray(Image.open(io.BytesIO(encoded)))
                 images.setdefault(image.tobytes(), image.reshape(*image.shape[:2], -1))
