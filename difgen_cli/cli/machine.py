@@ -24,7 +24,9 @@ def data(
         list[str] | None, typer.Option("--set", help="A setting of it: KEY=VALUE.", metavar="KEY=VALUE")
     ] = None,
 ) -> None:
-    """List the data sets at hand, or check one: what is read of it, and what is passed over.
+    """List the data sets at hand, or check one.
+
+    Says what is read of it, and what is passed over.
 
     Example: difgen data parquet fashion_mnist/train
     """
