@@ -193,7 +193,7 @@ def test_a_truncated_table_is_reported_and_made_again(copied: Path, difgen: Run)
         path.write_bytes(path.read_bytes()[:100])
     done = difgen("report", "runs", "--out", "report")
     assert done.returncode == 0, done.stderr
-    assert "gap.parquet: cannot be read" in done.stderr
+    assert "gap.parquet: is damaged" in done.stderr
     pd.testing.assert_frame_equal(rows(copied / "runs"), before)
 
 
