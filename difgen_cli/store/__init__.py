@@ -19,8 +19,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import Any, TypeVar
+from weakref import finalize
 
 import numpy as np
 
@@ -44,7 +45,7 @@ class Store:
     _homes: dict[str, Path] = field(default_factory=dict)
     _all: list[Path] = field(default_factory=list)
     _eager: set[Path] = field(default_factory=set)
-    _own_tables: TemporaryDirectory[str] | None = None  # of somebody who may only read
+    _own_tables: Path | None = None  # of somebody who may only read
 
     def __post_init__(self) -> None:
         self.root = self.root.absolute()
@@ -231,14 +232,15 @@ class Store:
 
     @property
     def tables(self) -> Path:
-        return Path(self._own_tables.name) if self._own_tables else self.root / "tables"
+        return self._own_tables or self.root / "tables"
 
     def only_read(self) -> None:
         """Keep tables of this process's own from now on, begun with those that are here: these may not be written."""
-        own = TemporaryDirectory(prefix="difgen-")
+        own = Path(mkdtemp(prefix="difgen-"))
+        finalize(self, shutil.rmtree, own, ignore_errors=True)
         if exists(self.tables):
             hidden = shutil.ignore_patterns(".*")
-            tried(self.tables, lambda: shutil.copytree(self.tables, own.name, ignore=hidden, dirs_exist_ok=True))
+            tried(self.tables, lambda: shutil.copytree(self.tables, own, ignore=hidden, dirs_exist_ok=True))
         self._own_tables = own
 
 
@@ -258,7 +260,7 @@ def _compute(attempt: Attempt, path: Path, compute: Callable[[], Arrays]) -> Arr
 
 
 def _read_npz(path: Path) -> Arrays:
-    with np.load(path, allow_pickle=False) as data:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
         return {k: data[k] for k in data.files}
 
 

@@ -1,0 +1,94 @@
+/* A file system that refuses: of all calls on files below one folder, counted from 1, some fail with an error number.
+ * LD_PRELOAD=refuse.so, then refuse(folder, first, times, error); refused() says how many calls there were. */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char folder[4096], told[4400];
+static long first, times;
+static int error_number;
+static atomic_long calls;
+static atomic_char below[1 << 16]; /* whether a descriptor is of a file there */
+
+void refuse(const char *under, long at, long how_often, int error) {
+    snprintf(folder, sizeof folder, "%s", under);
+    first = at, times = how_often, error_number = error;
+    atomic_store(&calls, 0);
+    told[0] = 0;
+}
+
+long refused(void) { return atomic_load(&calls); }
+const char *what(void) { return told; }
+
+static int there(const char *path) {
+    return folder[0] && path && !strncmp(path, folder, strlen(folder));
+}
+
+static int fails(const char *name, const char *path) {
+    long call = atomic_fetch_add(&calls, 1) + 1;
+    if (first <= 0 || call < first || call >= first + times) return 0;
+    if (!told[0]) snprintf(told, sizeof told, "%s %s", name, path ? path : "");
+    errno = error_number;
+    return 1;
+}
+
+#define REAL(name) ((typeof(&name))dlsym(RTLD_NEXT, #name))
+#define OF_PATH(result, name, path, bad, declared, ...)                      \
+    result name declared {                                                   \
+        if (there(path) && fails(#name, path)) return bad;                   \
+        return REAL(name)(__VA_ARGS__);                                      \
+    }
+#define OF_FILE(result, name, declared, ...)                                 \
+    result name declared {                                                   \
+        if (fd >= 0 && fd < 1 << 16 && below[fd] && fails(#name, NULL)) return -1; \
+        return REAL(name)(__VA_ARGS__);                                      \
+    }
+#define OPENS(name, at, ...)                                                 \
+    int name(at const char *path, int flags, ...) {                          \
+        va_list rest;                                                        \
+        va_start(rest, flags);                                               \
+        mode_t mode = flags & (O_CREAT | __O_TMPFILE) ? va_arg(rest, mode_t) : 0; \
+        va_end(rest);                                                        \
+        int ours = there(path);                                              \
+        if (ours && fails(#name, path)) return -1;                           \
+        int fd = REAL(name)(__VA_ARGS__);                                    \
+        if (fd >= 0 && fd < 1 << 16) below[fd] = ours;                       \
+        return fd;                                                           \
+    }
+#define COMMA ,
+
+OPENS(open, , path, flags, mode)
+OPENS(open64, , path, flags, mode)
+OPENS(openat, int at COMMA, at, path, flags, mode)
+OPENS(openat64, int at COMMA, at, path, flags, mode)
+
+int close(int fd) {
+    if (fd >= 0 && fd < 1 << 16) below[fd] = 0;
+    return REAL(close)(fd);
+}
+
+OF_FILE(ssize_t, read, (int fd, void *to, size_t n), fd, to, n)
+OF_FILE(ssize_t, pread, (int fd, void *to, size_t n, off_t at), fd, to, n, at)
+OF_FILE(ssize_t, pread64, (int fd, void *to, size_t n, off64_t at), fd, to, n, at)
+OF_FILE(ssize_t, write, (int fd, const void *from, size_t n), fd, from, n)
+OF_FILE(int, fsync, (int fd), fd)
+OF_PATH(int, stat, path, -1, (const char *path, struct stat *to), path, to)
+OF_PATH(int, stat64, path, -1, (const char *path, struct stat64 *to), path, to)
+OF_PATH(int, lstat, path, -1, (const char *path, struct stat *to), path, to)
+OF_PATH(int, lstat64, path, -1, (const char *path, struct stat64 *to), path, to)
+OF_PATH(int, fstatat, path, -1, (int at, const char *path, struct stat *to, int flags), at, path, to, flags)
+OF_PATH(int, fstatat64, path, -1, (int at, const char *path, struct stat64 *to, int flags), at, path, to, flags)
+OF_PATH(DIR *, opendir, path, NULL, (const char *path), path)
+OF_PATH(int, mkdir, path, -1, (const char *path, mode_t mode), path, mode)
+OF_PATH(int, rmdir, path, -1, (const char *path), path)
+OF_PATH(int, unlink, path, -1, (const char *path), path)
+OF_PATH(int, link, path, -1, (const char *path, const char *to), path, to)
+OF_PATH(int, rename, path, -1, (const char *path, const char *to), path, to)

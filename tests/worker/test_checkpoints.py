@@ -1,0 +1,89 @@
+"""A checkpoint that cannot be loaded now is kept; a damaged one gives way to the one before."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import weakref
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from difgen_cli.models import mlp
+from difgen_cli.store import Home, StoreError, access
+from difgen_cli.train import State, begin, train
+from difgen_cli.worker.training import TrainingRun, _write_checkpoint
+
+
+def _run(tmp_path: Path) -> tuple[TrainingRun, Home]:
+    """A training with checkpoints at steps 20 and 40."""
+    home = Home(tmp_path / "trajectories" / "net-0000000000000000")
+    for step in (20, 40):
+        content = {"state": {"step": step, "network": {"w": torch.ones(1000)}}, "train_seconds": 1.0}
+        home.checkpoint(step).parent.mkdir(parents=True, exist_ok=True)
+        _write_checkpoint(home.checkpoint(step), content)
+    return TrainingRun(SimpleNamespace(device="meta"), None, home, None), home  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), torch.OutOfMemoryError),
+        (RuntimeError("CUDA error: unspecified launch failure"), RuntimeError),
+        (MemoryError(), MemoryError),
+        (OSError(errno.ESTALE, "Stale file handle"), StoreError),
+        (OSError(errno.EIO, "Input/output error"), StoreError),
+        (PermissionError(errno.EACCES, "Permission denied"), StoreError),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_loaded_now_is_kept(
+    tmp_path: Path, error: Exception, raised: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, home = _run(tmp_path)
+    monkeypatch.setattr(access, "PAUSES_SECONDS", (0.0, 0.0, 0.0))
+
+    def fails(*arguments: Any, **settings: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(torch, "load", fails)
+    with pytest.raises(raised):
+        run._checkpoint_before(100)
+    assert sorted(home.checkpoints()) == [20, 40]
+
+
+@pytest.mark.parametrize("harm", ["cut to nothing", "cut", "last byte", "flipped bit"])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path, harm: str) -> None:
+    run, home = _run(tmp_path)
+    path = home.checkpoint(40)
+    whole = path.read_bytes()
+    flipped = whole[:2000] + bytes([whole[2000] ^ 8]) + whole[2001:]
+    harmed = {"cut to nothing": b"", "cut": whole[: len(whole) // 2], "last byte": whole[:-1], "flipped bit": flipped}
+    path.write_bytes(harmed[harm])
+    assert run._checkpoint_before(100)["state"]["step"] == 20
+    assert sorted(home.checkpoints()) == [20]
+    assert path.with_suffix(".broken").exists()
+
+
+def test_a_checkpoint_is_loaded_to_the_cpu(tmp_path: Path) -> None:
+    run, _ = _run(tmp_path)  # whose device is another
+    assert run._checkpoint_before(41)["state"]["network"]["w"].device.type == "cpu"
+    assert run._checkpoint_before(40)["state"]["step"] == 20
+    assert run._checkpoint_before(20)["state"] == {}
+
+
+def test_a_resumed_training_lets_go_of_its_checkpoint() -> None:
+    network = mlp.build((4,), 0, width=4, depth=1)
+    state: State = begin(network, 0.5, torch.device("cpu"), weight_decay=0.0)
+    saved = {name: torch.clone(value) if isinstance(value, torch.Tensor) else value
+             for name, value in state.checkpoint().items()}  # fmt: skip
+    saved["network"] = {name: value.clone() for name, value in saved["network"].items()}
+    kept = weakref.ref(saved["network"]["first.weight"])
+
+    run = train(network, torch.zeros(8, 4), None, 0.5, saved, steps=3)
+    del saved
+    next(run)
+    gc.collect()
+    assert kept() is None, "the checkpoint lies in memory beside the state"
