@@ -253,7 +253,10 @@ def test_a_read_only_run_directory_is_reported(small_disk: Path, write_grid: Cal
     done = difgen("sweep", grid, "--runs", runs, "--cluster", "inline")
     assert done.returncode == 3, done.stderr
     assert "not writable" in done.stderr
-    assert difgen("plan", grid, "--runs", runs).returncode == 0, "looking needs no writing"
+    for looking in (["plan", grid, "--runs", runs], ["show", "0", "--runs", runs], ["report", runs]):
+        done = difgen(*looking)
+        assert done.returncode == 0, f"looking needs no writing: {done.stderr}"
+    assert "2 of 4 cells done" in done.stdout
 
 
 def test_a_traceback_is_shown_when_asked_for(write_grid: Callable[..., Path], tmp_path: Path) -> None:
@@ -261,3 +264,40 @@ def test_a_traceback_is_shown_when_asked_for(write_grid: Callable[..., Path], tm
     command = [sys.executable, "-m", "difgen_cli", "--debug", "plan", str(grid)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert "Traceback" in done.stderr
+
+
+def test_what_the_system_refuses_is_one_sentence(tmp_path: Path, write_grid: Callable[..., Path], difgen: Run) -> None:
+    write_grid()
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "difgen_cli", "plan", "tiny.yaml", "--json"],
+            cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (3, "standard output: No space left on device\n")
+    long = difgen("status", "x" * 300)
+    assert long.returncode == 3
+    assert "File name too long" in long.stderr
+    assert "Traceback" not in long.stderr
+    command = f"exec {sys.executable} -m difgen_cli plan tiny.yaml >&-"
+    closed = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert closed.returncode == 0
+    assert "Traceback" not in closed.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (NotADirectoryError(20, "Not a directory", "afile/x"), "afile/x: Not a directory\n"),
+        (PermissionError(13, "Permission denied", "x"), "x: Permission denied\n"),
+        (MemoryError("Unable to allocate 27 TiB"), "out of memory (Unable to allocate 27 TiB)"),
+    ],
+)
+def test_an_error_of_the_machine_ends_with_3(error: Exception, said: str, capfd: pytest.CaptureFixture[str]) -> None:
+    import typer
+
+    from difgen_cli.cli.common import errors
+
+    with pytest.raises(typer.Exit) as ended, errors():
+        raise error
+    assert ended.value.exit_code == 3
+    assert capfd.readouterr().err.startswith(said)

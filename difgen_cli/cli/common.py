@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import re
@@ -107,16 +108,17 @@ def _of_machine(error: OSError | MemoryError) -> str:
     """What the machine refused, as a sentence."""
     if isinstance(error, MemoryError):
         return f"out of memory ({error or 'no more to be had'}): choose less data, or another machine"
-    if error.filename is None and not _flushed(sys.stdout):
-        return f"standard output: {error.strerror or error}"
-    return f"{error.filename}: {error.strerror}" if error.filename is not None else f"{error.strerror or error}"
+    said = error.strerror or str(error)
+    if error.filename is not None:
+        return f"{error.filename}: {said}"
+    return f"standard output: {said}" if not _flushed() or error.errno == errno.ENOSPC else said
 
 
-def _flushed(stream: TextIO | None) -> bool:
+def _flushed() -> bool:
     """Whether all that was written has gone out; where it cannot, the rest is dropped, so that leaving says no more."""
     try:
-        if stream is not None:
-            stream.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return False

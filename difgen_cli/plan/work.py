@@ -195,5 +195,5 @@ def read(path: Path) -> Work:
     """The work of a submission. Raises StoreError where it cannot be read, or is a newer difgen's."""
     try:
         return Work.load(text(path), path)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"{path}: is no work that this difgen can read ({type(error).__name__}: {error})") from error

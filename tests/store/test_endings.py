@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from difgen_cli.store import endings
+from difgen_cli.store import StoreError, endings
 
 
 @pytest.mark.parametrize(
@@ -89,3 +89,14 @@ def test_the_last_lines_of_a_long_log_are_read_from_its_end(tmp_path: Path) -> N
     assert len(endings.last_lines(log)) == endings.WORDS
     assert endings.last_lines(log, end=7) == ["line 0"]
     assert endings.last_lines(tmp_path / "none") == []
+
+
+def test_what_the_system_says_of_the_run_directory_is_nobodys_fault(tmp_path: Path) -> None:
+    inside, outside = str(tmp_path / "shared" / "a.npz"), str(tmp_path.parent / "own.csv")
+    assert endings.of_exception(OSError(116, "Stale file handle", inside), tmp_path) == "storage"
+    assert endings.of_exception(OSError(116, "Stale file handle", outside), tmp_path) == "error"
+    wrapped = RuntimeError("gap: no")
+    wrapped.__cause__ = OSError(5, "Input/output error", inside)
+    assert endings.of_exception(wrapped, tmp_path) == "storage"
+    assert endings.of_exception(StoreError("no"), tmp_path) == "storage"
+    assert endings.of_exception(MemoryError(), tmp_path) == "out_of_memory"
