@@ -50,7 +50,8 @@ def broken_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     points[3, 1] = np.nan
     np.savez(folder / "nan.npz", points=points)
     np.savez(folder / "floats.npz", images=np.zeros((30, 8, 8, 1), np.float64))
-    np.savez(folder / "labels.npz", images=np.zeros((30, 8, 8, 1), np.uint8), labels=np.zeros(29, np.int64))
+    images = np.arange(30 * 64, dtype=np.uint8).reshape(30, 8, 8, 1)
+    np.savez(folder / "labels.npz", images=images, labels=np.zeros(29, np.int64))
     np.savez(folder / "pickle.npz", images=np.array([{"a": 1}], dtype=object), allow_pickle=True)
     (folder / "junk.npz").write_bytes(b"junk")
     for name, images in {"sizes": [_png(8), _png(9)], "bad": [_png(), b"no image"], "none": []}.items():
@@ -136,7 +137,7 @@ BROKEN = {
     "cut parquet": (_DATA % ("parquet", "cut.parquet"), (2, 31), "cut.parquet"),
     "NaN in an npz": (_DATA % ("npz", "nan.npz"), (2, 27), "NaN"),
     "floats for images": (_DATA % ("npz", "floats.npz"), (2, 27), "uint8"),
-    "label count": (_DATA % ("npz", "labels.npz"), (2, 27), "29"),
+    "label count": (_DATA % ("npz", "labels.npz") + "  condition: {name: labels}\n", (4, 21), "29"),
     "pickle in an npz": (_DATA % ("npz", "pickle.npz"), (2, 27), "pickle.npz"),
     "junk npz": (_DATA % ("npz", "junk.npz"), (2, 27), "junk.npz"),
     "folder of mixed sizes": (_DATA % ("folder", "sizes"), (2, 30), "9 × 9"),
