@@ -63,9 +63,14 @@ def copying(curves: Curves, last: pd.DataFrame) -> str | None:
     by = [path for path in curves.paths if path != STEPS]
     more = [lines["mem_frac_lo"] > lines["mem_frac_control_hi"] for _, lines in per_group(known, by)]
     all_seeds, none = sum(bool(seeds.all()) for seeds in more), sum(not seeds.any() for seeds in more)
-    total, each = len(more), "every seed" if curves.seeds > 1 else "its one seed"
-    said = f"At the last snapshots the ratio rule finds more copies than among held-out images in {each} of "
-    said += f"{all_seeds} of {count(total, 'setting')}"
+    total, several = count(len(more), "setting"), curves.seeds > 1
+    if none == len(more):
+        return (
+            f"At the last snapshots the ratio rule finds no more copies than among held-out images, in "
+            f"{'any seed' if several else 'the one seed'} of {total}: it does not tell the samples from them."
+        )
+    said = "At the last snapshots the ratio rule finds more copies than among held-out images in "
+    said += f"{'every seed' if several else 'the one seed'} of {all_seeds} of {total}"
     if all_seeds:
         top = last.sort_values("mem_frac", kind="stable", ascending=False).iloc[0]
         said += f" (most: mem_frac {labels.number(float(top['mem_frac']))}{_where(curves, top)})"
