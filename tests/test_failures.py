@@ -42,7 +42,7 @@ def build(shape, classes, *, width: int = 8):
     """width: of the layers."""
     trouble = TROUBLE.read_text().split() if TROUBLE.exists() else []
     if f"error{width}" in trouble:
-        raise ValueError(f"no network of width {width}")
+        raise RuntimeError(f"no network of width {width}")
     if f"memory{width}" in trouble:
         torch.empty(1 << 60)
     return mlp.build(shape, classes, width=width, depth=1)

@@ -161,10 +161,11 @@ def test_following_ends_when_a_look_at_the_cluster_finds_the_worker_dead(
     path = _claimed(store, "train", log={"path": LOG, "from": _at(store, b"later")}, owner={"host": "a", "boot": "b"})
     out, looks = io.StringIO(), iter(range(99))
 
-    def look() -> None:
+    def look() -> dict[tuple[str, str, int], str]:
         if next(looks) == 5:
             ending = {"ending": "node_failure", "cause": "its node failed", "words": [], "by": "SLURM"}
             path.with_name("train.1.ending.json").write_text(json.dumps(ending))
+        return {}
 
     logs.show(store, cells.one(store, ["0"]), True, out.write, look)
     assert out.getvalue().splitlines()[1:] == [

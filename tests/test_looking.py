@@ -77,7 +77,7 @@ def test_no_command_that_looks_changes_the_run_directory(disturbed: Path) -> Non
         "1 failed": "plan grid.yaml",
         "cells": "plan grid.yaml --json",
         "1 trajector": "sweep grid.yaml --dry-run",
-        "1 stale": "sweep grid.yaml --retry failed --dry-run",
+        "1 new": "sweep grid.yaml --retry failed --dry-run",
         "! digits": "status runs",
         '"failed"': "status runs --json",
         "by the test": "logs kind=model",

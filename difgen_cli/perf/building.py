@@ -1,7 +1,7 @@
 """Whether the networks of a plan can be built, for a process that must not import torch.
 
 Another process builds each, without memory for its weights, by the very code that would fail in a worker; only those
-whose `build` raises anything are asked for. What it refuses is kept for the user, as is that it refuses nothing.
+whose `build` raises anything are asked for. That it refuses nothing is kept for the user.
 
 `python -m difgen_cli.perf.building` reads {"plugins", "networks": {key: …}} on stdin and writes a line of JSON for
 each, [key, sentence or nothing].
@@ -37,12 +37,15 @@ def check(plan: Plan, shapes: dict[str, tuple[int, ...]], library: Library) -> N
             network = Network(head.name, head.version, head.settings, shape, conditional)
             asked.setdefault(network.key, (network, trajectory))
     refused: dict[str, str] = counting.asked(
-        KEPT, [network for network, _ in asked.values()], library.user, __name__, PATIENCE_SECONDS
-    )
+        KEPT, [network for network, _ in asked.values()], library.user, __name__, PATIENCE_SECONDS,
+        keeps=lambda sentence: sentence is None,  # code that refuses may be mended without another VERSION
+    )  # fmt: skip
     for key, (_, trajectory) in asked.items():
         if sentence := refused.get(key):
             cell = next(cell for cell in plan.cells if cell.home == trajectory.key)
-            error = GridError(f"model.{sentence}", _place(plan, cell, sentence))
+            settings = library.signature("model", trajectory.recipe.inputs["network"].head.name).settings
+            path = "model." if sentence.partition(" ")[0] in settings else "model: "
+            error = GridError(f"{path}{sentence}", _place(plan, cell, sentence))
             error.file = plan.grid.file
             raise error
 

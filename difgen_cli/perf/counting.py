@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -67,10 +67,11 @@ def counted(questions: Sequence[Network | Machine], plugins: Path | None) -> Num
 
 
 def asked(
-    name: str, questions: Sequence[Network | Machine], plugins: Path | None, module: str, patience_seconds: float
-) -> dict[str, Any]:
+    name: str, questions: Sequence[Network | Machine], plugins: Path | None, module: str, patience_seconds: float,
+    keeps: Callable[[Any], bool] = lambda _: True,
+) -> dict[str, Any]:  # fmt: skip
     """Answers that are something, by key: those kept in a file of the user's cache folder, else those of a module that
-    runs in a process of its own.
+    runs in a process of its own. `keeps`: which of them are asked for once only.
     """
     where = cache.folder()
     file = where / name if where else None
@@ -80,7 +81,7 @@ def asked(
         known |= _ask(lacking, plugins, module, patience_seconds)
         if file:
             with suppress(StoreError):  # else it is asked again next time
-                replace_json(file, known)
+                replace_json(file, {key: answer for key, answer in known.items() if keeps(answer)})
     return {q.key: known[q.key] for q in questions if known.get(q.key)}
 
 
