@@ -81,11 +81,11 @@ class Store:
         home = self.home(key, slug, reference=reference)
         if key not in self._homes:
             named = self.shared("homes") / key
-            if make and not home.path.exists():
+            if make and not exists(home.path):
                 publish_json(named, home.path.name)
             name = read_json(named) or home.path.name
             home = Home(home.path.parent / Path(str(name)).name)
-            if home.path.exists() or make:
+            if exists(home.path) or make:
                 self._homes[key] = home.path
         return home
 

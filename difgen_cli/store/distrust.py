@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from difgen_cli.store import Home, Store
+from difgen_cli.store.access import exists
 from difgen_cli.store.files import StoreError, explain, read_json
 
 NAMED = 3  # trajectories that a sentence names
@@ -179,11 +180,11 @@ def set_aside(store: Store, found: Distrusted, keys: Iterable[str]) -> list[Path
     for rest in going.rests:
         home = store.home(rest.home, "")
         files = [*itertools.chain.from_iterable(map(home.result_files, rest.results)), *map(home.samples, rest.samples)]
-        there = [file for file in files if file.exists()]
+        there = [file for file in files if exists(file)]
         if there:
             moved.append(_moved(store, home.path, there))
     for _, path in sorted(going.homes.items(), key=lambda item: item[0] in roots):
-        if path.exists():
+        if exists(path):
             moved.append(_moved(store, path))
     return moved
 
@@ -201,7 +202,7 @@ def _moved(store: Store, home: Path, files: list[Path] | None = None) -> Path:
     """A home's folder, or some files of it, under a free name in `distrusted/`."""
     room = store.root / "distrusted"
     names = itertools.chain([home.name], (f"{home.name}.{n}" for n in itertools.count(2)))
-    to = next(room / name for name in names if not (room / name).exists())
+    to = next(room / name for name in names if not exists(room / name))
     try:
         room.mkdir(parents=True, exist_ok=True)
         if files is None:
