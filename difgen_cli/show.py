@@ -102,7 +102,7 @@ def _references(rows: pd.DataFrame, row: pd.Series) -> dict[str, pd.Series]:
     for kind in KINDS if row["kind"] == "model" else ():
         there = rows[(rows["kind"] == kind) & (rows["state"] == "done")]
         for name in data:
-            there = there[[_none(value) or value == row[name] for value in there[name]]]
+            there = there.loc[[_none(value) or value == row[name] for value in there[name]]]
         if len(there):
             alike = [sum(line[name] == row[name] for name in settings) for _, line in there.iterrows()]
             found[kind] = there.iloc[alike.index(max(alike))]

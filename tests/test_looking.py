@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,6 +40,8 @@ def disturbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     assert sweep.run(planned, sweep.Options(cluster="inline"), Console(quiet=True)) == "done"
     (home,) = (h for h in Store(Path("runs")).homes() if h.path.parent.name == "trajectories")
     _a_failed_unit(home.path / "attempts")
+    shutil.rmtree("runs/tables")
+    next(Path("runs/references").glob("*/results/*.json")).write_text('{"cut')
     held = home.claim("score-0123456789abcdef", Claimant())
     assert held is not None
     dead = owners.owner() | DEAD
@@ -81,6 +84,7 @@ def test_no_command_that_looks_changes_the_run_directory(disturbed: Path) -> Non
         "! digits": "status runs",
         '"failed"': "status runs --json",
         "by the test": "logs kind=model",
+        "no metric yet": "show kind=model",
         "run directory": "doctor",
         "temporary": "gc runs --dry-run",
         "last checkpoints": "gc runs --all --dry-run",

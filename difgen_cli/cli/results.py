@@ -171,6 +171,7 @@ def show(
         from difgen_cli.store import Store
 
         store = Store(existing(runs))
+        store.only_read()
         shown = showing.look(store, cells.one(store, cell, grid))
         picture = showing.picture(store, shown, out)
         if json_:

@@ -45,7 +45,7 @@ class Store:
     _homes: dict[str, Path] = field(default_factory=dict)
     _all: list[Path] = field(default_factory=list)
     _eager: set[Path] = field(default_factory=set)
-    _own_tables: Path | None = None  # of somebody who may only read
+    _own_tables: Path | None = None  # of somebody who only reads
 
     def __post_init__(self) -> None:
         self.root = self.root.absolute()
@@ -234,8 +234,12 @@ class Store:
     def tables(self) -> Path:
         return self._own_tables or self.root / "tables"
 
+    @property
+    def reads_only(self) -> bool:
+        return self._own_tables is not None
+
     def only_read(self) -> None:
-        """Keep tables of this process's own from now on, begun with those that are here: these may not be written."""
+        """From now on leave the run directory as it is: tables are this process's own, begun with those that are here."""
         own = Path(mkdtemp(prefix="difgen-"))
         finalize(self, shutil.rmtree, own, ignore_errors=True)
         if exists(self.tables):

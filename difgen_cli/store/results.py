@@ -54,8 +54,11 @@ def _checked(path: Path) -> pa.Table:
     return pq.read_table(path, page_checksum_verification=True)
 
 
-def read(home: Home, key: str) -> dict[str, Any] | None:
-    """A result with its tables as `pieces`, or None: damaged files are all set aside, and unreadable ones left out."""
+def read(home: Home, key: str, *, mend: bool = True) -> dict[str, Any] | None:
+    """A result with its tables as `pieces`, or None where a file is damaged or cannot be read.
+
+    mend: set all files of a damaged result aside, so that it is computed again.
+    """
     path = home.result(key)
     try:
         found = read_json(path)
@@ -64,7 +67,9 @@ def read(home: Home, key: str) -> dict[str, Any] | None:
         check_schema(path, found.get("schema"), SCHEMA)
         return found | {"pieces": {name: parsed(home.result_table(key, name), _checked) for name in found["tables"]}}
     except (*ANSWERS, DamagedError) as error:
-        if exists(path):
+        if not mend:
+            print(f"{error}; the result is left out", file=sys.stderr)
+        elif exists(path):
             for file in home.result_files(key):  # the values last: they say that all is there
                 set_aside(file, f"{error}; `difgen sweep` computes the result again")
     except StoreError as error:

@@ -66,15 +66,16 @@ MEANINGS = {
 def fold(store: Store) -> pa.Table:
     """Bring the tables up to date and return the rows: reads only results that are not folded yet.
 
-    The metrics' tables are written last of what a result goes into: whoever is killed before folds it again. Where the
-    tables may only be read, they are folded into a folder of this process's own.
+    The metrics' tables are written last of what a result goes into: whoever is killed before folds it again. A store
+    that may only be read is only read from here on.
     """
-    try:
-        with locked(store.tables / ".lock"):
-            return _fold(store)
-    except NotWritableError:
-        store.only_read()
-        return _fold(store)
+    if not store.reads_only:
+        try:
+            with locked(store.tables / ".lock"):
+                return _fold(store)
+        except NotWritableError:
+            store.only_read()
+    return _fold(store)
 
 
 def _fold(store: Store) -> pa.Table:
@@ -83,7 +84,9 @@ def _fold(store: Store) -> pa.Table:
     if not are_whole(store.tables, known):
         known = {}
     folded = keys_of(known)
-    fresh = [r for key in there.keys() - folded if (r := results.read(there[key], key)) is not None]
+    unread = sorted(there.keys() - folded)
+    found = (results.read(there[key], key, mend=not store.reads_only) for key in unread)
+    fresh = [result for result in found if result is not None]
     gone = folded - there.keys()
     if fresh or gone:
         _fold_tables(store, fresh, gone)
