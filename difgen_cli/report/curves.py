@@ -42,6 +42,7 @@ CLOCKS = (
     "nfe_area",
 )
 COUNTS = (
+    "threads",
     "frozen_parameters",
     "n_gen",
     "n_ref",

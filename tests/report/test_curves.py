@@ -10,6 +10,7 @@ import synthetic
 from scipy import stats
 
 from difgen_cli.report import curves, labels
+from difgen_cli.store import tables
 
 FOUR = {
     "model.width": [64, 256],
@@ -156,3 +157,8 @@ def test_only_inception_features_are_called_fid():
     assert labels.frechet("inception").startswith("FID")
     assert labels.frechet("digits-cnn64") == "Fréchet distance (digits-cnn64 features)"
     assert "FID" not in labels.frechet("dinov2")
+
+
+def test_how_a_row_came_about_is_no_metric() -> None:
+    named = {name for name, unit in tables.UNITS.items() if unit} - {"sampling_seconds"}
+    assert named <= {*curves.CLOCKS, *curves.COUNTS}
