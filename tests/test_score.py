@@ -424,7 +424,7 @@ def test_a_part_of_the_samples_is_drawn_and_keeps_its_names(score: Score, real: 
     ("words", "sentence"),
     [
         (("rgb.npz", *DATA), "SAMPLES: rgb.npz holds images of 8 × 8 pixels RGB, --against train.npz images of 8 × 8 "
-         "pixels grey; convert one to the size and mode of the other"),
+         "pixels grey; bring one to the size and mode of the other"),
         (("large.npz", *DATA), "SAMPLES: large.npz holds images of 9 × 9 pixels grey, --against train.npz"),
         (("points.npz", *DATA), "SAMPLES: points.npz holds points of 64 dimensions, --against train.npz"),
         (("test.npz", "--against", "train.npz", "--held-out", "large.npz"), "--held-out: large.npz holds images of 9"),
@@ -437,6 +437,7 @@ def test_a_part_of_the_samples_is_drawn_and_keeps_its_names(score: Score, real: 
         (("test.npz", *DATA, "--metrics", "gap"), "--metrics gap: needs the model itself (its denoiser)"),
         (("test.npz", *DATA, "--metrics", "memorisation"), "did you mean memorization?"),
         (("test.npz", *DATA, "--set", "gap.levels=4"), "--set gap.levels: needs the model itself"),
+        (("test.npz", *DATA, "--set", "train.flip=true"), "--set train.flip: use --mirrored where training showed mirror"),
         (("test.npz", *DATA, "--set", "preference.drawz=4"), "did you mean draws?"),
         (("test.npz", *DATA, "--features", "inceptoin"), "no feature space is called 'inceptoin'"),
         (("test.npz", *DATA, "--metrics", "memorization", "--features", "pca"), "none of memorization uses a feature"),

@@ -108,7 +108,7 @@ def test_what_does_not_fit_is_converted_by_the_settings_that_the_refusal_names(r
     refused = run("score", "samples", "--against", "train.npz")
     assert refused.exit_code == 2
     assert refused.stderr.endswith(
-        "convert one to the size and mode of the other, or convert them by --set data.resize=8 --set data.mode=rgb\n"
+        "bring one to the size and mode of the other, or convert them by --set data.resize=8 --set data.mode=rgb\n"
     )
     folder("colour", TRAIN)
     found = prepared("samples", "colour", **{"data.resize": "8", "data.resize_filter": "box"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +61,15 @@ def _settings(request: Request, given: Mapping[str, Given], left_out: Mapping[st
     for path in settings:
         metric, dot, _ = path.partition(".")
         if metric not in given or not dot:
-            why = left_out.get(metric, f"write METRIC.KEY=VALUE, with a metric of {', '.join(given)}")
+            why = left_out.get(metric, _settable(path, given))
             raise GridError(f"--set {path}: {why}")
     return settings
+
+
+def _settable(path: str, given: Iterable[str]) -> str:
+    if path == "train.flip":
+        return "use --mirrored where training showed mirror images too"
+    return f"write METRIC.KEY=VALUE, with a metric of {', '.join(given)}"
 
 
 def plan(

@@ -101,7 +101,7 @@ def check_shapes(source: Source, against: Source) -> None:
         both = f", or {remedy(source.shape, against.shape)}" if images else ""
         raise GridError(
             f"{source.flag}: {source.path} holds {files.words(source.shape)}, {against.flag} {against.path} "
-            f"{files.words(against.shape)}; convert one to the size and mode of the other{both}"
+            f"{files.words(against.shape)}; bring one to the size and mode of the other{both}"
         )
 
 
