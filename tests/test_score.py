@@ -437,7 +437,7 @@ def test_a_part_of_the_samples_is_drawn_and_keeps_its_names(score: Score, real: 
         (("test.npz", *DATA, "--metrics", "gap"), "--metrics gap: needs the model itself (its denoiser)"),
         (("test.npz", *DATA, "--metrics", "memorisation"), "did you mean memorization?"),
         (("test.npz", *DATA, "--set", "gap.levels=4"), "--set gap.levels: needs the model itself"),
-        (("test.npz", *DATA, "--set", "train.flip=true"), "--set train.flip: use --mirrored where training showed mirror"),
+        (("test.npz", *DATA, "--set", "train.flip=true"), "--set train.flip: use --mirrored where training showed"),
         (("test.npz", *DATA, "--set", "preference.drawz=4"), "did you mean draws?"),
         (("test.npz", *DATA, "--features", "inceptoin"), "no feature space is called 'inceptoin'"),
         (("test.npz", *DATA, "--metrics", "memorization", "--features", "pca"), "none of memorization uses a feature"),
