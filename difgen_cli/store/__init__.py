@@ -239,7 +239,7 @@ class Store:
         return self._own_tables is not None
 
     def only_read(self) -> None:
-        """Leave the run directory as it is from now on: tables are this process's own, begun with those that are here."""
+        """Leave the run directory as it is from now on: tables are this process's own, begun with those of it."""
         own = Path(mkdtemp(prefix="difgen-"))
         finalize(self, shutil.rmtree, own, ignore_errors=True)
         if exists(self.tables):
