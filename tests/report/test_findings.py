@@ -51,7 +51,7 @@ def test_a_clean_row_says_what_was_not_seen_and_claims_nothing() -> None:
     assert "No lean towards the training images was seen: train_pref_excess 0.0100 [−0.0500, 0.0700]" in said
     assert "the interval ends at 23.0 % of what an exact copier reads" in said
     assert "samples are copies" not in said
-    assert said.endswith("copies that are changed more can be missed.")
+    assert said.endswith("never trained on; copies that are changed more (rotated, say) can be missed.")
 
 
 def test_no_rule_says_that_there_are_no_copies() -> None:
@@ -69,6 +69,7 @@ def test_no_rule_says_that_there_are_no_copies() -> None:
         ("one_colour", {"sample_constant": 1}, "1 of 300 samples is of a single colour", ("nothing_found",)),
         ("few_distinct", ONE_IMAGE, "All samples are one image", ("nothing_found", "ratio_copies")),
         ("few_distinct", {"sample_distinct": 3}, "only 3 distinct images", ("nothing_found",)),
+        ("few_distinct", {"sample_distinct": 150}, "The 300 samples are 150 distinct images.", ()),
         ("old_version", {"near_duplicates": 60, "train_distinct": None}, "60 training images have a near-duplicate",
          ("nothing_found", "repeats")),
         ("ratio_is_blind", {"mem_frac": None, "train_distinct": 1}, "single distinct image",
@@ -101,14 +102,14 @@ def test_no_rule_says_that_there_are_no_copies() -> None:
          "nearer to the held-out images than other held-out images do", ()),
         ("lean", {"train_pref_copycat": 0.05}, "cannot be told: an exact copier reads 0.0500 here, within the interval",
          ("nothing_found",)),
-        ("lean", ONE_IMAGE, "cannot be told: about 1 distinct images decide it, too few", ("nothing_found",)),
+        ("lean", ONE_IMAGE, "cannot be told: it rests on about 1 distinct image, too few", ("nothing_found",)),
         ("lean", {"train_pref_excess": None, "train_pref_distinct": 4}, "too few distinct samples took part (4)",
          ("nothing_found",)),
         ("power", COPIES | {"mem_power": 0.65}, "would catch 65.0 % of copies", ("ratio_silent",)),
         ("repeats", {"near_duplicates": 90, "train_distinct": 940}, "repeats count as one image, which leaves 940 "
-         "distinct ones", ("old_version",)),
+         "distinct images", ("old_version",)),
         ("held_out_left_out", {"near_duplicates_held_out": 1}, "1 held-out image was left out", ()),
-        ("nothing_found", {"mem_power": 0.45}, "weak copies can be missed", ()),
+        ("nothing_found", {"mem_power": 0.45}, "weak copies and copies that are changed more", ()),
     ],
 )  # fmt: skip
 def test_a_rule_says_what_its_numbers_carry(

@@ -56,9 +56,12 @@ def one_colour(row: Row, _: Row) -> str | None:
 
 
 def few_distinct(row: Row, _: Row) -> str | None:
-    distinct = row["sample_distinct"]
-    if not _few(row) or distinct is None or _all_constant(row):
+    distinct, n = row["sample_distinct"], row["sample.count"]
+    if distinct is None or _all_constant(row):
         return None
+    if not _few(row):
+        many_repeat = n is not None and 2 * distinct <= n
+        return f"The {n:,.0f} samples are {distinct:,.0f} distinct images." if many_repeat else None
     if distinct == 1:
         return "All samples are one image: no share of samples says how often the model copies."
     return (
@@ -190,7 +193,8 @@ def lean(row: Row, _: Row) -> str | None:
         return f"{start}: too few distinct samples took part ({distinct:.0f})." if distinct is not None else None
     if not row.known("train_pref_excess_lo", "train_pref_excess_hi"):
         if row.known("train_pref_winners"):
-            return f"{start}: about {row.number('train_pref_winners'):.0f} distinct images decide it, too few."
+            deciding = count(round(row.number("train_pref_winners")), "distinct image")
+            return f"{start}: it rests on about {deciding}, too few."
         return f"{start}: there are too few images to form an interval."
     lower, upper = row.number("train_pref_excess_lo"), row.number("train_pref_excess_hi")
     numbers = f"train_pref_excess {value(row, 'train_pref_excess')}"
@@ -236,10 +240,10 @@ def power(row: Row, copier: Row) -> str | None:
 def repeats(row: Row, _: Row) -> str | None:
     if not row["near_duplicates"] or not row.known("train_distinct"):
         return None
-    near = row.number("near_duplicates")
+    near, distinct = row.number("near_duplicates"), count(row.number("train_distinct"), "distinct image")
     return (
         f"{count(near, 'training image')} {'has a' if near == 1 else 'have'} near-duplicate{'' if near == 1 else 's'} "
-        f"in the training set: repeats count as one image, which leaves {row['train_distinct']:,.0f} distinct ones."
+        f"in the training set: repeats count as one image, which leaves {distinct}."
     )
 
 
@@ -267,9 +271,11 @@ def nothing_found(row: Row, copier: Row) -> str | None:
     copycat = row["train_pref_copycat"]
     if copycat is not None and row.number("train_pref_excess_hi") >= copycat:
         return None
-    weak = (row["mem_power"] or 0.0) < SURE_POWER
-    limit = "weak copies can be missed" if weak else "copies that are changed more can be missed"
-    return f"Nothing here tells the samples from images that were never trained on; {limit}."
+    weak = "weak copies and " if (row["mem_power"] or 0.0) < SURE_POWER else ""
+    return (
+        f"Nothing here tells the samples from images that were never trained on; {weak}copies that are changed more "
+        "(rotated, say) can be missed."
+    )
 
 
 def _all_constant(row: Row) -> bool:
