@@ -98,7 +98,7 @@ def number(value: float | None, digits: int = 3) -> str:
 def interval(value: float, low: float, high: float, kind: str = "") -> str:
     """`0.53 ± 0.02`; `6.7 ×/÷ 1.6` of a ratio; `0 [0, 0.0013]` of a share, whose ends are not equally far."""
     if kind == "share":
-        return f"{number(value)} [{number(low, 2)}, {number(high, 2)}]"
+        return f"{number(value)} [{number(low)}, {number(high)}]"  # as many digits: no end is rounded past the value
     if kind == "ratio":
         return f"{number(value)} ×/÷ {number(math.sqrt(high / low), 2)}"
     return f"{number(value)} ± {number((high - low) / 2, 2)}"

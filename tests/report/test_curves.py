@@ -162,3 +162,12 @@ def test_only_inception_features_are_called_fid():
 def test_how_a_row_came_about_is_no_metric() -> None:
     named = {name for name, unit in tables.UNITS.items() if unit} - {"sampling_seconds"}
     assert named <= {*curves.CLOCKS, *curves.COUNTS}
+
+
+def test_no_end_of_an_interval_is_rounded_past_its_value() -> None:
+    assert labels.interval(0.9993, 0.9965, 0.9999, "share") == "0.999 [0.997, 1.000]"
+    rng = np.random.default_rng(0)
+    for value, low, high in np.sort(1 - rng.random((1000, 3)) ** 8)[:, [1, 0, 2]]:
+        mean, ends = labels.interval(value, low, high, "share").split(" ", 1)
+        lower, upper = ends.strip("[]").split(", ")
+        assert float(lower) <= float(mean) <= float(upper)
