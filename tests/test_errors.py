@@ -180,7 +180,7 @@ def test_a_broken_grid_is_one_sentence_and_nothing_is_written(
         (["sweep", "tiny.yaml", "--cluster", "moon"], "choose from auto, local, slurm, inline"),
         (["sweep", "tiny.yaml", "--set", "width"], "KEY=VALUE"),
         (["sweep", "tiny.yaml", "--only", "data.size=7"], "matches"),
-        (["sweep", "tiny.yaml", "--only", "data.sise=7"], "no cell of this grid has this setting"),
+        (["sweep", "tiny.yaml", "--only", "data.sise=7"], "has this setting; did you mean data.size?"),
         (["sweep", "tiny.yaml", "--retry", "all"], "choose from failed"),
         (["sweep", "tiny.yaml", "--profile", "moon"], "no such profile"),
         (["report", "nowhere"], "no run directory"),

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from difgen_cli import __version__, report, sweep
 from difgen_cli.cli import app, common
-from difgen_cli.display import plans
+from difgen_cli.display import plans, states
 from difgen_cli.perf.bench import busy
 from difgen_cli.perf.estimate import Seconds
 from difgen_cli.perf.forecast import Forecast, Part
@@ -24,6 +24,7 @@ from difgen_cli.perf.words import expected
 from difgen_cli.plan.work import Work
 from difgen_cli.quantities import counted
 from difgen_cli.report import Study, studies
+from difgen_cli.status import Line, Status
 from difgen_cli.store import Store
 from difgen_cli.view import Look, shortened
 
@@ -307,3 +308,9 @@ def test_a_plan_of_some_cells_says_how_many(write_grid: Callable[..., Path], tmp
 def test_a_busy_machine_is_said_beside_its_speeds() -> None:
     assert busy(0.3, 2) is None
     assert "a load of 9.1 on 2 cores" in (busy(9.1, 2) or "")
+
+
+def test_status_writes_a_dash_for_a_measure_that_does_not_exist() -> None:
+    console = Console(file=io.StringIO(), width=120)
+    states.status(Status([Line("digits", "0", "done", metrics={"mem_frac": 0.5, "fd_test": None})], []), console)
+    assert "mem_frac 0.5 fd_test –" in console.file.getvalue()  # type: ignore[attr-defined]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from difgen_cli.display import as_json
 from difgen_cli.quantities import counted, duration
@@ -52,7 +52,7 @@ def status(now: Status, console: Console) -> None:
 def _cells(line: Line) -> dict[str, str]:
     """A trajectory's line by column."""
     rate, left = line.images_per_second, line.left_seconds
-    metrics = " ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in line.metrics.items())
+    metrics = " ".join(f"{name} {_measured(value)}" for name, value in line.metrics.items())
     return {
         "trajectory": line.trajectory,
         "state": line.state,
@@ -64,6 +64,10 @@ def _cells(line: Line) -> dict[str, str]:
         "worker": line.worker or "",
         "last metrics": metrics,
     }
+
+
+def _measured(value: Any) -> str:
+    return "–" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def columns(rows: Sequence[dict[str, str]], width: int) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from difgen_cli.grid.document import GridError
+from difgen_cli.grid.document import GridError, suggest
 from difgen_cli.grid.values import filter_of
 from difgen_cli.plan import Cell, Plan
 
@@ -25,7 +25,8 @@ def filter_by(made: Plan, only: Sequence[str]) -> Callable[[Cell], bool]:
         path, holds = filter_of(text)
         there = [values[path] for _, values in left if path in values]
         if not there:
-            raise GridError(f"--only {path}: no cell of this grid has this setting")
+            known = {name for _, values in left for name in values}
+            raise GridError(f"--only {path}: no cell of this grid has this setting{suggest(path, known)}")
         left = [(cell, values) for cell, values in left if path not in values or holds(values[path])]
         if not left:
             raise GridError(f"--only {text}: no cell of this grid matches; {path} is {listed(there)}")

@@ -5,7 +5,6 @@ A section's settings are those of its package's own function plus its plug-in's.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -16,7 +15,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from difgen_cli.grid.document import GridError, Place
+from difgen_cli.grid.document import GridError, Place, suggest
 from difgen_cli.grid.values import Given, Spaced, number
 from difgen_cli.plugins import KINDS, Library, PluginError, Setting, Signature
 from difgen_cli.text import printable
@@ -162,10 +161,8 @@ def _signature(kind: str, name: str, library: Library, place: Place | None, path
 
 
 def _unknown(path: str, key: str, signature: Signature, accepted: Mapping[str, Setting]) -> str:
-    close = difflib.get_close_matches(key, accepted, n=1)
-    hint = f"; did you mean {close[0]}?" if close else ""
     known = ", ".join(sorted(accepted)) or "it takes none"
-    return f"{path}: unknown setting of {signature.label} ({known}){hint}"
+    return f"{path}: unknown setting of {signature.label} ({known}){suggest(key, accepted)}"
 
 
 def check(path: str, setting: Setting, given: Given) -> Any:
