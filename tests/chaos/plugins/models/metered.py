@@ -44,6 +44,8 @@ def _count(network: nn.Module, inputs: tuple[Tensor, ...]) -> None:
 @cache
 def _meter() -> mmap.mmap:
     path = METERS / f"{os.getpid()}-{secrets.token_hex(4)}.meter"
-    path.write_bytes(bytes(8))
+    begun = path.with_suffix(".begun")  # whoever is killed before it is written leaves no meter
+    begun.write_bytes(bytes(8))
+    begun.rename(path)
     with path.open("r+b") as file:
         return mmap.mmap(file.fileno(), 8)
