@@ -1,5 +1,6 @@
 /* A file system that refuses: of all calls on files below one folder, counted from 1, some fail with an error number.
- * LD_PRELOAD=refuse.so, then refuse(folder, first, times, error); refused() says how many calls there were. */
+ * LD_PRELOAD=refuse.so, then refuse(folder, first, times, error); refused() says how many calls there were, and
+ * record(fd) has each written to fd as a line: the call, a space, and the path. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <dlfcn.h>
@@ -10,11 +11,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static char folder[4096], told[4400];
 static long first, times;
-static int error_number;
+static int error_number, recorded_to = -1;
 static atomic_long calls;
 static atomic_char below[1 << 16]; /* whether a descriptor is of a file there */
 
@@ -28,11 +30,25 @@ void refuse(const char *under, long at, long how_often, int error) {
 long refused(void) { return atomic_load(&calls); }
 const char *what(void) { return told; }
 
+void record(int fd) { recorded_to = fd; }
+
+static void write_down(const char *name, const char *path, int fd) {
+    char line[4400], link[64], target[4096] = "";
+    if (!path) {
+        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+        ssize_t length = syscall(SYS_readlink, link, target, sizeof target - 1);
+        target[length > 0 ? length : 0] = 0;
+    }
+    int length = snprintf(line, sizeof line, "%s %s\n", name, path ? path : target);
+    syscall(SYS_write, recorded_to, line, length < (int)sizeof line ? length : (int)sizeof line - 1);
+}
+
 static int there(const char *path) {
     return folder[0] && path && !strncmp(path, folder, strlen(folder));
 }
 
-static int fails(const char *name, const char *path) {
+static int fails(const char *name, const char *path, int fd) {
+    if (recorded_to >= 0) write_down(name, path, fd);
     long call = atomic_fetch_add(&calls, 1) + 1;
     if (first <= 0 || call < first || call >= first + times) return 0;
     if (!told[0]) snprintf(told, sizeof told, "%s %s", name, path ? path : "");
@@ -43,12 +59,12 @@ static int fails(const char *name, const char *path) {
 #define REAL(name) ((typeof(&name))dlsym(RTLD_NEXT, #name))
 #define OF_PATH(result, name, path, bad, declared, ...)                      \
     result name declared {                                                   \
-        if (there(path) && fails(#name, path)) return bad;                   \
+        if (there(path) && fails(#name, path, -1)) return bad;                   \
         return REAL(name)(__VA_ARGS__);                                      \
     }
 #define OF_FILE(result, name, declared, ...)                                 \
     result name declared {                                                   \
-        if (fd >= 0 && fd < 1 << 16 && below[fd] && fails(#name, NULL)) return -1; \
+        if (fd >= 0 && fd < 1 << 16 && below[fd] && fails(#name, NULL, fd)) return -1; \
         return REAL(name)(__VA_ARGS__);                                      \
     }
 #define OPENS(name, at, ...)                                                 \
@@ -58,7 +74,7 @@ static int fails(const char *name, const char *path) {
         mode_t mode = flags & (O_CREAT | __O_TMPFILE) ? va_arg(rest, mode_t) : 0; \
         va_end(rest);                                                        \
         int ours = there(path);                                              \
-        if (ours && fails(#name, path)) return -1;                           \
+        if (ours && fails(#name, path, -1)) return -1;                           \
         int fd = REAL(name)(__VA_ARGS__);                                    \
         if (fd >= 0 && fd < 1 << 16) below[fd] = ours;                       \
         return fd;                                                           \

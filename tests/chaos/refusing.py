@@ -1,7 +1,8 @@
 """A sweep on a file system that refuses: commands in processes of their own, forked from one that has imported all.
 
 Run with `refuse.so` preloaded, with grid and library as arguments. A line of JSON on standard input is one command,
-{"runs", "first", "times", "error"}; one on standard output says how it ended and how many calls there were.
+{"runs", "first", "times", "error"}; one on standard output says how it ended and how many calls there were. With
+"recorded", each call is a line of that file.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ def serve(grid: str, library: str) -> None:
             with log.open("a") as words:
                 os.dup2(words.fileno(), 1)
                 os.dup2(words.fileno(), 2)
+            if asked["recorded"]:
+                fault.record(os.open(asked["recorded"], os.O_WRONLY | os.O_CREAT | os.O_APPEND))
             fault.refuse(runs.encode(), ctypes.c_long(asked["first"]), ctypes.c_long(asked["times"]), asked["error"])
             code = command(grid, runs)
             calls, what = fault.refused(), fault.what().decode()

@@ -1,8 +1,9 @@
 """A file system that fails at any one place costs nothing but the time of the next command.
 
 Each access to the run directory during a small sweep fails in turn, with each of the errors below: once, as a network
-file system hiccups, or so often that trying again does not help. DIFGEN_REFUSALS says at how many of the places (18,
-drawn by DIFGEN_CHAOS_SEED; `all`: at each, with each error, both ways).
+file system hiccups, or so often that trying again does not help. Accesses are of one kind where one call meets one kind
+of file. DIFGEN_REFUSALS says at how many places, each of another kind as far as there are kinds (18, drawn by
+DIFGEN_CHAOS_SEED; `kinds`: one of each kind; `all`: every place, with each error, both ways: days).
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ import errno
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterator
-from itertools import product
+from itertools import chain, cycle, islice, product
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +63,8 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
     assert process.stdin is not None
     assert process.stdout is not None
 
-    def run(runs: Path, first: int = 0, times: int = 0, error: int = 0) -> dict[str, Any]:
-        asked = {"runs": str(runs), "first": first, "times": times, "error": error}
+    def run(runs: Path, first: int = 0, times: int = 0, error: int = 0, recorded: Path | None = None) -> dict[str, Any]:
+        asked = {"runs": str(runs), "first": first, "times": times, "error": error, "recorded": str(recorded or "")}
         process.stdin.write(json.dumps(asked) + "\n")
         process.stdin.flush()
         answer: dict[str, Any] = json.loads(process.stdout.readline())
@@ -75,15 +78,35 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
 
 def test_an_access_that_fails_harms_nothing(ask: Ask, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     calm = tmp_path / "calm"
-    places = ask(calm)
-    assert places["code"] == 0, (tmp_path / "calm.log").read_text()
-    expected = content(calm)
-    tried = list(product(range(1, places["calls"] + 1), ERRORS, TIMES))
-    if WANTED != "all":
-        tried = random.Random(SEED).sample(tried, int(WANTED))
-    reached = [_one(ask, tmp_path / "runs", *fault, expected) for fault in tried]
+    done = ask(calm, recorded=tmp_path / "calls")
+    assert done["code"] == 0, (tmp_path / "calm.log").read_text()
+    expected, kinds = content(calm), _kinds(calm, (tmp_path / "calls").read_text().splitlines())
+    assert sum(map(len, kinds.values())) == done["calls"]
+    reached = [_one(ask, tmp_path / "runs", *fault, expected) for fault in _chosen(kinds)]
     with capsys.disabled():
-        print(f"\n{sum(reached)} of {len(tried)} refusals at {places['calls']} places changed nothing (seed {SEED})")
+        print(
+            f"\n{sum(reached)} of {len(reached)} refusals changed nothing, of {done['calls']} places of {len(kinds)} "
+            f"kinds (seed {SEED})"
+        )
+
+
+def _kinds(runs: Path, calls: list[str]) -> dict[str, list[int]]:
+    """Numbers of calls, from 1, by call and file, without keys and counts in its name; all code is one file."""
+    kinds = defaultdict(list)
+    for number, call in enumerate(calls, 1):
+        name = re.sub(r"(/shared/\.?code-[^/]+)/.*", r"\1/code", call.replace(str(runs), ""))
+        kinds[re.sub(r"[0-9a-f]{8,}|[0-9]+", "*", name)].append(number)
+    return kinds
+
+
+def _chosen(kinds: dict[str, list[int]]) -> list[tuple[int, int, int]]:
+    """The places that fail, the error of each, and how many times."""
+    chance, places = random.Random(SEED), sorted(kinds.items())
+    if WANTED == "all":
+        return list(product(sorted(chain(*kinds.values())), ERRORS, TIMES))
+    chance.shuffle(places)
+    drawn = islice(cycle(places), len(places) if WANTED == "kinds" else int(WANTED))
+    return [(chance.choice(numbers), chance.choice(ERRORS), chance.choice(TIMES)) for _, numbers in drawn]
 
 
 def _one(ask: Ask, runs: Path, place: int, error: int, times: int, expected: Any) -> bool:
