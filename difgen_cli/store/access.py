@@ -64,13 +64,14 @@ def tried(path: Path, act: Callable[[], T], *, reading: bool = True) -> T:
     Raises FileNotFoundError, FileExistsError and NotADirectoryError as they are, and StoreError for every other
     OSError of the system. One without a number is a library's word on what it has read, and not ours to explain.
     """
+    handled = sys.exc_info()[1]
     for pause in (*PAUSES_SECONDS, None):
         try:
             return act()
         except ANSWERS:
             raise
         except Exception as error:
-            number = _number(error)
+            number = _number(error, handled)
             if number is None:
                 raise
             if pause is None or number not in PASSING:
@@ -79,12 +80,17 @@ def tried(path: Path, act: Callable[[], T], *, reading: bool = True) -> T:
     raise AssertionError
 
 
-def _number(error: Exception) -> int | None:
-    """The number of an error of the system, in whatever exception it comes: safetensors has one of its own."""
-    if isinstance(error, OSError):
-        return error.errno
-    said = RUST.search(str(error)) if type(error).__name__ == "SafetensorError" else None
-    return int(said[1]) if said else None
+def _number(error: BaseException | None, handled: BaseException | None) -> int | None:
+    """The number of an error of the system, in whatever exception it comes: safetensors has one of its own, and
+    torch's writer raises another while it handles that of the file. `handled`: what was being handled before.
+    """
+    while error is not None and error is not handled and not isinstance(error, (StoreError, *ANSWERS)):
+        if isinstance(error, OSError):
+            return error.errno
+        if type(error).__name__ == "SafetensorError" and (said := RUST.search(str(error))):
+            return int(said[1])
+        error = error.__cause__ or error.__context__
+    return None
 
 
 # What is there -------------------------------------------------------------------------------------------------------

@@ -52,6 +52,32 @@ def test_every_other_error_of_the_system_is_one_sentence(tmp_path: Path, number:
         tried(tmp_path, _failing(number, 1, lambda: 7))
 
 
+def test_an_error_that_a_library_hides_behind_its_own_is_the_systems(tmp_path: Path) -> None:
+    """As torch's writer does: it raises a RuntimeError of its own while it handles that of the file."""
+    errors = iter([errno.EIO, errno.EACCES])
+
+    def act() -> None:
+        try:
+            raise OSError(next(errors), "of the file")
+        finally:
+            raise RuntimeError("unexpected pos 64 vs 0")
+
+    with pytest.raises(NotWritableError, match="not writable"):
+        tried(tmp_path / "file", act, reading=False)
+    assert next(errors, None) is None, "the passing one was tried again"
+
+
+def test_an_error_that_was_handled_before_is_not_that_of_an_access(tmp_path: Path) -> None:
+    def act() -> None:
+        raise ValueError("of its own")
+
+    try:
+        raise PermissionError(errno.EACCES, "of another")
+    except PermissionError:
+        with pytest.raises(ValueError, match="of its own"):
+            tried(tmp_path / "file", act)
+
+
 def test_what_is_missing_is_no_failure(tmp_path: Path) -> None:
     assert read_json(tmp_path / "none.json") is None
     assert access.names(tmp_path / "none") == []
