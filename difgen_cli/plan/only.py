@@ -25,8 +25,8 @@ def filter_by(made: Plan, only: Sequence[str]) -> Callable[[Cell], bool]:
         path, holds = filter_of(text)
         there = [values[path] for _, values in left if path in values]
         if not there:
-            known = {name for _, values in left for name in values}
-            raise GridError(f"--only {path}: no cell of this grid has this setting{suggest(path, known)}")
+            settings = {name for _, values in left for name in values}
+            raise GridError(f"--only {path}: no cell of this grid has this setting{suggest(path, settings)}")
         left = [(cell, values) for cell, values in left if path not in values or holds(values[path])]
         if not left:
             raise GridError(f"--only {text}: no cell of this grid matches; {path} is {listed(there)}")

@@ -87,8 +87,8 @@ def _number(error: BaseException | None, handled: BaseException | None) -> int |
     while error is not None and error is not handled and not isinstance(error, (StoreError, *ANSWERS)):
         if isinstance(error, OSError):
             return error.errno
-        if type(error).__name__ == "SafetensorError" and (said := RUST.search(str(error))):
-            return int(said[1])
+        if type(error).__name__ == "SafetensorError" and (reported := RUST.search(str(error))):
+            return int(reported[1])
         error = error.__cause__ or error.__context__
     return None
 

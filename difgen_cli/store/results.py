@@ -67,9 +67,11 @@ def read(home: Home, key: str, *, mend: bool = True) -> dict[str, Any] | None:
         check_schema(path, found.get("schema"), SCHEMA)
         return found | {"pieces": {name: parsed(home.result_table(key, name), _checked) for name in found["tables"]}}
     except (*ANSWERS, DamagedError) as error:
+        if not exists(path):  # removed meanwhile
+            return None
         if not mend:
             print(f"{error}; the result is left out", file=sys.stderr)
-        elif exists(path):
+        else:
             for file in home.result_files(key):  # the values last: they say that all is there
                 set_aside(file, f"{error}; `difgen sweep` computes the result again")
     except StoreError as error:

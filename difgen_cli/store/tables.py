@@ -85,8 +85,8 @@ def _fold(store: Store) -> pa.Table:
         known = {}
     folded = keys_of(known)
     unread = sorted(there.keys() - folded)
-    found = (results.read(there[key], key, mend=not store.reads_only) for key in unread)
-    fresh = [result for result in found if result is not None]
+    read_now = (results.read(there[key], key, mend=not store.reads_only) for key in unread)
+    fresh = [result for result in read_now if result is not None]
     gone = folded - there.keys()
     if fresh or gone:
         _fold_tables(store, fresh, gone)

@@ -72,9 +72,7 @@ class Copier:
 
     @property
     def names(self) -> tuple[str, ...]:
-        if self.metric == "fld" and not self.share:
-            return ("fld", "fld_gap")  # that of copies also depends on the scale of H, which its interval leaves out
-        return (self.metric,)
+        return {"fld": ("fld", "fld_gap"), "ct": ("ct",), "fd_gap": ("fd_gap",), "recall": ("recall",)}[self.metric]
 
     def truth(self) -> Arrays:
         """The mean over 1,000 other draws."""

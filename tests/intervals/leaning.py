@@ -66,8 +66,8 @@ class Modes:
 
     @property
     def may_be_null(self) -> bool:
-        """Certain for few modes; in a few draws of 50, of which half are copies, less than ten images decide."""
-        return self.modes <= 50 or self.size <= 16 or self.most > preference.LARGEST
+        """Certain for few modes; in a few draws of modes that are copies less than ten images decide."""
+        return self.modes <= 10 or self.copied > 0 or self.size <= 16 or self.most > preference.LARGEST
 
     def truth(self) -> Arrays:
         return {"train_pref_excess": np.array(self.copied / 2)}
