@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, TypeVar
@@ -128,7 +128,7 @@ class Store:
         while True:
             if (found := remade(path, _read_npz)) is not None:
                 return found
-            attempt = attempts.claim(folder, name, claimant)
+            attempt = attempts.claim(folder, name, claimant, partial(exists, path))
             if attempt is not None:
                 return _compute(attempt, path, compute)
             if (past := attempts.history(folder, name)) and past[-1][1]["state"] == "failed":

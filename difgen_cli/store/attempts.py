@@ -145,11 +145,15 @@ def _ending(folder: Path, unit: str, number: int) -> Path:
     return folder / f"{unit}.{number}.ending.json"
 
 
-def claim(folder: Path, unit: str, claimant: Claimant) -> Attempt | None:
-    """Claim a unit; None where another holds it, where it has failed, or where another was faster."""
+def claim(folder: Path, unit: str, claimant: Claimant, complete: Callable[[], bool] = lambda: False) -> Attempt | None:
+    """Claim a unit; None where another holds it, where it has failed, or where another was faster.
+
+    `complete` says whether all that the unit makes exists. It is asked after the attempts were read: one that ended
+    since the caller looked has left its results, and the unit would be done twice.
+    """
     past = history(folder, unit)
     number, last = past[-1] if past else (0, Record(state="none"))
-    if last["state"] == "failed":
+    if last["state"] == "failed" or (last["state"] == "done" and complete()):
         return None
     if last["state"] == "running":
         if not claimant.expired(folder / f"{unit}.{number}.json", last):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,8 +98,8 @@ class Home:
             found = {step: loss for step, loss in found.items() if step < min(read, default=math.inf)} | read
         return sorted(found.items())
 
-    def claim(self, unit: str, claimant: Claimant) -> Attempt | None:
-        return attempts.claim(self.path / "attempts", unit, claimant)
+    def claim(self, unit: str, claimant: Claimant, complete: Callable[[], bool] = lambda: False) -> Attempt | None:
+        return attempts.claim(self.path / "attempts", unit, claimant, complete)
 
     def attempt(self, unit: str, number: int) -> Path:
         return self.path / "attempts" / f"{unit}.{number}.json"

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -229,7 +230,7 @@ class Queue:
                 self.too_long = True
             elif verdict == "open":
                 home = self.store.home_now(unit.home, unit.slug, reference=reference, make=True)
-                attempt = home.claim(unit.unit, self.claimant)
+                attempt = home.claim(unit.unit, self.claimant, partial(is_done, unit, home))
                 if attempt is not None:
                     self.units.remove(unit)
                     return unit, home, attempt

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
-from difgen_cli.plan.work import Training
+from difgen_cli.plan.work import Scoring, Training
 from difgen_cli.store import Store
 from difgen_cli.store.attempts import Claimant
 from difgen_cli.worker import Queue
@@ -15,9 +16,22 @@ from difgen_cli.worker.order import Flag
 LEASE_SECONDS = 0.2
 
 
-def queue(folder: Path, number: int) -> Queue:
+@dataclass
+class Overtaken(Queue):
+    """A worker that another overtakes between its look at a unit and its claim."""
+
+    def _needs_seconds(self, unit: Training | Scoring) -> float:  # asked between the two
+        home = self.store.home_now(unit.home, unit.slug, make=True)
+        if (other := home.claim(unit.unit, self.claimant)) is not None:
+            home.snapshot(10).parent.mkdir(parents=True)
+            home.snapshot(10).write_bytes(b"weights")
+            other.end("done")
+        return 0.0
+
+
+def queue(folder: Path, number: int, kind: type[Queue] = Queue) -> Queue:
     badge = Badge.put_on(folder / f"{number}.json", "cpu")
-    return Queue(Store(folder / "runs"), [Training("0" * 16, "x", (10,), 8)], Claimant(LEASE_SECONDS), badge)
+    return kind(Store(folder / "runs"), [Training("0" * 16, "x", (10,), 8)], Claimant(LEASE_SECONDS), badge)
 
 
 def test_a_unit_lost_to_a_worker_that_leaves_it_too_is_taken_again(tmp_path: Path) -> None:
@@ -36,3 +50,10 @@ def test_a_unit_lost_to_a_worker_that_leaves_it_too_is_taken_again(tmp_path: Pat
     again = first.next(Flag())
     assert again is not None
     assert (again[0], again[2].number) == (unit, 3)
+
+
+def test_a_unit_that_another_has_just_done_is_not_done_again(tmp_path: Path) -> None:
+    overtaken = queue(tmp_path, 1, Overtaken)
+    assert overtaken.next(Flag()) is None
+    home = overtaken.store.home_now("0" * 16, "x")
+    assert [record["state"] for _, record in home.history("train")] == ["done"]
