@@ -21,10 +21,10 @@ import torch
 from measuring import Entry, Results, Spent, medians, parser, teams_in_turn, times_as_fast
 from torch import nn
 
+from difgen_cli.diffusion.training import initialise, train
+from difgen_cli.engine.cost import flops, machine, roofline
+from difgen_cli.engine.worker import modes
 from difgen_cli.models import unet
-from difgen_cli.perf import count, machine, roofline
-from difgen_cli.train import initialise, train
-from difgen_cli.worker import ways
 
 STEPS, SLICE, IMAGES, SIGMA_DATA = 1_000_000, 20, 8192, 0.5
 COLUMNS = ("case", "who", "processes", "images_per_second", "wall_seconds", "ratio_wall", "roofline", "mfu")
@@ -52,7 +52,7 @@ QUICK = Case("quick", {"width": 4, "depth": 1, "multipliers": (1,)}, 4, (3, 8, 8
 def ours(case: Case, device: str, way: str) -> Iterator[object]:
     """As a worker trains it, in bf16."""
     images = torch.randint(256, (IMAGES, *case.shape), dtype=torch.uint8, device=device)
-    computed, network = ways.way(way, case.shape, device), initialise(case.build, 0).to(device)
+    computed, network = modes.way(way, case.shape, device), initialise(case.build, 0).to(device)
     return train(network, images, None, SIGMA_DATA, None, computed, steps=STEPS, batch=case.batch, precision="bf16")
 
 
@@ -94,7 +94,7 @@ def compare(case: Case, entries: list[Entry], given: argparse.Namespace) -> Iter
 
 def shares(case: Case, precision: str, rate: float, device: str) -> dict[str, float]:
     """Of the roofline and of the matrix rate of the device, as measured; nothing where it has no memory left."""
-    done = count.training(case.build(), case.shape, case.batch, precision)
+    done = flops.training(case.build(), case.shape, case.batch, precision)
     limits = machine.limits(device, precision)
     if done is None or limits is None:
         return {}
@@ -104,7 +104,7 @@ def shares(case: Case, precision: str, rate: float, device: str) -> dict[str, fl
 def main() -> None:
     options = parser(__doc__, repeats=5)
     options.add_argument("--device", default="cuda")
-    options.add_argument("--way", choices=("eager", *ways.COMPILED), default="graphed", help="how a step is computed")
+    options.add_argument("--way", choices=("eager", *modes.COMPILED), default="graphed", help="how a step is computed")
     options.add_argument("--processes", type=int, default=8, help="trainings of width 16 at the same time")
     given = options.parse_args()
     if given.device.startswith("cuda") and not torch.cuda.is_available():

@@ -19,9 +19,9 @@ import time
 from pathlib import Path
 
 from difgen_cli import sweep
-from difgen_cli.launch import slurm
-from difgen_cli.plan.work import Training
-from difgen_cli.store.attempts import Claimant
+from difgen_cli.engine.launch import slurm
+from difgen_cli.engine.plan.work import Training
+from difgen_cli.engine.store.attempts import Claimant
 
 GRID = """# How fast is a run directory of thousands of trajectories?
 base: {data: {name: digits, held_out: 900}, model: {name: mlp}, score: [memorization, frechet]}

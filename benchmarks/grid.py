@@ -26,12 +26,12 @@ from typing import Any
 from measuring import Results, parser
 
 from difgen_cli import sweep
-from difgen_cli.launch.submissions import Submission
-from difgen_cli.plan import Cell, Plan, missing
-from difgen_cli.store import Store
+from difgen_cli.engine.launch.submissions import Submission
+from difgen_cli.engine.plan import Cell, Plan, pending
+from difgen_cli.engine.store import Store
+from difgen_cli.engine.worker import work_on
+from difgen_cli.engine.worker.submission_spec import Flag, Order
 from difgen_cli.sweep import Planned
-from difgen_cli.worker import work_on
-from difgen_cli.worker.order import Flag, Order
 
 GRIDS = Path(__file__).parent.parent / "grids"
 EVENLY = """# What do ten evenly spaced snapshots of one run save?
@@ -121,7 +121,7 @@ def evenly(cells: list[Cell], share: float, least: int) -> list[Cell]:
 def give_out(planned: Planned, cell: Cell, folder: Path) -> Path:
     """A folder with the work of one cell and a run directory of its own, which shares decoded data and features."""
     store = Store(folder / "runs")
-    work = missing.survey(planned.plan, store, lambda other: other.index == cell.index).work
+    work = pending.survey(planned.plan, store, lambda other: other.index == cell.index).work
     store.root.mkdir(parents=True)
     (store.root / "shared").symlink_to(planned.store.root / "shared")
     (folder / "work.json").write_text(work.dump(), encoding="utf-8")

@@ -82,7 +82,7 @@ def train_on(images: int, folder: Path) -> Callable[[], object]:
 def _training(build: Callable[[], Any], shape: tuple[int, ...], images: int, batch: int, steps: int) -> Any:
     import torch
 
-    from difgen_cli.train import initialise, train
+    from difgen_cli.diffusion.training import initialise, train
 
     data = torch.rand(images, *shape)
 
@@ -97,9 +97,9 @@ def draw(samples: int, folder: Path) -> Callable[[], object]:
     """Samples of the digits MLP by heun with 12 steps."""
     from difgen_cli import sampling
     from difgen_cli.diffusion import Denoiser
+    from difgen_cli.diffusion.training import initialise
     from difgen_cli.models import mlp
     from difgen_cli.sampling import heun
-    from difgen_cli.train import initialise
 
     denoiser = Denoiser(initialise(lambda: mlp.build((1, 8, 8), 0), 0), 0.5).eval().requires_grad_(False)
     return lambda: sampling.draw(denoiser, partial(heun.sample, steps=12), (1, 8, 8), None, count=samples)
@@ -132,8 +132,8 @@ def status(trajectories: int, folder: Path) -> Callable[[], object]:
     """What `difgen status` reads, every trajectory done."""
     from scale import HEAD, finish
 
-    from difgen_cli import status as standing
-    from difgen_cli.store import Store
+    from difgen_cli.engine import status as standing
+    from difgen_cli.engine.store import Store
 
     grid = folder / "grid.yaml"
     axes = f"axes: {{model.width: {{lin: [8, {8 * trajectories}, {trajectories}]}}, train.steps: [100, 200]}}"
@@ -194,14 +194,14 @@ def child(name: str, value: int, repeats: int) -> None:
 
 def operations(name: str, value: int) -> float | None:
     """Floating-point operations of a training image at a width."""
+    from difgen_cli.engine.cost import flops
     from difgen_cli.models import mlp, unet
-    from difgen_cli.perf import count
 
     if name == "mlp":
-        work = count.training(mlp.build((1, 8, 8), 0, width=value), (1, 8, 8), 128)
+        work = flops.training(mlp.build((1, 8, 8), 0, width=value), (1, 8, 8), 128)
     elif name == "unet":
         network = unet.build((1, 28, 28), 0, width=value, depth=1, multipliers=(1, 2, 2))
-        work = count.training(network, (1, 28, 28), 16)
+        work = flops.training(network, (1, 28, 28), 16)
     else:
         return None
     return work.flops if work else None

@@ -17,7 +17,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "report")
 import synthetic
 
 from difgen_cli import report
-from difgen_cli.report import curves, figures, table
+from difgen_cli.report import table
+from difgen_cli.report.figures import listing
+from difgen_cli.report.study import curves
 
 
 def study(rows: int) -> report.Study:
@@ -44,7 +46,7 @@ def main(rows: int) -> None:
     print(f"{len(made.rows):,} rows, {len(made.tables['noise']):,} rows of the noise table")
     read = timed("rows to curves", curves.read, made)
     timed("last snapshots over seeds", table.last, read)
-    timed("figures drawn", figures.draw, read)
+    timed("figures drawn", listing.draw, read)
     with tempfile.TemporaryDirectory() as folder:
         timed("report.write, everything", report.write, made, Path(folder))
         timed("the same again", report.write, made, Path(folder))

@@ -24,10 +24,10 @@ from torch import nn
 
 from difgen_cli import sampling
 from difgen_cli.diffusion import Denoiser, DenoiserLike, to_tensor
+from difgen_cli.diffusion.training import initialise
+from difgen_cli.engine.worker import modes
 from difgen_cli.models import mlp, unet
 from difgen_cli.sampling import heun
-from difgen_cli.train import initialise
-from difgen_cli.worker import ways
 
 SIGMA_DATA, BATCH, JITTER = 0.5, 64, 0.02
 LOWEST, HIGHEST, RHO = 0.004, 160.0, 7.0  # heun's defaults, in units of σ_d
@@ -68,7 +68,7 @@ def ours(case: Case, network: nn.Module, count: int, way: str) -> np.ndarray:
     """(n, H, W, C) as the worker draws them."""
     denoiser: DenoiserLike = Denoiser(network, SIGMA_DATA).eval()
     if way != "eager":
-        denoiser = ways.Evaluated(denoiser, way, sampling.block_of(case.shape, "cpu"))
+        denoiser = modes.Evaluated(denoiser, way, sampling.block_of(case.shape, "cpu"))
     return sampling.draw(denoiser, partial(heun.sample, steps=case.steps), case.shape, None, count=count).x
 
 

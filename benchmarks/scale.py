@@ -19,9 +19,9 @@ import time
 from pathlib import Path
 
 from difgen_cli import sweep
-from difgen_cli.plan import ledger
-from difgen_cli.store import Home
-from difgen_cli.store.results import publish_result
+from difgen_cli.engine.plan import plan_table
+from difgen_cli.engine.store import Home
+from difgen_cli.engine.store.results import publish_result
 
 HEAD = "base: {data: {name: digits, held_out: 900}, model: {name: mlp}, score: [memorization, frechet]}\n"
 PLAN_100K = (
@@ -74,7 +74,7 @@ def finish(grid: Path, runs: Path) -> int:
             context = {"metric": metric, "key": key, "version": 1, "kind": cell.kind, "home": cell.home,
                        "step": cell.step, "cell": cell.samples, "seconds": 0.1, "provenance": {}}  # fmt: skip
             publish_result(home, key, context, values, {}, declared)
-    ledger.write(planned.folder / "plan.parquet", planned.plan)
+    plan_table.write(planned.folder / "plan.parquet", planned.plan)
     return len(planned.plan.cells)
 
 

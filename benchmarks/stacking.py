@@ -21,8 +21,8 @@ from torch.func import functional_call, grad, stack_module_state, vmap
 from training import digit_images
 
 from difgen_cli.diffusion import Denoiser, loss, loss_weight, per_item, training_sigma
+from difgen_cli.diffusion.training import initialise, train
 from difgen_cli.models import mlp
-from difgen_cli.train import initialise, train
 
 BATCH, LR, EMA, STEPS = 128, 2e-3, 0.995, 1_000_000
 COLUMNS = ("width", "networks", "who", "images_per_second", "wall_seconds", "processor_seconds", "ratio_wall",

@@ -40,10 +40,10 @@ from torch import Tensor, nn
 
 from difgen_cli.data import digits, scaled, to_uint8
 from difgen_cli.diffusion import to_tensor
+from difgen_cli.diffusion.training import initialise, train
+from difgen_cli.engine.cost.flops import training as counted_work
+from difgen_cli.engine.worker import modes
 from difgen_cli.models import mlp, unet
-from difgen_cli.perf import count
-from difgen_cli.train import initialise, train
-from difgen_cli.worker import ways
 
 STEPS = 1_000_000  # more than any slice comes to
 COLUMNS = ("case", "threads", "who", "images_per_second", "wall_seconds", "processor_seconds", "ratio_wall",
@@ -97,7 +97,7 @@ def ours(case: Case, way: str) -> Iterator[object]:
     """The project's own training, as a worker calls it: images as the uint8 that they are, in a way of computing."""
     images = case.images()
     pixels = torch.from_numpy(to_uint8(images.numpy()))
-    computed = ways.way(way, tuple(images.shape[1:]), "cpu")
+    computed = modes.way(way, tuple(images.shape[1:]), "cpu")
     network, sigma_data = initialise(case.build, 0), float(images.std())
     return train(network, pixels, None, sigma_data, None, computed, steps=STEPS, batch=case.batch, lr=case.lr)
 
@@ -133,7 +133,7 @@ def has_diffusers(case: Case) -> bool:
 def operations(case: Case) -> dict[str, float]:
     """Operations of a training image, forward and backward, of the network of each contestant."""
     x = case.images()[:4]
-    work = count.training(case.build(), tuple(x.shape[1:]), case.batch)
+    work = counted_work(case.build(), tuple(x.shape[1:]), case.batch)
     assert work is not None
     found = {"difgen": work.flops, "textbook": work.flops}
     if has_diffusers(case):

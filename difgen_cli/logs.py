@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from difgen_cli.cells import Cell
-from difgen_cli.store import Home, Store
-from difgen_cli.store.endings import ENDINGS
-from difgen_cli.store.files import StoreError, inside
-from difgen_cli.store.owners import gone
+from difgen_cli.engine.select import Cell
+from difgen_cli.engine.store import Home, Store
+from difgen_cli.engine.store.failures import ENDINGS
+from difgen_cli.engine.store.files import StoreError, inside
+from difgen_cli.engine.store.processes import gone
 
 LOOK_SECONDS = 0.5
 BLOCK_BYTES = 1 << 16

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from difgen_cli.cells import Cell
-from difgen_cli.plan.sections import DEFAULT_PLUGIN, as_text
-from difgen_cli.plugins import SECTIONS, Library, PluginError
-from difgen_cli.report import Pair, Study, curves, findings, scored, studies
-from difgen_cli.store import Store, pictures
-from difgen_cli.store.files import replace
+from difgen_cli.engine.plan.sections import DEFAULT_PLUGIN, as_text
+from difgen_cli.engine.plugins import SECTIONS, Library, PluginError
+from difgen_cli.engine.select import Cell
+from difgen_cli.engine.store import Store, sample_files
+from difgen_cli.engine.store.files import replace
+from difgen_cli.report import Pair, Study, findings, scored
+from difgen_cli.report.study import curves, loading
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +52,7 @@ class Shown:
 
 def look(store: Store, cell: Cell) -> Shown:
     """Gather what is known."""
-    study = studies.gather(store, folder=store.grids_folder(cell.grid))[0]
+    study = loading.gather(store, folder=store.grids_folder(cell.grid))[0]
     rows = study.rows
     row = rows[rows["index"] == cell.index].iloc[0]
     beside = {cell.kind: row} | _references(rows, row)
@@ -65,7 +66,7 @@ def look(store: Store, cell: Cell) -> Shown:
         measures=[_measure(study, beside, name) for name in order],
         values={kind: {name: _plain(line.get(name)) for name in order} for kind, line in beside.items()},
         losses=[(at, loss) for at, loss in cell.home(store).losses() if cell.step is None or at <= cell.step],
-        provenance={n: _plain(row[n]) for n in studies.PROVENANCE + TIMES if n in row and not _none(row[n])},
+        provenance={n: _plain(row[n]) for n in loading.PROVENANCE + TIMES if n in row and not _none(row[n])},
         findings=_findings(beside) if row["state"] == "done" and cell.kind == "model" else [],
     )
 
@@ -141,7 +142,7 @@ def picture(store: Store, shown: Shown, folder: Path) -> Path | None:
     in a frame), else the first ones alone. None for points, and where no sample is stored.
     """
     cell = shown.cell
-    pairs = studies.pairs(store, [cell.key], PAIRS).get(cell.key, [])
+    pairs = loading.pairs(store, [cell.key], PAIRS).get(cell.key, [])
     tiles = [_beside(pair) for pair in pairs] or _alone(cell.home(store).samples(cell.key))
     if not tiles:
         return None
@@ -173,9 +174,11 @@ def _alone(path: Path) -> list[Any]:
 
     if not path.exists():
         return []
-    found, _ = pictures.read(path)
+    found, _ = sample_files.read(path)
     return (
-        [_large(Image.open(io.BytesIO(pictures.png(image)))) for image in found[: 2 * PAIRS]] if found.ndim > 2 else []
+        [_large(Image.open(io.BytesIO(sample_files.png(image)))) for image in found[: 2 * PAIRS]]
+        if found.ndim > 2
+        else []
     )
 
 

@@ -11,22 +11,23 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from difgen_cli import grid as grids
-from difgen_cli import launch, places
-from difgen_cli.grid.document import GridError
-from difgen_cli.launch import slurm, submissions
-from difgen_cli.launch.crew import Crew, muster
-from difgen_cli.launch.submissions import Submission, Terms
-from difgen_cli.launch.tending import Standing, Tending
-from difgen_cli.perf import building, words
-from difgen_cli.perf.forecast import Forecast, as_dict, forecast
-from difgen_cli.plan import Cell, Plan, ledger, missing, planner
-from difgen_cli.plan.facts import Finder
-from difgen_cli.plan.only import filter_by
-from difgen_cli.plugins import Library, PluginError
-from difgen_cli.quantities import counted
-from difgen_cli.store import Store, StoreError
-from difgen_cli.store.files import locked, publish
+from difgen_cli import config
+from difgen_cli.engine import grid as grids
+from difgen_cli.engine import launch
+from difgen_cli.engine.cost import buildable, sentences
+from difgen_cli.engine.cost.forecast import Forecast, as_dict, forecast
+from difgen_cli.engine.grid.document import GridError
+from difgen_cli.engine.launch import slurm, submissions
+from difgen_cli.engine.launch.reconciler import Standing, Tending
+from difgen_cli.engine.launch.submissions import Submission, Terms
+from difgen_cli.engine.launch.worker_pool import Crew, muster
+from difgen_cli.engine.plan import Cell, Plan, pending, plan_table, planner
+from difgen_cli.engine.plan.facts import Finder
+from difgen_cli.engine.plan.filters import filter_by
+from difgen_cli.engine.plugins import Library, PluginError
+from difgen_cli.engine.store import Store, StoreError
+from difgen_cli.engine.store.files import locked, publish
+from difgen_cli.format import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,7 +42,7 @@ class Planned:
     """A grid held against the store."""
 
     plan: Plan
-    state: missing.State
+    state: pending.State
     store: Store
     finder: Finder
     plugins: Path | None
@@ -58,11 +59,11 @@ def prepare(file: Path, runs: Path, overrides: Mapping[str, str], only: Sequence
     folder = file.parent / "plugins"
     plugins = folder.absolute() if folder.is_dir() else None
     store, library = Store(runs), Library(plugins)
-    finder = Finder(store, library, places.data_root())
+    finder = Finder(store, library, config.data_root())
     try:
         with _nothing_collected():
             made = planner.build(read, library, finder)
-            building.check(made, finder.shapes(), library)
+            buildable.check(made, finder.shapes(), library)
             made.warnings.extend(finder.notes)
             return Planned(made, survey(made, store, filter_by(made, only)), store, finder, plugins)
     except PluginError as error:
@@ -81,23 +82,23 @@ def _nothing_collected() -> Iterator[None]:
 
 def survey(
     made: Plan, store: Store, chosen: Callable[[Cell], bool], forgiven: frozenset[int] = frozenset()
-) -> missing.State:
+) -> pending.State:
     """The plan held against the store, older results known as stale."""
 
     @cache
     def there() -> dict[tuple[str, str], set[str]]:  # read where something is missing
-        from difgen_cli.store import tables
+        from difgen_cli.engine.store import tables
 
         return tables.planned(store)
 
-    return missing.survey(made, store, chosen, there, forgiven)
+    return pending.survey(made, store, chosen, there, forgiven)
 
 
 def foresee(planned: Planned, crew: Crew) -> Forecast:
     """What is left to do on these workers: seconds and order of its units, from finished work like it."""
-    from difgen_cli.perf import history
-    from difgen_cli.perf.counting import Machine
-    from difgen_cli.perf.pricing import Prices
+    from difgen_cli.engine.cost import history
+    from difgen_cli.engine.cost.counting import Machine
+    from difgen_cli.engine.cost.pricing import Prices
 
     store, library = planned.store, planned.finder.library
     known = history.read(store, library, crew.device, crew.threads)
@@ -117,7 +118,7 @@ def hidden(options: Options) -> str | None:
 
 def crew_of(planned: Planned, options: Options) -> Crew:
     """The workers that a sweep with these options would get."""
-    said = places.profile(options.profile, planned.plan.grid.file)
+    said = config.profile(options.profile, planned.plan.grid.file)
     return muster(options.cluster, options.workers, options.jobs_per_gpu or 1, said)
 
 
@@ -131,7 +132,7 @@ def retry_failed(planned: Planned, only: Sequence[str] = (), *, release: bool) -
     chosen = filter_by(planned.plan, only)
     failed = frozenset(i for i in planned.state.causes if chosen(planned.plan.cells[i]))
     if release:
-        missing.release(planned.plan, planned.store, failed)
+        pending.release(planned.plan, planned.store, failed)
     state = survey(planned.plan, planned.store, lambda cell: cell.index in failed, failed)
     return Planned(planned.plan, state, planned.store, planned.finder, planned.plugins)
 
@@ -142,7 +143,7 @@ def record(planned: Planned) -> None:
     planned.finder.save()
     text = planned.plan.grid.text
     publish(planned.folder / "grid.yaml", lambda p: _write(p, text))
-    ledger.write(planned.folder / "plan.parquet", planned.plan)
+    plan_table.write(planned.folder / "plan.parquet", planned.plan)
 
 
 def _write(path: Path, text: str) -> None:
@@ -163,7 +164,7 @@ class Options:
 
 def run(planned: Planned, options: Options, console: Console) -> str:
     """Submit the work and see it through; returns done, failed, refused, interrupted or detached."""
-    from difgen_cli.store import tables
+    from difgen_cli.engine.store import tables
 
     ended = _round(planned, options, console)
     if ended != "done":
@@ -178,7 +179,7 @@ def _round(planned: Planned, options: Options, console: Console) -> str:
     if note := hidden(options):
         console.print(f"note: {note}", style="yellow")
     crew, tending = crew_of(planned, options), Tending(lambda: submissions.every(planned.store))
-    places.compiling()  # a word that no worker knows is refused here
+    config.compiling()  # a word that no worker knows is refused here
     at_work = _at_work(planned, tending)
     if at_work is not None and not options.anew:
         console.print(f"workers are at it ({at_work.name}): looking on; Ctrl-C leaves them to it")
@@ -188,7 +189,7 @@ def _round(planned: Planned, options: Options, console: Console) -> str:
         options = replace(options, jobs_per_gpu=_probed(planned, options, console))
         crew = crew_of(planned, options)
     found = foresee(planned, crew)
-    console.print(f"to do: {words.expected(found)}")
+    console.print(f"to do: {sentences.expected(found)}")
     if crew.launcher == "inline":
         return _inline(planned, found, console)
     submission = (
@@ -203,7 +204,7 @@ def _round(planned: Planned, options: Options, console: Console) -> str:
 def _settled(planned: Planned) -> Planned:
     """The grid and its plan kept, then held against the store once more: what `gc` has removed since is made again,
     and from now on it removes nothing that this plan needs."""
-    missing.set_aside(planned.store, planned.state)
+    pending.set_aside(planned.store, planned.state)
     with locked(planned.store.counting_on):
         record(planned)
         return replace(planned, state=survey(planned.plan, planned.store, lambda c: c.index in planned.state.wanted))
@@ -226,7 +227,7 @@ def _submit(planned: Planned, found: Forecast, terms: Terms) -> Submission:
 
 
 def _inline(planned: Planned, found: Forecast, console: Console) -> str:
-    from difgen_cli.launch import inline
+    from difgen_cli.engine.launch import inline
 
     slots = launch.local_slots(1, 1)
     submission = _submit(planned, found, Terms("inline", 1, slots.threads))
@@ -235,7 +236,7 @@ def _inline(planned: Planned, found: Forecast, console: Console) -> str:
 
 
 def _to_local(planned: Planned, found: Forecast, options: Options) -> Submission:
-    from difgen_cli.launch import local
+    from difgen_cli.engine.launch import local
 
     slots = launch.local_slots(options.workers, options.jobs_per_gpu or 1)
     slots = launch.Slots(slots.devices[: len(found.todo)], slots.threads)
@@ -246,7 +247,7 @@ def _to_local(planned: Planned, found: Forecast, options: Options) -> Submission
 
 def _probed(planned: Planned, options: Options, console: Console) -> int:
     """How many workers share one GPU, by a probe of the plan's own training; 1 where there is no GPU."""
-    from difgen_cli.perf import packing
+    from difgen_cli.engine.cost import packing
 
     gpus = launch.visible_gpus()
     if not gpus:
@@ -258,14 +259,14 @@ def _probed(planned: Planned, options: Options, console: Console) -> int:
 
 
 def _to_slurm(planned: Planned, found: Forecast, options: Options, console: Console) -> Submission:
-    from difgen_cli.launch.slurm import profile, walltime
+    from difgen_cli.engine.launch.slurm import profile, walltime
 
     slurm.check(planned.folder)
     if options.jobs_per_gpu != 1:
         console.print(
             "note: --jobs-per-gpu is for the GPUs of this machine; each SLURM task is one worker", style="yellow"
         )
-    said = profile.of(places.profile(options.profile, planned.plan.grid.file))
+    said = profile.of(config.profile(options.profile, planned.plan.grid.file))
     wanted = walltime.wanted(said, found)
     array = slurm.array(wanted.profile, found.workers, len(found.todo))
     asked = array.profile
@@ -286,14 +287,14 @@ def _watch(
     planned: Planned, submission: Submission, tending: Tending, console: Console, *, begun_here: bool = True
 ) -> str:
     """Look on until the work is done or its workers have ended; Ctrl-C asks those to save that this command began."""
-    from difgen_cli import view
-    from difgen_cli.launch import local
+    from difgen_cli import progress
+    from difgen_cli.engine.launch import local
 
     def standing() -> Standing | None:
         return next((s for s in tending.look() if s.submission.name == submission.name), None)
 
     try:
-        view.watch(planned.store, submission.work, console, standing)
+        progress.watch(planned.store, submission.work, console, standing)
         while local.alive(submission):
             time.sleep(0.1)  # the last words of workers on this machine
     except KeyboardInterrupt:
@@ -318,7 +319,7 @@ def _outcome(planned: Planned, states: Sequence[str], submission: Submission, co
         c for c, mark in zip(planned.plan.cells, left.marks, strict=True) if mark != "done" and c.index in wanted
     ]
     if not lacking:
-        took = words.beside(submission.said.get("expected") or {}, submission.badges(), len(submission.work))
+        took = sentences.beside(submission.said.get("expected") or {}, submission.badges(), len(submission.work))
         console.print(*([took] if took else []))
         return "done"
     if any(left.marks[c.index] == "failed" for c in lacking):

@@ -9,7 +9,7 @@ import pandas as pd
 from safetensors.numpy import load_file
 from test_sweep import rows
 
-from difgen_cli.store import Store, tables
+from difgen_cli.engine.store import Store, tables
 
 Content = tuple[dict[str, str], dict[str, pd.DataFrame]]
 

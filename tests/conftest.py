@@ -15,12 +15,12 @@ from hypothesis import settings as hypothesis_settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from difgen_cli.grid import read
-from difgen_cli.plan import Plan
-from difgen_cli.plan.facts import Finder
-from difgen_cli.plan.planner import build
-from difgen_cli.plugins import Library
-from difgen_cli.store import Store
+from difgen_cli.engine.grid import read
+from difgen_cli.engine.plan import Plan
+from difgen_cli.engine.plan.facts import Finder
+from difgen_cli.engine.plan.planner import build
+from difgen_cli.engine.plugins import Library
+from difgen_cli.engine.store import Store
 
 # A shell ignores Ctrl-C in what it starts in the background, and so would all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -6,21 +6,17 @@ import ast
 import json
 from pathlib import Path
 
-from difgen_cli.plugins import fingerprint
+from difgen_cli.engine.plugins import fingerprint
 
 PACKAGE = Path(__file__).parent.parent / "difgen_cli"
 PINS = Path(__file__).with_name("pins.json")
-# The search, in `neighbours`, counts with the VERSION of the metrics.
-FOLDERS = ("data", "condition", "models", "sampling", "guidance", "features", "metrics", "neighbours")
-# Training's own, which counts with train's VERSION.
-ALONE = ("train.py", "diffusion.py")
+# The search, in `neighbours`, counts with the VERSION of the metrics; `diffusion` with that of training.
+FOLDERS = ("data", "condition", "models", "sampling", "guidance", "features", "metrics", "neighbours", "diffusion")
 
 
 def current() -> dict[str, dict[str, object]]:
     """VERSION and fingerprint of every file that shapes a result."""
-    files = [PACKAGE / name for name in ALONE] + [
-        f for folder in FOLDERS for f in sorted((PACKAGE / folder).glob("*.py"))
-    ]
+    files = [f for folder in FOLDERS for f in sorted((PACKAGE / folder).glob("*.py"))]
     return {str(f.relative_to(PACKAGE)): {"version": _version(f), "code": fingerprint(f)} for f in files}
 
 

@@ -13,86 +13,124 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "difgen_cli"
 KINDS = ("data", "condition", "models", "sampling", "guidance", "features", "metrics")
 
-# Each module of the core, and what of the core it may import. Data flow one way: from the grid to the rows.
+# Each package and module of the core, and what of the core it may import. Data flow one way: from the grid to the rows.
 MAY_IMPORT = {
-    "plugins": set(),
-    "quantities": set(),
-    "places": set(),
-    "sheets": set(),
-    "store": set(),
-    "text": set(),
+    "config": set(),
     "diffusion": set(),
+    "format": set(),
     "neighbours": set(),
-    "grid": {"plugins"},
-    "flat": set(),
-    "train": {"diffusion", "flat"},
-    "perf": {"diffusion", "grid", "plan", "plugins", "quantities", "sampling", "store", "train", "view"},
-    "plan": {"data", "features", "grid", "guidance", "places", "plugins", "store", "text"},
-    "worker": {
+    "sheets": set(),
+    "text": set(),
+    "engine.plugins": set(),
+    "engine.store": set(),
+    "engine.grid": {"engine.plugins"},
+    "engine.plan": {"config", "data", "engine.grid", "engine.plugins", "engine.store", "features", "guidance", "text"},
+    "engine.cost": {
+        "diffusion",
+        "engine.grid",
+        "engine.plan",
+        "engine.plugins",
+        "engine.store",
+        "format",
+        "sampling",
+    },
+    "engine.worker": {
         "condition",
+        "config",
         "data",
         "diffusion",
+        "engine.cost",
+        "engine.plan",
+        "engine.plugins",
+        "engine.store",
         "features",
         "guidance",
         "neighbours",
-        "perf",
-        "places",
-        "plan",
-        "plugins",
         "sampling",
-        "store",
-        "train",
     },
-    "launch": {"perf", "places", "plan", "plugins", "quantities", "store", "view", "worker"},
-    "report": {"data", "grid", "plan", "quantities", "store"},
-    "view": {"plan", "quantities", "store"},
-    "cells": {"grid", "plan", "store"},
-    "logs": {"cells", "store"},
-    "doctor": {"features", "launch", "places", "store"},
-    "show": {"cells", "plan", "plugins", "report", "store"},
-    "sweep": {"grid", "launch", "perf", "places", "plan", "plugins", "quantities", "store", "view"},
-    "score": {"data", "doctor", "grid", "plan", "plugins", "sheets", "store", "sweep", "text"},
-    "status": {"launch", "perf", "plan", "store"},
-    "display": {
+    "engine.launch": {
+        "config",
+        "engine.cost",
+        "engine.plan",
+        "engine.plugins",
+        "engine.store",
+        "engine.worker",
+        "format",
+    },
+    "engine.select": {"engine.grid", "engine.plan", "engine.store"},
+    "engine.status": {"engine.cost", "engine.launch", "engine.plan", "engine.store"},
+    "report": {"data", "engine.grid", "engine.plan", "engine.store", "format"},
+    "progress": {"engine.plan", "engine.store", "format"},
+    "logs": {"engine.select", "engine.store"},
+    "doctor": {"config", "engine.launch", "engine.store", "features"},
+    "show": {"engine.plan", "engine.plugins", "engine.select", "engine.store", "report"},
+    "sweep": {
+        "config",
+        "engine.cost",
+        "engine.grid",
+        "engine.launch",
+        "engine.plan",
+        "engine.plugins",
+        "engine.store",
+        "format",
+        "progress",
+    },
+    "score": {
         "data",
+        "doctor",
+        "engine.grid",
+        "engine.plan",
+        "engine.plugins",
+        "engine.store",
+        "sheets",
+        "sweep",
+        "text",
+    },
+    "display": {
+        "config",
+        "data",
+        "engine.cost",
+        "engine.grid",
+        "engine.plan",
+        "engine.plugins",
+        "engine.status",
+        "engine.store",
         "features",
-        "grid",
-        "perf",
-        "places",
-        "plan",
-        "plugins",
-        "quantities",
+        "format",
+        "progress",
         "report",
         "score",
         "show",
-        "status",
-        "store",
         "sweep",
-        "view",
     },
 }
 
 
 def _imports(file: Path) -> set[str]:
-    """Modules of the package that a file imports, anywhere in it."""
-    found = set()
+    """Modules of the package that a file imports, anywhere in it: `report`, `engine.plan`."""
+    names = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "difgen_cli":
-            parts = node.module.split(".")[1:]
-            found |= {parts[0]} if parts else {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Import):
-            found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("difgen_cli.")}
-    return found - {"__version__"}
+            names |= {alias.name for alias in node.names}
+    paths = [name.split(".")[1:] for name in names if name.startswith("difgen_cli.")]
+    return {".".join(path[: 2 if path[0] == "engine" else 1]) for path in paths} - {"__version__"}
 
 
 def _files(module: str) -> list[Path]:
-    folder = PACKAGE / module
-    return sorted(folder.rglob("*.py")) if folder.is_dir() else [PACKAGE / f"{module}.py"]
+    path = PACKAGE.joinpath(*module.split("."))
+    return sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
 
 
 def test_every_module_is_in_the_map() -> None:
-    there = {p.stem for p in PACKAGE.glob("*.py")} | {p.parent.name for p in PACKAGE.glob("*/__init__.py")}
-    assert there - {"__init__", "__main__", "cli", *KINDS} == set(MAY_IMPORT)
+    modules = {
+        prefix + path.stem
+        for prefix, folder in (("", PACKAGE), ("engine.", PACKAGE / "engine"))
+        for path in folder.iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert modules - {"__init__", "__main__", "engine.__init__", "engine", "cli", *KINDS} == set(MAY_IMPORT)
 
 
 @pytest.mark.parametrize("module", sorted(MAY_IMPORT))
@@ -155,5 +193,5 @@ def test_the_package_is_safe_by_construction() -> None:
 def test_the_store_alone_names_folders_of_the_run_directory() -> None:
     folders = re.compile(r"/ f?[\"'](trajectories|references|snapshots|checkpoints|attempts|tables|shared|grids)[\"'/]")
     for file in PACKAGE.rglob("*.py"):
-        if "store" not in file.parts and file.name not in ("common.py", "places.py"):  # a hint; torch's own cache
+        if "store" not in file.parts and file.name not in ("common.py", "config.py"):  # a hint; torch's own cache
             assert not folders.search(file.read_text(encoding="utf-8")), file

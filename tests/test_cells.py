@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from difgen_cli import cells
-from difgen_cli.grid.document import GridError
+from difgen_cli.engine import select
+from difgen_cli.engine.grid.document import GridError
 from difgen_cli.sweep import prepare, record
 
 Write = Callable[..., Path]
@@ -32,68 +32,68 @@ seeds: 2
 
 
 @pytest.fixture
-def recorded(tmp_path: Path, write_grid: Write) -> cells.Store:
+def recorded(tmp_path: Path, write_grid: Write) -> select.Store:
     """A run directory with the plans of two grids, and nothing run; `wide` is the newer one."""
     for age, path in enumerate((write_grid(WIDE, "wide.yaml"), write_grid(name="tiny.yaml"))):
         planned = prepare(path, tmp_path / "runs", {})
         record(planned)
         moment = planned.folder.stat().st_mtime - 100 * age
         os.utime(planned.folder, (moment, moment))
-    return cells.Store(tmp_path / "runs")
+    return select.Store(tmp_path / "runs")
 
 
-def test_an_index_is_the_line_of_the_plan(recorded: cells.Store) -> None:
-    every = cells.find(recorded, ["seed=0,1"])
+def test_an_index_is_the_line_of_the_plan(recorded: select.Store) -> None:
+    every = select.find(recorded, ["seed=0,1"])
     assert len(every) == 16
     for cell in every:
-        assert cells.one(recorded, [str(cell.index)]) == cell
+        assert select.one(recorded, [str(cell.index)]) == cell
 
 
-def test_the_beginning_of_a_key_names_a_cell_or_all_of_a_trajectory(recorded: cells.Store) -> None:
-    cell = cells.one(recorded, ["0"])
-    assert cells.one(recorded, [cell.key[:8]]) == cell
-    of_trajectory = cells.find(recorded, [cell.trajectory[:8]])
+def test_the_beginning_of_a_key_names_a_cell_or_all_of_a_trajectory(recorded: select.Store) -> None:
+    cell = select.one(recorded, ["0"])
+    assert select.one(recorded, [cell.key[:8]]) == cell
+    of_trajectory = select.find(recorded, [cell.trajectory[:8]])
     assert {c.step for c in of_trajectory} == {10, 20}
     assert {c.trajectory for c in of_trajectory} == {cell.trajectory}
     folder = f"runs/trajectories/{cell.slug}-{cell.trajectory}/"
-    assert cells.find(recorded, [folder]) == of_trajectory
-    assert cells.one(recorded, [cell.trajectory[:8], f"train.steps={cell.step}"]) == cell
+    assert select.find(recorded, [folder]) == of_trajectory
+    assert select.one(recorded, [cell.trajectory[:8], f"train.steps={cell.step}"]) == cell
 
 
-def test_filters_are_those_of_only_and_all_must_hold(recorded: cells.Store) -> None:
-    found = cells.find(recorded, ["model.width=<10", "condition.name=kmeans", "train.steps=20", "seed=1"])
+def test_filters_are_those_of_only_and_all_must_hold(recorded: select.Store) -> None:
+    found = select.find(recorded, ["model.width=<10", "condition.name=kmeans", "train.steps=20", "seed=1"])
     assert [(c.settings["model.width"], c.settings["condition.name"], c.step, c.seed) for c in found] == [
         (8, "kmeans", 20, 1)
     ]
-    assert len(cells.find(recorded, ["model.width=8,16", "step=10"])) == 8
+    assert len(select.find(recorded, ["model.width=8,16", "step=10"])) == 8
 
 
 def test_a_number_may_be_given_as_it_is_shown(tmp_path: Path, write_grid: Write) -> None:
     spread = WIDE.replace("model.width:        [8, 16]", "train.lr: {geom: [1e-4, 1e-2, 4]}")
     record(prepare(write_grid(spread), tmp_path / "runs", {}))
-    store = cells.Store(tmp_path / "runs")
+    store = select.Store(tmp_path / "runs")
     with pytest.raises(GridError, match=r"train.lr is 0.0001, 0.000464159, 0.00215443, 0.01$"):
-        cells.one(store, ["train.lr=7"])
-    assert {c.settings["train.lr"] for c in cells.find(store, ["train.lr=0.000464159"])} == {1e-4 * 100 ** (1 / 3)}
+        select.one(store, ["train.lr=7"])
+    assert {c.settings["train.lr"] for c in select.find(store, ["train.lr=0.000464159"])} == {1e-4 * 100 ** (1 / 3)}
 
 
-def test_references_are_meant_only_where_their_kind_is_said(recorded: cells.Store) -> None:
-    assert {c.kind for c in cells.find(recorded, ["data.size=8"])} == {"model"}
-    assert {c.kind for c in cells.find(recorded, ["kind=heldout"])} == {"heldout"}
+def test_references_are_meant_only_where_their_kind_is_said(recorded: select.Store) -> None:
+    assert {c.kind for c in select.find(recorded, ["data.size=8"])} == {"model"}
+    assert {c.kind for c in select.find(recorded, ["kind=heldout"])} == {"heldout"}
 
 
-def test_the_newest_grid_is_meant_unless_another_is_named(recorded: cells.Store) -> None:
-    assert cells.one(recorded, ["0"]).grid.startswith("wide-")
-    tiny = cells.one(recorded, ["0"], "tiny")
+def test_the_newest_grid_is_meant_unless_another_is_named(recorded: select.Store) -> None:
+    assert select.one(recorded, ["0"]).grid.startswith("wide-")
+    tiny = select.one(recorded, ["0"], "tiny")
     assert tiny.grid.startswith("tiny-")
-    assert cells.one(recorded, ["0"], tiny.grid) == tiny
+    assert select.one(recorded, ["0"], tiny.grid) == tiny
     with pytest.raises(GridError, match=r"--grid moon: no such grid .*\(tiny, wide\)"):
-        cells.one(recorded, ["0"], "moon")
+        select.one(recorded, ["0"], "moon")
 
 
-def test_several_cells_are_told_apart_by_the_fewest_settings(recorded: cells.Store) -> None:
+def test_several_cells_are_told_apart_by_the_fewest_settings(recorded: select.Store) -> None:
     with pytest.raises(GridError) as caught:
-        cells.one(recorded, ["model.width=8", "seed=0"])
+        select.one(recorded, ["model.width=8", "seed=0"])
     assert "4 cells of grid wide match" in str(caught.value)
     assert str(caught.value).endswith("add train.steps=10|20 condition.name=none|kmeans")
 
@@ -111,14 +111,14 @@ def test_several_cells_are_told_apart_by_the_fewest_settings(recorded: cells.Sto
         (["0", "train.steps=>99"], "no cell matches"),
     ],
 )
-def test_a_word_that_names_no_cell_is_one_sentence(recorded: cells.Store, words: list[str], sentence: str) -> None:
+def test_a_word_that_names_no_cell_is_one_sentence(recorded: select.Store, words: list[str], sentence: str) -> None:
     with pytest.raises(GridError) as caught:
-        cells.one(recorded, words)
+        select.one(recorded, words)
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_the_command_line_says_it_with_exit_code_2(recorded: cells.Store, difgen: Run) -> None:
+def test_the_command_line_says_it_with_exit_code_2(recorded: select.Store, difgen: Run) -> None:
     done = difgen("logs", "model.width=7")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.strip() == "model.width=7: no cell matches; model.width is 8, 16"

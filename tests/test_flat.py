@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from difgen_cli.flat import ALIGNED, Adam, flatten
+from difgen_cli.diffusion.optimizer import ALIGNED, Adam, flatten
+from difgen_cli.diffusion.training import begin, initialise
 from difgen_cli.models import unet
-from difgen_cli.train import begin, initialise
 
 
 def network(width: int = 16) -> nn.Module:
@@ -99,7 +99,8 @@ def test_adams_state_is_that_of_torchs_parameter_by_parameter_in_any_memory_form
 def test_training_does_not_import_the_compiler() -> None:
     """It is 1.6 s of processor in every worker."""
     code = (
-        "import sys, torch; from difgen_cli.train import initialise, train; from difgen_cli.models import mlp; "
+        "import sys, torch; from difgen_cli.diffusion.training import initialise, train; "
+        "from difgen_cli.models import mlp; "
         "network = initialise(lambda: mlp.build((1, 8, 8), 0, width=8), 0); "
         "list(train(network, torch.randn(8, 1, 8, 8), None, 0.5, steps=2, batch=4, clip=1.0)); "
         "sys.exit('torch._dynamo' in sys.modules)"

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from difgen_cli import places
-from difgen_cli.launch import LaunchError, keep_code, local_slots, slurm, visible_gpus, worker_environment
-from difgen_cli.launch.crew import muster
-from difgen_cli.launch.local import memory_kills
-from difgen_cli.launch.slurm import Array, profile
-from difgen_cli.launch.submissions import Submission
-from difgen_cli.places import PlaceError
-from difgen_cli.store import Store
-from difgen_cli.store.files import publish_json
+from difgen_cli import config
+from difgen_cli.config import PlaceError
+from difgen_cli.engine.launch import LaunchError, keep_code, local_slots, slurm, visible_gpus, worker_environment
+from difgen_cli.engine.launch.local import memory_kills
+from difgen_cli.engine.launch.slurm import Array, profile
+from difgen_cli.engine.launch.submissions import Submission
+from difgen_cli.engine.launch.worker_pool import muster
+from difgen_cli.engine.store import Store
+from difgen_cli.engine.store.files import publish_json
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_kills_for_want_of_memory_are_counted_in_the_own_control_group(tmp_path:
 
 def test_a_training_that_follows_a_larger_one_has_a_peak_of_its_own() -> None:
     code = (
-        "from difgen_cli.perf.device import forget_peak_memory, peak_memory_bytes\n"
+        "from difgen_cli.engine.cost.device import forget_peak_memory, peak_memory_bytes\n"
         "large = bytearray(300 << 20)\nhigh = peak_memory_bytes()\ndel large\n"
         "print(forget_peak_memory(), high - peak_memory_bytes() > 200 << 20)\n"
     )
@@ -242,9 +242,9 @@ def test_lines_of_shell_are_taken_from_the_persons_own_file_alone(
     grid = tmp_path / "grids" / "x.yaml"
     for beside in (tmp_path / "grids", tmp_path):
         (beside / "difgen.toml").write_text('[default]\ncpus = 2\nsetup = ["touch pwned"]\n')
-    said = profile.of(places.profile(None, grid))
+    said = profile.of(config.profile(None, grid))
     assert (said.setup, said.cpus) == (("module load python",), 2)
     mine.unlink()
     with pytest.raises(PlaceError, match=r"difgen\.toml: setup holds lines of shell"):
-        profile.of(places.profile(None, grid))
-    assert muster("inline", None, 1, places.profile(None, grid)).workers == 1, "no shell runs here"
+        profile.of(config.profile(None, grid))
+    assert muster("inline", None, 1, config.profile(None, grid)).workers == 1, "no shell runs here"

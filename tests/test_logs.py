@@ -15,10 +15,11 @@ from typing import Any
 
 import pytest
 
-from difgen_cli import cells, logs
-from difgen_cli.store import Store, StoreError
-from difgen_cli.store.attempts import Claimant
-from difgen_cli.store.files import replace_json
+from difgen_cli import logs
+from difgen_cli.engine import select
+from difgen_cli.engine.store import Store, StoreError
+from difgen_cli.engine.store.attempts import Claimant
+from difgen_cli.engine.store.files import replace_json
 from difgen_cli.sweep import prepare, record
 
 Write = Callable[..., Path]
@@ -45,7 +46,7 @@ def _at(store: Store, words: bytes) -> int:
 
 def _claimed(store: Store, unit: str, **fields: Any) -> Path:
     """An attempt at a unit of the first cell, with a record as it is given."""
-    attempt = cells.one(store, ["0"]).home(store).claim(unit, Claimant())
+    attempt = select.one(store, ["0"]).home(store).claim(unit, Claimant())
     assert attempt is not None
     attempt.path.write_text(json.dumps(attempt.record | fields))
     return attempt.path
@@ -53,12 +54,12 @@ def _claimed(store: Store, unit: str, **fields: Any) -> Path:
 
 def _said(store: Store, follow: bool = False) -> str:
     out = io.StringIO()
-    logs.show(store, cells.one(store, ["0"]), follow, out.write)
+    logs.show(store, select.one(store, ["0"]), follow, out.write)
     return out.getvalue()
 
 
 def test_each_unit_has_its_own_part_under_a_heading(store: Store) -> None:
-    cell = cells.one(store, ["0"])
+    cell = select.one(store, ["0"])
     start, end = _at(store, b"trained"), _at(store, b"scored")
     owner = {"host": "node3", "job": "123", "task": "4", "boot": "elsewhere"}
     _claimed(store, "train", state="interrupted", ending="preempted", cause="preempted by a job of higher priority",
@@ -78,7 +79,7 @@ def test_the_newest_attempt_that_did_something_is_meant(store: Store) -> None:
     start, end = _at(store, b"trained"), _at(store, b"scored")
     _claimed(store, "train", state="interrupted", log={"path": LOG, "from": 0, "to": start})
     _claimed(store, "train", state="failed", cause="the moon is full", log={"path": LOG, "from": start, "to": end})
-    cells.one(store, ["0"]).home(store).release("train")
+    select.one(store, ["0"]).home(store).release("train")
     assert "attempt 2, failed, the moon is full" in _said(store)
     assert "trained é" in _said(store)
     assert "other" not in _said(store)
@@ -133,7 +134,7 @@ def test_following_goes_on_until_the_attempt_ends(store: Store, monkeypatch: pyt
     monkeypatch.setattr(logs, "LOOK_SECONDS", 0.02)
     path = _claimed(store, "train", log={"path": LOG, "from": _at(store, b"later"), "to": None})
     out, log = io.StringIO(), store.root / LOG
-    thread = threading.Thread(target=lambda: logs.show(store, cells.one(store, ["0"]), True, out.write))
+    thread = threading.Thread(target=lambda: logs.show(store, select.one(store, ["0"]), True, out.write))
     thread.start()
     _wait_for(lambda: "later\n" in out.getvalue())
     with log.open("ab") as file:
@@ -167,7 +168,7 @@ def test_following_ends_when_a_look_at_the_cluster_finds_the_worker_dead(
             path.with_name("train.1.ending.json").write_text(json.dumps(ending))
         return {}
 
-    logs.show(store, cells.one(store, ["0"]), True, out.write, look)
+    logs.show(store, select.one(store, ["0"]), True, out.write, look)
     assert out.getvalue().splitlines()[1:] == [
         "later", "── train of " + path.parent.parent.name + ", attempt 1, lost, its node failed, on a"
     ]  # fmt: skip
@@ -193,13 +194,13 @@ def test_a_real_sweep_is_followed_and_what_it_wrote_is_found_later(
     assert "step " in followed.stdout
     assert followed.stdout.splitlines()[-1].startswith("── train of ")
     assert ", done, on " in followed.stdout.splitlines()[-1]
-    cell = cells.one(Store(tmp_path / "runs"), ["train.steps=6000"])
+    cell = select.one(Store(tmp_path / "runs"), ["train.steps=6000"])
     _wait_for(lambda: f"score-{cell.key} of {cell.slug}: done" in difgen("logs", "train.steps=6000").stdout)
     said = difgen("logs", "train.steps=6000").stdout
     assert f"train of {cell.slug}: done" in said
     assert f"train of {cell.slug}: step" in said
     assert "Starting with" not in said, "what stands before the claim is not the unit's"
-    other = cells.one(Store(tmp_path / "runs"), ["train.steps=3000"])
+    other = select.one(Store(tmp_path / "runs"), ["train.steps=3000"])
     assert other.key not in said
 
 

@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 
 from difgen_cli import sweep
 from difgen_cli.cli import app
-from difgen_cli.plan.work import Work
-from difgen_cli.store import Store, owners
-from difgen_cli.store.attempts import Claimant
+from difgen_cli.engine.plan.work import Work
+from difgen_cli.engine.store import Store, processes
+from difgen_cli.engine.store.attempts import Claimant
 
 GRID = """\
 # What does a look leave behind?
@@ -44,7 +44,7 @@ def disturbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     next(Path("runs/references").glob("*/results/*.json")).write_text('{"cut')
     held = home.claim("score-0123456789abcdef", Claimant())
     assert held is not None
-    dead = owners.owner() | DEAD
+    dead = processes.owner() | DEAD
     held.path.write_text(json.dumps(held.record | {"owner": dead}))
     folder = planned.folder / "submissions" / "2"
     (folder / "workers").mkdir(parents=True)

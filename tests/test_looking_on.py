@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from difgen_cli import sweep, view
-from difgen_cli.launch import local, submissions
-from difgen_cli.launch.submissions import Terms
-from difgen_cli.launch.tending import Tending
-from difgen_cli.store import owners
-from difgen_cli.store.files import publish_json
+from difgen_cli import progress, sweep
+from difgen_cli.engine.launch import local, submissions
+from difgen_cli.engine.launch.reconciler import Tending
+from difgen_cli.engine.launch.submissions import Terms
+from difgen_cli.engine.store import processes
+from difgen_cli.engine.store.files import publish_json
 
 
 def _interrupted(*_: object) -> None:
@@ -29,11 +29,11 @@ def test_ctrl_c_ends_the_workers_that_this_command_began_alone(
     sweep.record(planned)
     work = planned.state.work
     submission = submissions.write(planned.store, planned.folder, work, None, Terms("local", 1, 1))
-    publish_json(submission.folder / "launcher.json", {"owner": owners.owner()})  # this process: it lives
+    publish_json(submission.folder / "launcher.json", {"owner": processes.owner()})  # this process: it lives
     stopped: list[submissions.Submission] = []
     monkeypatch.setattr(local, "stop", lambda s: (stopped.append(s), submission.close("for the test")))
     monkeypatch.setattr(local, "alive", lambda s: not s.closed)
-    monkeypatch.setattr(view, "watch", _interrupted)
+    monkeypatch.setattr(progress, "watch", _interrupted)
     said = Console(file=io.StringIO(), width=200)
     if begun_here:
         tending = Tending(lambda: submissions.every(planned.store))

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 import pytest
 from annotated_types import Ge, Gt
 
-from difgen_cli.plugins import KINDS, Library, PluginError, fingerprint, read
+from difgen_cli.engine.plugins import KINDS, Library, PluginError, fingerprint, read
 
 sys.path.insert(0, str(Path(__file__).parent))
 import pins
@@ -168,7 +168,7 @@ def test_no_pin_is_left_of_a_file_that_is_gone() -> None:
 
 def test_planning_needs_no_torch_for_any_plugin(tmp_path: Path) -> None:
     code = (
-        "import sys\nfrom difgen_cli.plugins import KINDS, Library\nlibrary = Library()\n"
+        "import sys\nfrom difgen_cli.engine.plugins import KINDS, Library\nlibrary = Library()\n"
         "for kind in KINDS:\n    for name in library.names(kind) if KINDS[kind].entry else ():\n"
         "        s = library.signature(kind, name)\n"
         "        if 'canonical' in s.functions: library.module(kind, name)\n"

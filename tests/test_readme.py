@@ -62,7 +62,7 @@ def test_the_plugin_that_the_readme_shows_is_the_one_that_is_tested() -> None:
 
 @pytest.mark.parametrize("grid", sorted(p.name for p in (ROOT / "grids").glob("*.yaml")))
 def test_every_grid_starts_with_its_question(grid: str) -> None:
-    from difgen_cli.grid import read
+    from difgen_cli.engine.grid import read
 
     assert "?" in read(ROOT / "grids" / grid).question
 

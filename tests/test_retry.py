@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from difgen_cli import sweep
-from difgen_cli.store.attempts import Claimant
+from difgen_cli.engine.store.attempts import Claimant
 from difgen_cli.sweep import Planned
 
 

@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 
 from difgen_cli.cli import app
 from difgen_cli.data import Pool, digits, split
-from difgen_cli.store import pictures
+from difgen_cli.engine.store import sample_files
 
 Score = Callable[..., Any]
 N, H = 120, 400  # training and held-out images
@@ -56,13 +56,13 @@ def as_npz(path: Path, images: np.ndarray) -> Path:
 def as_folder(path: Path, images: np.ndarray) -> Path:
     path.mkdir()
     for i, image in enumerate(images):
-        (path / f"{i:04d}.png").write_bytes(pictures.png(image))
+        (path / f"{i:04d}.png").write_bytes(sample_files.png(image))
     return path
 
 
 def as_parquet(path: Path, images: np.ndarray) -> Path:
-    encoded = [{"bytes": pictures.png(image), "path": None} for image in images]
-    pq.write_table(pa.table({"image": pa.array(encoded, pictures.IMAGE)}), path)
+    encoded = [{"bytes": sample_files.png(image), "path": None} for image in images]
+    pq.write_table(pa.table({"image": pa.array(encoded, sample_files.IMAGE)}), path)
     return path
 
 
@@ -94,7 +94,7 @@ def test_training_images_are_copies_and_the_gallery_shows_each_beside_itself(
     assert "100 % of the samples are copies by the ratio rule, of 60 distinct training images" in said["findings"][1]
     assert "more than held-out images" in said["findings"][1]
     page = Path("report/generated/report.html").read_text()
-    shown = base64.b64encode(pictures.png(train[30])).decode()
+    shown = base64.b64encode(sample_files.png(train[30])).decode()
     assert page.count(shown) >= 2  # the sample, and its nearest training image
     pairs = pd.read_csv("report/generated/pairs.csv")
     assert len(pairs) == 60
@@ -293,7 +293,7 @@ def test_points_are_scored_too_from_npz_and_from_difgens_own_samples(score: Scor
     as_npz(Path("train.npz"), train)
     as_npz(Path("test.npz"), test)
     as_npz(Path("made.npz"), made)
-    pictures.write(tmp_path / "own.parquet", made, None)
+    sample_files.write(tmp_path / "own.parquet", made, None)
     rows = [found(score, name, *DATA)["rows"]["model"] for name in ("made.npz", "own.parquet")]
     assert rows[0] == rows[1]
     assert rows[0]["mem_frac"] >= 0.2
@@ -305,7 +305,7 @@ def test_names_of_files_are_text_on_the_page_and_in_spreadsheets(score: Score, p
     folder.mkdir()
     names = ["=HYPERLINK(1).png", "<script>alert(1)<script>.png", "+cmd.png", "[red]bold[red].png"]
     for name, image in zip(names, pool.images, strict=False):
-        (folder / name).write_bytes(pictures.png(image))
+        (folder / name).write_bytes(sample_files.png(image))
     as_npz(Path("train.npz"), pool.images[:50])
     done = score(folder, "--against", "train.npz", "--out", "report")
     assert done.exit_code == 0, done.output

@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 
 from difgen_cli.cli import app
 from difgen_cli.data import digits
-from difgen_cli.plan import groups
-from difgen_cli.plugins import Library
-from difgen_cli.store import pictures
+from difgen_cli.engine.plan import groups
+from difgen_cli.engine.plugins import Library
+from difgen_cli.engine.store import sample_files
 
 Score = Callable[..., Any]
 PROMPTS, EACH = 8, 20
@@ -42,7 +42,7 @@ def score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Score:
     for place, image in enumerate(made):
         file = Path(f"made/prompt {place // EACH}/{place:04d}.png")
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(pictures.png(image))
+        file.write_bytes(sample_files.png(image))
     return lambda *words: CliRunner().invoke(app, ["score", *map(str, words)])
 
 

@@ -17,8 +17,8 @@ from typer.testing import CliRunner, Result
 
 from difgen_cli import sweep
 from difgen_cli.cli import app
+from difgen_cli.engine.store import sample_files
 from difgen_cli.score import Prepared, Request, prepare, sources
-from difgen_cli.store import pictures
 
 Run = Callable[..., Result]
 IMAGES = np.random.default_rng(5).integers(0, 256, (60, 8, 8, 3), np.uint8)
@@ -41,7 +41,7 @@ def folder(path: str, images: np.ndarray) -> None:
 
 def parquet(path: str, images: np.ndarray, column: str = "image", **more: Any) -> None:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    encoded = pa.array([{"bytes": pictures.png(image), "path": None} for image in images], STRUCT)
+    encoded = pa.array([{"bytes": sample_files.png(image), "path": None} for image in images], STRUCT)
     pq.write_table(pa.table({column: encoded, **more}), path)
 
 

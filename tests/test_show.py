@@ -20,8 +20,8 @@ from PIL import Image
 
 from difgen_cli import show
 from difgen_cli.display import cells as displayed
-from difgen_cli.report import live
-from difgen_cli.store import Home
+from difgen_cli.engine.store import Home
+from difgen_cli.report.page import live
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 GRID = """\

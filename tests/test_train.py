@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from difgen_cli import train as training
 from difgen_cli.diffusion import Denoiser, IdealDenoiser, loss
+from difgen_cli.diffusion import training as training
+from difgen_cli.diffusion.training import State, batches, initialise, rate, stream, train
 from difgen_cli.models import ClassEmbedding, mlp, unet, zero
-from difgen_cli.train import State, batches, initialise, rate, stream, train
 
 IMAGES = 0.7 * torch.randn(23, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(23) % 3

@@ -17,16 +17,17 @@ from typer.testing import CliRunner
 from difgen_cli import __version__, report, sweep
 from difgen_cli.cli import app, common
 from difgen_cli.display import plans, states
-from difgen_cli.perf.bench import busy
-from difgen_cli.perf.estimate import Seconds
-from difgen_cli.perf.forecast import Forecast, Part
-from difgen_cli.perf.words import expected
-from difgen_cli.plan.work import Work
-from difgen_cli.quantities import counted
-from difgen_cli.report import Study, studies
-from difgen_cli.status import Line, Status
-from difgen_cli.store import Store
-from difgen_cli.view import Look, shortened
+from difgen_cli.engine.cost.bench import busy
+from difgen_cli.engine.cost.estimate import Seconds
+from difgen_cli.engine.cost.forecast import Forecast, Part
+from difgen_cli.engine.cost.sentences import expected
+from difgen_cli.engine.plan.work import Work
+from difgen_cli.engine.status import Line, Status
+from difgen_cli.engine.store import Store
+from difgen_cli.format import counted
+from difgen_cli.progress import Look, shortened
+from difgen_cli.report import Study
+from difgen_cli.report.study import loading
 
 HEAD = "# Does it work?\nbase:\n  data: {name: digits, held_out: 900, size: 8}\n"
 SMALL = HEAD + (
@@ -241,7 +242,7 @@ STAGES = ("references", "one cell", "models", "one metric", "one metric of refer
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_stage_of_a_sweep_has_a_report(stage: str, real: Path, tmp_path: Path) -> None:
-    (study,) = studies.gather(Store(real))
+    (study,) = loading.gather(Store(real))
     metrics = {
         "memorization": [c for c in study.units if c in study.rows and c.startswith("mem_")],
         "frechet": [c for c in study.units if c in study.rows and c.startswith("fd_")],

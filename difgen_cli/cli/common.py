@@ -88,11 +88,11 @@ def errors() -> Iterator[None]:
     except KeyboardInterrupt:
         fail("interrupted", 130)
     except (ValueError, RuntimeError) as error:
-        from difgen_cli.grid.document import GridError
-        from difgen_cli.launch import LaunchError
-        from difgen_cli.places import PlaceError
-        from difgen_cli.plugins import PluginError
-        from difgen_cli.store import StoreError
+        from difgen_cli.config import PlaceError
+        from difgen_cli.engine.grid.document import GridError
+        from difgen_cli.engine.launch import LaunchError
+        from difgen_cli.engine.plugins import PluginError
+        from difgen_cli.engine.store import StoreError
 
         if FLAGS["debug"] or not isinstance(error, GridError | PlaceError | PluginError | StoreError | LaunchError):
             raise
@@ -170,7 +170,7 @@ def _console(stream: TextIO | None, *, quiet: bool) -> Console:
 
 
 def choice(what: str, value: Any, allowed: tuple[Any, ...]) -> None:
-    from difgen_cli.grid.document import GridError
+    from difgen_cli.engine.grid.document import GridError
 
     if value not in allowed:
         raise GridError(f"{what} {value}: choose from {', '.join(str(a) for a in allowed if a)}")
@@ -178,7 +178,7 @@ def choice(what: str, value: Any, allowed: tuple[Any, ...]) -> None:
 
 def either(named: Path | None, runs: Path | None) -> Path:
     """The run directory, named as an argument or by --runs, else by $DIFGEN_RUNS; GridError where both name one."""
-    from difgen_cli.grid.document import GridError
+    from difgen_cli.engine.grid.document import GridError
 
     if named is not None and runs is not None:
         raise GridError(f"{named} and --runs {runs}: name the run directory once")
@@ -187,7 +187,7 @@ def either(named: Path | None, runs: Path | None) -> Path:
 
 def existing(runs: Path) -> Path:
     """The same folder; GridError where it is no run directory."""
-    from difgen_cli.grid.document import GridError
+    from difgen_cli.engine.grid.document import GridError
 
     if not (runs / "grids").is_dir():
         raise GridError(f"{runs}: no run directory; make one with: difgen sweep grids/smoke.yaml")
@@ -196,7 +196,7 @@ def existing(runs: Path) -> Path:
 
 def settings(texts: list[str] | None) -> dict[str, str]:
     """The values of --set by their keys; GridError for what is not written so."""
-    from difgen_cli.grid.document import GridError
+    from difgen_cli.engine.grid.document import GridError
 
     pairs = {}
     for text in texts or ():

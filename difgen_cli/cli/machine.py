@@ -12,8 +12,8 @@ import typer
 from difgen_cli.cli.common import Json, Runs, choice, command, errors, fail, output, settings, words, write
 
 if TYPE_CHECKING:
-    from difgen_cli.perf.bench import Subject
-    from difgen_cli.plugins import Library
+    from difgen_cli.engine.cost.bench import Subject
+    from difgen_cli.engine.plugins import Library
 
 
 @command()
@@ -109,8 +109,8 @@ def bench(
         choice("--way", way, ("eager", "compiled", "graphed"))
         device = _device(device)
         subjects, library = _subjects(grid, device)
-        from difgen_cli.perf import bench as benching
-        from difgen_cli.worker import ways
+        from difgen_cli.engine.cost import bench as benching
+        from difgen_cli.engine.worker import modes
 
         about, limits, out, say = benching.about(device), benching.limits(subjects, device), output(), words()
         if not json_:
@@ -120,9 +120,9 @@ def bench(
             say.print(f"note: {note}", style="yellow")
         for subject in subjects:
             say.print(f"{subject.name} …")
-            computed = ways.way(way, subject.shape, device, say=say.print)
+            computed = modes.way(way, subject.shape, device, say=say.print)
             made = benching.run(subject, library, device, seconds, limits[subject.precision], computed)
-            found.append(replace(made, way=ways.used(computed)))
+            found.append(replace(made, way=modes.used(computed)))
         if json_:
             write(benches.content(about, limits, found) + "\n")
         else:
@@ -131,8 +131,8 @@ def bench(
 
 def _device(said: str | None) -> str:
     """The device that is meant, which is here."""
-    from difgen_cli.grid.document import GridError
-    from difgen_cli.perf import bench
+    from difgen_cli.engine.cost import bench
+    from difgen_cli.engine.grid.document import GridError
 
     gpus = bench.gpus()
     named = said or ("cuda" if gpus else "cpu")
@@ -147,9 +147,9 @@ def _device(said: str | None) -> str:
 def _subjects(grid: Path | None, device: str) -> tuple[list[Subject], Library]:
     """The networks of a grid, or the short list."""
     from difgen_cli import sweep
-    from difgen_cli.grid.document import GridError
-    from difgen_cli.perf import bench
-    from difgen_cli.plugins import Library
+    from difgen_cli.engine.cost import bench
+    from difgen_cli.engine.grid.document import GridError
+    from difgen_cli.engine.plugins import Library
 
     if grid is None:
         return bench.subjects(device), Library()

@@ -26,7 +26,7 @@ from difgen_cli.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from difgen_cli.report.chosen import Choice
+    from difgen_cli.report.figures.custom import Choice
 
 
 @command()
@@ -53,12 +53,12 @@ def report(
     Example: difgen report runs/ --x data.size --y mem_frac --by model.width
     """
     with errors():
-        from difgen_cli.grid.document import GridError
+        from difgen_cli.engine.grid.document import GridError
 
         _apart({"--x with --y": x or y or by, "--compare": compare, "--watch": watch})
         from difgen_cli.display import reports
-        from difgen_cli.report import studies
-        from difgen_cli.store import Store
+        from difgen_cli.engine.store import Store
+        from difgen_cli.report.study import loading
 
         if compare and any(str(path).startswith("-") for path in compare):
             raise GridError(f"--compare {compare[0]} {compare[1]}: name two run directories, such as runs/a runs/b")
@@ -73,7 +73,7 @@ def report(
             return
         else:
             choice_ = _choice(x, y, by)
-            found = studies.gather(Store(folder), grid)
+            found = loading.gather(Store(folder), grid)
             for sentence in reports.stale(found):
                 say.print(f"note: {sentence}")
             for sentence in (incomparable := reports.incomparable(found, choice_)):
@@ -165,14 +165,14 @@ def show(
     Example: difgen show data.size=64 train.steps=4000 seed=0
     """
     with errors():
-        from difgen_cli import cells
         from difgen_cli import show as showing
         from difgen_cli.display import cells as displayed
-        from difgen_cli.store import Store
+        from difgen_cli.engine import select
+        from difgen_cli.engine.store import Store
 
         store = Store(existing(runs))
         store.only_read()
-        shown = showing.look(store, cells.one(store, cell, grid))
+        shown = showing.look(store, select.one(store, cell, grid))
         picture = showing.picture(store, shown, out)
         if json_:
             write(displayed.content(shown, picture) + "\n")
@@ -181,8 +181,8 @@ def show(
 
 
 def _choice(x: str | None, y: str | None, by: str | None) -> Choice | None:
-    from difgen_cli.grid.document import GridError
-    from difgen_cli.report.chosen import Choice
+    from difgen_cli.engine.grid.document import GridError
+    from difgen_cli.report.figures.custom import Choice
 
     if not (x or y or by):
         return None
@@ -193,7 +193,7 @@ def _choice(x: str | None, y: str | None, by: str | None) -> Choice | None:
 
 def _apart(asked: dict[str, Any]) -> None:
     """Options of which one alone makes sense."""
-    from difgen_cli.grid.document import GridError
+    from difgen_cli.engine.grid.document import GridError
 
     given = [name for name, value in asked.items() if value]
     if len(given) > 1:

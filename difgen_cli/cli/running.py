@@ -39,18 +39,18 @@ def status(
     Example: difgen status runs/ --watch
     """
     with errors():
-        from difgen_cli import status as states
         from difgen_cli.display import states as shown
-        from difgen_cli.store import Store
+        from difgen_cli.engine import status as states
+        from difgen_cli.engine.store import Store
 
         store = Store(existing(either(runs, runs_)))
-        tending = states.tending(store, writes=False)
+        reconciler = states.tending(store, writes=False)
         if watch:
-            shown.watch(lambda: states.look(store, tending), output())
+            shown.watch(lambda: states.look(store, reconciler), output())
         elif json_:
-            write(shown.status_json(states.look(store, tending)) + "\n")
+            write(shown.status_json(states.look(store, reconciler)) + "\n")
         else:
-            shown.status(states.look(store, tending), output())
+            shown.status(states.look(store, reconciler), output())
 
 
 @command()
@@ -67,13 +67,13 @@ def logs(
     Example: difgen logs data.size=64 train.steps=4000 -f
     """
     with errors():
-        from difgen_cli import cells
         from difgen_cli import logs as logging
-        from difgen_cli import status as states
-        from difgen_cli.store import Store
+        from difgen_cli.engine import select
+        from difgen_cli.engine import status as states
+        from difgen_cli.engine.store import Store
 
         store = Store(existing(runs))
-        logging.show(store, cells.one(store, cell, grid), follow, write, states.lost(store))
+        logging.show(store, select.one(store, cell, grid), follow, write, states.lost(store))
 
 
 @command()
@@ -89,9 +89,9 @@ def cancel(
     Example: difgen cancel runs/ --yes
     """
     with errors():
-        from difgen_cli import status as states
-        from difgen_cli.launch import tending
-        from difgen_cli.store import Store
+        from difgen_cli.engine import status as states
+        from difgen_cli.engine.launch import reconciler
+        from difgen_cli.engine.store import Store
 
         store, say = Store(existing(either(runs, runs_))), words()
         alive = [s for s in states.tending(store).look() if s.alive]
@@ -102,7 +102,7 @@ def cancel(
             say.print(f"{standing.submission.name}: {standing.words}")
         if not (yes or agreed("end them?")):
             raise typer.Exit(1)
-        for line in tending.cancel(alive):
+        for line in reconciler.cancel(alive):
             say.print(line)
 
 
@@ -122,18 +122,18 @@ def gc(
     Example: difgen gc runs/ --dry-run
     """
     with errors():
-        from difgen_cli import status as states
         from difgen_cli.display import shelves
-        from difgen_cli.store import Store, waste
+        from difgen_cli.engine import status as states
+        from difgen_cli.engine.store import Store, garbage
 
         store = Store(existing(either(runs, runs_)))
         over = states.over(store, writes=not dry_run)
-        found = waste.find(store, over)
-        chosen = waste.chosen(found, everything=all_)
+        found = garbage.find(store, over)
+        chosen = garbage.chosen(found, everything=all_)
         if not json_:
             shelves.waste(found, chosen, output())
         wanted = bool(chosen) and not dry_run and (yes or (not json_ and agreed("remove them?")))
-        removed = waste.remove(store, chosen, over) if wanted else []
+        removed = garbage.remove(store, chosen, over) if wanted else []
         if json_:
             write(shelves.waste_json(chosen, removed) + "\n")
         elif chosen and not dry_run:

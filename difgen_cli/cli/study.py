@@ -125,7 +125,7 @@ def plan(
 
 def _jobs_per_gpu(said: str) -> int | None:
     """How many workers share one GPU; None: as many as a probe finds best."""
-    from difgen_cli.grid.document import GridError
+    from difgen_cli.engine.grid.document import GridError
 
     if said == "auto":
         return None
@@ -155,9 +155,9 @@ def _report(planned: Planned) -> str:
 
 def _say_results(planned: Planned, say: Console) -> None:
     from difgen_cli import report as reporting
-    from difgen_cli.report import studies
+    from difgen_cli.report.study import loading
 
-    for study in studies.gather(planned.store, planned.plan.grid.name, planned.folder):
+    for study in loading.gather(planned.store, planned.plan.grid.name, planned.folder):
         if ((study.rows["state"] == "done") & (study.rows["kind"] == "model")).any():
             reporting.show(study, output())
     say.print(f"figures and page: {_report(planned)}", soft_wrap=True)

@@ -10,8 +10,8 @@ from difgen_cli.display import as_json
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from difgen_cli.perf.bench import Throughput
-    from difgen_cli.perf.roofline import Limits
+    from difgen_cli.engine.cost.bench import Throughput
+    from difgen_cli.engine.cost.roofline import Limits
 
 NAME_LEAST = 16  # characters of a network's name in a line
 DISPENSABLE = ("weights", "GFLOP/image", "bound by", "samples/s", "MFU")  # columns, in the order in which they go

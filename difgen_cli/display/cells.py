@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from difgen_cli.display import as_json
-from difgen_cli.report import labels
+from difgen_cli.format import duration
+from difgen_cli.report.plotting import labels
 from difgen_cli.show import Shown
-from difgen_cli.view import duration
 
 if TYPE_CHECKING:
     from rich.console import Console

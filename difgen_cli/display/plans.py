@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from difgen_cli.display import as_json
-from difgen_cli.perf import words
-from difgen_cli.perf.forecast import as_dict
-from difgen_cli.quantities import counted, duration
+from difgen_cli.engine.cost import sentences
+from difgen_cli.engine.cost.forecast import as_dict
+from difgen_cli.format import counted, duration
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from difgen_cli.perf.forecast import Forecast
+    from difgen_cli.engine.cost.forecast import Forecast
     from difgen_cli.sweep import Planned
 
 CAUSES = 5  # of failures that are named
@@ -111,10 +111,10 @@ def _cost(found: Forecast, console: Console) -> None:
         said, known = part.seconds, part.seconds.how != "unknown"
         range_ = f"{duration(said.low)} to {duration(said.high)}" if known else ""
         table.add_row(
-            part.name, f"{part.units:,}", duration(said.value) if known else "?", range_, words.obtained(said)
+            part.name, f"{part.units:,}", duration(said.value) if known else "?", range_, sentences.obtained(said)
         )
     console.print(table)
-    console.print(words.expected(found))
+    console.print(sentences.expected(found))
 
 
 def plan_json(planned: Planned, found: Forecast) -> str:

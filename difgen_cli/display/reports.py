@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from difgen_cli import report
 from difgen_cli.display import as_json
-from difgen_cli.grid.document import GridError
-from difgen_cli.report import Study, studies
-from difgen_cli.store import Store
+from difgen_cli.engine.grid.document import GridError
+from difgen_cli.engine.store import Store
+from difgen_cli.report import Study
+from difgen_cli.report.study import loading
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from difgen_cli.report.canvas import Drawn
-    from difgen_cli.report.chosen import Choice
-    from difgen_cli.report.paper import Paper
+    from difgen_cli.report.figures.custom import Choice
+    from difgen_cli.report.plotting.layout import Drawn
+    from difgen_cli.report.plotting.paper import Paper
 
 
 def folders(found: Sequence[Study], out: Path) -> list[tuple[Study, Path]]:
@@ -49,7 +50,7 @@ def pages(found: Sequence[Study], out: Path, console: Console | None, say: Conso
 
 def chosen(found: Sequence[Study], choice: Choice, out: Path, say: Console) -> str:
     """Draw one figure of each study that has its columns; raises GridError where none has. For machines, its files."""
-    from difgen_cli.report import chosen as drawing
+    from difgen_cli.report.figures import custom as drawing
 
     refused, written = {}, []
     for study, folder in folders(found, out):
@@ -70,7 +71,8 @@ def chosen(found: Sequence[Study], choice: Choice, out: Path, say: Console) -> s
 
 def compared(runs: tuple[Path, Path], name: str | None, out: Path, console: Console | None, say: Console) -> str:
     """Compare each grid that both run directories have: table, figure, `changes.csv`. For machines, the same."""
-    from difgen_cli.report import changes, comparison, spreadsheet
+    from difgen_cli.report import changes, spreadsheet
+    from difgen_cli.report.study import comparison
 
     both = []
     for a, b in _pairs(runs, name):
@@ -90,7 +92,7 @@ def compared(runs: tuple[Path, Path], name: str | None, out: Path, console: Cons
 
 def _pairs(runs: tuple[Path, Path], name: str | None) -> list[tuple[Study, Study]]:
     """Studies of one name; where each directory has a single one, those, whatever they are called."""
-    left, right = ({study.name: study for study in studies.gather(Store(path), name)} for path in runs)
+    left, right = ({study.name: study for study in loading.gather(Store(path), name)} for path in runs)
     if len(left) == len(right) == 1:
         return [(next(iter(left.values())), next(iter(right.values())))]
     shared = [known for known in left if known in right]
@@ -102,8 +104,8 @@ def _pairs(runs: tuple[Path, Path], name: str | None) -> list[tuple[Study, Study
 
 def incomparable(found: Sequence[Study], choice: Choice | None = None) -> list[str]:
     """What differs within one curve of each study although nobody varied it, in sentences."""
-    from difgen_cli.report import chosen as drawing
-    from difgen_cli.report import comparable, curves
+    from difgen_cli.report.figures import custom as drawing
+    from difgen_cli.report.study import comparable, curves
 
     said = []
     for study in found:
@@ -120,14 +122,14 @@ def stale(found: Sequence[Study]) -> list[str]:
 
 def watched(store: Store, name: str | None, out: Path, say: Console) -> None:
     """Write pages again and again while workers are at it; says how it ended."""
-    from difgen_cli import status
-    from difgen_cli.report.watching import Watch
-    from difgen_cli.store import index
+    from difgen_cli.engine import status
+    from difgen_cli.engine.store import index
+    from difgen_cli.report.page.watching import Watch
 
     tending = status.tending(store, writes=False)
     watch = Watch(
         pulse=lambda: index.pulse(store),
-        studies=lambda: folders(studies.gather(store, name), out),
+        studies=lambda: folders(loading.gather(store, name), out),
         alive=lambda: any(standing.alive for standing in tending.look()),
     )
     complete = watch.run(lambda words: say.print(words, soft_wrap=True))
@@ -139,11 +141,11 @@ def watched(store: Store, name: str | None, out: Path, say: Console) -> None:
 
 def _saved(draw: Callable[[Paper], Drawn | None], folder: Path) -> list[Path]:
     """A figure at both widths of a paper; its PNG files."""
-    from difgen_cli.report import figures
-    from difgen_cli.report.paper import PAPERS
+    from difgen_cli.report.figures import listing
+    from difgen_cli.report.plotting.paper import PAPERS
 
     made = [(paper, drawn) for paper in PAPERS if (drawn := draw(paper)) is not None]
-    files = [path for paper, drawn in made for path in figures.put(drawn, folder / paper.name)]
+    files = [path for paper, drawn in made for path in listing.put(drawn, folder / paper.name)]
     return [path for path in files if path.suffix == ".png"]
 
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from difgen_cli import score
 from difgen_cli.display import as_json
-from difgen_cli.report import Written, scored, studies
+from difgen_cli.report import Written, scored
 from difgen_cli.report.scored import Scored
+from difgen_cli.report.study import loading
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,7 +20,7 @@ PAIRS = 20  # pairs that JSON names
 def gather(prepared: score.Prepared) -> Scored:
     """The rows, the pairs and the words of a request that was run."""
     planned = prepared.planned
-    study = studies.gather(planned.store, planned.plan.grid.name, planned.folder)[0]
+    study = loading.gather(planned.store, planned.plan.grid.name, planned.folder)[0]
     return Scored(study, score.pairs(prepared), score.ratios(prepared), prepared.notes, prepared.left_out)
 
 

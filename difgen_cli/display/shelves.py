@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from difgen_cli.display import as_json
-from difgen_cli.grid.document import GridError, compose, scalar, suggest
-from difgen_cli.grid.values import Given
-from difgen_cli.plan.sections import resolve
-from difgen_cli.plugins import Library
-from difgen_cli.store.waste import KINDS, Waste
+from difgen_cli.engine.grid.document import GridError, compose, scalar, suggest
+from difgen_cli.engine.grid.values import Given
+from difgen_cli.engine.plan.sections import resolve
+from difgen_cli.engine.plugins import Library
+from difgen_cli.engine.store.garbage import KINDS, Waste
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -65,9 +65,9 @@ def _described(library: Library, name: str) -> str:
 
 def weights(action: str, name: str | None, folder: Path | None, console: Console) -> None:
     """The files of weights: where they are, fetched, or verified."""
-    from difgen_cli import features, places
+    from difgen_cli import config, features
 
-    folders = [folder] if folder else places.weights_folders()
+    folders = [folder] if folder else config.weights_folders()
     names = [name] if name else list(features.WEIGHTS)
     for each in names:
         try:

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from difgen_cli.display import as_json
-from difgen_cli.quantities import counted, duration
-from difgen_cli.status import STATES, Line, Status
+from difgen_cli.engine.status import STATES, Line, Status
+from difgen_cli.format import counted, duration
 
 if TYPE_CHECKING:
     from rich.console import Console

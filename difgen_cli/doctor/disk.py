@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 
 from difgen_cli.doctor import Fact
-from difgen_cli.store.files import explain
+from difgen_cli.engine.store.files import explain
 
 ROUNDS = 20
 SLOW_SECONDS = 0.25  # for one file: a claim takes one, a checkpoint one, a heartbeat one

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from difgen_cli import __version__, features
-from difgen_cli import places as where
+from difgen_cli import config as where
 from difgen_cli.doctor import Fact
-from difgen_cli.launch import visible_gpus
+from difgen_cli.engine.launch import visible_gpus
 
 PACKAGES = ("torch", "submitit", "pyarrow", "numpy", "pandas", "scikit-learn", "scipy", "safetensors", "pydantic")
 ANY_GRID = Path("grids") / "any.yaml"  # profiles are those that a grid in ./grids would find

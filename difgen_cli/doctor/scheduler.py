@@ -7,9 +7,9 @@ import subprocess
 from typing import Any
 
 from difgen_cli.doctor import Fact
-from difgen_cli.launch import CHECKPOINT_SECONDS, LaunchError, slurm
-from difgen_cli.launch.slurm import cluster as asking
-from difgen_cli.launch.slurm.cluster import Cluster, Partition
+from difgen_cli.engine.launch import CHECKPOINT_SECONDS, LaunchError, slurm
+from difgen_cli.engine.launch.slurm import cluster as asking
+from difgen_cli.engine.launch.slurm.cluster import Cluster, Partition
 
 LOST = f"what was trained since the last checkpoint, at most {CHECKPOINT_SECONDS:.0f} s of it"
 

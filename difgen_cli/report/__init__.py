@@ -81,8 +81,8 @@ def write(study: Study, out: Path, *, paper: bool = False, live: bool = False) -
     What shows the same as before is left as it is; other files of the same names are replaced, and a figure whose axis
     is gone is removed. live: the page loads itself anew every few seconds.
     """
-    from difgen_cli.report import live as reloading
-    from difgen_cli.report import stamp
+    from difgen_cli.report.page import live as reloading
+    from difgen_cli.report.page import stamp
 
     digest = stamp.digest(study.content)
     drawn = stamp.kept(out, "page", digest)
@@ -99,12 +99,15 @@ def write(study: Study, out: Path, *, paper: bool = False, live: bool = False) -
 
 def _draw(study: Study, out: Path, *, reload: bool) -> list[Path]:
     """The page, its figures and the tables behind it; every file that was written."""
-    from difgen_cli.report import clusters, curves, figures, live, matched, onset, page, spreadsheet, table
+    from difgen_cli.report import page, spreadsheet, table
+    from difgen_cli.report.figures import listing, matched
+    from difgen_cli.report.page import live
+    from difgen_cli.report.study import clusters, curves, onset
 
     read = curves.read(study)
     onsets = onset.read(read)
-    drawn = figures.draw(read, onsets)
-    files = figures.save(drawn, out / "figures")
+    drawn = listing.draw(read, onsets)
+    files = listing.save(drawn, out / "figures")
     spreadsheet.write(study.rows, out / "rows.csv")
     last = table.last(read)
     spreadsheet.write(last, out / "last.csv")
@@ -118,20 +121,21 @@ def _draw(study: Study, out: Path, *, reload: bool) -> list[Path]:
 
 def _draw_for_paper(study: Study, folder: Path) -> list[Path]:
     """Every figure at a paper's widths; every file that was written."""
-    from difgen_cli.report import curves, figures, onset
-    from difgen_cli.report.paper import PAPERS
+    from difgen_cli.report.figures import listing
+    from difgen_cli.report.plotting.paper import PAPERS
+    from difgen_cli.report.study import curves, onset
 
     read = curves.read(study)
     onsets = onset.read(read)
     files = []
     for paper in PAPERS:
-        files += figures.save(figures.draw(read, onsets, paper), folder / paper.name)
+        files += listing.save(listing.draw(read, onsets, paper), folder / paper.name)
     return files
 
 
 def publish(page: Path, content: str) -> None:
     """Write a page in one go, unless it is there: whoever opens it meanwhile sees the old or the new one, whole."""
-    from difgen_cli.store.files import replace
+    from difgen_cli.engine.store.files import replace
 
     def fill(path: Path) -> None:
         path.write_text(content, encoding="utf-8")
@@ -142,7 +146,7 @@ def publish(page: Path, content: str) -> None:
 
 def summary(study: Study, *, width: int | None = None) -> Table:
     """The last snapshots, over seeds. `width`: columns of the terminal, to drop what does not fit; None: keep all."""
-    from difgen_cli.report import curves
+    from difgen_cli.report.study import curves
     from difgen_cli.report.table import table
 
     return table(curves.read(study), study.name, width)
@@ -150,7 +154,8 @@ def summary(study: Study, *, width: int | None = None) -> Table:
 
 def sentences(study: Study) -> list[str]:
     """What the numbers of a study say."""
-    from difgen_cli.report import curves, findings
+    from difgen_cli.report import findings
+    from difgen_cli.report.study import curves
     from difgen_cli.report.table import last
 
     read = curves.read(study)

@@ -10,12 +10,14 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from difgen_cli.quantities import counted
-from difgen_cli.report import captions, curves, labels, seeds, strips, table
-from difgen_cli.report.canvas import Drawn
-from difgen_cli.report.comparison import Comparison
-from difgen_cli.report.curves import STEPS, last_snapshot
-from difgen_cli.report.paper import Paper
+from difgen_cli.format import counted
+from difgen_cli.report import table
+from difgen_cli.report.plotting import captions, facets, labels
+from difgen_cli.report.plotting.layout import Drawn
+from difgen_cli.report.plotting.paper import Paper
+from difgen_cli.report.study import curves, seeds
+from difgen_cli.report.study.comparison import Comparison
+from difgen_cli.report.study.curves import STEPS, last_snapshot
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -112,11 +114,11 @@ def draw(made: Comparison, paper: Paper) -> Drawn | None:
             for name in _moved(made, numbers)]  # fmt: skip
     what = (
         f"Change from {made.a.name} to {made.b.name} of {', '.join(row.metric for row in rows)} against "
-        f"{labels.setting(across.path)}{strips.plan(read, across).words}."
+        f"{labels.setting(across.path)}{facets.plan(read, across).words}."
     )
-    text = strips.Text("change", f"{made.a.name} → {made.b.name}", what)
+    text = facets.Text("change", f"{made.a.name} → {made.b.name}", what)
     with matplotlib.rc_context(cast(Any, paper.rc)):
-        drawn = strips.draw(read, numbers.assign(n=numbers["pairs"]), strips.plan(read, across), rows, text, paper)
+        drawn = facets.draw(read, numbers.assign(n=numbers["pairs"]), facets.plan(read, across), rows, text, paper)
     return replace(drawn, caption=_caption(made, numbers, what))
 
 
@@ -127,9 +129,9 @@ def _moved(made: Comparison, numbers: pd.DataFrame) -> list[str]:
     return [name for name in _first(made) if name in moved]
 
 
-def _row(made: Comparison, metric: str, ratio: bool) -> strips.Row:
+def _row(made: Comparison, metric: str, ratio: bool) -> facets.Row:
     name = labels.metric(metric, made.a.read.features, made.a.read.units)
-    return strips.Row(metric, f"{name}: B {'/' if ratio else '−'} A", marks=(float(ratio),), whole=True)
+    return facets.Row(metric, f"{name}: B {'/' if ratio else '−'} A", marks=(float(ratio),), whole=True)
 
 
 def _caption(made: Comparison, numbers: pd.DataFrame, what: str) -> str:

@@ -12,21 +12,12 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from difgen_cli.report import (
-    Study,
-    Written,
-    curves,
-    figures,
-    findings,
-    gallery,
-    labels,
-    nearness,
-    publish,
-    spreadsheet,
-    stamp,
-)
-from difgen_cli.report.page import parts
+from difgen_cli.report import Study, Written, findings, publish, spreadsheet
+from difgen_cli.report.figures import listing, ratio_cdf
+from difgen_cli.report.page import gallery, parts, stamp
 from difgen_cli.report.page.document import document
+from difgen_cli.report.plotting import labels
+from difgen_cli.report.study import curves
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -93,8 +84,8 @@ def write(scored: Scored, out: Path) -> Written:
 
 def _draw(scored: Scored, out: Path) -> list[Path]:
     """The page, its figure and the tables behind it; every file that was written."""
-    drawn = [figure for figure in [nearness.figure(scored.ratios)] if figure is not None]
-    files = figures.save(drawn, out / "figures")
+    drawn = [figure for figure in [ratio_cdf.figure(scored.ratios)] if figure is not None]
+    files = listing.save(drawn, out / "figures")
     spreadsheet.write(scored.study.rows, out / "rows.csv")
     spreadsheet.write(scored.pairs, out / "pairs.csv")
     html = out / "report.html"

@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from difgen_cli.quantities import counted
-from difgen_cli.report import captions, costs, labels, seeds
-from difgen_cli.report.curves import LOGARITHMIC, STEPS, Curves, last_snapshot, over_seeds
+from difgen_cli.format import counted
+from difgen_cli.report.plotting import captions, labels
+from difgen_cli.report.study import costs, seeds
+from difgen_cli.report.study.curves import LOGARITHMIC, STEPS, Curves, last_snapshot, over_seeds
 
 # metric -> header, in the order of reading; the last ones are dropped first where a terminal is narrow
 HEADERS = {

@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from difgen_cli import sweep
-from difgen_cli.plan import Cell, facts, missing
-from difgen_cli.plan.facts import Finder
-from difgen_cli.plugins import Library
+from difgen_cli.engine.plan import Cell, facts, pending
+from difgen_cli.engine.plan.facts import Finder
+from difgen_cli.engine.plugins import Library
+from difgen_cli.engine.store import Home, Store, nearest, sample_files
+from difgen_cli.engine.store.files import publish
 from difgen_cli.score import groups, planner, sources
 from difgen_cli.score.groups import Groups
 from difgen_cli.score.sources import Request, Source
-from difgen_cli.store import Home, Store, nearest, pictures
-from difgen_cli.store.files import publish
 from difgen_cli.sweep import ENDED
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def run(prepared: Prepared, console: Console) -> str:
     if not prepared.home.samples(prepared.cell.samples).exists():
         _keep_samples(prepared)
     if planned.state.counts["failed"]:  # nobody but the same command tries again
-        missing.release(planned.plan, planned.store, planned.state.causes)
+        pending.release(planned.plan, planned.store, planned.state.causes)
         state = sweep.survey(planned.plan, planned.store, lambda _: True)
         planned = sweep.Planned(planned.plan, state, planned.store, planned.finder, None)
     return sweep.run(planned, sweep.Options("inline"), console) if planned.state.work else "done"
@@ -159,4 +159,4 @@ def _keep_samples(prepared: Prepared) -> None:
     images, labels, _ = prepared.planned.store.pool(prepared.content[:16])
     drawn = np.asarray(images[prepared.chosen])
     kept = None if labels is None else labels[prepared.chosen]
-    publish(prepared.home.samples(prepared.cell.samples), lambda p: pictures.write(p, drawn, kept))
+    publish(prepared.home.samples(prepared.cell.samples), lambda p: sample_files.write(p, drawn, kept))

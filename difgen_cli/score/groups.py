@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from difgen_cli import sheets
-from difgen_cli.grid.document import GridError
+from difgen_cli.engine.grid.document import GridError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,17 +8,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from difgen_cli.grid import Grid
-from difgen_cli.grid.document import GridError
-from difgen_cli.grid.values import Given
-from difgen_cli.plan import LACKING, Cell, Facts, Plan, Reference, Trajectory
-from difgen_cli.plan.derive import Derivation, images_of
-from difgen_cli.plan.facts import Finder
-from difgen_cli.plan.guidance import UNGUIDED
-from difgen_cli.plan.planner import real_images
-from difgen_cli.plan.recipes import Head, Recipe
-from difgen_cli.plan.sections import DEFAULT_SCORE, Section, as_text, resolve
-from difgen_cli.plugins import Library
+from difgen_cli.engine.grid import Grid
+from difgen_cli.engine.grid.document import GridError
+from difgen_cli.engine.grid.values import Given
+from difgen_cli.engine.plan import LACKING, Cell, Facts, Plan, Reference, Trajectory
+from difgen_cli.engine.plan.derive import Derivation, images_of
+from difgen_cli.engine.plan.facts import Finder
+from difgen_cli.engine.plan.guidance import UNGUIDED
+from difgen_cli.engine.plan.planner import real_images
+from difgen_cli.engine.plan.recipes import Head, Recipe
+from difgen_cli.engine.plan.sections import DEFAULT_SCORE, Section, as_text, resolve
+from difgen_cli.engine.plugins import Library
 from difgen_cli.score.groups import Groups
 from difgen_cli.score.sources import Request
 from difgen_cli.text import printable

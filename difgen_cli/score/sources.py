@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from difgen_cli.grid.document import GridError, compose, scalar
-from difgen_cli.grid.values import Given
-from difgen_cli.plan import Facts
-from difgen_cli.plan.facts import Finder
-from difgen_cli.plan.sections import Section, check, resolve
-from difgen_cli.plugins import Library
+from difgen_cli.engine.grid.document import GridError, compose, scalar
+from difgen_cli.engine.grid.values import Given
+from difgen_cli.engine.plan import Facts
+from difgen_cli.engine.plan.facts import Finder
+from difgen_cli.engine.plan.sections import Section, check, resolve
+from difgen_cli.engine.plugins import Library
 
 if TYPE_CHECKING:
     from difgen_cli.data import Pool

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from difgen_cli.report import Study, curves, labels
+from difgen_cli.report import Study
+from difgen_cli.report.plotting import labels
+from difgen_cli.report.study import curves
 
 Visit = Callable[..., Any]
 Four = tuple[Study, Path]

@@ -11,8 +11,9 @@ import pytest
 import synthetic
 
 from difgen_cli import report
-from difgen_cli.report import curves, table
+from difgen_cli.report import table
 from difgen_cli.report.page import compose
+from difgen_cli.report.study import curves
 
 
 def closed_form(study: report.Study) -> report.Study:

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from difgen_cli.report import Study, labels
+from difgen_cli.report import Study
+from difgen_cli.report.plotting import labels
 
 Visit = Callable[..., Any]
 Four = tuple[Study, Path]

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from difgen_cli.launch import worker_environment
-from difgen_cli.store.owners import gone
+from difgen_cli.engine.launch import worker_environment
+from difgen_cli.engine.store.processes import gone
 
 CHECKPOINT_SECONDS = 0.5
 LEASE_SECONDS = 2.0
@@ -27,8 +27,8 @@ ENDINGS = (3, 130, -signal.SIGKILL)
 JOIN = """
 import sys
 from pathlib import Path
-from difgen_cli.worker import work_on
-from difgen_cli.worker.order import Flag, Order
+from difgen_cli.engine.worker import work_on
+from difgen_cli.engine.worker.submission_spec import Flag, Order
 work_on(Order.read(Path(sys.argv[1])), int(sys.argv[2]), "cpu", Flag())
 """
 

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from chaos.disturbed import LEASE_SECONDS, Sweep
-from difgen_cli.store import Store, tables
+from difgen_cli.engine.store import Store, tables
 
 Fault = Callable[[Sweep, random.Random], int | None]
 SKEW_SECONDS = 600

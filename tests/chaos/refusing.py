@@ -19,8 +19,8 @@ import safetensors.torch  # noqa: F401
 import sklearn.datasets  # noqa: F401
 import torch  # noqa: F401
 
-import difgen_cli.worker.scoring
-import difgen_cli.worker.training  # noqa: F401
+import difgen_cli.engine.worker.scoring
+import difgen_cli.engine.worker.training  # noqa: F401
 from difgen_cli.cli import main
 
 

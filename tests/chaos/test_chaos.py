@@ -32,7 +32,7 @@ from comparing import assert_equal_content
 from chaos.disturbed import CHECKPOINT_SECONDS, LEASE_SECONDS, Sweep
 from chaos.faults import COSTLY, KINDS, SKEW_SECONDS
 from chaos.plugins.models.metered import PACE_SECONDS
-from difgen_cli.store import tables
+from difgen_cli.engine.store import tables
 
 HERE = Path(__file__).parent
 FAULTS = int(os.environ.get("DIFGEN_CHAOS_FAULTS", "20"))

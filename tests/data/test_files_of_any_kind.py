@@ -12,7 +12,7 @@ import pytest
 from difgen_cli.data import DataError, Pool, split
 from difgen_cli.data.files import kind_of, listing, load, names
 from difgen_cli.data.parquet import load as load_parquet
-from difgen_cli.store import pictures
+from difgen_cli.engine.store import sample_files
 
 
 def images(count: int, seed: int = 0) -> np.ndarray:
@@ -25,12 +25,12 @@ def written(folder: Path, of: np.ndarray, labels: np.ndarray | None = None) -> d
     for i, image in enumerate(of):
         place = made["folder"] / (str(labels[i]) if labels is not None else "")
         place.mkdir(parents=True, exist_ok=True)
-        (place / f"{i:03d}.png").write_bytes(pictures.png(image))
-    pictures.write(made["parquet"], of, labels)
+        (place / f"{i:03d}.png").write_bytes(sample_files.png(image))
+    sample_files.write(made["parquet"], of, labels)
     np.savez(made["npz"], images=of, **({} if labels is None else {"labels": labels}))
     (folder / "many").mkdir()
-    pictures.write(folder / "many" / "0.parquet", of[:3], None if labels is None else labels[:3])
-    pictures.write(folder / "many" / "1.parquet", of[3:], None if labels is None else labels[3:])
+    sample_files.write(folder / "many" / "0.parquet", of[:3], None if labels is None else labels[:3])
+    sample_files.write(folder / "many" / "1.parquet", of[3:], None if labels is None else labels[3:])
     return made | {"many": folder / "many"}
 
 
@@ -83,7 +83,7 @@ def test_parts_of_different_shape_are_refused_in_one_sentence(tmp_path: Path) ->
 
 def test_parquet_holds_points_and_labels_that_are_all_missing_are_none(tmp_path: Path) -> None:
     points = np.arange(8, dtype=np.float32).reshape(4, 2)
-    pictures.write(tmp_path / "points.parquet", points, None)
+    sample_files.write(tmp_path / "points.parquet", points, None)
     pool = load_parquet(path=tmp_path / "points.parquet")
     assert np.array_equal(pool.images, points)
     assert pool.labels is None

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from difgen_cli.grid import read
-from difgen_cli.grid.document import GridError
-from difgen_cli.grid.values import Spaced, filter_of, number, predicate
+from difgen_cli.engine.grid import read
+from difgen_cli.engine.grid.document import GridError
+from difgen_cli.engine.grid.values import Spaced, filter_of, number, predicate
 
 Write = Callable[..., Path]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from difgen_cli import sweep
-from difgen_cli.grid.document import GridError
+from difgen_cli.engine.grid.document import GridError
 
 HEAD = "# Does it work?\nbase:\n  data: {name: digits, held_out: 900, size: 8}\n"
 TWO = "axes: {data.size: [8, 16], model.width: [8, 9]}\n"

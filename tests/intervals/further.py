@@ -17,7 +17,7 @@ from drawing import Arrays, Ends, World, ends, unshared
 from worlds import rectified
 
 from difgen_cli.metrics import copying, coverage, frechet, likelihood, wilson
-from difgen_cli.report import curves
+from difgen_cli.report.study import curves
 
 SEEDS, SAMPLES = 3, 1000
 CHUNK = 50  # draws whose intervals are made at once

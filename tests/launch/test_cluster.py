@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from difgen_cli.launch import LaunchError
-from difgen_cli.launch.slurm import cluster, limits
-from difgen_cli.launch.slurm.limits import Room
+from difgen_cli.engine.launch import LaunchError
+from difgen_cli.engine.launch.slurm import cluster, limits
+from difgen_cli.engine.launch.slurm.limits import Room
 
 # As `scontrol show config` of 22.05.8 prints it, without lines that nobody reads.
 CONFIG = """\

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from difgen_cli.launch.crew import SLURM_WORKERS, Crew, muster
-from difgen_cli.perf.machine import device_name
-from difgen_cli.places import PlaceError
+from difgen_cli.config import PlaceError
+from difgen_cli.engine.cost.machine import device_name
+from difgen_cli.engine.launch.worker_pool import SLURM_WORKERS, Crew, muster
 
 
 def test_without_a_gpu_it_is_one_worker_a_core_on_the_processor_that_rows_name(monkeypatch: pytest.MonkeyPatch):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from difgen_cli.launch.slurm.poll import FIELDS, MOST_SECONDS, Poll, accounted, queued
+from difgen_cli.engine.launch.slurm.poll import FIELDS, MOST_SECONDS, Poll, accounted, queued
 
 # As SLURM 22.05 printed it, in columns of FIELDS, with one task requeued.
 SAID = (

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from difgen_cli.launch.slurm.poll import Queue, Task
-from difgen_cli.launch.submissions import Submission
-from difgen_cli.launch.tending import Standing, Tending
-from difgen_cli.store import Store
-from difgen_cli.store.attempts import Claimant, claim, history
-from difgen_cli.store.files import publish_json, replace_json
-from difgen_cli.store.owners import owner
+from difgen_cli.engine.launch.reconciler import Standing, Tending
+from difgen_cli.engine.launch.slurm.poll import Queue, Task
+from difgen_cli.engine.launch.submissions import Submission
+from difgen_cli.engine.store import Store
+from difgen_cli.engine.store.attempts import Claimant, claim, history
+from difgen_cli.engine.store.files import publish_json, replace_json
+from difgen_cli.engine.store.processes import owner
 
 NAME = "difgen-0123456789ab"
 HOME = "digits-n16-0123456789abcdef"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from difgen_cli.launch import LaunchError
-from difgen_cli.launch.slurm import profile, walltime
-from difgen_cli.perf.estimate import UNKNOWN, Seconds
-from difgen_cli.perf.forecast import Forecast, Part
-from difgen_cli.plan.work import Work
+from difgen_cli.engine.cost.estimate import UNKNOWN, Seconds
+from difgen_cli.engine.cost.forecast import Forecast, Part
+from difgen_cli.engine.launch import LaunchError
+from difgen_cli.engine.launch.slurm import profile, walltime
+from difgen_cli.engine.plan.work import Work
 
 HOUR = 3600.0
 

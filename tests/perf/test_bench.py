@@ -14,11 +14,11 @@ import pytest
 from rich.console import Console
 
 from difgen_cli.display import benches
-from difgen_cli.perf import bench, count
-from difgen_cli.perf.bench import Subject, Throughput
-from difgen_cli.perf.count import Work
-from difgen_cli.perf.roofline import Limits
-from difgen_cli.plugins import Library, PluginError
+from difgen_cli.engine.cost import bench, flops
+from difgen_cli.engine.cost.bench import Subject, Throughput
+from difgen_cli.engine.cost.flops import Work
+from difgen_cli.engine.cost.roofline import Limits
+from difgen_cli.engine.plugins import Library, PluginError
 from difgen_cli.sampling import euler, heun
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -62,7 +62,7 @@ def test_evaluations_are_counted_as_a_sampler_makes_them() -> None:
 def test_a_subject_is_trained_and_sampled() -> None:
     found = bench.run(SMALL, Library(), "cpu", 0.05, LIMITS)
     assert found.weights == 64 * 8 + 8 + 2 * (16 * 8 + 8) + 3 * (8 * 4 + 4 + 2 * (16 * 4 + 4) + 4 * 8 + 8) + 8 * 64 + 64
-    assert found.work == count.training(bench_network(), (1, 8, 8), 16)
+    assert found.work == flops.training(bench_network(), (1, 8, 8), 16)
     assert 100 < found.images_per_second < 1e7
     assert 1 < found.samples_per_second < 1e7
 

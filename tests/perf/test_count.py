@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
+from difgen_cli.diffusion.training import train
+from difgen_cli.engine.cost import flops
+from difgen_cli.engine.cost.flops import Work
 from difgen_cli.models import mlp, unet
-from difgen_cli.perf import count
-from difgen_cli.perf.count import Work
-from difgen_cli.train import train
 
 
 class Around(nn.Module):
@@ -33,14 +33,14 @@ def test_a_linear_layer_is_counted_by_hand() -> None:
     network, batch = Around(nn.Linear(6, 4)), 8
     forward = 4 + 8 * 6 + 6 * 4 + 8 * 4  # bias, x and weight in, y out
     backward = (8 * 4 + 8 * 6 + 4 * 6) + (8 * 4 + 4)  # gradients of the weight and of the bias
-    assert count.evaluation(network, (6,), batch) == Work(2 * 6 * 4, forward * 4 / batch)
+    assert flops.evaluation(network, (6,), batch) == Work(2 * 6 * 4, forward * 4 / batch)
     step = 9 * (4 * 6 + 4)  # weight, gradient, two moments, average: read; all but the gradient written
-    assert count.training(network, (6,), batch) == Work(2 * 2 * 6 * 4, (forward + backward + step) * 4 / batch)
+    assert flops.training(network, (6,), batch) == Work(2 * 2 * 6 * 4, (forward + backward + step) * 4 / batch)
 
 
 def test_bf16_halves_activations_and_not_the_optimizer() -> None:
     network = Around(nn.Linear(6, 4))
-    single, half = (count.training(network, (6,), 8, precision) for precision in ("fp32", "bf16"))
+    single, half = (flops.training(network, (6,), 8, precision) for precision in ("fp32", "bf16"))
     assert single is not None
     assert half is not None
     step = 9 * 28 * 4 / 8
@@ -49,9 +49,9 @@ def test_bf16_halves_activations_and_not_the_optimizer() -> None:
 
 def test_a_convolution_is_counted_by_hand() -> None:
     network = Around(nn.Conv2d(3, 5, 3, padding=1))
-    forward = count.evaluation(network, (3, 8, 8), 2)
+    forward = flops.evaluation(network, (3, 8, 8), 2)
     assert forward == Work(2 * 3 * 9 * 5 * 64, 4 * (2 * 3 * 64 + 3 * 9 * 5 + 5 + 2 * 5 * 64) / 2)
-    trained = count.training(network, (3, 8, 8), 2)
+    trained = flops.training(network, (3, 8, 8), 2)
     assert trained is not None
     assert trained.flops == 2 * forward.flops  # the image itself needs no gradient
 
@@ -62,7 +62,7 @@ def test_the_digits_mlp_is_counted_by_hand(classes: int) -> None:
     blocks, last = depth * 2 * width * inner, width * pixels
     of_noise = features * (2 * width + depth * 2 * inner)  # its layers and the modulations
     products = pixels * width + of_noise + blocks + last
-    trained = count.training(mlp.build((1, 8, 8), classes), (1, 8, 8), 128)
+    trained = flops.training(mlp.build((1, 8, 8), classes), (1, 8, 8), 128)
     assert trained is not None
     # Forward, gradients of the weights, and of the inputs of layers that lie above others.
     assert trained.flops == 2 * (2 * products + blocks + last) == 1_425_408
@@ -85,7 +85,7 @@ def test_the_small_unet_is_counted_by_hand() -> None:
     up += block(48, 16, 28) + 2 * block(32, 16, 28)
     products = first + embedding + down + middle + up + convolution(16, 1, 28)
     network = unet.build((1, 28, 28), 0, width=16)
-    forward, trained = count.evaluation(network, (1, 28, 28), 4), count.training(network, (1, 28, 28), 4)
+    forward, trained = flops.evaluation(network, (1, 28, 28), 4), flops.training(network, (1, 28, 28), 4)
     assert forward is not None
     assert trained is not None
     assert forward.flops == 2 * products
@@ -105,7 +105,7 @@ class Attending(nn.Module):
 
 
 def test_attention_is_counted_as_its_products_and_moves_no_weights() -> None:
-    works = {places: count.training(Attending(), (2 * places * 3,), 4) for places in (50, 100, 200)}
+    works = {places: flops.training(Attending(), (2 * places * 3,), 4) for places in (50, 100, 200)}
     for places, work in works.items():
         assert work is not None
         assert work.flops == 3 * 4 * 2 * places**2 * 3
@@ -122,7 +122,7 @@ class Viewing(nn.Module):
 
 def test_views_move_nothing_and_repeated_numbers_are_read_once() -> None:
     numbers = 8 * 6 + 1 + 8 * 6  # x and one number of noise in, the sum out
-    assert count.evaluation(Viewing(), (6,), 8) == Work(0, numbers * 4 / 8)
+    assert flops.evaluation(Viewing(), (6,), 8) == Work(0, numbers * 4 / 8)
 
 
 def test_the_count_equals_that_of_a_real_step() -> None:
@@ -131,7 +131,7 @@ def test_the_count_equals_that_of_a_real_step() -> None:
     next(steps)
     with FlopCounterMode(display=False) as counter:
         next(steps)
-    work = count.training(network, (1, 8, 8), 32)
+    work = flops.training(network, (1, 8, 8), 32)
     assert work is not None
     assert work.flops * 32 == counter.get_total_flops()
 
@@ -140,8 +140,8 @@ def test_the_count_equals_that_of_a_real_step() -> None:
 @pytest.mark.parametrize("settings", [{}, {"attention": (8,), "dropout": 0.1}])
 def test_unets_of_any_settings_are_counted(classes: int, settings: dict[str, object]) -> None:
     network = unet.build((3, 8, 8), classes, width=8, depth=1, multipliers=(1, 2), **settings)  # type: ignore[arg-type]
-    assert count.training(network, (3, 8, 8), 2, "bf16") is not None
-    assert count.evaluation(network, (3, 8, 8), 2, "bf16") is not None
+    assert flops.training(network, (3, 8, 8), 2, "bf16") is not None
+    assert flops.evaluation(network, (3, 8, 8), 2, "bf16") is not None
 
 
 def test_a_users_network_is_counted() -> None:
@@ -150,7 +150,7 @@ def test_a_users_network_is_counted() -> None:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    work = count.training(module.build((1, 8, 8), 0, rank=2), (1, 8, 8), 16)
+    work = flops.training(module.build((1, 8, 8), 0, rank=2), (1, 8, 8), 16)
     assert work is not None
     assert work.flops == 2 * (2 + 3) * 64 * 2, "the first layer needs no gradient of its input"
 
@@ -167,15 +167,15 @@ class Peeking(nn.Module):
 
 
 def test_what_cannot_be_counted_is_none() -> None:
-    assert count.training(Peeking(), (4,), 2) is None
-    assert count.evaluation(Peeking(), (4,), 2) is None
+    assert flops.training(Peeking(), (4,), 2) is None
+    assert flops.evaluation(Peeking(), (4,), 2) is None
 
 
 def test_counting_changes_neither_the_network_nor_the_random_state() -> None:
     network = unet.build((1, 8, 8), 0, width=8, depth=1, multipliers=(1,), dropout=0.5).eval()
     weights = {name: value.clone() for name, value in network.state_dict().items()}
     before = torch.get_rng_state()
-    count.training(network, (1, 8, 8), 4)
+    flops.training(network, (1, 8, 8), 4)
     assert torch.equal(before, torch.get_rng_state())
     assert not any(module.training for module in network.modules())
     assert all(p.grad is None and p.device.type == "cpu" for p in network.parameters())

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from difgen_cli.perf import counting
-from difgen_cli.perf.counting import Machine, Network, counted
+from difgen_cli.engine.cost import counting
+from difgen_cli.engine.cost.counting import Machine, Network, counted
 
 MLP = Network("mlp", 1, {"width": 8, "depth": 1}, (1, 4, 4), conditional=False)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from difgen_cli.perf.estimate import Measured, Seconds, predict, products, total
+from difgen_cli.engine.cost.estimate import Measured, Seconds, predict, products, total
 
 FLOPS = products(("flops",))
 

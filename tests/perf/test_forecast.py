@@ -15,12 +15,12 @@ import pytest
 from comparing import assert_equal_content, content
 
 from difgen_cli import sweep
-from difgen_cli.launch import inline, submissions
-from difgen_cli.launch.crew import Crew
-from difgen_cli.launch.submissions import Terms
-from difgen_cli.perf.device import processor
-from difgen_cli.plan.work import Work, read
-from difgen_cli.store import tables
+from difgen_cli.engine.cost.device import processor
+from difgen_cli.engine.launch import inline, submissions
+from difgen_cli.engine.launch.submissions import Terms
+from difgen_cli.engine.launch.worker_pool import Crew
+from difgen_cli.engine.plan.work import Work, read
+from difgen_cli.engine.store import tables
 
 Difgen = Callable[..., subprocess.CompletedProcess[str]]
 Write = Callable[..., Path]

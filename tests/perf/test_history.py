@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from difgen_cli.perf import history
-from difgen_cli.perf.history import Labels
-from difgen_cli.plugins import Library
-from difgen_cli.store import Store
+from difgen_cli.engine.cost import history
+from difgen_cli.engine.cost.history import Labels
+from difgen_cli.engine.plugins import Library
+from difgen_cli.engine.store import Store
 
 ROW = {
     "kind": "model", "home": "a", "step": 100, "data.name": "digits", "data.size": 64, "data.held_out": 900,

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from difgen_cli.perf import cache, machine
-from difgen_cli.perf.roofline import Limits
+from difgen_cli.engine.cost import cache, machine
+from difgen_cli.engine.cost.roofline import Limits
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from difgen_cli.perf.count import Work
-from difgen_cli.perf.pace import Pace, Speed
-from difgen_cli.perf.roofline import Limits
+from difgen_cli.engine.cost.flops import Work
+from difgen_cli.engine.cost.roofline import Limits
+from difgen_cli.engine.cost.throughput import Pace, Speed
 
 
 class Clock:

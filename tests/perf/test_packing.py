@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from difgen_cli import sweep
-from difgen_cli.perf import packing
-from difgen_cli.perf.packing import Packing, Reading, Task, choose, probe
-from difgen_cli.perf.probes import ProbeError, Probes
+from difgen_cli.engine.cost import packing
+from difgen_cli.engine.cost.packing import Packing, Reading, Task, choose, probe
+from difgen_cli.engine.cost.probe_group import ProbeError, Probes
 
 GIB = float(1 << 30)
 LONG = 1e12  # images: more than any probe trains

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from difgen_cli.perf import roofline
-from difgen_cli.perf.count import Work
-from difgen_cli.perf.roofline import Limits
+from difgen_cli.engine.cost import roofline
+from difgen_cli.engine.cost.flops import Work
+from difgen_cli.engine.cost.roofline import Limits
 
 LIMITS = Limits(flops_per_second=1000.0, bytes_per_second=100.0)  # as many either way at 10 FLOP a byte
 
@@ -41,6 +41,6 @@ def test_where_arithmetic_is_the_limit_both_shares_agree() -> None:
 
 
 def test_it_imports_no_torch() -> None:
-    code = "import sys; from difgen_cli.perf import roofline, cache; print('torch' in sys.modules)"
+    code = "import sys; from difgen_cli.engine.cost import roofline, cache; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from difgen_cli.perf.schedule import Task, makespan, ranks
+from difgen_cli.engine.cost.schedule import Task, makespan, ranks
 
 SECONDS = st.floats(0.1, 100.0)
 

@@ -14,10 +14,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from difgen_cli import view
+from difgen_cli import progress
+from difgen_cli.engine.cost import flops
+from difgen_cli.engine.store import Store, tables
 from difgen_cli.models import mlp
-from difgen_cli.perf import count
-from difgen_cli.store import Store, tables
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 GRID = """\
@@ -71,7 +71,7 @@ def test_a_sweep_tells_how_near_the_limit_it_is(swept: Store, difgen: Run) -> No
     assert (lines[0]["step"], lines[-1]["step"]) == (20, 300), "a start-up of seconds has no reading of its own"
     rows = {line["step"]: line for line in tables.fold(swept).to_pylist() if line["kind"] == "model"}
     limits = json.loads(next((swept.root.parent / "cache" / "difgen").glob("machine-*.json")).read_text())["found"]
-    work = count.training(mlp.build((1, 8, 8), 0, width=64), (1, 8, 8), 32)
+    work = flops.training(mlp.build((1, 8, 8), 0, width=64), (1, 8, 8), 32)
     assert work is not None
     kept = json.loads(next((swept.root.parent / "cache" / "difgen").glob("work-*.json")).read_text())["found"]
     assert kept == vars(work)
@@ -102,8 +102,8 @@ def test_columns_say_what_they_are_and_references_have_none(swept: Store) -> Non
 @pytest.mark.parametrize(("width", "words"), [(150, "31,234/s 55%"), (80, "31,234/s")])
 def test_the_live_view_tells_the_share_where_there_is_room(width: int, words: str) -> None:
     record = {"images_per_second": 31234.4, "roofline": 0.553, "mfu": 0.51}
-    assert view._speed(record, width) == words
-    assert view._speed(record | {"roofline": None}, width) == "31,234/s"
+    assert progress._speed(record, width) == words
+    assert progress._speed(record | {"roofline": None}, width) == "31,234/s"
 
 
 def test_rows_from_before_have_null(swept: Store, tmp_path: Path) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from difgen_cli.perf.estimate import UNKNOWN, Seconds
-from difgen_cli.perf.forecast import Forecast, Part, as_dict
-from difgen_cli.perf.words import beside, expected
-from difgen_cli.plan.work import Work
+from difgen_cli.engine.cost.estimate import UNKNOWN, Seconds
+from difgen_cli.engine.cost.forecast import Forecast, Part, as_dict
+from difgen_cli.engine.cost.sentences import beside, expected
+from difgen_cli.engine.plan.work import Work
 
 SURE = Forecast(
     Work(), 2,

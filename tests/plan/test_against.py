@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from difgen_cli.grid.document import GridError
-from difgen_cli.plan import Cell, Plan
+from difgen_cli.engine.grid.document import GridError
+from difgen_cli.engine.plan import Cell, Plan
 
 GRID = """\
 # Are clothes told from digits?

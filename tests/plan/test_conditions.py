@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from difgen_cli.grid.document import GridError
-from difgen_cli.plan import Plan
+from difgen_cli.engine.grid.document import GridError
+from difgen_cli.engine.plan import Plan
 
 Write, PlanOf = Callable[..., Path], Callable[[Path], Plan]
 TEXT = """

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from difgen_cli.data import HELD_OUT_SEED
-from difgen_cli.grid.document import GridError
-from difgen_cli.plan import Plan
+from difgen_cli.engine.grid.document import GridError
+from difgen_cli.engine.plan import Plan
 
 GRID = """
 base:

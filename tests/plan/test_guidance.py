@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from difgen_cli.grid.document import GridError
-from difgen_cli.plan import Cell, Plan
-from difgen_cli.plan.guidance import NONE
+from difgen_cli.engine.grid.document import GridError
+from difgen_cli.engine.plan import Cell, Plan
+from difgen_cli.engine.plan.guidance import NONE
 
 Write, PlanOf = Callable[..., Path], Callable[[Path], Plan]
 Difgen = Callable[..., subprocess.CompletedProcess[str]]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from difgen_cli.grid.document import GridError
-from difgen_cli.plan import Plan
-from difgen_cli.plan.only import filter_by
+from difgen_cli.engine.grid.document import GridError
+from difgen_cli.engine.plan import Plan
+from difgen_cli.engine.plan.filters import filter_by
 
 HEAD = """\
 # Does the way of writing matter?

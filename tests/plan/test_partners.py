@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from difgen_cli.grid.document import GridError
-from difgen_cli.plan import Plan
+from difgen_cli.engine.grid.document import GridError
+from difgen_cli.engine.plan import Plan
 
 GRID = """\
 # Do two halves agree?

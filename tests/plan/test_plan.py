@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from difgen_cli.grid.document import GridError
-from difgen_cli.plan import Plan, ledger
-from difgen_cli.plan.recipes import Head, Recipe, dump, load
-from difgen_cli.plan.sections import DEFAULT_SCORE
-from difgen_cli.plugins import Library
+from difgen_cli.engine.grid.document import GridError
+from difgen_cli.engine.plan import Plan, plan_table
+from difgen_cli.engine.plan.recipes import Head, Recipe, dump, load
+from difgen_cli.engine.plan.sections import DEFAULT_SCORE
+from difgen_cli.engine.plugins import Library
 
 Write, PlanOf = Callable[..., Path], Callable[[Path], Plan]
 BASE = "base: {data: {name: digits, held_out: 900}, model: {name: mlp}, score: [memorization, gap]%s}\n"
@@ -53,7 +53,7 @@ def test_the_table_of_a_plan_says_axis_values_as_the_settings_took_them(
     # geom gives 499.99999999999994, and train.steps is a whole number.
     spaced = "axes: {train.steps: {geom: [125, 8000, 7]}, train.lr: {lin: [0.1, 0.3, 3]}}"
     plan = plan_of(write_grid(BASE % "" + spaced))
-    ledger.write(tmp_path / "plan.parquet", plan)
+    plan_table.write(tmp_path / "plan.parquet", plan)
     axes = json.loads(pq.read_schema(tmp_path / "plan.parquet").metadata[b"axes"])
     assert axes == {"train.steps": [125, 250, 500, 1000, 2000, 4000, 8000], "train.lr": [0.1, 0.2, 0.3]}
 
@@ -106,7 +106,7 @@ def test_reference_rows_stand_beside_each_subset(write_grid: Write, plan_of: Pla
     [
         ("base: {model: {name: mlp}}", "data.name: not given"),
         ("base: {data: {name: digits}}", "model.name: not given"),
-        (BASE % ", train: {lrr: 1}", "train.lrr: unknown setting of train.py .* did you mean lr"),
+        (BASE % ", train: {lrr: 1}", "train.lrr: unknown setting of diffusion/training.py .* did you mean lr"),
         (BASE % "" + "axes: {model.widht: [8]}", "model.widht: unknown setting of models/mlp.py .* did you mean width"),
         (BASE % "" + "axes: {model.width: [8, -1]}", "model.width: must be greater than 0, not -1"),
         (BASE % "" + "axes: {model.width: [8, '8']}", "model.width: must be a valid integer, not '8'"),

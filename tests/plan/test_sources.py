@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from difgen_cli.grid.values import Given
-from difgen_cli.plan.facts import Finder
-from difgen_cli.plan.sections import Section, resolve, resolve_metric
-from difgen_cli.plugins import Library
-from difgen_cli.store import Store
+from difgen_cli.engine.grid.values import Given
+from difgen_cli.engine.plan.facts import Finder
+from difgen_cli.engine.plan.sections import Section, resolve, resolve_metric
+from difgen_cli.engine.plugins import Library
+from difgen_cli.engine.store import Store
 
 
 def _images(folder: Path, seed: int) -> None:

@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from difgen_cli.launch.submissions import Submission
-from difgen_cli.plan import ledger, work
-from difgen_cli.plan.work import Call, Measure, Other, Scoring, Training, Work
-from difgen_cli.store import StoreError, attempts
-from difgen_cli.worker.order import Order
+from difgen_cli.engine.launch.submissions import Submission
+from difgen_cli.engine.plan import plan_table, work
+from difgen_cli.engine.plan.work import Call, Measure, Other, Scoring, Training, Work
+from difgen_cli.engine.store import StoreError, attempts
+from difgen_cli.engine.worker.submission_spec import Order
 
 OTHER = Other("o", "other", 5, "s", None, {"twin": Other("p", "third", 6, "t")})
 CALL = Call("euler", {"steps": 2}, {})
@@ -50,7 +50,7 @@ def test_a_newer_layout_is_one_sentence(tmp_path: Path) -> None:
         lambda: Submission(folder).said,
         lambda: Order.read(folder),
         lambda: attempts.history(folder / "attempts", "train"),
-        lambda: ledger.read(tmp_path / "plan.parquet"),
+        lambda: plan_table.read(tmp_path / "plan.parquet"),
     ):
         with pytest.raises(StoreError, match="was written by a newer difgen"):
             look()

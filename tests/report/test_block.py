@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import synthetic
 
-from difgen_cli.report import curves
 from difgen_cli.report.page import block
+from difgen_cli.report.study import curves
 
 
 def read(column):

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 import synthetic
 
-from difgen_cli.grid.document import GridError
-from difgen_cli.report import chosen
-from difgen_cli.report.chosen import Choice
-from difgen_cli.report.paper import COLUMN, TEXT
+from difgen_cli.engine.grid.document import GridError
+from difgen_cli.report.figures import custom
+from difgen_cli.report.figures.custom import Choice
+from difgen_cli.report.plotting.paper import COLUMN, TEXT
 
 AXES = {"train.steps": [250, 1000, 4000], "data.size": [32, 128], "model.width": [64, 256]}
 
@@ -25,7 +25,7 @@ def models(study):
 
 
 def test_a_metric_against_a_setting_is_the_mean_over_seeds_at_the_last_snapshot(study):
-    drawn = chosen.draw(study, Choice("data.size", "mem_frac", "model.width"), TEXT)
+    drawn = custom.draw(study, Choice("data.size", "mem_frac", "model.width"), TEXT)
     rows = models(study)
     expected = rows[rows["step"] == 4000].groupby(["data.size", "model.width"])["mem_frac"].mean()
     assert len(drawn.data) == len(expected) == 4
@@ -39,7 +39,7 @@ def test_a_metric_against_a_setting_is_the_mean_over_seeds_at_the_last_snapshot(
 
 
 def test_axes_that_are_not_asked_for_stand_side_by_side_and_are_never_averaged(study):
-    drawn = chosen.draw(study, Choice("train.steps", "fd_test"), COLUMN)
+    drawn = custom.draw(study, Choice("train.steps", "fd_test"), COLUMN)
     assert set(map(str, drawn.data.columns)) >= set(AXES)
     assert len(drawn.data) == 12
     assert drawn.svg.count("<svg") == 1
@@ -47,7 +47,7 @@ def test_axes_that_are_not_asked_for_stand_side_by_side_and_are_never_averaged(s
 
 
 def test_a_clock_or_a_metric_runs_across_along_the_training(study):
-    drawn = chosen.draw(study, Choice("epochs", "mem_frac", "data.size"), TEXT)
+    drawn = custom.draw(study, Choice("epochs", "mem_frac", "data.size"), TEXT)
     rows = models(study)
     at = drawn.data[(drawn.data["metric"] == "epochs") & (drawn.data["train.steps"] == "1000")]
     assert set(at["mean"].round(9)) == set(rows.loc[rows["step"] == 1000, "epochs"].round(9))
@@ -55,7 +55,7 @@ def test_a_clock_or_a_metric_runs_across_along_the_training(study):
 
 
 def test_seeds_can_be_the_lines_and_then_have_no_interval(study):
-    drawn = chosen.draw(study, Choice("data.size", "mem_frac", "seed"), TEXT)
+    drawn = custom.draw(study, Choice("data.size", "mem_frac", "seed"), TEXT)
     rows = models(study)
     last = rows[rows["step"] == 4000].set_index(["data.size", "model.width", "seed"])["mem_frac"]
     for line in drawn.data.to_dict("records"):
@@ -66,7 +66,7 @@ def test_seeds_can_be_the_lines_and_then_have_no_interval(study):
 def test_what_moves_with_an_axis_can_be_the_colour(study):
     rows = study.rows.assign(**{"train.lr": study.rows["model.width"].map({64: 0.01, 256: 0.001})})
     zipped = dataclasses.replace(study, rows=rows, axes={**AXES, "train.lr": [0.01, 0.001]})
-    drawn = chosen.draw(zipped, Choice("data.size", "mem_frac", "train.lr"), TEXT)
+    drawn = custom.draw(zipped, Choice("data.size", "mem_frac", "train.lr"), TEXT)
     assert set(drawn.data["train.lr"]) == {"0.01", "0.001"}
     assert len(drawn.data) == 4
     assert "model.width" not in drawn.data
@@ -87,7 +87,7 @@ def test_what_moves_with_an_axis_can_be_the_colour(study):
 )
 def test_a_wrong_column_is_one_sentence_that_says_what_is_near(study, choice, words):
     with pytest.raises(GridError, match=None) as raised:
-        chosen.draw(study, choice, TEXT)
+        custom.draw(study, choice, TEXT)
     assert words in str(raised.value)
     assert "\n" not in str(raised.value)
 
@@ -95,7 +95,7 @@ def test_a_wrong_column_is_one_sentence_that_says_what_is_near(study, choice, wo
 def test_a_column_without_values_is_refused(study):
     empty = dataclasses.replace(study, rows=study.rows.assign(ct=np.nan))
     with pytest.raises(GridError, match="no finished cell"):
-        chosen.check(empty, Choice("data.size", "ct"))
+        custom.check(empty, Choice("data.size", "ct"))
 
 
 def test_the_file_of_a_figure_has_a_plain_name():

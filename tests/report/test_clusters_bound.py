@@ -7,7 +7,8 @@ import pytest
 import synthetic
 
 from difgen_cli import report
-from difgen_cli.report import Study, clusters, curves
+from difgen_cli.report import Study
+from difgen_cli.report.study import clusters, curves
 
 TRIED = [1, 10, 25, 50, 100]
 

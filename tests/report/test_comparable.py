@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import synthetic
 
-from difgen_cli.report import comparable, curves
+from difgen_cli.report.study import comparable, curves
 
 AXES = {"train.steps": [250, 1000, 4000], "data.size": [32, 128], "model.width": [64, 256]}
 

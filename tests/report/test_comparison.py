@@ -10,8 +10,9 @@ import synthetic
 from rich.console import Console
 from scipy import stats
 
-from difgen_cli.report import changes, comparison
-from difgen_cli.report.paper import COLUMN
+from difgen_cli.report import changes
+from difgen_cli.report.plotting.paper import COLUMN
+from difgen_cli.report.study import comparison
 
 AXES = {"train.steps": [250, 1000], "data.size": [32, 128]}
 

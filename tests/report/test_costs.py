@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from difgen_cli.report import costs
+from difgen_cli.report.study import costs
 
 ROWS = pd.DataFrame(
     {

@@ -9,8 +9,9 @@ import pytest
 import synthetic
 from scipy import stats
 
-from difgen_cli.report import curves, labels
-from difgen_cli.store import tables
+from difgen_cli.engine.store import tables
+from difgen_cli.report.plotting import labels
+from difgen_cli.report.study import curves
 
 FOUR = {
     "model.width": [64, 256],

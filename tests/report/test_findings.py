@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 from synthetic import study as made_up
 
-from difgen_cli.report import curves, findings
+from difgen_cli.report import findings
 from difgen_cli.report.findings import samples, study
+from difgen_cli.report.study import curves
 from difgen_cli.report.table import last
 
 # A row where nothing was found and every measure could see.

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from difgen_cli.report.noise import averaged
+from difgen_cli.report.figures.gap_over_noise import averaged
 
 
 def _lines(*gaps: tuple[float, ...]) -> pd.DataFrame:

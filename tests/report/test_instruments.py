@@ -11,8 +11,10 @@ import pytest
 import synthetic
 
 from difgen_cli import report
-from difgen_cli.report import Written, against, chosen, curves, figures, noise_map, path, twins
-from difgen_cli.report.paper import PAGE
+from difgen_cli.report import Written
+from difgen_cli.report.figures import custom, listing, metric_vs_axis, noise_map, path_overlap, twins
+from difgen_cli.report.plotting.paper import PAGE
+from difgen_cli.report.study import curves
 
 STEPS_SIZE = {"train.steps": [60, 240, 960, 3840], "data.size": [8, 64, 512]}
 NEW = {
@@ -84,12 +86,12 @@ def test_overlap_without_power_is_left_out_of_the_line_and_marked_as_such(whole:
     told = numbers(whole, "path-over-noise")
     at_four = told[told["sigma_rel"] == 4.0]
     assert "path_overlap" not in set(at_four["metric"])
-    assert (at_four.loc[at_four["metric"] == "path_power", "mean"] < path.POWER_MIN).all()
+    assert (at_four.loc[at_four["metric"] == "path_power", "mean"] < path_overlap.POWER_MIN).all()
     study = instruments.added(synthetic.study(STEPS_SIZE, seeds=3))
-    svg = path.over_noise(curves.read(study))
+    svg = path_overlap.over_noise(curves.read(study))
     assert svg is not None
     everywhere = study.tables["path"].assign(path_power=0.99, path_overlap=0.5)
-    seen = path.over_noise(curves.read(dataclasses.replace(study, tables={"path": everywhere})))
+    seen = path_overlap.over_noise(curves.read(dataclasses.replace(study, tables={"path": everywhere})))
     assert seen is not None
     assert svg.svg.count("<use") > 0
     crosses = "M -1.75 1.75"  # the marker x of 3.5 points
@@ -100,7 +102,7 @@ def test_overlap_without_power_is_left_out_of_the_line_and_marked_as_such(whole:
 def test_path_power_too_low_everywhere_is_said(whole: Written) -> None:
     study = instruments.added(synthetic.study(STEPS_SIZE, seeds=2))
     blind = study.tables["path"].assign(path_power=0.55, path_overlap=np.nan)
-    drawn = path.over_noise(curves.read(dataclasses.replace(study, tables={"path": blind})))
+    drawn = path_overlap.over_noise(curves.read(dataclasses.replace(study, tables={"path": blind})))
     assert drawn is not None
     assert "no overlap can be told" in drawn.alt
 
@@ -182,16 +184,16 @@ def test_a_study_of_every_size_of_one_seed_is_drawn_without_warnings(tmp_path: P
 
 def test_figures_own_names_are_those_of_figures() -> None:
     read = curves.read(instruments.added(synthetic.study(STEPS_SIZE, seeds=1)))
-    drawn = {figure.name.partition("-")[0] for figure in figures.draw(read)}
-    assert set(figures.OWN) <= drawn
+    drawn = {figure.name.partition("-")[0] for figure in listing.draw(read)}
+    assert set(listing.OWN) <= drawn
 
 
 def test_a_cosine_of_twins_is_drawn_between_its_baseline_and_its_ceiling_without_an_axis_of_sizes_too() -> None:
     study = instruments.added(synthetic.study({"model.width": [64, 256], "train.steps": [60, 240]}, seeds=2))
     read = curves.read(study)
-    others = against.other_metrics(read)
+    others = metric_vs_axis.other_metrics(read)
     assert others is not None
     assert "twin_cos" in others.caption or "twin_cos" in others.alt
     assert {"twin_cos", "twin_baseline", "twin_ceiling"} <= set(others.data["metric"])
-    drawn = chosen.draw(study, chosen.Choice("model.width", "twin_cos"), PAGE)
+    drawn = custom.draw(study, custom.Choice("model.width", "twin_cos"), PAGE)
     assert {"twin_cos", "twin_baseline", "twin_ceiling"} == set(drawn.data["metric"])

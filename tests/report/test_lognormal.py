@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import brute, fmin
 from scipy.stats import norm
 
-from difgen_cli.report import lognormal
+from difgen_cli.report.study import lognormal
 
 SIZES = np.array([8.0, 16, 32, 64, 128, 256])
 GRID = 60 * 2.0 ** np.arange(9)

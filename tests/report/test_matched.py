@@ -9,7 +9,9 @@ import pytest
 import synthetic
 
 from difgen_cli import report
-from difgen_cli.report import Study, curves, matched
+from difgen_cli.report import Study
+from difgen_cli.report.figures import matched
+from difgen_cli.report.study import curves
 
 STEPS = [125, 250, 500, 1000, 2000, 4000]
 

@@ -9,7 +9,8 @@ import pytest
 import synthetic
 
 from difgen_cli import report
-from difgen_cli.report import Study, curves, onset
+from difgen_cli.report import Study
+from difgen_cli.report.study import curves, onset
 
 STEPS = [60, 120, 240, 480, 960, 1920]
 

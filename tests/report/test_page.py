@@ -11,8 +11,10 @@ import pytest
 import synthetic
 
 from difgen_cli import report
-from difgen_cli.report import curves, gallery, spreadsheet
+from difgen_cli.report import spreadsheet
+from difgen_cli.report.page import gallery
 from difgen_cli.report.page.document import SCRIPTS
+from difgen_cli.report.study import curves
 
 EVIL = "<script>alert(1)</script>"
 STEPS_SIZE = {"train.steps": [250, 1000, 4000], "data.size": [32, 128, 512]}

@@ -11,8 +11,10 @@ import synthetic
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from difgen_cli.report import against, canvas, curves, figures, growth, noise, noise_map, onset, plane, style
-from difgen_cli.report.paper import COLUMN, PAGE, PAPERS, TEXT
+from difgen_cli.report.figures import gap_over_noise, listing, mem_vs_fid, metric_vs_axis, noise_map, onset_scaling
+from difgen_cli.report.plotting import layout, style
+from difgen_cli.report.plotting.paper import COLUMN, PAGE, PAPERS, TEXT
+from difgen_cli.report.study import curves, onset
 
 WIDE = {
     "train.steps": [250, 4000],
@@ -30,7 +32,7 @@ def wide():
 
 @pytest.fixture(scope="module", params=PAPERS, ids=lambda paper: paper.name)
 def drawn(request, wide):
-    return request.param, figures.draw(wide, paper=request.param)
+    return request.param, listing.draw(wide, paper=request.param)
 
 
 def test_every_figure_is_as_wide_as_its_paper_and_no_higher_than_a_page(drawn):
@@ -65,9 +67,9 @@ def test_what_does_not_fit_is_named_in_the_caption(drawn):
 def test_figures_bear_no_date_and_are_the_same_a_second_later(wide):
     axis = wide.axis("data.size")
     with matplotlib.rc_context(COLUMN.rc):
-        first = against.metrics_against(wide, axis, COLUMN)
+        first = metric_vs_axis.metrics_against(wide, axis, COLUMN)
         time.sleep(1.1)  # dates in PDF and fonts count seconds
-        second = against.metrics_against(wide, axis, COLUMN)
+        second = metric_vs_axis.metrics_against(wide, axis, COLUMN)
     assert first.files == second.files
     assert b"CreationDate" not in first.files["pdf"]
     assert "<dc:date>" not in first.svg
@@ -79,17 +81,17 @@ def sheets(request, monkeypatch):
     """Every kind of figure on a paper, laid out and drawn, but not saved: (paper, sheets)."""
     paper, axes = request.param
     made = []
-    render = canvas.Sheet.render
-    monkeypatch.setattr(canvas, "_saved", lambda *_: b"")
-    monkeypatch.setattr(canvas.Sheet, "render", lambda sheet: made.append(sheet) or render(sheet))
+    render = layout.Sheet.render
+    monkeypatch.setattr(layout, "_saved", lambda *_: b"")
+    monkeypatch.setattr(layout.Sheet, "render", lambda sheet: made.append(sheet) or render(sheet))
     read = curves.read(synthetic.study(axes, seeds=1))
     with matplotlib.rc_context(paper.rc):
-        plane.memorization_against_frechet(read, paper)
+        mem_vs_fid.memorization_against_frechet(read, paper)
         for axis in read.axes:
-            against.metrics_against(read, axis, paper)
-        noise.gap_over_noise(read, paper)
+            metric_vs_axis.metrics_against(read, axis, paper)
+        gap_over_noise.gap_over_noise(read, paper)
         if "train.steps" in axes:
-            growth.onsets_against_size(read, onset.read(read), paper)
+            onset_scaling.onsets_against_size(read, onset.read(read), paper)
             noise_map.gap_map(read, paper)
         assert len(made) >= 4
         for sheet in made:
@@ -160,7 +162,7 @@ def _lab(linear):
 def test_a_metric_that_never_varies_is_told_and_not_drawn():
     study = synthetic.study({"data.size": [32, 128]}, seeds=2)
     study.rows["auth_pct"] = 7.5
-    made = figures.draw(curves.read(study), paper=TEXT)[-1]
+    made = listing.draw(curves.read(study), paper=TEXT)[-1]
     assert made.name == "other-metrics"
     assert "The same in every cell, and not drawn: auth_pct = 7.50." in made.caption
     assert "auth_pct" not in made.alt

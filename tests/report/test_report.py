@@ -14,7 +14,9 @@ import synthetic
 from rich.console import Console
 
 from difgen_cli import report
-from difgen_cli.report import curves, labels, style, table
+from difgen_cli.report import table
+from difgen_cli.report.plotting import labels, style
+from difgen_cli.report.study import curves
 
 STEPS_SIZE = {"train.steps": [250, 1000, 4000], "data.size": [32, 128, 512]}
 FOUR = {**STEPS_SIZE, "model.width": [64, 256], "condition.clusters": [1, 10]}

@@ -11,9 +11,11 @@ import synthetic
 from scipy.stats import binom, t
 
 from difgen_cli import report
+from difgen_cli.engine.plugins import Library
 from difgen_cli.metrics import wilson
-from difgen_cli.plugins import Library
-from difgen_cli.report import captions, changes, comparison, curves, labels, seeds, table
+from difgen_cli.report import changes, table
+from difgen_cli.report.plotting import captions, labels
+from difgen_cli.report.study import comparison, curves, seeds
 
 UNITS = {"mem_frac": ("share", ""), "auth_pct": ("%", ""), "brightness": ("", "")}
 

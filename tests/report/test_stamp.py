@@ -6,7 +6,7 @@ import pytest
 import synthetic
 
 from difgen_cli import report
-from difgen_cli.report import live, stamp
+from difgen_cli.report.page import live, stamp
 
 AXES = {"data.size": [32, 128]}
 

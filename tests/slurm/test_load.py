@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from difgen_cli.launch.slurm.poll import Poll
+from difgen_cli.engine.launch.slurm.poll import Poll
 from slurm.cluster import Lab
 from slurm.study import Counting
 

@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from difgen_cli.store import Store, StoreError, access, attempts, files
-from difgen_cli.store.access import DamagedError, NotWritableError, parsed, remade, tried
-from difgen_cli.store.attempts import Claimant, claim, history
-from difgen_cli.store.files import publish_json, read_json, replace_json, temporary_name
+from difgen_cli.engine.store import Store, StoreError, access, attempts, files
+from difgen_cli.engine.store.access import DamagedError, NotWritableError, parsed, remade, tried
+from difgen_cli.engine.store.attempts import Claimant, claim, history
+from difgen_cli.engine.store.files import publish_json, read_json, replace_json, temporary_name
 
 
 @pytest.fixture(autouse=True)

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from difgen_cli.store import attempts
-from difgen_cli.store.attempts import MOST_FRUITLESS, MOST_OUT_OF_MEMORY, Claimant, bury, claim, history, release
-from difgen_cli.store.files import publish, publish_json, read_json, replace_json
-from difgen_cli.store.owners import gone, owner
+from difgen_cli.engine.store import attempts
+from difgen_cli.engine.store.attempts import MOST_FRUITLESS, MOST_OUT_OF_MEMORY, Claimant, bury, claim, history, release
+from difgen_cli.engine.store.files import publish, publish_json, read_json, replace_json
+from difgen_cli.engine.store.processes import gone, owner
 
 
 def _try_to_claim(folder: str, gate: object, won: object) -> None:
@@ -54,7 +54,7 @@ def test_a_living_owner_keeps_its_claim_and_a_finished_one_does_not(tmp_path: Pa
 
 def test_an_owner_that_was_killed_is_replaced_at_once(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from difgen_cli.store.attempts import *\n"
+        "import sys, time; from pathlib import Path; from difgen_cli.engine.store.attempts import *\n"
         "claim(Path(sys.argv[1]), 'train', Claimant()); print('claimed', flush=True); time.sleep(100)"
     )
     other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import submitit.local.local
 
-from difgen_cli.launch import submissions, worker_environment
-from difgen_cli.launch.local import Launcher, Slot
-from difgen_cli.launch.submissions import Submission, Terms
-from difgen_cli.plan.work import Work
-from difgen_cli.store import Store, code, waste
+from difgen_cli.engine.launch import submissions, worker_environment
+from difgen_cli.engine.launch.local import Launcher, Slot
+from difgen_cli.engine.launch.submissions import Submission, Terms
+from difgen_cli.engine.plan.work import Work
+from difgen_cli.engine.store import Store, code, garbage
 
 
 @pytest.fixture
@@ -80,9 +80,9 @@ def test_gc_leaves_an_old_copy_that_a_sweep_is_about_to_use(tmp_path: Path, sour
     folder = _keep(tmp_path, source)
     long_ago = time.time() - 3 * 86_400
     os.utime(folder, (long_ago, long_ago))
-    assert [w.path for w in waste.find(Store(tmp_path / "runs")) if w.kind == "code"] == [folder]
+    assert [w.path for w in garbage.find(Store(tmp_path / "runs")) if w.kind == "code"] == [folder]
     assert _keep(tmp_path, source) == folder
-    assert not [w for w in waste.find(Store(tmp_path / "runs")) if w.kind == "code"]
+    assert not [w for w in garbage.find(Store(tmp_path / "runs")) if w.kind == "code"]
 
 
 def _submitted(tmp_path: Path) -> Submission:
@@ -105,7 +105,7 @@ def test_a_worker_runs_no_other_code_than_was_submitted(
     copy = Path(submission.said["code"])
     harm(copy)
     (submission.folder / "log").mkdir()
-    command = [sys.executable, "-m", "difgen_cli.launch.task", "cpu", "0", str(submission.folder / "log")]
+    command = [sys.executable, "-m", "difgen_cli.engine.launch.task", "cpu", "0", str(submission.folder / "log")]
     done = subprocess.run(
         command, env=worker_environment(copy, 1) | {"SUBMITIT_EXECUTOR": "local", "SUBMITIT_LOCAL_JOB_ID": "1"},
         capture_output=True, text=True, check=False,
@@ -126,4 +126,4 @@ def test_workers_are_handed_no_pickle(tmp_path: Path, monkeypatch: pytest.Monkey
     slot = Slot(3, "GPU-1")
     Launcher(_submitted(tmp_path), [slot])._submit(slot)
     slot.job._process.wait()
-    assert started[0].split()[1:6] == ["-u", "-m", "difgen_cli.launch.task", "GPU-1", "3"]
+    assert started[0].split()[1:6] == ["-u", "-m", "difgen_cli.engine.launch.task", "GPU-1", "3"]

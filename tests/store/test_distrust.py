@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 from safetensors.torch import load_file, save_file
 
-from difgen_cli.store import Store, distrust
-from difgen_cli.store.files import StoreError
-from difgen_cli.store.owners import now, owner
+from difgen_cli.engine.store import Store, untrusted
+from difgen_cli.engine.store.files import StoreError
+from difgen_cli.engine.store.processes import now, owner
 
 Difgen = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -65,18 +65,18 @@ def test_what_counts(
     tmp_path: Path, way: str | None, network: tuple[str, dict[str, Any]], settings: dict[str, Any], wrong: bool
 ) -> None:
     trajectory(tmp_path, "a", way, network, **settings)
-    assert bool(distrust.find(Store(tmp_path))) is wrong
+    assert bool(untrusted.find(Store(tmp_path))) is wrong
 
 
 def test_a_mark_of_the_check_makes_it_count(tmp_path: Path) -> None:
     trajectory(tmp_path, "a", "compiled", UNET, checked=True)
-    assert not distrust.find(Store(tmp_path))
+    assert not untrusted.find(Store(tmp_path))
 
 
 def test_a_description_that_cannot_be_read_vouches_for_nothing(tmp_path: Path) -> None:
     trajectory(tmp_path, "a", "compiled", MLP)
     (tmp_path / "trajectories" / f"mlp-{16 * 'a'}" / "spec.json").write_text("{")
-    assert distrust.find(Store(tmp_path))
+    assert untrusted.find(Store(tmp_path))
 
 
 def test_whoever_continues_from_it_counts_no_more(tmp_path: Path) -> None:
@@ -85,9 +85,9 @@ def test_whoever_continues_from_it_counts_no_more(tmp_path: Path) -> None:
     trajectory(tmp_path, "c", "eager", UNET, start="b")
     trajectory(tmp_path, "d", "eager", UNET)
     store = Store(tmp_path)
-    found = distrust.find(store)
+    found = untrusted.find(store)
     assert set(found.homes) == {16 * key for key in "abc"}
-    assert not distrust.find(store, [16 * "d"]), "of what was asked for"
+    assert not untrusted.find(store, [16 * "d"]), "of what was asked for"
     assert "3 trajectories were trained compiled by difgen 0.1.0" in found.sentence(found.homes)
 
 
@@ -99,7 +99,7 @@ def test_a_trajectory_that_somebody_is_at_is_not_moved(tmp_path: Path) -> None:
     (attempts / "train.1.json").write_text(json.dumps(record))
     store = Store(tmp_path)
     with pytest.raises(StoreError, match="a worker of an older difgen is at it"):
-        distrust.set_aside(store, distrust.find(store), [16 * "a"])
+        untrusted.set_aside(store, untrusted.find(store), [16 * "a"])
     assert attempts.exists()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from difgen_cli.store import StoreError, endings
+from difgen_cli.engine.store import StoreError, failures
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ from difgen_cli.store import StoreError, endings
     ],
 )
 def test_a_log_tells_how_a_worker_ended(line: str, ending: str | None) -> None:
-    assert endings.of_log(["started", line, ""]) == ending
+    assert failures.of_log(["started", line, ""]) == ending
 
 
 @pytest.mark.parametrize(
@@ -52,14 +52,14 @@ def test_a_log_tells_how_a_worker_ended(line: str, ending: str | None) -> None:
     ],
 )
 def test_the_accounting_tells_how_a_job_ended(state: str, ending: str | None) -> None:
-    assert endings.of_scheduler(state) == ending
+    assert failures.of_scheduler(state) == ending
 
 
 def test_memory_that_torch_cannot_have_is_out_of_memory() -> None:
     """The real error, under a real limit of address space."""
     code = (
         "import resource, torch\n"
-        "from difgen_cli.store import endings\n"
+        "from difgen_cli.engine.store import failures\n"
         "resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))\n"
         "try: torch.empty(1 << 40)\n"
         "except Exception as error: print(endings.of_exception(error))\n"
@@ -71,32 +71,32 @@ def test_memory_that_torch_cannot_have_is_out_of_memory() -> None:
 def test_an_error_in_data_is_the_datas_and_any_other_the_codes() -> None:
     from difgen_cli.data import DataError
 
-    assert endings.of_exception(DataError("cut short")) == "bad_data"
-    assert endings.of_exception(ValueError("no")) == "error"
+    assert failures.of_exception(DataError("cut short")) == "bad_data"
+    assert failures.of_exception(ValueError("no")) == "error"
 
 
 def test_every_ending_has_a_sentence_and_those_with_a_remedy_name_a_setting() -> None:
-    assert all(endings.ENDINGS.values())
+    assert all(failures.ENDINGS.values())
     for ending in ("out_of_memory", "time_limit"):
         for unit in ("train", "score-0123"):
-            assert any(word in endings.advice(ending, unit) for word in ("train.", "sample.", "walltime"))
+            assert any(word in failures.advice(ending, unit) for word in ("train.", "sample.", "walltime"))
 
 
 def test_the_last_lines_of_a_long_log_are_read_from_its_end(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("".join(f"line {k}\n" for k in range(100_000)))
-    assert endings.last_lines(log)[-1] == "line 99999"
-    assert len(endings.last_lines(log)) == endings.WORDS
-    assert endings.last_lines(log, end=7) == ["line 0"]
-    assert endings.last_lines(tmp_path / "none") == []
+    assert failures.last_lines(log)[-1] == "line 99999"
+    assert len(failures.last_lines(log)) == failures.WORDS
+    assert failures.last_lines(log, end=7) == ["line 0"]
+    assert failures.last_lines(tmp_path / "none") == []
 
 
 def test_what_the_system_says_of_the_run_directory_is_nobodys_fault(tmp_path: Path) -> None:
     inside, outside = str(tmp_path / "shared" / "a.npz"), str(tmp_path.parent / "own.csv")
-    assert endings.of_exception(OSError(116, "Stale file handle", inside), tmp_path) == "storage"
-    assert endings.of_exception(OSError(116, "Stale file handle", outside), tmp_path) == "error"
+    assert failures.of_exception(OSError(116, "Stale file handle", inside), tmp_path) == "storage"
+    assert failures.of_exception(OSError(116, "Stale file handle", outside), tmp_path) == "error"
     wrapped = RuntimeError("gap: no")
     wrapped.__cause__ = OSError(5, "Input/output error", inside)
-    assert endings.of_exception(wrapped, tmp_path) == "storage"
-    assert endings.of_exception(StoreError("no"), tmp_path) == "storage"
-    assert endings.of_exception(MemoryError(), tmp_path) == "out_of_memory"
+    assert failures.of_exception(wrapped, tmp_path) == "storage"
+    assert failures.of_exception(StoreError("no"), tmp_path) == "storage"
+    assert failures.of_exception(MemoryError(), tmp_path) == "out_of_memory"

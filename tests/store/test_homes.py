@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from difgen_cli.plan.work import Training
-from difgen_cli.store import Store
-from difgen_cli.store.attempts import Claimant
-from difgen_cli.worker import Queue
-from difgen_cli.worker.badge import Badge
-from difgen_cli.worker.order import Flag
+from difgen_cli.engine.plan.work import Training
+from difgen_cli.engine.store import Store
+from difgen_cli.engine.store.attempts import Claimant
+from difgen_cli.engine.worker import Queue
+from difgen_cli.engine.worker.submission_spec import Flag
+from difgen_cli.engine.worker.worker_record import Badge
 
 KEY = "0123456789abcdef"
 

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from difgen_cli.engine.store import Store, nearest
 from difgen_cli.metrics import memorization
-from difgen_cli.store import Store, nearest
 
 Arrays = dict[str, np.ndarray]
 

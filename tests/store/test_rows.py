@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from difgen_cli import sweep
-from difgen_cli.plan import Cell
-from difgen_cli.store import tables
-from difgen_cli.store.results import publish_result
+from difgen_cli.engine.plan import Cell
+from difgen_cli.engine.store import tables
+from difgen_cli.engine.store.results import publish_result
 from difgen_cli.sweep import Planned
 
 GRID = """\

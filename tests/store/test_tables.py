@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from difgen_cli.store import Home, Store, tables
-from difgen_cli.store.results import publish_result
+from difgen_cli.engine.store import Home, Store, tables
+from difgen_cli.engine.store.results import publish_result
 
 DECLARED = {
     "COLUMNS": {"score": ("float64", "", "how good")},

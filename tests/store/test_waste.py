@@ -15,9 +15,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from difgen_cli.store import Home, Store, waste
-from difgen_cli.store.attempts import Claimant
-from difgen_cli.store.files import StoreError
+from difgen_cli.engine.store import Home, Store, garbage
+from difgen_cli.engine.store.attempts import Claimant
+from difgen_cli.engine.store.files import StoreError
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -46,7 +46,7 @@ def runs(finished: Path, tmp_path: Path) -> Path:
 
 def found(runs: Path, *kinds: str) -> set[str]:
     """What is waste of some kinds, relative to the run directory."""
-    return {str(w.path.relative_to(runs.resolve())) for w in waste.find(Store(runs)) if w.kind in kinds or not kinds}
+    return {str(w.path.relative_to(runs.resolve())) for w in garbage.find(Store(runs)) if w.kind in kinds or not kinds}
 
 
 def trajectory(runs: Path) -> Path:
@@ -72,13 +72,13 @@ def as_if_swept_elsewhere(runs: Path, key: str) -> None:
 
 
 def test_of_a_finished_sweep_nothing_is_waste_but_what_may_be_wanted_again(runs: Path) -> None:
-    kinds = {w.kind for w in waste.find(Store(runs))}
+    kinds = {w.kind for w in garbage.find(Store(runs))}
     assert kinds == {"last checkpoints", "scored snapshots"}
-    assert waste.chosen(waste.find(Store(runs)), everything=False) == []
+    assert garbage.chosen(garbage.find(Store(runs)), everything=False) == []
 
 
 def test_sizes_are_those_of_the_files(runs: Path) -> None:
-    for each in waste.find(Store(runs)):
+    for each in garbage.find(Store(runs)):
         assert each.size_bytes == each.path.stat().st_size > 0
 
 
@@ -126,7 +126,7 @@ def test_of_a_forgotten_trajectory_the_results_stay_and_a_plan_finds_it_done_aga
     as_if_swept_elsewhere(runs, home.name[-16:])
     name = f"trajectories/{home.name}"
     assert found(runs, "orphans") == {f"{name}/{part}" for part in ("checkpoints", "snapshots", "samples")}
-    waste.remove(Store(runs), waste.chosen(waste.find(Store(runs)), everything=False))
+    garbage.remove(Store(runs), garbage.chosen(garbage.find(Store(runs)), everything=False))
     left = set(os.listdir(home))
     assert {"attempts", "env.json", "results", "spec.json"} <= left
     assert not {"checkpoints", "snapshots", "samples"} & left
@@ -139,7 +139,7 @@ def test_a_forgotten_home_without_results_goes_whole(runs: Path) -> None:
     shutil.rmtree(home / "results")
     as_if_swept_elsewhere(runs, home.name[-16:])
     assert found(runs, "orphans") == {f"references/{home.name}"}
-    waste.remove(Store(runs), waste.find(Store(runs)))
+    garbage.remove(Store(runs), garbage.find(Store(runs)))
     assert not home.exists()
 
 
@@ -237,7 +237,7 @@ def test_code_stays_while_workers_live_or_may_come(runs: Path) -> None:
     assert found(runs, "code") == {name}
     (folder / "receipt.json").unlink()
     with _living() as pid:
-        from difgen_cli.store.owners import owner, start_time
+        from difgen_cli.engine.store.processes import owner, start_time
 
         who = owner() | {"pid": pid, "started": start_time(pid)}
         (folder / "workers" / "0.json").write_text(json.dumps({"state": "running", "owner": who}))
@@ -279,7 +279,7 @@ def test_nothing_behind_a_link_and_nothing_of_another_name_is_found(runs: Path, 
     (runs / "link").symlink_to(outside)
     (runs / "trajectories" / "notes").mkdir()
     before = {p: p.stat().st_mtime_ns for p in outside.rglob("*")}
-    waste.remove(Store(runs), waste.find(Store(runs)))
+    garbage.remove(Store(runs), garbage.find(Store(runs)))
     assert {p: p.stat().st_mtime_ns for p in outside.rglob("*")} == before
     assert (runs / "trajectories" / "notes").is_dir()
     assert home.is_symlink()
@@ -287,17 +287,17 @@ def test_nothing_behind_a_link_and_nothing_of_another_name_is_found(runs: Path, 
 
 def test_a_run_directory_behind_a_link_is_one(runs: Path, tmp_path: Path) -> None:
     (tmp_path / "scratch").symlink_to(runs)
-    assert waste.find(Store(tmp_path / "scratch")) == waste.find(Store(runs))
-    assert waste.remove(Store(tmp_path / "scratch"), waste.find(Store(runs)))
+    assert garbage.find(Store(tmp_path / "scratch")) == garbage.find(Store(runs))
+    assert garbage.remove(Store(tmp_path / "scratch"), garbage.find(Store(runs)))
 
 
 def test_what_is_needed_again_by_the_time_of_the_answer_stays(runs: Path) -> None:
     home = trajectory(runs)
     _clutter(home)
-    before = waste.chosen(waste.find(Store(runs)), everything=True)
+    before = garbage.chosen(garbage.find(Store(runs)), everything=True)
     attempt = Home(home).claim("train", Claimant())
     assert attempt is not None
-    removed = waste.remove(Store(runs), before)
+    removed = garbage.remove(Store(runs), before)
     assert not any(home.name in str(w.path) for w in removed)
     assert (home / "checkpoints" / "15.pt").exists()
 
@@ -306,7 +306,7 @@ def test_a_plan_that_cannot_be_read_stops_everything(runs: Path) -> None:
     path = next(runs.glob("grids/*/plan.parquet"))
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(StoreError, match=r"plan\.parquet: cannot be read"):
-        waste.find(Store(runs))
+        garbage.find(Store(runs))
 
 
 def _marks(difgen: Run) -> set[str]:
@@ -327,7 +327,7 @@ def test_after_it_every_done_cell_is_done_and_the_report_is_the_same(runs: Path,
     done = difgen("gc", "runs", "--yes", *more)
     assert done.returncode == 0, done.stderr
     assert "removed " in done.stderr
-    assert not found(runs, *(kind.name for kind in waste.KINDS if more or not kind.more))
+    assert not found(runs, *(kind.name for kind in garbage.KINDS if more or not kind.more))
     assert _marks(difgen) == {"done"}
     assert "nothing to do" in difgen("sweep", "tiny.yaml").stderr
     assert _kept(runs) == kept

@@ -21,12 +21,12 @@ import torch
 from torch import Tensor, nn
 
 from difgen_cli.diffusion import Denoiser, loss
+from difgen_cli.diffusion.training import Way, initialise, train
+from difgen_cli.engine.cost.cache import decided
+from difgen_cli.engine.plugins import Library
+from difgen_cli.engine.worker import modes
+from difgen_cli.engine.worker.agreement import disagreement
 from difgen_cli.models import mlp, unet
-from difgen_cli.perf.cache import decided
-from difgen_cli.plugins import Library
-from difgen_cli.train import Way, initialise, train
-from difgen_cli.worker import ways
-from difgen_cli.worker.agreement import disagreement
 
 SHAPE = (1, 6, 6)
 LOW_RANK = Library(Path(__file__).parent.parent / "plugins").module("model", "linear").build
@@ -155,8 +155,8 @@ def test_a_denoiser_is_compared_by_its_value_where_no_gradient_is_recorded() -> 
     images, sigma, _, labels = batch("mlp")
     with torch.no_grad():
         denoiser = made("mlp").eval()
-        assert disagreement(ways.evaluate, ways.evaluate, denoiser, (images, sigma, labels)) is None
-        said = disagreement(ways.evaluate, off, denoiser, (images, sigma, labels))
+        assert disagreement(modes.evaluate, modes.evaluate, denoiser, (images, sigma, labels)) is None
+        said = disagreement(modes.evaluate, off, denoiser, (images, sigma, labels))
     assert said is not None
     assert said.startswith("its value is off by")
 
@@ -188,7 +188,7 @@ def faulty(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv("DIFGEN_COMPILE", raising=False)
     torch._dynamo.reset()
-    monkeypatch.setitem(ways.COMPILED, "compiled", {"backend": dropping(2)})
+    monkeypatch.setitem(modes.COMPILED, "compiled", {"backend": dropping(2)})
 
 
 def trained(way: Any) -> Tensor:
@@ -199,9 +199,9 @@ def trained(way: Any) -> Tensor:
 
 def test_a_backend_that_loses_a_gradient_trains_nothing(faulty: None) -> None:
     said: list[str] = []
-    way = ways.way("compiled", SHAPE, "cpu", say=said.append)
-    assert torch.equal(trained(way), trained(ways.way("eager", SHAPE, "cpu")))
-    assert ways.used(way) == "eager"
+    way = modes.way("compiled", SHAPE, "cpu", say=said.append)
+    assert torch.equal(trained(way), trained(modes.way("eager", SHAPE, "cpu")))
+    assert modes.used(way) == "eager"
     assert said == [
         "compiled here, the gradient of 1 of 25 parameters is wrong: noise.weight (missing); it is computed as it is "
         "written"
@@ -219,10 +219,10 @@ def test_what_no_check_has_kept_out_is_named_after_twelve_steps() -> None:
 
 def test_a_right_backend_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     torch._dynamo.reset()
-    monkeypatch.setitem(ways.COMPILED, "compiled", {"backend": "eager"})
-    way = ways.way("compiled", SHAPE, "cpu", say=pytest.fail)
-    torch.testing.assert_close(trained(way), trained(ways.way("eager", SHAPE, "cpu")))
-    assert ways.used(way) == "compiled"
+    monkeypatch.setitem(modes.COMPILED, "compiled", {"backend": "eager"})
+    way = modes.way("compiled", SHAPE, "cpu", say=pytest.fail)
+    torch.testing.assert_close(trained(way), trained(modes.way("eager", SHAPE, "cpu")))
+    assert modes.used(way) == "compiled"
 
 
 def test_a_refusal_is_remembered(faulty: None) -> None:
@@ -231,12 +231,12 @@ def test_a_refusal_is_remembered(faulty: None) -> None:
 
     def begin(name: str) -> Callable[[], object]:
         begun.append(name)
-        way = ways.way(name, SHAPE, "cpu", strict=True)
+        way = modes.way(name, SHAPE, "cpu", strict=True)
         run = train(initialise(NETWORKS["mlp"], 0), IMAGES, torch.arange(20) % 3, 0.7, None, way, batch=8)
         return lambda: next(run)
 
     for _ in range(2):
-        assert ways.confirmed("compiled", {"network": "x"}, "cpu", begin, said.append) == "eager"
+        assert modes.confirmed("compiled", {"network": "x"}, "cpu", begin, said.append) == "eager"
     assert begun == ["compiled"]
     assert said[0] == said[1]
     assert "noise.weight (missing)" in said[0]
@@ -246,16 +246,16 @@ def test_what_was_remembered_before_there_was_a_check_does_not_count(
     faulty: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """0.1.0 remembered `compiled` for this network, under the same description but without a version."""
-    monkeypatch.setattr(ways, "LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(modes, "LEAST_SECONDS", 0.0)
     numbers = {"prepare": 1e-6, "step": 1e-9}
     decided("steps", {"network": "x", "way": "compiled"}, set(numbers), lambda: numbers)
 
     def begin(name: str) -> Callable[[], object]:
-        way = ways.way(name, SHAPE, "cpu", strict=True)
+        way = modes.way(name, SHAPE, "cpu", strict=True)
         run = train(initialise(NETWORKS["mlp"], 0), IMAGES, torch.arange(20) % 3, 0.7, None, way, batch=8)
         return lambda: next(run)
 
-    assert ways.choose({"network": "x"}, 10_000, "cpu", begin, lambda _: None) == "eager"
+    assert modes.choose({"network": "x"}, 10_000, "cpu", begin, lambda _: None) == "eager"
 
 
 GRID = """\
@@ -266,7 +266,7 @@ SWEEP = """\
 import sys
 sys.path.insert(0, {tests!r})
 from worker.test_agreement import dropping
-from difgen_cli.worker import ways
+from difgen_cli.engine.worker import ways
 ways.COMPILED["compiled"] = {{"backend": dropping(2)}}
 from difgen_cli.cli import app
 app(["sweep", "tiny.yaml", "--cluster", "inline", *sys.argv[1:]])
@@ -329,8 +329,8 @@ def test_whoever_goes_on_checks_what_was_begun_compiled(
 def test_a_compiler_that_is_missing_is_no_way(tmp_path: Path) -> None:
     """0.1.0 remembered the times of eager steps as those of compiled ones."""
     code = (
-        "import torch; from difgen_cli.worker import ways\n"
-        "from difgen_cli.train import train, initialise; from difgen_cli.models import mlp\n"
+        "import torch; from difgen_cli.engine.worker import ways\n"
+        "from difgen_cli.diffusion.training import train, initialise; from difgen_cli.models import mlp\n"
         "def begin(name):\n"
         "    way = ways.way(name, (1, 4, 4), 'cpu', strict=True)\n"
         "    net = initialise(lambda: mlp.build((1, 4, 4), 0, width=4, depth=1), 0)\n"

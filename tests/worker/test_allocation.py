@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from difgen_cli.store.owners import SUBMISSION, owner
-from difgen_cli.worker import Queue
-from difgen_cli.worker.allocation import JOB_STARTED, Allocation
-from difgen_cli.worker.badge import Badge
-from difgen_cli.worker.order import Flag, Interrupted
+from difgen_cli.engine.store.processes import SUBMISSION, owner
+from difgen_cli.engine.worker import Queue
+from difgen_cli.engine.worker.allocation import JOB_STARTED, Allocation
+from difgen_cli.engine.worker.submission_spec import Flag, Interrupted
+from difgen_cli.engine.worker.worker_record import Badge
 
 NAME = "difgen-0123456789ab"
 
@@ -86,7 +86,7 @@ def test_a_signal_means_what_the_time_left_says(walltime_seconds: float, number:
 def test_without_the_jobs_first_line_the_process_own_age_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     code = (
         "import time; time.sleep(1.5)\n"
-        "from difgen_cli.worker.allocation import Allocation\n"
+        "from difgen_cli.engine.worker.allocation import Allocation\n"
         "print(Allocation.here('x', 100.0, 0.0).left_seconds())"
     )
     environment = {k: v for k, v in os.environ.items() if k != JOB_STARTED} | {"SLURM_JOB_ID": "5", SUBMISSION: "x@5"}
@@ -95,9 +95,9 @@ def test_without_the_jobs_first_line_the_process_own_age_is_counted(monkeypatch:
 
 
 def _queue(folder: Path, left_seconds: float) -> Queue:
-    from difgen_cli.plan.work import Training
-    from difgen_cli.store import Store
-    from difgen_cli.store.attempts import Claimant
+    from difgen_cli.engine.plan.work import Training
+    from difgen_cli.engine.store import Store
+    from difgen_cli.engine.store.attempts import Claimant
 
     here = Allocation("12_3", time.monotonic() + left_seconds, 0.0)
     badge = Badge.put_on(folder / "0.json", "cpu")

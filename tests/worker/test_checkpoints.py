@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import torch
 
+from difgen_cli.diffusion.training import State, begin, train
+from difgen_cli.engine.store import Home, StoreError, access
+from difgen_cli.engine.worker.training import TrainingRun, _write_checkpoint
 from difgen_cli.models import mlp
-from difgen_cli.store import Home, StoreError, access
-from difgen_cli.train import State, begin, train
-from difgen_cli.worker.training import TrainingRun, _write_checkpoint
 
 
 def _run(tmp_path: Path) -> tuple[TrainingRun, Home]:

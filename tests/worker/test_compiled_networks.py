@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from worker.test_ways import needs_compiler
 
 from difgen_cli.diffusion import Denoiser
+from difgen_cli.diffusion.training import initialise, train
+from difgen_cli.engine.plugins import Library
+from difgen_cli.engine.worker import modes
 from difgen_cli.models import mlp, unet
-from difgen_cli.plugins import Library
 from difgen_cli.sampling import block_of
-from difgen_cli.train import initialise, train
-from difgen_cli.worker import ways
 
 LINEAR = Library(Path(__file__).parent.parent / "plugins").module("model", "linear").build
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
@@ -86,18 +86,18 @@ def agree(name: str, conditional: bool) -> None:
     """The same three steps as they are written and compiled; the check, which is strict, compares every gradient."""
     size, _, settings = NETWORKS[name]
     shape, close = (1, size, size), 2e-2 if settings.get("precision") == "bf16" else 1e-5
-    compiled = ways.way("compiled", shape, "cpu", strict=True)
+    compiled = modes.way("compiled", shape, "cpu", strict=True)
     assert losses(name, conditional, compiled) == pytest.approx(
-        losses(name, conditional, ways.way("eager", shape, "cpu")), rel=close
+        losses(name, conditional, modes.way("eager", shape, "cpu")), rel=close
     )
-    assert ways.used(compiled) == "compiled"
+    assert modes.used(compiled) == "compiled"
 
 
 @pytest.mark.parametrize(("name", "conditional"), DECOMPOSED)
 def test_decomposed_and_separated_every_network_is_what_is_written(
     name: str, conditional: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(ways.COMPILED, "compiled", {"backend": "aot_eager_decomp_partition"})
+    monkeypatch.setitem(modes.COMPILED, "compiled", {"backend": "aot_eager_decomp_partition"})
     agree(name, conditional)
 
 
@@ -119,14 +119,14 @@ def test_the_upsampling_of_0_1_0_is_refused_where_it_is_compiled_wrong(monkeypat
         *_, last = train(network, images, None, 0.7, None, way, steps=3, batch=8, lr=1e-4)
         return last.loss
 
-    way = ways.way("compiled", (1, 16, 16), "cpu", say=said.append)
-    torch.testing.assert_close(after(way), after(ways.way("eager", (1, 16, 16), "cpu")), rtol=1e-5, atol=0)
+    way = modes.way("compiled", (1, 16, 16), "cpu", say=said.append)
+    torch.testing.assert_close(after(way), after(modes.way("eager", (1, 16, 16), "cpu")), rtol=1e-5, atol=0)
     if torch.__version__.startswith("2.13."):
         # Which of them depends on the processor: one makes 64 zero, another 80 wrong by a half of their size.
         assert re.match(
             r"compiled here, the gradient of \d+ of 108 parameters is wrong: .*; it is computed as", said[0]
         )
-    assert bool(said) == (ways.used(way) == "eager")
+    assert bool(said) == (modes.used(way) == "eager")
 
 
 @needs_compiler
@@ -134,7 +134,7 @@ def test_a_compiled_block_of_a_sampler_is_what_is_written() -> None:
     denoiser = Denoiser(initialise(lambda: mlp.build((1, 6, 6), CLASSES, width=8, depth=1), 0), 0.7).eval()
     block = block_of((1, 6, 6), "cpu")
     x, labels = torch.randn(block, 1, 6, 6), torch.arange(block) % CLASSES
-    faster = ways.Evaluated(denoiser, "compiled", block, strict=True)
+    faster = modes.Evaluated(denoiser, "compiled", block, strict=True)
     with torch.no_grad():
         for given in (labels, None):  # guided without a condition too: another graph, checked by itself
             expected = denoiser(x, x.new_full((block,), 2.0), given)

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from difgen_cli import launch
-from difgen_cli.perf import device as devices
-from difgen_cli.perf.device import Seen, card, seen
-from difgen_cli.train import generator_of, products, train
-from difgen_cli.worker import ways
-from difgen_cli.worker.desk import Desk, DeviceError, repeatable
+from difgen_cli.diffusion.training import generator_of, products, train
+from difgen_cli.engine import launch
+from difgen_cli.engine.cost import device as devices
+from difgen_cli.engine.cost.device import Seen, card, seen
+from difgen_cli.engine.worker import modes
+from difgen_cli.engine.worker.context import Desk, DeviceError, repeatable
 
 LISTED = """\
 GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-8932f937-d72c-4106-c12f-20bd9faed9f6)
@@ -110,9 +110,9 @@ def test_a_device_has_its_own_generator() -> None:
 
 def test_a_trial_leaves_no_compiled_code_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     forgotten: list[str] = []
-    monkeypatch.setattr(ways, "forget", forgotten.append)
-    assert ways._tried("compiled", "cpu", lambda way: lambda: None, print) is not None
-    assert ways._tried("compiled", "cpu", lambda way: 1 / 0, print) is None  # type: ignore[arg-type,return-value]
+    monkeypatch.setattr(modes, "forget", forgotten.append)
+    assert modes._tried("compiled", "cpu", lambda way: lambda: None, print) is not None
+    assert modes._tried("compiled", "cpu", lambda way: 1 / 0, print) is None  # type: ignore[arg-type,return-value]
     assert forgotten == ["cpu", "cpu"]
 
 
@@ -122,7 +122,7 @@ def test_what_was_compiled_is_forgotten() -> None:
     entries = torch._dynamo.eval_frame._debug_get_cache_entry_list
     code = compiled._torchdynamo_orig_callable.__code__
     assert len(entries(code)) == 1
-    ways.forget("cpu")
+    modes.forget("cpu")
     assert entries(code) == []
 
 

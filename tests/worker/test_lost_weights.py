@@ -9,13 +9,13 @@ import pytest
 from rich.console import Console
 
 from difgen_cli import sweep
-from difgen_cli.plan.work import Training
-from difgen_cli.store import StoreError, waste
-from difgen_cli.store.attempts import Claimant
+from difgen_cli.engine.plan.work import Training
+from difgen_cli.engine.store import StoreError, garbage
+from difgen_cli.engine.store.attempts import Claimant
+from difgen_cli.engine.worker import Queue
+from difgen_cli.engine.worker.submission_spec import Flag
+from difgen_cli.engine.worker.worker_record import Badge
 from difgen_cli.sweep import Options, Planned
-from difgen_cli.worker import Queue
-from difgen_cli.worker.badge import Badge
-from difgen_cli.worker.order import Flag
 
 GRID = """\
 # Who makes the weights?
@@ -79,10 +79,10 @@ def test_weights_that_somebody_makes_are_waited_for(planned: Planned, tmp_path: 
 
 
 def test_what_gc_removed_after_the_plan_is_trained_again(planned: Planned) -> None:
-    waste.remove(planned.store, waste.chosen(waste.find(planned.store), everything=True))
+    garbage.remove(planned.store, garbage.chosen(garbage.find(planned.store), everything=True))
     assert not _snapshot(planned).exists()
     assert len(sweep._settled(planned).state.work.trainings) == 1
-    assert not [w for w in waste.find(planned.store) if w.kind == "orphans"]
+    assert not [w for w in garbage.find(planned.store) if w.kind == "orphans"]
 
 
 def test_a_sweep_whose_weights_are_removed_on_the_way_says_so(

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from difgen_cli.data import Pool, scaled, split
+from difgen_cli.engine.plan import Plan
 from difgen_cli.neighbours import mirror
-from difgen_cli.plan import Plan
 
 PLUGIN = '''
 import numpy as np

@@ -6,12 +6,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from difgen_cli.plan.work import Scoring, Training
-from difgen_cli.store import Store
-from difgen_cli.store.attempts import Claimant
-from difgen_cli.worker import Queue
-from difgen_cli.worker.badge import Badge
-from difgen_cli.worker.order import Flag
+from difgen_cli.engine.plan.work import Scoring, Training
+from difgen_cli.engine.store import Store
+from difgen_cli.engine.store.attempts import Claimant
+from difgen_cli.engine.worker import Queue
+from difgen_cli.engine.worker.submission_spec import Flag
+from difgen_cli.engine.worker.worker_record import Badge
 
 LEASE_SECONDS = 0.2
 

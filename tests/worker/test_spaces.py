@@ -11,13 +11,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from difgen_cli.plan.recipes import Head, Recipe
-from difgen_cli.plugins import Library
-from difgen_cli.store import Arrays, Store
-from difgen_cli.store.attempts import Claimant
-from difgen_cli.worker import spaces
-from difgen_cli.worker.materials import Holdout, Materials
-from difgen_cli.worker.spaces import Space
+from difgen_cli.engine.plan.recipes import Head, Recipe
+from difgen_cli.engine.plugins import Library
+from difgen_cli.engine.store import Arrays, Store
+from difgen_cli.engine.store.attempts import Claimant
+from difgen_cli.engine.worker import feature_cache
+from difgen_cli.engine.worker.artifacts import Holdout, Materials
+from difgen_cli.engine.worker.feature_cache import Space
 
 GRID = """\
 # Is the distance the same for two seeds?
@@ -66,11 +66,11 @@ def test_what_was_asked_for_longest_ago_is_let_go_when_memory_is_full(
 ) -> None:
     counted = Counted(tmp_path)
     a, b, c = (np.full((2, 4), value) for value in range(3))
-    monkeypatch.setattr(spaces, "HELD_BYTES", 2 * counted.space(a).nbytes)
+    monkeypatch.setattr(feature_cache, "HELD_BYTES", 2 * counted.space(a).nbytes)
     for images in (b, a, c, a, b):  # c takes the place of b
         counted.space(images)
     assert counted.asked == [2, 2, 2, 2]
-    monkeypatch.setattr(spaces, "HELD_BYTES", 1)
+    monkeypatch.setattr(feature_cache, "HELD_BYTES", 1)
     np.testing.assert_array_equal(counted.space(c), c + 1)  # larger than the memory, and yet given
 
 

@@ -14,11 +14,11 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from difgen_cli.config import PlaceError
+from difgen_cli.diffusion.training import initialise, train
+from difgen_cli.engine.worker import modes
+from difgen_cli.engine.worker.modes import Cost, best, choose, measure, way
 from difgen_cli.models import mlp, unet
-from difgen_cli.places import PlaceError
-from difgen_cli.train import initialise, train
-from difgen_cli.worker import ways
-from difgen_cli.worker.ways import Cost, best, choose, measure, way
 
 needs_compiler = pytest.mark.skipif(
     not shutil.which("c++") and not shutil.which("g++"), reason="compiling needs a C++ compiler"
@@ -66,7 +66,7 @@ def test_a_short_training_is_not_tried_a_longer_one_once(monkeypatch: pytest.Mon
     assert steps.asked == []
     assert choose({}, 1_000, "cpu", steps, said.append) == "eager"  # ten seconds: nothing could pay
     assert steps.asked == ["eager"]
-    monkeypatch.setattr(ways, "LEAST_SECONDS", 5.0)
+    monkeypatch.setattr(modes, "LEAST_SECONDS", 5.0)
     assert choose({}, 1_000, "cpu", steps, said.append) == "compiled"
     assert choose({}, 1_000, "cpu", steps, said.append) == "compiled"
     assert steps.asked == ["eager", "compiled"]
@@ -76,7 +76,7 @@ def test_a_short_training_is_not_tried_a_longer_one_once(monkeypatch: pytest.Mon
 
 
 def test_a_way_that_cannot_be_had_is_left_out_and_why_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ways, "LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(modes, "LEAST_SECONDS", 0.0)
     said: list[str] = []
     assert choose({}, 300, "cpu", Steps({"eager": 0.001}), said.append) == "eager"
     assert said[0] == "steps cannot be compiled here (RuntimeError: no compiler)"

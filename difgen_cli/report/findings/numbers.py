@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from difgen_cli.report import labels
+from difgen_cli.report.plotting import labels
 
 
 class Row:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from difgen_cli.report import labels
 from difgen_cli.report.findings.numbers import Row, count, percent, share, value
+from difgen_cli.report.plotting import labels
 
 FEW = 10  # distinct images, below which shares and intervals over samples say little
 SURE_POWER = 0.9  # from which on a rule that finds nothing rules plain copies out

@@ -10,10 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from difgen_cli.report import labels
-from difgen_cli.report.curves import STEPS, Curves, last_snapshot, per_group
 from difgen_cli.report.findings.numbers import count, percent
 from difgen_cli.report.findings.samples import CONTROL_MOST, FEW
+from difgen_cli.report.plotting import labels
+from difgen_cli.report.study.curves import STEPS, Curves, last_snapshot, per_group
 
 WEAK_POWER = 0.5  # below it the ratio rule misses most copies with a little noise
 

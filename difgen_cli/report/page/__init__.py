@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from difgen_cli.report import findings, gallery
-from difgen_cli.report.canvas import Drawn
-from difgen_cli.report.curves import Curves
-from difgen_cli.report.page import block, parts
+from difgen_cli.report import findings
+from difgen_cli.report.page import block, gallery, parts
 from difgen_cli.report.page.document import asset, document, running, scripts
+from difgen_cli.report.plotting.layout import Drawn
+from difgen_cli.report.study.curves import Curves
 
 if TYPE_CHECKING:
     import pandas as pd

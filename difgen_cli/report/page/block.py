@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from difgen_cli.report import captions, labels, seeds, style
-from difgen_cli.report.curves import CLOCKS, LOGARITHMIC, STEPS, Axis, Curves, worded
+from difgen_cli.report.plotting import captions, labels, style
+from difgen_cli.report.study import seeds
+from difgen_cli.report.study.curves import CLOCKS, LOGARITHMIC, STEPS, Axis, Curves, worded
 from difgen_cli.report.table import HEADERS
 
 if TYPE_CHECKING:

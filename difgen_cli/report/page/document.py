@@ -10,8 +10,8 @@ from importlib import resources
 from importlib.metadata import distribution
 from pathlib import Path
 
-from difgen_cli.report import style
-from difgen_cli.report.canvas import Drawn
+from difgen_cli.report.plotting import style
+from difgen_cli.report.plotting.layout import Drawn
 
 # in this order: each file makes one name that the later ones use
 SCRIPTS = (

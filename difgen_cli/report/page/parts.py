@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from difgen_cli.report import captions, labels, table
-from difgen_cli.report.canvas import Drawn
-from difgen_cli.report.curves import STEPS, Curves
+from difgen_cli.report import table
+from difgen_cli.report.plotting import captions, labels
+from difgen_cli.report.plotting.layout import Drawn
+from difgen_cli.report.study.curves import STEPS, Curves
 
 if TYPE_CHECKING:
     from difgen_cli.report import Study

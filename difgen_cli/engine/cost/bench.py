@@ -1,0 +1,218 @@
+"""Throughput beside the roofline: networks trained and sampled for a few seconds by the project's own code."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from difgen_cli.diffusion import Denoiser
+from difgen_cli.diffusion.training import Way, initialise, train
+from difgen_cli.engine.cost import flops, machine, roofline
+from difgen_cli.engine.cost.flops import Work
+from difgen_cli.engine.cost.roofline import Limits
+from difgen_cli.engine.cost.throughput import WARM_STEPS
+from difgen_cli.engine.plan import Trajectory
+from difgen_cli.engine.plugins import Library, PluginError
+from difgen_cli.sampling import BLOCK, Sampler, draw
+
+SAMPLER = "heun"
+EAGER = Way()
+IMAGES = 1024  # to train on, of noise: speed does not depend on what is seen
+SIGMA_DATA = 0.5
+SAMPLED_BLOCKS = 3  # the best of them counts
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network as a study trains it. `shape` (C, H, W) or (D,); `classes` 0 is without a condition."""
+
+    model: str
+    settings: dict[str, Any]
+    shape: tuple[int, ...]
+    classes: int = 0
+    batch: int = 128
+    precision: Literal["tf32", "fp32", "bf16"] = "fp32"
+
+    @property
+    def name(self) -> str:
+        """mlp width 64, 1×8×8, batch 128, fp32."""
+        network = " ".join([self.model, *(f"{k} {_words(v)}" for k, v in self.settings.items())])
+        labels = [f"{self.classes} labels"] if self.classes else []
+        return ", ".join([network, _words(self.shape), *labels, f"batch {self.batch}", self.precision])
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """What was measured of a subject; None where its work cannot be counted."""
+
+    subject: Subject
+    weights: int
+    work: Work | None
+    limits: Limits | None
+    images_per_second: float
+    samples_per_second: float
+    way: str = "eager"  # in which training was computed; sampling is computed as it is written
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """For machines: speeds, work of an image, and shares of the limits."""
+        known = (self.work, self.limits) if self.work and self.limits else None
+        rate = self.images_per_second
+        return {
+            "network": self.subject.name, "model": self.subject.model, "settings": self.subject.settings,
+            "shape": self.subject.shape, "batch": self.subject.batch, "precision": self.subject.precision,
+            "weights": self.weights, "flops_per_image": self.work.flops if self.work else None,
+            "bytes_per_image": self.work.bytes if self.work else None, "images_per_second": rate,
+            "roofline": roofline.share(*known, rate) if known else None,
+            "mfu": roofline.mfu(*known, rate) if known else None, "bound": roofline.bound(*known) if known else None,
+            "samples_per_second": self.samples_per_second, "way": self.way,
+        }  # fmt: skip
+
+
+def subjects(device: str) -> list[Subject]:
+    """What is measured where nobody says: digits and small images; on a GPU three widths of colour images too."""
+    small = [Subject("mlp", {"width": width}, (1, 8, 8)) for width in (64, 256)]
+    small.append(Subject("unet", {"width": 16}, (1, 28, 28)))
+    if not device.startswith("cuda"):
+        return small
+    # The last is EDM's network for CIFAR-10 (Karras et al. 2022).
+    edm = {"width": 128, "depth": 4, "multipliers": (2, 2, 2), "attention": (16,), "dropout": 0.13}
+    large = ({"width": 32}, {"width": 64}, edm)
+    return small + [Subject("unet", settings, (3, 32, 32), batch=512, precision="bf16") for settings in large]
+
+
+def of_plan(trajectories: Iterable[Trajectory], shapes: Mapping[str, tuple[int, ...]]) -> list[Subject]:
+    """The networks that a plan trains, each once: as its batch, its precision and its data make it fast or slow.
+
+    `shapes` by the key of the data set. The number of labels does not matter to speed: any condition counts as ten.
+    """
+    trained = (_subject(trajectory, shapes) for trajectory in trajectories if trajectory.batch)
+    return list({subject.name: subject for subject in trained}.values())
+
+
+def _subject(trajectory: Trajectory, shapes: Mapping[str, tuple[int, ...]]) -> Subject:
+    inputs, settings = trajectory.recipe.inputs, trajectory.settings
+    network, pool = inputs["network"], inputs["subset"].inputs["holdout"].inputs["pool"]
+    width = {"width": settings["model.width"]} if settings.get("model.width") else {}  # named if it is the default too
+    classes = 0 if inputs["labels"].name == "none" else 10
+    precision = trajectory.recipe.settings.get("precision", "fp32")
+    return Subject(network.name, width | network.settings, shapes[pool.key], classes, trajectory.batch, precision)
+
+
+def busy(load: float, cores: int) -> str | None:
+    """A sentence where other work takes part of this machine: `load` processes want to run on so many cores."""
+    if load <= cores / 2:
+        return None
+    return (
+        f"other work keeps this machine busy (a load of {load:.1f} on {cores} cores): speeds are lower than it allows"
+    )
+
+
+def gpus() -> int:
+    """How many this process sees."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def about(device: str) -> dict[str, Any]:
+    """Where this is measured, and with what."""
+    threads = torch.get_num_threads()
+    return {"device": machine.device_name(device), "threads": threads, "torch": torch.__version__}
+
+
+def limits(found: Iterable[Subject], device: str) -> dict[str, Limits | None]:
+    """The limits of the device by precision, measured now as well as before."""
+    return {precision: machine.best(device, precision) for precision in sorted({s.precision for s in found})}
+
+
+def run(
+    subject: Subject, library: Library, device: str, seconds: float, limit: Limits | None, way: Way = EAGER
+) -> Throughput:
+    """Train a subject for so many seconds after it is warm, then sample for as long; a step and a block at least.
+
+    Raises PluginError where the network cannot be built.
+    """
+    build = library.module("model", subject.model).build
+    try:
+        network: nn.Module = initialise(lambda: build(subject.shape, subject.classes, **subject.settings), 0).to(device)
+    except ValueError as error:
+        raise PluginError(f"{subject.name}: {error}") from None
+    weights = sum(p.numel() for p in network.parameters())
+    work = flops.training(network, subject.shape, subject.batch, subject.precision)
+    images_per_second = _train(network, subject, way, device, seconds)
+    samples_per_second = _sample(network, subject, library, device, seconds)
+    return Throughput(subject, weights, work, limit, images_per_second, samples_per_second)
+
+
+def _train(network: nn.Module, subject: Subject, way: Way, device: str, seconds: float) -> float:
+    """Training images a second."""
+    points = len(subject.shape) == 1
+    images = torch.randn(IMAGES, *subject.shape) if points else torch.randint(256, (IMAGES, *subject.shape)).byte()
+    labels = torch.arange(IMAGES, device=device) % subject.classes if subject.classes else None
+    steps = train(
+        network, images.to(device), labels, SIGMA_DATA, None, way,
+        steps=1 << 40, batch=subject.batch, precision=subject.precision,
+    )  # fmt: skip
+    for _ in itertools.islice(steps, WARM_STEPS):
+        pass
+    return _per_second(steps, subject.batch, device, seconds)
+
+
+def _per_second(steps: Iterator[Any], batch: int, device: str, seconds: float) -> float:
+    """Images a second of the steps that so many seconds hold: the clock, which waits for the device, is rarely read."""
+    start, spent, done, stride = machine.moment(device), 0.0, 0, 1
+    while spent < seconds:
+        done += sum(1 for _ in itertools.islice(steps, stride))
+        spent = machine.moment(device) - start
+        stride = max(1, min(2 * stride, int(done * (seconds - spent) / spent)))
+    return done * batch / spent
+
+
+def _sample(network: nn.Module, subject: Subject, library: Library, device: str, seconds: float) -> float:
+    """Samples a second with the default sampler: the best of some whole blocks, or of one with as many steps as fit."""
+    denoiser = Denoiser(network, SIGMA_DATA).to(device).eval().requires_grad_(False)
+    sample = library.module("sample", SAMPLER).sample
+    most = library.signature("sample", SAMPLER).settings["steps"].default
+
+    def spent(steps: int) -> float:
+        """Seconds that a block takes with so many steps of the sampler."""
+        start = machine.moment(device)
+        draw(denoiser, partial(sample, steps=steps), subject.shape, None, device, count=BLOCK)
+        return machine.moment(device) - start
+
+    steps, taken = 1, min(spent(1), spent(1))
+    if taken < seconds:
+        steps = min(most, max(1, int(seconds / taken / 2)))  # two evaluations each
+        taken = min(spent(steps) for _ in range(SAMPLED_BLOCKS if steps == most else 1))
+    share = evaluations(partial(sample, steps=steps)) / evaluations(partial(sample, steps=most))
+    return BLOCK * share / taken
+
+
+def evaluations(sampler: Sampler) -> int:
+    """How often a sampler asks the denoiser for each sample."""
+    asked = Asked()
+    for _ in sampler(asked, torch.zeros(1, 1), None):
+        pass
+    return asked.times
+
+
+class Asked:
+    """A denoiser that counts how often it is asked, and answers that all is noise."""
+
+    sigma_data = SIGMA_DATA
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __call__(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None, /) -> Tensor:
+        self.times += 1
+        return torch.zeros_like(x)
+
+
+def _words(value: Any) -> str:
+    return "×".join(map(str, value)) if isinstance(value, tuple | list) else str(value)

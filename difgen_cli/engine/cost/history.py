@@ -1,0 +1,229 @@
+"""What finished work of a run directory has cost, read from its rows: one measurement for each kind of work."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import fmean, median, median_low
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from difgen_cli.engine.cost.estimate import NOISE, Measured
+from difgen_cli.engine.plan.sections import as_text
+from difgen_cli.engine.plugins import Library
+from difgen_cli.engine.store import Store, tables
+
+Settings = Mapping[str, Any]  # by dotted path
+REGIME = ("train.batch", "train.flip", "condition.conditional")  # what else the speed of a training depends on
+SIZES = {"count": "samples", "size": "training images"}  # what to call them
+ENOUGH = 5  # rates of which a spread can be told
+LEAST_NOISE = 0.05
+START_SECONDS = 1.0  # of a training, where none was seen
+
+
+@dataclass(frozen=True)
+class History:
+    """Measurements by kind of work; `homes` names one finished trajectory of each network."""
+
+    device: str | None = None
+    rates: list[Measured] = field(default_factory=list)  # seconds of training an image
+    start_seconds: float = START_SECONDS  # of a training, beside its images
+    noise: float = NOISE  # deviation of the log of its speed: how much that of this machine varies
+    sampling: list[Measured] = field(default_factory=list)
+    metrics: dict[str, list[Measured]] = field(default_factory=dict)
+    homes: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def networks(self) -> set[str]:
+        return {m.network for m in self.rates}
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Names for what makes two pieces of work alike; the same for rows and for planned work."""
+
+    library: Library
+
+    def network(self, settings: Settings) -> str:
+        """The network and the images that it sees."""
+        return _label(settings, "model.") + self.source(settings)
+
+    def source(self, settings: Settings) -> str:
+        """The data set, whatever is taken of it."""
+        own = self.library.own("data")
+        chosen = {f"data.{name}" for name in own.settings} if own else set()
+        return _label({k: v for k, v in settings.items() if k not in chosen}, "data.")
+
+    def training(self, settings: Settings) -> tuple[str, ...]:
+        more = {**settings, "condition.conditional": settings.get("condition.name", "none") != "none"}
+        regime = _label({k: more.get(k) for k in REGIME}, "")
+        precision = str(settings.get("train.precision"))
+        return (str(settings.get("model.name")), precision, self.network(settings), regime)
+
+    def sampling(self, kind: str, settings: Settings) -> tuple[str, ...]:
+        own = self.library.own("sample")
+        counted = {f"sample.{name}" for name in ("steps", *(own.settings if own else ()))}
+        sampler = _label({k: v for k, v in settings.items() if k not in counted}, "sample.")
+        return (kind, sampler + _label(settings, "guide."), *self.denoiser(kind, settings))
+
+    def denoiser(self, kind: str, settings: Settings) -> tuple[str, str]:
+        """The model's plug-in and network; of the ideal denoiser, the data that it is made of."""
+        if kind != "model":
+            return kind, self.source(settings)
+        return str(settings.get("model.name")), self.network(settings)
+
+    def metric(self, metric: str, kind: str, settings: Settings) -> tuple[str, ...]:
+        own = (_label(settings, f"score.{metric}."), self.source(settings))
+        return (kind, *own, *self.denoiser(kind, settings)) if self.evaluates(metric) else own
+
+    def evaluates(self, metric: str) -> bool:
+        """Whether a metric evaluates the network."""
+        return bool({"denoiser", "states"} & self.inputs(metric))
+
+    def inputs(self, metric: str) -> set[str]:
+        """What a metric's positional parameters name."""
+        return set(self.library.signature("score", metric).inputs)
+
+    def sizes(self, metric: str, settings: Settings) -> dict[str, float]:
+        """What a metric's cost may grow with, by the inputs that it names; FLOPs apart."""
+        inputs = self.inputs(metric)
+        grows = {"count": ("sample.count", {"samples", "states"}), "size": ("data.size", {"train"}),
+                 "held_out": ("data.held_out", {"held_out"})}  # fmt: skip
+        return {name: max(float(settings.get(path) or 1), 1.0) for name, (path, by) in grows.items() if inputs & by}
+
+    def drawing(self, kind: str, settings: Settings) -> dict[str, float]:
+        """What the cost of sampling grows with: samples are drawn in whole blocks; the ideal denoiser sees all of T."""
+        own = self.library.own("sample")
+        block = int(own.constants.get("BLOCK", 1)) if own else 1
+        count = math.ceil(float(settings.get("sample.count") or 1) / block) * block
+        seen = 1.0 if kind == "model" else float(settings.get("data.size") or 1)
+        return {"evaluations": count * float(settings.get("sample.steps") or 1) * seen}
+
+
+def read(store: Store, library: Library, device: str | None, threads: int | None) -> History:
+    """From the rows of work on a device, with so many threads; None: on that of most rows, with any.
+
+    What is not there, or was made before times were kept, is left out.
+    """
+    rows = tables.read_rows(store)
+    if rows is None or not {"device", "train_device", "train_seconds", "train.batch"} <= set(rows.column_names):
+        return History(device)
+    device = device or _most(rows["train_device"])
+    if threads and "threads" in rows.column_names:
+        rows = rows.filter(pc.fill_null(pc.equal(rows["threads"], threads), fill_value=True))
+    labels = Labels(library)
+    scored = rows.filter(pc.fill_null(pc.equal(rows["device"], device or ""), fill_value=False))
+    models = rows.filter(pc.equal(rows["kind"], "model"))
+    trained = models.filter(pc.fill_null(pc.equal(models["train_device"], device or ""), fill_value=False))
+    rates, starts, noise, homes = _trainings(trained, labels)
+    metrics = (n.removesuffix("_seconds") for n in scored.column_names if n.endswith("_seconds"))
+    known = set(library.names("score"))
+    return History(
+        device, rates, median(starts) if starts else START_SECONDS, noise, _sampling(scored, labels),
+        {m: _metric(scored, labels, m) for m in metrics if m in known}, homes,
+    )  # fmt: skip
+
+
+def _most(column: pa.ChunkedArray) -> str | None:
+    counted = {c["values"]: c["counts"] for c in pc.value_counts(column).to_pylist() if c["values"]}
+    return max(counted, key=lambda name: counted[name], default=None)
+
+
+def _trainings(rows: pa.Table, labels: Labels) -> tuple[list[Measured], list[float], float, dict[str, str]]:
+    """Seconds an image by network, seconds before the first image, the deviation of their logs, a trajectory of each.
+
+    A trajectory has a rate between any two of its snapshots, and before the first, where its start-up counts too.
+    """
+    points: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    seen: dict[str, tuple[tuple[str, ...], str]] = {}
+    wanted = ("home", "step", "model.", "data.", "condition.name", "train.")
+    for settings, seconds in _groups(rows, wanted, "train_seconds"):
+        home = settings["home"]
+        points[home].append((float(settings["step"] * settings["train.batch"]), seconds))
+        seen[home] = seen.get(home) or (labels.training(settings), name_of(settings))
+    rates: dict[tuple[tuple[str, ...], str], list[float]] = defaultdict(list)
+    starts: list[float] = []
+    apart: list[float] = []
+    homes: dict[str, str] = {}
+    for home, found in points.items():
+        pieces = _rates(sorted(found))
+        if pieces:
+            rate = median_low(pieces)
+            rates[seen[home]].append(rate)
+            starts.append(max(0.0, min(found)[1] - rate * min(found)[0]))
+            apart += [math.log(piece / rate) for piece in pieces[1:]]  # the first has the start-up
+            homes.setdefault(seen[home][0][2], home)
+    measured = [Measured({}, median(found), like, name, like[2]) for (like, name), found in rates.items()]
+    noise = math.sqrt(fmean(x**2 for x in apart)) if len(apart) >= ENOUGH else NOISE
+    return measured, starts, max(noise, LEAST_NOISE), homes
+
+
+def _rates(points: list[tuple[float, float]]) -> list[float]:
+    """Seconds an image from each snapshot to the next: images and seconds since the start, ascending."""
+    pairs = pairwise([(0.0, 0.0), *points])
+    return [(after - before) / (last - first) for (first, before), (last, after) in pairs if after > before]
+
+
+def _sampling(rows: pa.Table, labels: Labels) -> list[Measured]:
+    if "sampling_seconds" not in rows.column_names:
+        return []
+    found = []
+    for settings, seconds in _groups(rows, ("kind", "model.", "data.", "sample.", "guide."), "sampling_seconds"):
+        like = labels.sampling(settings["kind"], settings)
+        found.append(Measured(labels.drawing(settings["kind"], settings), seconds, like, name_of(settings), like[-1]))
+    return found
+
+
+def _metric(rows: pa.Table, labels: Labels, metric: str) -> list[Measured]:
+    found = []
+    of_network = ("kind", "model.") if labels.evaluates(metric) else ()
+    wanted = (*of_network, "data.", "sample.count", f"score.{metric}.")
+    for settings, seconds in _groups(rows, wanted, f"{metric}_seconds"):
+        like = labels.metric(metric, settings.get("kind", "model"), settings)
+        sizes, network = labels.sizes(metric, settings), like[-1] if labels.evaluates(metric) else ""
+        name = (
+            name_of(settings) if network else " and ".join(f"{n:g} {SIZES[k]}" for k, n in sizes.items() if k in SIZES)
+        )
+        found.append(Measured(sizes, seconds, like, name, network))
+    return found
+
+
+def _groups(rows: pa.Table, wanted: Sequence[str], value: str) -> Iterable[tuple[dict[str, Any], float]]:
+    """The mean of a column for each distinct combination of others, named whole or by their section."""
+    rows = rows.filter(pc.fill_null(pc.greater(rows[value], 0.0), fill_value=False))
+    chosen = [n for n in rows.column_names if n in wanted or any(n.startswith(w) for w in wanted if w.endswith("."))]
+    for line in rows.select([*chosen, value]).group_by(chosen).aggregate([(value, "mean")]).to_pylist():
+        yield {n: line[n] for n in chosen if line[n] is not None}, float(line[f"{value}_mean"])
+
+
+def name_of(settings: Settings) -> str:
+    """A network in a word or two."""
+    width = settings.get("model.width")
+    return f"{settings.get('model.name', 'the ideal denoiser')}" + ("" if width is None else f" width {width:g}")
+
+
+def _label(settings: Settings, section: str) -> str:
+    """Settings as text, the same for a plan's values and for a table's, where whole numbers may have become others."""
+    said = {k: as_text(v) for k, v in settings.items() if k.startswith(section) and v is not None}
+    plain = {k: float(v) if isinstance(v, int | float) else str(v) for k, v in said.items()}
+    return json.dumps(sorted(plain.items()))
+
+
+def overhead(badges: Iterable[Mapping[str, Any]], device: str) -> list[Measured]:
+    """What workers on a kind of device (cpu, cuda) spent beside their units' own work: start-up, imports, inputs."""
+    found = []
+    for badge in badges:
+        spent, units = badge.get("seconds") or {}, badge.get("units")
+        if badge.get("device") == device and badge.get("state") == "done" and units:
+            own = sum(spent.get(purpose, 0.0) for purpose in ("training", "sampling", "scoring", "waiting"))
+            found.append((float(units), max(spent.get("wall", 0.0) - own, 1e-3)))
+    by_units: dict[float, list[float]] = defaultdict(list)
+    for units, seconds in found:
+        by_units[units].append(seconds)
+    return [Measured({"units": units}, fmean(seconds)) for units, seconds in by_units.items()]

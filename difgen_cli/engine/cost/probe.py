@@ -1,0 +1,119 @@
+"""A process that trains as a plan's worker would, on made-up images, and says how fast, and what memory it takes.
+
+The first line of its input names the tasks; of several it takes the one that moves the most bytes a step. It says so
+when it is warm. Each further line is a number of seconds to train for; it answers with a reading.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from difgen_cli.diffusion.training import State, initialise, train
+from difgen_cli.engine.cost import flops
+from difgen_cli.engine.cost.device import peak_memory_bytes
+from difgen_cli.engine.cost.throughput import WARM_STEPS
+from difgen_cli.engine.plugins import Library
+
+STEPS = 1 << 30  # more than a probe comes to
+CONTEXT_BYTES = 600 << 20  # of CUDA in each process, beside what torch has reserved
+
+
+def main() -> None:
+    """Read, train and answer until the input ends."""
+    said = json.loads(sys.stdin.readline())
+    device = "cuda" if said["cuda"] else "cpu"
+    torch.set_num_threads(1)
+    library = Library(Path(said["plugins"]) if said["plugins"] else None)
+    chosen = [_listed(task) for task in said["tasks"]]
+    task = chosen[0] if len(chosen) == 1 else max(chosen, key=lambda t: step_bytes(t, build(t, library)))
+    run = training(task, build(task, library).to(device), device)
+    for _ in range(WARM_STEPS):
+        next(run)
+    _wait(device)
+    _say({"memory": memory(device)})
+    for line in sys.stdin:
+        _say(measured(run, task["batch"], float(line), device))
+
+
+def _listed(task: dict[str, Any]) -> dict[str, Any]:
+    """JSON has lists where settings have tuples."""
+    return {k: _tuples(v) if isinstance(v, dict) else v for k, v in task.items()}
+
+
+def _tuples(settings: dict[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
+
+
+def _say(words: dict[str, Any]) -> None:
+    print(json.dumps(words), flush=True)
+
+
+def build(task: dict[str, Any], library: Library) -> nn.Module:
+    """The network of a task, with initial weights."""
+    make = library.module("model", task["network"]).build
+    return initialise(lambda: make(tuple(task["shape"]), task["classes"], **task["network_settings"]), 0)
+
+
+def step_bytes(task: dict[str, Any], network: nn.Module) -> float:
+    """What a step moves, with the training set: tasks are compared by it. By weights where it cannot be counted."""
+    precision = task["settings"].get("precision", "fp32")
+    work = flops.training(network, tuple(task["shape"]), task["batch"], precision)
+    moved = work.bytes * task["batch"] if work else 4.0 * sum(p.numel() for p in network.parameters())
+    data: float = (4.0 if len(task["shape"]) == 1 else 1.0) * math.prod((task["images"], *task["shape"]))
+    return moved + data
+
+
+def training(task: dict[str, Any], network: nn.Module, device: str) -> Iterator[State]:
+    """An endless training on images of noise, uint8 as a worker has them, or on points."""
+    extent = (task["images"], *task["shape"])
+    images = torch.randn(extent) if len(extent) == 2 else torch.randint(256, extent, dtype=torch.uint8)
+    labels = torch.randint(task["classes"], (task["images"],), device=device) if task["classes"] else None
+    settings = task["settings"] | {"batch": task["batch"], "steps": STEPS}
+    return train(network, images.to(device), labels, 0.5, **settings)
+
+
+def measured(run: Iterator[State], batch: int, seconds: float, device: str) -> dict[str, Any]:
+    """Train for a while; what is queued on a device is waited for before the clock is read."""
+    steps, start, processor = 0, time.perf_counter(), time.process_time()
+    while time.perf_counter() - start < seconds:
+        next(run)
+        steps += 1
+    _wait(device)
+    taken = time.perf_counter() - start
+    share = (time.process_time() - processor) / taken
+    return {"images_per_second": steps * batch / taken, "processor_share": share, "memory": memory(device)}
+
+
+def _wait(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def memory(device: str) -> list[tuple[float, float]]:
+    """(peak bytes of this process, bytes left): of the host, then of the device."""
+    host = (float(peak_memory_bytes()), available_bytes())
+    if device != "cuda":
+        return [host]
+    return [host, (float(torch.cuda.max_memory_reserved() + CONTEXT_BYTES), float(torch.cuda.mem_get_info()[0]))]
+
+
+def available_bytes() -> float:
+    """What the system can still give without swapping; without a limit where it does not tell."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return float(1 << 62)
+    return next((1024.0 * float(line.split()[1]) for line in lines if line.startswith("MemAvailable")), float(1 << 62))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,195 @@
+"""Submissions: a folder each, with the work, the intent that is written before anything starts, and what came of it.
+
+work.json          the units, for the workers
+submission.json    the intent: how to run, where the code lies, by whom, under which job name
+receipt.json       what the scheduler answered: a job, or why not
+workers/<k>.json   the badge of each worker
+closed.json        nothing of it lives any more
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+from difgen_cli.engine.launch import CHECKPOINT_SECONDS, LaunchError, environment, keep_code
+from difgen_cli.engine.plan import work
+from difgen_cli.engine.plan.work import Work
+from difgen_cli.engine.store import Store, code
+from difgen_cli.engine.store.access import exists, names, tried
+from difgen_cli.engine.store.attempts import LEASE_SECONDS
+from difgen_cli.engine.store.files import check_schema, locked, publish, publish_json, read_json
+from difgen_cli.engine.store.processes import gone, now, owner
+from difgen_cli.engine.worker.submission_spec import SCHEMA
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How the workers of a submission run."""
+
+    launcher: str  # inline, local or slurm
+    workers: int
+    threads: int
+    walltime_seconds: float | None = None  # what the scheduler is asked for
+    notice_seconds: float = 0.0  # how long before its end it is to tell
+    expected: Mapping[str, Any] = field(default_factory=dict)  # what it was expected to take
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One submission of a grid's work."""
+
+    folder: Path
+
+    @cached_property
+    def said(self) -> dict[str, Any]:
+        """The intent; empty where its writer died before it was whole."""
+        said = read_json(self.folder / "submission.json") or {}
+        check_schema(self.folder / "submission.json", said.get("schema"), SCHEMA)
+        return said
+
+    @property
+    def name(self) -> str:
+        """Its grid's folder and its number."""
+        return f"{self.folder.parents[1].name}/{self.folder.name}"
+
+    @property
+    def job_name(self) -> str:
+        """The name of its job in the scheduler, which no other submission has."""
+        return str(self.said.get("name", ""))
+
+    @property
+    def launcher(self) -> str:
+        return str(self.said.get("launcher", ""))
+
+    @property
+    def grid(self) -> Path:
+        return self.folder.parents[1]
+
+    @property
+    def work(self) -> Work:
+        """The units that it was made for."""
+        return work.read(self.folder / "work.json")
+
+    @property
+    def receipt(self) -> dict[str, Any] | None:
+        """What the scheduler answered; None where that was never written down."""
+        answer: dict[str, Any] | None = read_json(self.folder / "receipt.json")
+        return answer
+
+    @property
+    def closed(self) -> bool:
+        return exists(self.folder / "closed.json") or "refused" in (self.receipt or {})
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether the process that made it is known to be gone."""
+        return gone(self.said.get("owner", {}))
+
+    def badges(self) -> list[dict[str, Any]]:
+        """What its workers last said of themselves."""
+        return [b for n in self._workers() if (b := read_json(self.folder / "workers" / n)) is not None]
+
+    def _workers(self) -> list[str]:
+        return sorted(n for n in names(self.folder / "workers") if n.endswith(".json"))
+
+    def last_words(self) -> str:
+        """The last line that a worker wrote, and where to read on."""
+        logs = sorted((self.folder / "log").glob("*_log.out"), key=lambda p: p.stat().st_mtime)
+        lines = logs[-1].read_text(encoding="utf-8", errors="replace").split("\n") if logs else []
+        said = (line.strip() for line in reversed(lines) if line.strip() and not line.startswith("submitit "))
+        return f"{next(said, 'nothing')[:300]} (all of it in {self.folder / 'log'})"
+
+    def answer(self, receipt: Mapping[str, Any]) -> None:
+        """Write the receipt, once."""
+        publish_json(self.folder / "receipt.json", {"schema": 1, **receipt, "answered": now()})
+
+    def close(self, why: str) -> None:
+        """Say that nothing of it lives any more."""
+        publish_json(self.folder / "closed.json", {"why": why, "closed": now()})
+
+    def bury(self, badge: Mapping[str, Any], ending: str, by: str) -> None:
+        """Write down how a worker ended, for the unit that it left in the middle."""
+        at = badge.get("at") or {"home": ""}
+        home = Store(self.folder.parents[3]).named(str(at["home"])) if at["home"] else None
+        if home is not None and Path(str(at["unit"])).name == at["unit"]:  # no record leads out of the run directory
+            home.bury(str(at["unit"]), int(at["attempt"]), ending, by)
+
+
+def write(store: Store, grid: Path, todo: Work, plugins: Path | None, terms: Terms) -> Submission:
+    """A new submission below a grid's folder: the work, then the intent."""
+    with locked(store.counting_on):  # `gc` must not take the code for unused meanwhile
+        copy = keep_code(store, plugins)
+        folder = _next(grid / "submissions")
+        publish(folder / "work.json", lambda p: _write(p, todo.dump()))
+        publish_json(folder / "submission.json", _intent(store, copy, plugins, terms))
+    return Submission(folder)
+
+
+def _intent(store: Store, copy: Path, plugins: Path | None, terms: Terms) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "runs": str(store.root),
+        "launcher": terms.launcher,
+        "name": f"difgen-{secrets.token_hex(6)}",
+        "plugins": str(copy / "plugins") if plugins else None,
+        "code": str(copy),
+        "code_digest": code.digest(copy),
+        "threads": terms.threads,
+        "workers": terms.workers,
+        "walltime_seconds": terms.walltime_seconds,
+        "notice_seconds": terms.notice_seconds,
+        "expected": terms.expected,
+        "lease_seconds": _seconds("DIFGEN_LEASE_SECONDS", LEASE_SECONDS),
+        "checkpoint_seconds": _seconds("DIFGEN_CHECKPOINT_SECONDS", CHECKPOINT_SECONDS),
+        "environment": environment(),
+        "owner": owner(),
+        "submitted": now(),
+    }
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def every(store: Store) -> list[Submission]:
+    """All submissions of a run directory that are not closed, oldest first."""
+    found = [Submission(folder) for grid in store.grids() for folder in _numbered(grid / "submissions")]
+    return [s for s in found if s.said and not s.closed]
+
+
+def last_badges(store: Store, most: int) -> list[dict[str, Any]]:
+    """What the workers of the last submissions of each grid said of themselves in the end."""
+    found = [Submission(folder) for grid in store.grids() for folder in _numbered(grid / "submissions")[-most:]]
+    return [badge for submission in found[-most:] for badge in submission.badges()]
+
+
+def _numbered(folder: Path) -> list[Path]:
+    return [folder / n for n in sorted((n for n in names(folder) if n.isdigit()), key=int)]
+
+
+def _next(folder: Path) -> Path:
+    """The first free number below a folder, taken."""
+    number = max((int(p.name) for p in _numbered(folder)), default=0)
+    while True:
+        number += 1
+        place = folder / str(number)
+        try:
+            tried(place, partial(place.mkdir, parents=True), reading=False)
+        except FileExistsError:
+            continue
+        return place
+
+
+def _seconds(variable: str, default: float) -> float:
+    """A time from the environment."""
+    said = os.environ.get(variable)
+    try:
+        return default if said is None else max(0.1, float(said))
+    except ValueError:
+        raise LaunchError(f"${variable}: {said!r} is no number of seconds") from None

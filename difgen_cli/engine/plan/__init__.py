@@ -1,0 +1,225 @@
+"""What a grid asks for, by key: cells, the trajectories that they read, and the recipes that they share."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from difgen_cli.engine.grid import Assignments, Grid
+from difgen_cli.engine.grid.values import number
+from difgen_cli.engine.plan.groups import concern
+from difgen_cli.engine.plan.guidance import Guidance
+from difgen_cli.engine.plan.recipes import Head, Recipe
+from difgen_cli.engine.plan.sections import Section
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What planning must know of a data set without holding it."""
+
+    content: str  # SHA-256 of the decoded images and labels
+    images: int
+    shape: tuple[int, ...]  # (H, W, C), or (D,) for points
+    labelled: bool
+    population: bool = False  # whether the distribution that they were drawn from is known
+    holds_out: bool = False  # whether the data set itself says which images are held out
+    unlabelled: str = ""  # why labels that are there cannot be used
+    notes: tuple[str, ...] = ()  # what a reader must know of the files
+
+
+PARTNERS = frozenset({"twin", "sibling"})  # a metric's positional parameters that stand for other trajectories
+OF_A_CELL = PARTNERS | {"denoiser", "samples", "states"}  # the parameters by which results of two cells differ
+# Inputs of metrics that reference rows lack: real images were not drawn, under no condition, and nothing has a partner
+# but a network.
+LACKING = {
+    "heldout": PARTNERS | {"denoiser", "states", "train_labels"},
+    "copycat": PARTNERS | {"denoiser", "states", "train_labels"},
+    "ideal": PARTNERS,
+}
+
+
+# settings that plans of 0.1.0 do not have, and the default that stands for what they did
+LATER = {"data.held_out_seed": 0}
+
+
+@dataclass(frozen=True, eq=False)
+class Against:
+    """Another data set that a metric compares with: the section that names it, and its images as they are compared."""
+
+    section: Section
+    images: Recipe
+
+
+@dataclass(frozen=True, eq=False)
+class Scoring:
+    """The metrics of a cell: their sections, their recipes' heads, the feature space and the other data of some."""
+
+    sections: dict[str, Section]
+    heads: dict[str, Head]
+    features: dict[str, Recipe]
+    against: dict[str, Against]
+
+    def keys(self, kind: str, inputs: dict[str, str]) -> dict[str, str]:
+        """Metric -> key of its result, from the keys of what its positional parameters name."""
+        return {m: self._key(m, inputs) for m in self._applying(kind)}
+
+    def _applying(self, kind: str) -> Iterator[str]:
+        lacking = LACKING.get(kind, frozenset())
+        for name, section in self.sections.items():
+            if not lacking & set(section.signature.inputs):
+                yield name
+
+    def _key(self, metric: str, inputs: dict[str, str]) -> str:
+        section = self.sections[metric]
+        taken = {i: inputs[i] for i in section.signature.inputs if i in inputs}
+        if section.settings.get("guided"):
+            taken["denoiser"] = inputs["guided"]
+        if metric in self.features:
+            taken["embed"] = self.features[metric].key
+        if metric in self.against:
+            taken["against"] = self.against[metric].images.key
+        if "groups" in inputs and concern(section.signature):
+            taken["groups"] = inputs["groups"]
+        if not OF_A_CELL & set(taken):  # a result lies with a trajectory or reference: each has one of its own
+            taken["home"] = inputs["home"]
+        return self.heads[metric].key(taken)
+
+    def settings(self, metric: str) -> dict[str, Any]:
+        """Every setting of a metric by its name, those of the other data set too."""
+        other = self.against[metric].section if metric in self.against else None
+        named = {"name": other.name, **other.settings} if other else {}
+        return self.sections[metric].settings | {f"against.{k}": v for k, v in named.items()}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Partner:
+    """What a cell needs of another trajectory.
+
+    Samples at the same step with the same sampler, that a metric compares with; or weights alone, that guidance steers
+    away from.
+    """
+
+    home: str
+    step: int | None  # None: a model in closed form
+    snapshot: str
+    samples: str | None  # None: the weights alone
+    partners: dict[str, Partner]  # what its own samples need
+
+    def all(self) -> Iterator[Partner]:
+        """Itself, and what it needs in turn."""
+        yield self
+        for other in self.partners.values():
+            yield from other.all()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cell:
+    """One line of the results: a model at a step with its sampler, or a reference scored the same way."""
+
+    index: int
+    kind: str  # model, heldout, copycat, ideal
+    seed: int
+    home: str  # key of the trajectory, or of the reference, under which its files lie
+    step: int | None
+    snapshot: str | None
+    samples: str  # key of snapshot, sampler and guidance: the cell's own
+    sampler: Section
+    guidance: Guidance
+    scoring: Scoring
+    metrics: dict[str, str]  # metric -> key of its result
+    columns: tuple[dict[str, Any], ...]  # settings by dotted path, section by section
+    axes: tuple[Assignments, ...]  # what the grid says for this cell
+    # a metric's positional parameter, or `guide.` and a term -> what it stands for
+    partners: dict[str, Partner] = field(default_factory=dict)
+    groups: str | None = None  # key of the groups that its samples come in
+
+    def settings(self) -> dict[str, Any]:
+        """Every setting of the cell in canonical form, by dotted path."""
+        scores = {f"score.{m}.{k}": v for m in self.metrics for k, v in self.scoring.settings(m).items()}
+        return {path: value for part in self.columns for path, value in part.items()} | scores
+
+    def axis_values(self) -> dict[str, Any]:
+        """Axis values as the grid says them: clusters 1 where there is no condition, cfg where its weight is 0."""
+        canonical = {path: value for path, value in self.settings().items() if not path.endswith(".name")}
+        return {path: canonical.get(path, number(given.value)) for stop in self.axes for path, given in stop}
+
+    def identity(self) -> str:
+        """Hash of kind, metrics and settings, whatever the versions: to know a result of older code as stale.
+
+        What older plans did not say is left out: settings that they did not have, at their default, and guidance
+        without effect.
+        """
+        said = {k: v for k, v in self.settings().items() if k not in LATER or v != LATER[k]}
+        if "guide.name" in said:
+            said = {k: v for k, v in said.items() if not k.startswith("guide.")} | self.guidance.acting
+        settings = sorted((k, str(v)) for k, v in said.items())
+        return hashlib.sha256(json.dumps([self.kind, sorted(self.metrics), settings]).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """One training run, read at several steps; or a model in closed form, with none."""
+
+    recipe: Recipe
+    slug: str
+    steps: tuple[int, ...]
+    batch: int
+    settings: dict[str, Any]  # by dotted path
+
+    @property
+    def key(self) -> str:
+        return self.recipe.key
+
+    @property
+    def start(self) -> tuple[str, int] | None:
+        """The trajectory and step whose weights this one begins with; None: initial weights."""
+        start = self.recipe.inputs.get("start")
+        return (start.inputs["trajectory"].key, start.settings["step"]) if start else None
+
+    @property
+    def images(self) -> int:
+        """Training images that the longest run shows."""
+        return max(self.steps, default=0) * self.batch
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """Held-out images, copies or the ideal denoiser, in place of a trajectory."""
+
+    recipe: Recipe
+    slug: str
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Everything a grid asks for, by key."""
+
+    grid: Grid
+    cells: list[Cell]
+    trajectories: dict[str, Trajectory]
+    references: dict[str, Reference]
+    recipes: dict[str, Recipe]
+    warnings: list[str] = field(default_factory=list)
+
+    @cached_property
+    def models(self) -> list[Cell]:
+        """The cells without the reference rows."""
+        return [c for c in self.cells if c.kind == "model"]
+
+    def slug(self, cell: Cell) -> str:
+        """The readable name of a cell's home."""
+        return self.trajectories[cell.home].slug if cell.kind == "model" else self.references[cell.home].slug
+
+    @property
+    def images_planned(self) -> int:
+        """Training images to be shown: the longest run of each trajectory."""
+        return sum(t.images for t in self.trajectories.values())
+
+    @property
+    def images_one_by_one(self) -> int:
+        """What one training for each snapshot would show."""
+        return sum(sum(t.steps) * t.batch for t in self.trajectories.values())

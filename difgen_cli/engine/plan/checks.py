@@ -1,0 +1,68 @@
+"""Combinations of settings that cannot work with the data at hand are refused before anything is submitted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from difgen_cli.engine.grid.document import GridError, Place
+from difgen_cli.engine.plan import Facts
+from difgen_cli.engine.plan.points import Where
+from difgen_cli.engine.plan.sections import Section
+
+
+def population(model: Section, condition: Section, facts: Facts, where: Where) -> None:
+    """GridError where the denoiser of what the data were drawn from is not known, as a whole or within a condition."""
+    if not facts.population:
+        raise GridError(
+            f"model.name: {model.name} needs data drawn from a known distribution (molrg, gaussians)",
+            where("model.name"),
+        )
+    if condition.name != "none" and (condition.name != "labels" or condition.changed or condition.changed_own):
+        raise GridError(
+            f"condition.name: {model.name} knows the distribution within the components alone; use labels or none",
+            where("condition.name"),
+        )
+
+
+def subset_size(own: dict[str, Any], facts: Facts, where: Where) -> int:
+    """Images in the subset; raises GridError where the settings ask for more than there are."""
+    rest = facts.images - own["held_out"]
+    if rest < 1:
+        raise GridError(
+            f"data.held_out: {own['held_out']} of {facts.images} images leaves none to train on; hold out fewer",
+            where("data.held_out"),
+        )
+    most = there(own, facts)
+    if own["size"] is not None and own["size"] > most:
+        half = f" in half {own['half']}" if own["half"] else ""
+        raise GridError(
+            f"data.size: {own['size']} images are more than the {most}{half} that {facts.images} images leave with "
+            f"{own['held_out']} held out; use at most {most}",
+            where("data.size"),
+        )
+    return int(own["size"] or most)
+
+
+def there(own: dict[str, Any], facts: Facts) -> int:
+    """Images that a subset may have."""
+    rest = facts.images - own["held_out"]
+    return int(rest if own["half"] is None else (rest + (own["half"] == "A")) // 2)
+
+
+def held_out(asked: int, left: int, where: Where) -> None:
+    """GridError where `left`, the held-out images that do not occur in the rest as well, are none."""
+    if asked and not left:
+        raise GridError(
+            f"data.held_out: each of the {asked} images occurs in the rest too, byte for byte; give data whose images "
+            "differ, or hold none out",
+            where("data.held_out"),
+        )
+
+
+def enough(metric: str, needed: int, asked: int, left: int, place: Place | None) -> None:
+    """GridError where a metric needs more held-out images than are left."""
+    if left < needed:
+        copies = f", of which {asked - left} occur in the rest too, byte for byte" if left < asked else ""
+        raise GridError(
+            f"score.{metric}: needs at least {needed} held-out images, and data.held_out is {asked}{copies}", place
+        )

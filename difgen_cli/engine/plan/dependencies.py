@@ -1,0 +1,136 @@
+"""What a cell needs of other trajectories: samples that a metric compares with, weights that guidance steers away from.
+
+They are planned like the cell's own, whoever else wants them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from difgen_cli.engine.grid.document import GridError, Place
+from difgen_cli.engine.grid.values import Given
+from difgen_cli.engine.plan import PARTNERS, Partner, Scoring
+from difgen_cli.engine.plan.guidance import UNGUIDED, Guidance
+from difgen_cli.engine.plan.points import Points, Stops
+from difgen_cli.engine.plan.recipes import Head
+from difgen_cli.engine.plan.runs import Runs, Weights
+from difgen_cli.engine.plan.sections import Section
+
+# What a metric's `twin` and `sibling` are trained with: the other half, or the same; initial weights of their own.
+TWIN_SEED = 1000
+TRAINED_WITH: dict[str, Callable[[str, int], dict[str, Any]]] = {
+    "twin": lambda half, seed: {"data.half": "B" if half == "A" else "A", "train.seed": seed ^ TWIN_SEED},
+    "sibling": lambda half, seed: {"data.half": half, "train.seed": seed ^ TWIN_SEED},
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """Samples, by the keys of what they are made of."""
+
+    samples: str
+    guided: str  # of the denoiser that the sampler follows: the snapshot itself without guidance
+    guidance: Guidance  # the terms that have an effect here
+    partners: dict[str, Partner]  # the terms' worse selves, as `guide.<term>`
+
+
+class Partners:
+    """The samples of points, and the other trajectories that they and the metrics need."""
+
+    def __init__(self, points: Points, runs: Runs) -> None:
+        self.points, self.runs = points, runs
+        self.heads: dict[int, Head] = {}
+
+    def drawn(self, weights: Weights, sampler: Section, guidance: Guidance = UNGUIDED, stops: Stops = ()) -> Drawn:
+        """The samples of weights, which stand at a point where they are guided."""
+        others = {name: self._worse(name, guidance, weights, stops) for name in guidance.terms}
+        itself = [name for name, other in others.items() if other and other.snapshot == weights.snapshot]
+        guidance = guidance.without(itself) if itself else guidance  # D_pos − D_pos is nothing to steer by
+        partners = {f"guide.{name}": other for name, other in others.items() if other and name not in itself}
+        key = guidance.key({name: {"weak": p.snapshot} for name, p in others.items() if p})
+        both = {"snapshot": weights.snapshot, "guidance": key}
+        guided = Head("guided", "denoiser", 1, {}).key(both) if guidance.terms else weights.snapshot
+        return Drawn(self.sampled(sampler, weights.snapshot, key), guided, guidance, partners)
+
+    def sampled(self, sampler: Section, snapshot: str, guidance: str) -> str:
+        """The key of samples."""
+        if id(sampler) not in self.heads:
+            own = f".{sampler.own_signature.version}" if sampler.own_signature else ""
+            version, settings = f"{sampler.signature.version}{own}", sampler.changed | sampler.changed_own
+            self.heads[id(sampler)] = Head(sampler.kind, sampler.name, version, settings)
+        return self.heads[id(sampler)].key({"snapshot": snapshot, "guidance": guidance})
+
+    # Guidance ------------------------------------------------------------------------------------------------------
+
+    def _worse(self, name: str, guidance: Guidance, weights: Weights, stops: Stops) -> Partner | None:
+        """The weights that a term steers away from, where they are not the cell's own."""
+        section, place = guidance.terms[name], guidance.places.get(name)
+        self._check_needs(name, section, stops, weights, place)
+        inputs = section.signature.inputs
+        if "weak" in inputs:
+            there = self.points.beside(stops, guidance.weak[name])
+            return _partner(self.runs.at(there))
+        if "continued" in inputs:
+            if weights.step is None:
+                raise GridError(f"guide.{name}: trains on, and a model in closed form cannot be trained", place)
+            said: Mapping[str, str] = section.signature.constants["CONTINUED"]
+            changed = {path: Given(section.settings[setting]) for path, setting in said.items()}
+            return _partner(self.runs.continued(stops, weights, changed))
+        return None
+
+    def _check_needs(self, name: str, section: Section, stops: Stops, weights: Weights, place: Place | None) -> None:
+        """Raise GridError where a term asks for what the model at this point does not have."""
+        where, model = self.points.where(stops), self.points.resolved("model", stops)
+        needs, functions = section.signature.constants.get("NEEDS", ()), section.signature.functions
+        if "dropped condition" in needs:
+            if self.points.resolved("condition", stops).name == "none":
+                raise GridError(f"guide.{name}: there is no condition to drop; set condition.name, or use auto", place)
+            if weights.step is not None and not self.points.resolved("train", stops).settings["condition_dropout"]:
+                raise GridError(
+                    f"guide.{name}: this network never learnt to do without its condition; set train.condition_dropout "
+                    "above 0, such as 0.1",
+                    where("train.condition_dropout") or place,
+                )
+        if "any size" in needs and not model.signature.constants.get("ANY_SIZE"):
+            raise GridError(
+                f"guide.{name}: asks the network about crops, and {model.signature.label} takes images of one size "
+                "alone; use the unet",
+                place,
+            )
+        if "check" in functions:
+            self._check_shape(name, section, stops, place)
+
+    def _check_shape(self, name: str, section: Section, stops: Stops, place: Place | None) -> None:
+        shape = self.runs.derive.facts(self.points.resolved("data", stops)).shape
+        try:
+            module = self.points.library.module("guide", name)
+            module.check((shape[2], *shape[:2]) if len(shape) == 3 else shape, **section.settings)
+        except ValueError as error:
+            raise GridError(f"guide.{name}.{error}", place) from None
+
+    # Metrics -------------------------------------------------------------------------------------------------------
+
+    def compared(self, stops: Stops, scoring: Scoring) -> dict[str, Partner]:
+        """The trajectories that a cell's metrics name."""
+        named = {i: m for m, section in scoring.sections.items() for i in section.signature.inputs if i in PARTNERS}
+        return {name: self._twin(name, metric, stops) for name, metric in sorted(named.items())}
+
+    def _twin(self, name: str, metric: str, stops: Stops) -> Partner:
+        data, train = self.points.resolved("data", stops), self.points.resolved("train", stops)
+        half, seed, where = data.own["half"], train.settings.get("seed", 0), self.points.where(stops)
+        if half is None:
+            raise GridError(f"score.{metric}: compares two disjoint halves; set data.half: A", where("data.name"))
+        changed = {path: Given(value) for path, value in TRAINED_WITH[name](half, seed).items()}
+        there = self.points.beside(stops, changed)
+        weights = self.runs.at(there)
+        if weights.step is None:
+            raise GridError(f"score.{metric}: compares trained networks", where("model.name"))
+        drawn = self.drawn(weights, self.points.resolved("sample", stops), self.points.guidance(stops), there)
+        return _partner(weights, drawn)
+
+
+def _partner(weights: Weights, drawn: Drawn | None = None) -> Partner:
+    samples, partners = (drawn.samples, drawn.partners) if drawn else (None, {})
+    return Partner(weights.home, weights.step, weights.snapshot, samples, partners)

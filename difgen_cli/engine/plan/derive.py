@@ -1,0 +1,256 @@
+"""The recipes of what cells share: data, labels, feature spaces, networks, trajectories and metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from difgen_cli import config
+from difgen_cli.engine.grid.document import GridError, Place
+from difgen_cli.engine.grid.values import Given
+from difgen_cli.engine.plan import Against, Facts, Scoring, checks
+from difgen_cli.engine.plan.points import Where
+from difgen_cli.engine.plan.recipes import Head, Recipe, apart
+from difgen_cli.engine.plan.sections import DEFAULT_SCORE, Section, resolve_metric, shaping
+from difgen_cli.engine.plugins import Library
+
+MATCHED_VERSION = 1  # of how another data set is brought to the size and colours of this one
+OF_HOLDOUT = ("held_out", "held_out_seed")  # settings that choose H
+CLOSED_FORM_VERSION = 1  # of how a worker makes the denoiser of a model that is not trained
+
+
+class Known(Protocol):
+    """What planning asks of data and files; ValueError in one sentence where they are bad."""
+
+    def __call__(self, section: Section, /) -> Facts: ...
+
+    def labels(self, condition: Section, data: Section, /) -> str: ...
+
+    def held_out(self, data: Section, /) -> int: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What cells of one data, condition, model and train section share."""
+
+    trajectory: Recipe
+    subset: Recipe
+    labels: Recipe
+    inputs: dict[str, str]  # a metric's positional parameter -> key
+    size: int  # images in the subset
+    batch: int | None  # None: a model in closed form, which is not trained
+
+
+@dataclass(frozen=True, eq=False)
+class Derivation:
+    """Derives recipes, and keeps each once by its key."""
+
+    library: Library
+    facts: Known
+    recipes: dict[str, Recipe]
+    notes: dict[str, None] = field(default_factory=dict)  # what a reader must know of the data, each once
+
+    def keep(self, recipe: Recipe) -> Recipe:
+        """The recipe of this key that was met first."""
+        return self.recipes.setdefault(recipe.key, recipe)
+
+    def trained(self, data: Section, condition: Section, model: Section, train: Section, where: Where) -> Trained:
+        """The trajectory of four sections, and what it is made of."""
+        subset, size = self.subset(data, where)
+        facts = self._facts(data, where)
+        labels = self._labels(condition, data, subset, facts, where)
+        if "population" in model.signature.inputs:
+            checks.population(model, condition, facts, where)
+        network = self.keep(Recipe(Head("network", model.name, model.signature.version, model.changed), {}))
+        closed = in_closed_form(model)
+        head = (
+            Head("trajectory", "closed-form", CLOSED_FORM_VERSION, {})
+            if closed
+            else Head("trajectory", "train", train.signature.version, dict(shaping(train)))
+        )
+        trajectory = self.keep(Recipe(head, {"subset": subset, "labels": labels, "network": network}))
+        inputs = images_of(subset) | {"train_labels": labels.key, "held_out_labels": labels.key}
+        if not closed and train.settings["flip"]:
+            inputs["mirrored"] = "flip"
+        return Trained(trajectory, subset, labels, inputs, size, None if closed else train.settings["batch"])
+
+    def subset(self, data: Section, where: Where) -> tuple[Recipe, int]:
+        """The training subset of a data section, and how many images it has."""
+        facts = self._facts(data, where)
+        size = checks.subset_size(data.own, facts, where)
+        if facts.holds_out and data.own["held_out_seed"]:
+            raise GridError(
+                f"data.held_out_seed: {data.name} itself says which images are held out, so that none are drawn; leave "
+                "the seed out",
+                where("data.held_out_seed"),
+            )
+        chosen = {k: v for k, v in data.changed_own.items() if k not in OF_HOLDOUT}
+        if size == checks.there(data.own, facts):
+            chosen.pop("size", None)  # all that there are, by number or by none
+        holdout = self.holdout(data, facts)
+        return self.keep(Recipe(Head("subset", "split", _version(data), chosen), {"holdout": holdout})), size
+
+    def pool(self, data: Section, facts: Facts) -> Recipe:
+        """All of a data set, whose identity is its content."""
+        return self.keep(Recipe(Head("pool", data.name, 0, {}), {}, content=facts.content[:16]))
+
+    def holdout(self, data: Section, facts: Facts) -> Recipe:
+        """The pool apart from its held-out images: the same whatever size, seed or half."""
+        pool = self.pool(data, facts)
+        own = {"held_out": data.own["held_out"]} | {k: v for k, v in data.changed_own.items() if k in OF_HOLDOUT}
+        head = Head("holdout", "split", _version(data), own)
+        made = self.keep(Recipe(head, {"pool": pool}))
+        self.keep(apart(made))
+        return made
+
+    def _facts(self, data: Section, where: Where, path: str = "data") -> Facts:
+        named = f"{path}.path" if "path" in data.settings else f"{path}.name"
+        try:
+            found = self.facts(data)
+        except ValueError as error:
+            raise GridError(f"{named}: {error}", where(named)) from None
+        left_out = [f"labels are left out: {found.unlabelled}"] if found.unlabelled else []
+        self.notes.update(dict.fromkeys([*found.notes, *left_out]))
+        return found
+
+    def _labels(self, condition: Section, data: Section, subset: Recipe, facts: Facts, where: Where) -> Recipe:
+        takes, clusters = condition.signature.inputs, condition.settings.get("clusters")
+        holdout = subset.inputs["holdout"]
+        rest = facts.images - holdout.settings["held_out"]
+        if isinstance(clusters, int) and clusters > rest:
+            raise GridError(
+                f"condition.clusters: {clusters} clusters are more than the {rest} images that they are fitted on",
+                where("condition.clusters"),
+            )
+        if condition.name == "labels" and not facts.labelled:
+            place = where("condition.name")
+            why = f" that can be used: {facts.unlabelled}" if facts.unlabelled else ""
+            raise GridError(f"condition.name: this data set has no labels{why}; use kmeans, random or none", place)
+        inputs = {"subset": subset} if "train" in takes else {"holdout": holdout} if takes else {}
+        if "embed" in takes:
+            inputs["embed"] = self.features(condition, facts, holdout, where("condition.features"))
+        if "given" in takes:
+            inputs["given"] = self._given(condition, data, where)
+        # the keys of the space and of the labels given stand for these
+        settings = {k: v for k, v in condition.changed.items() if k not in ("features", "path")}
+        fitted = self.keep(Recipe(Head("labels", condition.name, condition.signature.version, settings), inputs))
+        return self._altered(fitted, condition, subset)
+
+    def _altered(self, fitted: Recipe, condition: Section, subset: Recipe) -> Recipe:
+        """The labels permuted, or with noise; the fitted ones themselves where there is nothing to alter."""
+        altered = condition.changed_own
+        if condition.name == "none" or set(altered) <= {"seed"}:
+            return fitted
+        return self.keep(
+            Recipe(Head("labels", "altered", _version(condition), altered), {"labels": fitted, "subset": subset})
+        )
+
+    def _given(self, condition: Section, data: Section, where: Where) -> Recipe:
+        """The labels that a file gives: their content is their identity."""
+        try:
+            content = self.facts.labels(condition, data)
+        except ValueError as error:
+            place = where("condition.path") or where("condition.name")
+            raise GridError(f"condition.path: {error}", place) from None
+        return self.keep(Recipe(Head("given", condition.name, 0, {}), {}, content=content[:16]))
+
+    def features(self, section: Section, facts: Facts, holdout: Recipe, place: Place | None) -> Recipe:
+        """The feature space that a section names; `auto` is the embedded default for this kind of data."""
+        name, path = section.settings["features"], f"{_path(section)}.features"
+        if name == "auto":
+            name = "pixels" if len(facts.shape) == 1 else "classifier" if facts.labelled else "random_conv"
+        if name not in self.library.names("features"):
+            known = ", ".join(self.library.names("features"))
+            raise GridError(f"{path}: no feature space is called {name!r} ({known})", place)
+        signature = self.library.signature("features", name)
+        if "labels" in signature.inputs and not facts.labelled:
+            raise GridError(f"{path}: {name} is trained on labels, and this data set has none; use random_conv", place)
+        weights = signature.constants.get("WEIGHTS")
+        settings = {"weights": _sha256(weights, path, place)} if weights else {}
+        fitted = {"holdout": holdout} if {"images", "labels"} & set(signature.inputs) else {}
+        return self.keep(Recipe(Head("features", name, signature.version, settings), fitted))
+
+    def scoring(self, given: dict[str, Given], data: Section, where: Where, compared: Iterable[str] = ()) -> Scoring:
+        """The metrics that `score:` names, the default ones where it names none, and those that an axis sets.
+
+        `compared` are the data plug-ins that other cells compare with.
+        """
+        named = {path for path in given if "." not in path} or set(DEFAULT_SCORE)
+        facts = self._facts(data, where)
+        holdout, asked = self.holdout(data, facts), data.own["held_out"]
+        left = self.facts.held_out(data) if asked else 0
+        checks.held_out(asked, left, where)
+        scoring = Scoring({}, {}, {}, {})
+        for metric in sorted(named | {path.partition(".")[0] for path in given}):
+            own = {p.partition(".")[2]: g for p, g in given.items() if p.startswith(metric + ".")}
+            place = next((g.place for g in (given.get(metric), *own.values()) if g), None)
+            section, other = resolve_metric(metric, own, self.library, place, compared)
+            if other:
+                scoring.against[metric] = self._against(metric, other, facts, where, place)
+            needed = section.signature.constants.get("HELD_OUT_MIN", 0)
+            checks.enough(metric, needed, asked, left, where("data.held_out") or place)
+            if "embed" in section.signature.inputs:
+                at = own["features"].place if "features" in own else place
+                scoring.features[metric] = self.features(section, facts, holdout, at)
+                section = replace(section, settings=section.settings | {"features": scoring.features[metric].name})
+            # The keys of the space and of the denoiser that it looks at stand for these two.
+            settings = {k: v for k, v in section.changed.items() if k not in ("features", "guided")}
+            scoring.sections[metric] = section
+            scoring.heads[metric] = Head("metric", metric, section.signature.version, settings)
+        return scoring
+
+    def _against(self, metric: str, other: Section, facts: Facts, where: Where, place: Place | None) -> Against:
+        """Another data set in the size and colours of this one; raises GridError where it has none, or is this one."""
+        from difgen_cli.data import fits
+
+        path = f"score.{metric}.against"
+        found = self._facts(other, where, path)
+        place = where(f"{path}.name") or place
+        if found.content == facts.content:
+            raise GridError(f"{path}: {other.name} is this data set itself; name another", place)
+        if not fits(found.shape, facts.shape):
+            raise GridError(
+                f"{path}: {other.name} holds {_words(found.shape)}, and this data set {_words(facts.shape)}; images "
+                "can be compared with images, and points with points of as many values",
+                place,
+            )
+        head = Head("images", "matched", MATCHED_VERSION, {"shape": facts.shape})
+        return Against(other, self.keep(Recipe(head, {"pool": self.pool(other, found)})))
+
+
+def images_of(subset: Recipe) -> dict[str, str]:
+    """The metrics' positional parameters that stand for images and what rests on them alone, by key."""
+    holdout = subset.inputs["holdout"]
+    held_out = apart(holdout).key
+    return {
+        "train": subset.key, "shared": subset.key, "train_classes": subset.key,
+        "held_out": held_out, "held_out_classes": held_out, "rest": holdout.key, "sigma_data": holdout.key,
+    }  # fmt: skip
+
+
+def in_closed_form(model: Section) -> bool:
+    """Whether a model is made of the training images themselves, or of what they were drawn from, and not trained."""
+    return bool({"train", "population"} & set(model.signature.inputs))
+
+
+def _version(section: Section) -> int | str:
+    return section.own_signature.version if section.own_signature else 0
+
+
+def _words(shape: tuple[int, ...]) -> str:
+    return f"points of {shape[0]} values" if len(shape) == 1 else "images"
+
+
+def _path(section: Section) -> str:
+    return f"score.{section.name}" if section.kind == "score" else section.kind
+
+
+def _sha256(weights: str, path: str, place: Place | None) -> str:
+    """SHA-256 of a file of weights, which must be at hand before anything is submitted."""
+    from difgen_cli import features
+
+    try:
+        return features.identity(features.find(weights, config.weights_folders()), weights)
+    except features.WeightsError as error:
+        raise GridError(f"{path}: {error}", place) from None

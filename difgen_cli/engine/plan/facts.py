@@ -1,0 +1,182 @@
+"""Facts about data sets, for planning: loaded and hashed once, then known by where they come from."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from difgen_cli.engine.plan import Facts
+from difgen_cli.engine.plan.sections import Section
+from difgen_cli.engine.plugins import Library
+from difgen_cli.engine.store import Store
+from difgen_cli.text import expanded
+
+if TYPE_CHECKING:
+    from difgen_cli.data import Pool
+
+
+class Finder:
+    """Finds facts in the store's cache, or by loading the data; keeps what `save` will write."""
+
+    def __init__(self, store: Store, library: Library, root: Path) -> None:
+        self.store, self.library, self.root = store, library, root
+        self.cache = store.facts()
+        self.known: dict[int, Facts] = {}
+        self.loaded: dict[str, Any] = {}  # content -> Pool
+        self.given: dict[tuple[int, int], tuple[str, Any]] = {}  # condition and data section -> content, labels
+        self.notes: list[str] = []
+
+    def __call__(self, section: Section) -> Facts:
+        """Facts of a data section; raises DataError in one sentence where the data are bad."""
+        if id(section) not in self.known:
+            self.known[id(section)] = self._find(section)
+        return self.known[id(section)]
+
+    def labels(self, condition: Section, data: Section) -> str:
+        """Content of the labels that a condition reads from a file, one for each image of a data set.
+
+        ValueError in one sentence where the file is bad.
+        """
+        at = (id(condition), id(data))
+        if at not in self.given:
+            path = condition.settings["path"]
+            if path is None:
+                raise ValueError("not given: name a CSV, Parquet or .npy file with a label for each image")
+            plugin, names = self.library.module("data", data.name), None
+            if "names" in data.signature.functions:
+                names = plugin.names(**self._settings(data))
+            labels = self.library.module("condition", condition.name).read(self._rooted(path), self(data).images, names)
+            self.given[at] = hashlib.sha256(f"{labels.dtype}".encode() + labels.tobytes()).hexdigest(), labels
+        return self.given[at][0]
+
+    def held_out(self, section: Section) -> int:
+        """Held-out images that do not occur in the rest as well, byte for byte: only these are compared with."""
+        from difgen_cli import data
+
+        content, own = self(section).content, section.own
+        entry = next(e for e in self.cache.values() if e["content"] == content)
+        known = entry.setdefault("apart", {})
+        at = f"{own['held_out']} {own['held_out_seed']}"
+        if at not in known:
+            chosen = {k: own[k] for k in ("held_out", "held_out_seed")}
+            known[at] = len(data.split(self.pool(content), **chosen).held_out)
+        return int(known[at])
+
+    def _find(self, section: Section) -> Facts:
+        source = self._source(section)
+        entry = self.cache.get(source) if self._is_declared(section) else None
+        if entry and (entry["content"] in self.loaded or self.store.has_pool(entry["content"])):
+            return _facts(entry)
+        return self._load(section, source)
+
+    def _load(self, section: Section, source: str) -> Facts:
+        from difgen_cli import data
+
+        unlabelled = ""
+        try:
+            pool = self.library.module("data", section.name).load(**self._settings(section))
+        except data.LabelError as error:  # whoever needs labels is told why there are none
+            pool, unlabelled = error.images(), str(error)
+        content = data.content(pool)
+        self.loaded[content] = pool
+        self.cache[source] = {
+            "name": section.name, "content": content, "images": len(pool.images), "shape": list(pool.images.shape[1:]),
+            "labelled": pool.labels is not None, "classes": list(pool.classes),
+            "sigma_data": data.sigma_data(pool.images), "unlabelled": unlabelled, "notes": list(pool.notes),
+            "held_out": None if pool.held_out is None else pool.held_out.tolist(),
+            "population": pool.population is not None,
+        }  # fmt: skip
+        return _facts(self.cache[source])
+
+    def save(self) -> None:
+        """Keep what was loaded, so that workers use the data as planned, and the next plan loads no images."""
+        for content, pool in self.loaded.items():
+            entry = next(e for e in self.cache.values() if e["content"] == content)
+            population = pool.population.arrays() if pool.population else None
+            self.store.save_pool(content, pool.images, pool.labels, entry, population)
+        if self.loaded:
+            self.store.save_facts(self.cache)
+        self.loaded.clear()
+        for content, labels in self.given.values():
+            self.store.save_given(content, labels)
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """What a network sees of each data set that is known, by key: (C, H, W) of images, (D,) of points."""
+        known = {entry["content"][:16]: entry["shape"] for entry in self.cache.values()}
+        return {key: (shape[-1], *shape[:-1]) for key, shape in known.items()}
+
+    def pool(self, content: str) -> Pool:
+        """The data of this content, found before."""
+        found: Pool = self.loaded.get(content) or pool(self.store, content[:16])
+        return found
+
+    def _rooted(self, path: Path) -> Path:
+        return self.root / expanded(path)
+
+    def _settings(self, section: Section) -> dict[str, Any]:
+        """What a data plug-in is given."""
+        return {k: self._rooted(v) if isinstance(v, Path) else v for k, v in section.changed.items()}
+
+    def _is_declared(self, section: Section) -> bool:
+        """Whether all that a data plug-in reads is known: a user's may read files that none of its settings names."""
+        signature, values = section.signature, section.settings.values()
+        if signature.builtin or "SOURCES" in signature.constants:
+            return True
+        if any(isinstance(v, Path) for v in values) and not any(isinstance(v, str) for v in values):
+            return True
+        note = (
+            f"{signature.label} is loaded for each plan, since it does not say which files it reads: a constant "
+            "SOURCES names them, () for none"
+        )
+        self.notes += [note] if note not in self.notes else []
+        return False
+
+    def _source(self, section: Section) -> str:
+        """Where data come from, such that other data come from elsewhere: settings, code, files by size and time."""
+        settings = {k: str(v) if isinstance(v, Path) else v for k, v in self._settings(section).items()}
+        paths = [v for v in section.settings.values() if isinstance(v, Path)]
+        paths += map(Path, section.signature.constants.get("SOURCES", ()))
+        files = [list(_stamps(self._rooted(path))) for path in paths]
+        parts = [section.name, section.signature.version, settings, files, importlib.metadata.version("scikit-learn")]
+        return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:16]
+
+
+def _facts(entry: dict[str, Any]) -> Facts:
+    """Facts as the cache has them; 0.1.0 did not keep all."""
+    return Facts(
+        entry["content"], entry["images"], tuple(entry["shape"]), entry["labelled"], entry.get("population", False),
+        entry.get("held_out") is not None, entry.get("unlabelled", ""), tuple(entry.get("notes", ())),
+    )  # fmt: skip
+
+
+def pool(store: Store, key: str) -> Pool:
+    """The data set that a run directory keeps under a key, its images memory-mapped."""
+    import numpy as np
+
+    from difgen_cli import data
+
+    images, labels, facts = store.pool(key)
+    held_out = None if facts.get("held_out") is None else np.array(facts["held_out"], np.int64)
+    known = store.population(key)
+    population = None if known is None else data.Population.of(known)
+    return data.Pool(images, labels, tuple(facts["classes"]), held_out, population)
+
+
+def _stamps(path: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[tuple[str, int, int, int]]:
+    """What tells that files have changed: name, size, and when the content and the rest last changed, which no copy
+    sets back. Links are followed, as readers of data do, but for those that lead to a folder `above`."""
+    try:
+        status = path.stat()
+    except OSError:
+        return
+    itself = (status.st_dev, status.st_ino)
+    if not path.is_dir():
+        yield str(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    elif itself not in above:
+        for name in sorted(os.listdir(path)):
+            yield from _stamps(path / name, above | {itself})

@@ -1,0 +1,286 @@
+"""What is left to do: the plan minus the store, as units."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from typing import Any
+
+from difgen_cli.engine.plan import Cell, Partner, Plan, Trajectory
+from difgen_cli.engine.plan.sections import Section
+from difgen_cli.engine.plan.work import Call, Measure, Other, Scoring, Training, Work
+from difgen_cli.engine.store import Home, Store, untrusted
+from difgen_cli.engine.store.untrusted import Distrusted, Rest
+
+There = Mapping[tuple[str, str], set[str]]  # (identity of a cell, metric) -> keys of its results
+
+
+@dataclass(frozen=True)
+class State:
+    """How far a plan has come: a mark for each cell, the units that are left, and why."""
+
+    marks: list[str]  # done, new, failed, stale; one per cell of the plan
+    causes: dict[int, str]  # cell -> why it failed
+    work: Work
+    retrained: list[str]  # slugs of trajectories whose early snapshots were not kept
+    wanted: frozenset[int] = frozenset()  # the cells that the work is for
+    distrusted: Distrusted = field(default_factory=Distrusted)  # what lies there and does not count
+
+    @property
+    def counts(self) -> Counter[str]:
+        return Counter(self.marks)
+
+
+def survey(
+    plan: Plan,
+    store: Store,
+    chosen: Callable[[Cell], bool] = lambda _: True,
+    there: Callable[[], There] = dict,
+    forgiven: frozenset[int] = frozenset(),
+) -> State:
+    """Hold the plan against the store: one listing and one small file per trajectory, and those of failed units.
+
+    `there`: results of whichever code, asked for where something is missing. `forgiven`: cells that failed and are
+    to be tried again.
+    """
+    store.refresh()
+    shelves = _Shelves(plan, store, untrusted.find(store, plan.trajectories, lambda: _rests(plan)))
+    scorings: dict[tuple[str, str], tuple[Cell, dict[str, Measure]]] = {}
+    needed: dict[tuple[str, str], set[str]] = {}
+    waiting: set[tuple[str, str]] = set()
+    steps: dict[str, set[int]] = {}
+    assigned: set[str] = set()
+    wanted: set[int] = set()
+    marks: list[str] = []
+    causes: dict[int, str] = {}
+    for cell in plan.cells:
+        shelf, at = shelves.of(cell), (cell.home, cell.samples)
+        missing = [m for m, key in cell.metrics.items() if key not in shelf.results]
+        partners = _needed_partners(cell, missing, shelf) if missing and cell.partners else []
+        others = [(name, other) for name in partners for other in shelves.wanted(cell.partners[name])]
+        tried = missing and cell.index not in forgiven
+        cause = (shelf.failure(cell) or shelves.failure(others)) if tried else None
+        marks.append(_mark(cell, shelf, missing, cause, there))
+        if cause:
+            causes[cell.index] = cause
+        if not missing or cause or not chosen(cell):
+            continue
+        wanted.add(cell.index)
+        if cell.step is not None and _needs_snapshot(cell, missing, shelf):
+            steps.setdefault(cell.home, set()).add(cell.step)
+            waiting.add(at)
+        needed.setdefault(at, set()).update(partners)
+        for _, other in others:
+            steps.setdefault(other.home, set()).add(other.step or 0)
+        fresh = {cell.metrics[m]: _measure(cell, m) for m in missing if cell.metrics[m] not in assigned}
+        assigned |= set(fresh)
+        if fresh:
+            scorings.setdefault(at, (cell, {}))[1].update(fresh)
+    trainings, retrained = _trainings(plan, steps, shelves)
+    ordered = [_scoring(plan, cell, metrics, at in waiting, needed[at]) for at, (cell, metrics) in scorings.items()]
+    recipes_ = plan.recipes if trainings or ordered else {}
+    return State(marks, causes, Work(trainings, ordered, recipes_), retrained, frozenset(wanted), shelves.distrusted)
+
+
+def _mark(cell: Cell, shelf: _Shelf, missing: list[str], cause: str | None, there: Callable[[], There]) -> str:
+    if not missing:
+        return "done"
+    if cause:
+        return "failed"
+    if shelf.stale(cell.metrics[m] for m in missing):
+        return "stale"
+    identity, known = cell.identity(), there()
+    old = any(known.get((identity, metric), set()) - {cell.metrics[metric]} for metric in missing)
+    return "stale" if old else "new"
+
+
+def _rests(plan: Plan) -> Iterator[Rest]:
+    """What of a plan's cells rests on the weights of others."""
+    for cell in (c for c in plan.cells if c.partners):
+        guided = {o.home for name, p in cell.partners.items() if name.startswith("guide.") for o in p.all()}
+        for metric, key in cell.metrics.items():
+            inputs = cell.scoring.sections[metric].signature.inputs
+            beside = {o.home for name, p in cell.partners.items() if name in inputs for o in p.all()}
+            steered = {"samples", "states"} & set(inputs) or cell.scoring.sections[metric].settings.get("guided")
+            yield Rest(cell.home, frozenset({key}), frozenset(), frozenset(beside | guided if steered else beside))
+        yield Rest(cell.home, frozenset(), frozenset({cell.samples}), frozenset(guided))
+        for other in (o for p in cell.partners.values() for o in p.all() if o.partners and o.samples):
+            others = frozenset(o.home for o in other.all()) - {other.home}
+            yield Rest(other.home, frozenset(), frozenset({other.samples or ""}), others)
+
+
+class _Shelves:
+    """The folders of a plan's trajectories and references."""
+
+    def __init__(self, plan: Plan, store: Store, distrusted: Distrusted) -> None:
+        self.plan, self.store, self.distrusted = plan, store, distrusted
+        self.known: dict[str, _Shelf] = {}
+
+    def of(self, cell: Cell) -> _Shelf:
+        return self.known.get(cell.home) or self._shelf(cell.home, _home(self.plan, self.store, cell))
+
+    def trajectory(self, key: str) -> _Shelf:
+        return self.known.get(key) or self._shelf(key, self.store.home(key, self.plan.trajectories[key].slug))
+
+    def _shelf(self, key: str, home: Home) -> _Shelf:
+        return self.known.setdefault(key, _Shelf(key, home, self.distrusted))
+
+    def wanted(self, partner: Partner) -> list[Partner]:
+        """Whose weights a partner asks for: none where its samples are there."""
+        if partner.samples is not None and partner.samples in self.trajectory(partner.home).sampled:
+            return []
+        return [other for other in partner.all() if other.step is not None]
+
+    def failure(self, others: Iterable[tuple[str, Partner]]) -> str | None:
+        """Why weights that a cell waits for will not come, if their last attempt says so."""
+        for name, other in others:
+            shelf = self.trajectory(other.home)
+            train = shelf.attempts.get("train", {}) if other.step not in shelf.snapshots else {}
+            if train.get("state") == "failed":
+                return f"{name}: {train.get('cause', 'unknown')}"
+        return None
+
+
+class _Shelf:
+    """What lies in the folder of one trajectory or reference, and counts; listed once."""
+
+    def __init__(self, key: str, home: Home, distrusted: Distrusted) -> None:
+        self.key, self.home, self.distrusted = key, home, distrusted
+        self.whole = key not in distrusted.homes
+        self.left_out = distrusted.results(key) if distrusted else set()
+        self.results = home.results() - self.left_out if self.whole and home.path.exists() else set()
+
+    def stale(self, keys: Iterable[str]) -> bool:
+        """Whether any of these results is there, or could be, of weights that do not count."""
+        return not self.whole or not self.left_out.isdisjoint(keys)
+
+    @cached_property
+    def snapshots(self) -> set[int]:
+        return self.home.snapshots() if self.whole else set()
+
+    @cached_property
+    def sampled(self) -> set[str]:
+        return self.home.sampled() - self.distrusted.samples(self.key) if self.whole else set()
+
+    @cached_property
+    def attempts(self) -> dict[str, dict[str, Any]]:
+        return self.home.last_attempts() if self.whole else {}
+
+    def checkpoint_before(self, step: int) -> int:
+        """The furthest checkpoint that a training to a step can go on from; 0 where there is none."""
+        return max((s for s in self.home.checkpoints() if s < step), default=0) if self.whole else 0
+
+    def failure(self, cell: Cell) -> str | None:
+        """Why a cell without all its results failed, if its last attempt says so."""
+        own, train = self.attempts.get(f"score-{cell.samples}", {}), self.attempts.get("train", {})
+        for record, blocks in ((own, True), (train, cell.step not in self.snapshots)):
+            if record.get("state") == "failed" and blocks:
+                return str(record.get("cause", "unknown"))
+        return None
+
+
+def _needs_snapshot(cell: Cell, missing: Iterable[str], shelf: _Shelf) -> bool:
+    inputs = {i for m in missing for i in cell.scoring.sections[m].signature.inputs}
+    return bool({"denoiser", "states"} & inputs) or ("samples" in inputs and cell.samples not in shelf.sampled)
+
+
+def _needed_partners(cell: Cell, missing: Iterable[str], shelf: _Shelf) -> list[str]:
+    """The partners that missing results ask for; those of its guidance where it is guided to get them."""
+    sections = [cell.scoring.sections[m] for m in missing]
+    inputs = {i for section in sections for i in section.signature.inputs}
+    guided = (
+        "states" in inputs
+        or ("samples" in inputs and cell.samples not in shelf.sampled)
+        or any(section.settings.get("guided") for section in sections)
+    )
+    return [name for name in cell.partners if (guided if name.startswith("guide.") else name in inputs)]
+
+
+def _trainings(plan: Plan, steps: dict[str, set[int]], shelves: _Shelves) -> tuple[list[Training], list[str]]:
+    trainings, retrained = [], []
+    for key in list(steps):
+        start = plan.trajectories[key].start
+        if start and steps[key] - shelves.trajectory(key).snapshots:  # what it begins with comes before it
+            steps.setdefault(start[0], set()).add(start[1])
+    for key, wanted in steps.items():
+        there = shelves.trajectory(key).snapshots
+        lacking = wanted - there
+        if not lacking:
+            continue
+        trajectory, first = plan.trajectories[key], shelves.trajectory(key).checkpoint_before(min(lacking))
+        if there and min(lacking) < max(there):
+            retrained.append(trajectory.slug)
+        trainings.append(
+            Training(key, trajectory.slug, tuple(sorted(lacking)), trajectory.batch, _start(plan, trajectory), first)
+        )
+    return sorted(trainings, key=lambda t: (-t.cost, t.slug)), retrained
+
+
+def _start(plan: Plan, trajectory: Trajectory) -> Other | None:
+    if trajectory.start is None:
+        return None
+    home, step = trajectory.start
+    return Other(home, plan.trajectories[home].slug, step, trajectory.recipe.inputs["start"].key)
+
+
+def _measure(cell: Cell, metric: str) -> Measure:
+    space, other = cell.scoring.features.get(metric), cell.scoring.against.get(metric)
+    settings = cell.scoring.sections[metric].changed
+    keys = (space.key if space else None, other.images.key if other else None)
+    return Measure(metric, cell.metrics[metric], settings, *keys)
+
+
+def _scoring(plan: Plan, cell: Cell, metrics: dict[str, Measure], weights: bool, needed: set[str]) -> Scoring:
+    return Scoring(
+        cell.kind,
+        cell.home,
+        plan.slug(cell),
+        cell.step,
+        cell.snapshot,
+        cell.samples,
+        weights,
+        _call(cell.sampler),
+        {name: _call(section) for name, section in cell.guidance.terms.items()},
+        metrics,
+        {name: _other(plan, partner) for name, partner in cell.partners.items() if name in needed},
+        cell.groups,
+    )
+
+
+def _other(plan: Plan, partner: Partner) -> Other:
+    partners = {name: _other(plan, other) for name, other in partner.partners.items()}
+    slug = plan.trajectories[partner.home].slug
+    return Other(partner.home, slug, partner.step, partner.snapshot, partner.samples, partners)
+
+
+@cache
+def _call(section: Section) -> Call:
+    return Call(section.name, section.changed, section.own)
+
+
+def _home(plan: Plan, store: Store, cell: Cell) -> Home:
+    return store.home(cell.home, plan.slug(cell), reference=cell.kind != "model")
+
+
+def set_aside(store: Store, state: State) -> None:
+    """Move what does not count out of the way of the work that makes it anew."""
+    untrusted.set_aside(store, state.distrusted, {unit.home for unit in state.work.units})
+
+
+def release(plan: Plan, store: Store, failed: Iterable[int]) -> int:
+    """Let the failed units of some cells be tried again; returns how many."""
+    released = set()
+    for index in failed:
+        cell = plan.cells[index]
+        own = _home(plan, store, cell)
+        units = [(own, "train"), (own, f"score-{cell.samples}")]
+        others = (other for partner in cell.partners.values() for other in partner.all())
+        units += [(store.home(o.home, plan.trajectories[o.home].slug), "train") for o in others]
+        for home, unit in units:
+            past = home.history(unit)
+            if past and past[-1][1]["state"] == "failed":
+                home.release(unit)
+                released.add((home.path, unit))
+    return len(released)

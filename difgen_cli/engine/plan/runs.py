@@ -1,0 +1,116 @@
+"""Trajectories and the steps at which they are read, whoever wants them: each is trained once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from difgen_cli.engine.grid.document import GridError
+from difgen_cli.engine.grid.values import Given
+from difgen_cli.engine.plan import Trajectory
+from difgen_cli.engine.plan.derive import Derivation, Trained
+from difgen_cli.engine.plan.naming import condition_words, data_words, short, slug
+from difgen_cli.engine.plan.points import SHAPING, Points, Stops
+from difgen_cli.engine.plan.recipes import Head, Recipe
+from difgen_cli.engine.plan.sections import Section, has_horizon, shaping
+
+Columns = tuple[dict[str, Any], ...]  # settings by dotted path: of data, condition, model and train
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """The weights of a trajectory at a step, or a model in closed form."""
+
+    made: Trained
+    columns: Columns
+    step: int | None  # None: in closed form
+    snapshot: str  # key
+
+    @property
+    def home(self) -> str:
+        return self.made.trajectory.key
+
+
+class Runs:
+    """What is trained for a grid, with a cache for each thing that many cells share."""
+
+    def __init__(self, points: Points, derive: Derivation) -> None:
+        self.points, self.derive = points, derive
+        self.trained: dict[tuple[Any, ...], tuple[Trained, Columns]] = {}
+        self.runs: dict[tuple[Any, ...], Trained] = {}
+        self.snapshots: dict[tuple[str, int], str] = {}
+        self.steps: dict[str, dict[int, tuple[Trained, Columns]]] = {}
+
+    def at(self, stops: Stops) -> Weights:
+        """The weights at a point, which from now on are wanted."""
+        made, columns = self._trained(stops)
+        train = self.points.resolved("train", stops)
+        return self._wanted(made, columns, train, train.settings["steps"] if made.batch else None)
+
+    def continued(self, stops: Stops, weights: Weights, changed: Mapping[str, Given]) -> Weights:
+        """Those of a point trained on for a while, from their average on, with changed settings of the training."""
+        if weights.step is None:
+            raise ValueError("a model in closed form cannot be trained on")
+        own = self.points.resolved("train", stops)
+        train = self.points.resolved("train", self.points.beside(stops, changed))
+        start = Recipe(_head(own, weights.step), {"trajectory": weights.made.trajectory})
+        head = Head("trajectory", "continue", train.signature.version, dict(shaping(train)))
+        recipe = Recipe(head, weights.made.trajectory.inputs | {"start": self.derive.keep(start)})
+        made = replace(weights.made, trajectory=self.derive.keep(recipe))
+        return self._wanted(made, (*weights.columns[:3], train.columns), train, train.settings["steps"])
+
+    def trajectories(self) -> dict[str, Trajectory]:
+        """All that is wanted, by key."""
+        return {key: _trajectory(steps) for key, steps in self.steps.items()}
+
+    def _wanted(self, made: Trained, columns: Columns, train: Section, step: int | None) -> Weights:
+        home = made.trajectory.key
+        self.steps.setdefault(home, {}).setdefault(step or 0, (made, columns))
+        if step is None:
+            return Weights(made, columns, None, home)
+        if (home, step) not in self.snapshots:
+            self.snapshots[home, step] = _head(train, step).key({"trajectory": home})
+        return Weights(made, columns, step, self.snapshots[home, step])
+
+    def _trained(self, stops: Stops) -> tuple[Trained, Columns]:
+        at = self.points.at("weights", stops)
+        if at not in self.trained:
+            data, condition, model, train = (self.points.resolved(section, stops) for section in SHAPING)
+            self._check_horizon(train, stops)
+            apart = (id(data), id(condition), id(model), shaping(train))  # the steps of one run share it
+            if apart not in self.runs:
+                self.runs[apart] = self.derive.trained(data, condition, model, train, self.points.where(stops))
+            made = self.runs[apart]
+            trained = train.columns if made.batch else {}
+            columns = (data.columns | {"data.size": made.size}, condition.columns, model.columns, trained)
+            self.trained[at] = (made, columns)
+        return self.trained[at]
+
+    def _check_horizon(self, train: Section, stops: Stops) -> None:
+        axis = next((a for a in self.points.grid.axes if "train.steps" in a.paths), None)
+        if has_horizon(train) and axis is not None and len(axis.stops) > 1:
+            raise GridError(
+                f"train.schedule: {train.settings['schedule']} ends at train.steps, so that several steps are several "
+                "runs; use constant or inverse_sqrt, or a single value of train.steps",
+                self.points.where(stops)("train.schedule"),
+            )
+
+
+def _head(train: Section, step: int) -> Head:
+    """The head of the weights at a step."""
+    return Head("snapshot", "train", train.signature.version, {"step": step})
+
+
+def _trajectory(steps: dict[int, tuple[Trained, Columns]]) -> Trajectory:
+    made, columns = steps[max(steps)]
+    settings = {path: value for part in columns for path, value in part.items()}
+    recipe = made.trajectory
+    network, start = recipe.inputs["network"], recipe.inputs.get("start")
+    words = [*data_words(settings), *condition_words(settings), network.name]
+    words += [f"{k}{short(v)}" for k, v in network.settings.items()]
+    words += [f"from{start.settings['step']}"] if start else []
+    words += [f"{k}{short(v)}" for k, v in recipe.settings.items() if k not in ("steps", "seed")]
+    seed = recipe.settings.get("seed", 0)
+    named = slug([*words, *([f"seed{seed}"] if seed else [])])
+    return Trajectory(recipe, named, tuple(sorted(steps)) if made.batch else (), made.batch or 0, settings)

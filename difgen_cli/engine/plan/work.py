@@ -1,0 +1,199 @@
+"""Units that a worker can claim, and what it must know of them: all that a submission hands over.
+
+A unit is a training run up to its furthest missing snapshot, or the sampling and scoring of one snapshot.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from difgen_cli.engine.plan import recipes
+from difgen_cli.engine.plan.recipes import Recipe
+from difgen_cli.engine.store import Home, StoreError
+from difgen_cli.engine.store.access import exists, text
+from difgen_cli.engine.store.files import check_schema
+
+SCHEMA = 1
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Call:
+    """A plug-in and the settings to call it with; `own` are those of its package's function."""
+
+    name: str
+    settings: dict[str, Any]
+    own: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Other:
+    """What a unit needs of another trajectory: a snapshot's samples, or its weights alone."""
+
+    home: str
+    slug: str
+    step: int | None  # None: a model in closed form
+    snapshot: str
+    samples: str | None = None  # None: the weights alone
+    partners: dict[str, Other] = field(default_factory=dict)  # what its own samples need
+
+    @staticmethod
+    def load(said: dict[str, Any]) -> Other:
+        return _made(Other, said | {"partners": {name: Other.load(other) for name, other in said["partners"].items()}})
+
+
+@dataclass(frozen=True)
+class Training:
+    """A trajectory to be trained to its furthest wanted step."""
+
+    home: str
+    slug: str
+    steps: tuple[int, ...]  # every wanted snapshot, those that are there too
+    batch: int
+    start: Other | None = None  # the snapshot that it begins with; None: initial weights
+    first: int = 0  # the step of the checkpoint that it goes on from, when it was planned
+    seconds: float | None = None  # what it will take, as far as that is known
+    rank: float = 0.0  # seconds until what waits for it is done too: the highest first
+
+    @property
+    def unit(self) -> str:
+        return "train"
+
+    @property
+    def cost(self) -> float:
+        """Training images."""
+        return float(max(self.steps) * self.batch)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One metric to compute: where its result goes, and what it is called with."""
+
+    metric: str
+    key: str
+    settings: dict[str, Any]
+    embed: str | None  # key of its feature space
+    against: str | None = None  # key of the other data set's images
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """A snapshot, or a reference, to be sampled and measured."""
+
+    kind: str
+    home: str
+    slug: str
+    step: int | None
+    snapshot: str | None
+    samples: str
+    weights: bool  # whether it cannot begin before the snapshot is there
+    sampler: Call
+    guidance: dict[str, Call]  # its terms by name
+    metrics: dict[str, Measure]  # by key: cells may share samples and differ in a metric's settings
+    partners: dict[str, Other] = field(default_factory=dict)
+    groups: str | None = None  # key of the groups that its samples come in
+    seconds: float | None = None  # what it will take, as far as that is known
+    rank: float = 0.0  # seconds until what waits for it is done too: the highest first
+
+    @property
+    def unit(self) -> str:
+        return f"score-{self.samples}"
+
+    @property
+    def reference(self) -> bool:
+        return self.kind != "model"
+
+
+@dataclass(frozen=True)
+class Work:
+    """Units for workers, self-contained: what a submission hands over."""
+
+    trainings: list[Training] = field(default_factory=list)
+    scorings: list[Scoring] = field(default_factory=list)
+    recipes: dict[str, Recipe] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.trainings) + len(self.scorings)
+
+    @property
+    def units(self) -> list[Training | Scoring]:
+        """All of them, the highest rank first; where none is known, trainings before scorings, as they stand."""
+        return sorted([*self.trainings, *self.scorings], key=lambda unit: -unit.rank)
+
+    def steps(self) -> Iterator[tuple[str, str]]:
+        """What will be there, one by one: each snapshot and each result, with its trajectory or reference."""
+        for training in self.trainings:
+            yield from ((training.home, str(step)) for step in training.steps)
+        for scoring in self.scorings:
+            yield from ((scoring.home, measure.key) for measure in scoring.metrics.values())
+
+    def dump(self) -> str:
+        """As JSON."""
+        return json.dumps(
+            {
+                "schema": SCHEMA,
+                "trainings": [asdict(t) for t in self.trainings],
+                "scorings": [asdict(s) for s in self.scorings],
+                "recipes": recipes.dump(self.recipes),
+            },
+            default=str,
+        )
+
+    @staticmethod
+    def load(content: str, path: Path = Path("work.json")) -> Work:
+        """What `dump` wrote; fields that are not known are left out. StoreError where its layout is a newer one."""
+        parts = json.loads(content)
+        check_schema(path, parts.get("schema"), SCHEMA)
+
+        def call(c: dict[str, Any]) -> Call:
+            return Call(c["name"], _tuples(c["settings"]), _tuples(c["own"]))
+
+        def measure(m: dict[str, Any]) -> Measure:
+            return _made(Measure, m | {"settings": _tuples(m["settings"])})
+
+        def training(t: dict[str, Any]) -> Training:
+            start = Other.load(t["start"]) if t["start"] else None
+            return _made(Training, t | {"steps": tuple(t["steps"]), "start": start})
+
+        def scoring(s: dict[str, Any]) -> Scoring:
+            loaded = {
+                "sampler": call(s["sampler"]),
+                "guidance": {name: call(term) for name, term in s["guidance"].items()},
+                "metrics": {
+                    k: _made(Measure, m | {"settings": _tuples(m["settings"])}) for k, m in s["metrics"].items()
+                },
+                "partners": {name: Other.load(other) for name, other in s["partners"].items()},
+            }
+            return _made(Scoring, s | loaded)
+
+        trainings, scorings = map(training, parts["trainings"]), map(scoring, parts["scorings"])
+        return Work(list(trainings), list(scorings), recipes.load(parts["recipes"]))
+
+
+def _made(kind: Callable[..., T], said: dict[str, Any]) -> T:
+    """An instance of a dataclass, of the fields that it has."""
+    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: value for name, value in said.items() if name in known})
+
+
+def _tuples(settings: dict[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
+
+
+def is_done(unit: Training | Scoring, home: Home) -> bool:
+    """Whether all that a unit should leave is there."""
+    if isinstance(unit, Training):
+        return all(exists(home.snapshot(s)) for s in unit.steps)
+    return all(exists(home.result(m.key)) for m in unit.metrics.values())
+
+
+def read(path: Path) -> Work:
+    """The work of a submission. Raises StoreError where it cannot be read, or is a newer difgen's."""
+    try:
+        return Work.load(text(path), path)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(f"{path}: is no work that this difgen can read ({type(error).__name__}: {error})") from error

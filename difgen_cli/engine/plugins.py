@@ -1,0 +1,298 @@
+"""Find a plug-in, read what it asks for, and import it when it is needed.
+
+A plug-in is a file with one entry function. Its positional parameters name its inputs; its typed keyword-only
+parameters, with literal defaults, are its settings. Both are read from the syntax tree, so that planning
+never imports a plug-in, and with it torch. The file's name is the plug-in's name: there is no registry.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import sys
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any, Literal, Union
+
+from annotated_types import Ge, Gt, Le, Lt
+
+PACKAGE = Path(__file__).parent.parent
+REQUIRED = object()  # the default of a setting that has none
+
+
+class PluginError(ValueError):
+    """A plug-in that is missing or cannot be read; one sentence for a person."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What plug-ins of one kind look like: their folder, their entry function, and the folder's own function."""
+
+    folder: str
+    entry: str | None  # the plug-in's function; None where the section has no plug-ins
+    own: str | None = None  # the function of the package itself, whose settings every plug-in of it shares
+    own_file: str = "__init__.py"  # the file in that folder which defines it
+
+
+KINDS = {
+    "data": Kind("data", "load", "split"),
+    "condition": Kind("condition", "fit", "alter"),
+    "model": Kind("models", "build"),
+    "train": Kind("diffusion", None, "train", "training.py"),
+    "sample": Kind("sampling", "sample", "draw"),
+    "guide": Kind("guidance", "negative", "term"),
+    "score": Kind("metrics", "measure"),
+    "features": Kind("features", "fit"),
+}
+SECTIONS = tuple(k for k in KINDS if k != "features")  # what a grid may set; a feature space is named by others
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One keyword-only parameter: its name, its type as pydantic checks it, its default."""
+
+    name: str
+    type: Any
+    default: Any
+
+    @property
+    def required(self) -> bool:
+        return self.default is REQUIRED
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a file says of itself, read without running it."""
+
+    name: str
+    file: Path
+    version: int | str
+    inputs: tuple[str, ...]
+    settings: dict[str, Setting]
+    constants: dict[str, Any] = field(default_factory=dict)  # upper-case literals: COLUMNS, TABLES, HELD_OUT_MIN …
+    functions: frozenset[str] = frozenset()  # what else the file defines: canonical, embed
+    refuses: bool = False  # whether the function itself raises errors, as for settings that do not fit together
+
+    @property
+    def builtin(self) -> bool:
+        """Whether it is of this package, and not a user's."""
+        return self.file.is_relative_to(PACKAGE)
+
+    @property
+    def label(self) -> str:
+        """The file as an error names it: `models/mlp.py`."""
+        return f"{self.file.parent.name}/{self.file.name}"
+
+
+@dataclass(frozen=True)
+class Library:
+    """The plug-ins at hand: those of the package, and those in a `plugins/` folder beside the grid."""
+
+    user: Path | None = None
+
+    def names(self, kind: str) -> list[str]:
+        """Every plug-in of a kind, sorted."""
+        return sorted(self._files(kind))
+
+    def signature(self, kind: str, name: str) -> Signature:
+        """Inputs and settings of a plug-in; raises PluginError for a name that no file bears."""
+        files = self._files(kind)
+        if name not in files:
+            close = difflib.get_close_matches(str(name), files, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise PluginError(f"no {KINDS[kind].folder} plug-in is called {name!r} ({', '.join(sorted(files))}){hint}")
+        return read(files[name], KINDS[kind].entry or "", builtin=files[name].is_relative_to(PACKAGE))
+
+    def own(self, kind: str) -> Signature | None:
+        """The settings that all plug-ins of a section share, from the package's own function."""
+        spec = KINDS[kind]
+        if spec.own is None:
+            return None
+        return read(PACKAGE / spec.folder / spec.own_file, spec.own, builtin=True)
+
+    def module(self, kind: str, name: str) -> ModuleType:
+        """The plug-in itself, imported."""
+        return _import(self._files(kind)[name])
+
+    def _files(self, kind: str) -> dict[str, Path]:
+        folder = KINDS[kind].folder
+        files = dict(_listing(PACKAGE / folder))
+        if self.user is not None:
+            for name, file in _listing(self.user / folder).items():
+                if name in files:
+                    raise PluginError(f"{file}: {name} is a built-in plug-in; give yours another name")
+                files[name] = file
+        return files
+
+
+@cache
+def _listing(folder: Path) -> dict[str, Path]:
+    return {f.stem: f for f in sorted(folder.glob("*.py")) if not f.stem.startswith("_")}
+
+
+@cache
+def _import(file: Path) -> ModuleType:
+    if file.is_relative_to(PACKAGE):
+        return importlib.import_module(".".join(("difgen_cli", *file.relative_to(PACKAGE).with_suffix("").parts)))
+    name = f"difgen_plugins_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}_{file.parent.name}_{file.stem}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise PluginError(f"{file}: not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@cache
+def read(file: Path, function: str, *, builtin: bool) -> Signature:
+    """The signature of `function` in `file`, from its syntax tree."""
+    try:
+        tree = ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
+    except (SyntaxError, UnicodeDecodeError, OSError) as error:
+        raise PluginError(f"{file}: not readable as Python ({error})") from error
+    found = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == function]
+    if not found:
+        raise PluginError(f"{file}: a plug-in in this folder must define a function {function}(...)")
+    arguments = found[0].args
+    inputs = tuple(a.arg for a in (*arguments.posonlyargs, *arguments.args))
+    pairs = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    settings = {a.arg: Setting(a.arg, _type(a, file), _default(a, d, file)) for a, d in pairs}
+    constants = _constants(tree)
+    # A user's file without a VERSION is versioned by its code: an edit makes new results, never silently old ones.
+    version = constants.pop("VERSION", None if builtin else _version(file))
+    if version is None:
+        raise PluginError(f"{file}: no VERSION")
+    name = file.parent.name if file.stem == "__init__" else file.stem
+    functions = frozenset(n.name for n in tree.body if isinstance(n, ast.FunctionDef))
+    refuses = any(isinstance(n, ast.Raise) for n in ast.walk(found[0]))
+    return Signature(name, file, version, inputs, settings, constants, functions, refuses)
+
+
+def fingerprint(file: Path) -> str:
+    """Hash of a file's syntax tree without docstrings: what the code does, not how it is laid out."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
+            value = body[0].value
+            if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                value.value = ""
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
+
+
+def _version(file: Path) -> str:
+    """Hash of what the code of a user's plug-in does: its own, and that of every module beside it that it reaches."""
+    top = file.parent.parent
+    others = sorted(_reached(file, top, {file}) - {file})
+    if not others:
+        return fingerprint(file)
+    try:
+        parts = [fingerprint(file), *(f"{other.relative_to(top)} {fingerprint(other)}" for other in others)]
+    except (SyntaxError, UnicodeDecodeError, OSError) as error:
+        raise PluginError(f"{file}: imports a module that is not readable as Python ({error})") from error
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+BY_NAME = frozenset({"importlib", "__import__", "runpy", "exec", "eval"})  # by which code imports what it does not name
+
+
+def _reached(file: Path, top: Path, known: set[Path]) -> set[Path]:
+    """`known` and the modules below `top` that a file imports, and theirs; all of them where it imports by a name."""
+    try:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+    except (SyntaxError, UnicodeDecodeError, OSError):
+        return known  # said where it is hashed
+    words = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+    named = {name for node in ast.walk(tree) for name in _imported(node, file, top)}
+    if BY_NAME & (words | {name.partition(".")[0] for name in named}):
+        known |= set(top.rglob("*.py"))
+        return known
+    bases = {top.parent, top, file.parent}  # as `plugins.metrics._near`, and what a plug-in may add to sys.path
+    for place in {base.joinpath(*name.split(".")) for name in named for base in bases}:
+        packages = [p / "__init__.py" for p in (place, *place.parents) if p.is_relative_to(top)]
+        for found in (place.with_suffix(".py"), *packages):
+            if found.is_relative_to(top) and found.is_file() and found not in known:
+                known.add(found)
+                _reached(found, top, known)
+    return known
+
+
+def _imported(node: ast.AST, file: Path, top: Path) -> list[str]:
+    """The dotted names of modules that a statement may import."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if not isinstance(node, ast.ImportFrom):
+        return []
+    above = file.parents[node.level - 1].relative_to(top.parent).parts if node.level else ()
+    module = ".".join([*above, *([node.module] if node.module else [])])
+    return [module, *(f"{module}.{alias.name}" for alias in node.names)]
+
+
+def _constants(tree: ast.Module) -> dict[str, Any]:
+    constants = {}
+    for node in tree.body:
+        if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
+            continue
+        target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+        if isinstance(target, ast.Name) and target.id.isupper():
+            try:
+                constants[target.id] = ast.literal_eval(node.value)
+            except ValueError:
+                continue  # computed: not a declaration
+    return constants
+
+
+def _default(argument: ast.arg, node: ast.expr | None, file: Path) -> Any:
+    if node is None:
+        return REQUIRED
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        raise PluginError(f"{file}:{node.lineno}: the default of {argument.arg} must be a literal") from None
+
+
+_NAMES: dict[str, Any] = {"bool": bool, "int": int, "float": float, "str": str, "Path": Path, "None": None}
+_BOUNDS: dict[str, Any] = {"Gt": Gt, "Ge": Ge, "Lt": Lt, "Le": Le}
+
+
+def _type(argument: ast.arg, file: Path) -> Any:
+    if argument.annotation is None:
+        raise PluginError(f"{file}:{argument.lineno}: the setting {argument.arg} has no type")
+    try:
+        return _annotation(argument.annotation)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        text = ast.unparse(argument.annotation)
+        raise PluginError(
+            f"{file}:{argument.lineno}: the type {text} of {argument.arg} cannot be read; use bool, int, float, str, "
+            "Path, Literal[...], tuple[int, ...], X | None, or Annotated[X, Gt(0)] with Gt, Ge, Lt, Le"
+        ) from None
+
+
+def _annotation(node: ast.expr) -> Any:
+    """A type from its syntax, by cases: nothing in a plug-in is evaluated to read it."""
+    match node:
+        case ast.Constant(value=None):
+            return None
+        case ast.Name(id=name):
+            return _NAMES[name]
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            sides = [_annotation(left), _annotation(right)]
+            return Union[tuple(sides)]  # noqa: UP007
+        case ast.Subscript(value=ast.Name(id="Literal"), slice=inner):
+            return Literal[ast.literal_eval(inner)]
+        case ast.Subscript(value=ast.Name(id="Annotated"), slice=ast.Tuple(elts=[first, *rest])):
+            bounds = [_BOUNDS[c.func.id](ast.literal_eval(c.args[0])) for c in rest]  # type: ignore[attr-defined]
+            return Annotated[_annotation(first), *bounds]
+        case ast.Subscript(value=ast.Name(id="tuple"), slice=ast.Tuple(elts=[first, ast.Constant(value=v)])) if (
+            v is ...
+        ):
+            return tuple[_annotation(first), ...]  # type: ignore[misc]
+        case ast.Subscript(value=ast.Name(id="list"), slice=inner):
+            return tuple[_annotation(inner), ...]  # type: ignore[misc]
+    raise ValueError(ast.unparse(node))

@@ -1,0 +1,136 @@
+"""What a run directory is doing: one line a trajectory, and how each submission stands."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from difgen_cli.engine.cost import cache
+from difgen_cli.engine.launch import submissions
+from difgen_cli.engine.launch.reconciler import Standing, Tending
+from difgen_cli.engine.plan import plan_table
+from difgen_cli.engine.plan.plan_table import Expected
+from difgen_cli.engine.store import Store, failures, index, untrusted
+from difgen_cli.engine.store.processes import gone
+
+# What a trajectory can be doing, the most urgent first.
+STATES = ("failed", "lost", "interrupted", "training", "scoring", "waiting", "stale", "done")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One trajectory."""
+
+    trajectory: str
+    key: str
+    state: str
+    step: int | None = None
+    target: int | None = None
+    images_per_second: float | None = None
+    roofline: float | None = None  # that speed as a share of what the machine allows the network
+    mfu: float | None = None  # and of its matrix rate
+    left_seconds: float | None = None
+    snapshots: Sequence[int] = ()
+    results: int = 0
+    metrics: dict[str, Any] = field(default_factory=dict)  # of the snapshot scored last, one for each metric
+    worker: str | None = None  # host, and job of the one that is at it or was last
+    ending: str | None = None
+    cause: str | None = None
+
+
+@dataclass(frozen=True)
+class Status:
+    """A run directory at one moment."""
+
+    lines: list[Line]
+    standings: list[Standing]
+
+    @property
+    def counts(self) -> Counter[str]:
+        return Counter(line.state for line in self.lines)
+
+    @property
+    def alive(self) -> bool:
+        """Whether any worker is known to be at it."""
+        return any(s.known and s.alive for s in self.standings)
+
+
+def tending(store: Store, *, writes: bool = True) -> Tending:
+    """The open submissions of a run directory, to be looked at again and again; `writes`: and to be tended."""
+    return Tending(lambda: submissions.every(store), writes=writes)
+
+
+def look(store: Store, submitted: Tending) -> Status:
+    """The state of things now."""
+    standings = [s for s in submitted.look() if s.alive]  # first: the dead are found
+    expected = plan_table.expected(store)
+    known = index.read(store, cache.folder())
+    for (name, unit, attempt), ending in submitted.lost.items():
+        record = known.get(name, {}).get("units", {}).get(unit, {})
+        if record.get("attempt") == attempt and record["state"] == "running":
+            record |= {"state": "lost", "ending": ending, "cause": failures.ENDINGS[ending]}
+    seen = {name.rpartition("-")[2]: (name.rpartition("-")[0], entry) for name, entry in known.items()}
+    lines = [_line(slug, key, entry, expected.get(key)) for key, (slug, entry) in seen.items()]
+    wrong = untrusted.find(store).homes
+    lines = [replace(line, state="stale") if line.state == "done" and line.key in wrong else line for line in lines]
+    lines += [Line(wanted.slug, key, "waiting") for key, wanted in expected.items() if key not in seen]
+    return Status(sorted(lines, key=lambda line: line.trajectory), standings)
+
+
+def _line(slug: str, key: str, entry: dict[str, Any], expected: Expected | None) -> Line:
+    train = entry["units"].get("train", {})
+    scores = [r for u, r in entry["units"].items() if u != "train"]
+    complete = expected is not None and (
+        expected.results <= set(entry["results"]) and expected.steps <= set(entry["snapshots"])
+    )
+    state = _state(train, scores, complete)
+    scored: dict[str, Any] = max((r for r in scores if r.get("values")), key=lambda r: str(r.get("ended")), default={})
+    told = next((r for r in (train, *scores) if state == r.get("state")), train if state == "lost" else {})
+    at = next((r for r in (train, *scores) if r.get("state") == "running"), told)
+    rate, step, target = train.get("images_per_second"), train.get("step"), train.get("target")
+    left = (target - step) * train["batch"] / rate if state == "training" and rate and target else None
+    return Line(
+        slug, key, state, step, target, rate, train.get("roofline"), train.get("mfu"), left, entry["snapshots"],
+        len(entry["results"]), scored.get("values", {}), _worker(at.get("owner", {})), told.get("ending"),
+        told.get("cause"),
+    )  # fmt: skip
+
+
+def _state(train: dict[str, Any], scores: list[dict[str, Any]], complete: bool) -> str:
+    """What it is doing: judged by what lies there before what attempts say."""
+    lost = False
+    for record in (train, *scores):
+        if record.get("state") == "running" and not gone(record["owner"]):
+            return "training" if record is train else "scoring"
+        lost |= record.get("state") in ("running", "lost")
+    states = {r.get("state") for r in (train, *scores)}
+    if complete or "failed" in states:
+        return "done" if complete else "failed"
+    return "lost" if lost else "interrupted" if "interrupted" in states else "waiting"
+
+
+def _worker(who: dict[str, Any]) -> str | None:
+    if not who:
+        return None
+    job = f" job {who['job']}_{who['task']}" if who.get("job") and who.get("task") else ""
+    return f"{who['host']}{job}"
+
+
+def lost(store: Store) -> Callable[[], Mapping[tuple[str, str, int], str]]:
+    """A look for attempts whose workers have died and nobody has written down; it writes nothing."""
+    submitted = tending(store, writes=False)
+
+    def look() -> Mapping[tuple[str, str, int], str]:
+        submitted.look()
+        return submitted.lost
+
+    return look
+
+
+def over(store: Store, *, writes: bool) -> frozenset[Path]:
+    """The folders of submissions of which nothing lives any more, though nobody had written it down."""
+    standings = tending(store, writes=writes).look()
+    return frozenset(s.submission.folder.resolve() for s in standings if not s.alive)

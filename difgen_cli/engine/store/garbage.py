@@ -1,0 +1,296 @@
+"""What no row needs any more: found, sized and removed. Results, tables, grids and attempts are never waste.
+
+Nothing of a trajectory at which somebody works is touched, nothing behind a symbolic link, and nothing that bears no
+name of ours. What a plan names is needed, whichever grid's plan it is: to forget a grid, delete its folder first.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from difgen_cli.engine.store import Home, Store
+from difgen_cli.engine.store.files import StoreError, explain, locked, read_json, temporary_name
+from difgen_cli.engine.store.processes import gone
+
+OLD_SECONDS = 86_400.0  # by the disk's own clock; a heartbeat comes every few seconds, and a file is written in minutes
+ROOMS = ("trajectories", "references")
+HOME = re.compile(r".*-([0-9a-f]{16})")
+CODE = re.compile(r"code-[0-9a-f]{16}")
+TEMPORARY = re.compile(r"\..*\.tmp|\.(?:probe|doctor)\..*|[^.].*\.broken")
+PARTS = ("checkpoints", "snapshots", "samples")  # of a home; its results, attempts and descriptions stay
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of waste; `more`: only on demand, since something that may be wanted again goes with it."""
+
+    name: str
+    what: str
+    more: bool = False
+
+
+KINDS = [
+    Kind("temporary", "temporary and damaged files older than a day"),
+    Kind("orphans", "weights and samples of trajectories and references that no plan names; their results stay"),
+    Kind("checkpoints", "of finished trajectories, all but the last"),
+    Kind("snapshots", "of steps that no plan names"),
+    Kind("samples", "of cells that no plan names"),
+    Kind("code", "copies of the code, older than a day, whose workers have ended"),
+    Kind("distrusted", "trajectories that an older difgen trained wrong, set aside when they were trained anew"),
+    Kind("last checkpoints", "of finished trajectories: more steps would train from zero", more=True),
+    Kind("scored snapshots", "of which every result is there: a new metric would train again", more=True),
+]
+
+
+@dataclass(frozen=True)
+class Waste:
+    """One file or folder."""
+
+    kind: str
+    path: Path
+    size_bytes: int
+
+
+@dataclass
+class Needs:
+    """What plans and submissions want of one home."""
+
+    results: dict[int | None, set[str]] = field(default_factory=lambda: defaultdict(set))  # step -> keys of its results
+    samples: set[str] = field(default_factory=set)
+    steps: set[int] = field(default_factory=set)
+    awaited: bool = False  # a submission whose workers may still come counts on what is there
+
+
+def find(store: Store, over: Collection[Path] = ()) -> list[Waste]:
+    """All waste of a run directory, by kind and path. Raises StoreError where a plan cannot be read.
+
+    `over`: folders of submissions of which nothing lives, though none of their files says so.
+    """
+    root = store.root.resolve()
+    living = [f for f in _submissions(root) if f not in over and _alive(f)]
+    now, needs = disk_now(root), _needs(store, living)
+    homes = [path for room in ROOMS for path in _folders(root, room) if HOME.fullmatch(path.name)]
+    at_work = {path for path in homes if busy(path, now)}
+    found = list(_temporary(root, at_work, now))
+    found += _orphans([p for p in homes if p not in at_work and _key(p) not in needs], homes, needs)
+    for path in homes:
+        if path not in at_work and _key(path) in needs:
+            found += _of_home(Home(path), needs[_key(path)])
+    found += _code(root, living, now)
+    found += [_waste("distrusted", path) for path in _folders(root, "distrusted")]
+    order = {kind.name: place for place, kind in enumerate(KINDS)}
+    ours = {folder for folder in {w.path.parent for w in found} if folder.resolve() == folder}  # no link on the way
+    return sorted((w for w in found if w.path.parent in ours), key=lambda w: (order[w.kind], str(w.path)))
+
+
+def chosen(found: Iterable[Waste], *, everything: bool) -> list[Waste]:
+    """What goes: with `everything` also what may be wanted again."""
+    names = {kind.name for kind in KINDS if everything or not kind.more}
+    return [w for w in found if w.kind in names]
+
+
+def remove(store: Store, unwanted: Iterable[Waste], over: Collection[Path] = ()) -> list[Waste]:
+    """Remove what is still waste; returns what went. Raises StoreError where that is not allowed."""
+    wanted, removed = {(w.kind, w.path) for w in unwanted}, []
+    with locked(store.counting_on):  # no sweep plans with it meanwhile
+        for waste in find(store, over):
+            if (waste.kind, waste.path) in wanted:
+                _remove(waste.path)
+                removed.append(waste)
+    return removed
+
+
+# -- what is needed
+
+
+def _needs(store: Store, living: Iterable[Path]) -> dict[str, Needs]:
+    """By key of trajectory or reference."""
+    needs: dict[str, Needs] = defaultdict(Needs)
+    for grid in store.grids():
+        _read_plan(grid / "plan.parquet", needs)
+    for folder in living:
+        _read_work(folder / "work.json", needs)
+    return dict(needs)
+
+
+def _read_plan(path: Path, needs: dict[str, Needs]) -> None:
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise StoreError(f"{path}: cannot be read ({type(error).__name__}), so nobody knows what it needs; "
+                         "the same `difgen sweep` writes it anew") from None  # fmt: skip
+    columns = [table[n].to_pylist() for n in table.column_names if n.startswith("result.")]
+    lines = zip(*(table[n].to_pylist() for n in ("home", "step", "cell")), strict=True)
+    for at, (home, step, cell) in enumerate(lines):
+        need = needs[home]
+        need.samples.add(cell)
+        need.results[step].update(column[at] for column in columns if column[at] is not None)
+        if step is not None:
+            need.steps.add(step)
+    for partner in json.loads((table.schema.metadata or {}).get(b"partners", b"[]")):  # what cells need of others
+        needs[partner["home"]].samples.update({partner["samples"]} - {None})
+        needs[partner["home"]].steps.add(partner["step"])
+
+
+def _read_work(path: Path, needs: dict[str, Needs]) -> None:
+    """What a submission's workers will look for."""
+    said = read_json(path) or {}
+    for unit in (*said.get("trainings", ()), *said.get("scorings", ())):
+        need = needs[unit["home"]]
+        need.awaited = True
+        need.steps.update(unit.get("steps", ()))
+        need.samples.update({unit["samples"]} if "samples" in unit else ())
+
+
+def _submissions(root: Path) -> Iterator[Path]:
+    for grid in _folders(root, "grids"):
+        yield from _folders(grid, "submissions")
+
+
+def _alive(folder: Path) -> bool:
+    """Whether workers of a submission live, or may still be started."""
+    receipt = read_json(folder / "receipt.json") or {}
+    if (folder / "closed.json").exists() or "refused" in receipt:
+        return False
+    badges = (read_json(p) or {} for p in (folder / "workers").glob("*.json"))
+    working = (b.get("owner", {}) for b in badges if b.get("state") in ("starting", "running"))
+    makers = ((read_json(folder / n) or {}).get("owner") for n in ("submission.json", "launcher.json"))
+    return bool(receipt) or any(not gone(who) for who in (*working, *makers) if who)
+
+
+# -- what is waste
+
+
+def _of_home(home: Home, need: Needs) -> Iterator[Waste]:
+    """In a trajectory or reference that is needed."""
+    there, results = home.snapshots(), home.results()
+    scored = {step for step, keys in need.results.items() if step is not None and keys <= results}
+    if need.steps <= there | scored:
+        steps = sorted(home.checkpoints())
+        yield from (_waste("checkpoints", home.checkpoint(s)) for s in steps[:-1])
+        yield from (_waste("last checkpoints", home.checkpoint(s)) for s in steps[-1:])
+    if need.awaited:
+        return
+    yield from (_waste("snapshots", home.snapshot(s)) for s in sorted(there - need.steps))
+    yield from (_waste("scored snapshots", home.snapshot(s)) for s in sorted(there & scored))
+    yield from (_waste("samples", home.samples(k)) for k in sorted(home.sampled() - need.samples))
+
+
+def _orphans(candidates: list[Path], homes: list[Path], needs: dict[str, Needs]) -> Iterator[Waste]:
+    """Homes that no plan names, and no named trajectory is made of: whole where there is no result, else the large
+    parts, so that a plan that names the home again finds it done."""
+    inputs: set[str] = set()
+    if candidates:
+        specs = (read_json(path / "spec.json") or {} for path in homes if _key(path) in needs)
+        inputs = {key for spec in specs for key in spec.get("recipe", {})}
+    for path in candidates:
+        if _key(path) in inputs:
+            continue
+        if not Home(path).results():
+            yield _waste("orphans", path)
+        else:
+            yield from (_waste("orphans", path / part) for part in PARTS if (path / part).is_dir())
+
+
+def _temporary(root: Path, at_work: set[Path], now: float) -> Iterator[Waste]:
+    left_alone = set(map(str, at_work))
+    for folder, folders, files in os.walk(root):
+        if folder in left_alone:
+            folders.clear()
+            continue
+        damaged = [name for name in (*folders, *files) if TEMPORARY.fullmatch(name)]
+        folders[:] = [name for name in folders if name not in damaged]
+        for path in (Path(folder) / name for name in damaged):
+            if _age_seconds(path, now) > OLD_SECONDS:
+                yield _waste("temporary", path)
+
+
+def _code(root: Path, living: Iterable[Path], now: float) -> Iterator[Waste]:
+    """Copies that no living submission names; a young one may belong to a submission that is being written."""
+    used = {Path(str((read_json(f / "submission.json") or {}).get("code", ""))).name for f in living}
+    for path in _folders(root, "shared"):
+        if CODE.fullmatch(path.name) and path.name not in used and _age_seconds(path, now) > OLD_SECONDS:
+            yield _waste("code", path)
+
+
+def busy(path: Path, now: float) -> bool:
+    """Whether somebody works in a home: an attempt that runs, whose owner is not known to be gone, and which has given
+    a sign of life within a day."""
+    if _age_seconds(path / "attempts", now) > OLD_SECONDS:  # every sign of life puts a new file in its place
+        return False
+    for unit, record in Home(path).last_attempts().items():
+        if record["state"] == "running" and not gone(record["owner"]):
+            file = path / "attempts" / f"{unit}.{record.get('attempt')}.json"
+            if _age_seconds(file, now) < OLD_SECONDS:
+                return True
+    return False
+
+
+# -- files
+
+
+def _key(path: Path) -> str:
+    return path.name.rpartition("-")[2]
+
+
+def _folders(parent: Path, room: str) -> list[Path]:
+    """True folders below a room, which is a true folder itself."""
+    folder = parent / room
+    if folder.is_symlink() or not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        return sorted(Path(e.path) for e in entries if e.is_dir(follow_symlinks=False) and not e.name.startswith("."))
+
+
+def _waste(kind: str, path: Path) -> Waste:
+    return Waste(kind, path, _size_bytes(path))
+
+
+def _size_bytes(path: Path) -> int:
+    if path.is_dir() and not path.is_symlink():
+        return sum(_size_bytes(Path(folder, name)) for folder, _, files in os.walk(path) for name in files)
+    try:
+        return path.lstat().st_size
+    except OSError:  # gone meanwhile
+        return 0
+
+
+def _age_seconds(path: Path, now: float) -> float:
+    try:
+        return now - path.lstat().st_mtime
+    except OSError:
+        return 0.0  # gone meanwhile
+
+
+def disk_now(root: Path) -> float:
+    """The time by the clock that stamps files here, which may not be this machine's."""
+    try:
+        with tempfile.NamedTemporaryFile(prefix=".probe.", dir=root) as probe:
+            return os.fstat(probe.fileno()).st_mtime
+    except OSError:
+        return time.time()
+
+
+def _remove(path: Path) -> None:
+    """A folder takes another name first, so that nobody finds half of it."""
+    try:
+        if path.is_symlink() or not path.is_dir():
+            path.unlink(missing_ok=True)
+            return
+        aside = temporary_name(path)
+        path.rename(aside)
+        shutil.rmtree(aside)
+    except OSError as error:
+        raise explain(error, path) from error

@@ -1,0 +1,86 @@
+"""What all trajectories are doing, from their attempts: only folders that have changed since the last look are opened.
+
+What was seen of those where nothing runs is kept in a folder of the person who looks: to look writes nothing into a run
+directory, and needs no right to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from difgen_cli.engine.store import Home, Store
+from difgen_cli.engine.store.access import StoreError, status
+from difgen_cli.engine.store.files import read_json, replace
+
+SCHEMA = 3
+FOLDERS = ("attempts", "snapshots", "results")  # whose times tell that nothing has happened
+KEPT = (  # of a record
+    "state", "step", "target", "batch", "images_per_second", "roofline", "mfu", "loss", "attempt", "owner",
+    "submission", "started", "ended", "ending", "cause", "metric", "values",
+)  # fmt: skip
+
+Entry = dict[str, Any]  # stamp, units (unit -> last record), snapshots (steps), results (keys)
+
+
+def read(store: Store, kept: Path | None) -> dict[str, Entry]:
+    """Every trajectory's folder name -> the last attempt at each of its units, its snapshots and its results.
+
+    `kept`: a folder for what was seen, which may be deleted at any time; None: nothing is kept.
+    """
+    path = kept / f"attempts-{_digest(store.root)}.json" if kept else None
+    cached = (path and read_json(path)) or {}
+    known: dict[str, Entry] = cached.get("trajectories", {}) if cached.get("schema") == SCHEMA else {}
+    found, fresh = {}, False
+    for home in store.homes():
+        if home.path.parent.name != "trajectories":
+            continue
+        name, stamp = home.path.name, _stamp(home.path)
+        entry = known.get(name)
+        if entry is None or entry["stamp"] != stamp or _running(entry):
+            entry, fresh = _entry(home, stamp), True
+        found[name] = entry
+    if path and (fresh or found.keys() != known.keys()):
+        with suppress(StoreError):  # a full disk: all is read anew the next time
+            replace(path, lambda p: _write(p, {"schema": SCHEMA, "trajectories": found}))
+    return found
+
+
+def _digest(root: Path) -> str:
+    return hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
+
+
+def pulse(store: Store) -> dict[str, int]:
+    """When a result last came to each trajectory and reference, and when each grid was planned, by folder.
+
+    One `stat` a folder; equal to an earlier one where there is nothing new to fold.
+    """
+    results = {home.path.name: _stamp(home.path)[FOLDERS.index("results")] for home in store.homes()}
+    return results | {grid.name: _changed(grid / "plan.parquet") for grid in store.grids()}
+
+
+def _stamp(folder: Path) -> list[int]:
+    """When each folder last changed, on the file server's clock: compared for equality alone."""
+    return [_changed(folder / name) for name in FOLDERS]
+
+
+def _changed(path: Path) -> int:
+    found = status(path)
+    return found.st_mtime_ns if found else 0
+
+
+def _running(entry: Entry) -> bool:
+    return any(record["state"] == "running" for record in entry["units"].values())
+
+
+def _entry(home: Home, stamp: list[int]) -> Entry:
+    units = {u: {k: r[k] for k in KEPT if k in r} for u, r in home.last_attempts().items()}
+    return {"stamp": stamp, "units": units, "snapshots": sorted(home.snapshots()), "results": sorted(home.results())}
+
+
+def _write(path: Path, content: Entry) -> None:
+    path.write_text(json.dumps(content, separators=(",", ":"), default=str), encoding="utf-8")

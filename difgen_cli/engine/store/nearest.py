@@ -1,0 +1,41 @@
+"""Samples beside their nearest training images, as the metric memorization left them in the tables: copies first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pyarrow.parquet as pq
+
+from difgen_cli.engine.store.access import exists, parsed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from difgen_cli.engine.store import Store
+
+COLUMNS = ("key", "kind", "home", "cell", "seed", "d1", "d2", "nn_index", "memorized", "identical", "nearness")
+ORDER = ["nearness", "d1", "seed"]  # what is not known comes last
+
+
+def neighbours(store: Store, column: str, values: Sequence[str]) -> pd.DataFrame:
+    """The lines of some results (column "key") or cells ("cell") with their `ratio`, d1/d2; none without the table.
+
+    Those come first that are identical to a training image, then by `nearness`: the smaller of d1/d2 and of d1 over
+    that of unseen images, so that a copy comes early whichever of the two tells it. Tables of version 2 of the metric
+    have neither; there both are told from d1/d2, 1 where both distances are 0.
+    """
+    import pandas as pd
+
+    path = store.tables / "neighbours.parquet"
+    if not exists(path) or not values:
+        return pd.DataFrame({name: [] for name in (*COLUMNS, "ratio")})
+    wanted = [(column, "in", list(values))]
+    found: pd.DataFrame = parsed(path, lambda p: pq.read_table(p, filters=wanted)).to_pandas()
+    found["ratio"] = (found["d1"] / found["d2"]).where(found["d2"] != 0, 1.0)
+    same = found["d1"] == 0
+    by_ratio = found["ratio"].where(~same, 0.0)
+    known = found["identical"].notna() if "identical" in found else same & False
+    found["nearness"] = found["nearness"].where(known, by_ratio) if known.any() else by_ratio
+    found["identical"] = same
+    return found.sort_values(ORDER, kind="stable", ignore_index=True)

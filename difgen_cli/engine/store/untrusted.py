@@ -1,0 +1,223 @@
+"""Which weights are not to be trusted: what difgen 0.1.0 trained in a compiled way, and did not check.
+
+torch 2.13 compiled the gradient of an upsampling to zero, so that most layers of a U-Net stayed what they were; with
+dropout or a perturbed condition it drew other random numbers. Since then each way is checked before it is used, and
+`env.json` says so. A trajectory without that mark counts only where its network is known to have been trained right.
+What continues from such weights, or was measured beside them, counts no more than they do.
+
+Samples that 0.1.0 drew with a compiled denoiser of right weights stay: its forward values were right.
+
+Nothing is destroyed, and nothing here is written but by `set_aside`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from difgen_cli.engine.store import Home, Store
+from difgen_cli.engine.store.access import exists
+from difgen_cli.engine.store.files import StoreError, explain, read_json
+
+NAMED = 3  # trajectories that a sentence names
+
+
+@dataclass(frozen=True)
+class Rest:
+    """Results and samples of one trajectory that rest on the weights of others, by their keys."""
+
+    home: str
+    results: frozenset[str]
+    samples: frozenset[str]
+    others: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Distrusted:
+    """What does not count: whole trajectories, and of others the results and samples that rest on those."""
+
+    homes: dict[str, Path] = field(default_factory=dict)  # by key
+    rests: tuple[Rest, ...] = ()
+    ways: dict[str, str] = field(default_factory=dict)  # of the trajectories that were looked at: how they were trained
+
+    def __bool__(self) -> bool:
+        return bool(self.homes)
+
+    @cached_property
+    def _by_home(self) -> dict[str, tuple[set[str], set[str]]]:
+        found: dict[str, tuple[set[str], set[str]]] = {}
+        for rest in self.rests:
+            results, samples = found.setdefault(rest.home, (set(), set()))
+            results |= rest.results
+            samples |= rest.samples
+        return found
+
+    def results(self, home: str) -> set[str]:
+        """Keys of those that do not count, of a trajectory which does."""
+        return self._by_home.get(home, (set(), set()))[0]
+
+    def samples(self, home: str) -> set[str]:
+        return self._by_home.get(home, (set(), set()))[1]
+
+    def lines(self, homes: list[str], keys: list[list[str | None]]) -> list[bool]:
+        """Of each line of a plan, with its trajectory and the keys of its results, whether it does not count."""
+        return [
+            home in self.homes or any(column[at] in self.results(home) for column in keys)
+            for at, home in enumerate(homes)
+        ]
+
+    def sentence(self, keys: Iterable[str]) -> str:
+        """What a reader must know of some trajectories; empty where there is nothing to say."""
+        wrong = [self.homes[key].name.rpartition("-")[0] for key in keys if key in self.homes]
+        if not wrong:
+            return ""
+        named = ", ".join(wrong[:NAMED]) + (f" and {len(wrong) - NAMED} more" if len(wrong) > NAMED else "")
+        those = "1 trajectory was" if len(wrong) == 1 else f"{len(wrong):,} trajectories were"
+        return (
+            f"{those} trained compiled by difgen 0.1.0, which did not check its gradients: what rests on "
+            f"them is stale, and `difgen sweep` trains anew: {named}"
+        )
+
+
+def find(store: Store, keys: Iterable[str] | None = None, rests: Callable[[], Iterable[Rest]] = tuple) -> Distrusted:
+    """What does not count of some trajectories, default: of all; one small file of each is read, once.
+
+    `rests`: what else is known to rest on weights of others; asked only where something does not count.
+    """
+    homes = {_key(home): home for home in store.homes() if home.path.parent.name == "trajectories"}
+    looked = homes if keys is None else {key: homes[key] for key in keys if key in homes}
+    ways = {key: way for key, home in looked.items() if (way := store.way(home)) is not None}
+    if not any(_wrong(looked[key], way) for key, way in ways.items()):
+        return Distrusted(ways=ways)
+    roots = {key for key, home in homes.items() if _wrong(home, store.way(home))}
+    return _resting(roots, homes, [*_of_submissions(store), *rests()], ways)
+
+
+def _resting(roots: set[str], homes: dict[str, Home], rests: list[Rest], ways: dict[str, str]) -> Distrusted:
+    """The roots, all that continues from them, and what rests on any of these."""
+    begun = {key: start for key, home in homes.items() if (start := _start(home.spec())) is not None}
+    wrong, grown = set(roots), set(roots)
+    while grown:
+        grown = {key for key, start in begun.items() if start in wrong} - wrong
+        wrong |= grown
+    found = tuple(rest for rest in rests if rest.others & wrong and rest.home not in wrong)
+    return Distrusted({key: homes[key].path for key in sorted(wrong)}, found, ways)
+
+
+def _wrong(home: Home, way: str | None) -> bool:
+    """Whether a trajectory was trained in a way that nobody checked, and which is not known to be right."""
+    if way in (None, "eager") or home.environment().get("checked"):
+        return False
+    return not _right(home.spec())
+
+
+def _right(spec: dict[str, Any]) -> bool:
+    """Whether 0.1.0 compiled a trajectory's network right: without upsampling, and without drawing random numbers."""
+    recipes = spec.get("recipe", {})
+    trajectory = recipes.get(spec.get("key"), {})
+    network = recipes.get(trajectory.get("inputs", {}).get("network"), {})
+    if trajectory.get("settings", {}).get("condition_perturbation", 0):
+        return False
+    own = network.get("settings", {})  # those that are not the default, of which the U-Net's has three levels
+    # No plug-in of a user is called like one of the package.
+    return network.get("name") == "mlp" or (
+        network.get("name") == "unet" and len(own.get("multipliers", (1, 2, 2))) == 1 and not own.get("dropout", 0)
+    )
+
+
+def _start(spec: dict[str, Any]) -> str | None:
+    """The key of the trajectory that another begins with."""
+    recipes = spec.get("recipe", {})
+    start = recipes.get(spec.get("key"), {}).get("inputs", {}).get("start")
+    found: str | None = recipes.get(start, {}).get("inputs", {}).get("trajectory")
+    return found
+
+
+def _of_submissions(store: Store) -> Iterator[Rest]:
+    """What was measured or drawn with the weights of others, as submissions have said."""
+    for grid in store.grids():
+        for path in (grid / "submissions").glob("*/work.json"):
+            for unit in (read_json(path) or {}).get("scorings", ()):
+                partners = unit.get("partners", {})
+                guided = any(name.startswith("guide.") for name in partners)
+                samples = frozenset({unit["samples"]} if guided else ())
+                yield Rest(unit["home"], frozenset(unit["metrics"]), samples, _named(partners))
+                yield from _drawn(partners)
+
+
+def _drawn(partners: dict[str, Any]) -> Iterator[Rest]:
+    """Samples of others that were drawn with the weights of others still."""
+    for other in partners.values():
+        own = other.get("partners", {})
+        if own and other.get("samples"):
+            yield Rest(other["home"], frozenset(), frozenset({other["samples"]}), _named(own))
+        yield from _drawn(own)
+
+
+def _named(partners: dict[str, Any]) -> frozenset[str]:
+    return frozenset(key for p in partners.values() for key in ({p["home"]} | _named(p.get("partners", {}))))
+
+
+def set_aside(store: Store, found: Distrusted, keys: Iterable[str]) -> list[Path]:
+    """Move trajectories that do not count, and what rests on them, to `distrusted/`; returns where they are now.
+
+    What rests on them goes first: whoever is interrupted finds the rest again. Raises StoreError where that is not
+    allowed, or somebody works there.
+    """
+    homes = {key: Home(path) for key, path in found.homes.items()}
+    roots = set(keys) & found.homes.keys()
+    if not roots:
+        return []
+    going = _resting(roots, homes, list(found.rests), {})
+    for path in going.homes.values():
+        _check_idle(store, path)
+    moved = []
+    for rest in going.rests:
+        home = store.home(rest.home, "")
+        files = [*itertools.chain.from_iterable(map(home.result_files, rest.results)), *map(home.samples, rest.samples)]
+        there = [file for file in files if exists(file)]
+        if there:
+            moved.append(_moved(store, home.path, there))
+    for _, path in sorted(going.homes.items(), key=lambda item: item[0] in roots):
+        if exists(path):
+            moved.append(_moved(store, path))
+    return moved
+
+
+def _check_idle(store: Store, path: Path) -> None:
+    from difgen_cli.engine.store import garbage
+
+    if garbage.busy(path, garbage.disk_now(store.root)):
+        raise StoreError(
+            f"{path}: must be trained anew, and a worker of an older difgen is at it: end it with `difgen cancel`"
+        )
+
+
+def _moved(store: Store, home: Path, files: list[Path] | None = None) -> Path:
+    """A home's folder, or some files of it, under a free name in `distrusted/`."""
+    room = store.root / "distrusted"
+    names = itertools.chain([home.name], (f"{home.name}.{n}" for n in itertools.count(2)))
+    to = next(room / name for name in names if not exists(room / name))
+    try:
+        room.mkdir(parents=True, exist_ok=True)
+        if files is None:
+            home.rename(to)
+        for file in files or ():
+            place = to / file.relative_to(home)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):  # another has moved it
+                file.rename(place)
+    except FileNotFoundError:  # another has moved it
+        return to
+    except OSError as error:
+        raise explain(error, home) from error
+    return to
+
+
+def _key(home: Home) -> str:
+    return home.path.name.rpartition("-")[2]

@@ -1,0 +1,307 @@
+"""A worker: one claim after another, longest first, until nothing is left: train, or sample and score, and write.
+
+Interrupting is normal: SIGTERM, SIGINT and SIGUSR2 raise a flag, and the loop saves at the next step boundary.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from difgen_cli.engine.plan import work
+from difgen_cli.engine.plan.work import Other, Scoring, Training, is_done
+from difgen_cli.engine.plugins import PACKAGE, Library
+from difgen_cli.engine.store import Home, Store, StoreError, code, failures
+from difgen_cli.engine.store.access import exists
+from difgen_cli.engine.store.attempts import Attempt, Claimant
+from difgen_cli.engine.worker.allocation import Allocation
+from difgen_cli.engine.worker.submission_spec import Clock, Flag, Interrupted, Order, Superseded
+from difgen_cli.engine.worker.worker_record import Badge
+
+if TYPE_CHECKING:
+    from difgen_cli.engine.worker.context import Desk
+
+LOOK_AGAIN_SECONDS = 0.5
+MARGIN_SECONDS = 5.0  # before a scheduler's notice, in which nothing new is begun
+SCHEDULED = "scheduled"  # the device that the scheduler has put into CUDA_VISIBLE_DEVICES
+
+
+def main(folder: str, number: int, device: str | None) -> str:
+    """Entry point of a submitted worker. `device` is a GPU's name as CUDA_VISIBLE_DEVICES has it, None for the CPU."""
+    if device != SCHEDULED:
+        os.environ["CUDA_VISIBLE_DEVICES"] = device or ""  # before torch is imported
+    order = Order.read(Path(folder))
+    if (wrong := _other_code(order)) is not None:
+        print(wrong, file=sys.stderr, flush=True)
+        Badge.put_on(order.folder / "workers" / f"{number}.json", "cpu").show(state="refused", cause=wrong)
+        return "refused"
+    return work_on(order, number, "cuda" if device else "cpu", Flag(), log=_own_log(order.runs))
+
+
+def work_on(
+    order: Order, number: int, device: str, flag: Flag, say: Callable[[str], None] | None = None,
+    log: str | None = None,
+) -> str:  # fmt: skip
+    """Work through a submission; returns how it ended: done, interrupted, refused or replaced."""
+    start = time.monotonic()
+    flag.listen()
+    allocation = Allocation.here(order.scheduled_as, order.walltime_seconds, order.notice_seconds)
+    badge = Badge.put_on(order.folder / "workers" / f"{number}.json", device)
+    todo = work.read(order.folder / "work.json")
+
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else cuBLAS adds in any order
+
+    from difgen_cli.engine.worker.context import Desk, DeviceError  # imports torch
+
+    claimant = Claimant(order.lease_seconds, order.name, log, flag.check)
+    library = Library(order.plugins)
+    try:
+        desk = Desk(Store(order.runs), todo.recipes, library, device, order, flag, Clock(), claimant, say or _print)
+    except DeviceError as error:  # before anything is claimed: no unit is to blame
+        print(error, file=sys.stderr, flush=True)
+        badge.show(state="refused", cause=str(error))
+        return "refused"
+    queue = Queue(desk.store, todo.units, claimant, badge, allocation)
+    badge.show(state="running")
+    state, ending, cause, units = "done", "done", None, 0
+    try:
+        while (unit := queue.next(flag)) is not None:
+            badge.hold(unit[2])
+            began = time.monotonic()
+            if _try(desk, allocation, *unit):
+                queue.learn(unit[0], time.monotonic() - began)
+                units += 1
+            else:
+                queue.put_back(unit[0])
+    except Interrupted:
+        state, ending = "interrupted", allocation.ending(flag.signal)
+    except StoreError as error:
+        state, cause = "refused", str(error)
+        print(cause, file=sys.stderr, flush=True)
+    if state == "done" and queue.lost:
+        state, cause = "refused", queue.lost
+    if state == "done" and not badge.mine():
+        return "replaced"
+    seconds = desk.clock.seconds | {"wall": time.monotonic() - start, "waiting": queue.waited_seconds}
+    with suppress(StoreError):  # on a full disk the sweep finds no live worker, and says so
+        badge.show(state=state, at=None, ending=ending, cause=cause, seconds=seconds, units=units)
+    if state == "done":
+        allocation.cancel_spares()
+    elif state == "interrupted":
+        allocation.come_back(ending)
+    return state
+
+
+def _other_code(order: Order) -> str | None:
+    """What is wrong where this process does not run the code that was submitted; None where all is right.
+
+    Where the copy is gone Python would go on with what is installed; where it was changed, with that.
+    """
+    again = "the same `difgen sweep` makes another copy"
+    if order.code is None or order.code_digest is None:  # of 0.1.0
+        return None
+    if not PACKAGE.resolve().is_relative_to(order.code.resolve()):
+        return f"{order.code}: the code that was submitted is gone; {again}"
+    changed = code.digest(order.code) != order.code_digest
+    return f"{order.code}: the code is not what was submitted; {again}" if changed else None
+
+
+def _own_log(runs: Path) -> str | None:
+    """The file that submitit has this process write to, relative to the run directory."""
+    import submitit
+
+    log = Path(submitit.JobEnvironment().paths.stdout)
+    return str(log.relative_to(runs)) if log.is_relative_to(runs) else None
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)
+
+
+def _try(desk: Desk, allocation: Allocation, unit: Training | Scoring, home: Home, attempt: Attempt) -> bool:
+    """Run a claimed unit and say how it ended; an error inside it is recorded, and the worker goes on.
+
+    False where another worker has taken it over.
+    """
+    log = f"{unit.unit} of {unit.slug}"
+    try:
+        with attempt.beating():
+            desk.settle(unit.home)
+            spent = _do(desk, unit, home, attempt)
+        desk.say(f"{log}: done")
+        attempt.end("done", **spent)
+    except Interrupted:
+        ending = allocation.ending(desk.flag.signal)
+        desk.say(f"{log}: saved ({failures.ENDINGS[ending]})")
+        attempt.end("interrupted", ending=ending, cause=failures.ENDINGS[ending])
+        raise
+    except Superseded:
+        desk.say(f"{log}: taken over by another worker")
+        return False
+    except Exception as error:
+        if failures.of_exception(error, desk.store.root) == "storage":
+            raise _spared(error, attempt) from error
+        _failed_by(error, desk, unit, attempt)
+    return True
+
+
+def _spared(error: Exception, attempt: Attempt) -> StoreError:
+    """What to raise where the run directory could not be used: no unit's fault, and no other will do better."""
+    cause = error if isinstance(error, StoreError) else StoreError(str(error))
+    with suppress(StoreError):  # else the claim ages, and is taken over when there is room again
+        attempt.end("interrupted", ending="storage", cause=str(cause))
+    return cause
+
+
+def _failed_by(error: Exception, desk: Desk, unit: Training | Scoring, attempt: Attempt) -> None:
+    """Record an error inside a unit: the same would happen again, so it is not tried again by itself."""
+    tail = traceback.format_exc()
+    print(tail, file=sys.stderr, flush=True)
+    desk.say(f"{unit.unit} of {unit.slug}: failed: {error}")
+    ending = failures.of_exception(error)
+    remedy = failures.advice(ending, unit.unit)
+    cause = f"{type(error).__name__}: {error}" + (f"; {remedy}" if remedy else "")
+    attempt.end("failed", ending=ending, cause=cause, words=tail.splitlines()[-30:])
+
+
+def _do(desk: Desk, unit: Training | Scoring, home: Home, attempt: Attempt) -> dict[str, Any]:
+    """Do a claimed unit; returns what its attempt records at the end."""
+    if isinstance(unit, Training):
+        from difgen_cli.engine.worker.training import TrainingRun
+
+        with desk.clock.on("training"):
+            return TrainingRun(desk, unit, home, attempt).run()
+    from difgen_cli.engine.worker.scoring import ScoringRun
+
+    return ScoringRun(desk, unit, home, attempt).run()
+
+
+@dataclass
+class Queue:
+    """The units of a submission in the order in which they are tried: those first that most is waiting for."""
+
+    store: Store
+    units: list[Training | Scoring]
+    claimant: Claimant
+    badge: Badge
+    allocation: Allocation = field(default_factory=Allocation)
+    waited_seconds: float = 0.0
+    lost: str | None = None  # which weights nobody will make, where a unit was left for them
+    longest_scoring_seconds: float = 0.0  # of those done here: what the next one may take
+    too_long: bool = False  # whether a unit was left because the time left is too short for it
+
+    def next(self, flag: Flag) -> tuple[Training | Scoring, Home, Attempt] | None:
+        """Claim the next unit; None when none is left, or this worker's place is another's.
+
+        Waits where all that is left is held by others. Raises Interrupted where the time left is too short for any.
+        """
+        while True:
+            flag.check()
+            if not self.badge.mine():
+                return None
+            if (claimed := self._claim()) is not None:
+                return claimed
+            if not self.units:
+                return None
+            if self.allocation.left_seconds() <= 0 or self.too_long:
+                raise Interrupted
+            time.sleep(LOOK_AGAIN_SECONDS)
+            self.waited_seconds += LOOK_AGAIN_SECONDS
+
+    def _claim(self) -> tuple[Training | Scoring, Home, Attempt] | None:
+        left_seconds, self.too_long = self.allocation.left_seconds(), False
+        for unit in list(self.units):
+            reference = isinstance(unit, Scoring) and unit.reference
+            home = self.store.home_now(unit.home, unit.slug, reference=reference)
+            verdict, awaited = _verdict(unit, home, self.store)
+            if verdict in ("done", "hopeless"):
+                self.units.remove(unit)
+            elif verdict == "waiting" and (gone := next((w for w in awaited if not self._coming(*w)), None)):
+                self._give_up(unit, home, *gone)
+            elif verdict == "open" and left_seconds < self._needs_seconds(unit):
+                self.too_long = True
+            elif verdict == "open":
+                home = self.store.home_now(unit.home, unit.slug, reference=reference, make=True)
+                attempt = home.claim(unit.unit, self.claimant, partial(is_done, unit, home))
+                if attempt is not None:
+                    self.units.remove(unit)
+                    return unit, home, attempt
+        return None
+
+    def _coming(self, home: Home, step: int) -> bool:
+        """Whether somebody makes a snapshot: it is a unit of this work, or a living attempt at its training."""
+        if any(isinstance(u, Training) and u.home == home.key and step in u.steps for u in self.units):
+            return True
+        number, last = (home.history("train") or [(0, {"state": "none"})])[-1]
+        running = last["state"] == "running" and not self.claimant.expired(home.attempt("train", number), last)
+        return running or step in home.snapshots()  # a listing is fresh where a look at one name may be remembered
+
+    def _give_up(self, unit: Training | Scoring, home: Home, needed: Home, step: int) -> None:
+        """Leave a unit whose weights are gone, and say so: somebody has removed them since it was planned."""
+        self.units.remove(unit)
+        self.lost = f"{needed.snapshot(step)}: {failures.ENDINGS['weights_gone']}"
+        attempt = home.claim(unit.unit, self.claimant)
+        if attempt is not None:
+            attempt.end("interrupted", ending="weights_gone", cause=self.lost)
+
+    def put_back(self, unit: Training | Scoring) -> None:
+        """Look at a unit again that another has taken over: if that one dies too, it is nobody's."""
+        self.units.insert(0, unit)
+
+    def learn(self, unit: Training | Scoring, seconds: float) -> None:
+        """Remember how long a unit took."""
+        if isinstance(unit, Scoring):
+            self.longest_scoring_seconds = max(self.longest_scoring_seconds, seconds)
+
+    def _needs_seconds(self, unit: Training | Scoring) -> float:
+        """Time within which a unit comes to where it can be saved: a training anywhere, a scoring at its end."""
+        return MARGIN_SECONDS + (0.0 if isinstance(unit, Training) else self.longest_scoring_seconds)
+
+
+def _verdict(unit: Training | Scoring, home: Home, store: Store) -> tuple[str, list[tuple[Home, int]]]:
+    """Whether a unit is done, open, waiting for weights, or hopeless because something before it failed; and for which
+    snapshots it waits."""
+    if is_done(unit, home):
+        return "done", []
+    if _failed(home, unit.unit):
+        return "hopeless", []
+    awaited = [(other, step) for other, step in _wanted_weights(unit, home, store) if not exists(other.snapshot(step))]
+    if any(_failed(other, "train") for other, _ in awaited):
+        return "hopeless", []
+    return ("waiting", awaited) if awaited else ("open", [])
+
+
+def _wanted_weights(unit: Training | Scoring, home: Home, store: Store) -> Iterator[tuple[Home, int]]:
+    """The snapshots without which a unit cannot begin: its own, and those of others."""
+    if isinstance(unit, Training):
+        others = [unit.start] if unit.start else []
+    else:
+        others = list(unit.partners.values())
+        if unit.weights and unit.step is not None:
+            yield home, unit.step
+    for other in others:
+        yield from _wanted_of(other, store)
+
+
+def _wanted_of(other: Other, store: Store) -> Iterator[tuple[Home, int]]:
+    """Of another trajectory: its weights and what they are guided by, unless its samples are there."""
+    there = store.home_now(other.home, other.slug)
+    if other.samples is not None and exists(there.samples(other.samples)):
+        return
+    if other.step is not None:
+        yield there, other.step
+    for further in other.partners.values():
+        yield from _wanted_of(further, store)
+
+
+def _failed(home: Home, unit: str) -> bool:
+    past = home.history(unit)
+    return bool(past) and past[-1][1]["state"] == "failed"

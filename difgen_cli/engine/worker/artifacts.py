@@ -1,0 +1,289 @@
+"""Recipes become arrays and networks: what a worker trains on, samples with, and measures against.
+
+Each thing is made once per process, and what many processes share once per run directory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from difgen_cli import condition, config, data
+from difgen_cli.diffusion import Denoiser, DenoiserLike, IdealDenoiser, Mixture, to_tensor
+from difgen_cli.diffusion.training import initialise
+from difgen_cli.engine.plan import facts
+from difgen_cli.engine.plan.recipes import Recipe, apart
+from difgen_cli.engine.plugins import Library
+from difgen_cli.engine.store import Arrays, Store
+from difgen_cli.engine.store.attempts import Claimant
+from difgen_cli.engine.worker.feature_cache import Space
+from difgen_cli.neighbours import near_duplicates
+
+Embed = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Holdout:
+    """A pool apart from its held-out images: rest and held out, scaled to [−1, 1], with their class labels.
+
+    Conditionings are fitted with all images that were drawn; metrics see those that are apart from the rest.
+    """
+
+    rest: np.ndarray  # (n_rest, H, W, C) float32
+    rest_labels: np.ndarray | None
+    rest_places: np.ndarray  # within the pool, (n_rest,) int64
+    drawn: np.ndarray  # (m_drawn, H, W, C) float32
+    drawn_labels: np.ndarray | None
+    drawn_places: np.ndarray
+    apart: np.ndarray  # (m,) int64 places of those drawn that have no near-duplicate among the rest
+    held_out: np.ndarray  # (m, H, W, C) float32
+    sigma_data: float
+
+    @property
+    def held_out_labels(self) -> np.ndarray | None:
+        return None if self.drawn_labels is None else self.drawn_labels[self.apart]
+
+    @property
+    def left_out(self) -> int | None:
+        """How many of those drawn have a near-duplicate; None where none was drawn."""
+        return len(self.drawn) - len(self.apart) if len(self.drawn) else None
+
+
+@dataclass(frozen=True)
+class Subset:
+    """What a trajectory trains on."""
+
+    holdout: Holdout
+    positions: np.ndarray  # of T within the rest, (n,) int64
+    images: np.ndarray  # T, (n, H, W, C) float32
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """The labels of T and of the held-out images; classes 0 and labels None where there is no condition."""
+
+    train: np.ndarray | None
+    held_out: np.ndarray | None
+    classes: int
+
+    @property
+    def proportions(self) -> np.ndarray | None:
+        """Shares of the labels in T: what samples are drawn with."""
+        return None if self.train is None else condition.proportions(self.train, self.classes)
+
+
+class Materials:
+    """Makes what recipes describe, and keeps it."""
+
+    def __init__(
+        self, store: Store, recipes: dict[str, Recipe], library: Library, device: str, claimant: Claimant
+    ) -> None:
+        self.store, self.recipes, self.library, self.device = store, recipes, library, torch.device(device)
+        self.claimant = claimant
+        self._kept: dict[tuple[str, str], Any] = {}
+
+    def keep(self, what: str, key: str, make: Callable[[], Any]) -> Any:
+        """A thing of a kind and key, made once."""
+        if (what, key) not in self._kept:
+            self._kept[what, key] = make()
+        return self._kept[what, key]
+
+    def once(self, key: str, name: str, compute: Callable[[], Arrays]) -> Arrays:
+        """Arrays that many workers share, computed by one of them."""
+        return self.store.once(key, name, compute, self.claimant)
+
+    def holdout(self, key: str) -> Holdout:
+        """The rest and the held-out images of a pool."""
+        made: Holdout = self.keep("holdout", key, lambda: self._holdout(self.recipes[key]))
+        return made
+
+    def _holdout(self, recipe: Recipe) -> Holdout:
+        pool = facts.pool(self.store, recipe.inputs["pool"].key)
+        parts = data.split(pool, **recipe.settings)
+
+        def labels(places_: np.ndarray) -> np.ndarray | None:
+            return None if pool.labels is None else pool.labels[places_]
+
+        rest = pool.images[parts.rest]
+        scaled, drawn = data.scaled(rest), data.scaled(pool.images[parts.held_out])
+        known = self.once(apart(recipe).key, "near-duplicates", lambda: {"near": near_duplicates(drawn, scaled)})
+        kept = np.flatnonzero(~known["near"])
+        return Holdout(
+            rest=scaled, rest_labels=labels(parts.rest), rest_places=parts.rest,
+            drawn=drawn, drawn_labels=labels(parts.held_out), drawn_places=parts.held_out,
+            apart=kept, held_out=drawn if len(kept) == len(drawn) else drawn[kept], sigma_data=data.sigma_data(rest),
+        )  # fmt: skip
+
+    def subset(self, key: str) -> Subset:
+        """A training subset T."""
+        made: Subset = self.keep("subset", key, lambda: self._subset(self.recipes[key]))
+        return made
+
+    def _subset(self, recipe: Recipe) -> Subset:
+        holdout_recipe = recipe.inputs["holdout"]
+        pool = facts.pool(self.store, holdout_recipe.inputs["pool"].key)
+        parts = data.split(pool, **holdout_recipe.settings, **recipe.settings)
+        positions = np.searchsorted(parts.rest, parts.train)
+        holdout = self.holdout(holdout_recipe.key)
+        return Subset(holdout, positions, holdout.rest[positions])
+
+    def against(self, key: str) -> np.ndarray:
+        """Another data set's images in the size and colours of this one, scaled; all of them."""
+        recipe = self.recipes[key]
+
+        def make() -> np.ndarray:
+            other = facts.pool(self.store, recipe.inputs["pool"].key)
+            return data.scaled(data.matched(other.images, recipe.settings["shape"]))
+
+        made: np.ndarray = self.keep("against", key, make)
+        return made
+
+    def conditions(self, key: str, subset_key: str) -> Conditions:
+        """The labels of a conditioning, restricted to a subset."""
+        recipe, subset = self.recipes[key], self.subset(subset_key)
+        labels: condition.Labels = self.keep("labels", f"{key} {subset_key}", lambda: self._labels(recipe, subset))
+        if labels.classes == 0:
+            return Conditions(None, None, 0)
+        return Conditions(labels.rest[subset.positions], labels.held_out[subset.holdout.apart], labels.classes)
+
+    def _labels(self, recipe: Recipe, subset: Subset) -> condition.Labels:
+        def compute() -> dict[str, np.ndarray]:
+            made = self._altered(recipe, subset) if "labels" in recipe.inputs else self._fitted(recipe, subset)
+            return {"rest": made.rest, "held_out": made.held_out, "classes": np.array(made.classes)}
+
+        arrays = self.once(recipe.key, "labels", compute)
+        return condition.Labels(arrays["rest"], arrays["held_out"], int(arrays["classes"]))
+
+    def _altered(self, recipe: Recipe, subset: Subset) -> condition.Labels:
+        return condition.alter(self._labels(recipe.inputs["labels"], subset), subset.positions, **recipe.settings)
+
+    def _fitted(self, recipe: Recipe, subset: Subset) -> condition.Labels:
+        holdout = subset.holdout
+        takes = self.library.signature("condition", recipe.name).inputs
+        inputs: dict[str, Any] = {
+            "images": holdout.rest, "labels": holdout.rest_labels, "held_out": holdout.drawn,
+            "held_out_labels": holdout.drawn_labels, "train": subset.positions,
+        }  # fmt: skip
+        if "embed" in takes:
+            inputs["embed"] = self.embed(recipe.inputs["embed"].key, holdout)
+        if "given" in takes:
+            given = self.store.given(recipe.inputs["given"].key)
+            inputs |= {"given": given[holdout.rest_places], "held_out_given": given[holdout.drawn_places]}
+        made: condition.Labels = self.library.module("condition", recipe.name).fit(
+            **{name: inputs[name] for name in takes}, **recipe.settings
+        )
+        return made
+
+    def embed(self, key: str, holdout: Holdout) -> Embed:
+        """A feature space, fitted where it must be."""
+        made: Embed = self.keep("embed", key, lambda: self._embed(self.recipes[key], holdout))
+        return made
+
+    def _embed(self, recipe: Recipe, holdout: Holdout) -> Embed:
+        module = self.library.module("features", recipe.name)
+        signature = self.library.signature("features", recipe.name)
+        if "WEIGHTS" in signature.constants:
+            return self._published(recipe, signature.constants["WEIGHTS"])
+        inputs = {"images": holdout.rest, "labels": holdout.rest_labels}
+        if not set(signature.inputs) & set(inputs):
+            return partial(module.embed, state=module.fit())
+        taken = {name: inputs[name] for name in signature.inputs}
+        state = self.once(recipe.key, "features", lambda: module.fit(**taken))
+        return partial(module.embed, state=state)
+
+    def _published(self, recipe: Recipe, weights: str) -> Space:
+        """A feature space with a file of weights, which must be the one of the plan. ValueError for another."""
+        from difgen_cli import features
+
+        path = features.find(weights, config.weights_folders())
+        sha256, planned = features.verify(path, weights).sha256, recipe.settings["weights"]
+        if sha256 != planned:
+            raise ValueError(
+                f"{path}: these are the weights {sha256[:8]}, and the grid was planned with {planned[:8]}: "
+                "put those back, or run `difgen sweep` again"
+            )
+        name = recipe.name if features.proved(path, weights) else f"{recipe.name}@{sha256[:8]}"
+        module = self.library.module("features", recipe.name)
+        embed = partial(module.embed, state=module.fit(path))
+        return Space(name, embed, partial(self.once, recipe.key), self._is_own)
+
+    def _is_own(self, images: np.ndarray) -> bool:
+        """Whether these are the data set's own images as a whole: a subset, the rest, or those held out."""
+        own = [part for made in self._kept.values() for part in _images_of(made)]
+        return any(images is part for part in own)
+
+    def network(self, recipe: Recipe, shape: tuple[int, ...], classes: int, seed: int) -> nn.Module:
+        """A new network with the initial weights of a seed, on this worker's device."""
+        build = self.library.module("model", recipe.name).build
+        return initialise(lambda: build(shape, classes, **recipe.settings), seed).to(self.device)
+
+    def tensor(self, images: np.ndarray) -> Tensor:
+        """Images on the device, channels first."""
+        return to_tensor(images).to(self.device)
+
+    def pixels(self, images: np.ndarray) -> Tensor:
+        """Scaled images on the device as the uint8 that they were: a quarter of the memory; points as they are."""
+        return self.tensor(images if images.ndim != 4 else data.to_uint8(images))
+
+    def labels_tensor(self, labels: np.ndarray | None) -> Tensor | None:
+        return None if labels is None else torch.from_numpy(np.ascontiguousarray(labels)).to(self.device)
+
+    def denoiser(self, trajectory: Recipe, weights: dict[str, Tensor]) -> DenoiserLike:
+        """The denoiser of a snapshot, from its weights."""
+        subset = self.subset(trajectory.inputs["subset"].key)
+        conditions = self.conditions(trajectory.inputs["labels"].key, trajectory.inputs["subset"].key)
+        network = self.network(trajectory.inputs["network"], shape_of(subset.images), conditions.classes, 0)
+        network.load_state_dict(weights)
+        return Denoiser(network, subset.holdout.sigma_data).to(self.device).eval().requires_grad_(False)
+
+    def closed_form(self, trajectory: Recipe) -> DenoiserLike:
+        """The denoiser of a model that is not trained: made of the subset itself, or of what it was drawn from."""
+        subset = self.subset(trajectory.inputs["subset"].key)
+        conditions = self.conditions(trajectory.inputs["labels"].key, trajectory.inputs["subset"].key)
+        model = trajectory.inputs["network"]
+        given: dict[str, Callable[[], Any]] = {
+            "train": lambda: self.tensor(subset.images),
+            "train_labels": lambda: self.labels_tensor(conditions.train),
+            "sigma_data": lambda: subset.holdout.sigma_data,
+            "population": lambda: self._population(trajectory.inputs["subset"].inputs["holdout"].inputs["pool"].key),
+        }
+        takes = self.library.signature("model", model.name).inputs
+        build = self.library.module("model", model.name).build
+        made: DenoiserLike = build(**{name: given[name]() for name in takes}, **model.settings)
+        return made
+
+    def _population(self, pool: str) -> Mixture:
+        """The distribution that a pool was drawn from, on the device."""
+        known = facts.pool(self.store, pool).population
+        if known is None:
+            raise ValueError("the distribution of this data set is not known")
+        weights, means, factors = (
+            torch.from_numpy(a).to(self.device) for a in (known.weights, known.means, known.factors)
+        )
+        return Mixture(weights, means, factors, known.noise)
+
+    def ideal(self, reference: Recipe) -> DenoiserLike:
+        """The closed-form ideal denoiser of a subset, within the condition where there is one."""
+        subset = self.subset(reference.inputs["subset"].key)
+        conditions = self.conditions(reference.inputs["labels"].key, reference.inputs["subset"].key)
+        labels = self.labels_tensor(conditions.train)
+        return IdealDenoiser(self.tensor(subset.images), subset.holdout.sigma_data, labels).to(self.device)
+
+
+def _images_of(made: Any) -> tuple[np.ndarray, ...]:
+    if isinstance(made, Holdout):
+        return made.rest, made.held_out, made.drawn
+    if isinstance(made, np.ndarray):
+        return (made,)
+    return (made.images,) if isinstance(made, Subset) else ()
+
+
+def shape_of(images: np.ndarray) -> tuple[int, ...]:
+    """(C, H, W) of images (n, H, W, C), or (D,) of points (n, D)."""
+    return images.shape[1:] if images.ndim == 2 else (images.shape[3], images.shape[1], images.shape[2])

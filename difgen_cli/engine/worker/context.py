@@ -1,0 +1,100 @@
+"""Where a worker does its units: the store, the materials at hand, the flag and the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from difgen_cli.engine.cost.machine import device_name
+from difgen_cli.engine.plan.recipes import Recipe, dump
+from difgen_cli.engine.plugins import Library
+from difgen_cli.engine.store import Home, Store, StoreError
+from difgen_cli.engine.store.access import remade
+from difgen_cli.engine.store.attempts import Attempt, Claimant
+from difgen_cli.engine.store.files import replace_json
+from difgen_cli.engine.worker import modes
+from difgen_cli.engine.worker.artifacts import Materials
+from difgen_cli.engine.worker.submission_spec import Clock, Flag, Order, Superseded
+
+
+class DeviceError(RuntimeError):
+    """The device that a worker was given cannot be used; one sentence."""
+
+
+def repeatable() -> None:
+    """A card computes the same twice, and float32 in full: torch's defaults are faster and neither.
+
+    Training sets the precision of its own steps. An operation that has no repeatable form warns, and goes on.
+    """
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
+    torch.backends.cuda.enable_mem_efficient_sdp(False)  # its gradients are summed in any order
+    torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+class Desk:
+    """What every unit needs."""
+
+    def __init__(
+        self, store: Store, recipes: dict[str, Recipe], library: Library, device: str, order: Order, flag: Flag,
+        clock: Clock, claimant: Claimant, say: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        if device.startswith("cuda") and not torch.cuda.is_available():
+            why = "this torch is built for CPUs alone" if torch.version.cuda is None else "torch finds no driver for it"
+            raise DeviceError(f"this worker was given a GPU, but {why}: mend that, or ask for no GPU")
+        torch.set_num_threads(order.threads)
+        if device.startswith("cuda"):
+            repeatable()
+        self.store, self.recipes, self.library, self.order = store, recipes, library, order
+        self.flag, self.clock, self.say = flag, clock, say
+        self.device = device
+        self.network: str | None = None  # key of the last unit's
+        self.materials = Materials(store, recipes, library, device, claimant)
+
+    def settle(self, home: str) -> None:
+        """Before a unit: what was compiled for another network is forgotten, and memory that nobody uses given back."""
+        network = self.recipes[home].inputs.get("network")
+        key = network.key if network else None
+        if key != self.network:
+            modes.forget(self.device)
+            self.network = key
+        elif self.device.startswith("cuda"):
+            torch.cuda.empty_cache()
+
+    def environment(self) -> dict[str, Any]:
+        """What rows say of their making."""
+        own = {"torch": torch.__version__, "device": device_name(self.device), "threads": torch.get_num_threads()}
+        return self.order.environment | own
+
+
+def check(attempt: Attempt) -> None:
+    """Before publishing: leave where another worker has taken the unit over."""
+    if attempt.superseded():
+        raise Superseded
+
+
+def weights(path: Path, device: str) -> dict[str, Tensor]:
+    """The weights of a snapshot by name. Raises StoreError where they are missing, or damaged and so set aside."""
+    found = remade(path, lambda p: load_file(p, device=device))
+    if found is None:
+        raise StoreError(f"{path}: the weights are missing or damaged; the same `difgen sweep` trains them again")
+    return found
+
+
+def describe(home: Home, recipe: Recipe) -> None:
+    """Say in its folder what a trajectory or reference is made of."""
+    if not home.spec():  # or it is cut short
+        replace_json(home.path / "spec.json", {"key": recipe.key, "recipe": dump(_closure(recipe))})
+
+
+def _closure(recipe: Recipe) -> dict[str, Recipe]:
+    """A recipe and all that it is made of."""
+    found = {recipe.key: recipe}
+    for part in recipe.inputs.values():
+        found |= _closure(part)
+    return found

@@ -1,0 +1,268 @@
+"""Ways to compute the same: as it is written, compiled, or compiled and replayed as a CUDA graph.
+
+They differ by rounding alone, so none is in a key. That is not taken on trust: before a function of a network is
+computed in a way, the way is checked (`agreement`), and where it computes something else, or cannot be had, the
+function is computed as it is written, and one sentence says so. Everything that is compiled passes through `computed`.
+
+What a way costs to prepare, and what a step takes then, is measured once for a network on a kind of device and kept in
+the user's cache folder, as is a refusal; a training takes the way that ends first, and whoever resumes it takes the
+same. A step is one of training, or one evaluation of a denoiser by a sampler.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from difgen_cli import config
+from difgen_cli.diffusion import DenoiserLike, loss
+from difgen_cli.diffusion.training import Way
+from difgen_cli.engine.cost.cache import decided
+from difgen_cli.engine.worker.agreement import Function, disagreement
+from difgen_cli.guidance import Around
+
+VERSION = 2  # of what is remembered of a way; what version 1 remembered was not checked
+CHECKED = 1  # of the check, where a trajectory says that it was made
+COMPILED: dict[str, dict[str, Any]] = {"compiled": {}, "graphed": {"mode": "reduce-overhead"}}
+ROUNDS = {"graphed": 3}  # calls that are checked: a graph is recorded at the second, and replayed from the third on
+LEAST_STEPS = 200  # below which no way is asked for
+LEAST_SECONDS = 240.0  # of steps as they are written, below which no other way can pay for its preparation
+LEAST_PREPARATION = 1e-6  # seconds: nothing takes none
+TRIAL_STEPS = 8
+TRIAL_SECONDS = 2.0
+MOST_NETWORKS = 64  # that one process keeps compiled
+
+
+class WrongError(RuntimeError):
+    """A way computes something else than what is written; one sentence."""
+
+
+def way(name: str, shape: tuple[int, ...], device: str, *, strict: bool = False,
+        say: Callable[[str], None] = print) -> Way:  # fmt: skip
+    """A way of training by its name, for images of a shape or points; strict and say as `computed` has them."""
+    plain = _layout(shape) if device.startswith("cuda") else Way.layout
+    if name in COMPILED:
+        return Way(computed(loss, name, strict=strict, say=say, layout=plain), _layout(shape))
+    return Way(layout=plain)
+
+
+def used(made: Way) -> str:
+    """The way in which a training was computed, known from its first step on."""
+    return made.compute.used if isinstance(made.compute, Checked) else "eager"
+
+
+def computed(
+    function: Function, name: str, *, strict: bool = False, say: Callable[[str], None] = print,
+    layout: torch.memory_format | None = None,
+) -> Function:  # fmt: skip
+    """A function of a denoiser and tensors, computed in a way that is checked at its first call.
+
+    Where the way computes something else, or cannot be had, the function is computed as it is written, and `say` hears
+    one sentence. Strict: that call raises instead, WrongError or the compiler's own error. `layout`: the order in
+    memory in which it is computed as it is written; None: the order of what it is called with.
+    """
+    return Checked(function, name, strict, say, layout) if name in COMPILED else function
+
+
+class Checked:
+    """A function in a way, once for each denoiser and each kind of tensors that it is called with checked."""
+
+    def __init__(
+        self, function: Function, name: str, strict: bool, say: Callable[[str], None],
+        layout: torch.memory_format | None,
+    ) -> None:  # fmt: skip
+        self.written, self.name, self.strict, self.say, self.layout = function, name, strict, say, layout
+        self.other = _compiled(function, name)
+        self.refused: str | None = None
+        self.denoiser: Any = None  # that the kinds were checked with
+        self.kinds: set[Any] = set()
+
+    @property
+    def used(self) -> str:
+        """The way in which it is computed."""
+        return "eager" if self.refused else self.name
+
+    def __call__(self, denoiser: Any, *arguments: Tensor | None) -> Tensor:
+        if not self.refused:
+            self._check(denoiser, arguments)
+        return (self.written if self.refused else self.other)(denoiser, *arguments)
+
+    def _check(self, denoiser: Any, arguments: tuple[Tensor | None, ...]) -> None:
+        kind = (
+            torch.is_grad_enabled(), getattr(denoiser, "training", False),
+            *(None if a is None else (a.shape, a.stride(), a.dtype) for a in arguments),
+        )  # fmt: skip
+        if denoiser is not self.denoiser:
+            self.denoiser, self.kinds = denoiser, set()
+        if kind in self.kinds:
+            return
+        try:
+            # Else a function that cannot be compiled would be computed as it is written, and called compiled.
+            with torch._dynamo.config.patch(suppress_errors=False):
+                rounds = ROUNDS.get(self.name, 1)
+                wrong = disagreement(self.written, self.other, denoiser, arguments, rounds, self.layout)
+            if wrong:
+                raise WrongError(f"{self.name} here, {wrong}; it is computed as it is written")
+        except Exception as error:
+            if self.strict:
+                raise
+            self.refused = str(error) if isinstance(error, WrongError) else _cannot_be(self.name, error)
+            self.say(self.refused)
+        self.kinds.add(kind)
+
+
+def _compiled(function: Function, name: str) -> Function:
+    torch._dynamo.config.recompile_limit = MOST_NETWORKS
+    torch._dynamo.config.suppress_errors = True  # of later calls, of kinds that were checked
+    torch._inductor.config.fallback_random = True  # dropout and noise draw what they draw as it is written
+    compiled: Function = torch.compile(function, dynamic=False, **COMPILED[name])
+    if name != "graphed":
+        return compiled
+
+    def replayed(*arguments: Any) -> Tensor:
+        torch.compiler.cudagraph_mark_step_begin()  # what the last step left may be written over
+        return compiled(*arguments)
+
+    return replayed
+
+
+def _cannot_be(name: str, error: Exception) -> str:
+    first = (str(error).strip().splitlines() or [""])[0]
+    return f"steps cannot be {name} here ({type(error).__name__}: {first[:200]})"
+
+
+def evaluate(denoiser: DenoiserLike, x: Tensor, sigma: Tensor, labels: Tensor | None) -> Tensor:
+    """D(x; σ, label), like x."""
+    return denoiser(x, sigma, labels)
+
+
+class Evaluated(Around):
+    """A denoiser computed in a way for batches of `block` items, and as it is written for others."""
+
+    def __init__(self, denoiser: DenoiserLike, name: str, block: int, *, strict: bool = False,
+                 say: Callable[[str], None] = print) -> None:  # fmt: skip
+        super().__init__(denoiser)
+        self.computed, self.block = computed(evaluate, name, strict=strict, say=say), block
+
+    @property
+    def used(self) -> str:
+        """The way in which blocks are computed, known from the first one on."""
+        return self.computed.used if isinstance(self.computed, Checked) else "eager"
+
+    def __call__(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None, /) -> Tensor:
+        if len(x) != self.block:
+            return self.denoiser(x, sigma, labels)
+        # A graph's output is its own memory, which the next replay writes over.
+        return self.computed(self.denoiser, x, sigma, labels).clone()
+
+
+def _layout(shape: tuple[int, ...]) -> torch.memory_format:
+    """The order in memory in which convolutions are fastest; on a CPU not so group norms, unless they are compiled."""
+    return torch.channels_last if len(shape) == 3 else torch.contiguous_format
+
+
+def possible(device: str) -> list[str]:
+    """The ways of a device, the one that needs no preparation first."""
+    return ["eager", *COMPILED] if device.startswith("cuda") else ["eager", "compiled"]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a way takes: seconds before the first step, and seconds a step from then on."""
+
+    prepare: float
+    step: float
+
+
+def best(costs: Mapping[str, Cost], steps: int) -> str:
+    """The way in which so many steps end first."""
+    return min(costs, key=lambda way: costs[way].prepare + steps * costs[way].step)
+
+
+Begin = Callable[[str], Callable[[], object]]  # one step, again and again, of a run of its own, strictly in a way
+
+
+def choose(about: dict[str, Any], steps: int, device: str, begin: Begin, say: Callable[[str], None]) -> str:
+    """The way in which `steps` steps of what `about` names end first, unless $DIFGEN_COMPILE says which.
+
+    Any way but `eager` has been checked: one that computes something else, or cannot be had, is not chosen.
+    """
+    wanted = config.compiling()
+    if wanted == "always":
+        return confirmed("compiled", about, device, begin, say)
+    if wanted == "never" or steps < LEAST_STEPS:
+        return "eager"
+    costs = {"eager": _cost("eager", about, device, begin, say) or Cost(0.0, 0.0)}
+    if steps * costs["eager"].step < LEAST_SECONDS:
+        return "eager"
+    costs |= {way: found for way in possible(device)[1:] if (found := _cost(way, about, device, begin, say))}
+    chosen = best(costs, steps)
+    each = ", ".join(f"{way} {1000 * c.step:.1f} ms after {c.prepare:.0f} s" for way, c in costs.items())
+    say(f"a step: {each}; {steps:,} steps are done {chosen}")
+    return chosen
+
+
+def confirmed(way: str, about: dict[str, Any], device: str, begin: Begin, say: Callable[[str], None]) -> str:
+    """A way that somebody else has chosen, where it is right here; `eager` elsewhere."""
+    return way if way in COMPILED and _cost(way, about, device, begin, say) else "eager"
+
+
+def _cost(way: str, about: dict[str, Any], device: str, begin: Begin, say: Callable[[str], None]) -> Cost | None:
+    """What a way takes, as remembered or measured; None, and one sentence said, where it is wrong or cannot be had."""
+    about = about | {"way": way, "version": VERSION}
+    found = decided("steps", about, {"prepare", "step"}, lambda: _tried(way, device, begin, say))
+    if isinstance(found, str):
+        say(found)
+        return None
+    return Cost(**found) if found else None
+
+
+def _tried(way: str, device: str, begin: Begin, say: Callable[[str], None]) -> dict[str, float] | str | None:
+    """The cost of a way, measured; the sentence that refuses it where it computes something else.
+
+    None where it cannot be had, as without a compiler: that may be another time.
+    """
+    try:
+        return asdict(measure(begin(way), device))
+    except WrongError as error:
+        return str(error)
+    except Exception as error:
+        say(_cannot_be(way, error))
+        return None
+    finally:
+        forget(device)
+
+
+def forget(device: str) -> None:
+    """Leave nothing of what was computed here: neither compiled code, nor the memory of graphs that nobody replays."""
+    if "torch._dynamo" in sys.modules:
+        torch._dynamo.reset()
+    gc.collect()
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
+
+
+def measure(step: Callable[[], object], device: str) -> Cost:
+    """What a way takes, its first two steps counted as preparation beyond what a step takes."""
+    seconds = [_timed(step, device) for _ in range(2)]
+    first = sum(seconds)
+    while len(seconds) < 3 or (len(seconds) < 2 + TRIAL_STEPS and sum(seconds) - first < TRIAL_SECONDS):
+        seconds.append(_timed(step, device))
+    usual = statistics.median(seconds[2:])
+    return Cost(max(LEAST_PREPARATION, first - 2 * usual), usual)
+
+
+def _timed(step: Callable[[], object], device: str) -> float:
+    start = time.perf_counter()
+    step()
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+    return time.perf_counter() - start

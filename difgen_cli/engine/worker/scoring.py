@@ -1,0 +1,290 @@
+"""The sampling of one snapshot, or reference, and its metrics: what a metric names is made when it is asked for."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import safe_open
+
+from difgen_cli import data, guidance, sampling
+from difgen_cli.engine.plan.groups import independent
+from difgen_cli.engine.plan.recipes import Head, Recipe, apart
+from difgen_cli.engine.plan.work import Measure, Scoring
+from difgen_cli.engine.plugins import Signature
+from difgen_cli.engine.store import Arrays, Home, sample_files
+from difgen_cli.engine.store.access import exists, parsed, remade
+from difgen_cli.engine.store.attempts import Attempt
+from difgen_cli.engine.store.files import publish
+from difgen_cli.engine.store.processes import now
+from difgen_cli.engine.store.results import publish_result
+from difgen_cli.engine.worker import drawing
+from difgen_cli.engine.worker.artifacts import Conditions, Subset, shape_of
+from difgen_cli.engine.worker.context import Desk, check, describe, weights
+from difgen_cli.engine.worker.dependency import Other
+from difgen_cli.guidance import Meter, Metered, Unconditional
+
+
+@dataclass
+class ScoringRun:
+    """One cell's samples and results."""
+
+    desk: Desk
+    unit: Scoring
+    home: Home
+    attempt: Attempt
+    values: dict[str, Any] = field(default_factory=dict)  # of each metric its first with an interval, for `status`
+    sampling_seconds: float | None = None  # None: the samples were there, or are real images
+
+    def run(self) -> dict[str, Any]:
+        start, errors = time.monotonic(), []
+        describe(self.home, self.recipe)
+        for done, measure in enumerate(self.unit.metrics.values()):
+            self.desk.flag.check()
+            self.attempt.beat(metric=measure.metric, step=done, target=len(self.unit.metrics))
+            if exists(self.home.result(measure.key)):
+                continue
+            try:
+                with self.desk.clock.on("scoring"):
+                    self._measure(measure)
+            except (ValueError, ArithmeticError, TypeError, KeyError, IndexError) as error:
+                if len(self.unit.metrics) == 1:
+                    raise
+                errors.append((measure.metric, error))
+        if errors:
+            named = "; ".join(f"{metric}: {error}" for metric, error in errors)
+            raise RuntimeError(named) from errors[0][1]
+        return {"step": len(self.unit.metrics), "seconds": time.monotonic() - start, "values": self.values}
+
+    def _measure(self, measure: Measure) -> None:
+        module = self.desk.library.module("score", measure.metric)
+        signature = self.desk.library.signature("score", measure.metric)
+        with self.desk.clock.on("preparing"):
+            inputs = {name: self._input(name, measure) for name in signature.inputs}
+        start = time.monotonic()
+        result = module.measure(**inputs, **measure.settings)
+        check(self.attempt)
+        measured = result.values | (dict.fromkeys(independent(signature)) if self.unit.groups else {})
+        context = {
+            "metric": measure.metric, "key": measure.key, "version": signature.version, "kind": self.unit.kind,
+            "home": self.unit.home, "step": self.unit.step, "cell": self.unit.samples,
+            "seconds": time.monotonic() - start, "provenance": self._provenance(signature),
+        }  # fmt: skip
+        values = publish_result(self.home, measure.key, context, measured, result.tables, signature.constants)
+        first = next((name for name in values if f"{name}_lo" in values), next(iter(values)))
+        self.values[first] = values[first]
+
+    def _input(self, name: str, measure: Measure) -> Any:
+        """What a metric's positional parameter stands for."""
+        holdout, subset = self.subset.holdout, self.subset
+        match name:
+            case "samples":
+                return data.scaled(self.samples)
+            case "train":
+                return subset.images
+            case "held_out":
+                return holdout.held_out
+            case "rest":
+                return holdout.rest
+            case "train_classes":
+                return None if holdout.rest_labels is None else holdout.rest_labels[subset.positions]
+            case "held_out_classes":
+                return holdout.held_out_labels
+            case "denoiser":
+                return self.guided if measure.settings.get("guided") else self.denoiser
+            case "twin" | "sibling":
+                return self._partner(name)
+            case "states":
+                return self._states
+            case "train_labels":
+                return self.conditions.train
+            case "held_out_labels":
+                return self.conditions.held_out
+            case "sigma_data":
+                return holdout.sigma_data
+            case "mirrored":
+                return self.mirrored
+            case "left_out":
+                return holdout.left_out
+            case "groups":
+                return None if self.unit.groups is None else self.desk.store.given(self.unit.groups)
+            case "embed":
+                return self.desk.materials.embed(measure.embed or "", holdout)
+            case "against":
+                return self.desk.materials.against(measure.against or "")
+            case "shared":
+                return partial(self._shared, measure)
+        raise TypeError(f"the metric {measure.metric} asks for {name}, which is no input that a metric can have")
+
+    def _partner(self, name: str) -> Other:
+        """What is seen of another trajectory: its samples, its training images, its denoiser."""
+        partner = self.unit.partners[name]
+        unit = replace(
+            self.unit, home=partner.home, slug=partner.slug, step=partner.step, snapshot=partner.snapshot,
+            samples=partner.samples or "", metrics={}, partners=partner.partners,
+        )  # fmt: skip
+        return Other(ScoringRun(self.desk, unit, self.desk.store.home(partner.home, partner.slug), self.attempt))
+
+    def _shared(self, measure: Measure, name: str, compute: Callable[[], Arrays]) -> Arrays:
+        """What depends on the subset alone, once for all cells of it."""
+        signature = self.desk.library.signature("score", measure.metric)
+        head = Head("statistics", f"{measure.metric}/{name}", signature.version, measure.settings)
+        subset = self.parents["subset"]
+        inputs = {"subset": subset.key, "held_out": apart(subset.inputs["holdout"]).key, "embed": measure.embed or ""}
+        if measure.against:
+            inputs["against"] = measure.against
+        if self.mirrored and "mirrored" in signature.inputs:
+            inputs["mirrored"] = "flip"
+        key = head.key(inputs)
+        materials = self.desk.materials
+        kept: Arrays = materials.keep("statistics", key, lambda: materials.once(key, "statistics", compute))
+        return kept
+
+    @functools.cached_property
+    def recipe(self) -> Recipe:
+        return self.desk.recipes[self.unit.home]
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether training showed mirror images too, here or in the models that a reference stands beside."""
+        return bool(self.recipe.settings.get("flip", False))
+
+    @functools.cached_property
+    def parents(self) -> dict[str, Recipe]:
+        return self.recipe.inputs
+
+    @functools.cached_property
+    def subset(self) -> Subset:
+        return self.desk.materials.subset(self.parents["subset"].key)
+
+    @functools.cached_property
+    def conditions(self) -> Any:
+        if "labels" not in self.parents:
+            return Conditions(None, None, 0)
+        return self.desk.materials.conditions(self.parents["labels"].key, self.parents["subset"].key)
+
+    @functools.cached_property
+    def denoiser(self) -> Any:
+        if self.unit.kind == "ideal":
+            return self.desk.materials.ideal(self.recipe)
+        if self.unit.step is None:
+            return self.desk.materials.closed_form(self.recipe)
+        return self.desk.materials.denoiser(self.recipe, weights(self._snapshot_path, self.desk.device))
+
+    @property
+    def guided(self) -> Any:
+        """The denoiser that the sampler follows: the very same one without guidance."""
+        return self._guided(Meter())
+
+    def _guided(self, meter: Meter, denoiser: Any = None) -> Any:
+        """The same, its networks' evaluations counted; of `denoiser`, where that is the same computed faster."""
+        own = Metered(denoiser or self.denoiser, meter)
+        return guidance.guided(own, [self._term(name, own, meter) for name in sorted(self.unit.guidance)])
+
+    def _term(self, name: str, own: Metered, meter: Meter) -> guidance.Term:
+        """One term of the guidance, made of what its plug-in names."""
+        call, library = self.unit.guidance[name], self.desk.library
+        inputs: dict[str, Any] = {"denoiser": own, "shape": shape_of(self.subset.images)}
+        if f"guide.{name}" in self.unit.partners:
+            other = self._partner(f"guide.{name}").run
+            worse = Metered(other.denoiser, meter)
+            inputs["weak"] = inputs["continued"] = worse if other.conditions.classes else Unconditional(worse)
+        takes = library.signature("guide", call.name).inputs
+        negative = library.module("guide", call.name).negative(**{i: inputs[i] for i in takes}, **call.settings)
+        return guidance.term(negative, **call.own)
+
+    @property
+    def _snapshot_path(self) -> Path:
+        return self.home.snapshot(self.unit.step or 0)
+
+    @functools.cached_property
+    def samples(self) -> np.ndarray:
+        """The generated images as uint8 (n, H, W, C), or points; drawn once and kept."""
+        path = self.home.samples(self.unit.samples)
+        found = remade(path, sample_files.read)
+        if found is None:
+            meter, start = Meter(), time.monotonic()
+            with self.desk.clock.on("sampling"):
+                x, labels = self._draw(meter)
+                self.sampling_seconds = time.monotonic() - start if meter.evaluations else None
+                check(self.attempt)
+                cost = self._cost(meter)
+                publish(path, lambda p: sample_files.write(p, x, labels, cost))
+            found = parsed(path, sample_files.read)
+        return found[0]
+
+    def _cost(self, meter: Meter) -> dict[str, Any]:
+        """Evaluations of networks for a sample, of whole images or crops, and how its own network was computed; nothing
+        is said of real images.
+        """
+        if not meter.evaluations:
+            return {}
+        drawn = sampling.drawn_together(self.unit.sampler.own["count"], self.desk.device)
+        item = math.prod(shape_of(self.subset.images))
+        return {
+            "nfe": meter.evaluations / drawn, "nfe_area": meter.elements / (drawn * item),
+            "sample_way": drawing.used(self._faster),
+        }  # fmt: skip
+
+    def _draw(self, meter: Meter) -> tuple[np.ndarray, np.ndarray | None]:
+        own = self.unit.sampler.own
+        if self.unit.kind in ("heldout", "copycat"):
+            return drawing.real(self.unit.kind, self.subset, own["count"], own["seed"]), None
+        drawn = self._along(sampling.draw, self._guided(meter, self._faster), **own)
+        return (data.to_uint8(drawn.x) if drawn.x.ndim == 4 else drawn.x), drawn.labels
+
+    def _states(self, levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+        """Where the samples are at noise levels on their way: σ (L,) and x (L, n, ...)."""
+        with self.desk.clock.on("sampling"):
+            found: tuple[np.ndarray, np.ndarray] = self._along(
+                sampling.states, self.guided, levels=levels, **self.unit.sampler.own
+            )
+            return found
+
+    def _along(self, follow: Callable[..., Any], guided: Any, **settings: Any) -> Any:
+        """What `follow` makes of the sampler's way: of guided denoiser, sampler, shape, shares of labels and device."""
+        walk = drawing.interruptible(self._walk, self.desk.flag)
+        shape = shape_of(self.subset.images)
+        return follow(guided, walk, shape, self.conditions.proportions, self.desk.device, **settings)
+
+    @property
+    def _walk(self) -> Callable[..., sampling.Walk]:
+        sample = self.desk.library.module("sample", self.unit.sampler.name).sample
+        return partial(sample, **self.unit.sampler.settings)
+
+    @functools.cached_property
+    def _faster(self) -> Any:
+        """The denoiser, computed in the way that pays for these samples."""
+        if self.unit.kind != "model" or "network" not in self.parents:
+            return self.denoiser
+        facts = self.desk.environment()
+        about = {"network": self.parents["network"].key} | {n: facts[n] for n in ("device", "threads", "torch")}
+        return drawing.faster(
+            self.denoiser, self._walk, shape_of(self.subset.images), self.conditions.classes,
+            self.unit.sampler.own["count"], self.desk.device, about, self.desk.say,
+        )  # fmt: skip
+
+    def _provenance(self, metric: Signature) -> dict[str, Any]:
+        """What a row says of the making of a result; what samples cost is told by the metrics that see them."""
+        own = self.desk.environment() | {"finished_at": now()}
+        drawn = self.home.samples(self.unit.samples)
+        if {"samples", "states"} & set(metric.inputs) and exists(drawn):
+            own |= parsed(drawn, sample_files.facts) | {"sampling_seconds": self.sampling_seconds}
+        if self.unit.kind != "model" or not exists(self._snapshot_path):
+            return own
+        return own | parsed(self._snapshot_path, _making)
+
+
+def _making(snapshot: Path) -> dict[str, Any]:
+    """What a snapshot says of its making."""
+    with safe_open(snapshot, framework="numpy") as file:
+        made: dict[str, Any] = json.loads(file.metadata()["difgen"])
+    return made

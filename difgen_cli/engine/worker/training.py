@@ -1,0 +1,223 @@
+"""The training of one trajectory: resumed where it was, saved where it stops, read at each wanted step."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from difgen_cli.diffusion.training import State, Way, train
+from difgen_cli.engine.cost.device import forget_peak_memory, peak_memory_bytes
+from difgen_cli.engine.cost.machine import device_name
+from difgen_cli.engine.cost.throughput import Pace, Speed, of_training
+from difgen_cli.engine.plan.recipes import Recipe
+from difgen_cli.engine.plan.work import Training
+from difgen_cli.engine.store import Home
+from difgen_cli.engine.store.access import check_zip, exists, remade
+from difgen_cli.engine.store.attempts import Attempt
+from difgen_cli.engine.store.files import append, publish, publish_json, replace
+from difgen_cli.engine.store.processes import now
+from difgen_cli.engine.worker import modes
+from difgen_cli.engine.worker.artifacts import shape_of
+from difgen_cli.engine.worker.context import Desk, check, describe, weights
+
+PROGRESS_SECONDS = 2.0
+TRIAL_STEPS = 1 << 30  # more than a trial of a way comes to
+SHAPING = {"precision": "fp32", "condition_perturbation": 0.0}  # settings, and their defaults, that a way may get wrong
+FROZEN_NAMED = 5  # parameters that a sentence names
+
+Begin = Callable[[Way, nn.Module, dict[str, Any] | None, int], Iterator[State]]  # way, network, checkpoint, steps
+
+
+@dataclass
+class TrainingRun:
+    """To the furthest missing snapshot of one trajectory."""
+
+    desk: Desk
+    unit: Training
+    home: Home
+    attempt: Attempt
+    remembers: bool = False  # whether the peak of memory is that of all that this process has done
+
+    def run(self) -> dict[str, Any]:
+        recipe = self.desk.recipes[self.unit.home]
+        wanted = [s for s in self.unit.steps if not exists(self.home.snapshot(s))]
+        if not wanted:
+            return {}
+        describe(self.home, recipe)
+        self.remembers = not _forget_peak_memory(self.desk.device)
+        return self._train(recipe, wanted, self._checkpoint_before(wanted[0]))
+
+    def _train(self, recipe: Recipe, wanted: list[int], saved: dict[str, Any]) -> dict[str, Any]:
+        first = int(saved["state"].get("step", 0))
+        network, begin = self._prepared(recipe)
+        shape = shape_of(self.desk.materials.subset(recipe.inputs["subset"].key).images)
+        chosen = self._way(recipe, wanted[-1] - first, shape, network, begin)
+        way = modes.way(chosen, shape, self.desk.device, say=self.desk.say)
+        run = begin(way, network, saved.pop("state") or None, wanted[-1])  # nobody else holds its tensors
+        self.attempt.beat(step=first, from_step=first, target=wanted[-1], batch=self.unit.batch, phase=None)
+        pace = self._pace(recipe, network, first)
+        start = mark = beat = time.monotonic()
+        state: State | None = None
+        told = False
+        for state in run:
+            pace.done(state.step)
+            told = told or self._told(state)
+            moment = time.monotonic()
+            beat = moment if pace.warming else beat
+            seconds = saved["train_seconds"] + moment - start
+            if state.step in wanted:
+                self._snapshot(state, seconds, pace.whole(), modes.used(way))
+            if self.desk.flag.raised or moment - mark > self.desk.order.checkpoint_seconds:
+                self._save(state, seconds)
+                mark = moment
+                self.desk.flag.check()
+            if moment - beat > PROGRESS_SECONDS or state.step in wanted:  # a short training has readings too
+                self._progress(state, pace.reading(), wanted[-1])
+                beat = moment
+        if state is not None:
+            self._save(state, saved["train_seconds"] + time.monotonic() - start)
+        images, seconds = (wanted[-1] - first) * self.unit.batch, time.monotonic() - start
+        return {"step": wanted[-1], "images": images, "seconds": seconds, **pace.whole().facts}
+
+    def _prepared(self, recipe: Recipe) -> tuple[nn.Module, Begin]:
+        """The network before its first step, and what begins a run with it or a copy."""
+        materials, device = self.desk.materials, self.desk.device
+        self._phase("loading data")
+        subset = materials.subset(recipe.inputs["subset"].key)
+        if recipe.inputs["labels"].head.name != "none":
+            self._phase("fitting labels")
+        conditions = materials.conditions(recipe.inputs["labels"].key, recipe.inputs["subset"].key)
+        shape, seed = shape_of(subset.images), recipe.settings.get("seed", 0)
+        network = materials.network(recipe.inputs["network"], shape, conditions.classes, seed)
+        if self.unit.start:
+            there = self.desk.store.home(self.unit.start.home, self.unit.start.slug)
+            network.load_state_dict(weights(there.snapshot(self.unit.start.step or 0), device))
+        settings = {k: v for k, v in recipe.settings.items() if k != "steps"}
+        images, labels = materials.pixels(subset.images), materials.labels_tensor(conditions.train)
+
+        def begin(way: Way, own: nn.Module, state: dict[str, Any] | None, steps: int) -> Iterator[State]:
+            return train(own, images, labels, subset.holdout.sigma_data, state, way, steps=steps, **settings)
+
+        return network, begin
+
+    def _way(self, recipe: Recipe, steps: int, shape: tuple[int, ...], network: nn.Module, begin: Begin) -> str:
+        """How steps are computed, with how many threads: as the first attempt has said, where that is right here."""
+        environment, device, say = self.desk.environment(), self.desk.device, self.desk.say
+        about = {
+            "network": recipe.inputs["network"].key, "subset": recipe.inputs["subset"].key,
+            "labels": recipe.inputs["labels"].key, "batch": self.unit.batch,
+            **{name: recipe.settings.get(name, plain) for name, plain in SHAPING.items()},
+            **{name: environment[name] for name in ("device", "threads", "torch")},
+        }  # fmt: skip
+
+        def trial(name: str) -> Callable[[], object]:
+            self._phase(f"timing {name} steps")
+            way = modes.way(name, shape, device, strict=True)
+            return partial(next, begin(way, copy.deepcopy(network), None, TRIAL_STEPS))
+
+        if not self.home.environment():
+            chosen = modes.choose(about, steps, device, trial, say)
+            mark = {} if chosen == "eager" else {"checked": modes.CHECKED}
+            if publish_json(self.home.environment_path, environment | {"way": chosen} | mark):
+                return chosen
+        said = self.home.environment() or environment
+        torch.set_num_threads(said["threads"])
+        return modes.confirmed(str(said.get("way", "eager")), about, device, trial, say)
+
+    def _phase(self, words: str) -> None:
+        """Say what is being done before the first step, in the log and to whoever looks on."""
+        self.attempt.beat(phase=words)
+        self.desk.say(f"{self.unit.unit} of {self.unit.slug}: {words}")
+
+    def _told(self, state: State) -> bool:
+        """Whether it is known which parameters no loss has trained, which is said once."""
+        if frozen := state.frozen:
+            named = ", ".join(frozen[:FROZEN_NAMED]) + (" …" if len(frozen) > FROZEN_NAMED else "")
+            count = sum(1 for p in state.denoiser.parameters() if p.requires_grad)
+            self.desk.say(
+                f"train of {self.unit.slug}: {len(frozen)} of {count} parameters are not trained, their gradient is "
+                f"missing or zero: {named}"
+            )
+        return frozen is not None
+
+    def _snapshot(self, state: State, seconds: float, speed: Speed, way: str) -> None:
+        """Publish the averaged weights, with what a row will say of their making."""
+        check(self.attempt)
+        if not math.isfinite(float(state.loss)):
+            raise ArithmeticError(f"the loss is {float(state.loss)} at step {state.step}; lower train.lr")
+        frozen = state.frozen
+        memory_bytes = None if self.remembers else _peak_memory_bytes(self.desk.device)
+        facts = {
+            "step": state.step, "train_seconds": seconds, **speed.facts,
+            "peak_memory_bytes": memory_bytes, "train_device": device_name(self.desk.device),
+            "train_way": way, "frozen_parameters": None if frozen is None else len(frozen),
+        }  # fmt: skip
+        tensors = {k: v.detach().contiguous() for k, v in state.ema.network.state_dict().items()}
+        metadata = {"difgen": json.dumps(facts)}
+        publish(self.home.snapshot(state.step), lambda p: save_file(tensors, p, metadata=metadata))
+
+    def _save(self, state: State, seconds: float) -> None:
+        check(self.attempt)
+        content = {"state": state.checkpoint(), "train_seconds": seconds}
+        replace(self.home.checkpoint(state.step), lambda p: _write_checkpoint(p, content))
+        self.home.prune(state.step)
+        self.attempt.beat(step=state.step)
+
+    def _progress(self, state: State, speed: Speed, target: int) -> None:
+        line = {
+            "step": state.step, "loss": float(state.loss), "grad_norm": float(state.grad_norm),
+            "lr": state.lr, **speed.facts, "time": now(),
+        }  # fmt: skip
+        append(self.home.progress(self.attempt.number), json.dumps(line))
+        self.attempt.beat(step=state.step, loss=line["loss"], **speed.facts)
+        self.desk.say(f"train of {self.unit.slug}: step {state.step} of {target}, {speed.words}")
+
+    def _pace(self, recipe: Recipe, network: nn.Module, first: int) -> Pace:
+        """The pace of this training, which knows the work of an image and the limits of the device."""
+        shape = shape_of(self.desk.materials.subset(recipe.inputs["subset"].key).images)
+        name, precision = recipe.inputs["network"].key, recipe.settings.get("precision", "fp32")
+        return of_training(network, name, shape, self.unit.batch, precision, self.desk.device, first)
+
+    def _checkpoint_before(self, step: int) -> dict[str, Any]:
+        """The furthest whole checkpoint before a step, on the CPU, or the beginning; a damaged one is set aside."""
+        there = self.home.checkpoints()
+        for at in sorted((s for s in there if s < step), reverse=True):
+            if (found := remade(there[at], _read_checkpoint)) is not None:
+                return found
+        return {"train_seconds": 0.0, "state": {}}
+
+
+def _write_checkpoint(path: Path, content: dict[str, Any]) -> None:
+    with path.open("wb") as file:  # Python's errors have numbers, torch's own writer has none
+        torch.save(content, file)
+
+
+def _read_checkpoint(path: Path) -> dict[str, Any]:
+    check_zip(path)  # torch looks at no checksum
+    found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return found
+
+
+def _forget_peak_memory(device: str) -> bool:
+    """Count a training's own peak of memory: that of one before it may have been larger."""
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats()
+        return True
+    return forget_peak_memory()
+
+
+def _peak_memory_bytes(device: str) -> int:
+    if device.startswith("cuda"):
+        return int(torch.cuda.max_memory_allocated())
+    return peak_memory_bytes()

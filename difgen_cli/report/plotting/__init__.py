@@ -1,0 +1,1 @@
+"""What figures are made of: layout, facets, scales, style, labels and captions."""

@@ -1,0 +1,272 @@
+"""Rows to curves: which axes a grid really has, and which cells are replicates of one another (see seeds.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from difgen_cli.report.plotting.labels import text
+from difgen_cli.report.study import seeds
+from difgen_cli.report.study.seeds import LOGARITHMIC as LOGARITHMIC
+from difgen_cli.report.study.seeds import over_seeds as over_seeds
+
+if TYPE_CHECKING:
+    from difgen_cli.report import Study
+
+STEPS, SIZE = "train.steps", "data.size"
+SECTIONS = (
+    "data",
+    "condition",
+    "model",
+    "train",
+    "sample",
+    "guide",
+    "score",
+)  # a dotted column elsewhere is no setting
+# columns with units that say how a row came about, not what was measured
+CLOCKS = (
+    "seed",
+    "step",
+    "images_seen",
+    "epochs",
+    "steps_per_image",
+    "train_seconds",
+    "images_per_second",
+    "roofline",
+    "mfu",
+    "nfe",
+    "nfe_area",
+)
+COUNTS = (
+    "threads",
+    "frozen_parameters",
+    "n_gen",
+    "n_ref",
+    "n_ref_train",
+    "peak_memory_bytes",
+    "path_states",
+    "twin_pairs",
+    "mia_images",
+    "field_points",
+)
+# what a reader looks for first: dataset size, then capacity, then conditioning; others as the grid orders them
+PREFERRED = (SIZE, "model.width", "condition.clusters", STEPS)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An axis with at least two levels: their words, and where they stand on a drawn axis."""
+
+    path: str
+    levels: tuple[str, ...]
+    values: tuple[float, ...]  # the numbers themselves; 0, 1, … where a level is a word
+    numeric: bool
+    along: tuple[str, ...] = ()  # settings that move together with this one (zip)
+
+    @property
+    def log(self) -> bool:
+        return self.numeric and min(self.values) > 0 and max(self.values) / min(self.values) >= 8
+
+
+@dataclass(frozen=True)
+class Curves:
+    """A study made ready for drawing: axis columns of `cells` and `tables` are ordered categoricals of words."""
+
+    axes: tuple[Axis, ...]
+    cells: pd.DataFrame  # every planned cell of the models, whatever its state
+    references: pd.DataFrame  # held-out, copycat and ideal rows
+    tables: dict[str, pd.DataFrame]  # of the models' finished cells, by name; never an empty one
+    metrics: tuple[str, ...]  # numeric metric columns with at least one value, intervals left out
+    units: dict[str, tuple[str, str]]
+    features: str
+    seeds: int  # most seeds that any finished group has
+    replicate: str = "seed"  # the column of the study's rows that `seed` is in `cells` and `tables`
+
+    @property
+    def paths(self) -> list[str]:
+        return [axis.path for axis in self.axes]
+
+    @property
+    def done(self) -> pd.DataFrame:
+        return self.cells[self.cells["state"] == "done"]
+
+    @property
+    def finished(self) -> Curves:
+        """The same with those metrics alone that finished cells have: references, scored first, are not drawn alone."""
+        done = self.done
+        return replace(self, metrics=tuple(name for name in self.metrics if done[name].notna().any()))
+
+    def axis(self, path: str) -> Axis:
+        return next(axis for axis in self.axes if axis.path == path)
+
+    def others(self, *taken: Axis | None) -> list[Axis]:
+        """The axes that are not taken, the ones a reader looks for first in front."""
+        rest = [axis for axis in self.axes if axis not in taken]
+        rank = {path: place for place, path in enumerate(PREFERRED)}
+        return sorted(rest, key=lambda axis: rank.get(axis.path, len(rank)))
+
+
+def read(study: Study) -> Curves:
+    """Find the axes, sort rows into models and references, and code the axes' values."""
+    rows = study.rows.reset_index(drop=True)
+    cells = rows[rows["kind"] == "model"].reset_index(drop=True)
+    axes, replicate = found_axes(cells, study.axes), seeds.of_replicates(cells)
+    cells = cells.assign(seed=cells[replicate])
+    cells = _with_copycat(coded(cells, axes), rows)
+    metrics = [name for name in study.units if _measured(rows, name)]
+    names: list[Any] = rows["fd_features"].dropna().unique().tolist() if "fd_features" in rows else []
+    done = cells[cells["state"] == "done"]
+    per_group = _grouped(done, [axis.path for axis in axes])["seed"].nunique() if len(done) else pd.Series([0])
+    return Curves(
+        axes=axes,
+        cells=cells,
+        references=rows[rows["kind"] != "model"].reset_index(drop=True),
+        tables=_tables(study.tables, done["cell"], axes, replicate),
+        metrics=tuple(metrics),
+        units=study.units,
+        features=" / ".join(str(name) for name in names),
+        seeds=int(per_group.max()),
+        replicate=replicate,
+    )
+
+
+def found_axes(cells: pd.DataFrame, said: dict[str, list[Any]]) -> tuple[Axis, ...]:
+    """The axes with two levels or more among the planned cells, those that move together joined into one.
+
+    A setting that differs between cells of one group (an `include:`) is an axis too: else cells that are not
+    the same would be averaged as if they were seeds. Seeds are no axis, whichever section they are of: cells that
+    differ in nothing else are replicates.
+    """
+    if cells.empty:
+        return ()
+    candidates = [name for name in cells.columns if _is_setting(str(name))]
+    said = {path: values for path, values in said.items() if not path.endswith("seed")}
+    words = {path: worded(cells[path]) for path in {*said, *candidates} if path in cells.columns}
+    chosen = [path for path in said if path in words and words[path].nunique() > 1]
+    for path in sorted(set(words) - set(said)):
+        if words[path].nunique() > 1 and _splits(pd.DataFrame({p: words[p] for p in chosen}), words[path]):
+            chosen.append(path)
+    axes: list[Axis] = []
+    for path in chosen:
+        twin = next((i for i, axis in enumerate(axes) if _together(words[axis.path], words[path])), None)
+        if twin is None:
+            axes.append(_axis(path, cells[path], said.get(path, [])))
+        else:
+            axes[twin] = Axis(**{**vars(axes[twin]), "along": (*axes[twin].along, path)})
+    return tuple(axes)
+
+
+def axis_of(cells: pd.DataFrame, path: str) -> Axis:
+    """Any column of the cells as an axis."""
+    return _axis(path, cells[path], [])
+
+
+def per_group(frame: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[tuple[Any, ...], pd.DataFrame]]:
+    """The groups of a frame with their keys as tuples; the whole frame under () where `by` names nothing."""
+    if not by:
+        yield (), frame
+        return
+    for key, group in frame.groupby(list(by), observed=True, sort=False, dropna=False):
+        yield key if isinstance(key, tuple) else (key,), group
+
+
+def last_snapshot(frame: pd.DataFrame, paths: Sequence[str]) -> pd.DataFrame:
+    """The finished cells at the last step that their group (all axes but the steps) has finished.
+
+    All finished cells of a model in closed form, which has no steps.
+    """
+    done = frame[frame["state"] == "done"] if "state" in frame else frame
+    if done.empty or "step" not in done or done["step"].isna().all():
+        return done
+    last = _grouped(done, [path for path in paths if path != STEPS])["step"].transform("max")
+    final: pd.DataFrame = done[(done["step"] == last) | last.isna()]
+    return final
+
+
+def _grouped(frame: pd.DataFrame, paths: Sequence[str]) -> Any:
+    keys: Any = list(paths) or np.zeros(len(frame), dtype=int)  # pandas refuses to group by nothing
+    return frame.groupby(keys, observed=True, sort=False, dropna=False)
+
+
+def _is_setting(name: str) -> bool:
+    section, dot, setting = name.partition(".")
+    return bool(dot) and section in SECTIONS and not setting.endswith("seed")
+
+
+def _measured(rows: pd.DataFrame, name: str) -> bool:
+    if name not in rows or name.endswith(("_lo", "_hi")) or name in CLOCKS or name in COUNTS:
+        return False
+    return bool(pd.api.types.is_numeric_dtype(rows[name]) and rows[name].notna().any())
+
+
+def worded(column: pd.Series) -> pd.Series:
+    """The column's values as words; each distinct value is written once."""
+    if column.dtype == object:
+        column = column.map(text)  # lists cannot be hashed
+    codes, values = pd.factorize(column, use_na_sentinel=False)
+    named = np.array([text(value) for value in values], dtype=object)
+    return pd.Series(named[codes], index=column.index, dtype=object)
+
+
+def _splits(groups: pd.DataFrame, words: pd.Series) -> bool:
+    if groups.columns.empty:
+        return True
+    joint = groups.assign(**{"#": words}).drop_duplicates()
+    return len(joint) > len(groups.drop_duplicates())
+
+
+def _together(one: pd.Series, other: pd.Series) -> bool:
+    pairs = pd.DataFrame({"a": one, "b": other}).drop_duplicates()
+    return len(pairs) == one.nunique() == other.nunique()
+
+
+def _axis(path: str, column: pd.Series, said: list[Any]) -> Axis:
+    """Numbers ascend; words keep the order of the grid. A model in closed form has no place among the steps."""
+    levels = {text(value): value for value in said} | {
+        text(value): value for value in column.drop_duplicates().tolist()
+    }
+    present = set(worded(column))
+    levels = {word: value for word, value in levels.items() if word in present}
+    if path == STEPS and len(levels) > 2:
+        levels.pop("none", None)
+    numeric = all(word not in ("none", "true", "false") and _is_number(v) for word, v in levels.items())
+    order = sorted(levels, key=lambda word: float(levels[word])) if numeric else list(levels)
+    values = [float(levels[word]) for word in order] if numeric else [float(i) for i in range(len(order))]
+    return Axis(path, tuple(order), tuple(values), numeric)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.integer, np.floating)) and bool(np.isfinite(value))
+
+
+def _tables(
+    found: dict[str, pd.DataFrame], cells: pd.Series, axes: Sequence[Axis], replicate: str
+) -> dict[str, pd.DataFrame]:
+    """The lines of the models' finished cells; a table without any is left out."""
+    kept = {name: table[table["cell"].isin(cells)] for name, table in found.items() if len(table)}
+    kept = {name: table.assign(seed=table[replicate]) for name, table in kept.items() if len(table)}
+    return {name: coded(table.reset_index(drop=True), axes) for name, table in kept.items()}
+
+
+def coded(frame: pd.DataFrame, axes: Sequence[Axis]) -> pd.DataFrame:
+    """The frame with its axes' columns as ordered categoricals of words."""
+    coded = {
+        axis.path: pd.Categorical(worded(frame[axis.path]), categories=list(axis.levels), ordered=True)
+        for axis in axes
+        if axis.path in frame
+    }
+    return frame.assign(**coded)
+
+
+def _with_copycat(cells: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """Where the rows lack `fd_copycat`, take it from the copycat's own rows of the same size."""
+    known = "fd_copycat" in cells and cells["fd_copycat"].notna().any()
+    if known or "fd_test" not in rows or SIZE not in rows:
+        return cells
+    copycat = rows[rows["kind"] == "copycat"]
+    means = copycat["fd_test"].groupby(worded(copycat[SIZE])).mean()
+    return cells.assign(fd_copycat=worded(cells[SIZE]).map(means).astype("float64"))

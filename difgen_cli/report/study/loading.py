@@ -1,0 +1,183 @@
+"""From the store to studies: each grid's planned cells with their results, failures, noise tables and pictures."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from difgen_cli.engine.grid.document import GridError
+from difgen_cli.engine.plan import plan_table
+from difgen_cli.engine.store import Home, Store, nearest, sample_files, tables, untrusted
+from difgen_cli.engine.store.files import read_json
+from difgen_cli.report import Pair, Study
+from difgen_cli.report.study import costs
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TABLES = {"noise": "gap", "path": "path", "deviation": "deviation", "field": "field"}  # that are drawn: by which metric
+SECTIONS = ("data", "condition", "model", "train", "sample", "guide")
+PROVENANCE = ("git_commit", "git_dirty", "difgen", "torch", "device", "train_way", "sample_way")
+
+
+def gather(store: Store, name: str | None = None, folder: Path | None = None) -> list[Study]:
+    """The studies of a run directory, newest plan of each grid; of one grid by its name, or by its very folder."""
+    tables.fold(store)
+    newest = {f.name.rpartition("-")[0]: f for f in store.grids()}
+    if name is not None and name not in newest:
+        known = ", ".join(sorted(newest)) or "none"
+        raise GridError(f"--grid {name}: no such grid was swept into {store.root} ({known})")
+    chosen = [folder] if folder else [f for n, f in sorted(newest.items()) if name in (None, n)]
+    metrics = tables.metrics(store)
+    return [_study(store, f, metrics) for f in chosen]
+
+
+def _study(store: Store, folder: Path, metrics: dict[str, pa.Table]) -> Study:
+    plan = pq.read_table(folder / "plan.parquet")
+    about = {k.decode(): v.decode() for k, v in plan.schema.metadata.items()}
+    homes = {*plan["home"].to_pylist(), *(other["home"] for other in plan_table.partners(plan))}
+    doubt = untrusted.find(store, homes)
+    table = tables.joined(plan, metrics, doubt)
+    rows = _rows(store, table)
+    return Study(
+        name=about["grid"],
+        question=about["question"],
+        axes=json.loads(about["axes"]),
+        seeds=int(about["seeds"]),
+        rows=rows,
+        tables={name: _table(store, rows, name, metric) for name, metric in TABLES.items()},
+        units=_units(metrics),
+        gallery=partial(pairs, store),
+        provenance=_provenance(store, about["grid"], folder, rows),
+        stale=doubt.sentence(sorted(homes)),
+    )
+
+
+def _rows(store: Store, table: pa.Table) -> pd.DataFrame:
+    """One line per planned cell: axis values as the grid says them, and its state: done, missing, failed or stale."""
+    rows: pd.DataFrame = table.to_pandas()
+    for column in [c for c in rows.columns if c.startswith("axis.")]:
+        path = column.removeprefix("axis.")
+        said = rows.pop(column)
+        rows[path] = said.where(said.notna(), rows[path]) if path in rows else said
+    wanted = rows[[c for c in rows.columns if c.startswith("result.")]].notna().sum(axis=1)
+    rows["state"] = (rows["results"] >= wanted).map({True: "done", False: "missing"})
+    rows.loc[rows.pop("stale").astype(bool) & (rows["results"] > 0), "state"] = "stale"
+    rows["cause"] = None
+    rows = rows.rename(columns={"home": "trajectory"})
+    lacking = rows.index[rows["state"] == "missing"]
+    last: dict[str, dict[str, dict[str, Any]]] = {}
+    for index in lacking:
+        line = rows.loc[index]
+        if line["trajectory"] not in last:
+            home = store.home(line["trajectory"], line["slug"], reference=line["kind"] != "model")
+            last[line["trajectory"]] = home.last_attempts()
+        cause = _cause(last[line["trajectory"]], line["cell"])
+        if cause:
+            rows.loc[index, ["state", "cause"]] = ["failed", cause]
+    return rows
+
+
+def _cause(attempts: dict[str, dict[str, Any]], cell: str) -> str | None:
+    for unit in (f"score-{cell}", "train"):
+        if attempts.get(unit, {}).get("state") == "failed":
+            return str(attempts[unit].get("cause", "unknown"))
+    return None
+
+
+def _table(store: Store, rows: pd.DataFrame, name: str, metric: str) -> pd.DataFrame:
+    """A metric's table with the settings of the cells that its lines belong to."""
+    import pandas as pd
+
+    path, key = store.tables / f"{name}.parquet", f"result.{metric}"
+    if not path.exists() or key not in rows:
+        return pd.DataFrame()
+    found = pq.read_table(path).drop_columns(["kind", "home", "step", "cell"]).to_pandas()
+    settings = [c for c in rows.columns if c.partition(".")[0] in SECTIONS]
+    lines = rows[[key, "kind", "seed", "step", "cell", "trajectory", *settings]].rename(columns={key: "key"})
+    return lines.dropna(subset="key").merge(found, on="key", how="inner").drop(columns="key")
+
+
+def _units(metrics: dict[str, pa.Table]) -> dict[str, tuple[str, str]]:
+    found = {
+        f.name: (f.metadata.get(b"unit", b"").decode(), f.metadata.get(b"meaning", b"").decode())
+        for table in metrics.values()
+        for f in table.schema
+        if f.metadata
+    }
+    return found | {name: (unit, "") for name, unit in tables.UNITS.items()}
+
+
+def _provenance(store: Store, name: str, folder: Path, rows: pd.DataFrame) -> dict[str, str]:
+    """What produced the rows, several values all named; and the commands that make them and this report again."""
+    said = {}
+    for column in PROVENANCE:
+        if column in rows:
+            values = sorted({str(v) for v in rows[column].dropna()})
+            if values:
+                said[column] = ", ".join(values)
+    if "finished_at" in rows and rows["finished_at"].notna().any():
+        said["finished_at"] = str(rows["finished_at"].dropna().max())
+    if spent := costs.words(rows):
+        said["measuring"] = spent
+    submissions = [read_json(p) for p in sorted((folder / "submissions").glob("*/submission.json"))]
+    commands = [shlex.join(one["environment"]["command"]) for one in submissions if one]
+    report = shlex.join(["difgen", "report", str(store.root), "--grid", name])
+    return said | {"command": "\n".join(dict.fromkeys([*commands, report]))}
+
+
+def pairs(store: Store, cells: Sequence[str], count: int) -> dict[str, list[Pair]]:
+    """The most copied samples of cells, each beside its nearest training image; none for points."""
+    best = nearest.neighbours(store, "cell", cells).groupby("cell", sort=False).head(count)
+    found: dict[str, list[Pair]] = {}
+    for (home, reference), some in best.groupby(["home", best["kind"] != "model"], sort=False):
+        at = store.home(str(home), "", reference=bool(reference))
+        drawn = {str(cell): own for cell, own in some.groupby("cell", sort=False) if _has_images(at, str(cell))}
+        train = _training_images(store, at) if drawn else np.zeros(0)
+        found |= {cell: _pairs(at, cell, own, train) for cell, own in drawn.items()}
+    return found
+
+
+def _has_images(home: Home, cell: str) -> bool:
+    file = home.samples(cell)
+    return file.exists() and "image" in pq.read_schema(file).names
+
+
+def _pairs(home: Home, cell: str, lines: pd.DataFrame, train: np.ndarray) -> list[Pair]:
+    drawn = pq.read_table(home.samples(cell))
+    encoded = drawn["image"].combine_chunks().field("bytes")
+    return [
+        Pair(
+            seed=line["seed"],
+            ratio=line["ratio"],
+            memorized=bool(line["memorized"]),
+            identical=bool(line["identical"]),
+            nearness=line["nearness"],
+            sample_png=encoded[line["seed"]].as_py(),
+            nearest_png=sample_files.png(train[line["nn_index"]]),
+            label=drawn["label"][line["seed"]].as_py(),
+        )
+        for line in lines.to_dict("records")
+    ]
+
+
+def _training_images(store: Store, home: Home) -> np.ndarray:
+    """The training subset of a trajectory or reference, uint8, in the order that the neighbours table counts."""
+    from difgen_cli import data
+    from difgen_cli.engine.plan import facts, recipes
+
+    spec = read_json(home.path / "spec.json")
+    made = recipes.load(spec["recipe"])
+    subset = made[spec["key"]].inputs["subset"]
+    holdout = subset.inputs["holdout"]
+    pool = facts.pool(store, holdout.inputs["pool"].key)
+    chosen: np.ndarray = data.split(pool, **holdout.settings, **subset.settings).train
+    return np.asarray(pool.images[chosen])
