@@ -30,7 +30,7 @@ from difgen_cli.engine.launch.submissions import Submission
 from difgen_cli.engine.plan import Cell, Plan, pending
 from difgen_cli.engine.store import Store
 from difgen_cli.engine.worker import work_on
-from difgen_cli.engine.worker.submission_spec import Flag, Order
+from difgen_cli.engine.worker.submission_spec import StopFlag, SubmissionSpec
 from difgen_cli.sweep import Planned
 
 GRIDS = Path(__file__).parent.parent / "grids"
@@ -130,9 +130,9 @@ def give_out(planned: Planned, cell: Cell, folder: Path) -> Path:
 
 def run_cell(folder: Path) -> None:
     """One cell, from scratch to its results, in this process."""
-    order = Order(folder, folder / "runs", None, 1, {}, LEASE_SECONDS, CHECKPOINT_SECONDS)
+    order = SubmissionSpec(folder, folder / "runs", None, 1, {}, LEASE_SECONDS, CHECKPOINT_SECONDS)
     (folder / "workers").mkdir()
-    if work_on(order, 0, "cpu", Flag()) != "done":
+    if work_on(order, 0, "cpu", StopFlag()) != "done":
         raise SystemExit(f"{folder}: the cell did not end well")
 
 

@@ -141,7 +141,7 @@ def status(trajectories: int, folder: Path) -> Callable[[], object]:
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:  # what it takes is not what is measured
         apart.submit(finish, grid, folder / "runs").result()
     store = Store(folder / "runs")
-    return lambda: standing.look(store, standing.tending(store))
+    return lambda: standing.look(store, standing.reconciler(store))
 
 
 def sweep_of(trajectories: int, folder: Path) -> Callable[[], object]:

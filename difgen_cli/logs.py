@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from difgen_cli.engine.select import Cell
+from difgen_cli.engine.select import SelectedCell
 from difgen_cli.engine.store import Home, Store
-from difgen_cli.engine.store.failures import ENDINGS
+from difgen_cli.engine.store.failures import EXIT_REASONS
 from difgen_cli.engine.store.files import StoreError, inside
-from difgen_cli.engine.store.processes import gone
+from difgen_cli.engine.store.processes import is_dead
 
 LOOK_SECONDS = 0.5
 BLOCK_BYTES = 1 << 16
@@ -37,18 +37,18 @@ class Passage:
     @property
     def running(self) -> bool:
         """Whether its worker may still write; one of this machine that is gone does not."""
-        return self.record["state"] == "running" and not gone(self.record.get("owner", {}))
+        return self.record["state"] == "running" and not is_dead(self.record.get("owner", {}))
 
     def again(self, lost: Lost) -> Passage:
         """The same attempt as it is now."""
         record = dict(self.home.history(self.unit)).get(self.number, self.record)
         ending = lost.get((self.home.path.name, self.unit, self.number))
         if ending and record["state"] == "running":
-            record = record | {"state": "lost", "ending": ending, "cause": ENDINGS[ending]}
+            record = record | {"state": "lost", "ending": ending, "cause": EXIT_REASONS[ending]}
         return replace(self, record=record)
 
 
-def show(store: Store, cell: Cell, follow: bool, say: Say, lost: Callable[[], Lost] = dict) -> None:
+def show(store: Store, cell: SelectedCell, follow: bool, say: Say, lost: Callable[[], Lost] = dict) -> None:
     """Say what the newest training and the newest scoring of a cell wrote, and follow the one that runs.
 
     `lost` is called before each look: attempts whose workers were found dead, and nobody has written down.

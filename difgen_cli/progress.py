@@ -24,7 +24,7 @@ ROOMY = 130  # columns of a terminal that has room for more than the speed
 
 
 @dataclass
-class Look:
+class Progress:
     """What is known of a submission's units at one moment."""
 
     images_done: float = 0.0
@@ -48,15 +48,15 @@ class Watcher:
     store: Store
     work: Work
     open: list[Training | Scoring] = field(default_factory=list)
-    settled: Look = field(default_factory=Look)
+    settled: Progress = field(default_factory=Progress)
     words: str = ""  # of the cluster
 
     def __post_init__(self) -> None:
         self.open = [*self.work.trainings, *self.work.scorings]
 
-    def look(self) -> Look:
+    def look(self) -> Progress:
         """The state of things now."""
-        now = Look(trained=self.settled.trained, scored=self.settled.scored, failed=self.settled.failed)
+        now = Progress(trained=self.settled.trained, scored=self.settled.scored, failed=self.settled.failed)
         now.images_all = sum(t.cost for t in self.work.trainings)
         now.images_done = self.settled.images_done
         homes: dict[str, dict[str, dict[str, Any]]] = {}
@@ -70,7 +70,7 @@ class Watcher:
         return now
 
     def _account(self, unit: Training | Scoring, home: Home, record: dict[str, Any],
-                 siblings: dict[str, dict[str, Any]], now: Look) -> None:  # fmt: skip
+                 siblings: dict[str, dict[str, Any]], now: Progress) -> None:  # fmt: skip
         state = record.get("state")
         training = isinstance(unit, Training)
         hopeless = not training and siblings.get("train", {}).get("state") == "failed" and not state
@@ -86,7 +86,7 @@ class Watcher:
         elif state == "running":
             now.scoring += 1
 
-    def _settle(self, unit: Training | Scoring, now: Look, how: str | None = None) -> None:
+    def _settle(self, unit: Training | Scoring, now: Progress, how: str | None = None) -> None:
         self.open.remove(unit)
         for look in (self.settled, now):
             if how:
@@ -98,7 +98,7 @@ class Watcher:
         return self.store.home_now(unit.home, unit.slug, reference=isinstance(unit, Scoring) and unit.reference)
 
 
-class Standing(Protocol):
+class Liveness(Protocol):
     """How a submission stands: whether anything of it lives, and what to say of it."""
 
     @property
@@ -107,13 +107,13 @@ class Standing(Protocol):
     def words(self) -> str: ...
 
 
-def watch(store: Store, work: Work, console: Console, standing: Callable[[], Standing | None]) -> None:
+def watch(store: Store, work: Work, console: Console, standing: Callable[[], Liveness | None]) -> None:
     """Show a submission until its work is settled, or its standing says that its workers have ended.
 
     KeyboardInterrupt passes through.
     """
     watcher = Watcher(store, work)
-    show: AbstractContextManager[Callable[[Look], None]]
+    show: AbstractContextManager[Callable[[Progress], None]]
     show = _live(console, watcher) if console.is_terminal else nullcontext(_Lines(console, watcher))
     with show as update:
         while watcher.open and (now := standing()) is not None and now.alive:
@@ -135,13 +135,13 @@ class _Lines:
     last: float = 0.0
     finished: bool = False
 
-    def __call__(self, look: Look) -> None:
+    def __call__(self, look: Progress) -> None:
         moment, finished = time.monotonic(), not self.watcher.open
         if not self.finished and (finished or moment - self.last >= LINE_SECONDS):
             self.console.print(self._text(look, moment - self.start))
             self.last, self.finished = moment, finished
 
-    def _text(self, look: Look, seconds: float) -> str:
+    def _text(self, look: Progress, seconds: float) -> str:
         work = self.watcher.work
         parts = [
             f"{look.trained} of {len(work.trainings)} trained",
@@ -155,7 +155,7 @@ class _Lines:
         return f"[{duration(seconds)}] " + ", ".join(parts)
 
 
-class _live(AbstractContextManager[Callable[[Look], None]]):  # noqa: N801
+class _live(AbstractContextManager[Callable[[Progress], None]]):  # noqa: N801
     """Bars in a terminal."""
 
     def __init__(self, console: Console, watcher: Watcher) -> None:
@@ -164,14 +164,14 @@ class _live(AbstractContextManager[Callable[[Look], None]]):  # noqa: N801
         self.console, self.watcher, self.start = console, watcher, time.monotonic()
         self.live = Live(console=console, refresh_per_second=4, transient=True)
 
-    def __enter__(self) -> Callable[[Look], None]:
+    def __enter__(self) -> Callable[[Progress], None]:
         self.live.__enter__()
         return self.update
 
     def __exit__(self, *about: Any) -> None:
         self.live.__exit__(*about)
 
-    def update(self, look: Look) -> None:
+    def update(self, look: Progress) -> None:
         from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.table import Table
@@ -222,7 +222,7 @@ def _speed(record: dict[str, Any], width: int) -> str:
     return rate if share is None or width < ROOMY else f"{rate} {share:.0%}"
 
 
-def remaining(look: Look, seconds: float) -> str:
+def remaining(look: Progress, seconds: float) -> str:
     """Time left for training at the pace so far."""
     if not look.images_done or not look.images_all:
         return "?" if look.images_all else "none"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from difgen_cli.engine.plan.sections import DEFAULT_PLUGIN, as_text
 from difgen_cli.engine.plugins import SECTIONS, Library, PluginError
-from difgen_cli.engine.select import Cell
+from difgen_cli.engine.select import SelectedCell
 from difgen_cli.engine.store import Store, sample_files
 from difgen_cli.engine.store.files import replace
 from difgen_cli.report import Pair, Study, findings, scored
@@ -27,7 +27,7 @@ GAP, COPY, PAPER = 6, (213, 94, 0), (255, 255, 255)
 
 
 @dataclass(frozen=True)
-class Measure:
+class ShownMetric:
     """A metric in words: of the cell, and of each reference that has it."""
 
     name: str
@@ -39,18 +39,18 @@ class Measure:
 class Shown:
     """A cell as it is shown."""
 
-    cell: Cell
+    cell: SelectedCell
     state: str  # done, missing, failed or stale
     cause: str | None
     changed: dict[str, tuple[Any, Any]]  # setting -> (value, default); None where there is no default
-    measures: list[Measure]
+    measures: list[ShownMetric]
     values: dict[str, dict[str, Any]]  # kind -> metric -> value
     losses: list[tuple[int, float]]  # (step, loss of that batch), up to the cell's step
     provenance: dict[str, Any]
     findings: list[str]  # what the numbers say, in sentences
 
 
-def look(store: Store, cell: Cell) -> Shown:
+def look(store: Store, cell: SelectedCell) -> Shown:
     """Gather what is known."""
     study = loading.gather(store, folder=store.grids_folder(cell.grid))[0]
     rows = study.rows
@@ -110,9 +110,9 @@ def _references(rows: pd.DataFrame, row: pd.Series) -> dict[str, pd.Series]:
     return found
 
 
-def _measure(study: Study, beside: dict[str, pd.Series], name: str) -> Measure:
+def _measure(study: Study, beside: dict[str, pd.Series], name: str) -> ShownMetric:
     unit, meaning = study.units.get(name, ("", ""))
-    return Measure(
+    return ShownMetric(
         name,
         {kind: scored.value({str(k): v for k, v in line.items()}, name, unit) for kind, line in beside.items()},
         meaning,

@@ -18,9 +18,9 @@ from difgen_cli.engine.cost import buildable, sentences
 from difgen_cli.engine.cost.forecast import Forecast, as_dict, forecast
 from difgen_cli.engine.grid.document import GridError
 from difgen_cli.engine.launch import slurm, submissions
-from difgen_cli.engine.launch.reconciler import Standing, Tending
-from difgen_cli.engine.launch.submissions import Submission, Terms
-from difgen_cli.engine.launch.worker_pool import Crew, muster
+from difgen_cli.engine.launch.reconciler import Reconciler, SubmissionStatus
+from difgen_cli.engine.launch.submissions import LaunchTerms, Submission
+from difgen_cli.engine.launch.worker_pool import WorkerPool, resolve_pool
 from difgen_cli.engine.plan import Cell, Plan, pending, plan_table, planner
 from difgen_cli.engine.plan.facts import Finder
 from difgen_cli.engine.plan.filters import filter_by
@@ -42,7 +42,7 @@ class Planned:
     """A grid held against the store."""
 
     plan: Plan
-    state: pending.State
+    state: pending.Pending
     store: Store
     finder: Finder
     plugins: Path | None
@@ -82,7 +82,7 @@ def _nothing_collected() -> Iterator[None]:
 
 def survey(
     made: Plan, store: Store, chosen: Callable[[Cell], bool], forgiven: frozenset[int] = frozenset()
-) -> pending.State:
+) -> pending.Pending:
     """The plan held against the store, older results known as stale."""
 
     @cache
@@ -94,7 +94,7 @@ def survey(
     return pending.survey(made, store, chosen, there, forgiven)
 
 
-def foresee(planned: Planned, crew: Crew) -> Forecast:
+def foresee(planned: Planned, crew: WorkerPool) -> Forecast:
     """What is left to do on these workers: seconds and order of its units, from finished work like it."""
     from difgen_cli.engine.cost import history
     from difgen_cli.engine.cost.counting import Machine
@@ -104,7 +104,7 @@ def foresee(planned: Planned, crew: Crew) -> Forecast:
     known = history.read(store, library, crew.device, crew.threads)
     shapes = {facts.content[:16]: facts.shape for facts in planned.finder.known.values()}
     machine = Machine(crew.kind, crew.device, crew.threads) if crew.device else None
-    prices = Prices(planned.plan, store, history.Labels(library), known, planned.plugins, machine, shapes)
+    prices = Prices(planned.plan, store, history.HistoryLabels(library), known, planned.plugins, machine, shapes)
     overhead = history.overhead(submissions.last_badges(store, LAST_SUBMISSIONS), crew.kind)
     with _nothing_collected():
         return forecast(planned.plan, planned.state.work, prices, crew.workers, overhead)
@@ -116,10 +116,10 @@ def hidden(options: Options) -> str | None:
     return None if on_cluster else launch.hide_unusable()
 
 
-def crew_of(planned: Planned, options: Options) -> Crew:
+def crew_of(planned: Planned, options: Options) -> WorkerPool:
     """The workers that a sweep with these options would get."""
     said = config.profile(options.profile, planned.plan.grid.file)
-    return muster(options.cluster, options.workers, options.jobs_per_gpu or 1, said)
+    return resolve_pool(options.cluster, options.workers, options.jobs_per_gpu or 1, said)
 
 
 def failures(planned: Planned) -> dict[int, str]:
@@ -178,7 +178,7 @@ def _round(planned: Planned, options: Options, console: Console) -> str:
     """Submit what is missing and see it through; where workers of an earlier command are at all of it, only look on."""
     if note := hidden(options):
         console.print(f"note: {note}", style="yellow")
-    crew, tending = crew_of(planned, options), Tending(lambda: submissions.every(planned.store))
+    crew, tending = crew_of(planned, options), Reconciler(lambda: submissions.every(planned.store))
     config.compiling()  # a word that no worker knows is refused here
     at_work = _at_work(planned, tending)
     if at_work is not None and not options.anew:
@@ -210,7 +210,7 @@ def _settled(planned: Planned) -> Planned:
         return replace(planned, state=survey(planned.plan, planned.store, lambda c: c.index in planned.state.wanted))
 
 
-def _at_work(planned: Planned, tending: Tending) -> Submission | None:
+def _at_work(planned: Planned, tending: Reconciler) -> Submission | None:
     """A living submission of this grid that has all that is left to do."""
     wanted = set(planned.state.work.steps())
     for standing in tending.look():
@@ -221,7 +221,7 @@ def _at_work(planned: Planned, tending: Tending) -> Submission | None:
     return None
 
 
-def _submit(planned: Planned, found: Forecast, terms: Terms) -> Submission:
+def _submit(planned: Planned, found: Forecast, terms: LaunchTerms) -> Submission:
     terms = replace(terms, expected=as_dict(found))
     return submissions.write(planned.store, planned.folder, found.work, planned.plugins, terms)
 
@@ -230,7 +230,7 @@ def _inline(planned: Planned, found: Forecast, console: Console) -> str:
     from difgen_cli.engine.launch import inline
 
     slots = launch.local_slots(1, 1)
-    submission = _submit(planned, found, Terms("inline", 1, slots.threads))
+    submission = _submit(planned, found, LaunchTerms("inline", 1, slots.threads))
     ended = inline.run(submission, slots.devices[0], console.print)
     return _outcome(planned, [ended], submission, console)
 
@@ -240,7 +240,7 @@ def _to_local(planned: Planned, found: Forecast, options: Options) -> Submission
 
     slots = launch.local_slots(options.workers, options.jobs_per_gpu or 1)
     slots = launch.Slots(slots.devices[: len(found.todo)], slots.threads)
-    submission = _submit(planned, found, Terms("local", len(slots.devices), slots.threads))
+    submission = _submit(planned, found, LaunchTerms("local", len(slots.devices), slots.threads))
     local.start(submission, slots)
     return submission
 
@@ -270,7 +270,7 @@ def _to_slurm(planned: Planned, found: Forecast, options: Options, console: Cons
     wanted = walltime.wanted(said, found)
     array = slurm.array(wanted.profile, found.workers, len(found.todo))
     asked = array.profile
-    terms = Terms("slurm", array.workers, asked.cpus, asked.walltime_minutes * 60.0, float(asked.notice_seconds))
+    terms = LaunchTerms("slurm", array.workers, asked.cpus, asked.walltime_minutes * 60.0, float(asked.notice_seconds))
     submission = _submit(planned, found, terms)
     job = slurm.start(submission, array, planned.plan.grid.name)
     limited = f" (no more for {array.why})" if array.why else ""
@@ -284,13 +284,13 @@ def _to_slurm(planned: Planned, found: Forecast, options: Options, console: Cons
 
 
 def _watch(
-    planned: Planned, submission: Submission, tending: Tending, console: Console, *, begun_here: bool = True
+    planned: Planned, submission: Submission, tending: Reconciler, console: Console, *, begun_here: bool = True
 ) -> str:
     """Look on until the work is done or its workers have ended; Ctrl-C asks those to save that this command began."""
     from difgen_cli import progress
     from difgen_cli.engine.launch import local
 
-    def standing() -> Standing | None:
+    def standing() -> SubmissionStatus | None:
         return next((s for s in tending.look() if s.submission.name == submission.name), None)
 
     try:

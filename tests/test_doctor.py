@@ -245,6 +245,6 @@ def test_asking_never_imports_torch() -> None:
 
 
 def test_the_gravest_verdict_counts() -> None:
-    section = doctor.Section("x", [Fact("a", ""), Fact("b", "", "note")])
+    section = doctor.DoctorSection("x", [Fact("a", ""), Fact("b", "", "note")])
     assert doctor.worst([section]) == "note"
-    assert doctor.worst([section, doctor.Section("y", [Fact("c", "", "bad")])]) == "bad"
+    assert doctor.worst([section, doctor.DoctorSection("y", [Fact("c", "", "bad")])]) == "bad"

@@ -14,9 +14,9 @@ from difgen_cli import config
 from difgen_cli.config import PlaceError
 from difgen_cli.engine.launch import LaunchError, keep_code, local_slots, slurm, visible_gpus, worker_environment
 from difgen_cli.engine.launch.local import memory_kills
-from difgen_cli.engine.launch.slurm import Array, profile
+from difgen_cli.engine.launch.slurm import TaskArray, profile
 from difgen_cli.engine.launch.submissions import Submission
-from difgen_cli.engine.launch.worker_pool import muster
+from difgen_cli.engine.launch.worker_pool import resolve_pool
 from difgen_cli.engine.store import Store
 from difgen_cli.engine.store.files import publish_json
 
@@ -164,7 +164,7 @@ def test_sbatch_is_given_the_array_through_submitit(
 ) -> None:
     _stand_in(tmp_path, monkeypatch, 'cp "$1" "$0.script"; echo Submitted batch job 77')
     before = dict(os.environ)
-    asked = Array(profile.of({"partition": "p", "setup": ["module load x"]}), tasks=5, workers=3)
+    asked = TaskArray(profile.of({"partition": "p", "setup": ["module load x"]}), tasks=5, workers=3)
     assert slurm.start(submission, asked, "size") == "77"
     assert dict(os.environ) == before
     assert submission.receipt is not None
@@ -180,7 +180,7 @@ def test_what_sbatch_refuses_is_said_in_its_own_words_and_written_down(
 ) -> None:
     _stand_in(tmp_path, monkeypatch, "echo 'sbatch: error: invalid partition specified: moon' >&2; exit 1")
     with pytest.raises(LaunchError, match="invalid partition specified: moon"):
-        slurm.start(submission, Array(profile.of({"partition": "moon"}), 1, 1), "size")
+        slurm.start(submission, TaskArray(profile.of({"partition": "moon"}), 1, 1), "size")
     assert submission.closed
     assert "moon" in (submission.receipt or {})["refused"]
 
@@ -247,4 +247,4 @@ def test_lines_of_shell_are_taken_from_the_persons_own_file_alone(
     mine.unlink()
     with pytest.raises(PlaceError, match=r"difgen\.toml: setup holds lines of shell"):
         profile.of(config.profile(None, grid))
-    assert muster("inline", None, 1, config.profile(None, grid)).workers == 1, "no shell runs here"
+    assert resolve_pool("inline", None, 1, config.profile(None, grid)).workers == 1, "no shell runs here"

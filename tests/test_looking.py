@@ -44,7 +44,7 @@ def disturbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     next(Path("runs/references").glob("*/results/*.json")).write_text('{"cut')
     held = home.claim("score-0123456789abcdef", Claimant())
     assert held is not None
-    dead = processes.owner() | DEAD
+    dead = processes.process_identity() | DEAD
     held.path.write_text(json.dumps(held.record | {"owner": dead}))
     folder = planned.folder / "submissions" / "2"
     (folder / "workers").mkdir(parents=True)

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from difgen_cli import progress, sweep
 from difgen_cli.engine.launch import local, submissions
-from difgen_cli.engine.launch.reconciler import Tending
-from difgen_cli.engine.launch.submissions import Terms
+from difgen_cli.engine.launch.reconciler import Reconciler
+from difgen_cli.engine.launch.submissions import LaunchTerms
 from difgen_cli.engine.store import processes
 from difgen_cli.engine.store.files import publish_json
 
@@ -28,15 +28,15 @@ def test_ctrl_c_ends_the_workers_that_this_command_began_alone(
     planned = sweep.prepare(write_grid(), tmp_path / "runs", {})
     sweep.record(planned)
     work = planned.state.work
-    submission = submissions.write(planned.store, planned.folder, work, None, Terms("local", 1, 1))
-    publish_json(submission.folder / "launcher.json", {"owner": processes.owner()})  # this process: it lives
+    submission = submissions.write(planned.store, planned.folder, work, None, LaunchTerms("local", 1, 1))
+    publish_json(submission.folder / "launcher.json", {"owner": processes.process_identity()})  # this process: it lives
     stopped: list[submissions.Submission] = []
     monkeypatch.setattr(local, "stop", lambda s: (stopped.append(s), submission.close("for the test")))
     monkeypatch.setattr(local, "alive", lambda s: not s.closed)
     monkeypatch.setattr(progress, "watch", _interrupted)
     said = Console(file=io.StringIO(), width=200)
     if begun_here:
-        tending = Tending(lambda: submissions.every(planned.store))
+        tending = Reconciler(lambda: submissions.every(planned.store))
         assert sweep._watch(planned, submission, tending, said) == "interrupted"
         assert stopped == [submission]
     else:

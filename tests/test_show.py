@@ -111,7 +111,7 @@ def test_a_narrow_terminal_gets_fewer_columns_and_no_line_is_cut() -> None:
 def _shown() -> Any:
     words = dict.fromkeys(("model", "heldout", "copycat", "ideal"), "0.500 [0.400, 0.600]")
     cell = type("Cell", (), {"kind": "model"})()
-    measures = [show.Measure("mem_frac", words, "a share"), show.Measure("mem_frac_control", words, "")]
+    measures = [show.ShownMetric("mem_frac", words, "a share"), show.ShownMetric("mem_frac_control", words, "")]
     return type("Shown", (), {"cell": cell, "measures": measures})()
 
 

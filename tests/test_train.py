@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from difgen_cli.diffusion import Denoiser, IdealDenoiser, loss
 from difgen_cli.diffusion import training as training
-from difgen_cli.diffusion.training import State, batches, initialise, rate, stream, train
+from difgen_cli.diffusion.training import TrainingState, batches, initialise, rate, stream, train
 from difgen_cli.models import ClassEmbedding, mlp, unet, zero
 
 IMAGES = 0.7 * torch.randn(23, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -28,7 +28,7 @@ def small_unet(dropout: float = 0.2) -> nn.Module:
     return initialise(lambda: unet.build((1, 8, 8), 3, width=8, depth=1, multipliers=(1, 1), dropout=dropout), 0)
 
 
-def after(step: int, network: nn.Module | None = None, labels: Tensor | None = None, **settings: Any) -> State:
+def after(step: int, network: nn.Module | None = None, labels: Tensor | None = None, **settings: Any) -> TrainingState:
     """The state after `step` steps; `settings` may plan for more."""
     network = small_mlp() if network is None else network
     run = train(network, IMAGES, labels, 0.7, **({"steps": step, "batch": 8} | settings))
@@ -46,7 +46,7 @@ def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
     return {name: value for key, item in items for name, value in flat(item, f"{prefix}/{key}").items()}
 
 
-def assert_identical(state: State, other: State) -> None:
+def assert_identical(state: TrainingState, other: TrainingState) -> None:
     """Bit for bit: weights, average, optimizer, step, loss."""
     one, two = flat(state.checkpoint()), flat(other.checkpoint())
     assert one.keys() == two.keys()

@@ -22,10 +22,10 @@ from difgen_cli.engine.cost.estimate import Seconds
 from difgen_cli.engine.cost.forecast import Forecast, Part
 from difgen_cli.engine.cost.sentences import expected
 from difgen_cli.engine.plan.work import Work
-from difgen_cli.engine.status import Line, Status
+from difgen_cli.engine.status import Status, TrajectoryStatus
 from difgen_cli.engine.store import Store
 from difgen_cli.format import counted
-from difgen_cli.progress import Look, shortened
+from difgen_cli.progress import Progress, shortened
 from difgen_cli.report import Study
 from difgen_cli.report.study import loading
 
@@ -146,9 +146,9 @@ def test_a_guess_is_one_sentence_of_doubt() -> None:
 
 
 def test_what_is_done_before_the_first_step_is_named() -> None:
-    assert Look().phase == "starting"
+    assert Progress().phase == "starting"
     running = {"a": {"phase": "loading data"}, "b": {"phase": "timing eager steps"}, "c": {"phase": None, "step": 3}}
-    assert Look(running=running).phase == "loading data, timing eager steps"
+    assert Progress(running=running).phase == "loading data, timing eager steps"
 
 
 def test_a_long_name_keeps_its_seed() -> None:
@@ -313,5 +313,7 @@ def test_a_busy_machine_is_said_beside_its_speeds() -> None:
 
 def test_status_writes_a_dash_for_a_measure_that_does_not_exist() -> None:
     console = Console(file=io.StringIO(), width=120)
-    states.status(Status([Line("digits", "0", "done", metrics={"mem_frac": 0.5, "fd_test": None})], []), console)
+    states.status(
+        Status([TrajectoryStatus("digits", "0", "done", metrics={"mem_frac": 0.5, "fd_test": None})], []), console
+    )
     assert "mem_frac 0.5 fd_test –" in console.file.getvalue()  # type: ignore[attr-defined]

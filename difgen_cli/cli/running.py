@@ -44,7 +44,7 @@ def status(
         from difgen_cli.engine.store import Store
 
         store = Store(existing(either(runs, runs_)))
-        reconciler = states.tending(store, writes=False)
+        reconciler = states.reconciler(store, writes=False)
         if watch:
             shown.watch(lambda: states.look(store, reconciler), output())
         elif json_:
@@ -94,7 +94,7 @@ def cancel(
         from difgen_cli.engine.store import Store
 
         store, say = Store(existing(either(runs, runs_))), words()
-        alive = [s for s in states.tending(store).look() if s.alive]
+        alive = [s for s in states.reconciler(store).look() if s.alive]
         if not alive:
             say.print("nothing to cancel: no worker is at it")
             return

@@ -25,7 +25,7 @@ ORDER_CHUNK = 1 << 14  # places of the data order that are drawn together, in wh
 
 
 @dataclass(frozen=True)
-class Way:
+class ExecutionMode:
     """How a step is computed: the loss, or the same in fewer operations, and the order of images in memory."""
 
     compute: Loss = loss
@@ -37,7 +37,7 @@ class Way:
 
 
 @dataclass
-class State:
+class TrainingState:
     """A run after `step` steps.
 
     `denoiser` has the raw weights, `ema` their average; `loss` is the last step's, a scalar on the device that nobody
@@ -100,7 +100,9 @@ def initialise(build: Callable[[], nn.Module], seed: int) -> nn.Module:
         torch.default_generator.set_state(before)
 
 
-def begin(network: nn.Module, sigma_data: float, device: str | torch.device, *, weight_decay: float = 0.0) -> State:
+def begin(
+    network: nn.Module, sigma_data: float, device: str | torch.device, *, weight_decay: float = 0.0
+) -> TrainingState:
     """The state before the first step. The network moves to `device` and is trained in place."""
     denoiser = Denoiser(network, sigma_data).to(device).train()
     ema = copy.deepcopy(denoiser).eval()
@@ -108,7 +110,7 @@ def begin(network: nn.Module, sigma_data: float, device: str | torch.device, *, 
     ema.requires_grad_(False)
     optimizer = Adam(weights, weight_decay)
     zero = torch.zeros((), device=device)
-    return State(0, denoiser, ema, weights, averages, optimizer, zero, Idle(weights))
+    return TrainingState(0, denoiser, ema, weights, averages, optimizer, zero, Idle(weights))
 
 
 def train(
@@ -117,7 +119,7 @@ def train(
     labels: Tensor | None,
     sigma_data: float,
     checkpoint: dict[str, Any] | None = None,
-    way: Way = Way(),
+    way: ExecutionMode = ExecutionMode(),
     *,
     steps: Annotated[int, Gt(0)] = 4000,
     batch: Annotated[int, Gt(0)] = 128,
@@ -133,7 +135,7 @@ def train(
     flip: bool = False,
     precision: Literal["tf32", "fp32", "bf16"] = "fp32",
     seed: Annotated[int, Ge(0)] = 0,
-) -> Iterator[State]:
+) -> Iterator[TrainingState]:
     """Train F of the EDM denoiser on `images`, yielding the same State, moved on, after every step.
 
     `images` (N, C, H, W) uint8, or float32 and scaled, or points (N, D) float32, on the device to train on; `labels`

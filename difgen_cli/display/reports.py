@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from difgen_cli.report.figures.custom import Choice
-    from difgen_cli.report.plotting.layout import Drawn
+    from difgen_cli.report.plotting.layout import DrawnFigure
     from difgen_cli.report.plotting.paper import Paper
 
 
@@ -126,7 +126,7 @@ def watched(store: Store, name: str | None, out: Path, say: Console) -> None:
     from difgen_cli.engine.store import index
     from difgen_cli.report.page.watching import Watch
 
-    tending = status.tending(store, writes=False)
+    tending = status.reconciler(store, writes=False)
     watch = Watch(
         pulse=lambda: index.pulse(store),
         studies=lambda: folders(loading.gather(store, name), out),
@@ -139,7 +139,7 @@ def watched(store: Store, name: str | None, out: Path, say: Console) -> None:
     say.print(ending)
 
 
-def _saved(draw: Callable[[Paper], Drawn | None], folder: Path) -> list[Path]:
+def _saved(draw: Callable[[Paper], DrawnFigure | None], folder: Path) -> list[Path]:
     """A figure at both widths of a paper; its PNG files."""
     from difgen_cli.report.figures import listing
     from difgen_cli.report.plotting.paper import PAPERS

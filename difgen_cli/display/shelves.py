@@ -12,7 +12,7 @@ from difgen_cli.engine.grid.document import GridError, compose, scalar, suggest
 from difgen_cli.engine.grid.values import Given
 from difgen_cli.engine.plan.sections import resolve
 from difgen_cli.engine.plugins import Library
-from difgen_cli.engine.store.garbage import KINDS, Waste
+from difgen_cli.engine.store.garbage import KINDS, Garbage
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -91,7 +91,7 @@ def weights(action: str, name: str | None, folder: Path | None, console: Console
             )
 
 
-def waste(found: list[Waste], chosen: list[Waste], console: Console) -> None:
+def waste(found: list[Garbage], chosen: list[Garbage], console: Console) -> None:
     """What `gc` would remove, by kind, and what more there is."""
     for kind in KINDS:
         mine = [w for w in found if w.kind == kind.name]
@@ -102,19 +102,19 @@ def waste(found: list[Waste], chosen: list[Waste], console: Console) -> None:
         console.print("nothing to remove" + (" without --all" if found else ""))
 
 
-def removal(removed: list[Waste]) -> str:
+def removal(removed: list[Garbage]) -> str:
     """What `gc` has done."""
     return f"removed {_sum(removed)}" if removed else "nothing was removed"
 
 
-def _sum(items: list[Waste]) -> str:
+def _sum(items: list[Garbage]) -> str:
     """How many, and how large together."""
     size_bytes = sum(w.size_bytes for w in items)
     readable = f" ({size_bytes / (1 << 30):,.1f} GiB)" if size_bytes >= 1 << 30 else ""
     return f"{len(items):,} of {size_bytes:,} bytes{readable}"
 
 
-def waste_json(chosen: list[Waste], removed: list[Waste]) -> str:
+def waste_json(chosen: list[Garbage], removed: list[Garbage]) -> str:
     """What `gc` would remove, and what it did, for machines."""
     gone_ = {w.path for w in removed}
     lines = [{"kind": w.kind, "path": str(w.path), "bytes": w.size_bytes, "removed": w.path in gone_} for w in chosen]

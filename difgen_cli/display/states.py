@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from difgen_cli.display import as_json
-from difgen_cli.engine.status import STATES, Line, Status
+from difgen_cli.engine.status import STATES, Status, TrajectoryStatus
 from difgen_cli.format import counted, duration
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def status(now: Status, console: Console) -> None:
             console.print(f"! {line.trajectory}: {line.cause}")
 
 
-def _cells(line: Line) -> dict[str, str]:
+def _cells(line: TrajectoryStatus) -> dict[str, str]:
     """A trajectory's line by column."""
     rate, left = line.images_per_second, line.left_seconds
     metrics = " ".join(f"{name} {_measured(value)}" for name, value in line.metrics.items())

@@ -24,32 +24,32 @@ class Fact:
 
 
 @dataclass(frozen=True)
-class Section:
+class DoctorSection:
     """Facts of one kind."""
 
     title: str
     facts: list[Fact]
 
 
-def gather(runs: Path, profile: str | None = None) -> list[Section]:
+def gather(runs: Path, profile: str | None = None) -> list[DoctorSection]:
     """Ask everything. `runs`: the run directory, there or not; `profile`: the one whose submit limits are asked."""
     from difgen_cli.doctor import disk, machine, scheduler
 
-    sections = [Section("versions", machine.versions()), Section("this machine", machine.machine())]
+    sections = [DoctorSection("versions", machine.versions()), DoctorSection("this machine", machine.machine())]
     settings, places = machine.places(profile)
     cluster = scheduler.facts(settings)
     shared = any(fact.name == "cluster" for fact in cluster)
-    return [*sections, Section("SLURM", cluster), Section(f"run directory {runs}", disk.facts(runs, shared)),
-            Section("places", places)]  # fmt: skip
+    return [*sections, DoctorSection("SLURM", cluster), DoctorSection(f"run directory {runs}", disk.facts(runs, shared)),
+            DoctorSection("places", places)]  # fmt: skip
 
 
-def worst(sections: list[Section]) -> Verdict:
+def worst(sections: list[DoctorSection]) -> Verdict:
     """The gravest verdict of all."""
     found = {fact.verdict for section in sections for fact in section.facts}
     return "bad" if "bad" in found else "note" if "note" in found else "ok"
 
 
-def content(sections: list[Section]) -> dict[str, Any]:
+def content(sections: list[DoctorSection]) -> dict[str, Any]:
     """The sections for machines."""
     return {
         "verdict": worst(sections),
@@ -57,7 +57,7 @@ def content(sections: list[Section]) -> dict[str, Any]:
     }
 
 
-def show(sections: list[Section], console: Console) -> None:
+def show(sections: list[DoctorSection], console: Console) -> None:
     """The sections for people."""
     from rich.text import Text
 

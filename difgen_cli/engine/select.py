@@ -21,7 +21,7 @@ SHOWN = 5  # values that an error lists
 
 
 @dataclass(frozen=True)
-class Cell:
+class SelectedCell:
     """One line of a grid's plan."""
 
     grid: str  # the grid's folder
@@ -70,22 +70,22 @@ class Lines:
         plain = self.columns[path].to_pylist() if path in self.columns else [None] * self.count
         return [b if a is None else a for a, b in zip(said, plain, strict=True)]
 
-    def cell(self, at: int) -> Cell:
+    def cell(self, at: int) -> SelectedCell:
         """One line."""
         line = {name: column[at].as_py() for name, column in self.columns.items()}
         settings = {n: v for n, v in line.items() if "." in n and not n.startswith(("axis.", "result."))}
         said = {n.removeprefix("axis."): v for n, v in line.items() if n.startswith("axis.") and v is not None}
-        return Cell(self.folder.name, line["index"], line["kind"], line["seed"], line["step"], line["home"],
+        return SelectedCell(self.folder.name, line["index"], line["kind"], line["seed"], line["step"], line["home"],
                     line["slug"], line["cell"], settings | said)  # fmt: skip
 
 
-def find(store: Store, words: Sequence[str], grid: str | None = None) -> list[Cell]:
+def find(store: Store, words: Sequence[str], grid: str | None = None) -> list[SelectedCell]:
     """Every cell that all the words name. Raises GridError where one of them names none."""
     lines = Lines.read(store, grid)
     return [lines.cell(at) for at in _matching(lines, words)]
 
 
-def one(store: Store, words: Sequence[str], grid: str | None = None) -> Cell:
+def one(store: Store, words: Sequence[str], grid: str | None = None) -> SelectedCell:
     """The one cell that the words name. Raises GridError where they name several, with what tells those apart."""
     lines = Lines.read(store, grid)
     rows = _matching(lines, words)

@@ -10,18 +10,18 @@ from typing import Any
 
 from difgen_cli.engine.cost import cache
 from difgen_cli.engine.launch import submissions
-from difgen_cli.engine.launch.reconciler import Standing, Tending
+from difgen_cli.engine.launch.reconciler import Reconciler, SubmissionStatus
 from difgen_cli.engine.plan import plan_table
 from difgen_cli.engine.plan.plan_table import Expected
 from difgen_cli.engine.store import Store, failures, index, untrusted
-from difgen_cli.engine.store.processes import gone
+from difgen_cli.engine.store.processes import is_dead
 
 # What a trajectory can be doing, the most urgent first.
 STATES = ("failed", "lost", "interrupted", "training", "scoring", "waiting", "stale", "done")
 
 
 @dataclass(frozen=True)
-class Line:
+class TrajectoryStatus:
     """One trajectory."""
 
     trajectory: str
@@ -45,8 +45,8 @@ class Line:
 class Status:
     """A run directory at one moment."""
 
-    lines: list[Line]
-    standings: list[Standing]
+    lines: list[TrajectoryStatus]
+    standings: list[SubmissionStatus]
 
     @property
     def counts(self) -> Counter[str]:
@@ -58,12 +58,12 @@ class Status:
         return any(s.known and s.alive for s in self.standings)
 
 
-def tending(store: Store, *, writes: bool = True) -> Tending:
+def reconciler(store: Store, *, writes: bool = True) -> Reconciler:
     """The open submissions of a run directory, to be looked at again and again; `writes`: and to be tended."""
-    return Tending(lambda: submissions.every(store), writes=writes)
+    return Reconciler(lambda: submissions.every(store), writes=writes)
 
 
-def look(store: Store, submitted: Tending) -> Status:
+def look(store: Store, submitted: Reconciler) -> Status:
     """The state of things now."""
     standings = [s for s in submitted.look() if s.alive]  # first: the dead are found
     expected = plan_table.expected(store)
@@ -71,16 +71,16 @@ def look(store: Store, submitted: Tending) -> Status:
     for (name, unit, attempt), ending in submitted.lost.items():
         record = known.get(name, {}).get("units", {}).get(unit, {})
         if record.get("attempt") == attempt and record["state"] == "running":
-            record |= {"state": "lost", "ending": ending, "cause": failures.ENDINGS[ending]}
+            record |= {"state": "lost", "ending": ending, "cause": failures.EXIT_REASONS[ending]}
     seen = {name.rpartition("-")[2]: (name.rpartition("-")[0], entry) for name, entry in known.items()}
     lines = [_line(slug, key, entry, expected.get(key)) for key, (slug, entry) in seen.items()]
     wrong = untrusted.find(store).homes
     lines = [replace(line, state="stale") if line.state == "done" and line.key in wrong else line for line in lines]
-    lines += [Line(wanted.slug, key, "waiting") for key, wanted in expected.items() if key not in seen]
+    lines += [TrajectoryStatus(wanted.slug, key, "waiting") for key, wanted in expected.items() if key not in seen]
     return Status(sorted(lines, key=lambda line: line.trajectory), standings)
 
 
-def _line(slug: str, key: str, entry: dict[str, Any], expected: Expected | None) -> Line:
+def _line(slug: str, key: str, entry: dict[str, Any], expected: Expected | None) -> TrajectoryStatus:
     train = entry["units"].get("train", {})
     scores = [r for u, r in entry["units"].items() if u != "train"]
     complete = expected is not None and (
@@ -92,7 +92,7 @@ def _line(slug: str, key: str, entry: dict[str, Any], expected: Expected | None)
     at = next((r for r in (train, *scores) if r.get("state") == "running"), told)
     rate, step, target = train.get("images_per_second"), train.get("step"), train.get("target")
     left = (target - step) * train["batch"] / rate if state == "training" and rate and target else None
-    return Line(
+    return TrajectoryStatus(
         slug, key, state, step, target, rate, train.get("roofline"), train.get("mfu"), left, entry["snapshots"],
         len(entry["results"]), scored.get("values", {}), _worker(at.get("owner", {})), told.get("ending"),
         told.get("cause"),
@@ -103,7 +103,7 @@ def _state(train: dict[str, Any], scores: list[dict[str, Any]], complete: bool) 
     """What it is doing: judged by what lies there before what attempts say."""
     lost = False
     for record in (train, *scores):
-        if record.get("state") == "running" and not gone(record["owner"]):
+        if record.get("state") == "running" and not is_dead(record["owner"]):
             return "training" if record is train else "scoring"
         lost |= record.get("state") in ("running", "lost")
     states = {r.get("state") for r in (train, *scores)}
@@ -121,7 +121,7 @@ def _worker(who: dict[str, Any]) -> str | None:
 
 def lost(store: Store) -> Callable[[], Mapping[tuple[str, str, int], str]]:
     """A look for attempts whose workers have died and nobody has written down; it writes nothing."""
-    submitted = tending(store, writes=False)
+    submitted = reconciler(store, writes=False)
 
     def look() -> Mapping[tuple[str, str, int], str]:
         submitted.look()
@@ -132,5 +132,5 @@ def lost(store: Store) -> Callable[[], Mapping[tuple[str, str, int], str]]:
 
 def over(store: Store, *, writes: bool) -> frozenset[Path]:
     """The folders of submissions of which nothing lives any more, though nobody had written it down."""
-    standings = tending(store, writes=writes).look()
+    standings = reconciler(store, writes=writes).look()
     return frozenset(s.submission.folder.resolve() for s in standings if not s.alive)

@@ -13,7 +13,7 @@ from rich.text import Text
 from difgen_cli.format import counted
 from difgen_cli.report import table
 from difgen_cli.report.plotting import captions, facets, labels
-from difgen_cli.report.plotting.layout import Drawn
+from difgen_cli.report.plotting.layout import DrawnFigure
 from difgen_cli.report.plotting.paper import Paper
 from difgen_cli.report.study import curves, seeds
 from difgen_cli.report.study.comparison import Comparison
@@ -99,7 +99,7 @@ def show(made: Comparison, console: Console) -> None:
         console.print(Text(note), soft_wrap=not console.is_terminal)
 
 
-def draw(made: Comparison, paper: Paper) -> Drawn | None:
+def draw(made: Comparison, paper: Paper) -> DrawnFigure | None:
     """The changes of the main metrics at the last snapshots against the first axis; None where nothing changed."""
     import matplotlib
 
@@ -129,9 +129,9 @@ def _moved(made: Comparison, numbers: pd.DataFrame) -> list[str]:
     return [name for name in _first(made) if name in moved]
 
 
-def _row(made: Comparison, metric: str, ratio: bool) -> facets.Row:
+def _row(made: Comparison, metric: str, ratio: bool) -> facets.FacetRow:
     name = labels.metric(metric, made.a.read.features, made.a.read.units)
-    return facets.Row(metric, f"{name}: B {'/' if ratio else '−'} A", marks=(float(ratio),), whole=True)
+    return facets.FacetRow(metric, f"{name}: B {'/' if ratio else '−'} A", marks=(float(ratio),), whole=True)
 
 
 def _caption(made: Comparison, numbers: pd.DataFrame, what: str) -> str:

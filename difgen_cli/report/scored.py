@@ -64,7 +64,7 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Line:
+class ScoredLine:
     """One measure in words: its value for the samples and for each reference."""
 
     name: str
@@ -117,14 +117,14 @@ def show(scored: Scored, console: Console) -> None:
         console.print(Text(sentence), soft_wrap=not console.is_terminal)
 
 
-def lines(scored: Scored) -> list[Line]:
+def lines(scored: Scored) -> list[ScoredLine]:
     """The measures that have a value, the main ones first."""
     known = curves.read(scored.study).metrics
     order = [name for name in FIRST if name in known] + [name for name in known if name not in FIRST]
     rows = {kind: row for kind in KINDS if (row := scored.row(kind))}
     units = {name: scored.study.units[name] for name in order}
     return [
-        Line(name, {kind: value(row, name, unit) for kind, row in rows.items()}, meaning)
+        ScoredLine(name, {kind: value(row, name, unit) for kind, row in rows.items()}, meaning)
         for name, (unit, meaning) in units.items()
     ]
 

@@ -12,11 +12,11 @@ from difgen_cli.engine.grid import Grid
 from difgen_cli.engine.grid.document import GridError
 from difgen_cli.engine.grid.values import Given
 from difgen_cli.engine.plan import LACKING, Cell, Facts, Plan, Reference, Trajectory
-from difgen_cli.engine.plan.derive import Derivation, images_of
+from difgen_cli.engine.plan.derive import RecipeBuilder, images_of
 from difgen_cli.engine.plan.facts import Finder
 from difgen_cli.engine.plan.guidance import UNGUIDED
 from difgen_cli.engine.plan.planner import real_images
-from difgen_cli.engine.plan.recipes import Head, Recipe
+from difgen_cli.engine.plan.recipes import Operation, Recipe
 from difgen_cli.engine.plan.sections import DEFAULT_SCORE, Section, as_text, resolve
 from difgen_cli.engine.plugins import Library
 from difgen_cli.score.groups import Groups
@@ -80,15 +80,17 @@ def plan(
 
     Where training showed mirror images, that is in the keys as `train.flip` is in a sweep's.
     """
-    derive = Derivation(finder.library, finder, {})
+    derive = RecipeBuilder(finder.library, finder, {})
     subset, size = derive.subset(data, lambda _: None)
     scoring = derive.scoring(dict(metrics), data, lambda _: None)
     flip = {"flip": True} if request.mirrored else {}
     images = images_of(subset) | ({"mirrored": "flip"} if request.mirrored else {})
-    pool = derive.keep(Recipe(Head("pool", "files", 0, {}), {}, content=samples.content[:16]))
-    home = derive.keep(Recipe(Head("trajectory", "given", GIVEN_VERSION, flip), {"subset": subset, "samples": pool}))
+    pool = derive.keep(Recipe(Operation("pool", "files", 0, {}), {}, content=samples.content[:16]))
+    home = derive.keep(
+        Recipe(Operation("trajectory", "given", GIVEN_VERSION, flip), {"subset": subset, "samples": pool})
+    )
     sampler = resolve("sample", {"count": Given(count)}, finder.library)
-    key = Head("samples", "given", GIVEN_VERSION, {"count": count}).key({"snapshot": home.key})
+    key = Operation("samples", "given", GIVEN_VERSION, {"count": count}).key({"snapshot": home.key})
     drawn = {"count": count, "seed": sampler.own["seed"]}
     said = {"model.name": printable(str(request.samples)), "sample.count": count}
     lines = [("model", home, key, said | ({"sample.groups": groups.count} if groups else {}))]

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from difgen_cli.engine.launch import worker_environment
-from difgen_cli.engine.store.processes import gone
+from difgen_cli.engine.store.processes import is_dead
 
 CHECKPOINT_SECONDS = 0.5
 LEASE_SECONDS = 2.0
@@ -178,11 +178,11 @@ class Sweep:
         """Processes that have begun to work, for whatever start of the sweep."""
         badges = [b for submission in self.runs.glob("grids/*/submissions/*") for b in self.badges(submission)]
         at_work = [b["owner"] for b in badges if b["state"] == "running"]
-        return [who["pid"] for who in at_work if not gone(who) and who["pid"] not in self.stopped]
+        return [who["pid"] for who in at_work if not is_dead(who) and who["pid"] not in self.stopped]
 
     def attempts(self) -> list[Attempt]:
         """The last attempts of the units at work whose owner is alive and not stopped."""
-        return [a for a in self._last_attempts() if not gone(a.record["owner"]) and a.pid not in self.stopped]
+        return [a for a in self._last_attempts() if not is_dead(a.record["owner"]) and a.pid not in self.stopped]
 
     def trainings(self) -> list[Attempt]:
         return [a for a in self.attempts() if a.is_training]

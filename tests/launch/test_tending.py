@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from difgen_cli.engine.launch.reconciler import Standing, Tending
-from difgen_cli.engine.launch.slurm.poll import Queue, Task
+from difgen_cli.engine.launch.reconciler import Reconciler, SubmissionStatus
+from difgen_cli.engine.launch.slurm.poll import SlurmQueue, SlurmTask
 from difgen_cli.engine.launch.submissions import Submission
 from difgen_cli.engine.store import Store
 from difgen_cli.engine.store.attempts import Claimant, claim, history
 from difgen_cli.engine.store.files import publish_json, replace_json
-from difgen_cli.engine.store.processes import owner
+from difgen_cli.engine.store.processes import process_identity
 
 NAME = "difgen-0123456789ab"
 HOME = "digits-n16-0123456789abcdef"
@@ -22,7 +22,7 @@ HOME = "digits-n16-0123456789abcdef"
 def submission(tmp_path: Path) -> Submission:
     """A submission to SLURM whose writer is gone."""
     folder = tmp_path / "grids" / "size-01234567" / "submissions" / "1"
-    said = {"launcher": "slurm", "name": NAME, "runs": str(tmp_path), "owner": owner() | {"started": "0"},
+    said = {"launcher": "slurm", "name": NAME, "runs": str(tmp_path), "owner": process_identity() | {"started": "0"},
             "submitted": "2026-11-21T10:00:00+00:00", "workers": 2}  # fmt: skip
     publish_json(folder / "submission.json", said)
     return Submission(folder)
@@ -31,21 +31,21 @@ def submission(tmp_path: Path) -> Submission:
 class Told:
     """A poll that has been told what the queue is."""
 
-    def __init__(self, queue: Queue | None) -> None:
+    def __init__(self, queue: SlurmQueue | None) -> None:
         self.queue = queue
 
-    def look(self, names: list[str], since: str) -> Queue | None:
+    def look(self, names: list[str], since: str) -> SlurmQueue | None:
         assert since <= "2026-11-20"
         return self.queue
 
 
-def _look(submission: Submission, queue: Queue | None) -> Standing:
-    (standing,) = Tending(lambda: [submission], poll=Told(queue)).look()  # type: ignore[arg-type]
+def _look(submission: Submission, queue: SlurmQueue | None) -> SubmissionStatus:
+    (standing,) = Reconciler(lambda: [submission], poll=Told(queue)).look()  # type: ignore[arg-type]
     return standing
 
 
-def _task(task: str, state: str = "RUNNING", restarts: int = 0, reason: str = "None") -> Task:
-    return Task(NAME, "27", task, state, restarts, reason)
+def _task(task: str, state: str = "RUNNING", restarts: int = 0, reason: str = "None") -> SlurmTask:
+    return SlurmTask(NAME, "27", task, state, restarts, reason)
 
 
 def _worker(submission: Submission, task: str, restart: int = 0) -> Path:
@@ -53,40 +53,40 @@ def _worker(submission: Submission, task: str, restart: int = 0) -> Path:
     attempts = Store(Path(submission.said["runs"])).root / "trajectories" / HOME / "attempts"
     held = claim(attempts, f"score-{task}", Claimant())
     assert held is not None
-    who = owner() | {"job": "27", "task": task, "restart": restart}
+    who = process_identity() | {"job": "27", "task": task, "restart": restart}
     at = {"home": HOME, "unit": f"score-{task}", "attempt": 1}
     replace_json(submission.folder / "workers" / f"{task}.json", {"owner": who, "state": "running", "at": at})
     return attempts
 
 
 def test_a_receipt_that_a_crash_swallowed_is_mended(submission: Submission) -> None:
-    standing = _look(submission, Queue((_task("0"), _task("1", "PENDING", reason="Priority")), names={NAME: "27"}))
+    standing = _look(submission, SlurmQueue((_task("0"), _task("1", "PENDING", reason="Priority")), names={NAME: "27"}))
     assert (submission.receipt or {})["job"] == "27"
     assert (standing.running, standing.pending, standing.reasons) == (1, 1, {"Priority": 1})
     assert not submission.closed
 
 
 def test_an_intent_that_never_reached_slurm_is_closed(submission: Submission) -> None:
-    assert not _look(submission, Queue(())).alive
+    assert not _look(submission, SlurmQueue(())).alive
     assert submission.closed
 
 
 def test_a_living_writer_keeps_its_intent_open(submission: Submission) -> None:
-    replace_json(submission.folder / "submission.json", submission.said | {"owner": owner()})
+    replace_json(submission.folder / "submission.json", submission.said | {"owner": process_identity()})
     mine = Submission(submission.folder)
-    assert _look(mine, Queue(())).alive, "it may be waiting for sbatch"
+    assert _look(mine, SlurmQueue(())).alive, "it may be waiting for sbatch"
     assert not mine.closed
 
 
 def test_what_is_submitted_while_the_queue_is_asked_is_not_closed(submission: Submission) -> None:
     class Slow(Told):
-        def look(self, names: list[str], since: str) -> Queue | None:
+        def look(self, names: list[str], since: str) -> SlurmQueue | None:
             submission.answer({"job": "27"})  # another command's sbatch, after the queue was read
-            return Queue(())
+            return SlurmQueue(())
 
-    replace_json(submission.folder / "submission.json", submission.said | {"owner": owner()})
+    replace_json(submission.folder / "submission.json", submission.said | {"owner": process_identity()})
     mine = Submission(submission.folder)
-    (standing,) = Tending(lambda: [mine], poll=Slow(None)).look()  # type: ignore[arg-type]
+    (standing,) = Reconciler(lambda: [mine], poll=Slow(None)).look()  # type: ignore[arg-type]
     assert standing.alive
     assert not mine.closed
 
@@ -95,7 +95,7 @@ def test_a_dead_workers_unit_is_given_free_with_the_accountings_word(submission:
     submission.answer({"job": "27"})
     attempts = _worker(submission, "0")
     _worker(submission, "1")
-    queue = Queue((_task("0", restarts=1), _task("1")), runs={("27", "0"): ["NODE_FAIL", "RUNNING"]})
+    queue = SlurmQueue((_task("0", restarts=1), _task("1")), runs={("27", "0"): ["NODE_FAIL", "RUNNING"]})
     assert _look(submission, queue).running == 2
     lost = history(attempts, "score-0")[-1][1]
     assert (lost["state"], lost["ending"], lost["by"]) == ("lost", "node_failure", "SLURM")
@@ -105,7 +105,7 @@ def test_a_dead_workers_unit_is_given_free_with_the_accountings_word(submission:
 def test_without_accounting_a_worker_whose_task_is_gone_counts_as_killed(submission: Submission) -> None:
     submission.answer({"job": "27"})
     attempts = _worker(submission, "0")
-    assert not _look(submission, Queue(())).alive
+    assert not _look(submission, SlurmQueue(())).alive
     assert history(attempts, "score-0")[-1][1]["ending"] == "killed"
     assert submission.closed
 
@@ -122,7 +122,7 @@ def test_while_the_controller_is_away_nobody_is_buried_and_nothing_closed(submis
 def test_who_only_looks_learns_the_same_and_writes_nothing(submission: Submission) -> None:
     attempts = _worker(submission, "0")
     before = sorted(attempts.parents[2].rglob("*"))
-    tending = Tending(lambda: [submission], poll=Told(Queue(())), writes=False)  # type: ignore[arg-type]
+    tending = Reconciler(lambda: [submission], poll=Told(SlurmQueue(())), writes=False)  # type: ignore[arg-type]
     (standing,) = tending.look()
     assert not standing.alive
     assert tending.lost == {(HOME, "score-0", 1): "killed"}

@@ -16,7 +16,7 @@ from rich.console import Console
 from difgen_cli.display import benches
 from difgen_cli.engine.cost import bench, flops
 from difgen_cli.engine.cost.bench import Subject, Throughput
-from difgen_cli.engine.cost.flops import Work
+from difgen_cli.engine.cost.flops import NetworkWork
 from difgen_cli.engine.cost.roofline import Limits
 from difgen_cli.engine.plugins import Library, PluginError
 from difgen_cli.sampling import euler, heun
@@ -40,14 +40,14 @@ LIMITS = Limits(1e9, 1e9)
 SMALL = Subject("mlp", {"width": 8}, (1, 8, 8), batch=16)
 
 
-def _of(rate: float, work: Work | None = Work(2e6, 1e6)) -> Throughput:  # noqa: B008
+def _of(rate: float, work: NetworkWork | None = NetworkWork(2e6, 1e6)) -> Throughput:  # noqa: B008
     return Throughput(SMALL, 1234, work, LIMITS, rate, 12.3)
 
 
 def test_facts_are_shares_of_the_limits() -> None:
     facts = _of(100).facts
     assert (facts["roofline"], facts["mfu"], facts["bound"]) == (pytest.approx(0.2), pytest.approx(0.2), "compute")
-    memory = _of(100, Work(1e6, 4e6)).facts
+    memory = _of(100, NetworkWork(1e6, 4e6)).facts
     assert (memory["roofline"], memory["mfu"], memory["bound"]) == (pytest.approx(0.4), pytest.approx(0.1), "memory")
     unknown = _of(100, None).facts
     assert unknown["images_per_second"] == 100

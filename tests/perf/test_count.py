@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from difgen_cli.diffusion.training import train
 from difgen_cli.engine.cost import flops
-from difgen_cli.engine.cost.flops import Work
+from difgen_cli.engine.cost.flops import NetworkWork
 from difgen_cli.models import mlp, unet
 
 
@@ -33,9 +33,9 @@ def test_a_linear_layer_is_counted_by_hand() -> None:
     network, batch = Around(nn.Linear(6, 4)), 8
     forward = 4 + 8 * 6 + 6 * 4 + 8 * 4  # bias, x and weight in, y out
     backward = (8 * 4 + 8 * 6 + 4 * 6) + (8 * 4 + 4)  # gradients of the weight and of the bias
-    assert flops.evaluation(network, (6,), batch) == Work(2 * 6 * 4, forward * 4 / batch)
+    assert flops.evaluation(network, (6,), batch) == NetworkWork(2 * 6 * 4, forward * 4 / batch)
     step = 9 * (4 * 6 + 4)  # weight, gradient, two moments, average: read; all but the gradient written
-    assert flops.training(network, (6,), batch) == Work(2 * 2 * 6 * 4, (forward + backward + step) * 4 / batch)
+    assert flops.training(network, (6,), batch) == NetworkWork(2 * 2 * 6 * 4, (forward + backward + step) * 4 / batch)
 
 
 def test_bf16_halves_activations_and_not_the_optimizer() -> None:
@@ -50,7 +50,7 @@ def test_bf16_halves_activations_and_not_the_optimizer() -> None:
 def test_a_convolution_is_counted_by_hand() -> None:
     network = Around(nn.Conv2d(3, 5, 3, padding=1))
     forward = flops.evaluation(network, (3, 8, 8), 2)
-    assert forward == Work(2 * 3 * 9 * 5 * 64, 4 * (2 * 3 * 64 + 3 * 9 * 5 + 5 + 2 * 5 * 64) / 2)
+    assert forward == NetworkWork(2 * 3 * 9 * 5 * 64, 4 * (2 * 3 * 64 + 3 * 9 * 5 + 5 + 2 * 5 * 64) / 2)
     trained = flops.training(network, (3, 8, 8), 2)
     assert trained is not None
     assert trained.flops == 2 * forward.flops  # the image itself needs no gradient
@@ -122,7 +122,7 @@ class Viewing(nn.Module):
 
 def test_views_move_nothing_and_repeated_numbers_are_read_once() -> None:
     numbers = 8 * 6 + 1 + 8 * 6  # x and one number of noise in, the sum out
-    assert flops.evaluation(Viewing(), (6,), 8) == Work(0, numbers * 4 / 8)
+    assert flops.evaluation(Viewing(), (6,), 8) == NetworkWork(0, numbers * 4 / 8)
 
 
 def test_the_count_equals_that_of_a_real_step() -> None:

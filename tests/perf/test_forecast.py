@@ -17,8 +17,8 @@ from comparing import assert_equal_content, content
 from difgen_cli import sweep
 from difgen_cli.engine.cost.device import processor
 from difgen_cli.engine.launch import inline, submissions
-from difgen_cli.engine.launch.submissions import Terms
-from difgen_cli.engine.launch.worker_pool import Crew
+from difgen_cli.engine.launch.submissions import LaunchTerms
+from difgen_cli.engine.launch.worker_pool import WorkerPool
 from difgen_cli.engine.plan.work import Work, read
 from difgen_cli.engine.store import tables
 
@@ -37,7 +37,7 @@ axes:
   train.steps: [10, 20]
   data.size:   [8, 16]
 """
-HERE = Crew("local", 2, 1, "cpu", processor())
+HERE = WorkerPool("local", 2, 1, "cpu", processor())
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +52,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "tiny.yaml").write_text(GRID)
     planned = sweep.prepare(folder / "tiny.yaml", folder / "runs", {})
     sweep.record(planned)
-    submission = submissions.write(planned.store, planned.folder, planned.state.work, None, Terms("inline", 1, 1))
+    submission = submissions.write(planned.store, planned.folder, planned.state.work, None, LaunchTerms("inline", 1, 1))
     assert inline.run(submission, None, lambda line: None) == "done"
     tables.fold(planned.store)
     return folder / "runs"
@@ -149,7 +149,7 @@ def test_on_a_device_of_which_nothing_is_known_wide_networks_come_first_and_no_t
     write_grid: Write, tmp_path: Path
 ):
     grid = write_grid(GRID + "  model.width: [8, 512, 64]\n", "wide.yaml")
-    found = sweep.foresee(sweep.prepare(grid, tmp_path / "runs", {}), Crew("slurm", 2, 1, "cpu", None))
+    found = sweep.foresee(sweep.prepare(grid, tmp_path / "runs", {}), WorkerPool("slurm", 2, 1, "cpu", None))
     assert (found.wall.how, found.work.units[0].seconds) == ("unknown", None)
     slugs = [unit.slug for unit in found.work.units if unit.unit == "train"]
     assert [slug.partition("width")[2].partition("-")[0] for slug in slugs] == ["512"] * 2 + ["64"] * 2 + ["8"] * 2
@@ -165,7 +165,7 @@ def test_the_order_of_units_changes_no_result(swept: Path, write_grid: Write, tm
         shuffled = replace(todo, trainings=[replace(t, rank=draw.random()) for t in todo.trainings],
                            scorings=[replace(s, rank=draw.random()) for s in todo.scorings])  # fmt: skip
         assert shuffled.units != todo.units
-        submission = submissions.write(planned.store, planned.folder, shuffled, None, Terms("inline", 1, 1))
+        submission = submissions.write(planned.store, planned.folder, shuffled, None, LaunchTerms("inline", 1, 1))
         assert inline.run(submission, None, lambda line: None) == "done"
         assert_equal_content(tmp_path / f"runs{seed}", calm)
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from difgen_cli.engine.cost import history
-from difgen_cli.engine.cost.history import Labels
+from difgen_cli.engine.cost.history import HistoryLabels
 from difgen_cli.engine.plugins import Library
 from difgen_cli.engine.store import Store
 
@@ -85,7 +85,7 @@ def test_a_metrics_sizes_are_those_of_the_inputs_that_it_names(tmp_path: Path):
 
 def test_planned_work_bears_the_labels_of_finished_work(tmp_path: Path):
     """A table's numbers may have become others than a plan's: 64 is 64.0 where a column lacks some."""
-    labels = Labels(Library(None))
+    labels = HistoryLabels(Library(None))
     found = known(tmp_path, {"model.dropout": None, "model.width": 64.0, "data.path": None})
     assert labels.training(ROW) == found.rates[0].like
     assert labels.sampling("model", ROW) == found.sampling[0].like

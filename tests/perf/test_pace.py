@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from difgen_cli.engine.cost.flops import Work
+from difgen_cli.engine.cost.flops import NetworkWork
 from difgen_cli.engine.cost.roofline import Limits
 from difgen_cli.engine.cost.throughput import Pace, Speed
 
@@ -17,7 +17,7 @@ class Clock:
         return self.seconds
 
 
-def _pace(clock: Clock, work: Work | None = None, step: int = 0) -> Pace:
+def _pace(clock: Clock, work: NetworkWork | None = None, step: int = 0) -> Pace:
     return Pace(step, 10, lambda: work, lambda: Limits(1000.0, 100.0), clock)
 
 
@@ -50,10 +50,10 @@ def test_where_there_are_no_other_steps_the_first_ones_count() -> None:
 def test_asking_for_the_work_and_the_limits_counts_in_no_rate_and_happens_once() -> None:
     clock, asked = Clock(), []
 
-    def work() -> Work:
+    def work() -> NetworkWork:
         asked.append(1)
         clock.seconds += 50
-        return Work(20.0, 1.0)
+        return NetworkWork(20.0, 1.0)
 
     pace = Pace(0, 10, work, lambda: Limits(1000.0, 100.0), clock)
     for step in (1, 2, 3):
@@ -65,7 +65,7 @@ def test_asking_for_the_work_and_the_limits_counts_in_no_rate_and_happens_once()
 
 def test_what_is_not_known_is_none() -> None:
     clock = Clock()
-    unknown, unmeasured = _pace(clock), Pace(0, 10, lambda: Work(1.0, 1.0), lambda: None, clock)
+    unknown, unmeasured = _pace(clock), Pace(0, 10, lambda: NetworkWork(1.0, 1.0), lambda: None, clock)
     for pace in (unknown, unmeasured):
         clock.seconds += 1
         pace.done(1)

@@ -11,12 +11,12 @@ import pytest
 
 from difgen_cli import sweep
 from difgen_cli.engine.cost import packing
-from difgen_cli.engine.cost.packing import Packing, Reading, Task, choose, probe
+from difgen_cli.engine.cost.packing import Packing, ProbeTask, Reading, choose, probe
 from difgen_cli.engine.cost.probe_group import ProbeError, Probes
 
 GIB = float(1 << 30)
 LONG = 1e12  # images: more than any probe trains
-DIGITS = Task("mlp", {"width": 64}, (1, 8, 8), 0, 768, {}, 128)
+DIGITS = ProbeTask("mlp", {"width": 64}, (1, 8, 8), 0, 768, {}, 128)
 
 
 def _device(totals: dict[int, float], own: float = GIB, size: float = 1000 * GIB) -> Callable[[int], Sequence[Reading]]:
@@ -104,7 +104,7 @@ def test_two_processes_on_two_cores_train_more_than_one_and_four_no_more_than_tw
 @pytest.mark.usefixtures("two_cores")
 def test_the_probe_takes_no_more_processes_than_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packing, "SLICE_SECONDS", 1.0)
-    wide = Task("mlp", {"width": 512}, (1, 8, 8), 10, 768, {"condition_dropout": 0.1}, 128)
+    wide = ProbeTask("mlp", {"width": 512}, (1, 8, 8), 10, 768, {"condition_dropout": 0.1}, 128)
     found = probe([(DIGITS, LONG), (wide, 1.0)], None, 4, None)
     assert 1 in found.images_per_second
     assert found.jobs in found.images_per_second
@@ -112,7 +112,7 @@ def test_the_probe_takes_no_more_processes_than_cores(monkeypatch: pytest.Monkey
 
 
 def test_the_heaviest_of_several_trainings_is_the_one_that_is_weighed() -> None:
-    wide = Task("mlp", {"width": 64}, (1, 8, 8), 0, 8_000_000, {}, 128)  # 488 MiB of images
+    wide = ProbeTask("mlp", {"width": 64}, (1, 8, 8), 0, 8_000_000, {}, 128)  # 488 MiB of images
     with Probes(None, None, 60) as probes:
         both = probes.heaviest([packing.asdict(DIGITS), packing.asdict(wide)])
         small = probes.heaviest([packing.asdict(DIGITS)])
@@ -127,7 +127,7 @@ def test_a_probe_ends_with_its_time_and_leaves_no_process_behind() -> None:
 
 
 def test_what_ends_a_probe_is_said_and_one_worker_goes_on() -> None:
-    broken = Task("mlp", {"width": -4}, (1, 8, 8), 0, 768, {}, 128)
+    broken = ProbeTask("mlp", {"width": -4}, (1, 8, 8), 0, 768, {}, 128)
     found = probe([(broken, LONG)], None, 4, None)
     assert found.jobs == 1
     assert "negative dimension" in found.why

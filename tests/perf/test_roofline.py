@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from difgen_cli.engine.cost import roofline
-from difgen_cli.engine.cost.flops import Work
+from difgen_cli.engine.cost.flops import NetworkWork
 from difgen_cli.engine.cost.roofline import Limits
 
 LIMITS = Limits(flops_per_second=1000.0, bytes_per_second=100.0)  # as many either way at 10 FLOP a byte
@@ -17,26 +17,26 @@ LIMITS = Limits(flops_per_second=1000.0, bytes_per_second=100.0)  # as many eith
 @pytest.mark.parametrize(
     ("work", "seconds", "bound"),
     [
-        (Work(flops=500, bytes=10), 0.5, "compute"),
-        (Work(flops=500, bytes=80), 0.8, "memory"),
-        (Work(flops=500, bytes=50), 0.5, "compute"),
-        (Work(flops=0, bytes=50), 0.5, "memory"),
+        (NetworkWork(flops=500, bytes=10), 0.5, "compute"),
+        (NetworkWork(flops=500, bytes=80), 0.8, "memory"),
+        (NetworkWork(flops=500, bytes=50), 0.5, "compute"),
+        (NetworkWork(flops=0, bytes=50), 0.5, "memory"),
     ],
 )
-def test_an_image_takes_its_arithmetic_or_its_traffic(work: Work, seconds: float, bound: str) -> None:
+def test_an_image_takes_its_arithmetic_or_its_traffic(work: NetworkWork, seconds: float, bound: str) -> None:
     assert roofline.seconds(work, LIMITS) == seconds
     assert roofline.bound(work, LIMITS) == bound
     assert roofline.share(work, LIMITS, 1 / seconds) == 1.0
 
 
 def test_shares_are_of_the_limit_and_of_the_matrix_rate() -> None:
-    work = Work(flops=500, bytes=80)
+    work = NetworkWork(flops=500, bytes=80)
     assert roofline.share(work, LIMITS, 0.5) == pytest.approx(0.4)
     assert roofline.mfu(work, LIMITS, 0.5) == pytest.approx(0.25)
 
 
 def test_where_arithmetic_is_the_limit_both_shares_agree() -> None:
-    work = Work(flops=500, bytes=10)
+    work = NetworkWork(flops=500, bytes=10)
     assert roofline.share(work, LIMITS, 1.2) == roofline.mfu(work, LIMITS, 1.2)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from difgen_cli.engine.grid.document import GridError
 from difgen_cli.engine.plan import Plan, plan_table
-from difgen_cli.engine.plan.recipes import Head, Recipe, dump, load
+from difgen_cli.engine.plan.recipes import Operation, Recipe, dump, load
 from difgen_cli.engine.plan.sections import DEFAULT_SCORE
 from difgen_cli.engine.plugins import Library
 
@@ -228,13 +228,13 @@ _settings = st.dictionaries(st.text("abc", min_size=1, max_size=3), st.integers(
 @given(_settings, st.integers(1, 9), st.dictionaries(st.sampled_from("xyz"), st.text("0f", min_size=4, max_size=4)))
 def test_keys_depend_on_content_and_not_on_order(said: dict[str, object], version: int, inputs: dict[str, str]) -> None:
     backwards = dict(reversed(said.items()))
-    key = Head("k", "n", version, said).key(inputs)
-    assert key == Head("k", "n", version, backwards).key(dict(reversed(inputs.items())))
+    key = Operation("k", "n", version, said).key(inputs)
+    assert key == Operation("k", "n", version, backwards).key(dict(reversed(inputs.items())))
     assert len(key) == 16
     assert set(key) <= set("0123456789abcdef")
-    assert key != Head("k", "n", version + 1, said).key(inputs)
-    assert key != Head("k", "n", version, said | {"new": 1}).key(inputs)
-    assert key != Head("k", "n", version, said).key(inputs | {"w": "0"})
+    assert key != Operation("k", "n", version + 1, said).key(inputs)
+    assert key != Operation("k", "n", version, said | {"new": 1}).key(inputs)
+    assert key != Operation("k", "n", version, said).key(inputs | {"w": "0"})
 
 
 @given(st.recursive(st.just(()), lambda inner: st.lists(inner, max_size=3).map(tuple), max_leaves=12))
@@ -243,7 +243,7 @@ def test_recipes_survive_being_written(tree: tuple[object, ...]) -> None:
 
     def make(node: tuple[object, ...], depth: int = 0) -> Recipe:
         parts = {f"i{k}": make(part, depth + 1) for k, part in enumerate(node)}  # type: ignore[arg-type]
-        recipe = Recipe(Head("kind", f"n{depth}", 1, {"t": (1, 2), "d": depth}), parts)
+        recipe = Recipe(Operation("kind", f"n{depth}", 1, {"t": (1, 2), "d": depth}), parts)
         return known.setdefault(recipe.key, recipe)
 
     top = make(tree)

@@ -11,13 +11,13 @@ import pytest
 
 from difgen_cli.engine.launch.submissions import Submission
 from difgen_cli.engine.plan import plan_table, work
-from difgen_cli.engine.plan.work import Call, Measure, Other, Scoring, Training, Work
+from difgen_cli.engine.plan.work import Call, Dependency, MetricSpec, Scoring, Training, Work
 from difgen_cli.engine.store import StoreError, attempts
-from difgen_cli.engine.worker.submission_spec import Order
+from difgen_cli.engine.worker.submission_spec import SubmissionSpec
 
-OTHER = Other("o", "other", 5, "s", None, {"twin": Other("p", "third", 6, "t")})
+OTHER = Dependency("o", "other", 5, "s", None, {"twin": Dependency("p", "third", 6, "t")})
 CALL = Call("euler", {"steps": 2}, {})
-SCORING = Scoring("model", "h", "slug", 10, "s", "k", True, CALL, {"cfg": CALL}, {"m": Measure("gap", "m", {}, None)},
+SCORING = Scoring("model", "h", "slug", 10, "s", "k", True, CALL, {"cfg": CALL}, {"m": MetricSpec("gap", "m", {}, None)},
                   {"twin": OTHER})  # fmt: skip
 TODO = Work([Training("h", "slug", (10, 20), 16, OTHER)], [SCORING])
 
@@ -48,7 +48,7 @@ def test_a_newer_layout_is_one_sentence(tmp_path: Path) -> None:
     for look in (
         lambda: work.read(folder / "work.json"),
         lambda: Submission(folder).said,
-        lambda: Order.read(folder),
+        lambda: SubmissionSpec.read(folder),
         lambda: attempts.history(folder / "attempts", "train"),
         lambda: plan_table.read(tmp_path / "plan.parquet"),
     ):

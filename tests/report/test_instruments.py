@@ -111,7 +111,7 @@ def test_the_crossing_of_twins_is_interpolated_per_seed_in_log_size() -> None:
     frame = pd.DataFrame(
         {"data.size": ["8", "32", "128"], "metric": "twin_win", "seed_0": [0.0, 0.25, 0.75], "seed_1": [0.1, 0.5, 0.9]}
     )
-    axis = curves.Axis("data.size", ("8", "32", "128"), (8.0, 32.0, 128.0), True)
+    axis = curves.CurveAxis("data.size", ("8", "32", "128"), (8.0, 32.0, 128.0), True)
     at, low, high, n = twins.crossing(frame, axis) or (0, 0, 0, 0)
     assert at == pytest.approx(np.sqrt(64 * 32))
     assert low < at < high

@@ -51,7 +51,7 @@ def test_the_fit_is_the_maximum_that_brute_force_finds(seed: int) -> None:
 
 def test_the_likelihood_is_the_sum_of_log_probabilities_also_far_in_the_tails() -> None:
     low, high = np.array([0.0, 10, 40, 0.02]), np.array([5.0, 20, np.inf, 0.04])
-    line = lognormal.Line(0.5, 1.0, 0.4, 0.0)
+    line = lognormal.FittedLine(0.5, 1.0, 0.4, 0.0)
     place = 1.0 + 0.5 * np.log(SIZES[:4])
     with np.errstate(divide="ignore"):
         upper = norm.sf(np.log(low), place, 0.4) - norm.sf(np.log(high), place, 0.4)

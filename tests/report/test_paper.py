@@ -81,9 +81,9 @@ def sheets(request, monkeypatch):
     """Every kind of figure on a paper, laid out and drawn, but not saved: (paper, sheets)."""
     paper, axes = request.param
     made = []
-    render = layout.Sheet.render
+    render = layout.FigureSheet.render
     monkeypatch.setattr(layout, "_saved", lambda *_: b"")
-    monkeypatch.setattr(layout.Sheet, "render", lambda sheet: made.append(sheet) or render(sheet))
+    monkeypatch.setattr(layout.FigureSheet, "render", lambda sheet: made.append(sheet) or render(sheet))
     read = curves.read(synthetic.study(axes, seeds=1))
     with matplotlib.rc_context(paper.rc):
         mem_vs_fid.memorization_against_frechet(read, paper)
@@ -138,8 +138,8 @@ BLIND = {
 @pytest.mark.parametrize("kind", BLIND)
 @pytest.mark.parametrize("levels", [2, 4, 8])
 def test_colours_are_told_apart_by_colour_blind_readers(kind, levels):
-    words = curves.Axis("model.name", tuple("abcdefgh"[:levels]), tuple(map(float, range(levels))), False)
-    numbers = curves.Axis("data.size", tuple(map(str, range(levels))), tuple(map(float, range(levels))), True)
+    words = curves.CurveAxis("model.name", tuple("abcdefgh"[:levels]), tuple(map(float, range(levels))), False)
+    numbers = curves.CurveAxis("data.size", tuple(map(str, range(levels))), tuple(map(float, range(levels))), True)
     for axis in (words, numbers):
         seen = [_lab(np.clip(np.array(BLIND[kind]) @ _linear(to_rgb(c)), 0, 1)) for c in style.colours(axis).values()]
         nearest = min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2))

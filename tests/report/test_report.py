@@ -190,7 +190,7 @@ def test_markup_in_a_name_is_printed_as_it_is():
 
 
 def test_neighbouring_levels_have_different_colours_and_markers():
-    axis = curves.Axis("data.size", tuple(map(str, range(12))), tuple(range(12)), True)
+    axis = curves.CurveAxis("data.size", tuple(map(str, range(12))), tuple(range(12)), True)
     assert len(set(style.colours(axis).values())) == 12
     assert len(set(style.dark_colours(axis).values())) == 12
     assert len(set(style.markers(axis).values())) == 12

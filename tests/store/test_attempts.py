@@ -16,7 +16,7 @@ import pytest
 from difgen_cli.engine.store import attempts
 from difgen_cli.engine.store.attempts import MOST_FRUITLESS, MOST_OUT_OF_MEMORY, Claimant, bury, claim, history, release
 from difgen_cli.engine.store.files import publish, publish_json, read_json, replace_json
-from difgen_cli.engine.store.processes import gone, owner
+from difgen_cli.engine.store.processes import is_dead, process_identity
 
 
 def _try_to_claim(folder: str, gate: object, won: object) -> None:
@@ -72,7 +72,7 @@ def test_an_owner_that_was_killed_is_replaced_at_once(tmp_path: Path) -> None:
 def _foreign(folder: Path, counter: int = 0) -> Path:
     """An attempt of another machine, whose process cannot be asked."""
     path = folder / "train.1.json"
-    record = {"state": "running", "counter": counter, "owner": owner() | {"boot": "elsewhere"}, "step": 7}
+    record = {"state": "running", "counter": counter, "owner": process_identity() | {"boot": "elsewhere"}, "step": 7}
     replace_json(path, record)
     return path
 
@@ -110,7 +110,7 @@ def test_a_failed_unit_stays_failed_until_it_is_released(tmp_path: Path) -> None
 
 
 def test_a_unit_that_kills_its_workers_without_progress_is_given_up(tmp_path: Path) -> None:
-    dead = owner() | {"started": "0"}
+    dead = process_identity() | {"started": "0"}
     for number in range(1, MOST_FRUITLESS + 2):  # the first one got to step 5
         record = {"state": "running", "counter": 0, "owner": dead, "step": 5, "submission": "1"}
         publish_json(tmp_path / f"train.{number}.json", record)
@@ -122,7 +122,7 @@ def test_a_unit_that_kills_its_workers_without_progress_is_given_up(tmp_path: Pa
 
 @pytest.mark.parametrize("what", ["progress", "another submission"])
 def test_deaths_with_progress_or_of_another_submission_do_not_count(tmp_path: Path, what: str) -> None:
-    dead = owner() | {"started": "0"}
+    dead = process_identity() | {"started": "0"}
     for number in range(1, MOST_FRUITLESS + 3):
         step = number if what == "progress" else 5
         record = {"state": "running", "counter": 0, "owner": dead, "step": step, "submission": "1"}
@@ -131,7 +131,13 @@ def test_deaths_with_progress_or_of_another_submission_do_not_count(tmp_path: Pa
 
 
 def _dead(folder: Path, number: int, **fields: object) -> None:
-    record = {"state": "running", "counter": 0, "owner": owner() | {"started": "0"}, "step": 0, "submission": "1"}
+    record = {
+        "state": "running",
+        "counter": 0,
+        "owner": process_identity() | {"started": "0"},
+        "step": 0,
+        "submission": "1",
+    }
     publish_json(folder / f"train.{number}.json", record | fields)
 
 
@@ -226,9 +232,9 @@ def test_heartbeats_come_well_within_the_lease_and_end_with_the_attempt(tmp_path
 
 
 def test_this_process_is_not_gone_and_a_reused_pid_is_no_alibi() -> None:
-    assert not gone(owner())
-    assert gone(owner() | {"started": "1"})
-    assert not gone(owner() | {"started": "1", "boot": "elsewhere"}), "nothing is known of other machines"
+    assert not is_dead(process_identity())
+    assert is_dead(process_identity() | {"started": "1"})
+    assert not is_dead(process_identity() | {"started": "1", "boot": "elsewhere"}), "nothing is known of other machines"
 
 
 def test_results_are_written_once(tmp_path: Path) -> None:
@@ -256,7 +262,7 @@ def test_a_log_outside_the_run_directory_is_copied_into_no_record(tmp_path: Path
     folder.mkdir(parents=True)
     (tmp_path / "runs" / "log.out").symlink_to(tmp_path / "secret.txt")
     place = {"absolute": str(tmp_path / "secret.txt"), "above": "../secret.txt", "link": "log.out"}[way]
-    dead = owner() | {"started": "0"}
+    dead = process_identity() | {"started": "0"}
     record = {"state": "running", "counter": 0, "owner": dead, "log": {"path": place, "from": 0}}
     (folder / "train.1.json").write_text(json.dumps(record))
     assert claim(folder, "train", Claimant()) is not None

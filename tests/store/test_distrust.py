@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from difgen_cli.engine.store import Store, untrusted
 from difgen_cli.engine.store.files import StoreError
-from difgen_cli.engine.store.processes import now, owner
+from difgen_cli.engine.store.processes import now, process_identity
 
 Difgen = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -95,7 +95,7 @@ def test_a_trajectory_that_somebody_is_at_is_not_moved(tmp_path: Path) -> None:
     trajectory(tmp_path, "a", "compiled", UNET)
     attempts = tmp_path / "trajectories" / f"unet-{16 * 'a'}" / "attempts"
     attempts.mkdir()
-    record = {"state": "running", "owner": owner(), "attempt": 1, "counter": 1, "time": now()}
+    record = {"state": "running", "owner": process_identity(), "attempt": 1, "counter": 1, "time": now()}
     (attempts / "train.1.json").write_text(json.dumps(record))
     store = Store(tmp_path)
     with pytest.raises(StoreError, match="a worker of an older difgen is at it"):

@@ -76,7 +76,7 @@ def test_an_error_in_data_is_the_datas_and_any_other_the_codes() -> None:
 
 
 def test_every_ending_has_a_sentence_and_those_with_a_remedy_name_a_setting() -> None:
-    assert all(failures.ENDINGS.values())
+    assert all(failures.EXIT_REASONS.values())
     for ending in ("out_of_memory", "time_limit"):
         for unit in ("train", "score-0123"):
             assert any(word in failures.advice(ending, unit) for word in ("train.", "sample.", "walltime"))

@@ -8,14 +8,14 @@ from difgen_cli.engine.plan.work import Training
 from difgen_cli.engine.store import Store
 from difgen_cli.engine.store.attempts import Claimant
 from difgen_cli.engine.worker import Queue
-from difgen_cli.engine.worker.submission_spec import Flag
-from difgen_cli.engine.worker.worker_record import Badge
+from difgen_cli.engine.worker.submission_spec import StopFlag
+from difgen_cli.engine.worker.worker_record import WorkerRecord
 
 KEY = "0123456789abcdef"
 
 
 def _queue(tmp_path: Path, slug: str) -> Queue:
-    badge = Badge.put_on(tmp_path / f"{slug}.json", "cpu")
+    badge = WorkerRecord.register(tmp_path / f"{slug}.json", "cpu")
     store = Store(tmp_path / "runs")
     store.home(KEY, slug)  # as planned before the other began
     return Queue(store, [Training(KEY, slug, (10,), 8)], Claimant(), badge)
@@ -23,7 +23,7 @@ def _queue(tmp_path: Path, slug: str) -> Queue:
 
 def test_two_sweeps_that_call_one_trajectory_by_two_names_use_one_folder(tmp_path: Path) -> None:
     one, other = _queue(tmp_path, "npz-n16-mlp"), _queue(tmp_path, "folder-n16-mlp")
-    claimed = one.next(Flag())
+    claimed = one.next(StopFlag())
     assert claimed is not None
     assert claimed[1].path.name == f"npz-n16-mlp-{KEY}"
     assert other._claim() is None, "the first has it"

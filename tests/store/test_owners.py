@@ -28,34 +28,34 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def _who(pid: int, started: str | None = "1") -> dict[str, object]:
-    return processes.owner() | {"pid": pid, "started": started}
+    return processes.process_identity() | {"pid": pid, "started": started}
 
 
 def test_an_owner_is_gone_when_its_number_is_free_or_anothers(sleeper: subprocess.Popen[bytes]) -> None:
-    assert not processes.gone(_who(sleeper.pid, processes.start_time(sleeper.pid)))
-    assert processes.gone(_who(sleeper.pid, "1")), "another process has its number"
-    assert not processes.gone(_who(sleeper.pid, None)), "when it began was never known"
-    assert not processes.gone(processes.owner() | {"boot": "of another machine"})
+    assert not processes.is_dead(_who(sleeper.pid, processes.start_time(sleeper.pid)))
+    assert processes.is_dead(_who(sleeper.pid, "1")), "another process has its number"
+    assert not processes.is_dead(_who(sleeper.pid, None)), "when it began was never known"
+    assert not processes.is_dead(processes.process_identity() | {"boot": "of another machine"})
     sleeper.kill()
     os.waitid(os.P_PID, sleeper.pid, os.WEXITED | os.WNOWAIT)
-    assert processes.gone(_who(sleeper.pid, "1")), "it has ended, and nobody has asked how"
+    assert processes.is_dead(_who(sleeper.pid, "1")), "it has ended, and nobody has asked how"
     sleeper.wait()
-    assert processes.gone(_who(sleeper.pid, "1"))
-    assert processes.gone(_who(2**70, "1")), "no process can have this number"
+    assert processes.is_dead(_who(sleeper.pid, "1"))
+    assert processes.is_dead(_who(2**70, "1")), "no process can have this number"
 
 
 def test_where_the_system_tells_nothing_the_kernels_answer_counts(
     sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processes, "_stat", lambda pid: None)
-    assert not processes.gone(_who(sleeper.pid))
+    assert not processes.is_dead(_who(sleeper.pid))
     monkeypatch.setattr(os, "kill", lambda pid, number: (_ for _ in ()).throw(PermissionError()))
-    assert not processes.gone(_who(sleeper.pid)), "it lives, and is another user's"
+    assert not processes.is_dead(_who(sleeper.pid)), "it lives, and is another user's"
     monkeypatch.undo()
     sleeper.kill()
     sleeper.wait()
     monkeypatch.setattr(processes, "_stat", lambda pid: None)
-    assert processes.gone(_who(sleeper.pid))
+    assert processes.is_dead(_who(sleeper.pid))
 
 
 LOOK = """
@@ -82,7 +82,7 @@ def test_a_colleagues_living_submission_stays_open_on_a_machine_that_hides_proce
     ids = [f"--reuid={other}", f"--regid={other}", "--clear-groups"]
     with subprocess.Popen(["setpriv", *ids, "sleep", "100"]) as launcher:
         folder = runs / "grids" / "g-01234567" / "submissions" / "1"
-        who = processes.owner() | {"pid": launcher.pid, "started": processes.start_time(launcher.pid)}
+        who = processes.process_identity() | {"pid": launcher.pid, "started": processes.start_time(launcher.pid)}
         publish_json(folder / "submission.json", {"launcher": "local", "runs": str(runs), "owner": who, "workers": 1})
         publish_json(folder / "launcher.json", {"owner": who})
         (folder.parents[1] / "plan.parquet").touch()

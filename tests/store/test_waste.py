@@ -237,9 +237,9 @@ def test_code_stays_while_workers_live_or_may_come(runs: Path) -> None:
     assert found(runs, "code") == {name}
     (folder / "receipt.json").unlink()
     with _living() as pid:
-        from difgen_cli.engine.store.processes import owner, start_time
+        from difgen_cli.engine.store.processes import process_identity, start_time
 
-        who = owner() | {"pid": pid, "started": start_time(pid)}
+        who = process_identity() | {"pid": pid, "started": start_time(pid)}
         (folder / "workers" / "0.json").write_text(json.dumps({"state": "running", "owner": who}))
         assert not found(runs, "code")
     assert found(runs, "code") == {name}

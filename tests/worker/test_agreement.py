@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from difgen_cli.diffusion import Denoiser, loss
-from difgen_cli.diffusion.training import Way, initialise, train
+from difgen_cli.diffusion.training import ExecutionMode, initialise, train
 from difgen_cli.engine.cost.cache import decided
 from difgen_cli.engine.plugins import Library
 from difgen_cli.engine.worker import modes
@@ -212,7 +212,7 @@ def test_what_no_check_has_kept_out_is_named_after_twelve_steps() -> None:
     """The same backend without a check, as 0.1.0 had it: the parameter is named that no loss trains."""
     torch._dynamo.reset()
     network = initialise(NETWORKS["mlp"], 0)
-    way = Way(torch.compile(loss, dynamic=False, backend=dropping(2)))
+    way = ExecutionMode(torch.compile(loss, dynamic=False, backend=dropping(2)))
     states = [s.frozen for s in train(network, IMAGES, torch.arange(20) % 3, 0.7, None, way, steps=13, batch=8)]
     assert states == 11 * [None] + 2 * [("noise.weight",)]
 
@@ -255,7 +255,7 @@ def test_what_was_remembered_before_there_was_a_check_does_not_count(
         run = train(initialise(NETWORKS["mlp"], 0), IMAGES, torch.arange(20) % 3, 0.7, None, way, batch=8)
         return lambda: next(run)
 
-    assert modes.choose({"network": "x"}, 10_000, "cpu", begin, lambda _: None) == "eager"
+    assert modes.choose_mode({"network": "x"}, 10_000, "cpu", begin, lambda _: None) == "eager"
 
 
 GRID = """\

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from difgen_cli.engine.store.processes import SUBMISSION, owner
+from difgen_cli.engine.store.processes import SUBMISSION, process_identity
 from difgen_cli.engine.worker import Queue
 from difgen_cli.engine.worker.allocation import JOB_STARTED, Allocation
-from difgen_cli.engine.worker.submission_spec import Flag, Interrupted
-from difgen_cli.engine.worker.worker_record import Badge
+from difgen_cli.engine.worker.submission_spec import Interrupted, StopFlag
+from difgen_cli.engine.worker.worker_record import WorkerRecord
 
 NAME = "difgen-0123456789ab"
 
@@ -65,7 +65,7 @@ def test_in_a_job_of_anybody_else_nothing_is_difgens_to_cancel(
     assert here.job is None
     assert here.left_seconds() == float("inf")
     assert here.ending(signal.SIGUSR1) == "asked"
-    assert (owner()["job"] == "12") == said.endswith("@12")
+    assert (process_identity()["job"] == "12") == said.endswith("@12")
 
 
 @pytest.mark.usefixtures("job")
@@ -100,17 +100,17 @@ def _queue(folder: Path, left_seconds: float) -> Queue:
     from difgen_cli.engine.store.attempts import Claimant
 
     here = Allocation("12_3", time.monotonic() + left_seconds, 0.0)
-    badge = Badge.put_on(folder / "0.json", "cpu")
+    badge = WorkerRecord.register(folder / "0.json", "cpu")
     return Queue(Store(folder / "runs"), [Training("0" * 16, "x", (10,), 8)], Claimant(), badge, here)
 
 
 def test_a_worker_begins_what_it_can_save_and_nothing_in_its_last_seconds(tmp_path: Path) -> None:
-    assert _queue(tmp_path, 60.0).next(Flag()) is not None
+    assert _queue(tmp_path, 60.0).next(StopFlag()) is not None
     with pytest.raises(Interrupted):
-        _queue(tmp_path / "late", 2.0).next(Flag())
+        _queue(tmp_path / "late", 2.0).next(StopFlag())
 
 
 def test_a_worker_whose_place_was_given_to_another_takes_nothing_more(tmp_path: Path) -> None:
     queue = _queue(tmp_path, 60.0)
-    Badge.put_on(tmp_path / "0.json", "cpu")  # SLURM has started the task again elsewhere
-    assert queue.next(Flag()) is None
+    WorkerRecord.register(tmp_path / "0.json", "cpu")  # SLURM has started the task again elsewhere
+    assert queue.next(StopFlag()) is None

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from difgen_cli.diffusion.training import State, begin, train
+from difgen_cli.diffusion.training import TrainingState, begin, train
 from difgen_cli.engine.store import Home, StoreError, access
 from difgen_cli.engine.worker.training import TrainingRun, _write_checkpoint
 from difgen_cli.models import mlp
@@ -76,7 +76,7 @@ def test_a_checkpoint_is_loaded_to_the_cpu(tmp_path: Path) -> None:
 
 def test_a_resumed_training_lets_go_of_its_checkpoint() -> None:
     network = mlp.build((4,), 0, width=4, depth=1)
-    state: State = begin(network, 0.5, torch.device("cpu"), weight_decay=0.0)
+    state: TrainingState = begin(network, 0.5, torch.device("cpu"), weight_decay=0.0)
     saved = {name: torch.clone(value) if isinstance(value, torch.Tensor) else value
              for name, value in state.checkpoint().items()}  # fmt: skip
     saved["network"] = {name: value.clone() for name, value in saved["network"].items()}

@@ -14,7 +14,7 @@ from difgen_cli.engine import launch
 from difgen_cli.engine.cost import device as devices
 from difgen_cli.engine.cost.device import Seen, card, seen
 from difgen_cli.engine.worker import modes
-from difgen_cli.engine.worker.context import Desk, DeviceError, repeatable
+from difgen_cli.engine.worker.context import DeviceError, WorkerContext, repeatable
 
 LISTED = """\
 GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-8932f937-d72c-4106-c12f-20bd9faed9f6)
@@ -130,7 +130,7 @@ def test_what_was_compiled_is_forgotten() -> None:
 def test_a_worker_with_a_device_that_is_not_there_claims_nothing() -> None:
     nothing: Any = None
     with pytest.raises(DeviceError, match=r"this worker was given a GPU, but .*: mend that, or ask for no GPU"):
-        Desk(nothing, nothing, nothing, "cuda", nothing, nothing, nothing, nothing, nothing)
+        WorkerContext(nothing, nothing, nothing, "cuda", nothing, nothing, nothing, nothing, nothing)
 
 
 def test_a_card_computes_the_same_twice_in_a_worker() -> None:

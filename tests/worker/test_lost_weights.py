@@ -13,8 +13,8 @@ from difgen_cli.engine.plan.work import Training
 from difgen_cli.engine.store import StoreError, garbage
 from difgen_cli.engine.store.attempts import Claimant
 from difgen_cli.engine.worker import Queue
-from difgen_cli.engine.worker.submission_spec import Flag
-from difgen_cli.engine.worker.worker_record import Badge
+from difgen_cli.engine.worker.submission_spec import StopFlag
+from difgen_cli.engine.worker.worker_record import WorkerRecord
 from difgen_cli.sweep import Options, Planned
 
 GRID = """\
@@ -45,7 +45,7 @@ def _snapshot(planned: Planned) -> Path:
 
 def _queue(planned: Planned, tmp_path: Path) -> Queue:
     units = [u for u in planned.state.work.units if getattr(u, "kind", "model") == "model"]
-    return Queue(planned.store, units, Claimant(lease_seconds=0.2), Badge.put_on(tmp_path / "0.json", "cpu"))
+    return Queue(planned.store, units, Claimant(lease_seconds=0.2), WorkerRecord.register(tmp_path / "0.json", "cpu"))
 
 
 def test_a_scoring_whose_weights_were_removed_ends_with_its_cause(planned: Planned, tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_a_scoring_whose_weights_were_removed_ends_with_its_cause(planned: Plann
     _snapshot(planned).unlink()
     queue = _queue(planned, tmp_path)
     (scoring,) = queue.units
-    assert queue.next(Flag()) is None, "it does not wait for ever"
+    assert queue.next(StopFlag()) is None, "it does not wait for ever"
     ((_, record),) = planned.store.home(scoring.home, scoring.slug).history(scoring.unit)
     assert (record["state"], record["ending"]) == ("interrupted", "weights_gone")
     assert str(_snapshot(planned)) in str(queue.lost)
@@ -71,7 +71,7 @@ def test_weights_that_somebody_makes_are_waited_for(planned: Planned, tmp_path: 
     assert queue.units == [scoring], "another submission trains"
     training.end("interrupted", ending="asked")
     queue.units.append(Training(scoring.home, scoring.slug, (4,), 16))
-    unit, _, _ = queue.next(Flag()) or (None, None, None)
+    unit, _, _ = queue.next(StopFlag()) or (None, None, None)
     assert isinstance(unit, Training), "it is a unit of this work"
     queue.put_back(unit)
     assert queue._claim() is None

@@ -17,7 +17,7 @@ from torch import nn
 from difgen_cli.config import PlaceError
 from difgen_cli.diffusion.training import initialise, train
 from difgen_cli.engine.worker import modes
-from difgen_cli.engine.worker.modes import Cost, best, choose, measure, way
+from difgen_cli.engine.worker.modes import Cost, best, choose_mode, measure, way
 from difgen_cli.models import mlp, unet
 
 needs_compiler = pytest.mark.skipif(
@@ -62,15 +62,15 @@ class Steps:
 def test_a_short_training_is_not_tried_a_longer_one_once(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     steps = Steps({"eager": 0.01, "compiled": 0.001})
-    assert choose({}, 100, "cpu", steps, said.append) == "eager"
+    assert choose_mode({}, 100, "cpu", steps, said.append) == "eager"
     assert steps.asked == []
-    assert choose({}, 1_000, "cpu", steps, said.append) == "eager"  # ten seconds: nothing could pay
+    assert choose_mode({}, 1_000, "cpu", steps, said.append) == "eager"  # ten seconds: nothing could pay
     assert steps.asked == ["eager"]
     monkeypatch.setattr(modes, "LEAST_SECONDS", 5.0)
-    assert choose({}, 1_000, "cpu", steps, said.append) == "compiled"
-    assert choose({}, 1_000, "cpu", steps, said.append) == "compiled"
+    assert choose_mode({}, 1_000, "cpu", steps, said.append) == "compiled"
+    assert choose_mode({}, 1_000, "cpu", steps, said.append) == "compiled"
     assert steps.asked == ["eager", "compiled"]
-    assert choose({"network": "another"}, 1_000, "cpu", steps, said.append) == "compiled"
+    assert choose_mode({"network": "another"}, 1_000, "cpu", steps, said.append) == "compiled"
     assert steps.asked == ["eager", "compiled"] * 2
     assert "1,000 steps are done compiled" in said[-1]
 
@@ -78,7 +78,7 @@ def test_a_short_training_is_not_tried_a_longer_one_once(monkeypatch: pytest.Mon
 def test_a_way_that_cannot_be_had_is_left_out_and_why_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(modes, "LEAST_SECONDS", 0.0)
     said: list[str] = []
-    assert choose({}, 300, "cpu", Steps({"eager": 0.001}), said.append) == "eager"
+    assert choose_mode({}, 300, "cpu", Steps({"eager": 0.001}), said.append) == "eager"
     assert said[0] == "steps cannot be compiled here (RuntimeError: no compiler)"
 
 
@@ -86,12 +86,12 @@ def test_the_environment_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
     steps = Steps({"compiled": 0.001})
     for word, expected in (("never", "eager"), ("always", "compiled")):
         monkeypatch.setenv("DIFGEN_COMPILE", word)
-        assert choose({}, 10**9, "cpu", steps, print) == expected
+        assert choose_mode({}, 10**9, "cpu", steps, print) == expected
         assert steps.asked == [expected] * (expected == "compiled"), "what is always taken is tried too"
-    assert choose({"network": "another"}, 10**9, "cpu", Steps({}), print) == "eager", "where it cannot be had"
+    assert choose_mode({"network": "another"}, 10**9, "cpu", Steps({}), print) == "eager", "where it cannot be had"
     monkeypatch.setenv("DIFGEN_COMPILE", "perhaps")
     with pytest.raises(PlaceError, match="auto, never and always"):
-        choose({}, 10**9, "cpu", steps, print)
+        choose_mode({}, 10**9, "cpu", steps, print)
 
 
 IMAGES = torch.randint(0, 256, (20, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))

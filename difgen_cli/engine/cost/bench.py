@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from difgen_cli.diffusion import Denoiser
-from difgen_cli.diffusion.training import Way, initialise, train
+from difgen_cli.diffusion.training import ExecutionMode, initialise, train
 from difgen_cli.engine.cost import flops, machine, roofline
-from difgen_cli.engine.cost.flops import Work
+from difgen_cli.engine.cost.flops import NetworkWork
 from difgen_cli.engine.cost.roofline import Limits
 from difgen_cli.engine.cost.throughput import WARM_STEPS
 from difgen_cli.engine.plan import Trajectory
@@ -22,7 +22,7 @@ from difgen_cli.engine.plugins import Library, PluginError
 from difgen_cli.sampling import BLOCK, Sampler, draw
 
 SAMPLER = "heun"
-EAGER = Way()
+EAGER = ExecutionMode()
 IMAGES = 1024  # to train on, of noise: speed does not depend on what is seen
 SIGMA_DATA = 0.5
 SAMPLED_BLOCKS = 3  # the best of them counts
@@ -53,7 +53,7 @@ class Throughput:
 
     subject: Subject
     weights: int
-    work: Work | None
+    work: NetworkWork | None
     limits: Limits | None
     images_per_second: float
     samples_per_second: float
@@ -131,7 +131,7 @@ def limits(found: Iterable[Subject], device: str) -> dict[str, Limits | None]:
 
 
 def run(
-    subject: Subject, library: Library, device: str, seconds: float, limit: Limits | None, way: Way = EAGER
+    subject: Subject, library: Library, device: str, seconds: float, limit: Limits | None, way: ExecutionMode = EAGER
 ) -> Throughput:
     """Train a subject for so many seconds after it is warm, then sample for as long; a step and a block at least.
 
@@ -149,7 +149,7 @@ def run(
     return Throughput(subject, weights, work, limit, images_per_second, samples_per_second)
 
 
-def _train(network: nn.Module, subject: Subject, way: Way, device: str, seconds: float) -> float:
+def _train(network: nn.Module, subject: Subject, way: ExecutionMode, device: str, seconds: float) -> float:
     """Training images a second."""
     points = len(subject.shape) == 1
     images = torch.randn(IMAGES, *subject.shape) if points else torch.randint(256, (IMAGES, *subject.shape)).byte()

@@ -33,14 +33,14 @@ ATTENTION_BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_
 
 
 @dataclass(frozen=True)
-class Work:
+class NetworkWork:
     """What one image takes: operations of matrix products and convolutions, and bytes that move to and from memory."""
 
     flops: float
     bytes: float
 
 
-def training(network: nn.Module, shape: tuple[int, ...], batch: int, precision: str = "fp32") -> Work | None:
+def training(network: nn.Module, shape: tuple[int, ...], batch: int, precision: str = "fp32") -> NetworkWork | None:
     """The work of one training image in a step of `batch`: forward, backward, and its share of AdamW and the average.
 
     `shape` (C, H, W) or (D,); `precision`: fp32, tf32 or bf16, in which activations are counted. The network is neither
@@ -50,15 +50,17 @@ def training(network: nn.Module, shape: tuple[int, ...], batch: int, precision: 
     if work is None:
         return None
     weights = sum(p.numel() for p in network.parameters() if p.requires_grad)
-    return Work(work.flops, work.bytes + weights * MASTER_BYTES * PASSES_OF_A_STEP / batch)
+    return NetworkWork(work.flops, work.bytes + weights * MASTER_BYTES * PASSES_OF_A_STEP / batch)
 
 
-def evaluation(network: nn.Module, shape: tuple[int, ...], batch: int, precision: str = "fp32") -> Work | None:
+def evaluation(network: nn.Module, shape: tuple[int, ...], batch: int, precision: str = "fp32") -> NetworkWork | None:
     """The work of one evaluation of the network for one image in a batch of `batch`; None as for `training`."""
     return _count(network, shape, batch, precision, backward=False)
 
 
-def _count(network: nn.Module, shape: tuple[int, ...], batch: int, precision: str, *, backward: bool) -> Work | None:
+def _count(
+    network: nn.Module, shape: tuple[int, ...], batch: int, precision: str, *, backward: bool
+) -> NetworkWork | None:
     try:
         twin = _on_meta(network).train(backward)
         x = torch.empty(batch, *shape, device="meta")
@@ -72,7 +74,7 @@ def _count(network: nn.Module, shape: tuple[int, ...], batch: int, precision: st
                 output.backward(torch.empty_like(output))
     except Exception:  # a plug-in may be anything; not to know its work harms nothing
         return None
-    return Work(flops.get_total_flops() / batch, moved.bytes / batch)
+    return NetworkWork(flops.get_total_flops() / batch, moved.bytes / batch)
 
 
 def _on_meta(network: nn.Module) -> nn.Module:

@@ -11,9 +11,9 @@ from typing import Any
 from difgen_cli.engine.cost import estimate
 from difgen_cli.engine.cost.estimate import NOTHING, UNKNOWN, Measured, Seconds
 from difgen_cli.engine.cost.pricing import Prices
-from difgen_cli.engine.cost.schedule import Task, makespan, ranks
+from difgen_cli.engine.cost.schedule import ScheduledUnit, makespan, ranks
 from difgen_cli.engine.plan import Plan
-from difgen_cli.engine.plan.work import Other, Scoring, Training, Work
+from difgen_cli.engine.plan.work import Dependency, Scoring, Training, Work
 
 OVERHEAD_SECONDS = 8.0  # of a worker, where none was seen: start-up and imports
 OVERHEAD = Seconds(OVERHEAD_SECONDS, 3.0, "guess")
@@ -120,7 +120,7 @@ def _piece(costs: Iterable[dict[str, Seconds]]) -> tuple[str, Seconds]:
     return max(pieces, key=lambda item: item[1].value, default=("", NOTHING))
 
 
-def _tasks(todo: Work, sums: Sequence[Seconds]) -> list[Task]:
+def _tasks(todo: Work, sums: Sequence[Seconds]) -> list[ScheduledUnit]:
     """The units as tasks: a snapshot that something waits for is there when its share of the training is done."""
     trained = {t.home: (place, t.first, max(t.steps)) for place, t in enumerate(todo.trainings)}
 
@@ -134,13 +134,13 @@ def _tasks(todo: Work, sums: Sequence[Seconds]) -> list[Task]:
     units: list[Training | Scoring] = [*todo.trainings, *todo.scorings]
     for unit, seconds in zip(units, sums, strict=True):
         after = {until(home, step) for home, step in _waits(unit)}
-        tasks.append(Task(seconds.value, tuple(sorted(at for at in after if at))))
+        tasks.append(ScheduledUnit(seconds.value, tuple(sorted(at for at in after if at))))
     return tasks
 
 
 def _waits(unit: Training | Scoring) -> Iterable[tuple[str, int | None]]:
     """The snapshots that a unit begins with, by trajectory and step."""
-    others: Iterable[Other] = [unit.start] if isinstance(unit, Training) and unit.start else []
+    others: Iterable[Dependency] = [unit.start] if isinstance(unit, Training) and unit.start else []
     if isinstance(unit, Scoring):
         others = unit.partners.values()
         if unit.weights:
@@ -149,7 +149,7 @@ def _waits(unit: Training | Scoring) -> Iterable[tuple[str, int | None]]:
         yield from _of(other)
 
 
-def _of(other: Other) -> Iterable[tuple[str, int | None]]:
+def _of(other: Dependency) -> Iterable[tuple[str, int | None]]:
     yield other.home, other.step
     for further in other.partners.values():
         yield from _of(further)

@@ -45,7 +45,7 @@ class History:
 
 
 @dataclass(frozen=True)
-class Labels:
+class HistoryLabels:
     """Names for what makes two pieces of work alike; the same for rows and for planned work."""
 
     library: Library
@@ -117,7 +117,7 @@ def read(store: Store, library: Library, device: str | None, threads: int | None
     device = device or _most(rows["train_device"])
     if threads and "threads" in rows.column_names:
         rows = rows.filter(pc.fill_null(pc.equal(rows["threads"], threads), fill_value=True))
-    labels = Labels(library)
+    labels = HistoryLabels(library)
     scored = rows.filter(pc.fill_null(pc.equal(rows["device"], device or ""), fill_value=False))
     models = rows.filter(pc.equal(rows["kind"], "model"))
     trained = models.filter(pc.fill_null(pc.equal(models["train_device"], device or ""), fill_value=False))
@@ -135,7 +135,7 @@ def _most(column: pa.ChunkedArray) -> str | None:
     return max(counted, key=lambda name: counted[name], default=None)
 
 
-def _trainings(rows: pa.Table, labels: Labels) -> tuple[list[Measured], list[float], float, dict[str, str]]:
+def _trainings(rows: pa.Table, labels: HistoryLabels) -> tuple[list[Measured], list[float], float, dict[str, str]]:
     """Seconds an image by network, seconds before the first image, the deviation of their logs, a trajectory of each.
 
     A trajectory has a rate between any two of its snapshots, and before the first, where its start-up counts too.
@@ -170,7 +170,7 @@ def _rates(points: list[tuple[float, float]]) -> list[float]:
     return [(after - before) / (last - first) for (first, before), (last, after) in pairs if after > before]
 
 
-def _sampling(rows: pa.Table, labels: Labels) -> list[Measured]:
+def _sampling(rows: pa.Table, labels: HistoryLabels) -> list[Measured]:
     if "sampling_seconds" not in rows.column_names:
         return []
     found = []
@@ -180,7 +180,7 @@ def _sampling(rows: pa.Table, labels: Labels) -> list[Measured]:
     return found
 
 
-def _metric(rows: pa.Table, labels: Labels, metric: str) -> list[Measured]:
+def _metric(rows: pa.Table, labels: HistoryLabels, metric: str) -> list[Measured]:
     found = []
     of_network = ("kind", "model.") if labels.evaluates(metric) else ()
     wanted = (*of_network, "data.", "sample.count", f"score.{metric}.")

@@ -29,7 +29,7 @@ USED_UP = "there are no more cores or units"
 
 
 @dataclass(frozen=True)
-class Task:
+class ProbeTask:
     """A training as a probe repeats it, on made-up images: plain values, for a process of its own."""
 
     network: str  # plug-in
@@ -99,9 +99,9 @@ def _workers(count: int) -> str:
     return "one worker" if count == 1 else f"{count} workers"
 
 
-def tasks(work: Work, store: Store) -> list[tuple[Task, float]]:
+def tasks(work: Work, store: Store) -> list[tuple[ProbeTask, float]]:
     """The distinct trainings of a plan with the images that each has to show, the most first."""
-    amounts: dict[str, tuple[Task, float]] = {}
+    amounts: dict[str, tuple[ProbeTask, float]] = {}
     for training in work.trainings:
         task = _task(work, training, store)
         known = amounts.get(repr(task), (task, 0.0))[1]
@@ -109,7 +109,7 @@ def tasks(work: Work, store: Store) -> list[tuple[Task, float]]:
     return sorted(amounts.values(), key=lambda pair: -pair[1])
 
 
-def _task(work: Work, training: Training, store: Store) -> Task:
+def _task(work: Work, training: Training, store: Store) -> ProbeTask:
     recipe = work.recipes[training.home]
     subset, network = recipe.inputs["subset"], recipe.inputs["network"]
     images, _, _ = store.pool(subset.inputs["holdout"].inputs["pool"].key)
@@ -118,10 +118,12 @@ def _task(work: Work, training: Training, store: Store) -> Task:
     labels = recipe.inputs["labels"]
     classes = 0 if labels.name == "none" else int(labels.settings.get("clusters", 10))  # how many hardly matters
     size = subset.settings.get("size") or len(images)
-    return Task(network.name, network.settings, tuple(map(int, shape)), classes, int(size), settings, training.batch)
+    return ProbeTask(
+        network.name, network.settings, tuple(map(int, shape)), classes, int(size), settings, training.batch
+    )
 
 
-def probe(planned: Sequence[tuple[Task, float]], device: str | None, most: int, plugins: Path | None) -> Packing:
+def probe(planned: Sequence[tuple[ProbeTask, float]], device: str | None, most: int, plugins: Path | None) -> Packing:
     """Measure how many processes of the plan's commonest training one device carries; `device` None: the CPU."""
     (task, _), images = planned[0], sum(amount for _, amount in planned)
     with Probes(device, plugins, BUDGET_SECONDS) as probes:

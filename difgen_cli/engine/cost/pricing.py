@@ -12,7 +12,7 @@ from typing import Any
 from difgen_cli.engine.cost import estimate
 from difgen_cli.engine.cost.counting import MOST, Machine, Network, Numbers, counted
 from difgen_cli.engine.cost.estimate import UNKNOWN, Measured, Seconds
-from difgen_cli.engine.cost.history import History, Labels
+from difgen_cli.engine.cost.history import History, HistoryLabels
 from difgen_cli.engine.plan import Cell, Plan, recipes
 from difgen_cli.engine.plan.recipes import Recipe
 from difgen_cli.engine.plan.work import Scoring, Training
@@ -35,7 +35,7 @@ class Prices:
 
     plan: Plan
     store: Store
-    labels: Labels
+    labels: HistoryLabels
     history: History
     plugins: Path | None
     machine: Machine | None = None  # that will do the work; None where it is another than this one

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from difgen_cli.diffusion.training import State, initialise, train
+from difgen_cli.diffusion.training import TrainingState, initialise, train
 from difgen_cli.engine.cost import flops
 from difgen_cli.engine.cost.device import peak_memory_bytes
 from difgen_cli.engine.cost.throughput import WARM_STEPS
@@ -72,7 +72,7 @@ def step_bytes(task: dict[str, Any], network: nn.Module) -> float:
     return moved + data
 
 
-def training(task: dict[str, Any], network: nn.Module, device: str) -> Iterator[State]:
+def training(task: dict[str, Any], network: nn.Module, device: str) -> Iterator[TrainingState]:
     """An endless training on images of noise, uint8 as a worker has them, or on points."""
     extent = (task["images"], *task["shape"])
     images = torch.randn(extent) if len(extent) == 2 else torch.randint(256, extent, dtype=torch.uint8)
@@ -81,7 +81,7 @@ def training(task: dict[str, Any], network: nn.Module, device: str) -> Iterator[
     return train(network, images.to(device), labels, 0.5, **settings)
 
 
-def measured(run: Iterator[State], batch: int, seconds: float, device: str) -> dict[str, Any]:
+def measured(run: Iterator[TrainingState], batch: int, seconds: float, device: str) -> dict[str, Any]:
     """Train for a while; what is queued on a device is waited for before the clock is read."""
     steps, start, processor = 0, time.perf_counter(), time.process_time()
     while time.perf_counter() - start < seconds:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Task:
+class ScheduledUnit:
     """A unit that takes `seconds`, and what it waits for: places of other tasks, and which share of each must be done.
 
     A snapshot is there when its share of the training's steps is done.
@@ -22,7 +22,7 @@ class Task:
     after: tuple[tuple[int, float], ...] = ()
 
 
-def ranks(tasks: Sequence[Task]) -> list[float]:
+def ranks(tasks: Sequence[ScheduledUnit]) -> list[float]:
     """Seconds from a task's start to the end of the longest chain that begins with it; ValueError for a circle."""
     found = [task.seconds for task in tasks]
     waiting = [0] * len(tasks)  # those that wait for a task and are not ranked yet
@@ -41,7 +41,7 @@ def ranks(tasks: Sequence[Task]) -> list[float]:
     return found
 
 
-def makespan(tasks: Sequence[Task], order: Sequence[int], workers: int) -> float:
+def makespan(tasks: Sequence[ScheduledUnit], order: Sequence[int], workers: int) -> float:
     """Seconds until all is done, where each worker that is free takes the first task in `order` that is ready."""
     if not tasks:
         return 0.0

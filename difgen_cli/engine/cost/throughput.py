@@ -12,7 +12,7 @@ from torch import nn
 
 from difgen_cli.engine.cost import flops, machine, roofline
 from difgen_cli.engine.cost.cache import remembered
-from difgen_cli.engine.cost.flops import Work
+from difgen_cli.engine.cost.flops import NetworkWork
 from difgen_cli.engine.cost.roofline import Limits
 
 WARM_STEPS = 2  # one to compile and ask for memory, one more to record a graph
@@ -46,12 +46,12 @@ class Pace:
     """Told of every step. The first two, which warm up, count in no rate, unless there are no others."""
 
     def __init__(
-        self, step: int, batch: int, work: Callable[[], Work | None], limits: Callable[[], Limits | None],
+        self, step: int, batch: int, work: Callable[[], NetworkWork | None], limits: Callable[[], Limits | None],
         now: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         """`step`: that the training goes on after. `work` of an image and `limits` are asked once, as it warms up."""
         self.step, self.batch, self.work, self.limits, self.now = step, batch, work, limits, now
-        self.known: tuple[Work, Limits] | None = None
+        self.known: tuple[NetworkWork, Limits] | None = None
         # Marks: a step, and the moment when it was done.
         self.begun = self.warm = self.last = (step, now())
 
@@ -94,7 +94,7 @@ def of_training(
     return Pace(step, batch, work, partial(machine.limits, device, precision), partial(machine.moment, device))
 
 
-def _counted(network: nn.Module, name: str, shape: tuple[int, ...], batch: int, precision: str) -> Work | None:
+def _counted(network: nn.Module, name: str, shape: tuple[int, ...], batch: int, precision: str) -> NetworkWork | None:
     """The work of a training image: counted once for a network, since many trajectories train the same."""
     about = {
         "network": name, "classes": repr(getattr(network, "classes", 0)), "shape": list(shape), "batch": batch,
@@ -106,4 +106,4 @@ def _counted(network: nn.Module, name: str, shape: tuple[int, ...], batch: int, 
         return None if work is None else vars(work)
 
     found = remembered("work", about, {"flops", "bytes"}, counted)
-    return None if found is None else Work(**found)
+    return None if found is None else NetworkWork(**found)

@@ -22,7 +22,7 @@ from typing import Any
 from difgen_cli.engine.launch import LaunchError, Slots, task, worker_environment
 from difgen_cli.engine.launch.submissions import Submission
 from difgen_cli.engine.store.files import StoreError, read_json, remove, replace_json
-from difgen_cli.engine.store.processes import command_line, gone, is_here, owner
+from difgen_cli.engine.store.processes import command_line, is_dead, is_here, process_identity
 
 POLL_SECONDS = 0.2
 YEAR_MINUTES = 365 * 24 * 60
@@ -73,12 +73,12 @@ def stop(submission: Submission) -> bool:
 def _processes(submission: Submission) -> list[int]:
     """The launcher, if it lives, then the workers, which go on without it."""
     owners = [b["owner"] for b in submission.badges() if b.get("state") in ("starting", "running")]
-    return _launcher(submission) + [int(o["pid"]) for o in owners if is_here(o) and not gone(o)]
+    return _launcher(submission) + [int(o["pid"]) for o in owners if is_here(o) and not is_dead(o)]
 
 
 def _launcher(submission: Submission) -> list[int]:
     who = (read_json(submission.folder / "launcher.json") or {}).get("owner", {})
-    return [int(who["pid"])] if is_here(who) and not gone(who) else []
+    return [int(who["pid"])] if is_here(who) and not is_dead(who) else []
 
 
 def _is_of(submission: Submission, pid: int) -> bool:
@@ -219,7 +219,7 @@ def memory_kills(process: Path = Path("/proc/self"), groups: Path = Path("/sys/f
 def main(folder: Path, devices: list[str | None]) -> None:
     """The launcher process."""
     (folder / "workers").mkdir(exist_ok=True)
-    replace_json(folder / "launcher.json", {"owner": owner()})
+    replace_json(folder / "launcher.json", {"owner": process_identity()})
     Launcher(Submission(folder), [Slot(k, device) for k, device in enumerate(devices)]).run()
 
 

@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from difgen_cli.engine.launch import LaunchError, local, slurm
-from difgen_cli.engine.launch.slurm.poll import Poll, Queue
+from difgen_cli.engine.launch.slurm.poll import Poll, SlurmQueue
 from difgen_cli.engine.launch.submissions import Submission
 from difgen_cli.engine.store import failures
 from difgen_cli.format import counted
 
 
 @dataclass(frozen=True)
-class Standing:
+class SubmissionStatus:
     """How a submission stands."""
 
     submission: Submission
@@ -49,7 +49,7 @@ class Standing:
         return counted(self.running, "worker") + waiting
 
 
-def cancel(standings: Sequence[Standing]) -> list[str]:
+def cancel(standings: Sequence[SubmissionStatus]) -> list[str]:
     """Ask all workers to save and leave; says of each submission what was done. Raises LaunchError."""
     alive = [s.submission for s in standings if s.alive]
     jobs = [str(s.receipt["job"]) for s in alive if s.launcher == "slurm" and s.receipt]
@@ -80,16 +80,16 @@ Lost = dict[tuple[str, str, int], str]  # folder of a trajectory, unit, attempt 
 
 
 @dataclass
-class Tending:
+class Reconciler:
     """Looks at submissions again and again; the scheduler is asked for all of them at once, when it is time."""
 
     find: Callable[[], Sequence[Submission]]
     poll: Poll = field(default_factory=Poll)
-    last: dict[str, Standing] = field(default_factory=dict)  # by the submission's name
+    last: dict[str, SubmissionStatus] = field(default_factory=dict)  # by the submission's name
     writes: bool = True  # whether what is learnt is written down
     lost: Lost = field(default_factory=dict)  # attempts whose workers were found dead, and nobody has written down
 
-    def look(self) -> list[Standing]:
+    def look(self) -> list[SubmissionStatus]:
         """How each submission stands now, as far as is known."""
         open_ = self.find()
         remote = [s for s in open_ if s.launcher == "slurm"]
@@ -99,10 +99,12 @@ class Tending:
         self.last = {standing.submission.name: standing for standing in standings}
         return standings
 
-    def _standing(self, submission: Submission, queue: Queue | None, receipt: dict[str, Any] | None) -> Standing:
+    def _standing(
+        self, submission: Submission, queue: SlurmQueue | None, receipt: dict[str, Any] | None
+    ) -> SubmissionStatus:
         if submission.launcher == "slurm":
             if queue is None:
-                return self.last.get(submission.name) or Standing(submission, known=False)
+                return self.last.get(submission.name) or SubmissionStatus(submission, known=False)
             return self._in_queue(submission, queue, receipt)
         if submission.launcher == "inline":
             alive: bool | None = not submission.abandoned
@@ -112,16 +114,16 @@ class Tending:
             for badge in _working(submission):
                 self._bury(submission, badge, "killed", "the next command")
             self._close(submission, "its workers are gone")
-        return Standing(submission, alive is not None, running=int(submission.said["workers"]) if alive else 0)
+        return SubmissionStatus(submission, alive is not None, running=int(submission.said["workers"]) if alive else 0)
 
-    def _in_queue(self, submission: Submission, queue: Queue, receipt: dict[str, Any] | None) -> Standing:
+    def _in_queue(self, submission: Submission, queue: SlurmQueue, receipt: dict[str, Any] | None) -> SubmissionStatus:
         """A submission to SLURM, with its receipt as it was before the queue was asked, held against the queue."""
         job = str(receipt["job"]) if receipt else self._mended(submission, queue)
         tasks = queue.of(submission.job_name)
         if job is None and not tasks:
             if submission.abandoned:
                 self._close(submission, "its writer died before SLURM heard of it")
-            return Standing(submission, known=submission.abandoned)  # else it may be waiting for sbatch
+            return SubmissionStatus(submission, known=submission.abandoned)  # else it may be waiting for sbatch
         for badge in _working(submission):
             if _ended(badge, queue):
                 self._bury(submission, badge, _ending(badge, queue), "SLURM")
@@ -129,9 +131,9 @@ class Tending:
         if not tasks:
             self._close(submission, "none of its tasks is in the queue")
         reasons = Counter(task.reason for task in pending if task.reason not in ("", "None", "JobArrayTaskLimit"))
-        return Standing(submission, True, len(tasks) - len(pending), len(pending), dict(reasons))
+        return SubmissionStatus(submission, True, len(tasks) - len(pending), len(pending), dict(reasons))
 
-    def _mended(self, submission: Submission, queue: Queue) -> str | None:
+    def _mended(self, submission: Submission, queue: SlurmQueue) -> str | None:
         """The job of a submission without a receipt, which is written now: a crash came between sbatch and it."""
         worked = {str(b["owner"]["job"]) for b in submission.badges() if b["owner"].get("job")}
         job = queue.names.get(submission.job_name) or next(iter(worked), None)
@@ -157,14 +159,14 @@ def _working(submission: Submission) -> list[dict[str, Any]]:
     return [b for b in submission.badges() if b.get("state") in ("starting", "running")]
 
 
-def _ended(badge: dict[str, Any], queue: Queue) -> bool:
+def _ended(badge: dict[str, Any], queue: SlurmQueue) -> bool:
     """Whether the run of a task that a badge is of has ended: the task is not in the queue, waits, or runs anew."""
     who = badge["owner"]
     task = queue.find(*_task(who))
     return task is None or task.pending or task.restarts > int(who["restart"] or 0)
 
 
-def _ending(badge: dict[str, Any], queue: Queue) -> str:
+def _ending(badge: dict[str, Any], queue: SlurmQueue) -> str:
     """How that run ended, by the accounting's word where there is one."""
     who = badge["owner"]
     runs = queue.runs.get(_task(who), [])

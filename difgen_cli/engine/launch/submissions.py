@@ -24,12 +24,12 @@ from difgen_cli.engine.store import Store, code
 from difgen_cli.engine.store.access import exists, names, tried
 from difgen_cli.engine.store.attempts import LEASE_SECONDS
 from difgen_cli.engine.store.files import check_schema, locked, publish, publish_json, read_json
-from difgen_cli.engine.store.processes import gone, now, owner
+from difgen_cli.engine.store.processes import is_dead, now, process_identity
 from difgen_cli.engine.worker.submission_spec import SCHEMA
 
 
 @dataclass(frozen=True)
-class Terms:
+class LaunchTerms:
     """How the workers of a submission run."""
 
     launcher: str  # inline, local or slurm
@@ -89,7 +89,7 @@ class Submission:
     @property
     def abandoned(self) -> bool:
         """Whether the process that made it is known to be gone."""
-        return gone(self.said.get("owner", {}))
+        return is_dead(self.said.get("owner", {}))
 
     def badges(self) -> list[dict[str, Any]]:
         """What its workers last said of themselves."""
@@ -121,7 +121,7 @@ class Submission:
             home.bury(str(at["unit"]), int(at["attempt"]), ending, by)
 
 
-def write(store: Store, grid: Path, todo: Work, plugins: Path | None, terms: Terms) -> Submission:
+def write(store: Store, grid: Path, todo: Work, plugins: Path | None, terms: LaunchTerms) -> Submission:
     """A new submission below a grid's folder: the work, then the intent."""
     with locked(store.counting_on):  # `gc` must not take the code for unused meanwhile
         copy = keep_code(store, plugins)
@@ -131,7 +131,7 @@ def write(store: Store, grid: Path, todo: Work, plugins: Path | None, terms: Ter
     return Submission(folder)
 
 
-def _intent(store: Store, copy: Path, plugins: Path | None, terms: Terms) -> dict[str, Any]:
+def _intent(store: Store, copy: Path, plugins: Path | None, terms: LaunchTerms) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "runs": str(store.root),
@@ -148,7 +148,7 @@ def _intent(store: Store, copy: Path, plugins: Path | None, terms: Terms) -> dic
         "lease_seconds": _seconds("DIFGEN_LEASE_SECONDS", LEASE_SECONDS),
         "checkpoint_seconds": _seconds("DIFGEN_CHECKPOINT_SECONDS", CHECKPOINT_SECONDS),
         "environment": environment(),
-        "owner": owner(),
+        "owner": process_identity(),
         "submitted": now(),
     }
 

@@ -13,7 +13,7 @@ SLURM_WORKERS = 8  # where nobody says how many
 
 
 @dataclass(frozen=True)
-class Crew:
+class WorkerPool:
     """Workers that are alike."""
 
     launcher: str  # inline, local or slurm
@@ -23,7 +23,7 @@ class Crew:
     device: str | None  # what rows call it; None on a cluster, whose nodes are not known from here
 
 
-def muster(cluster: str, workers: int | None, jobs_per_gpu: int, said: Mapping[str, Any]) -> Crew:
+def resolve_pool(cluster: str, workers: int | None, jobs_per_gpu: int, said: Mapping[str, Any]) -> WorkerPool:
     """The workers that a sweep with these options would get. `said`: the profile, as difgen.toml has it.
 
     Raises PlaceError for a profile that is wrong.
@@ -36,8 +36,8 @@ def muster(cluster: str, workers: int | None, jobs_per_gpu: int, said: Mapping[s
         from difgen_cli.engine.launch.slurm import profile
 
         asked = profile.of(dict(said))
-        return Crew("slurm", workers or SLURM_WORKERS, asked.cpus, "cuda" if asked.gpus else "cpu", None)
+        return WorkerPool("slurm", workers or SLURM_WORKERS, asked.cpus, "cuda" if asked.gpus else "cpu", None)
     slots = launch.local_slots(1, 1) if cluster == "inline" else launch.local_slots(workers, jobs_per_gpu)
     first = slots.devices[0]
     named = (cluster, len(slots.devices), slots.threads)
-    return Crew(*named, "cpu", processor()) if first is None else Crew(*named, "cuda", card(first))
+    return WorkerPool(*named, "cpu", processor()) if first is None else WorkerPool(*named, "cuda", card(first))

@@ -13,7 +13,7 @@ from difgen_cli.engine.grid import Assignments, Grid
 from difgen_cli.engine.grid.values import number
 from difgen_cli.engine.plan.groups import concern
 from difgen_cli.engine.plan.guidance import Guidance
-from difgen_cli.engine.plan.recipes import Head, Recipe
+from difgen_cli.engine.plan.recipes import Operation, Recipe
 from difgen_cli.engine.plan.sections import Section
 
 
@@ -55,11 +55,11 @@ class Against:
 
 
 @dataclass(frozen=True, eq=False)
-class Scoring:
+class CellScoring:
     """The metrics of a cell: their sections, their recipes' heads, the feature space and the other data of some."""
 
     sections: dict[str, Section]
-    heads: dict[str, Head]
+    heads: dict[str, Operation]
     features: dict[str, Recipe]
     against: dict[str, Against]
 
@@ -129,7 +129,7 @@ class Cell:
     samples: str  # key of snapshot, sampler and guidance: the cell's own
     sampler: Section
     guidance: Guidance
-    scoring: Scoring
+    scoring: CellScoring
     metrics: dict[str, str]  # metric -> key of its result
     columns: tuple[dict[str, Any], ...]  # settings by dotted path, section by section
     axes: tuple[Assignments, ...]  # what the grid says for this cell

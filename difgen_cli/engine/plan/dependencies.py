@@ -11,11 +11,11 @@ from typing import Any
 
 from difgen_cli.engine.grid.document import GridError, Place
 from difgen_cli.engine.grid.values import Given
-from difgen_cli.engine.plan import PARTNERS, Partner, Scoring
+from difgen_cli.engine.plan import PARTNERS, CellScoring, Partner
 from difgen_cli.engine.plan.guidance import UNGUIDED, Guidance
 from difgen_cli.engine.plan.points import Points, Stops
-from difgen_cli.engine.plan.recipes import Head
-from difgen_cli.engine.plan.runs import Runs, Weights
+from difgen_cli.engine.plan.recipes import Operation
+from difgen_cli.engine.plan.runs import SnapshotRef, Trajectories
 from difgen_cli.engine.plan.sections import Section
 
 # What a metric's `twin` and `sibling` are trained with: the other half, or the same; initial weights of their own.
@@ -39,11 +39,11 @@ class Drawn:
 class Partners:
     """The samples of points, and the other trajectories that they and the metrics need."""
 
-    def __init__(self, points: Points, runs: Runs) -> None:
+    def __init__(self, points: Points, runs: Trajectories) -> None:
         self.points, self.runs = points, runs
-        self.heads: dict[int, Head] = {}
+        self.heads: dict[int, Operation] = {}
 
-    def drawn(self, weights: Weights, sampler: Section, guidance: Guidance = UNGUIDED, stops: Stops = ()) -> Drawn:
+    def drawn(self, weights: SnapshotRef, sampler: Section, guidance: Guidance = UNGUIDED, stops: Stops = ()) -> Drawn:
         """The samples of weights, which stand at a point where they are guided."""
         others = {name: self._worse(name, guidance, weights, stops) for name in guidance.terms}
         itself = [name for name, other in others.items() if other and other.snapshot == weights.snapshot]
@@ -51,7 +51,7 @@ class Partners:
         partners = {f"guide.{name}": other for name, other in others.items() if other and name not in itself}
         key = guidance.key({name: {"weak": p.snapshot} for name, p in others.items() if p})
         both = {"snapshot": weights.snapshot, "guidance": key}
-        guided = Head("guided", "denoiser", 1, {}).key(both) if guidance.terms else weights.snapshot
+        guided = Operation("guided", "denoiser", 1, {}).key(both) if guidance.terms else weights.snapshot
         return Drawn(self.sampled(sampler, weights.snapshot, key), guided, guidance, partners)
 
     def sampled(self, sampler: Section, snapshot: str, guidance: str) -> str:
@@ -59,12 +59,12 @@ class Partners:
         if id(sampler) not in self.heads:
             own = f".{sampler.own_signature.version}" if sampler.own_signature else ""
             version, settings = f"{sampler.signature.version}{own}", sampler.changed | sampler.changed_own
-            self.heads[id(sampler)] = Head(sampler.kind, sampler.name, version, settings)
+            self.heads[id(sampler)] = Operation(sampler.kind, sampler.name, version, settings)
         return self.heads[id(sampler)].key({"snapshot": snapshot, "guidance": guidance})
 
     # Guidance ------------------------------------------------------------------------------------------------------
 
-    def _worse(self, name: str, guidance: Guidance, weights: Weights, stops: Stops) -> Partner | None:
+    def _worse(self, name: str, guidance: Guidance, weights: SnapshotRef, stops: Stops) -> Partner | None:
         """The weights that a term steers away from, where they are not the cell's own."""
         section, place = guidance.terms[name], guidance.places.get(name)
         self._check_needs(name, section, stops, weights, place)
@@ -80,7 +80,9 @@ class Partners:
             return _partner(self.runs.continued(stops, weights, changed))
         return None
 
-    def _check_needs(self, name: str, section: Section, stops: Stops, weights: Weights, place: Place | None) -> None:
+    def _check_needs(
+        self, name: str, section: Section, stops: Stops, weights: SnapshotRef, place: Place | None
+    ) -> None:
         """Raise GridError where a term asks for what the model at this point does not have."""
         where, model = self.points.where(stops), self.points.resolved("model", stops)
         needs, functions = section.signature.constants.get("NEEDS", ()), section.signature.functions
@@ -112,7 +114,7 @@ class Partners:
 
     # Metrics -------------------------------------------------------------------------------------------------------
 
-    def compared(self, stops: Stops, scoring: Scoring) -> dict[str, Partner]:
+    def compared(self, stops: Stops, scoring: CellScoring) -> dict[str, Partner]:
         """The trajectories that a cell's metrics name."""
         named = {i: m for m, section in scoring.sections.items() for i in section.signature.inputs if i in PARTNERS}
         return {name: self._twin(name, metric, stops) for name, metric in sorted(named.items())}
@@ -131,6 +133,6 @@ class Partners:
         return _partner(weights, drawn)
 
 
-def _partner(weights: Weights, drawn: Drawn | None = None) -> Partner:
+def _partner(weights: SnapshotRef, drawn: Drawn | None = None) -> Partner:
     samples, partners = (drawn.samples, drawn.partners) if drawn else (None, {})
     return Partner(weights.home, weights.step, weights.snapshot, samples, partners)

@@ -9,9 +9,9 @@ from typing import Protocol
 from difgen_cli import config
 from difgen_cli.engine.grid.document import GridError, Place
 from difgen_cli.engine.grid.values import Given
-from difgen_cli.engine.plan import Against, Facts, Scoring, checks
+from difgen_cli.engine.plan import Against, CellScoring, Facts, checks
 from difgen_cli.engine.plan.points import Where
-from difgen_cli.engine.plan.recipes import Head, Recipe, apart
+from difgen_cli.engine.plan.recipes import Operation, Recipe, apart
 from difgen_cli.engine.plan.sections import DEFAULT_SCORE, Section, resolve_metric, shaping
 from difgen_cli.engine.plugins import Library
 
@@ -31,7 +31,7 @@ class Known(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Trained:
+class RunRecipe:
     """What cells of one data, condition, model and train section share."""
 
     trajectory: Recipe
@@ -43,7 +43,7 @@ class Trained:
 
 
 @dataclass(frozen=True, eq=False)
-class Derivation:
+class RecipeBuilder:
     """Derives recipes, and keeps each once by its key."""
 
     library: Library
@@ -55,25 +55,25 @@ class Derivation:
         """The recipe of this key that was met first."""
         return self.recipes.setdefault(recipe.key, recipe)
 
-    def trained(self, data: Section, condition: Section, model: Section, train: Section, where: Where) -> Trained:
+    def trained(self, data: Section, condition: Section, model: Section, train: Section, where: Where) -> RunRecipe:
         """The trajectory of four sections, and what it is made of."""
         subset, size = self.subset(data, where)
         facts = self._facts(data, where)
         labels = self._labels(condition, data, subset, facts, where)
         if "population" in model.signature.inputs:
             checks.population(model, condition, facts, where)
-        network = self.keep(Recipe(Head("network", model.name, model.signature.version, model.changed), {}))
+        network = self.keep(Recipe(Operation("network", model.name, model.signature.version, model.changed), {}))
         closed = in_closed_form(model)
         head = (
-            Head("trajectory", "closed-form", CLOSED_FORM_VERSION, {})
+            Operation("trajectory", "closed-form", CLOSED_FORM_VERSION, {})
             if closed
-            else Head("trajectory", "train", train.signature.version, dict(shaping(train)))
+            else Operation("trajectory", "train", train.signature.version, dict(shaping(train)))
         )
         trajectory = self.keep(Recipe(head, {"subset": subset, "labels": labels, "network": network}))
         inputs = images_of(subset) | {"train_labels": labels.key, "held_out_labels": labels.key}
         if not closed and train.settings["flip"]:
             inputs["mirrored"] = "flip"
-        return Trained(trajectory, subset, labels, inputs, size, None if closed else train.settings["batch"])
+        return RunRecipe(trajectory, subset, labels, inputs, size, None if closed else train.settings["batch"])
 
     def subset(self, data: Section, where: Where) -> tuple[Recipe, int]:
         """The training subset of a data section, and how many images it has."""
@@ -89,17 +89,17 @@ class Derivation:
         if size == checks.there(data.own, facts):
             chosen.pop("size", None)  # all that there are, by number or by none
         holdout = self.holdout(data, facts)
-        return self.keep(Recipe(Head("subset", "split", _version(data), chosen), {"holdout": holdout})), size
+        return self.keep(Recipe(Operation("subset", "split", _version(data), chosen), {"holdout": holdout})), size
 
     def pool(self, data: Section, facts: Facts) -> Recipe:
         """All of a data set, whose identity is its content."""
-        return self.keep(Recipe(Head("pool", data.name, 0, {}), {}, content=facts.content[:16]))
+        return self.keep(Recipe(Operation("pool", data.name, 0, {}), {}, content=facts.content[:16]))
 
     def holdout(self, data: Section, facts: Facts) -> Recipe:
         """The pool apart from its held-out images: the same whatever size, seed or half."""
         pool = self.pool(data, facts)
         own = {"held_out": data.own["held_out"]} | {k: v for k, v in data.changed_own.items() if k in OF_HOLDOUT}
-        head = Head("holdout", "split", _version(data), own)
+        head = Operation("holdout", "split", _version(data), own)
         made = self.keep(Recipe(head, {"pool": pool}))
         self.keep(apart(made))
         return made
@@ -134,7 +134,7 @@ class Derivation:
             inputs["given"] = self._given(condition, data, where)
         # the keys of the space and of the labels given stand for these
         settings = {k: v for k, v in condition.changed.items() if k not in ("features", "path")}
-        fitted = self.keep(Recipe(Head("labels", condition.name, condition.signature.version, settings), inputs))
+        fitted = self.keep(Recipe(Operation("labels", condition.name, condition.signature.version, settings), inputs))
         return self._altered(fitted, condition, subset)
 
     def _altered(self, fitted: Recipe, condition: Section, subset: Recipe) -> Recipe:
@@ -143,7 +143,7 @@ class Derivation:
         if condition.name == "none" or set(altered) <= {"seed"}:
             return fitted
         return self.keep(
-            Recipe(Head("labels", "altered", _version(condition), altered), {"labels": fitted, "subset": subset})
+            Recipe(Operation("labels", "altered", _version(condition), altered), {"labels": fitted, "subset": subset})
         )
 
     def _given(self, condition: Section, data: Section, where: Where) -> Recipe:
@@ -153,7 +153,7 @@ class Derivation:
         except ValueError as error:
             place = where("condition.path") or where("condition.name")
             raise GridError(f"condition.path: {error}", place) from None
-        return self.keep(Recipe(Head("given", condition.name, 0, {}), {}, content=content[:16]))
+        return self.keep(Recipe(Operation("given", condition.name, 0, {}), {}, content=content[:16]))
 
     def features(self, section: Section, facts: Facts, holdout: Recipe, place: Place | None) -> Recipe:
         """The feature space that a section names; `auto` is the embedded default for this kind of data."""
@@ -169,9 +169,11 @@ class Derivation:
         weights = signature.constants.get("WEIGHTS")
         settings = {"weights": _sha256(weights, path, place)} if weights else {}
         fitted = {"holdout": holdout} if {"images", "labels"} & set(signature.inputs) else {}
-        return self.keep(Recipe(Head("features", name, signature.version, settings), fitted))
+        return self.keep(Recipe(Operation("features", name, signature.version, settings), fitted))
 
-    def scoring(self, given: dict[str, Given], data: Section, where: Where, compared: Iterable[str] = ()) -> Scoring:
+    def scoring(
+        self, given: dict[str, Given], data: Section, where: Where, compared: Iterable[str] = ()
+    ) -> CellScoring:
         """The metrics that `score:` names, the default ones where it names none, and those that an axis sets.
 
         `compared` are the data plug-ins that other cells compare with.
@@ -181,7 +183,7 @@ class Derivation:
         holdout, asked = self.holdout(data, facts), data.own["held_out"]
         left = self.facts.held_out(data) if asked else 0
         checks.held_out(asked, left, where)
-        scoring = Scoring({}, {}, {}, {})
+        scoring = CellScoring({}, {}, {}, {})
         for metric in sorted(named | {path.partition(".")[0] for path in given}):
             own = {p.partition(".")[2]: g for p, g in given.items() if p.startswith(metric + ".")}
             place = next((g.place for g in (given.get(metric), *own.values()) if g), None)
@@ -197,7 +199,7 @@ class Derivation:
             # The keys of the space and of the denoiser that it looks at stand for these two.
             settings = {k: v for k, v in section.changed.items() if k not in ("features", "guided")}
             scoring.sections[metric] = section
-            scoring.heads[metric] = Head("metric", metric, section.signature.version, settings)
+            scoring.heads[metric] = Operation("metric", metric, section.signature.version, settings)
         return scoring
 
     def _against(self, metric: str, other: Section, facts: Facts, where: Where, place: Place | None) -> Against:
@@ -215,7 +217,7 @@ class Derivation:
                 "can be compared with images, and points with points of as many values",
                 place,
             )
-        head = Head("images", "matched", MATCHED_VERSION, {"shape": facts.shape})
+        head = Operation("images", "matched", MATCHED_VERSION, {"shape": facts.shape})
         return Against(other, self.keep(Recipe(head, {"pool": self.pool(other, found)})))
 
 

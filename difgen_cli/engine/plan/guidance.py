@@ -14,13 +14,13 @@ from typing import Any
 
 from difgen_cli.engine.grid.document import GridError, Place, suggest
 from difgen_cli.engine.grid.values import Given
-from difgen_cli.engine.plan.recipes import Head
+from difgen_cli.engine.plan.recipes import Operation
 from difgen_cli.engine.plan.sections import Section
 from difgen_cli.engine.plan.sections import resolve as resolve_section
 from difgen_cli.engine.plugins import Library, PluginError
 
 VERSION = 1  # of how terms are summed
-NONE = Head("guide", "none", "1", {}).key({})  # as when `none` was a plug-in: samples without guidance stay valid
+NONE = Operation("guide", "none", "1", {}).key({})  # as when `none` was a plug-in: samples without guidance stay valid
 # What a worse self may differ in: it must see images of the same shape, under the same labels or none.
 MAY_DIFFER = ("model.", "train.", "data.size", "data.half", "data.seed", "condition.name")
 
@@ -56,10 +56,10 @@ class Guidance:
         return columns
 
     @cached_property
-    def heads(self) -> dict[str, Head]:
+    def heads(self) -> dict[str, Operation]:
         """The head of each term's recipe; a worse self enters by its key."""
         return {
-            name: Head("guide", name, _version(section), section.changed | section.changed_own)
+            name: Operation("guide", name, _version(section), section.changed | section.changed_own)
             for name, section in self.terms.items()
         }
 
@@ -75,7 +75,7 @@ class Guidance:
         if not self.terms:
             return NONE
         terms = {name: head.key(inputs.get(name, {})) for name, head in self.heads.items()}
-        return Head("guide", "sum", VERSION, {}).key(terms)
+        return Operation("guide", "sum", VERSION, {}).key(terms)
 
 
 UNGUIDED = Guidance({}, {}, {})

@@ -10,7 +10,7 @@ from typing import Any
 
 from difgen_cli.engine.plan import Cell, Partner, Plan, Trajectory
 from difgen_cli.engine.plan.sections import Section
-from difgen_cli.engine.plan.work import Call, Measure, Other, Scoring, Training, Work
+from difgen_cli.engine.plan.work import Call, Dependency, MetricSpec, Scoring, Training, Work
 from difgen_cli.engine.store import Home, Store, untrusted
 from difgen_cli.engine.store.untrusted import Distrusted, Rest
 
@@ -18,7 +18,7 @@ There = Mapping[tuple[str, str], set[str]]  # (identity of a cell, metric) -> ke
 
 
 @dataclass(frozen=True)
-class State:
+class Pending:
     """How far a plan has come: a mark for each cell, the units that are left, and why."""
 
     marks: list[str]  # done, new, failed, stale; one per cell of the plan
@@ -39,7 +39,7 @@ def survey(
     chosen: Callable[[Cell], bool] = lambda _: True,
     there: Callable[[], There] = dict,
     forgiven: frozenset[int] = frozenset(),
-) -> State:
+) -> Pending:
     """Hold the plan against the store: one listing and one small file per trajectory, and those of failed units.
 
     `there`: results of whichever code, asked for where something is missing. `forgiven`: cells that failed and are
@@ -47,7 +47,7 @@ def survey(
     """
     store.refresh()
     shelves = _Shelves(plan, store, untrusted.find(store, plan.trajectories, lambda: _rests(plan)))
-    scorings: dict[tuple[str, str], tuple[Cell, dict[str, Measure]]] = {}
+    scorings: dict[tuple[str, str], tuple[Cell, dict[str, MetricSpec]]] = {}
     needed: dict[tuple[str, str], set[str]] = {}
     waiting: set[tuple[str, str]] = set()
     steps: dict[str, set[int]] = {}
@@ -81,7 +81,7 @@ def survey(
     trainings, retrained = _trainings(plan, steps, shelves)
     ordered = [_scoring(plan, cell, metrics, at in waiting, needed[at]) for at, (cell, metrics) in scorings.items()]
     recipes_ = plan.recipes if trainings or ordered else {}
-    return State(marks, causes, Work(trainings, ordered, recipes_), retrained, frozenset(wanted), shelves.distrusted)
+    return Pending(marks, causes, Work(trainings, ordered, recipes_), retrained, frozenset(wanted), shelves.distrusted)
 
 
 def _mark(cell: Cell, shelf: _Shelf, missing: list[str], cause: str | None, there: Callable[[], There]) -> str:
@@ -218,21 +218,21 @@ def _trainings(plan: Plan, steps: dict[str, set[int]], shelves: _Shelves) -> tup
     return sorted(trainings, key=lambda t: (-t.cost, t.slug)), retrained
 
 
-def _start(plan: Plan, trajectory: Trajectory) -> Other | None:
+def _start(plan: Plan, trajectory: Trajectory) -> Dependency | None:
     if trajectory.start is None:
         return None
     home, step = trajectory.start
-    return Other(home, plan.trajectories[home].slug, step, trajectory.recipe.inputs["start"].key)
+    return Dependency(home, plan.trajectories[home].slug, step, trajectory.recipe.inputs["start"].key)
 
 
-def _measure(cell: Cell, metric: str) -> Measure:
+def _measure(cell: Cell, metric: str) -> MetricSpec:
     space, other = cell.scoring.features.get(metric), cell.scoring.against.get(metric)
     settings = cell.scoring.sections[metric].changed
     keys = (space.key if space else None, other.images.key if other else None)
-    return Measure(metric, cell.metrics[metric], settings, *keys)
+    return MetricSpec(metric, cell.metrics[metric], settings, *keys)
 
 
-def _scoring(plan: Plan, cell: Cell, metrics: dict[str, Measure], weights: bool, needed: set[str]) -> Scoring:
+def _scoring(plan: Plan, cell: Cell, metrics: dict[str, MetricSpec], weights: bool, needed: set[str]) -> Scoring:
     return Scoring(
         cell.kind,
         cell.home,
@@ -249,10 +249,10 @@ def _scoring(plan: Plan, cell: Cell, metrics: dict[str, Measure], weights: bool,
     )
 
 
-def _other(plan: Plan, partner: Partner) -> Other:
+def _other(plan: Plan, partner: Partner) -> Dependency:
     partners = {name: _other(plan, other) for name, other in partner.partners.items()}
     slug = plan.trajectories[partner.home].slug
-    return Other(partner.home, slug, partner.step, partner.snapshot, partner.samples, partners)
+    return Dependency(partner.home, slug, partner.step, partner.snapshot, partner.samples, partners)
 
 
 @cache
@@ -264,7 +264,7 @@ def _home(plan: Plan, store: Store, cell: Cell) -> Home:
     return store.home(cell.home, plan.slug(cell), reference=cell.kind != "model")
 
 
-def set_aside(store: Store, state: State) -> None:
+def set_aside(store: Store, state: Pending) -> None:
     """Move what does not count out of the way of the work that makes it anew."""
     untrusted.set_aside(store, state.distrusted, {unit.home for unit in state.work.units})
 

@@ -9,15 +9,15 @@ from typing import Any
 
 from difgen_cli.engine.grid import Grid
 from difgen_cli.engine.grid.document import GridError
-from difgen_cli.engine.plan import Cell, Plan, Reference, Scoring
+from difgen_cli.engine.plan import Cell, CellScoring, Plan, Reference
 from difgen_cli.engine.plan.dependencies import Partners
-from difgen_cli.engine.plan.derive import Derivation, Known
+from difgen_cli.engine.plan.derive import Known, RecipeBuilder
 from difgen_cli.engine.plan.guidance import NONE, UNGUIDED
 from difgen_cli.engine.plan.naming import condition_words, data_words, slug
 from difgen_cli.engine.plan.notes import notes_on
 from difgen_cli.engine.plan.points import Points, Stops, visible
-from difgen_cli.engine.plan.recipes import Head, Recipe, apart
-from difgen_cli.engine.plan.runs import Runs, Weights
+from difgen_cli.engine.plan.recipes import Operation, Recipe, apart
+from difgen_cli.engine.plan.runs import SnapshotRef, Trajectories
 from difgen_cli.engine.plan.sections import Section
 from difgen_cli.engine.plugins import Library
 
@@ -38,10 +38,10 @@ class _Planner:
     """One pass over the points of a grid: a cell for each, and the references beside it."""
 
     def __init__(self, grid: Grid, library: Library, facts: Known) -> None:
-        self.points, self.derive = Points(grid, library), Derivation(library, facts, {})
-        self.runs = Runs(self.points, self.derive)
+        self.points, self.derive = Points(grid, library), RecipeBuilder(library, facts, {})
+        self.runs = Trajectories(self.points, self.derive)
         self.partners = Partners(self.points, self.runs)
-        self.scorings: dict[tuple[Any, ...], Scoring] = {}
+        self.scorings: dict[tuple[Any, ...], CellScoring] = {}
         self.references: dict[str, Reference] = {}
         self.seen: set[tuple[Any, ...]] = set()
         self.cells: list[Cell] = []
@@ -87,7 +87,7 @@ class _Planner:
             self._add_reference(kind, weights, sampler, scoring, seed, stops)
 
     def _add_reference(
-        self, kind: str, weights: Weights, sampler: Section, scoring: Scoring, seed: int, stops: Stops
+        self, kind: str, weights: SnapshotRef, sampler: Section, scoring: CellScoring, seed: int, stops: Stops
     ) -> None:
         """Held-out images, resampled training images or the ideal denoiser, scored like the models, each once."""
         made, (data, condition, *_) = weights.made, weights.columns
@@ -124,7 +124,7 @@ class _Planner:
             )
         )  # fmt: skip
 
-    def _scoring(self, stops: Stops) -> Scoring:
+    def _scoring(self, stops: Stops) -> CellScoring:
         at = (*self.points.at("score", stops), *self.points.at("data", stops))
         if at not in self.scorings:
             data = self.points.resolved("data", stops)
@@ -137,9 +137,9 @@ def real_images(kind: str, subset: Recipe, drawn: dict[str, Any], mirrored: bool
     """Held-out images, or training images resampled, in place of a model; and the key of such samples."""
     inputs = {"subset": subset} | ({"held_out": apart(subset.inputs["holdout"])} if kind == "heldout" else {})
     recipe = Recipe(_reference_head(kind, mirrored), inputs)
-    return recipe, Head("samples", kind, REFERENCE_VERSION, drawn).key({"reference": recipe.key})
+    return recipe, Operation("samples", kind, REFERENCE_VERSION, drawn).key({"reference": recipe.key})
 
 
-def _reference_head(kind: str, mirrored: bool) -> Head:
+def _reference_head(kind: str, mirrored: bool) -> Operation:
     """A reference beside models whose training showed mirror images is scored as they are."""
-    return Head("reference", kind, REFERENCE_VERSION, {"flip": True} if mirrored else {})
+    return Operation("reference", kind, REFERENCE_VERSION, {"flip": True} if mirrored else {})

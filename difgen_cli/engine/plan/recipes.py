@@ -18,7 +18,7 @@ APART_VERSION = 1  # of what a near-duplicate is
 
 
 @dataclass(frozen=True, eq=False)
-class Head:
+class Operation:
     """The part of a recipe that does not depend on inputs: computed once, hashed with many."""
 
     kind: str  # pool, holdout, subset, features, labels, network, trajectory, snapshot, samples, metric
@@ -40,7 +40,7 @@ class Head:
 class Recipe:
     """How a thing is made: a head, and the recipes of its inputs by role."""
 
-    head: Head
+    head: Operation
     inputs: dict[str, Recipe]
     content: str | None = None  # a pool's identity is its content
 
@@ -60,7 +60,7 @@ class Recipe:
 
 def apart(holdout: Recipe) -> Recipe:
     """The held-out images without those that have a near-duplicate among the rest: what metrics compare with."""
-    return Recipe(Head("apart", "near-duplicates", APART_VERSION, {}), {"holdout": holdout})
+    return Recipe(Operation("apart", "near-duplicates", APART_VERSION, {}), {"holdout": holdout})
 
 
 def dump(recipes: Mapping[str, Recipe]) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def load(table: Mapping[str, Any]) -> dict[str, Recipe]:
         if key not in made:
             t = table[key]
             settings = {k: tuple(v) if isinstance(v, list) else v for k, v in t["settings"].items()}
-            head = Head(t["kind"], t["name"], t["version"], settings)
+            head = Operation(t["kind"], t["name"], t["version"], settings)
             made[key] = Recipe(head, {role: make(k) for role, k in t["inputs"].items()}, t.get("content"))
         return made[key]
 

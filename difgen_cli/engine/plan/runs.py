@@ -9,20 +9,20 @@ from typing import Any
 from difgen_cli.engine.grid.document import GridError
 from difgen_cli.engine.grid.values import Given
 from difgen_cli.engine.plan import Trajectory
-from difgen_cli.engine.plan.derive import Derivation, Trained
+from difgen_cli.engine.plan.derive import RecipeBuilder, RunRecipe
 from difgen_cli.engine.plan.naming import condition_words, data_words, short, slug
 from difgen_cli.engine.plan.points import SHAPING, Points, Stops
-from difgen_cli.engine.plan.recipes import Head, Recipe
+from difgen_cli.engine.plan.recipes import Operation, Recipe
 from difgen_cli.engine.plan.sections import Section, has_horizon, shaping
 
 Columns = tuple[dict[str, Any], ...]  # settings by dotted path: of data, condition, model and train
 
 
 @dataclass(frozen=True, eq=False)
-class Weights:
+class SnapshotRef:
     """The weights of a trajectory at a step, or a model in closed form."""
 
-    made: Trained
+    made: RunRecipe
     columns: Columns
     step: int | None  # None: in closed form
     snapshot: str  # key
@@ -32,30 +32,30 @@ class Weights:
         return self.made.trajectory.key
 
 
-class Runs:
+class Trajectories:
     """What is trained for a grid, with a cache for each thing that many cells share."""
 
-    def __init__(self, points: Points, derive: Derivation) -> None:
+    def __init__(self, points: Points, derive: RecipeBuilder) -> None:
         self.points, self.derive = points, derive
-        self.trained: dict[tuple[Any, ...], tuple[Trained, Columns]] = {}
-        self.runs: dict[tuple[Any, ...], Trained] = {}
+        self.trained: dict[tuple[Any, ...], tuple[RunRecipe, Columns]] = {}
+        self.runs: dict[tuple[Any, ...], RunRecipe] = {}
         self.snapshots: dict[tuple[str, int], str] = {}
-        self.steps: dict[str, dict[int, tuple[Trained, Columns]]] = {}
+        self.steps: dict[str, dict[int, tuple[RunRecipe, Columns]]] = {}
 
-    def at(self, stops: Stops) -> Weights:
+    def at(self, stops: Stops) -> SnapshotRef:
         """The weights at a point, which from now on are wanted."""
         made, columns = self._trained(stops)
         train = self.points.resolved("train", stops)
         return self._wanted(made, columns, train, train.settings["steps"] if made.batch else None)
 
-    def continued(self, stops: Stops, weights: Weights, changed: Mapping[str, Given]) -> Weights:
+    def continued(self, stops: Stops, weights: SnapshotRef, changed: Mapping[str, Given]) -> SnapshotRef:
         """Those of a point trained on for a while, from their average on, with changed settings of the training."""
         if weights.step is None:
             raise ValueError("a model in closed form cannot be trained on")
         own = self.points.resolved("train", stops)
         train = self.points.resolved("train", self.points.beside(stops, changed))
         start = Recipe(_head(own, weights.step), {"trajectory": weights.made.trajectory})
-        head = Head("trajectory", "continue", train.signature.version, dict(shaping(train)))
+        head = Operation("trajectory", "continue", train.signature.version, dict(shaping(train)))
         recipe = Recipe(head, weights.made.trajectory.inputs | {"start": self.derive.keep(start)})
         made = replace(weights.made, trajectory=self.derive.keep(recipe))
         return self._wanted(made, (*weights.columns[:3], train.columns), train, train.settings["steps"])
@@ -64,16 +64,16 @@ class Runs:
         """All that is wanted, by key."""
         return {key: _trajectory(steps) for key, steps in self.steps.items()}
 
-    def _wanted(self, made: Trained, columns: Columns, train: Section, step: int | None) -> Weights:
+    def _wanted(self, made: RunRecipe, columns: Columns, train: Section, step: int | None) -> SnapshotRef:
         home = made.trajectory.key
         self.steps.setdefault(home, {}).setdefault(step or 0, (made, columns))
         if step is None:
-            return Weights(made, columns, None, home)
+            return SnapshotRef(made, columns, None, home)
         if (home, step) not in self.snapshots:
             self.snapshots[home, step] = _head(train, step).key({"trajectory": home})
-        return Weights(made, columns, step, self.snapshots[home, step])
+        return SnapshotRef(made, columns, step, self.snapshots[home, step])
 
-    def _trained(self, stops: Stops) -> tuple[Trained, Columns]:
+    def _trained(self, stops: Stops) -> tuple[RunRecipe, Columns]:
         at = self.points.at("weights", stops)
         if at not in self.trained:
             data, condition, model, train = (self.points.resolved(section, stops) for section in SHAPING)
@@ -97,12 +97,12 @@ class Runs:
             )
 
 
-def _head(train: Section, step: int) -> Head:
+def _head(train: Section, step: int) -> Operation:
     """The head of the weights at a step."""
-    return Head("snapshot", "train", train.signature.version, {"step": step})
+    return Operation("snapshot", "train", train.signature.version, {"step": step})
 
 
-def _trajectory(steps: dict[int, tuple[Trained, Columns]]) -> Trajectory:
+def _trajectory(steps: dict[int, tuple[RunRecipe, Columns]]) -> Trajectory:
     made, columns = steps[max(steps)]
     settings = {path: value for part in columns for path, value in part.items()}
     recipe = made.trajectory

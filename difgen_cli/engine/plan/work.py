@@ -31,7 +31,7 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Other:
+class Dependency:
     """What a unit needs of another trajectory: a snapshot's samples, or its weights alone."""
 
     home: str
@@ -39,11 +39,13 @@ class Other:
     step: int | None  # None: a model in closed form
     snapshot: str
     samples: str | None = None  # None: the weights alone
-    partners: dict[str, Other] = field(default_factory=dict)  # what its own samples need
+    partners: dict[str, Dependency] = field(default_factory=dict)  # what its own samples need
 
     @staticmethod
-    def load(said: dict[str, Any]) -> Other:
-        return _made(Other, said | {"partners": {name: Other.load(other) for name, other in said["partners"].items()}})
+    def load(said: dict[str, Any]) -> Dependency:
+        return _made(
+            Dependency, said | {"partners": {name: Dependency.load(other) for name, other in said["partners"].items()}}
+        )
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Training:
     slug: str
     steps: tuple[int, ...]  # every wanted snapshot, those that are there too
     batch: int
-    start: Other | None = None  # the snapshot that it begins with; None: initial weights
+    start: Dependency | None = None  # the snapshot that it begins with; None: initial weights
     first: int = 0  # the step of the checkpoint that it goes on from, when it was planned
     seconds: float | None = None  # what it will take, as far as that is known
     rank: float = 0.0  # seconds until what waits for it is done too: the highest first
@@ -70,7 +72,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Measure:
+class MetricSpec:
     """One metric to compute: where its result goes, and what it is called with."""
 
     metric: str
@@ -93,8 +95,8 @@ class Scoring:
     weights: bool  # whether it cannot begin before the snapshot is there
     sampler: Call
     guidance: dict[str, Call]  # its terms by name
-    metrics: dict[str, Measure]  # by key: cells may share samples and differ in a metric's settings
-    partners: dict[str, Other] = field(default_factory=dict)
+    metrics: dict[str, MetricSpec]  # by key: cells may share samples and differ in a metric's settings
+    partners: dict[str, Dependency] = field(default_factory=dict)
     groups: str | None = None  # key of the groups that its samples come in
     seconds: float | None = None  # what it will take, as far as that is known
     rank: float = 0.0  # seconds until what waits for it is done too: the highest first
@@ -152,11 +154,11 @@ class Work:
         def call(c: dict[str, Any]) -> Call:
             return Call(c["name"], _tuples(c["settings"]), _tuples(c["own"]))
 
-        def measure(m: dict[str, Any]) -> Measure:
-            return _made(Measure, m | {"settings": _tuples(m["settings"])})
+        def measure(m: dict[str, Any]) -> MetricSpec:
+            return _made(MetricSpec, m | {"settings": _tuples(m["settings"])})
 
         def training(t: dict[str, Any]) -> Training:
-            start = Other.load(t["start"]) if t["start"] else None
+            start = Dependency.load(t["start"]) if t["start"] else None
             return _made(Training, t | {"steps": tuple(t["steps"]), "start": start})
 
         def scoring(s: dict[str, Any]) -> Scoring:
@@ -164,9 +166,9 @@ class Work:
                 "sampler": call(s["sampler"]),
                 "guidance": {name: call(term) for name, term in s["guidance"].items()},
                 "metrics": {
-                    k: _made(Measure, m | {"settings": _tuples(m["settings"])}) for k, m in s["metrics"].items()
+                    k: _made(MetricSpec, m | {"settings": _tuples(m["settings"])}) for k, m in s["metrics"].items()
                 },
-                "partners": {name: Other.load(other) for name, other in s["partners"].items()},
+                "partners": {name: Dependency.load(other) for name, other in s["partners"].items()},
             }
             return _made(Scoring, s | loaded)
 

@@ -20,7 +20,7 @@ from typing import Any
 from difgen_cli.engine.store import failures
 from difgen_cli.engine.store.access import exists, names
 from difgen_cli.engine.store.files import StoreError, check_schema, inside, publish_json, read_json, replace_json
-from difgen_cli.engine.store.processes import gone, now, owner
+from difgen_cli.engine.store.processes import is_dead, now, process_identity
 
 SCHEMA = 2
 LEASE_SECONDS = 120.0
@@ -106,7 +106,7 @@ class Claimant:
 
     def expired(self, path: Path, record: Record) -> bool:
         """Whether a running attempt's owner is gone or silent for longer than the lease."""
-        if gone(record["owner"]):
+        if is_dead(record["owner"]):
             return True
         counter, since = self.seen.get(path, (None, 0.0))
         if counter != record["counter"]:
@@ -158,7 +158,7 @@ def claim(folder: Path, unit: str, claimant: Claimant, complete: Callable[[], bo
     if last["state"] == "running":
         if not claimant.expired(folder / f"{unit}.{number}.json", last):
             return None
-        bury(folder, unit, number, "killed" if gone(last["owner"]) else "silent", "the next worker")
+        bury(folder, unit, number, "killed" if is_dead(last["owner"]) else "silent", "the next worker")
         past[-1] = (number, read(folder, unit, number))
     opening = _opening(unit, number + 1, last) | claimant.about(folder)
     cause = _hopeless(unit, [record for _, record in past], claimant.submission)
@@ -199,7 +199,7 @@ def release(folder: Path, unit: str) -> None:
 def _opening(unit: str, number: int, last: Record) -> Record:
     """A new record, which takes over how far the unit has come."""
     return {"schema": SCHEMA, "unit": unit, "attempt": number, "token": secrets.token_hex(8), "state": "running",
-            "counter": 0, "step": last.get("step", 0), "owner": owner(), "started": now()}  # fmt: skip
+            "counter": 0, "step": last.get("step", 0), "owner": process_identity(), "started": now()}  # fmt: skip
 
 
 def _hopeless(unit: str, past: list[Record], submission: str | None) -> Record | None:
@@ -213,7 +213,7 @@ def _hopeless(unit: str, past: list[Record], submission: str | None) -> Record |
         return None
     ending = str(fruitless[-1].get("ending") or "killed")
     remedy = failures.advice(ending, unit)
-    cause = f"{failures.ENDINGS[ending]}, {len(fruitless)} times at step {fruitless[-1].get('step', 0)}"
+    cause = f"{failures.EXIT_REASONS[ending]}, {len(fruitless)} times at step {fruitless[-1].get('step', 0)}"
     return {
         "ending": ending, "cause": f"{cause}; {remedy}" if remedy else cause,
         "words": fruitless[-1].get("words", []), "log": fruitless[-1].get("log"),
@@ -234,7 +234,7 @@ def _fruitless(past: list[Record], submission: str | None) -> list[Record]:
     """The attempts at the end, oldest first, that got no further than the one before; those of others do not count."""
     found: list[Record] = []
     for before, record in reversed(list(zip([Record(), *past], past, strict=False))):
-        if record.get("ending") in failures.BLAMELESS:
+        if record.get("ending") in failures.NOT_COUNTED:
             continue
         ended = record["state"] in ("lost", "running") or record.get("ending") == "time_limit"
         further = record.get("step", 0) > before.get("step", 0)

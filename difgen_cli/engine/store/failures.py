@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 # What each means, as a sentence that goes on after the unit's name.
-ENDINGS = {
+EXIT_REASONS = {
     "out_of_memory": "out of memory",
     "node_failure": "its node failed",
     "time_limit": "the time limit came",
@@ -26,7 +26,7 @@ ENDINGS = {
     "weights_gone": "weights that it needs are gone; the same `difgen sweep` trains them again",
 }
 # Never counted against a unit.
-BLAMELESS = frozenset({"node_failure", "preempted", "cancelled", "storage", "asked", "weights_gone"})
+NOT_COUNTED = frozenset({"node_failure", "preempted", "cancelled", "storage", "asked", "weights_gone"})
 WORDS = 12  # last lines of a log that are kept
 _TAIL_BYTES = 8192
 
@@ -88,7 +88,7 @@ def of_scheduler(state: str) -> str | None:
 def told(ending: str, lines: Sequence[str]) -> str:
     """The ending as a sentence, with the last word of the log where it says more."""
     said = next((line.strip() for line in reversed(lines) if line.strip()), "")
-    return ENDINGS[ending] + (f": {said[:300]}" if said and ending in ("killed", "error", "out_of_memory") else "")
+    return EXIT_REASONS[ending] + (f": {said[:300]}" if said and ending in ("killed", "error", "out_of_memory") else "")
 
 
 def advice(ending: str, unit: str) -> str:

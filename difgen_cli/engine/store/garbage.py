@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from difgen_cli.engine.store import Home, Store
 from difgen_cli.engine.store.files import StoreError, explain, locked, read_json, temporary_name
-from difgen_cli.engine.store.processes import gone
+from difgen_cli.engine.store.processes import is_dead
 
 OLD_SECONDS = 86_400.0  # by the disk's own clock; a heartbeat comes every few seconds, and a file is written in minutes
 ROOMS = ("trajectories", "references")
@@ -33,7 +33,7 @@ PARTS = ("checkpoints", "snapshots", "samples")  # of a home; its results, attem
 
 
 @dataclass(frozen=True)
-class Kind:
+class GarbageKind:
     """A kind of waste; `more`: only on demand, since something that may be wanted again goes with it."""
 
     name: str
@@ -42,20 +42,20 @@ class Kind:
 
 
 KINDS = [
-    Kind("temporary", "temporary and damaged files older than a day"),
-    Kind("orphans", "weights and samples of trajectories and references that no plan names; their results stay"),
-    Kind("checkpoints", "of finished trajectories, all but the last"),
-    Kind("snapshots", "of steps that no plan names"),
-    Kind("samples", "of cells that no plan names"),
-    Kind("code", "copies of the code, older than a day, whose workers have ended"),
-    Kind("distrusted", "trajectories that an older difgen trained wrong, set aside when they were trained anew"),
-    Kind("last checkpoints", "of finished trajectories: more steps would train from zero", more=True),
-    Kind("scored snapshots", "of which every result is there: a new metric would train again", more=True),
+    GarbageKind("temporary", "temporary and damaged files older than a day"),
+    GarbageKind("orphans", "weights and samples of trajectories and references that no plan names; their results stay"),
+    GarbageKind("checkpoints", "of finished trajectories, all but the last"),
+    GarbageKind("snapshots", "of steps that no plan names"),
+    GarbageKind("samples", "of cells that no plan names"),
+    GarbageKind("code", "copies of the code, older than a day, whose workers have ended"),
+    GarbageKind("distrusted", "trajectories that an older difgen trained wrong, set aside when they were trained anew"),
+    GarbageKind("last checkpoints", "of finished trajectories: more steps would train from zero", more=True),
+    GarbageKind("scored snapshots", "of which every result is there: a new metric would train again", more=True),
 ]
 
 
 @dataclass(frozen=True)
-class Waste:
+class Garbage:
     """One file or folder."""
 
     kind: str
@@ -73,7 +73,7 @@ class Needs:
     awaited: bool = False  # a submission whose workers may still come counts on what is there
 
 
-def find(store: Store, over: Collection[Path] = ()) -> list[Waste]:
+def find(store: Store, over: Collection[Path] = ()) -> list[Garbage]:
     """All waste of a run directory, by kind and path. Raises StoreError where a plan cannot be read.
 
     `over`: folders of submissions of which nothing lives, though none of their files says so.
@@ -95,13 +95,13 @@ def find(store: Store, over: Collection[Path] = ()) -> list[Waste]:
     return sorted((w for w in found if w.path.parent in ours), key=lambda w: (order[w.kind], str(w.path)))
 
 
-def chosen(found: Iterable[Waste], *, everything: bool) -> list[Waste]:
+def chosen(found: Iterable[Garbage], *, everything: bool) -> list[Garbage]:
     """What goes: with `everything` also what may be wanted again."""
     names = {kind.name for kind in KINDS if everything or not kind.more}
     return [w for w in found if w.kind in names]
 
 
-def remove(store: Store, unwanted: Iterable[Waste], over: Collection[Path] = ()) -> list[Waste]:
+def remove(store: Store, unwanted: Iterable[Garbage], over: Collection[Path] = ()) -> list[Garbage]:
     """Remove what is still waste; returns what went. Raises StoreError where that is not allowed."""
     wanted, removed = {(w.kind, w.path) for w in unwanted}, []
     with locked(store.counting_on):  # no sweep plans with it meanwhile
@@ -167,13 +167,13 @@ def _alive(folder: Path) -> bool:
     badges = (read_json(p) or {} for p in (folder / "workers").glob("*.json"))
     working = (b.get("owner", {}) for b in badges if b.get("state") in ("starting", "running"))
     makers = ((read_json(folder / n) or {}).get("owner") for n in ("submission.json", "launcher.json"))
-    return bool(receipt) or any(not gone(who) for who in (*working, *makers) if who)
+    return bool(receipt) or any(not is_dead(who) for who in (*working, *makers) if who)
 
 
 # -- what is waste
 
 
-def _of_home(home: Home, need: Needs) -> Iterator[Waste]:
+def _of_home(home: Home, need: Needs) -> Iterator[Garbage]:
     """In a trajectory or reference that is needed."""
     there, results = home.snapshots(), home.results()
     scored = {step for step, keys in need.results.items() if step is not None and keys <= results}
@@ -188,7 +188,7 @@ def _of_home(home: Home, need: Needs) -> Iterator[Waste]:
     yield from (_waste("samples", home.samples(k)) for k in sorted(home.sampled() - need.samples))
 
 
-def _orphans(candidates: list[Path], homes: list[Path], needs: dict[str, Needs]) -> Iterator[Waste]:
+def _orphans(candidates: list[Path], homes: list[Path], needs: dict[str, Needs]) -> Iterator[Garbage]:
     """Homes that no plan names, and no named trajectory is made of: whole where there is no result, else the large
     parts, so that a plan that names the home again finds it done."""
     inputs: set[str] = set()
@@ -204,7 +204,7 @@ def _orphans(candidates: list[Path], homes: list[Path], needs: dict[str, Needs])
             yield from (_waste("orphans", path / part) for part in PARTS if (path / part).is_dir())
 
 
-def _temporary(root: Path, at_work: set[Path], now: float) -> Iterator[Waste]:
+def _temporary(root: Path, at_work: set[Path], now: float) -> Iterator[Garbage]:
     left_alone = set(map(str, at_work))
     for folder, folders, files in os.walk(root):
         if folder in left_alone:
@@ -217,7 +217,7 @@ def _temporary(root: Path, at_work: set[Path], now: float) -> Iterator[Waste]:
                 yield _waste("temporary", path)
 
 
-def _code(root: Path, living: Iterable[Path], now: float) -> Iterator[Waste]:
+def _code(root: Path, living: Iterable[Path], now: float) -> Iterator[Garbage]:
     """Copies that no living submission names; a young one may belong to a submission that is being written."""
     used = {Path(str((read_json(f / "submission.json") or {}).get("code", ""))).name for f in living}
     for path in _folders(root, "shared"):
@@ -231,7 +231,7 @@ def busy(path: Path, now: float) -> bool:
     if _age_seconds(path / "attempts", now) > OLD_SECONDS:  # every sign of life puts a new file in its place
         return False
     for unit, record in Home(path).last_attempts().items():
-        if record["state"] == "running" and not gone(record["owner"]):
+        if record["state"] == "running" and not is_dead(record["owner"]):
             file = path / "attempts" / f"{unit}.{record.get('attempt')}.json"
             if _age_seconds(file, now) < OLD_SECONDS:
                 return True
@@ -254,8 +254,8 @@ def _folders(parent: Path, room: str) -> list[Path]:
         return sorted(Path(e.path) for e in entries if e.is_dir(follow_symlinks=False) and not e.name.startswith("."))
 
 
-def _waste(kind: str, path: Path) -> Waste:
-    return Waste(kind, path, _size_bytes(path))
+def _waste(kind: str, path: Path) -> Garbage:
+    return Garbage(kind, path, _size_bytes(path))
 
 
 def _size_bytes(path: Path) -> int:

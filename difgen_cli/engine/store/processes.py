@@ -20,7 +20,7 @@ SUBMISSION = "DIFGEN_SUBMISSION"  # set by the first line of a job of difgen's o
 
 
 @dataclass(frozen=True)
-class Task:
+class SchedulerTask:
     """A task of a scheduler's job that difgen itself has submitted."""
 
     submission: str
@@ -29,7 +29,7 @@ class Task:
     restart: int  # how often the job was requeued
 
 
-def scheduled() -> Task | None:
+def scheduled() -> SchedulerTask | None:
     """The task that this process is; None in a job of anybody else, whatever the scheduler's variables say.
 
     A person's own job may run difgen too, and a job that is submitted from a task inherits its environment: only the
@@ -40,7 +40,7 @@ def scheduled() -> Task | None:
     if not submission or not job or named != job:
         return None
     restart = int(os.environ.get("SLURM_RESTART_COUNT") or 0)
-    return Task(submission, job, os.environ.get("SLURM_ARRAY_TASK_ID"), restart)
+    return SchedulerTask(submission, job, os.environ.get("SLURM_ARRAY_TASK_ID"), restart)
 
 
 @cache
@@ -83,7 +83,7 @@ def _pid_namespace() -> str:
         return ""
 
 
-def owner() -> dict[str, Any]:
+def process_identity() -> dict[str, Any]:
     """Who this process is; in a job of difgen's own with its task and how often it was requeued."""
     pid, here = os.getpid(), scheduled()
     return {
@@ -93,7 +93,7 @@ def owner() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def gone(who: dict[str, Any]) -> bool:
+def is_dead(who: dict[str, Any]) -> bool:
     """Whether an owner on this very boot is known to have ended; False where that cannot be known.
 
     /proc may hide the processes of others (hidepid), as shared machines often do: only the kernel's answer to a signal

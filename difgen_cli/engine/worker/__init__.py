@@ -17,17 +17,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from difgen_cli.engine.plan import work
-from difgen_cli.engine.plan.work import Other, Scoring, Training, is_done
+from difgen_cli.engine.plan.work import Dependency, Scoring, Training, is_done
 from difgen_cli.engine.plugins import PACKAGE, Library
 from difgen_cli.engine.store import Home, Store, StoreError, code, failures
 from difgen_cli.engine.store.access import exists
 from difgen_cli.engine.store.attempts import Attempt, Claimant
 from difgen_cli.engine.worker.allocation import Allocation
-from difgen_cli.engine.worker.submission_spec import Clock, Flag, Interrupted, Order, Superseded
-from difgen_cli.engine.worker.worker_record import Badge
+from difgen_cli.engine.worker.submission_spec import Interrupted, PhaseTimer, StopFlag, SubmissionSpec, Superseded
+from difgen_cli.engine.worker.worker_record import WorkerRecord
 
 if TYPE_CHECKING:
-    from difgen_cli.engine.worker.context import Desk
+    from difgen_cli.engine.worker.context import WorkerContext
 
 LOOK_AGAIN_SECONDS = 0.5
 MARGIN_SECONDS = 5.0  # before a scheduler's notice, in which nothing new is begun
@@ -38,33 +38,35 @@ def main(folder: str, number: int, device: str | None) -> str:
     """Entry point of a submitted worker. `device` is a GPU's name as CUDA_VISIBLE_DEVICES has it, None for the CPU."""
     if device != SCHEDULED:
         os.environ["CUDA_VISIBLE_DEVICES"] = device or ""  # before torch is imported
-    order = Order.read(Path(folder))
+    order = SubmissionSpec.read(Path(folder))
     if (wrong := _other_code(order)) is not None:
         print(wrong, file=sys.stderr, flush=True)
-        Badge.put_on(order.folder / "workers" / f"{number}.json", "cpu").show(state="refused", cause=wrong)
+        WorkerRecord.register(order.folder / "workers" / f"{number}.json", "cpu").show(state="refused", cause=wrong)
         return "refused"
-    return work_on(order, number, "cuda" if device else "cpu", Flag(), log=_own_log(order.runs))
+    return work_on(order, number, "cuda" if device else "cpu", StopFlag(), log=_own_log(order.runs))
 
 
 def work_on(
-    order: Order, number: int, device: str, flag: Flag, say: Callable[[str], None] | None = None,
+    order: SubmissionSpec, number: int, device: str, flag: StopFlag, say: Callable[[str], None] | None = None,
     log: str | None = None,
 ) -> str:  # fmt: skip
     """Work through a submission; returns how it ended: done, interrupted, refused or replaced."""
     start = time.monotonic()
     flag.listen()
     allocation = Allocation.here(order.scheduled_as, order.walltime_seconds, order.notice_seconds)
-    badge = Badge.put_on(order.folder / "workers" / f"{number}.json", device)
+    badge = WorkerRecord.register(order.folder / "workers" / f"{number}.json", device)
     todo = work.read(order.folder / "work.json")
 
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else cuBLAS adds in any order
 
-    from difgen_cli.engine.worker.context import Desk, DeviceError  # imports torch
+    from difgen_cli.engine.worker.context import DeviceError, WorkerContext  # imports torch
 
     claimant = Claimant(order.lease_seconds, order.name, log, flag.check)
     library = Library(order.plugins)
     try:
-        desk = Desk(Store(order.runs), todo.recipes, library, device, order, flag, Clock(), claimant, say or _print)
+        desk = WorkerContext(
+            Store(order.runs), todo.recipes, library, device, order, flag, PhaseTimer(), claimant, say or _print
+        )
     except DeviceError as error:  # before anything is claimed: no unit is to blame
         print(error, file=sys.stderr, flush=True)
         badge.show(state="refused", cause=str(error))
@@ -100,7 +102,7 @@ def work_on(
     return state
 
 
-def _other_code(order: Order) -> str | None:
+def _other_code(order: SubmissionSpec) -> str | None:
     """What is wrong where this process does not run the code that was submitted; None where all is right.
 
     Where the copy is gone Python would go on with what is installed; where it was changed, with that.
@@ -126,7 +128,7 @@ def _print(line: str) -> None:
     print(line, flush=True)
 
 
-def _try(desk: Desk, allocation: Allocation, unit: Training | Scoring, home: Home, attempt: Attempt) -> bool:
+def _try(desk: WorkerContext, allocation: Allocation, unit: Training | Scoring, home: Home, attempt: Attempt) -> bool:
     """Run a claimed unit and say how it ended; an error inside it is recorded, and the worker goes on.
 
     False where another worker has taken it over.
@@ -140,8 +142,8 @@ def _try(desk: Desk, allocation: Allocation, unit: Training | Scoring, home: Hom
         attempt.end("done", **spent)
     except Interrupted:
         ending = allocation.ending(desk.flag.signal)
-        desk.say(f"{log}: saved ({failures.ENDINGS[ending]})")
-        attempt.end("interrupted", ending=ending, cause=failures.ENDINGS[ending])
+        desk.say(f"{log}: saved ({failures.EXIT_REASONS[ending]})")
+        attempt.end("interrupted", ending=ending, cause=failures.EXIT_REASONS[ending])
         raise
     except Superseded:
         desk.say(f"{log}: taken over by another worker")
@@ -161,7 +163,7 @@ def _spared(error: Exception, attempt: Attempt) -> StoreError:
     return cause
 
 
-def _failed_by(error: Exception, desk: Desk, unit: Training | Scoring, attempt: Attempt) -> None:
+def _failed_by(error: Exception, desk: WorkerContext, unit: Training | Scoring, attempt: Attempt) -> None:
     """Record an error inside a unit: the same would happen again, so it is not tried again by itself."""
     tail = traceback.format_exc()
     print(tail, file=sys.stderr, flush=True)
@@ -172,7 +174,7 @@ def _failed_by(error: Exception, desk: Desk, unit: Training | Scoring, attempt: 
     attempt.end("failed", ending=ending, cause=cause, words=tail.splitlines()[-30:])
 
 
-def _do(desk: Desk, unit: Training | Scoring, home: Home, attempt: Attempt) -> dict[str, Any]:
+def _do(desk: WorkerContext, unit: Training | Scoring, home: Home, attempt: Attempt) -> dict[str, Any]:
     """Do a claimed unit; returns what its attempt records at the end."""
     if isinstance(unit, Training):
         from difgen_cli.engine.worker.training import TrainingRun
@@ -191,14 +193,14 @@ class Queue:
     store: Store
     units: list[Training | Scoring]
     claimant: Claimant
-    badge: Badge
+    badge: WorkerRecord
     allocation: Allocation = field(default_factory=Allocation)
     waited_seconds: float = 0.0
     lost: str | None = None  # which weights nobody will make, where a unit was left for them
     longest_scoring_seconds: float = 0.0  # of those done here: what the next one may take
     too_long: bool = False  # whether a unit was left because the time left is too short for it
 
-    def next(self, flag: Flag) -> tuple[Training | Scoring, Home, Attempt] | None:
+    def next(self, flag: StopFlag) -> tuple[Training | Scoring, Home, Attempt] | None:
         """Claim the next unit; None when none is left, or this worker's place is another's.
 
         Waits where all that is left is held by others. Raises Interrupted where the time left is too short for any.
@@ -247,7 +249,7 @@ class Queue:
     def _give_up(self, unit: Training | Scoring, home: Home, needed: Home, step: int) -> None:
         """Leave a unit whose weights are gone, and say so: somebody has removed them since it was planned."""
         self.units.remove(unit)
-        self.lost = f"{needed.snapshot(step)}: {failures.ENDINGS['weights_gone']}"
+        self.lost = f"{needed.snapshot(step)}: {failures.EXIT_REASONS['weights_gone']}"
         attempt = home.claim(unit.unit, self.claimant)
         if attempt is not None:
             attempt.end("interrupted", ending="weights_gone", cause=self.lost)
@@ -291,7 +293,7 @@ def _wanted_weights(unit: Training | Scoring, home: Home, store: Store) -> Itera
         yield from _wanted_of(other, store)
 
 
-def _wanted_of(other: Other, store: Store) -> Iterator[tuple[Home, int]]:
+def _wanted_of(other: Dependency, store: Store) -> Iterator[tuple[Home, int]]:
     """Of another trajectory: its weights and what they are guided by, unless its samples are there."""
     there = store.home_now(other.home, other.slug)
     if other.samples is not None and exists(there.samples(other.samples)):

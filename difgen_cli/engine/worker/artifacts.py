@@ -78,7 +78,7 @@ class Conditions:
         return None if self.train is None else condition.proportions(self.train, self.classes)
 
 
-class Materials:
+class Artifacts:
     """Makes what recipes describe, and keeps it."""
 
     def __init__(

@@ -18,8 +18,8 @@ from difgen_cli.engine.store.access import remade
 from difgen_cli.engine.store.attempts import Attempt, Claimant
 from difgen_cli.engine.store.files import replace_json
 from difgen_cli.engine.worker import modes
-from difgen_cli.engine.worker.artifacts import Materials
-from difgen_cli.engine.worker.submission_spec import Clock, Flag, Order, Superseded
+from difgen_cli.engine.worker.artifacts import Artifacts
+from difgen_cli.engine.worker.submission_spec import PhaseTimer, StopFlag, SubmissionSpec, Superseded
 
 
 class DeviceError(RuntimeError):
@@ -37,12 +37,12 @@ def repeatable() -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
 
 
-class Desk:
+class WorkerContext:
     """What every unit needs."""
 
     def __init__(
-        self, store: Store, recipes: dict[str, Recipe], library: Library, device: str, order: Order, flag: Flag,
-        clock: Clock, claimant: Claimant, say: Callable[[str], None],
+        self, store: Store, recipes: dict[str, Recipe], library: Library, device: str, order: SubmissionSpec, flag: StopFlag,
+        clock: PhaseTimer, claimant: Claimant, say: Callable[[str], None],
     ) -> None:  # fmt: skip
         if device.startswith("cuda") and not torch.cuda.is_available():
             why = "this torch is built for CPUs alone" if torch.version.cuda is None else "torch finds no driver for it"
@@ -54,7 +54,7 @@ class Desk:
         self.flag, self.clock, self.say = flag, clock, say
         self.device = device
         self.network: str | None = None  # key of the last unit's
-        self.materials = Materials(store, recipes, library, device, claimant)
+        self.materials = Artifacts(store, recipes, library, device, claimant)
 
     def settle(self, home: str) -> None:
         """Before a unit: what was compiled for another network is forgotten, and memory that nobody uses given back."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Other:
+class DependencyView:
     """Its samples, its training images with their labels, and its denoiser, each made when it is asked for."""
 
     run: ScoringRun

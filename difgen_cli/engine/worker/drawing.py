@@ -14,14 +14,14 @@ from difgen_cli import data
 from difgen_cli.diffusion import DenoiserLike
 from difgen_cli.engine.worker import modes
 from difgen_cli.engine.worker.artifacts import Subset
-from difgen_cli.engine.worker.submission_spec import Flag
+from difgen_cli.engine.worker.submission_spec import StopFlag
 from difgen_cli.guidance import Meter, Metered
 from difgen_cli.sampling import Walk, block_of, drawn_together
 
 Sample = Callable[..., Walk]
 
 
-def interruptible(sample: Sample, flag: Flag) -> Sample:
+def interruptible(sample: Sample, flag: StopFlag) -> Sample:
     """The sampler, looking at the flag after each step."""
 
     def checked(*arguments: Any, **settings: Any) -> Walk:
@@ -54,7 +54,9 @@ def faster(
         x, labels = torch.randn(block, *shape, device=device), torch.zeros(block, dtype=torch.int64, device=device)
         return torch.no_grad()(partial(call, x, x.new_ones(block), labels if classes else None))
 
-    way = modes.choose(about | {"evaluation": block, "shape": shape, "classes": classes}, calls, device, begin, say)
+    way = modes.choose_mode(
+        about | {"evaluation": block, "shape": shape, "classes": classes}, calls, device, begin, say
+    )
     return denoiser if way == "eager" else modes.Evaluated(denoiser, way, block, say=say)
 
 

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from difgen_cli import config
 from difgen_cli.diffusion import DenoiserLike, loss
-from difgen_cli.diffusion.training import Way
+from difgen_cli.diffusion.training import ExecutionMode
 from difgen_cli.engine.cost.cache import decided
 from difgen_cli.engine.worker.agreement import Function, disagreement
 from difgen_cli.guidance import Around
@@ -46,15 +46,15 @@ class WrongError(RuntimeError):
 
 
 def way(name: str, shape: tuple[int, ...], device: str, *, strict: bool = False,
-        say: Callable[[str], None] = print) -> Way:  # fmt: skip
+        say: Callable[[str], None] = print) -> ExecutionMode:  # fmt: skip
     """A way of training by its name, for images of a shape or points; strict and say as `computed` has them."""
-    plain = _layout(shape) if device.startswith("cuda") else Way.layout
+    plain = _layout(shape) if device.startswith("cuda") else ExecutionMode.layout
     if name in COMPILED:
-        return Way(computed(loss, name, strict=strict, say=say, layout=plain), _layout(shape))
-    return Way(layout=plain)
+        return ExecutionMode(computed(loss, name, strict=strict, say=say, layout=plain), _layout(shape))
+    return ExecutionMode(layout=plain)
 
 
-def used(made: Way) -> str:
+def used(made: ExecutionMode) -> str:
     """The way in which a training was computed, known from its first step on."""
     return made.compute.used if isinstance(made.compute, Checked) else "eager"
 
@@ -190,7 +190,7 @@ def best(costs: Mapping[str, Cost], steps: int) -> str:
 Begin = Callable[[str], Callable[[], object]]  # one step, again and again, of a run of its own, strictly in a way
 
 
-def choose(about: dict[str, Any], steps: int, device: str, begin: Begin, say: Callable[[str], None]) -> str:
+def choose_mode(about: dict[str, Any], steps: int, device: str, begin: Begin, say: Callable[[str], None]) -> str:
     """The way in which `steps` steps of what `about` names end first, unless $DIFGEN_COMPILE says which.
 
     Any way but `eager` has been checked: one that computes something else, or cannot be had, is not chosen.

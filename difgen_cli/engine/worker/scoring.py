@@ -17,8 +17,8 @@ from safetensors import safe_open
 
 from difgen_cli import data, guidance, sampling
 from difgen_cli.engine.plan.groups import independent
-from difgen_cli.engine.plan.recipes import Head, Recipe, apart
-from difgen_cli.engine.plan.work import Measure, Scoring
+from difgen_cli.engine.plan.recipes import Operation, Recipe, apart
+from difgen_cli.engine.plan.work import MetricSpec, Scoring
 from difgen_cli.engine.plugins import Signature
 from difgen_cli.engine.store import Arrays, Home, sample_files
 from difgen_cli.engine.store.access import exists, parsed, remade
@@ -28,8 +28,8 @@ from difgen_cli.engine.store.processes import now
 from difgen_cli.engine.store.results import publish_result
 from difgen_cli.engine.worker import drawing
 from difgen_cli.engine.worker.artifacts import Conditions, Subset, shape_of
-from difgen_cli.engine.worker.context import Desk, check, describe, weights
-from difgen_cli.engine.worker.dependency import Other
+from difgen_cli.engine.worker.context import WorkerContext, check, describe, weights
+from difgen_cli.engine.worker.dependency import DependencyView
 from difgen_cli.guidance import Meter, Metered, Unconditional
 
 
@@ -37,7 +37,7 @@ from difgen_cli.guidance import Meter, Metered, Unconditional
 class ScoringRun:
     """One cell's samples and results."""
 
-    desk: Desk
+    desk: WorkerContext
     unit: Scoring
     home: Home
     attempt: Attempt
@@ -64,7 +64,7 @@ class ScoringRun:
             raise RuntimeError(named) from errors[0][1]
         return {"step": len(self.unit.metrics), "seconds": time.monotonic() - start, "values": self.values}
 
-    def _measure(self, measure: Measure) -> None:
+    def _measure(self, measure: MetricSpec) -> None:
         module = self.desk.library.module("score", measure.metric)
         signature = self.desk.library.signature("score", measure.metric)
         with self.desk.clock.on("preparing"):
@@ -82,7 +82,7 @@ class ScoringRun:
         first = next((name for name in values if f"{name}_lo" in values), next(iter(values)))
         self.values[first] = values[first]
 
-    def _input(self, name: str, measure: Measure) -> Any:
+    def _input(self, name: str, measure: MetricSpec) -> Any:
         """What a metric's positional parameter stands for."""
         holdout, subset = self.subset.holdout, self.subset
         match name:
@@ -124,19 +124,21 @@ class ScoringRun:
                 return partial(self._shared, measure)
         raise TypeError(f"the metric {measure.metric} asks for {name}, which is no input that a metric can have")
 
-    def _partner(self, name: str) -> Other:
+    def _partner(self, name: str) -> DependencyView:
         """What is seen of another trajectory: its samples, its training images, its denoiser."""
         partner = self.unit.partners[name]
         unit = replace(
             self.unit, home=partner.home, slug=partner.slug, step=partner.step, snapshot=partner.snapshot,
             samples=partner.samples or "", metrics={}, partners=partner.partners,
         )  # fmt: skip
-        return Other(ScoringRun(self.desk, unit, self.desk.store.home(partner.home, partner.slug), self.attempt))
+        return DependencyView(
+            ScoringRun(self.desk, unit, self.desk.store.home(partner.home, partner.slug), self.attempt)
+        )
 
-    def _shared(self, measure: Measure, name: str, compute: Callable[[], Arrays]) -> Arrays:
+    def _shared(self, measure: MetricSpec, name: str, compute: Callable[[], Arrays]) -> Arrays:
         """What depends on the subset alone, once for all cells of it."""
         signature = self.desk.library.signature("score", measure.metric)
-        head = Head("statistics", f"{measure.metric}/{name}", signature.version, measure.settings)
+        head = Operation("statistics", f"{measure.metric}/{name}", signature.version, measure.settings)
         subset = self.parents["subset"]
         inputs = {"subset": subset.key, "held_out": apart(subset.inputs["holdout"]).key, "embed": measure.embed or ""}
         if measure.against:

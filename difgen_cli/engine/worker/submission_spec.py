@@ -27,7 +27,7 @@ class Superseded(Exception):  # noqa: N818
 
 
 @dataclass
-class Flag:
+class StopFlag:
     """Raised by a signal; looked at between steps."""
 
     raised: bool = False
@@ -46,7 +46,7 @@ class Flag:
 
 
 @dataclass
-class Clock:
+class PhaseTimer:
     """Where a worker's time goes, in seconds by purpose; what runs inside another purpose counts once, as its own."""
 
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PURPOSES, 0.0))
@@ -72,7 +72,7 @@ class Clock:
 
 
 @dataclass(frozen=True)
-class Order:
+class SubmissionSpec:
     """What a submission asks of its workers: read from submission.json beside work.json."""
 
     folder: Path
@@ -94,13 +94,13 @@ class Order:
         return f"{self.folder.parents[1].name}/{self.folder.name}"
 
     @staticmethod
-    def read(folder: Path) -> Order:
+    def read(folder: Path) -> SubmissionSpec:
         said = read_json(folder / "submission.json")
         if said is None:
             raise StoreError(f"{folder / 'submission.json'}: is missing or cut short; run `difgen sweep` again")
         check_schema(folder / "submission.json", said.get("schema"), SCHEMA)
         plugins = Path(said["plugins"]) if said["plugins"] else None
-        return Order(
+        return SubmissionSpec(
             folder, Path(said["runs"]), plugins, said["threads"], said["environment"], said["lease_seconds"],
             said["checkpoint_seconds"], said.get("walltime_seconds"), said.get("notice_seconds", 0.0),
             Path(said["code"]), said.get("code_digest"),

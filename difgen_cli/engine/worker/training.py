@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from difgen_cli.diffusion.training import State, Way, train
+from difgen_cli.diffusion.training import ExecutionMode, TrainingState, train
 from difgen_cli.engine.cost.device import forget_peak_memory, peak_memory_bytes
 from difgen_cli.engine.cost.machine import device_name
 from difgen_cli.engine.cost.throughput import Pace, Speed, of_training
@@ -29,21 +29,23 @@ from difgen_cli.engine.store.files import append, publish, publish_json, replace
 from difgen_cli.engine.store.processes import now
 from difgen_cli.engine.worker import modes
 from difgen_cli.engine.worker.artifacts import shape_of
-from difgen_cli.engine.worker.context import Desk, check, describe, weights
+from difgen_cli.engine.worker.context import WorkerContext, check, describe, weights
 
 PROGRESS_SECONDS = 2.0
 TRIAL_STEPS = 1 << 30  # more than a trial of a way comes to
 SHAPING = {"precision": "fp32", "condition_perturbation": 0.0}  # settings, and their defaults, that a way may get wrong
 FROZEN_NAMED = 5  # parameters that a sentence names
 
-Begin = Callable[[Way, nn.Module, dict[str, Any] | None, int], Iterator[State]]  # way, network, checkpoint, steps
+Begin = Callable[
+    [ExecutionMode, nn.Module, dict[str, Any] | None, int], Iterator[TrainingState]
+]  # way, network, checkpoint, steps
 
 
 @dataclass
 class TrainingRun:
     """To the furthest missing snapshot of one trajectory."""
 
-    desk: Desk
+    desk: WorkerContext
     unit: Training
     home: Home
     attempt: Attempt
@@ -68,7 +70,7 @@ class TrainingRun:
         self.attempt.beat(step=first, from_step=first, target=wanted[-1], batch=self.unit.batch, phase=None)
         pace = self._pace(recipe, network, first)
         start = mark = beat = time.monotonic()
-        state: State | None = None
+        state: TrainingState | None = None
         told = False
         for state in run:
             pace.done(state.step)
@@ -106,7 +108,9 @@ class TrainingRun:
         settings = {k: v for k, v in recipe.settings.items() if k != "steps"}
         images, labels = materials.pixels(subset.images), materials.labels_tensor(conditions.train)
 
-        def begin(way: Way, own: nn.Module, state: dict[str, Any] | None, steps: int) -> Iterator[State]:
+        def begin(
+            way: ExecutionMode, own: nn.Module, state: dict[str, Any] | None, steps: int
+        ) -> Iterator[TrainingState]:
             return train(own, images, labels, subset.holdout.sigma_data, state, way, steps=steps, **settings)
 
         return network, begin
@@ -127,7 +131,7 @@ class TrainingRun:
             return partial(next, begin(way, copy.deepcopy(network), None, TRIAL_STEPS))
 
         if not self.home.environment():
-            chosen = modes.choose(about, steps, device, trial, say)
+            chosen = modes.choose_mode(about, steps, device, trial, say)
             mark = {} if chosen == "eager" else {"checked": modes.CHECKED}
             if publish_json(self.home.environment_path, environment | {"way": chosen} | mark):
                 return chosen
@@ -140,7 +144,7 @@ class TrainingRun:
         self.attempt.beat(phase=words)
         self.desk.say(f"{self.unit.unit} of {self.unit.slug}: {words}")
 
-    def _told(self, state: State) -> bool:
+    def _told(self, state: TrainingState) -> bool:
         """Whether it is known which parameters no loss has trained, which is said once."""
         if frozen := state.frozen:
             named = ", ".join(frozen[:FROZEN_NAMED]) + (" …" if len(frozen) > FROZEN_NAMED else "")
@@ -151,7 +155,7 @@ class TrainingRun:
             )
         return frozen is not None
 
-    def _snapshot(self, state: State, seconds: float, speed: Speed, way: str) -> None:
+    def _snapshot(self, state: TrainingState, seconds: float, speed: Speed, way: str) -> None:
         """Publish the averaged weights, with what a row will say of their making."""
         check(self.attempt)
         if not math.isfinite(float(state.loss)):
@@ -167,14 +171,14 @@ class TrainingRun:
         metadata = {"difgen": json.dumps(facts)}
         publish(self.home.snapshot(state.step), lambda p: save_file(tensors, p, metadata=metadata))
 
-    def _save(self, state: State, seconds: float) -> None:
+    def _save(self, state: TrainingState, seconds: float) -> None:
         check(self.attempt)
         content = {"state": state.checkpoint(), "train_seconds": seconds}
         replace(self.home.checkpoint(state.step), lambda p: _write_checkpoint(p, content))
         self.home.prune(state.step)
         self.attempt.beat(step=state.step)
 
-    def _progress(self, state: State, speed: Speed, target: int) -> None:
+    def _progress(self, state: TrainingState, speed: Speed, target: int) -> None:
         line = {
             "step": state.step, "loss": float(state.loss), "grad_norm": float(state.grad_norm),
             "lr": state.lr, **speed.facts, "time": now(),

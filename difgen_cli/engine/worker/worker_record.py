@@ -9,22 +9,28 @@ from typing import Any
 
 from difgen_cli.engine.store.attempts import Attempt
 from difgen_cli.engine.store.files import read_json, replace_json
-from difgen_cli.engine.store.processes import owner
+from difgen_cli.engine.store.processes import process_identity
 
 
 @dataclass
-class Badge:
+class WorkerRecord:
     """workers/<k>.json of a submission; rewritten by the worker alone."""
 
     path: Path
     record: dict[str, Any]
 
     @staticmethod
-    def put_on(path: Path, device: str) -> Badge:
+    def register(path: Path, device: str) -> WorkerRecord:
         """Take the place; a worker that had it before, and may not know that it was given up, sees it."""
-        about = {"owner": owner(), "token": secrets.token_hex(8), "device": device, "state": "starting", "at": None}
+        about = {
+            "owner": process_identity(),
+            "token": secrets.token_hex(8),
+            "device": device,
+            "state": "starting",
+            "at": None,
+        }
         replace_json(path, about)
-        return Badge(path, about)
+        return WorkerRecord(path, about)
 
     def show(self, **fields: Any) -> None:
         """Rewrite the badge with what is new, unless another wears it by now."""

@@ -13,10 +13,10 @@ from difgen_cli.engine.grid.document import GridError
 from difgen_cli.report import Study
 from difgen_cli.report.figures import metric_vs_axis
 from difgen_cli.report.plotting import captions, labels, layout, scales, style
-from difgen_cli.report.plotting.layout import Drawn
+from difgen_cli.report.plotting.layout import DrawnFigure
 from difgen_cli.report.plotting.paper import Paper
 from difgen_cli.report.study import curves
-from difgen_cli.report.study.curves import STEPS, Axis, Curves, last_snapshot, over_seeds
+from difgen_cli.report.study.curves import STEPS, CurveAxis, Curves, last_snapshot, over_seeds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,13 +56,13 @@ class Choice:
 class Roles:
     """What each axis of the study does. x: None where a number that is no axis runs across, along `walk`."""
 
-    x: Axis | None
-    walk: Axis | None
-    colour: Axis | None
-    facets: tuple[Axis, ...]
+    x: CurveAxis | None
+    walk: CurveAxis | None
+    colour: CurveAxis | None
+    facets: tuple[CurveAxis, ...]
 
     @property
-    def along(self) -> Axis | None:
+    def along(self) -> CurveAxis | None:
         """The axis that a line joins."""
         return self.x or self.walk
 
@@ -99,7 +99,7 @@ def columns(rows: pd.DataFrame) -> list[str]:
     return [str(n) for n in rows.columns if n not in HIDDEN and not str(n).startswith(("result.", "axis."))]
 
 
-def draw(study: Study, choice: Choice, paper: Paper) -> Drawn:
+def draw(study: Study, choice: Choice, paper: Paper) -> DrawnFigure:
     """`y` against `x`, one line per value of `by`, means and intervals over seeds; other axes stand side by side.
 
     Axes that move on purpose are never averaged over. Where `x` is no axis, lines run along the training steps (else
@@ -136,7 +136,7 @@ def draw(study: Study, choice: Choice, paper: Paper) -> Drawn:
     what = _what(read, roles, choice)
     at = "" if STEPS in roles.paths else captions.snapshot(read, cells)
     own = [at, *dict.fromkeys(notes), captions.omitted(left_out)]
-    return Drawn(
+    return DrawnFigure(
         name=choice.name,
         title=f"{_label(read, choice.y)} against {_label(read, choice.x)}",
         alt=f"Chart. {what}",
@@ -161,7 +161,7 @@ def _caption(read: Curves, numbers: pd.DataFrame, what: str, choice: Choice, not
     return " ".join(part for part in [*parts, captions.missing(read), *captions.moving(read), *notes] if part)
 
 
-def along(study: Study, choice: Choice) -> list[Axis]:
+def along(study: Study, choice: Choice) -> list[CurveAxis]:
     """The axis that a line of the figure joins; none where nothing is joined."""
     check(study, choice)
     _, roles = _roles(_by_seed(curves.read(study), choice), choice)
@@ -265,5 +265,5 @@ def _near(name: str, known: list[str]) -> str:
     return f"there are {', '.join(known[:SHOWN])}{' …' if len(known) > SHOWN else ''}"
 
 
-def _one(axis: Axis | None) -> list[Axis]:
+def _one(axis: CurveAxis | None) -> list[CurveAxis]:
     return [axis] if axis else []

@@ -5,20 +5,20 @@ from __future__ import annotations
 import pandas as pd
 
 from difgen_cli.report.plotting import captions, facets, labels
-from difgen_cli.report.plotting.facets import Plan, Row, Text
-from difgen_cli.report.plotting.layout import Drawn
+from difgen_cli.report.plotting.facets import FacetPlan, FacetRow, Text
+from difgen_cli.report.plotting.layout import DrawnFigure
 from difgen_cli.report.plotting.paper import PAGE, Paper
-from difgen_cli.report.study.curves import SIZE, STEPS, Axis, Curves, last_snapshot
+from difgen_cli.report.study.curves import SIZE, STEPS, CurveAxis, Curves, last_snapshot
 
 NAMED = {"025": "0.25", "050": "0.5", "100": "1"}
-LEVELS = Axis("sigma_rel", tuple(NAMED.values()), (0.25, 0.5, 1.0), True)
-MEMBERSHIP = tuple(Row(name, labels.METRICS[name], marks=(0.5,)) for name in ("mia_auc", "mia_twin_auc"))
+LEVELS = CurveAxis("sigma_rel", tuple(NAMED.values()), (0.25, 0.5, 1.0), True)
+MEMBERSHIP = tuple(FacetRow(name, labels.METRICS[name], marks=(0.5,)) for name in ("mia_auc", "mia_twin_auc"))
 DEVIATIONS = tuple(
-    Row(name, labels.METRICS[name], scale="log") for name in ("ideal_dev", "wiener_dev", "wiener_dev_pool")
+    FacetRow(name, labels.METRICS[name], scale="log") for name in ("ideal_dev", "wiener_dev", "wiener_dev_pool")
 )
 
 
-def membership(curves: Curves, paper: Paper = PAGE) -> Drawn | None:
+def membership(curves: Curves, paper: Paper = PAGE) -> DrawnFigure | None:
     """AUROC of membership at three noise levels over training steps, or against N where steps do not vary."""
     x = next((curves.axis(path) for path in (STEPS, SIZE) if path in curves.paths), None)
     rows = [row for row in MEMBERSHIP if any(f"{row.metric}_{ending}" in curves.metrics for ending in NAMED)]
@@ -43,7 +43,7 @@ def membership(curves: Curves, paper: Paper = PAGE) -> Drawn | None:
     return facets.draw(curves, numbers, made, rows, text, paper)
 
 
-def deviations(curves: Curves, paper: Paper = PAGE) -> Drawn | None:
+def deviations(curves: Curves, paper: Paper = PAGE) -> DrawnFigure | None:
     """Distance from the ideal denoiser and from the Wiener filters over noise levels, at the last snapshot."""
     table = curves.tables.get("deviation", pd.DataFrame())
     found = facets.by_sigma(curves, table, [row.metric for row in DEVIATIONS])
@@ -51,7 +51,7 @@ def deviations(curves: Curves, paper: Paper = PAGE) -> Drawn | None:
         return None
     numbers, sigma = found
     numbers = numbers[numbers["mean"] > 0]
-    made: Plan = facets.plan(curves, sigma, there=list(table.columns))
+    made: FacetPlan = facets.plan(curves, sigma, there=list(table.columns))
     what = (
         "λ(σ) times the mean squared distance per pixel of the denoiser from the ideal denoiser of the training images "
         f"and from Wiener filters, on noisy training images, over the noise level σ/σ_d{made.words}."

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from difgen_cli.report.plotting import captions, labels, layout, style
-from difgen_cli.report.plotting.layout import Drawn
+from difgen_cli.report.plotting.layout import DrawnFigure
 from difgen_cli.report.plotting.paper import PAGE, Paper
-from difgen_cli.report.study.curves import STEPS, Axis, Curves, last_snapshot
+from difgen_cli.report.study.curves import STEPS, CurveAxis, Curves, last_snapshot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +20,7 @@ TRAIN, HELD_OUT = style.WORDS[1], style.WORDS[0]
 ARROWS = 1.3  # the longest arrow of a panel in units of the grid's spacing
 
 
-def field(curves: Curves, paper: Paper = PAGE) -> Drawn | None:
+def field(curves: Curves, paper: Paper = PAGE) -> DrawnFigure | None:
     """Arrows of D(x; σ) − x at a few σ (columns) and levels of one axis (rows), the others at their middle level."""
     table = curves.tables.get("field", pd.DataFrame())
     if table.empty:
@@ -46,7 +46,7 @@ def field(curves: Curves, paper: Paper = PAGE) -> Drawn | None:
     _legend(sheet)
     sheet.name_axes("first coordinate", "second coordinate")
     what = _what(down, held, lines)
-    return Drawn(
+    return DrawnFigure(
         name="flow-field",
         title="Where the denoiser sends each point",
         alt=f"Chart. {what}",
@@ -84,7 +84,7 @@ def _panel(ax: Axes, some: pd.DataFrame) -> None:
     ax.grid(visible=False)
 
 
-def _legend(sheet: layout.Sheet) -> None:
+def _legend(sheet: layout.FigureSheet) -> None:
     from matplotlib.lines import Line2D
 
     handles = [
@@ -95,7 +95,7 @@ def _legend(sheet: layout.Sheet) -> None:
     sheet.key(handles)
 
 
-def _what(down: Axis | None, held: dict[str, str], lines: pd.DataFrame) -> str:
+def _what(down: CurveAxis | None, held: dict[str, str], lines: pd.DataFrame) -> str:
     at = "".join(f", {labels.level(path, level)}" for path, level in held.items())
     rows = f", one row per value of {labels.setting(down.path)}" if down else ""
     first = lines[lines["cell"] == lines["cell"].iloc[0]].drop_duplicates(["kind_of_point", "x", "y"])

@@ -8,15 +8,15 @@ import numpy as np
 import pandas as pd
 
 from difgen_cli.report.plotting import captions, labels, layout, scales, style
-from difgen_cli.report.plotting.layout import Drawn
+from difgen_cli.report.plotting.layout import DrawnFigure
 from difgen_cli.report.plotting.paper import PAGE, Paper
-from difgen_cli.report.study.curves import STEPS, Axis, Curves, last_snapshot, over_seeds
+from difgen_cli.report.study.curves import STEPS, CurveAxis, Curves, last_snapshot, over_seeds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def gap_over_noise(curves: Curves, paper: Paper = PAGE) -> list[Drawn]:
+def gap_over_noise(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
     """Relative gap L_H/L_T − 1 over σ/σ_d at the last snapshot, one line per data set size, facets for the rest.
 
     Of models in closed form, which have no steps to follow, once more with one line per level of each other axis.
@@ -30,7 +30,7 @@ def gap_over_noise(curves: Curves, paper: Paper = PAGE) -> list[Drawn]:
     return [first, *[figure for figure in more if figure is not None]]
 
 
-def _drawn(curves: Curves, colour: Axis | None, name: str, paper: Paper) -> Drawn | None:
+def _drawn(curves: Curves, colour: CurveAxis | None, name: str, paper: Paper) -> DrawnFigure | None:
     table = curves.tables.get("noise", pd.DataFrame())
     if not {"gap", "sigma_rel"} <= set(table.columns) or table["gap"].isna().all():
         return None
@@ -48,7 +48,7 @@ def _drawn(curves: Curves, colour: Axis | None, name: str, paper: Paper) -> Draw
     across = layout.columns(rest, facets, paper)
     sheet = layout.sheet(paper, -(-len(facets) // across), across, colour)
     sigmas = sorted(numbers["sigma_rel"].unique())
-    sigma = Axis("sigma_rel", tuple(map(str, sigmas)), tuple(map(float, sigmas)), True)
+    sigma = CurveAxis("sigma_rel", tuple(map(str, sigmas)), tuple(map(float, sigmas)), True)
     numbers_as_words = numbers.assign(sigma_rel=numbers["sigma_rel"].map(str))
     groups = layout.lookup(
         numbers_as_words, [*[axis.path for axis in [*rest, *([colour] if colour else [])]], "metric"], sigma
@@ -80,7 +80,7 @@ def _drawn(curves: Curves, colour: Axis | None, name: str, paper: Paper) -> Draw
         note,
         captions.omitted(left_out),
     ]
-    return Drawn(
+    return DrawnFigure(
         name=name,
         title="Gap between held-out and training loss over noise levels",
         alt=f"Chart. {what} {_peaks(numbers, colour)}",
@@ -121,7 +121,7 @@ def _bands(numbers: pd.DataFrame) -> str:
     return "The bands hold at each noise level by itself." if (numbers["n"] > 1).any() else ""
 
 
-def _peaks(numbers: pd.DataFrame, colour: Axis | None) -> str:
+def _peaks(numbers: pd.DataFrame, colour: CurveAxis | None) -> str:
     top = numbers.iloc[int(numbers["mean"].to_numpy().argmax())]
     where = f" for {labels.level(colour.path, str(top[colour.path]))}" if colour else ""
     return f"The largest gap is {labels.number(top['mean'])} at σ/σ_d = {labels.number(top['sigma_rel'])}{where}."

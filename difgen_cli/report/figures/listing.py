@@ -18,7 +18,7 @@ from difgen_cli.report.figures import (
     path_overlap,
     twins,
 )
-from difgen_cli.report.plotting.layout import Drawn
+from difgen_cli.report.plotting.layout import DrawnFigure
 from difgen_cli.report.plotting.paper import PAGE, Paper
 from difgen_cli.report.study import onset
 from difgen_cli.report.study.curves import SIZE, STEPS, Curves
@@ -33,7 +33,7 @@ OWN = {
 }
 
 
-def draw(curves: Curves, onsets: onset.Onsets | None = None, paper: Paper = PAGE) -> list[Drawn]:
+def draw(curves: Curves, onsets: onset.Onsets | None = None, paper: Paper = PAGE) -> list[DrawnFigure]:
     """Every figure that finished cells have the numbers for, the main one first. onsets: where they are known."""
     import matplotlib
 
@@ -58,7 +58,7 @@ def draw(curves: Curves, onsets: onset.Onsets | None = None, paper: Paper = PAGE
     return [figure for figure in drawn if figure is not None]
 
 
-def save(drawn: list[Drawn], folder: Path) -> list[Path]:
+def save(drawn: list[DrawnFigure], folder: Path) -> list[Path]:
     """Write each figure in its formats with its CSV and caption; returns the files, and removes other figures."""
     folder.mkdir(parents=True, exist_ok=True)
     files = [path for figure in drawn for path in put(figure, folder)]
@@ -68,7 +68,7 @@ def save(drawn: list[Drawn], folder: Path) -> list[Path]:
     return files
 
 
-def put(figure: Drawn, folder: Path) -> list[Path]:
+def put(figure: DrawnFigure, folder: Path) -> list[Path]:
     """Write one figure in its formats, its CSV and its caption; returns the files."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{figure.name}.txt"

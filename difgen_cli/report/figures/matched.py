@@ -16,10 +16,10 @@ import pandas as pd
 
 from difgen_cli.report import spreadsheet
 from difgen_cli.report.plotting import captions, labels, layout, scales, style
-from difgen_cli.report.plotting.layout import Drawn
+from difgen_cli.report.plotting.layout import DrawnFigure
 from difgen_cli.report.plotting.paper import PAGE, Paper
 from difgen_cli.report.study import seeds
-from difgen_cli.report.study.curves import SIZE, STEPS, Axis, Curves, over_seeds, per_group
+from difgen_cli.report.study.curves import SIZE, STEPS, CurveAxis, Curves, over_seeds, per_group
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -103,7 +103,7 @@ def write(found: pd.DataFrame, out: Path) -> list[Path]:
     return [path]
 
 
-def _levels(group: pd.DataFrame, axis: Axis, metric: str) -> Iterator[dict[str, Any]]:
+def _levels(group: pd.DataFrame, axis: CurveAxis, metric: str) -> Iterator[dict[str, Any]]:
     """The lines of each level against the first that is there, of runs that agree in all else."""
     branches = {
         (str(level), seed): branch(run[DISTANCE].to_numpy(float), run[metric].to_numpy(float))
@@ -128,7 +128,7 @@ def _levels(group: pd.DataFrame, axis: Axis, metric: str) -> Iterator[dict[str, 
 # The figure ----------------------------------------------------------------------------------------------------------
 
 
-def figure(curves: Curves, found: pd.DataFrame | None = None, paper: Paper = PAGE) -> Drawn | None:
+def figure(curves: Curves, found: pd.DataFrame | None = None, paper: Paper = PAGE) -> DrawnFigure | None:
     """Preference against distance, one curve per level of an axis, and below the differences at equal distance."""
     metric, axis = preference(curves), _axis(curves)
     if metric is None or axis is None:
@@ -162,7 +162,7 @@ def figure(curves: Curves, found: pd.DataFrame | None = None, paper: Paper = PAG
         f"per value of {labels.setting(axis.path)}, along which training grows."
     )
     what = f"{what[:1].upper()}{what[1:]}"
-    return Drawn(
+    return DrawnFigure(
         name="preference-at-equal-distance",
         title="Preference at equal distance",
         alt=f"Chart. {what} {_said(lines)}".strip(),
@@ -174,7 +174,7 @@ def figure(curves: Curves, found: pd.DataFrame | None = None, paper: Paper = PAG
     )  # fmt: skip
 
 
-def _axis(curves: Curves) -> Axis | None:
+def _axis(curves: Curves) -> CurveAxis | None:
     """The axis whose levels are compared: how models are conditioned or made before how many images they see."""
     if STEPS not in curves.paths:
         return None
@@ -205,7 +205,7 @@ def _at(lines: pd.DataFrame, levels: dict[str, str]) -> pd.DataFrame:
     return lines
 
 
-def _below(axis: Axis) -> str:
+def _below(axis: CurveAxis) -> str:
     return f"difference to {labels.level(axis.path, axis.levels[0])} at equal distance"
 
 

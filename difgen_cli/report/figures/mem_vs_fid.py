@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from difgen_cli.report.plotting import captions, labels, layout, scales, style
-from difgen_cli.report.plotting.layout import Drawn
+from difgen_cli.report.plotting.layout import DrawnFigure
 from difgen_cli.report.plotting.paper import PAGE, Paper
-from difgen_cli.report.study.curves import STEPS, Axis, Curves, last_snapshot, over_seeds
+from difgen_cli.report.study.curves import STEPS, CurveAxis, Curves, last_snapshot, over_seeds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +19,7 @@ METRICS = ["fd_test", "mem_frac", "fd_floor", "fd_copycat"]
 SMALL, LARGE = 12.0, 62.0  # marker areas at the start and the end of a walk, in points²
 
 
-def memorization_against_frechet(curves: Curves, paper: Paper = PAGE) -> Drawn | None:
+def memorization_against_frechet(curves: Curves, paper: Paper = PAGE) -> DrawnFigure | None:
     """One curve per data set size (or the first other axis), steps along it, facets for the rest."""
     if not {"fd_test", "mem_frac"} <= set(curves.metrics):
         return None
@@ -51,7 +51,7 @@ def memorization_against_frechet(curves: Curves, paper: Paper = PAGE) -> Drawn |
     notes = [_marks(numbers), scale_note, captions.omitted(left_out)]
     if STEPS not in curves.paths:
         notes.append(captions.snapshot(curves, last_snapshot(curves.cells, curves.paths)))
-    return Drawn(
+    return DrawnFigure(
         name="memorization-against-frechet",
         title="Memorization against Fréchet distance",
         alt=_alt(numbers, what),
@@ -62,7 +62,7 @@ def memorization_against_frechet(curves: Curves, paper: Paper = PAGE) -> Drawn |
     )
 
 
-def _roles(curves: Curves) -> tuple[Axis | None, Axis | None, list[Axis]]:
+def _roles(curves: Curves) -> tuple[CurveAxis | None, CurveAxis | None, list[CurveAxis]]:
     """Walk along the steps, else the first numeric axis; colour the first of the others; facet the rest."""
     ordered = curves.others()
     walk = next((a for a in ordered if a.path == STEPS), None) or next((a for a in ordered if a.numeric), None)
@@ -70,7 +70,7 @@ def _roles(curves: Curves) -> tuple[Axis | None, Axis | None, list[Axis]]:
     return walk, rest[0] if rest else None, rest[1:]
 
 
-def _one(axis: Axis | None) -> list[Axis]:
+def _one(axis: CurveAxis | None) -> list[CurveAxis]:
     return [axis] if axis else []
 
 
@@ -132,7 +132,7 @@ def _floor(ax: Axes, groups: layout.Groups, panel: list[str], hues: dict[str, st
         ax.axvline(float(means.mean()), color=style.MUTED, linestyle=(0, (1.5, 1.5)), linewidth=1.2, zorder=1)
 
 
-def _extra(walk: Axis | None, numbers: pd.DataFrame) -> list[Any]:
+def _extra(walk: CurveAxis | None, numbers: pd.DataFrame) -> list[Any]:
     from matplotlib.lines import Line2D
 
     def mark(marker: str, size: float, text: str) -> Any:
@@ -153,7 +153,7 @@ def _extra(walk: Axis | None, numbers: pd.DataFrame) -> list[Any]:
     return handles
 
 
-def _what(curves: Curves, walk: Axis | None, colour: Axis | None) -> str:
+def _what(curves: Curves, walk: CurveAxis | None, colour: CurveAxis | None) -> str:
     parts = [f"{labels.METRICS['mem_frac'].capitalize()} (d1/d2 < 1/3) against {labels.frechet(curves.features)}"]
     if colour is not None:
         parts.append(f"one curve per value of {labels.setting(colour.path)}")

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from difgen_cli.report.plotting import captions, labels, layout, scales, style
-from difgen_cli.report.plotting.layout import Drawn
+from difgen_cli.report.plotting.layout import DrawnFigure
 from difgen_cli.report.plotting.paper import PAGE, Paper
-from difgen_cli.report.study.curves import STEPS, Axis, Curves, last_snapshot, over_seeds
+from difgen_cli.report.study.curves import STEPS, CurveAxis, Curves, last_snapshot, over_seeds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +37,7 @@ SCALED_WITH = ("fd_test", "twin_cos")  # whose axis holds what they are read bes
 BESIDE = {name for entries in CONTEXT.values() for name, _, _ in entries}
 
 
-def metrics_against(curves: Curves, axis: Axis, paper: Paper = PAGE) -> Drawn | None:
+def metrics_against(curves: Curves, axis: CurveAxis, paper: Paper = PAGE) -> DrawnFigure | None:
     """The headline metrics (a plug-in's first four where none is there) against `axis`, facets for other axes."""
     shown = [name for name in HEADLINE if name in curves.metrics] or _plain(curves)[:4]
     if not shown:
@@ -71,7 +71,7 @@ def metrics_against(curves: Curves, axis: Axis, paper: Paper = PAGE) -> Drawn | 
     last = curves.done if axis.path == STEPS else last_snapshot(curves.cells, curves.paths)
     at = "" if axis.path == STEPS else captions.snapshot(curves, last)
     notes = [at, *dict.fromkeys(notes), captions.omitted(left_out * len(shown))]
-    return Drawn(
+    return DrawnFigure(
         name=f"against-{axis.path.replace('.', '-')}",
         title=f"Against {labels.setting(axis.path)}",
         alt=f"Chart. {what} {_ranges(numbers, shown)}",
@@ -82,7 +82,7 @@ def metrics_against(curves: Curves, axis: Axis, paper: Paper = PAGE) -> Drawn | 
     )
 
 
-def other_metrics(curves: Curves, told: tuple[str, ...] = (), paper: Paper = PAGE) -> Drawn | None:
+def other_metrics(curves: Curves, told: tuple[str, ...] = (), paper: Paper = PAGE) -> DrawnFigure | None:
     """Every further metric in a panel of its own, against the first axis, at the largest level of the others.
 
     told: how metrics begin that have a figure of their own. What is the same in every cell of the study is not drawn.
@@ -122,7 +122,7 @@ def other_metrics(curves: Curves, told: tuple[str, ...] = (), paper: Paper = PAG
     what = f"Every other metric against {labels.setting(axis.path)}{f' at {at}' if at else ''}."
     at = captions.snapshot(curves, last_snapshot(curves.cells, curves.paths)) if axis.path != STEPS else ""
     more = f"{len(left) - len(kept)} more metrics are in the CSV beside this figure." if kept != left else ""
-    return Drawn(
+    return DrawnFigure(
         name="other-metrics",
         title="Every other metric",
         alt=f"Chart. {what} {_ranges(numbers, kept)}",
@@ -140,7 +140,7 @@ def _constant(curves: Curves) -> dict[str, float]:
     return {str(name): float(done[name].iloc[0]) for name in same}
 
 
-def _numbers(curves: Curves, axis: Axis, metrics: list[str]) -> pd.DataFrame:
+def _numbers(curves: Curves, axis: CurveAxis, metrics: list[str]) -> pd.DataFrame:
     if axis.path == STEPS:
         return over_seeds(curves.done, curves.paths, metrics, curves.units)
     paths = [path for path in curves.paths if path != STEPS]
@@ -156,12 +156,18 @@ def _beside(curves: Curves, shown: list[str]) -> list[str]:
     return [name for metric in shown for name, _, _ in CONTEXT.get(metric, []) if name in curves.metrics]
 
 
-def _one(axis: Axis | None) -> list[Axis]:
+def _one(axis: CurveAxis | None) -> list[CurveAxis]:
     return [axis] if axis else []
 
 
 def _draw(
-    ax: Axes, groups: layout.Groups, panel: layout.Panel, axis: Axis, colour: Axis | None, metric: str, points: bool
+    ax: Axes,
+    groups: layout.Groups,
+    panel: layout.Panel,
+    axis: CurveAxis,
+    colour: CurveAxis | None,
+    metric: str,
+    points: bool,
 ) -> None:
     hues, shapes = style.colours(colour), style.markers(colour)
     if metric in ("train_pref_excess", "gap_max"):
@@ -174,7 +180,7 @@ def _draw(
 
 
 def draw_context(
-    ax: Axes, groups: layout.Groups, panel: layout.Panel, axis: Axis, colour: Axis | None, metric: str
+    ax: Axes, groups: layout.Groups, panel: layout.Panel, axis: CurveAxis, colour: CurveAxis | None, metric: str
 ) -> dict[str, Any]:
     """Context lines: one grey line where all levels share it, else one in each level's colour."""
     handles = {}
@@ -200,7 +206,7 @@ def draw_context(
     return handles
 
 
-def _context_line(ax: Axes, x: np.ndarray, y: np.ndarray, hue: str, dashes: Any, axis: Axis) -> None:
+def _context_line(ax: Axes, x: np.ndarray, y: np.ndarray, hue: str, dashes: Any, axis: CurveAxis) -> None:
     if axis.numeric:
         ax.plot(x, y, color=hue, linestyle=dashes, linewidth=1.1, alpha=0.85, zorder=2)
     else:
@@ -229,7 +235,7 @@ def metric_scale(ax: Axes, numbers: pd.DataFrame, metric: str) -> str:
     return ""
 
 
-def _what(curves: Curves, shown: list[str], axis: Axis, colour: Axis | None) -> str:
+def _what(curves: Curves, shown: list[str], axis: CurveAxis, colour: CurveAxis | None) -> str:
     names = [labels.metric(name, curves.features, curves.units) for name in shown]
     lines = f", one line per value of {labels.setting(colour.path)}" if colour else ""
     listed = f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from difgen_cli.report.plotting import captions, labels, layout, scales, style
-from difgen_cli.report.plotting.layout import Drawn
+from difgen_cli.report.plotting.layout import DrawnFigure
 from difgen_cli.report.plotting.paper import PAGE, Paper
-from difgen_cli.report.study.curves import STEPS, Axis, Curves, over_seeds
+from difgen_cli.report.study.curves import STEPS, CurveAxis, Curves, over_seeds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +21,7 @@ BOUNDS = (-1.0, -0.1, -0.02, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, np.
 UNTOLD, ABSENT = "#3d434f", "#b9bec8"  # of dots, and of no value: the map's own colours are the same on a dark page
 
 
-def gap_map(curves: Curves, paper: Paper = PAGE) -> Drawn | None:
+def gap_map(curves: Curves, paper: Paper = PAGE) -> DrawnFigure | None:
     """Relative gap over training step and noise level, one panel per data set size and other axes."""
     table = curves.tables.get("noise", pd.DataFrame())
     if STEPS not in curves.paths or not {"gap", "sigma_rel"} <= set(table.columns) or table["gap"].isna().all():
@@ -50,7 +50,7 @@ def gap_map(curves: Curves, paper: Paper = PAGE) -> Drawn | None:
     what = f"Relative gap L_H/L_T − 1 by training step and noise level{lines}."
     pairs = captions.each(cells, "n_pairs", "pairs of image and noise in a split")
     notes = [f"Squared error of pixels{pairs}.", _dots(numbers), captions.omitted(left_out)]
-    return Drawn(
+    return DrawnFigure(
         name="gap-by-step-and-noise",
         title="When and where does the gap open?",
         alt=f"Chart. {what} {_largest(numbers)}",
@@ -72,7 +72,9 @@ def _shades() -> list[str]:
     return [*cold, "#f7f7f5", *warm]
 
 
-def _cells(ax: Axes, mine: pd.DataFrame, steps: Axis, sigmas: np.ndarray, shades: list[str], letters: float) -> None:
+def _cells(
+    ax: Axes, mine: pd.DataFrame, steps: CurveAxis, sigmas: np.ndarray, shades: list[str], letters: float
+) -> None:
     from matplotlib.colors import BoundaryNorm, ListedColormap
 
     table = np.full((3, len(sigmas), len(steps.levels)), np.nan)
@@ -107,7 +109,7 @@ def _edges(centres: np.ndarray, logarithmic: bool) -> np.ndarray:
     return np.asarray(np.exp(edges) if logarithmic else edges)
 
 
-def _key(sheet: layout.Sheet, shades: list[str], *, dotted: bool, whole: bool) -> None:
+def _key(sheet: layout.FigureSheet, shades: list[str], *, dotted: bool, whole: bool) -> None:
     """Which colour is which gap, the largest on top."""
     from matplotlib.lines import Line2D
 

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from difgen_cli.report.plotting import captions, labels, layout, scales, style
-from difgen_cli.report.plotting.layout import Drawn
+from difgen_cli.report.plotting.layout import DrawnFigure
 from difgen_cli.report.plotting.paper import PAGE, Paper
 from difgen_cli.report.study import emm, onset
-from difgen_cli.report.study.curves import SIZE, STEPS, Axis, Curves, per_group
+from difgen_cli.report.study.curves import SIZE, STEPS, CurveAxis, Curves, per_group
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +20,7 @@ ROWS_MOST = 3
 NAMED_MOST = 3  # slopes written into a panel; the caption has more
 
 
-def onsets_against_size(curves: Curves, read: onset.Onsets, paper: Paper = PAGE) -> Drawn | None:
+def onsets_against_size(curves: Curves, read: onset.Onsets, paper: Paper = PAGE) -> DrawnFigure | None:
     """Each seed's onsets against N: the interval it lies in, arrows where an end is unknown, and the fitted line."""
     found, lines = read.runs, read.slopes
     if found.empty or SIZE not in curves.paths or not curves.axis(SIZE).numeric:
@@ -55,7 +55,7 @@ def onsets_against_size(curves: Curves, read: onset.Onsets, paper: Paper = PAGE)
     criteria = "; ".join(f"{name}: {onset.CRITERIA[name][0]}" for name in names)
     what = f"Onset of copying, of quality and of the gap along training against N, both axes logarithmic ({criteria})."
     slopes = _slopes(lines, by)
-    return Drawn(
+    return DrawnFigure(
         name="onset-against-size",
         title="When does it begin?",
         alt=f"Chart. {what} {slopes}",
@@ -77,7 +77,7 @@ def _at(frame: pd.DataFrame, levels: dict[str, str]) -> pd.DataFrame:
     return frame
 
 
-def _beside(mine: pd.DataFrame, found: pd.DataFrame, size: Axis, place: int, levels: int) -> pd.DataFrame:
+def _beside(mine: pd.DataFrame, found: pd.DataFrame, size: CurveAxis, place: int, levels: int) -> pd.DataFrame:
     """`x`: N, with levels and their seeds a little beside each other, and each size apart from the next."""
     seeds = sorted(found["seed"].unique())
     slots = levels * len(seeds)
@@ -101,7 +101,7 @@ def _points(ax: Axes, mine: pd.DataFrame, name: str, hue: str, shape: str) -> No
         ax.plot(x[known], start * way, marker, color=hue, mfc=style.PAPER, markersize=4.5, zorder=3)
 
 
-def _line(ax: Axes, lines: pd.DataFrame, name: str, hue: str, size: Axis) -> None:
+def _line(ax: Axes, lines: pd.DataFrame, name: str, hue: str, size: CurveAxis) -> None:
     mine = lines[lines["onset"] == name] if len(lines) else lines
     for line in mine.to_dict("records"):
         x = np.array([size.values[0], size.values[-1]])

@@ -8,22 +8,22 @@ import numpy as np
 import pandas as pd
 
 from difgen_cli.report.plotting import captions, facets, labels, layout, style
-from difgen_cli.report.plotting.facets import Plan, Row, Text
-from difgen_cli.report.plotting.layout import Drawn
+from difgen_cli.report.plotting.facets import FacetPlan, FacetRow, Text
+from difgen_cli.report.plotting.layout import DrawnFigure
 from difgen_cli.report.plotting.paper import PAGE, Paper
-from difgen_cli.report.study.curves import SIZE, STEPS, Axis, Curves, last_snapshot
+from difgen_cli.report.study.curves import SIZE, STEPS, CurveAxis, Curves, last_snapshot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 POWER_MIN = 0.65  # below it noisy training and noisy unseen images cannot be told apart
 NAMED = {"050": "0.5", "100": "1", "200": "2"}
-LEVELS = Axis("sigma_rel", tuple(NAMED.values()), (0.5, 1.0, 2.0), True)
+LEVELS = CurveAxis("sigma_rel", tuple(NAMED.values()), (0.5, 1.0, 2.0), True)
 METRICS = ("path_overlap", "path_power", "path_pref")
 ROWS = (
-    Row("path_overlap", "path overlap", marks=(0.0, 1.0)),
-    Row("path_power", "power to tell", marks=(POWER_MIN,)),
-    Row("path_pref", "states nearer to T than to as many of H", marks=(0.5,)),
+    FacetRow("path_overlap", "path overlap", marks=(0.0, 1.0)),
+    FacetRow("path_power", "power to tell", marks=(POWER_MIN,)),
+    FacetRow("path_pref", "states nearer to T than to as many of H", marks=(0.5,)),
 )
 MEANING = (
     "Overlap is 1 where states rank like noisy training images and 0 where they rank like noisy unseen ones; crosses "
@@ -32,7 +32,7 @@ MEANING = (
 )
 
 
-def over_noise(curves: Curves, paper: Paper = PAGE) -> Drawn | None:
+def over_noise(curves: Curves, paper: Paper = PAGE) -> DrawnFigure | None:
     """Overlap, power and preference over the sampler's noise levels, at the last snapshot."""
     table = curves.tables.get("path", pd.DataFrame())
     found = facets.by_sigma(curves, table, METRICS)
@@ -47,7 +47,7 @@ def over_noise(curves: Curves, paper: Paper = PAGE) -> Drawn | None:
     return facets.draw(curves, numbers, made, ROWS, text, paper, _Crosses(numbers, made).draw)
 
 
-def against(curves: Curves, axis: Axis, paper: Paper = PAGE) -> Drawn | None:
+def against(curves: Curves, axis: CurveAxis, paper: Paper = PAGE) -> DrawnFigure | None:
     """The same at three noise levels against training steps, or data set size at the last snapshot."""
     names = [f"{name}_{ending}" for name in METRICS for ending in NAMED]
     if not any(name in curves.metrics for name in names) or axis.path not in (STEPS, SIZE):
@@ -59,8 +59,8 @@ def against(curves: Curves, axis: Axis, paper: Paper = PAGE) -> Drawn | None:
     if numbers.empty:
         return None
     levels = tuple(level for level in LEVELS.levels if level in set(numbers["sigma_rel"]))
-    present = Axis("sigma_rel", levels, tuple(map(float, levels)), True)
-    made = Plan(made.x, made.colour, (present,), made.at)
+    present = CurveAxis("sigma_rel", levels, tuple(map(float, levels)), True)
+    made = FacetPlan(made.x, made.colour, (present,), made.at)
     what = f"Path overlap, its power and the preference against {labels.setting(axis.path)}{made.words}."
     at = captions.snapshot(curves, cells) if axis.path != STEPS else ""
     text = Text(
@@ -76,11 +76,11 @@ def against(curves: Curves, axis: Axis, paper: Paper = PAGE) -> Drawn | None:
 class _Crosses:
     """Marks at the foot of the overlap's panels where its power is too low to tell."""
 
-    def __init__(self, numbers: pd.DataFrame, made: Plan) -> None:
+    def __init__(self, numbers: pd.DataFrame, made: FacetPlan) -> None:
         keys = [axis.path for axis in [*made.columns, *([made.colour] if made.colour else [])]]
         self.groups, self.colour = layout.lookup(numbers, [*keys, "metric"], made.x), made.colour
 
-    def draw(self, ax: Axes, row: Row, panel: layout.Panel) -> None:
+    def draw(self, ax: Axes, row: FacetRow, panel: layout.Panel) -> None:
         if row.metric != "path_overlap":
             return
         for place, (level, hue) in enumerate(style.colours(self.colour).items()):

@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 
 from difgen_cli.report.plotting import layout, style
-from difgen_cli.report.plotting.layout import Drawn
+from difgen_cli.report.plotting.layout import DrawnFigure
 from difgen_cli.report.plotting.paper import PAGE, Paper
 
 KINDS = {"model": ("samples", "-"), "heldout": ("held-out images", "--"), "copycat": ("copycat", ":")}
 COPY = 1 / 3  # Yoon et al. 2023
 
 
-def figure(ratios: Mapping[str, np.ndarray], paper: Paper = PAGE) -> Drawn | None:
+def figure(ratios: Mapping[str, np.ndarray], paper: Paper = PAGE) -> DrawnFigure | None:
     """The share of images whose d1/d2 is at most r, over r; `ratios` by kind. None where there are none of samples."""
     import matplotlib
 
@@ -46,7 +46,7 @@ def figure(ratios: Mapping[str, np.ndarray], paper: Paper = PAGE) -> Drawn | Non
     alt = "Share of images below each ratio of distances to the two nearest training images"
     palette = dict(zip(style.WORDS, style.WORDS_DARK, strict=True))
     title = "How near samples lie to training images"
-    return Drawn("nearness", title, alt, caption, files, pd.concat(frames), palette)
+    return DrawnFigure("nearness", title, alt, caption, files, pd.concat(frames), palette)
 
 
 def _shares(ratios: np.ndarray) -> np.ndarray:

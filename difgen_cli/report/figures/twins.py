@@ -10,10 +10,10 @@ from scipy.special import stdtrit
 
 from difgen_cli.report.figures import metric_vs_axis
 from difgen_cli.report.plotting import captions, facets, labels, layout, style
-from difgen_cli.report.plotting.facets import DOTTED, Row, Text
-from difgen_cli.report.plotting.layout import Drawn
+from difgen_cli.report.plotting.facets import DOTTED, FacetRow, Text
+from difgen_cli.report.plotting.layout import DrawnFigure
 from difgen_cli.report.plotting.paper import PAGE, Paper
-from difgen_cli.report.study.curves import SIZE, STEPS, Axis, Curves, last_snapshot, over_seeds, per_group
+from difgen_cli.report.study.curves import SIZE, STEPS, CurveAxis, Curves, last_snapshot, over_seeds, per_group
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,12 +23,12 @@ HALF = 0.5
 NAMED_MOST = 3  # crossings written into a panel; the caption has more
 BESIDE = tuple(metric_vs_axis.CONTEXT["twin_cos"])
 ROWS = (
-    Row("twin_cos", labels.METRICS["twin_cos"], beside=BESIDE),
-    Row("twin_win", labels.METRICS["twin_win"], scale="share", marks=(HALF,)),
+    FacetRow("twin_cos", labels.METRICS["twin_cos"], beside=BESIDE),
+    FacetRow("twin_win", labels.METRICS["twin_win"], scale="share", marks=(HALF,)),
 )
 
 
-def against_size(curves: Curves, paper: Paper = PAGE) -> Drawn | None:
+def against_size(curves: Curves, paper: Paper = PAGE) -> DrawnFigure | None:
     """`twin_cos` and `twin_win` against N at the last snapshot, and the size where the win is one half."""
     if SIZE not in curves.paths or not curves.axis(SIZE).numeric or not {"twin_cos", "twin_win"} <= set(curves.metrics):
         return None
@@ -38,7 +38,7 @@ def against_size(curves: Curves, paper: Paper = PAGE) -> Drawn | None:
     keys = [axis.path for axis in [*made.columns, *([made.colour] if made.colour else [])]]
     crossings = {key: crossing(group, made.x) for key, group in per_group(numbers, keys)}
 
-    def mark(ax: Axes, row: Row, panel: layout.Panel) -> None:
+    def mark(ax: Axes, row: FacetRow, panel: layout.Panel) -> None:
         for place, (level, hue) in enumerate(style.colours(made.colour).items()):
             at = crossings.get((*panel.values(), *([level] if made.colour else [])))
             if at is not None and row.metric == "twin_win":
@@ -68,7 +68,7 @@ def against_size(curves: Curves, paper: Paper = PAGE) -> Drawn | None:
     return facets.draw(curves, numbers, made, ROWS, text, paper, mark)
 
 
-def crossing(numbers: pd.DataFrame, sizes: Axis) -> tuple[float, float, float, int] | None:
+def crossing(numbers: pd.DataFrame, sizes: CurveAxis) -> tuple[float, float, float, int] | None:
     """The size where `twin_win` first passes one half: geometric mean over seeds, 95 % t interval, seeds that pass.
 
     Per seed linear in log N between the two sizes; None where no seed passes. The interval is NaN for a single seed.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from difgen_cli.report import findings
 from difgen_cli.report.page import block, gallery, parts
 from difgen_cli.report.page.document import asset, document, running, scripts
-from difgen_cli.report.plotting.layout import Drawn
+from difgen_cli.report.plotting.layout import DrawnFigure
 from difgen_cli.report.study.curves import Curves
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from difgen_cli.report import Study
 
 
-def compose(study: Study, curves: Curves, figures: list[Drawn], last: pd.DataFrame) -> str:
+def compose(study: Study, curves: Curves, figures: list[DrawnFigure], last: pd.DataFrame) -> str:
     """The whole page of a study, its figures and its last snapshots (`table.last`).
 
     What stands still is written here; the rest is made by the page's scripts from its block of rows.

@@ -13,7 +13,7 @@ from scipy.special import stdtrit
 
 from difgen_cli.report.plotting import captions, labels, style
 from difgen_cli.report.study import seeds
-from difgen_cli.report.study.curves import CLOCKS, LOGARITHMIC, STEPS, Axis, Curves, worded
+from difgen_cli.report.study.curves import CLOCKS, LOGARITHMIC, STEPS, CurveAxis, Curves, worded
 from difgen_cli.report.table import HEADERS
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _unit(study: Study, name: str) -> tuple[str, str]:
     return study.units.get(name, ("", ""))
 
 
-def _axis(axis: Axis, rows: pd.DataFrame) -> dict[str, Any]:
+def _axis(axis: CurveAxis, rows: pd.DataFrame) -> dict[str, Any]:
     light, dark = style.colours(axis), style.dark_colours(axis)
     codes = pd.Index(axis.levels).get_indexer(pd.Index(worded(rows[axis.path])))
     return {

@@ -11,7 +11,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 from difgen_cli.report.plotting import style
-from difgen_cli.report.plotting.layout import Drawn
+from difgen_cli.report.plotting.layout import DrawnFigure
 
 # in this order: each file makes one name that the later ones use
 SCRIPTS = (
@@ -37,7 +37,7 @@ SCRIPTS = (
 )
 
 
-def document(title: str, body: str, figures: list[Drawn], scripts: Sequence[str] = ()) -> str:
+def document(title: str, body: str, figures: list[DrawnFigure], scripts: Sequence[str] = ()) -> str:
     """A page of its own, from its sections. scripts: those that are in the body, and may run."""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -85,7 +85,7 @@ def _plots() -> str:
     return script
 
 
-def _palette(figures: list[Drawn]) -> str:
+def _palette(figures: list[DrawnFigure]) -> str:
     """How each colour of the figures looks on a light page and on a dark one."""
     colours = dict(style.DARK)
     for figure in figures:

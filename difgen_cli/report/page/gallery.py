@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from difgen_cli.report.plotting import labels
-from difgen_cli.report.study.curves import SIZE, STEPS, Axis, Curves, last_snapshot
+from difgen_cli.report.study.curves import SIZE, STEPS, CurveAxis, Curves, last_snapshot
 
 if TYPE_CHECKING:
     from difgen_cli.report import Gallery, Pair, Study
@@ -108,7 +108,7 @@ def _corners(curves: Curves, lines: pd.DataFrame) -> list[tuple[str, str]]:
     return found
 
 
-def _extreme(axis: Axis, pick: int) -> str:
+def _extreme(axis: CurveAxis, pick: int) -> str:
     if axis.path == SIZE:
         return ("smallest data set", "largest data set")[pick]
     if axis.path == "model.width":

@@ -12,7 +12,7 @@ import pandas as pd
 
 from difgen_cli.report import table
 from difgen_cli.report.plotting import captions, labels
-from difgen_cli.report.plotting.layout import Drawn
+from difgen_cli.report.plotting.layout import DrawnFigure
 from difgen_cli.report.study.curves import STEPS, Curves
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def _warnings(study: Study, curves: Curves) -> list[str]:
     return [*found, *captions.moving(curves)]
 
 
-def chart(figure: Drawn) -> str:
+def chart(figure: DrawnFigure) -> str:
     """A figure with its caption and links to its files."""
     stem = f"figures/{figure.name}"
     links = " ".join(f'<a href="{escape(stem)}.{end}">{end.upper()}</a>' for end in ("png", "svg", "csv"))
@@ -67,7 +67,7 @@ def chart(figure: Drawn) -> str:
     )
 
 
-def _inline(figure: Drawn) -> str:
+def _inline(figure: DrawnFigure) -> str:
     """The SVG as part of the page: ids of its own, colours as variables that dark mode can change, its alt text."""
     if len(figure.svg) > LARGEST_SVG:
         data = base64.b64encode(_light(figure.png)).decode()

@@ -8,7 +8,7 @@ import pandas as pd
 
 from difgen_cli.report.plotting import labels
 from difgen_cli.report.study import seeds as replicates
-from difgen_cli.report.study.curves import LOGARITHMIC, STEPS, Axis, Curves
+from difgen_cli.report.study.curves import LOGARITHMIC, STEPS, CurveAxis, Curves
 
 CONSTANTS_MOST = 12  # named in a caption
 SCORE = "shares between the ends of Wilson's interval for all seeds' samples, wider where seeds differ by more"
@@ -142,12 +142,12 @@ def constant(same: dict[str, float]) -> str:
     return f"The same in every cell, and not drawn: {values}."
 
 
-def names(axes: list[Axis]) -> str:
+def names(axes: list[CurveAxis]) -> str:
     """Axes in words."""
     return " and ".join(labels.setting(axis.path) for axis in axes)
 
 
-def walk_words(axis: Axis) -> str:
+def walk_words(axis: CurveAxis) -> str:
     """What grows along a curve."""
     verb = "training" if axis.path == STEPS else labels.setting(axis.path)
     return f"{verb} grows from {axis.levels[0]} to {axis.levels[-1]}"

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from difgen_cli.report.plotting import captions, labels, layout, scales, style
-from difgen_cli.report.plotting.layout import Drawn
+from difgen_cli.report.plotting.layout import DrawnFigure
 from difgen_cli.report.plotting.paper import Paper
-from difgen_cli.report.study.curves import STEPS, Axis, Curves, last_snapshot, over_seeds
+from difgen_cli.report.study.curves import STEPS, CurveAxis, Curves, last_snapshot, over_seeds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +22,7 @@ COLUMNS_MOST = 4
 
 
 @dataclass(frozen=True)
-class Row:
+class FacetRow:
     """One row of panels: `metric` of the numbers, its words, and how its axis runs.
 
     marks: values that a reader needs to see, as thin grey lines. beside: other metrics of the numbers, drawn as broken
@@ -39,12 +39,12 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Plan:
+class FacetPlan:
     """Which axis runs across, which is coloured, which stand side by side; `at`: levels that the rest is held at."""
 
-    x: Axis
-    colour: Axis | None
-    columns: tuple[Axis, ...]
+    x: CurveAxis
+    colour: CurveAxis | None
+    columns: tuple[CurveAxis, ...]
     at: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -68,7 +68,7 @@ class Text:
     )  # a last sentence for those who cannot see
 
 
-def plan(curves: Curves, x: Axis, *columns: Axis, there: Sequence[str] | None = None) -> Plan:
+def plan(curves: Curves, x: CurveAxis, *columns: CurveAxis, there: Sequence[str] | None = None) -> FacetPlan:
     """Of the axes but `x` (and but steps, where x is something else) the first is coloured.
 
     The rest become columns, or are held at their last level where `columns` are given. `there`: axes that exist.
@@ -77,18 +77,18 @@ def plan(curves: Curves, x: Axis, *columns: Axis, there: Sequence[str] | None = 
     others = [axis for axis in others if axis.path != STEPS]
     colour, rest = (others[0], others[1:]) if others else (None, [])
     if columns:
-        return Plan(x, colour, columns, tuple((axis.path, axis.levels[-1]) for axis in rest))
-    return Plan(x, colour, tuple(rest))
+        return FacetPlan(x, colour, columns, tuple((axis.path, axis.levels[-1]) for axis in rest))
+    return FacetPlan(x, colour, tuple(rest))
 
 
-def held(frame: pd.DataFrame, made: Plan) -> pd.DataFrame:
+def held(frame: pd.DataFrame, made: FacetPlan) -> pd.DataFrame:
     """The lines of a frame at the levels that the plan holds."""
     for path, level in made.at:
         frame = frame[frame[path] == level]
     return frame
 
 
-def by_sigma(curves: Curves, table: pd.DataFrame, metrics: Sequence[str]) -> tuple[pd.DataFrame, Axis] | None:
+def by_sigma(curves: Curves, table: pd.DataFrame, metrics: Sequence[str]) -> tuple[pd.DataFrame, CurveAxis] | None:
     """Metrics of a table over its noise levels at the last snapshots, over seeds, and the axis of the levels."""
     present = [name for name in metrics if name in table and table[name].notna().any()]
     if not present or "sigma_rel" not in table:
@@ -98,7 +98,7 @@ def by_sigma(curves: Curves, table: pd.DataFrame, metrics: Sequence[str]) -> tup
     last = last.assign(sigma_rel=last["sigma_rel"].round(9))
     numbers = over_seeds(last, [*paths, "sigma_rel"], present, curves.units)
     levels = sorted(numbers["sigma_rel"].unique())
-    axis = Axis("sigma_rel", tuple(map(str, levels)), tuple(map(float, levels)), True)
+    axis = CurveAxis("sigma_rel", tuple(map(str, levels)), tuple(map(float, levels)), True)
     return numbers.assign(sigma_rel=numbers["sigma_rel"].map(str)), axis
 
 
@@ -115,18 +115,18 @@ def named_levels(
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
-Also = Callable[["Axes", Row, layout.Panel], None]
+Also = Callable[["Axes", FacetRow, layout.Panel], None]
 
 
 def draw(
     curves: Curves,
     numbers: pd.DataFrame,
-    made: Plan,
-    rows: Sequence[Row],
+    made: FacetPlan,
+    rows: Sequence[FacetRow],
     text: Text,
     paper: Paper,
     also: Also | None = None,
-) -> Drawn:
+) -> DrawnFigure:
     """The figure; `also` adds what is its own to each panel."""
     rows = [row for row in rows if (numbers["metric"] == row.metric).any()]
     shown, left_out = layout.panels(made.columns, most=min(COLUMNS_MOST, paper.across_most))
@@ -151,7 +151,7 @@ def draw(
     sheet.name_axes(labels.setting(made.x.path))
     sheet.legend(made.colour, hues, list(handles.values()))
     notes = [*text.notes, captions.omitted(left_out * len(rows))]
-    return Drawn(
+    return DrawnFigure(
         name=text.name,
         title=text.title,
         alt=f"Chart. {text.what} {text.beyond(numbers)}".strip(),
@@ -162,7 +162,9 @@ def draw(
     )
 
 
-def _panel(ax: Axes, groups: layout.Groups, panel: layout.Panel, made: Plan, row: Row, points: bool) -> dict[str, Any]:
+def _panel(
+    ax: Axes, groups: layout.Groups, panel: layout.Panel, made: FacetPlan, row: FacetRow, points: bool
+) -> dict[str, Any]:
     """Lines of one panel; returns the legend's entries for the lines beside them."""
     shapes, few = style.markers(made.colour), len(style.colours(made.colour)) <= 4
     handles = {}
@@ -181,14 +183,14 @@ def _panel(ax: Axes, groups: layout.Groups, panel: layout.Panel, made: Plan, row
     return handles
 
 
-def _across(ax: Axes, x: Axis, letters: float) -> None:
+def _across(ax: Axes, x: CurveAxis, letters: float) -> None:
     if x.path == "sigma_rel":
         scales.log_scale(ax, "x", x.values[0], x.values[-1], letters)
     else:
         scales.setting_scale(ax, "x", x, letters)
 
 
-def _up(ax: Axes, numbers: pd.DataFrame, row: Row) -> None:
+def _up(ax: Axes, numbers: pd.DataFrame, row: FacetRow) -> None:
     """The axis of a row, the same in all its panels: it holds the means, the seeds and the marks."""
     mine = numbers[numbers["metric"].isin([row.metric, *[metric for metric, _, _ in row.beside]])]
     seeds = [name for name in numbers if str(name).startswith("seed_")]

@@ -14,7 +14,7 @@ import pandas as pd
 
 from difgen_cli.report.plotting import labels, style
 from difgen_cli.report.plotting.paper import Paper
-from difgen_cli.report.study.curves import Axis
+from difgen_cli.report.study.curves import CurveAxis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +24,7 @@ Panel = dict[str, str]  # axis path -> the level that the panel shows
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawnFigure:
     """A finished figure: its texts, its renderings by format, the numbers behind it, and its colours on a dark page."""
 
     name: str
@@ -59,7 +59,7 @@ Groups = dict[tuple[Hashable, ...], Series]  # (facet levels…, coloured level,
 CROWD = 100  # lines in a figure beyond which single seeds would only be a haze; the CSV has them
 
 
-def panels(axes: Sequence[Axis], most: int) -> tuple[list[Panel], int]:
+def panels(axes: Sequence[CurveAxis], most: int) -> tuple[list[Panel], int]:
     """The facets of all level combinations, and how many were left out to stay within `most`.
 
     Too many: each axis is thinned alike to its first, last and evenly spaced levels.
@@ -77,7 +77,7 @@ def panels(axes: Sequence[Axis], most: int) -> tuple[list[Panel], int]:
 
 
 @dataclass(frozen=True)
-class Sheet:
+class FigureSheet:
     """A figure's panels on their paper."""
 
     figure: Figure
@@ -102,7 +102,7 @@ class Sheet:
             letters = int(0.8 * self.figure.get_figheight() / self.paper.letter_inches)
             self.figure.supylabel("\n".join(textwrap.wrap(up, letters)), fontsize="medium", gid="up")
 
-    def legend(self, axis: Axis | None, colours: dict[str, str], extra: Sequence[Any]) -> None:
+    def legend(self, axis: CurveAxis | None, colours: dict[str, str], extra: Sequence[Any]) -> None:
         """The levels of the coloured axis and what else is drawn: beside the panels, or above."""
         from matplotlib.lines import Line2D
 
@@ -170,13 +170,13 @@ def _saved(figure: Figure, name: str, dots_per_inch: int) -> bytes:
     return content[content.index(b"<svg") :] if name == "svg" else content
 
 
-def columns(axes: Sequence[Axis], shown: list[Panel], paper: Paper, most: int = 4) -> int:
+def columns(axes: Sequence[CurveAxis], shown: list[Panel], paper: Paper, most: int = 4) -> int:
     """How many panels stand side by side: the second axis' levels where there are two axes, else at most `most`."""
     across = len({panel[axes[-1].path] for panel in shown}) if len(axes) == 2 else 0
     return across if 1 < across <= paper.across_most else min(most, paper.across_most, len(shown))
 
 
-def sheet(paper: Paper, rows: int, across: int, colour: Axis | None, *, alike: bool = True) -> Sheet:
+def sheet(paper: Paper, rows: int, across: int, colour: CurveAxis | None, *, alike: bool = True) -> FigureSheet:
     """A sheet of rows × across panels (rows `alike` in what they measure) with room for the legend.
 
     Few panels are drawn larger; a paper's are as wide as they can be.
@@ -199,10 +199,10 @@ def sheet(paper: Paper, rows: int, across: int, colour: Axis | None, *, alike: b
         layout=ConstrainedLayoutEngine(w_pad=0.0085 * paper.points, h_pad=0.0065 * paper.points),
     )
     grid: np.ndarray = figure.subplots(rows, across, squeeze=False, sharex=True, sharey="row" if alike else False)
-    return Sheet(figure, grid, paper, wide - 0.063 * paper.points, above)
+    return FigureSheet(figure, grid, paper, wide - 0.063 * paper.points, above)
 
 
-def lattice(paper: Paper, rows: int, across: int, colour: Axis | None) -> Sheet:
+def lattice(paper: Paper, rows: int, across: int, colour: CurveAxis | None) -> FigureSheet:
     """The same for a measure in each row and a level in each column, on whatever side of the paper there is room.
 
     A single column lies on its side where its panels fit beside each other; columns that do not fit stand below.
@@ -225,7 +225,7 @@ def wrapped(label: str) -> str:
     return "\n".join(textwrap.wrap(label, 24, break_on_hyphens=False))
 
 
-def lookup(frame: pd.DataFrame, keys: Sequence[str], axis: Axis | None) -> Groups:
+def lookup(frame: pd.DataFrame, keys: Sequence[str], axis: CurveAxis | None) -> Groups:
     """The frame's groups as lines over `axis` (one point without one), by the tuple of their keys."""
     if frame.empty:
         return {}

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from difgen_cli.report.study.curves import Axis
+from difgen_cli.report.study.curves import CurveAxis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def setting_scale(ax: Axes, which: str, axis: Axis, letters: float, *, log: bool = False) -> None:
+def setting_scale(ax: Axes, which: str, axis: CurveAxis, letters: float, *, log: bool = False) -> None:
     """Ticks at the levels themselves, thinned (numbers) or wrapped (words) where their labels would touch.
 
     letters: how many fit along the axis. log: logarithmic however little the levels span.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from difgen_cli.report.study.curves import Axis
+    from difgen_cli.report.study.curves import CurveAxis
 
 INK, MUTED, GRID, PAPER = "#1f2430", "#68707d", "#dfe2e7", "#ffffff"
 DARK = {INK: "#e7e9ee", MUTED: "#9da5b3", GRID: "#343a45", PAPER: "#171a21"}
@@ -53,23 +53,23 @@ RC: dict[str, Any] = {
 }
 
 
-def colours(axis: Axis | None) -> dict[str, str]:
+def colours(axis: CurveAxis | None) -> dict[str, str]:
     """Level -> colour: steps of viridis where levels are ordered, distinct hues where they are words."""
     return _spread(axis, 0.0, 0.82, WORDS)
 
 
-def dark_colours(axis: Axis | None) -> dict[str, str]:
+def dark_colours(axis: CurveAxis | None) -> dict[str, str]:
     """The same levels as they look on a dark page: the brighter part of the same map."""
     return _spread(axis, 0.42, 0.98, WORDS_DARK)
 
 
-def markers(axis: Axis | None) -> dict[str, str]:
+def markers(axis: CurveAxis | None) -> dict[str, str]:
     """Level -> marker, so that a line is told from its neighbour without its colour."""
     levels = axis.levels if axis else ("",)
     return {level: MARKERS[i % len(MARKERS)] for i, level in enumerate(levels)}
 
 
-def _spread(axis: Axis | None, low: float, high: float, words: tuple[str, ...]) -> dict[str, str]:
+def _spread(axis: CurveAxis | None, low: float, high: float, words: tuple[str, ...]) -> dict[str, str]:
     if axis is None:
         return {"": words[0]}
     if not axis.numeric and len(axis.levels) <= len(words):

@@ -13,7 +13,7 @@ import pandas as pd
 
 from difgen_cli.format import counted
 from difgen_cli.report.plotting import labels
-from difgen_cli.report.study.curves import Axis, Curves, per_group, worded
+from difgen_cli.report.study.curves import CurveAxis, Curves, per_group, worded
 
 SEEDS = "seeds"  # a column made here: which seeds of a point are done
 NAMED_MOST = 5  # cells that a sentence names
@@ -65,7 +65,7 @@ class Difference:
         return f"differing {self.what} in one curve: {self.column} is {', '.join(shown)}; apart: {where}{more}"
 
 
-def differences(curves: Curves, along: Sequence[Axis] | None = None) -> list[Difference]:
+def differences(curves: Curves, along: Sequence[CurveAxis] | None = None) -> list[Difference]:
     """What differs within the curves that run along these axes; default: every axis whose levels a figure can join."""
     done = _with_seeds(curves)
     if along is None:
@@ -89,7 +89,7 @@ def _with_seeds(curves: Curves) -> pd.DataFrame:
     return done.assign(**{SEEDS: said})
 
 
-def _apart(curves: Curves, done: pd.DataFrame, along: Sequence[Axis], quantity: Quantity, column: str) -> set[int]:
+def _apart(curves: Curves, done: pd.DataFrame, along: Sequence[CurveAxis], quantity: Quantity, column: str) -> set[int]:
     """Places of the cells that have another value than most of their curve."""
     known = done[done[column].notna()]
     value = worded(known[column])

@@ -12,7 +12,7 @@ from scipy.special import stdtrit
 
 from difgen_cli.report import Study
 from difgen_cli.report.study import curves, seeds
-from difgen_cli.report.study.curves import LOGARITHMIC, SECTIONS, Axis, Curves
+from difgen_cli.report.study.curves import LOGARITHMIC, SECTIONS, CurveAxis, Curves
 
 VALUES = ["a", "b", "mean", "lo", "hi"]
 COLUMNS = ["metric", "scale", "n_a", "n_b", "pairs", *VALUES, "interval"]
@@ -47,7 +47,7 @@ class Comparison:
 
     a: Side
     b: Side
-    axes: tuple[Axis, ...]
+    axes: tuple[CurveAxis, ...]
     changes: pd.DataFrame
     matched: int  # cells that both have finished
     notes: tuple[str, ...]  # what only one has

@@ -58,7 +58,7 @@ PREFERRED = (SIZE, "model.width", "condition.clusters", STEPS)
 
 
 @dataclass(frozen=True)
-class Axis:
+class CurveAxis:
     """An axis with at least two levels: their words, and where they stand on a drawn axis."""
 
     path: str
@@ -76,7 +76,7 @@ class Axis:
 class Curves:
     """A study made ready for drawing: axis columns of `cells` and `tables` are ordered categoricals of words."""
 
-    axes: tuple[Axis, ...]
+    axes: tuple[CurveAxis, ...]
     cells: pd.DataFrame  # every planned cell of the models, whatever its state
     references: pd.DataFrame  # held-out, copycat and ideal rows
     tables: dict[str, pd.DataFrame]  # of the models' finished cells, by name; never an empty one
@@ -100,10 +100,10 @@ class Curves:
         done = self.done
         return replace(self, metrics=tuple(name for name in self.metrics if done[name].notna().any()))
 
-    def axis(self, path: str) -> Axis:
+    def axis(self, path: str) -> CurveAxis:
         return next(axis for axis in self.axes if axis.path == path)
 
-    def others(self, *taken: Axis | None) -> list[Axis]:
+    def others(self, *taken: CurveAxis | None) -> list[CurveAxis]:
         """The axes that are not taken, the ones a reader looks for first in front."""
         rest = [axis for axis in self.axes if axis not in taken]
         rank = {path: place for place, path in enumerate(PREFERRED)}
@@ -134,7 +134,7 @@ def read(study: Study) -> Curves:
     )
 
 
-def found_axes(cells: pd.DataFrame, said: dict[str, list[Any]]) -> tuple[Axis, ...]:
+def found_axes(cells: pd.DataFrame, said: dict[str, list[Any]]) -> tuple[CurveAxis, ...]:
     """The axes with two levels or more among the planned cells, those that move together joined into one.
 
     A setting that differs between cells of one group (an `include:`) is an axis too: else cells that are not
@@ -150,17 +150,17 @@ def found_axes(cells: pd.DataFrame, said: dict[str, list[Any]]) -> tuple[Axis, .
     for path in sorted(set(words) - set(said)):
         if words[path].nunique() > 1 and _splits(pd.DataFrame({p: words[p] for p in chosen}), words[path]):
             chosen.append(path)
-    axes: list[Axis] = []
+    axes: list[CurveAxis] = []
     for path in chosen:
         twin = next((i for i, axis in enumerate(axes) if _together(words[axis.path], words[path])), None)
         if twin is None:
             axes.append(_axis(path, cells[path], said.get(path, [])))
         else:
-            axes[twin] = Axis(**{**vars(axes[twin]), "along": (*axes[twin].along, path)})
+            axes[twin] = CurveAxis(**{**vars(axes[twin]), "along": (*axes[twin].along, path)})
     return tuple(axes)
 
 
-def axis_of(cells: pd.DataFrame, path: str) -> Axis:
+def axis_of(cells: pd.DataFrame, path: str) -> CurveAxis:
     """Any column of the cells as an axis."""
     return _axis(path, cells[path], [])
 
@@ -224,7 +224,7 @@ def _together(one: pd.Series, other: pd.Series) -> bool:
     return len(pairs) == one.nunique() == other.nunique()
 
 
-def _axis(path: str, column: pd.Series, said: list[Any]) -> Axis:
+def _axis(path: str, column: pd.Series, said: list[Any]) -> CurveAxis:
     """Numbers ascend; words keep the order of the grid. A model in closed form has no place among the steps."""
     levels = {text(value): value for value in said} | {
         text(value): value for value in column.drop_duplicates().tolist()
@@ -236,7 +236,7 @@ def _axis(path: str, column: pd.Series, said: list[Any]) -> Axis:
     numeric = all(word not in ("none", "true", "false") and _is_number(v) for word, v in levels.items())
     order = sorted(levels, key=lambda word: float(levels[word])) if numeric else list(levels)
     values = [float(levels[word]) for word in order] if numeric else [float(i) for i in range(len(order))]
-    return Axis(path, tuple(order), tuple(values), numeric)
+    return CurveAxis(path, tuple(order), tuple(values), numeric)
 
 
 def _is_number(value: Any) -> bool:
@@ -244,7 +244,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _tables(
-    found: dict[str, pd.DataFrame], cells: pd.Series, axes: Sequence[Axis], replicate: str
+    found: dict[str, pd.DataFrame], cells: pd.Series, axes: Sequence[CurveAxis], replicate: str
 ) -> dict[str, pd.DataFrame]:
     """The lines of the models' finished cells; a table without any is left out."""
     kept = {name: table[table["cell"].isin(cells)] for name, table in found.items() if len(table)}
@@ -252,7 +252,7 @@ def _tables(
     return {name: coded(table.reset_index(drop=True), axes) for name, table in kept.items()}
 
 
-def coded(frame: pd.DataFrame, axes: Sequence[Axis]) -> pd.DataFrame:
+def coded(frame: pd.DataFrame, axes: Sequence[CurveAxis]) -> pd.DataFrame:
     """The frame with its axes' columns as ordered categoricals of words."""
     coded = {
         axis.path: pd.Categorical(worded(frame[axis.path]), categories=list(axis.levels), ordered=True)

@@ -15,7 +15,7 @@ MOST = 100.0  # of an exponent
 
 
 @dataclass(frozen=True)
-class Line:
+class FittedLine:
     """log τ = intercept + slope · log N + scatter · ε, ε standard normal; natural logarithms."""
 
     slope: float
@@ -24,7 +24,7 @@ class Line:
     resolution: float  # standard error of the slope from not knowing where in the intervals τ is, whatever the scatter
 
 
-def fit(sizes: np.ndarray, low: np.ndarray, high: np.ndarray) -> Line | None:
+def fit(sizes: np.ndarray, low: np.ndarray, high: np.ndarray) -> FittedLine | None:
     """The likeliest line where τ of each size is in (low, high]; low 0: left-censored, high ∞: right-censored.
 
     All sizes count, the censored ones by the probability of what is known of them; None where fewer than three have
@@ -55,7 +55,7 @@ def fit(sizes: np.ndarray, low: np.ndarray, high: np.ndarray) -> Line | None:
     )
     precision, height, slope = (float(value) for value in found.x)
     resolution = least / float(np.sqrt(np.square(x[known] - x[known].mean()).sum()))
-    return Line(slope / precision, (height - slope * centre) / precision, 1 / precision, resolution)
+    return FittedLine(slope / precision, (height - slope * centre) / precision, 1 / precision, resolution)
 
 
 def finest(low: np.ndarray, high: np.ndarray) -> float:
@@ -64,7 +64,7 @@ def finest(low: np.ndarray, high: np.ndarray) -> float:
     return float(UNIFORM * np.median(np.log(high[known] / low[known])))
 
 
-def log_likelihood(line: Line, sizes: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
+def log_likelihood(line: FittedLine, sizes: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
     """Σ log P(low < τ ≤ high) under the line."""
     with np.errstate(divide="ignore"):
         ends = np.log(low), np.log(high)

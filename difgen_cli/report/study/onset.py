@@ -250,7 +250,7 @@ def _values(found: dict[str, Onset | None]) -> dict[str, float | str]:
 
 
 def _slope(about: dict[str, Any], group: pd.DataFrame, name: str) -> list[dict[str, Any]]:
-    lines: dict[str, lognormal.Line] = {}
+    lines: dict[str, lognormal.FittedLine] = {}
     counts = []
     for seed, run in group.dropna(subset=[f"{name}_lo"]).groupby("seed"):
         run = run.assign(images=pd.to_numeric(run[SIZE].astype(str), errors="coerce")).dropna(subset=["images"])

@@ -21,7 +21,7 @@ SPARES = 4  # tasks of the array for each that may run: who is lost to the clust
 
 
 @dataclass(frozen=True)
-class Array:
+class TaskArray:
     """What is asked for: how many tasks, how many of them at a time, with which profile, and what has limited it."""
 
     profile: Profile
@@ -47,18 +47,18 @@ def check(folder: Path) -> None:
         raise LaunchError(f"{folder}: SLURM writes no logs to a path with %, \\ or line breaks; choose another --runs")
 
 
-def array(profile: Profile, workers: int, units: int) -> Array:
+def array(profile: Profile, workers: int, units: int) -> TaskArray:
     """The array that the cluster allows. Raises LaunchError where it allows none, or does not answer."""
     facts = cluster.ask()
     place = facts.partitions.get(profile.partition or "") or facts.default
     if place is not None:
         profile = profile.within(place.max_minutes, place.name)
     workers = min(workers, units)
-    asked = Array(profile, min(units, SPARES * workers), workers)
+    asked = TaskArray(profile, min(units, SPARES * workers), workers)
     return _within_queue(facts, _within_array(facts, asked))
 
 
-def _within_array(facts: Cluster, asked: Array) -> Array:
+def _within_array(facts: Cluster, asked: TaskArray) -> TaskArray:
     if facts.max_array is None or asked.tasks <= facts.max_array:
         return asked
     if facts.max_array == 0:
@@ -66,7 +66,7 @@ def _within_array(facts: Cluster, asked: Array) -> Array:
     return _cut(asked, facts.max_array, f"MaxArraySize {facts.max_array}")
 
 
-def _within_queue(facts: Cluster, asked: Array) -> Array:
+def _within_queue(facts: Cluster, asked: TaskArray) -> TaskArray:
     profile = asked.profile
     room = cluster.room(profile.partition, profile.account, profile.qos, facts)
     if room is None or asked.tasks <= room.left:
@@ -79,11 +79,11 @@ def _within_queue(facts: Cluster, asked: Array) -> Array:
     return _cut(asked, room.left, said)
 
 
-def _cut(asked: Array, most: int, why: str) -> Array:
+def _cut(asked: TaskArray, most: int, why: str) -> TaskArray:
     return replace(asked, tasks=most, workers=min(asked.workers, most), why=why)
 
 
-def start(submission: Submission, wanted: Array, grid: str) -> str:
+def start(submission: Submission, wanted: TaskArray, grid: str) -> str:
     """Submit the array; returns its job. A refusal is written down, and LaunchError in sbatch's words."""
     import submitit
 

@@ -21,7 +21,7 @@ PENDING = frozenset({"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPEC
 
 
 @dataclass(frozen=True)
-class Task:
+class SlurmTask:
     """One task of an array in the queue."""
 
     name: str  # of its job
@@ -37,19 +37,19 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Queue:
+class SlurmQueue:
     """What the scheduler says at one moment."""
 
-    tasks: tuple[Task, ...]
+    tasks: tuple[SlurmTask, ...]
     # (job, task) -> the states of its runs in their order, from the accounting; empty where there is none
     runs: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)  # job name -> job, from both
 
-    def of(self, name: str) -> list[Task]:
+    def of(self, name: str) -> list[SlurmTask]:
         """The tasks of the job with a name."""
         return [task for task in self.tasks if task.name == name]
 
-    def find(self, job: str, task: str) -> Task | None:
+    def find(self, job: str, task: str) -> SlurmTask | None:
         """A task that waits or runs."""
         return next((t for t in self.tasks if (t.job, t.task) == (job, task)), None)
 
@@ -63,7 +63,7 @@ class Poll:
     pause_seconds: float = LEAST_SECONDS
     due: float = float("-inf")
 
-    def look(self, names: Sequence[str], since: str) -> Queue | None:
+    def look(self, names: Sequence[str], since: str) -> SlurmQueue | None:
         """The queue as it is for jobs of these names; None where it is not time, or the controller does not answer.
 
         `since`: a day such as 2026-11-21 before which none of them was submitted.
@@ -78,7 +78,7 @@ class Poll:
         except LaunchError:
             return None
         runs, known = self._accounted(names, since)
-        return Queue(tuple(tasks), runs, known | {task.name: task.job for task in tasks})
+        return SlurmQueue(tuple(tasks), runs, known | {task.name: task.job for task in tasks})
 
     def _accounted(self, names: Sequence[str], since: str) -> tuple[dict[tuple[str, str], list[str]], dict[str, str]]:
         """How runs of these jobs ended; empty where the accounting is away, or there is none."""
@@ -94,7 +94,7 @@ class Poll:
         return accounted(said)
 
 
-def queued(text: str) -> list[Task]:
+def queued(text: str) -> list[SlurmTask]:
     """From `squeue` in columns of FIELDS."""
     tasks = []
     for line in text.splitlines():
@@ -105,7 +105,7 @@ def queued(text: str) -> list[Task]:
         if values[0]:
             name, job, task, state, restarts, reason = values
             number = task if task.isdigit() else ""  # N/A
-            tasks.append(Task(name, job, number, state, int(restarts) if restarts.isdigit() else 0, reason))
+            tasks.append(SlurmTask(name, job, number, state, int(restarts) if restarts.isdigit() else 0, reason))
     return tasks
 
 
