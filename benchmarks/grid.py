@@ -63,8 +63,10 @@ def swept(grid: Path, runs: Path, workers: int) -> dict[str, Any]:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=one_thread())
     wall = time.perf_counter() - start
     planned = sweep.prepare(grid, runs, {})
-    badges = [b for k in sorted((planned.folder / "submissions").iterdir()) for b in Submission(k).badges()]
-    worked = sum(b["seconds"][what] for b in badges for what in ("training", "sampling", "scoring"))
+    worker_records = [
+        b for k in sorted((planned.folder / "submissions").iterdir()) for b in Submission(k).worker_records()
+    ]
+    worked = sum(b["seconds"][what] for b in worker_records for what in ("training", "sampling", "scoring"))
     bound, cells = worked / workers, len(planned.plan.models)
     return {"who": "difgen sweep", "cells": cells, "cells_run": cells, "images": images_trained(planned.store),
             "wall_seconds": wall, "bound_seconds": bound, "wall_over_bound": wall / bound}  # fmt: skip
@@ -130,9 +132,9 @@ def give_out(planned: Planned, cell: Cell, folder: Path) -> Path:
 
 def run_cell(folder: Path) -> None:
     """One cell, from scratch to its results, in this process."""
-    order = SubmissionSpec(folder, folder / "runs", None, 1, {}, LEASE_SECONDS, CHECKPOINT_SECONDS)
+    spec = SubmissionSpec(folder, folder / "runs", None, 1, {}, LEASE_SECONDS, CHECKPOINT_SECONDS)
     (folder / "workers").mkdir()
-    if work_on(order, 0, "cpu", StopFlag()) != "done":
+    if work_on(spec, 0, "cpu", StopFlag()) != "done":
         raise SystemExit(f"{folder}: the cell did not end well")
 
 

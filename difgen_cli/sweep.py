@@ -94,20 +94,20 @@ def survey(
     return pending.survey(made, store, chosen, there, forgiven)
 
 
-def foresee(planned: Planned, crew: WorkerPool) -> Forecast:
+def foresee(planned: Planned, pool: WorkerPool) -> Forecast:
     """What is left to do on these workers: seconds and order of its units, from finished work like it."""
     from difgen_cli.engine.cost import history
     from difgen_cli.engine.cost.counting import Machine
     from difgen_cli.engine.cost.pricing import Prices
 
     store, library = planned.store, planned.finder.library
-    known = history.read(store, library, crew.device, crew.threads)
+    known = history.read(store, library, pool.device, pool.threads)
     shapes = {facts.content[:16]: facts.shape for facts in planned.finder.known.values()}
-    machine = Machine(crew.kind, crew.device, crew.threads) if crew.device else None
+    machine = Machine(pool.kind, pool.device, pool.threads) if pool.device else None
     prices = Prices(planned.plan, store, history.HistoryLabels(library), known, planned.plugins, machine, shapes)
-    overhead = history.overhead(submissions.last_badges(store, LAST_SUBMISSIONS), crew.kind)
+    overhead = history.overhead(submissions.last_worker_records(store, LAST_SUBMISSIONS), pool.kind)
     with _nothing_collected():
-        return forecast(planned.plan, planned.state.work, prices, crew.workers, overhead)
+        return forecast(planned.plan, planned.state.work, prices, pool.workers, overhead)
 
 
 def hidden(options: Options) -> str | None:
@@ -116,7 +116,7 @@ def hidden(options: Options) -> str | None:
     return None if on_cluster else launch.hide_unusable()
 
 
-def crew_of(planned: Planned, options: Options) -> WorkerPool:
+def pool_of(planned: Planned, options: Options) -> WorkerPool:
     """The workers that a sweep with these options would get."""
     said = config.profile(options.profile, planned.plan.grid.file)
     return resolve_pool(options.cluster, options.workers, options.jobs_per_gpu or 1, said)
@@ -178,27 +178,27 @@ def _round(planned: Planned, options: Options, console: Console) -> str:
     """Submit what is missing and see it through; where workers of an earlier command are at all of it, only look on."""
     if note := hidden(options):
         console.print(f"note: {note}", style="yellow")
-    crew, tending = crew_of(planned, options), Reconciler(lambda: submissions.every(planned.store))
+    pool, reconciler = pool_of(planned, options), Reconciler(lambda: submissions.every(planned.store))
     config.compiling()  # a word that no worker knows is refused here
-    at_work = _at_work(planned, tending)
+    at_work = _at_work(planned, reconciler)
     if at_work is not None and not options.anew:
         console.print(f"workers are at it ({at_work.name}): looking on; Ctrl-C leaves them to it")
-        return "detached" if options.detach else _watch(planned, at_work, tending, console, begun_here=False)
+        return "detached" if options.detach else _watch(planned, at_work, reconciler, console, begun_here=False)
     planned = _settled(planned)
-    if options.jobs_per_gpu is None and crew.launcher == "local":
+    if options.jobs_per_gpu is None and pool.launcher == "local":
         options = replace(options, jobs_per_gpu=_probed(planned, options, console))
-        crew = crew_of(planned, options)
-    found = foresee(planned, crew)
+        pool = pool_of(planned, options)
+    found = foresee(planned, pool)
     console.print(f"to do: {sentences.expected(found)}")
-    if crew.launcher == "inline":
+    if pool.launcher == "inline":
         return _inline(planned, found, console)
     submission = (
-        _to_slurm(planned, found, options, console) if crew.launcher == "slurm" else _to_local(planned, found, options)
+        _to_slurm(planned, found, options, console) if pool.launcher == "slurm" else _to_local(planned, found, options)
     )
     if options.detach:
         console.print(f"{counted(submission.said['workers'], 'worker')} left to it; {LOOK_AGAIN}")
         return "detached"
-    return _watch(planned, submission, tending, console)
+    return _watch(planned, submission, reconciler, console)
 
 
 def _settled(planned: Planned) -> Planned:
@@ -210,10 +210,10 @@ def _settled(planned: Planned) -> Planned:
         return replace(planned, state=survey(planned.plan, planned.store, lambda c: c.index in planned.state.wanted))
 
 
-def _at_work(planned: Planned, tending: Reconciler) -> Submission | None:
+def _at_work(planned: Planned, reconciler: Reconciler) -> Submission | None:
     """A living submission of this grid that has all that is left to do."""
     wanted = set(planned.state.work.steps())
-    for standing in tending.look():
+    for standing in reconciler.look():
         submission = standing.submission
         ours = standing.known and standing.alive and submission.grid == planned.folder
         if ours and wanted <= set(submission.work.steps()):
@@ -284,14 +284,14 @@ def _to_slurm(planned: Planned, found: Forecast, options: Options, console: Cons
 
 
 def _watch(
-    planned: Planned, submission: Submission, tending: Reconciler, console: Console, *, begun_here: bool = True
+    planned: Planned, submission: Submission, reconciler: Reconciler, console: Console, *, begun_here: bool = True
 ) -> str:
     """Look on until the work is done or its workers have ended; Ctrl-C asks those to save that this command began."""
     from difgen_cli import progress
     from difgen_cli.engine.launch import local
 
     def standing() -> SubmissionStatus | None:
-        return next((s for s in tending.look() if s.submission.name == submission.name), None)
+        return next((s for s in reconciler.look() if s.submission.name == submission.name), None)
 
     try:
         progress.watch(planned.store, submission.work, console, standing)
@@ -308,7 +308,7 @@ def _watch(
             while local.alive(submission):
                 time.sleep(0.1)
         return "interrupted"
-    return _outcome(planned, [str(b.get("state")) for b in submission.badges()], submission, console)
+    return _outcome(planned, [str(b.get("state")) for b in submission.worker_records()], submission, console)
 
 
 def _outcome(planned: Planned, states: Sequence[str], submission: Submission, console: Console) -> str:
@@ -319,14 +319,16 @@ def _outcome(planned: Planned, states: Sequence[str], submission: Submission, co
         c for c, mark in zip(planned.plan.cells, left.marks, strict=True) if mark != "done" and c.index in wanted
     ]
     if not lacking:
-        took = sentences.beside(submission.said.get("expected") or {}, submission.badges(), len(submission.work))
+        took = sentences.beside(
+            submission.said.get("expected") or {}, submission.worker_records(), len(submission.work)
+        )
         console.print(*([took] if took else []))
         return "done"
     if any(left.marks[c.index] == "failed" for c in lacking):
         return "failed"
     if "interrupted" in states:
         return "interrupted"
-    for badge in submission.badges():
-        if cause := badge.get("cause"):
+    for worker_record in submission.worker_records():
+        if cause := worker_record.get("cause"):
             raise StoreError(str(cause))
     raise launch.LaunchError(f"the workers ended before the work did: {submission.last_words()}")

@@ -36,8 +36,8 @@ def test_ctrl_c_ends_the_workers_that_this_command_began_alone(
     monkeypatch.setattr(progress, "watch", _interrupted)
     said = Console(file=io.StringIO(), width=200)
     if begun_here:
-        tending = Reconciler(lambda: submissions.every(planned.store))
-        assert sweep._watch(planned, submission, tending, said) == "interrupted"
+        reconciler = Reconciler(lambda: submissions.every(planned.store))
+        assert sweep._watch(planned, submission, reconciler, said) == "interrupted"
         assert stopped == [submission]
     else:
         assert sweep.run(planned, sweep.Options(cluster="local"), said) == "detached"

@@ -116,7 +116,7 @@ def plan(
         options = sweeping.Options(cluster, workers, _jobs_per_gpu(jobs_per_gpu), profile=profile)
         if note := sweeping.hidden(options):
             words().print(f"note: {note}", style="yellow")
-        found = sweeping.foresee(planned, sweeping.crew_of(planned, options))
+        found = sweeping.foresee(planned, sweeping.pool_of(planned, options))
         if json_:
             write(plans.plan_json(planned, found) + "\n")
         else:

@@ -126,11 +126,11 @@ def watched(store: Store, name: str | None, out: Path, say: Console) -> None:
     from difgen_cli.engine.store import index
     from difgen_cli.report.page.watching import Watch
 
-    tending = status.reconciler(store, writes=False)
+    reconciler = status.reconciler(store, writes=False)
     watch = Watch(
         pulse=lambda: index.pulse(store),
         studies=lambda: folders(loading.gather(store, name), out),
-        alive=lambda: any(standing.alive for standing in tending.look()),
+        alive=lambda: any(standing.alive for standing in reconciler.look()),
     )
     complete = watch.run(lambda words: say.print(words, soft_wrap=True))
     ending = (

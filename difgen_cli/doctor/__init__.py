@@ -39,8 +39,8 @@ def gather(runs: Path, profile: str | None = None) -> list[DoctorSection]:
     settings, places = machine.places(profile)
     cluster = scheduler.facts(settings)
     shared = any(fact.name == "cluster" for fact in cluster)
-    return [*sections, DoctorSection("SLURM", cluster), DoctorSection(f"run directory {runs}", disk.facts(runs, shared)),
-            DoctorSection("places", places)]  # fmt: skip
+    directory = DoctorSection(f"run directory {runs}", disk.facts(runs, shared))
+    return [*sections, DoctorSection("SLURM", cluster), directory, DoctorSection("places", places)]
 
 
 def worst(sections: list[DoctorSection]) -> Verdict:

@@ -97,7 +97,7 @@ class Sweep:
         """What a person does: start it again when it has ended, or when a full disk has sent its workers home."""
         self.wake(time.monotonic())
         if self.process is not None and self.process.poll() is None:
-            if any(badge["state"] == "refused" for badge in self.badges(self.submission())):
+            if any(worker_record["state"] == "refused" for worker_record in self.worker_records(self.submission())):
                 self.interrupt()
             else:
                 return
@@ -170,14 +170,16 @@ class Sweep:
     def _latest_submission(self) -> Path | None:
         return max(self.runs.glob("grids/*/submissions/*"), key=lambda p: int(p.name), default=None)
 
-    def badges(self, submission: Path | None) -> list[dict[str, Any]]:
+    def worker_records(self, submission: Path | None) -> list[dict[str, Any]]:
         """Those of a submission's workers; none where there is no submission."""
         return [b for path in submission.glob("workers/*.json") if (b := _read(path))] if submission else []
 
     def workers(self) -> list[int]:
         """Processes that have begun to work, for whatever start of the sweep."""
-        badges = [b for submission in self.runs.glob("grids/*/submissions/*") for b in self.badges(submission)]
-        at_work = [b["owner"] for b in badges if b["state"] == "running"]
+        worker_records = [
+            b for submission in self.runs.glob("grids/*/submissions/*") for b in self.worker_records(submission)
+        ]
+        at_work = [b["owner"] for b in worker_records if b["state"] == "running"]
         return [who["pid"] for who in at_work if not is_dead(who) and who["pid"] not in self.stopped]
 
     def attempts(self) -> list[Attempt]:

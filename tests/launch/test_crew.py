@@ -26,8 +26,8 @@ def test_with_gpus_it_is_the_card_that_the_driver_names(monkeypatch: pytest.Monk
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-x,GPU-y")
-    crew = resolve_pool("local", None, 2, {})
-    assert (crew.workers, crew.kind, crew.device) == (4, "cuda", "NVIDIA H200")
+    pool = resolve_pool("local", None, 2, {})
+    assert (pool.workers, pool.kind, pool.device) == (4, "cuda", "NVIDIA H200")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-1")
     assert resolve_pool("local", None, 1, {}).device is None, "the driver does not say"
 

@@ -122,10 +122,10 @@ def test_while_the_controller_is_away_nobody_is_buried_and_nothing_closed(submis
 def test_who_only_looks_learns_the_same_and_writes_nothing(submission: Submission) -> None:
     attempts = _worker(submission, "0")
     before = sorted(attempts.parents[2].rglob("*"))
-    tending = Reconciler(lambda: [submission], poll=Told(SlurmQueue(())), writes=False)  # type: ignore[arg-type]
-    (standing,) = tending.look()
+    reconciler = Reconciler(lambda: [submission], poll=Told(SlurmQueue(())), writes=False)  # type: ignore[arg-type]
+    (standing,) = reconciler.look()
     assert not standing.alive
-    assert tending.lost == {(HOME, "score-0", 1): "killed"}
+    assert reconciler.lost == {(HOME, "score-0", 1): "killed"}
     assert sorted(attempts.parents[2].rglob("*")) == before
 
 
@@ -137,7 +137,9 @@ def test_a_badge_that_names_another_place_writes_nothing_there(submission: Submi
     before = sorted(tmp_path.rglob("*.ending.json"))
     for unit in ("../../../../outside", f"{tmp_path}/outside"):
         at = {"home": HOME, "unit": unit, "attempt": 1}
-        Submission(submission.folder).bury({"at": at}, "killed", "the test")
-    Submission(submission.folder).bury({"at": {"home": HOME, "unit": "score-0", "attempt": 1}}, "killed", "the test")
+        Submission(submission.folder).record_death({"at": at}, "killed", "the test")
+    Submission(submission.folder).record_death(
+        {"at": {"home": HOME, "unit": "score-0", "attempt": 1}}, "killed", "the test"
+    )
     (written,) = set(tmp_path.rglob("*.ending.json")) - set(before)
     assert written.parent == tmp_path / "trajectories" / HOME / "attempts"

@@ -106,7 +106,7 @@ def test_rows_of_before_times_were_kept_are_no_error(tmp_path: Path):
 
 def test_what_a_worker_spends_beside_its_units():
     seconds = {"training": 10.0, "sampling": 2.0, "scoring": 3.0, "preparing": 4.0, "wall": 22.0, "waiting": 1.0}
-    badges = [{"device": "cpu", "state": "done", "units": 5, "seconds": seconds}]
-    others = [badges[0] | {"device": "cuda"}, badges[0] | {"state": "interrupted"}, {"device": "cpu"}]
-    found = history.overhead([*badges, *others], "cpu")
+    worker_records = [{"device": "cpu", "state": "done", "units": 5, "seconds": seconds}]
+    others = [worker_records[0] | {"device": "cuda"}, worker_records[0] | {"state": "interrupted"}, {"device": "cpu"}]
+    found = history.overhead([*worker_records, *others], "cpu")
     assert [(m.sizes, m.seconds) for m in found] == [({"units": 5.0}, 6.0)]

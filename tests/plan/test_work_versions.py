@@ -17,8 +17,8 @@ from difgen_cli.engine.worker.submission_spec import SubmissionSpec
 
 OTHER = Dependency("o", "other", 5, "s", None, {"twin": Dependency("p", "third", 6, "t")})
 CALL = Call("euler", {"steps": 2}, {})
-SCORING = Scoring("model", "h", "slug", 10, "s", "k", True, CALL, {"cfg": CALL}, {"m": MetricSpec("gap", "m", {}, None)},
-                  {"twin": OTHER})  # fmt: skip
+METRIC = MetricSpec("gap", "m", {}, None)
+SCORING = Scoring("model", "h", "slug", 10, "s", "k", True, CALL, {"cfg": CALL}, {"m": METRIC}, {"twin": OTHER})
 TODO = Work([Training("h", "slug", (10, 20), 16, OTHER)], [SCORING])
 
 

@@ -14,7 +14,15 @@ from pathlib import Path
 import pytest
 
 from difgen_cli.engine.store import attempts
-from difgen_cli.engine.store.attempts import MOST_FRUITLESS, MOST_OUT_OF_MEMORY, Claimant, bury, claim, history, release
+from difgen_cli.engine.store.attempts import (
+    MOST_FRUITLESS,
+    MOST_OUT_OF_MEMORY,
+    Claimant,
+    claim,
+    history,
+    record_death,
+    release,
+)
 from difgen_cli.engine.store.files import publish, publish_json, read_json, replace_json
 from difgen_cli.engine.store.processes import is_dead, process_identity
 
@@ -145,7 +153,7 @@ def _dead(folder: Path, number: int, **fields: object) -> None:
 def test_what_the_cluster_does_is_never_counted_against_a_unit(tmp_path: Path, ending: str) -> None:
     for number in range(1, 3 * MOST_FRUITLESS):
         _dead(tmp_path, number)
-        bury(tmp_path, "train", number, ending, "SLURM")
+        record_death(tmp_path, "train", number, ending, "SLURM")
     assert claim(tmp_path, "train", Claimant(submission="1")) is not None
 
 
@@ -161,7 +169,7 @@ def test_a_time_limit_that_comes_before_any_progress_ends_in_a_failure_that_name
 def test_running_out_of_memory_twice_names_the_setting_to_lower(tmp_path: Path) -> None:
     for number in range(1, MOST_OUT_OF_MEMORY + 1):
         _dead(tmp_path, number)
-        bury(tmp_path, "train", number, "out_of_memory", "the launcher")
+        record_death(tmp_path, "train", number, "out_of_memory", "the launcher")
     assert claim(tmp_path, "train", Claimant(submission="1")) is None
     last = history(tmp_path, "train")[-1][1]
     assert last["ending"] == "out_of_memory"
@@ -171,7 +179,7 @@ def test_running_out_of_memory_twice_names_the_setting_to_lower(tmp_path: Path) 
 def test_running_out_of_memory_a_little_later_each_time_is_given_up_too(tmp_path: Path) -> None:
     for number in range(1, MOST_OUT_OF_MEMORY + 1):
         _dead(tmp_path, number, step=10 * number)
-        bury(tmp_path, "train", number, "out_of_memory", "SLURM")
+        record_death(tmp_path, "train", number, "out_of_memory", "SLURM")
     assert claim(tmp_path, "train", Claimant(submission="2")) is not None, "another submission may have more memory"
     (tmp_path / f"train.{MOST_OUT_OF_MEMORY + 1}.json").unlink()
     assert claim(tmp_path, "train", Claimant(submission="1")) is None
@@ -205,8 +213,8 @@ def test_the_dead_are_buried_once_with_what_their_log_tells(tmp_path: Path) -> N
     log = tmp_path / "worker.out"
     log.write_text("step 5\nslurmstepd: error: *** JOB 12 ON node1 CANCELLED AT 2026 DUE TO TIME LIMIT ***\n")
     _dead(folder, 1, log={"path": "worker.out", "from": 0})
-    bury(folder, "train", 1, "killed", "the next worker")
-    bury(folder, "train", 1, "preempted", "SLURM")
+    record_death(folder, "train", 1, "killed", "the next worker")
+    record_death(folder, "train", 1, "preempted", "SLURM")
     last = history(folder, "train")[-1][1]
     assert (last["state"], last["ending"], last["by"]) == ("lost", "time_limit", "the next worker")
     assert "step 5" in last["words"]
@@ -216,7 +224,7 @@ def test_an_attempt_that_has_ended_is_not_buried(tmp_path: Path) -> None:
     attempt = claim(tmp_path, "train", Claimant())
     assert attempt is not None
     attempt.end("done")
-    bury(tmp_path, "train", 1, "killed", "SLURM")
+    record_death(tmp_path, "train", 1, "killed", "SLURM")
     assert os.listdir(tmp_path) == ["train.1.json"]
 
 

@@ -110,9 +110,9 @@ def test_a_worker_runs_no_other_code_than_was_submitted(
         command, env=worker_environment(copy, 1) | {"SUBMITIT_EXECUTOR": "local", "SUBMITIT_LOCAL_JOB_ID": "1"},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    (badge,) = submission.badges()
-    assert badge["state"] == "refused", done.stderr
-    assert words in badge["cause"]
+    (worker_record,) = submission.worker_records()
+    assert worker_record["state"] == "refused", done.stderr
+    assert words in worker_record["cause"]
 
 
 def test_workers_are_handed_no_pickle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,10 +15,10 @@ KEY = "0123456789abcdef"
 
 
 def _queue(tmp_path: Path, slug: str) -> Queue:
-    badge = WorkerRecord.register(tmp_path / f"{slug}.json", "cpu")
+    worker_record = WorkerRecord.register(tmp_path / f"{slug}.json", "cpu")
     store = Store(tmp_path / "runs")
     store.home(KEY, slug)  # as planned before the other began
-    return Queue(store, [Training(KEY, slug, (10,), 8)], Claimant(), badge)
+    return Queue(store, [Training(KEY, slug, (10,), 8)], Claimant(), worker_record)
 
 
 def test_two_sweeps_that_call_one_trajectory_by_two_names_use_one_folder(tmp_path: Path) -> None:

@@ -100,8 +100,8 @@ def _queue(folder: Path, left_seconds: float) -> Queue:
     from difgen_cli.engine.store.attempts import Claimant
 
     here = Allocation("12_3", time.monotonic() + left_seconds, 0.0)
-    badge = WorkerRecord.register(folder / "0.json", "cpu")
-    return Queue(Store(folder / "runs"), [Training("0" * 16, "x", (10,), 8)], Claimant(), badge, here)
+    worker_record = WorkerRecord.register(folder / "0.json", "cpu")
+    return Queue(Store(folder / "runs"), [Training("0" * 16, "x", (10,), 8)], Claimant(), worker_record, here)
 
 
 def test_a_worker_begins_what_it_can_save_and_nothing_in_its_last_seconds(tmp_path: Path) -> None:

@@ -30,8 +30,8 @@ class Overtaken(Queue):
 
 
 def queue(folder: Path, number: int, kind: type[Queue] = Queue) -> Queue:
-    badge = WorkerRecord.register(folder / f"{number}.json", "cpu")
-    return kind(Store(folder / "runs"), [Training("0" * 16, "x", (10,), 8)], Claimant(LEASE_SECONDS), badge)
+    worker_record = WorkerRecord.register(folder / f"{number}.json", "cpu")
+    return kind(Store(folder / "runs"), [Training("0" * 16, "x", (10,), 8)], Claimant(LEASE_SECONDS), worker_record)
 
 
 def test_a_unit_lost_to_a_worker_that_leaves_it_too_is_taken_again(tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def test_weights_that_were_exchanged_since_the_plan_are_refused(
     monkeypatch.setenv("DIFGEN_WEIGHTS", str(tmp_path))
     save_file(published.dinov2(4, width=64, hidden=64, depth=1), tmp_path / "dinov2_small.safetensors")
     recipe = Recipe(Operation("features", "dinov2_small", 1, {"weights": "0123abcd" * 8}), {})
-    materials = Artifacts(Store(tmp_path / "runs"), {recipe.key: recipe}, Library(), "cpu", Claimant())
+    artifacts = Artifacts(Store(tmp_path / "runs"), {recipe.key: recipe}, Library(), "cpu", Claimant())
     nothing, none = np.zeros((0, 8, 8, 1), np.float32), np.zeros(0, np.int64)
     with pytest.raises(ValueError, match="planned with 0123abcd: put those back, or run `difgen sweep` again"):
-        materials.embed(recipe.key, Holdout(nothing, None, none, nothing, None, none, none, nothing, 0.5))
+        artifacts.embed(recipe.key, Holdout(nothing, None, none, nothing, None, none, none, nothing, 0.5))

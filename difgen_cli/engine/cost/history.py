@@ -215,12 +215,12 @@ def _label(settings: Settings, section: str) -> str:
     return json.dumps(sorted(plain.items()))
 
 
-def overhead(badges: Iterable[Mapping[str, Any]], device: str) -> list[Measured]:
+def overhead(worker_records: Iterable[Mapping[str, Any]], device: str) -> list[Measured]:
     """What workers on a kind of device (cpu, cuda) spent beside their units' own work: start-up, imports, inputs."""
     found = []
-    for badge in badges:
-        spent, units = badge.get("seconds") or {}, badge.get("units")
-        if badge.get("device") == device and badge.get("state") == "done" and units:
+    for worker_record in worker_records:
+        spent, units = worker_record.get("seconds") or {}, worker_record.get("units")
+        if worker_record.get("device") == device and worker_record.get("state") == "done" and units:
             own = sum(spent.get(purpose, 0.0) for purpose in ("training", "sampling", "scoring", "waiting"))
             found.append((float(units), max(spent.get("wall", 0.0) - own, 1e-3)))
     by_units: dict[float, list[float]] = defaultdict(list)

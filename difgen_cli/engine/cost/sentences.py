@@ -34,13 +34,17 @@ def _range(seconds: Seconds) -> str:
     return f"{duration(seconds.low)} to {duration(seconds.high)}"
 
 
-def beside(said: Mapping[str, Any], badges: Sequence[Mapping[str, Any]], units: int) -> str | None:
+def beside(said: Mapping[str, Any], worker_records: Sequence[Mapping[str, Any]], units: int) -> str | None:
     """What the work took beside what was expected, from `forecast.as_dict`'s words; None where it is not all told.
 
     The workers' own clocks say it: they know nothing of a worker that died.
     """
-    clocks = [b["seconds"] for b in badges if b.get("seconds")]
-    if sum(b.get("units") or 0 for b in badges) != units or not clocks or said.get("wall", {}).get("seconds") is None:
+    clocks = [b["seconds"] for b in worker_records if b.get("seconds")]
+    if (
+        sum(b.get("units") or 0 for b in worker_records) != units
+        or not clocks
+        or said.get("wall", {}).get("seconds") is None
+    ):
         return None
     wall = said["wall"]
     range_ = f"{duration(wall['seconds_lo'])} to {duration(wall['seconds_hi'])}"

@@ -72,7 +72,7 @@ def stop(submission: Submission) -> bool:
 
 def _processes(submission: Submission) -> list[int]:
     """The launcher, if it lives, then the workers, which go on without it."""
-    owners = [b["owner"] for b in submission.badges() if b.get("state") in ("starting", "running")]
+    owners = [b["owner"] for b in submission.worker_records() if b.get("state") in ("starting", "running")]
     return _launcher(submission) + [int(o["pid"]) for o in owners if is_here(o) and not is_dead(o)]
 
 
@@ -156,21 +156,21 @@ class Launcher:
         """A worker has ended: if it died, write down how, and let another follow."""
         pid, slot.job = slot.job.job_id, None
         try:
-            badge = read_json(self._badge(slot)) or {}
+            worker_record = read_json(self._badge(slot)) or {}
         except StoreError as error:  # what its worker said is not known: another looks what is left to do
             _say(str(error))
-            badge = {}
-        if badge.get("state") in ("done", "interrupted", "refused"):
+            worker_record = {}
+        if worker_record.get("state") in ("done", "interrupted", "refused"):
             return
         kills, ending = memory_kills(), "killed"
         if kills > self.memory_kills:
             self.memory_kills, ending = kills, "out_of_memory"
         with suppress(StoreError):  # the next worker buries it
-            self.submission.bury(badge, ending, "the launcher")
+            self.submission.record_death(worker_record, ending, "the launcher")
         if self.stopping:
             return
         _say(f"worker {slot.number} (controller {pid}) died")
-        slot.stillborn = 0 if badge.get("at") else slot.stillborn + 1
+        slot.stillborn = 0 if worker_record.get("at") else slot.stillborn + 1
         slot.deaths = 0 if time.monotonic() - slot.since > LONG_LIFE_SECONDS else slot.deaths + 1
         if slot.stillborn < MOST_STILLBORN:
             slot.again_at = time.monotonic() + _pause_seconds(slot.deaths)

@@ -111,8 +111,8 @@ class Reconciler:
         else:
             alive = local.alive(submission)
         if alive is False:
-            for badge in _working(submission):
-                self._bury(submission, badge, "killed", "the next command")
+            for worker_record in _working(submission):
+                self._record_death(submission, worker_record, "killed", "the next command")
             self._close(submission, "its workers are gone")
         return SubmissionStatus(submission, alive is not None, running=int(submission.said["workers"]) if alive else 0)
 
@@ -124,9 +124,9 @@ class Reconciler:
             if submission.abandoned:
                 self._close(submission, "its writer died before SLURM heard of it")
             return SubmissionStatus(submission, known=submission.abandoned)  # else it may be waiting for sbatch
-        for badge in _working(submission):
-            if _ended(badge, queue):
-                self._bury(submission, badge, _ending(badge, queue), "SLURM")
+        for worker_record in _working(submission):
+            if _ended(worker_record, queue):
+                self._record_death(submission, worker_record, _ending(worker_record, queue), "SLURM")
         pending = [task for task in tasks if task.pending]
         if not tasks:
             self._close(submission, "none of its tasks is in the queue")
@@ -135,17 +135,17 @@ class Reconciler:
 
     def _mended(self, submission: Submission, queue: SlurmQueue) -> str | None:
         """The job of a submission without a receipt, which is written now: a crash came between sbatch and it."""
-        worked = {str(b["owner"]["job"]) for b in submission.badges() if b["owner"].get("job")}
+        worked = {str(b["owner"]["job"]) for b in submission.worker_records() if b["owner"].get("job")}
         job = queue.names.get(submission.job_name) or next(iter(worked), None)
         if job is not None and self.writes:
             submission.answer({"job": job, "mended": True})
         return job
 
-    def _bury(self, submission: Submission, badge: dict[str, Any], ending: str, by: str) -> None:
+    def _record_death(self, submission: Submission, worker_record: dict[str, Any], ending: str, by: str) -> None:
         """Give free the unit that a dead worker has left."""
-        at = badge.get("at")
+        at = worker_record.get("at")
         if self.writes:
-            submission.bury(badge, ending, by)
+            submission.record_death(worker_record, ending, by)
         elif at:
             self.lost[str(at["home"]), str(at["unit"]), int(at["attempt"])] = ending
 
@@ -156,19 +156,19 @@ class Reconciler:
 
 def _working(submission: Submission) -> list[dict[str, Any]]:
     """The badges of workers that have not said that they left."""
-    return [b for b in submission.badges() if b.get("state") in ("starting", "running")]
+    return [b for b in submission.worker_records() if b.get("state") in ("starting", "running")]
 
 
-def _ended(badge: dict[str, Any], queue: SlurmQueue) -> bool:
+def _ended(worker_record: dict[str, Any], queue: SlurmQueue) -> bool:
     """Whether the run of a task that a badge is of has ended: the task is not in the queue, waits, or runs anew."""
-    who = badge["owner"]
+    who = worker_record["owner"]
     task = queue.find(*_task(who))
     return task is None or task.pending or task.restarts > int(who["restart"] or 0)
 
 
-def _ending(badge: dict[str, Any], queue: SlurmQueue) -> str:
+def _ending(worker_record: dict[str, Any], queue: SlurmQueue) -> str:
     """How that run ended, by the accounting's word where there is one."""
-    who = badge["owner"]
+    who = worker_record["owner"]
     runs = queue.runs.get(_task(who), [])
     said = runs[int(who["restart"] or 0)] if len(runs) > int(who["restart"] or 0) else ""
     return failures.of_scheduler(said) or "killed"

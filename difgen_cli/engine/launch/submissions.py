@@ -91,7 +91,7 @@ class Submission:
         """Whether the process that made it is known to be gone."""
         return is_dead(self.said.get("owner", {}))
 
-    def badges(self) -> list[dict[str, Any]]:
+    def worker_records(self) -> list[dict[str, Any]]:
         """What its workers last said of themselves."""
         return [b for n in self._workers() if (b := read_json(self.folder / "workers" / n)) is not None]
 
@@ -113,12 +113,12 @@ class Submission:
         """Say that nothing of it lives any more."""
         publish_json(self.folder / "closed.json", {"why": why, "closed": now()})
 
-    def bury(self, badge: Mapping[str, Any], ending: str, by: str) -> None:
+    def record_death(self, worker_record: Mapping[str, Any], ending: str, by: str) -> None:
         """Write down how a worker ended, for the unit that it left in the middle."""
-        at = badge.get("at") or {"home": ""}
+        at = worker_record.get("at") or {"home": ""}
         home = Store(self.folder.parents[3]).named(str(at["home"])) if at["home"] else None
         if home is not None and Path(str(at["unit"])).name == at["unit"]:  # no record leads out of the run directory
-            home.bury(str(at["unit"]), int(at["attempt"]), ending, by)
+            home.record_death(str(at["unit"]), int(at["attempt"]), ending, by)
 
 
 def write(store: Store, grid: Path, todo: Work, plugins: Path | None, terms: LaunchTerms) -> Submission:
@@ -163,10 +163,10 @@ def every(store: Store) -> list[Submission]:
     return [s for s in found if s.said and not s.closed]
 
 
-def last_badges(store: Store, most: int) -> list[dict[str, Any]]:
+def last_worker_records(store: Store, most: int) -> list[dict[str, Any]]:
     """What the workers of the last submissions of each grid said of themselves in the end."""
     found = [Submission(folder) for grid in store.grids() for folder in _numbered(grid / "submissions")[-most:]]
-    return [badge for submission in found[-most:] for badge in submission.badges()]
+    return [worker_record for submission in found[-most:] for worker_record in submission.worker_records()]
 
 
 def _numbered(folder: Path) -> list[Path]:

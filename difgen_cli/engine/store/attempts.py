@@ -158,7 +158,7 @@ def claim(folder: Path, unit: str, claimant: Claimant, complete: Callable[[], bo
     if last["state"] == "running":
         if not claimant.expired(folder / f"{unit}.{number}.json", last):
             return None
-        bury(folder, unit, number, "killed" if is_dead(last["owner"]) else "silent", "the next worker")
+        record_death(folder, unit, number, "killed" if is_dead(last["owner"]) else "silent", "the next worker")
         past[-1] = (number, read(folder, unit, number))
     opening = _opening(unit, number + 1, last) | claimant.about(folder)
     cause = _hopeless(unit, [record for _, record in past], claimant.submission)
@@ -170,7 +170,7 @@ def claim(folder: Path, unit: str, claimant: Claimant, complete: Callable[[], bo
     return attempt if publish_json(attempt.path, attempt.record) else None
 
 
-def bury(folder: Path, unit: str, number: int, ending: str, by: str) -> None:
+def record_death(folder: Path, unit: str, number: int, ending: str, by: str) -> None:
     """Write down once how an attempt ended whose owner could not say it: what its log tells is better than a guess."""
     record = read_json(folder / f"{unit}.{number}.json") or {}
     if record.get("state", "running") != "running":

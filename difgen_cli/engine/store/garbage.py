@@ -164,8 +164,8 @@ def _alive(folder: Path) -> bool:
     receipt = read_json(folder / "receipt.json") or {}
     if (folder / "closed.json").exists() or "refused" in receipt:
         return False
-    badges = (read_json(p) or {} for p in (folder / "workers").glob("*.json"))
-    working = (b.get("owner", {}) for b in badges if b.get("state") in ("starting", "running"))
+    worker_records = (read_json(p) or {} for p in (folder / "workers").glob("*.json"))
+    working = (b.get("owner", {}) for b in worker_records if b.get("state") in ("starting", "running"))
     makers = ((read_json(folder / n) or {}).get("owner") for n in ("submission.json", "launcher.json"))
     return bool(receipt) or any(not is_dead(who) for who in (*working, *makers) if who)
 

@@ -107,9 +107,9 @@ class Home:
     def history(self, unit: str) -> list[tuple[int, dict[str, Any]]]:
         return attempts.history(self.path / "attempts", unit)
 
-    def bury(self, unit: str, number: int, ending: str, by: str) -> None:
+    def record_death(self, unit: str, number: int, ending: str, by: str) -> None:
         """Write down how an attempt ended whose owner is gone."""
-        attempts.bury(self.path / "attempts", unit, number, ending, by)
+        attempts.record_death(self.path / "attempts", unit, number, ending, by)
 
     def last_attempts(self) -> dict[str, dict[str, Any]]:
         """The last attempt at every unit that was ever claimed here."""

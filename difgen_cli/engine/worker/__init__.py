@@ -38,47 +38,47 @@ def main(folder: str, number: int, device: str | None) -> str:
     """Entry point of a submitted worker. `device` is a GPU's name as CUDA_VISIBLE_DEVICES has it, None for the CPU."""
     if device != SCHEDULED:
         os.environ["CUDA_VISIBLE_DEVICES"] = device or ""  # before torch is imported
-    order = SubmissionSpec.read(Path(folder))
-    if (wrong := _other_code(order)) is not None:
+    spec = SubmissionSpec.read(Path(folder))
+    if (wrong := _other_code(spec)) is not None:
         print(wrong, file=sys.stderr, flush=True)
-        WorkerRecord.register(order.folder / "workers" / f"{number}.json", "cpu").show(state="refused", cause=wrong)
+        WorkerRecord.register(spec.folder / "workers" / f"{number}.json", "cpu").show(state="refused", cause=wrong)
         return "refused"
-    return work_on(order, number, "cuda" if device else "cpu", StopFlag(), log=_own_log(order.runs))
+    return work_on(spec, number, "cuda" if device else "cpu", StopFlag(), log=_own_log(spec.runs))
 
 
 def work_on(
-    order: SubmissionSpec, number: int, device: str, flag: StopFlag, say: Callable[[str], None] | None = None,
+    spec: SubmissionSpec, number: int, device: str, flag: StopFlag, say: Callable[[str], None] | None = None,
     log: str | None = None,
 ) -> str:  # fmt: skip
     """Work through a submission; returns how it ended: done, interrupted, refused or replaced."""
     start = time.monotonic()
     flag.listen()
-    allocation = Allocation.here(order.scheduled_as, order.walltime_seconds, order.notice_seconds)
-    badge = WorkerRecord.register(order.folder / "workers" / f"{number}.json", device)
-    todo = work.read(order.folder / "work.json")
+    allocation = Allocation.here(spec.scheduled_as, spec.walltime_seconds, spec.notice_seconds)
+    worker_record = WorkerRecord.register(spec.folder / "workers" / f"{number}.json", device)
+    todo = work.read(spec.folder / "work.json")
 
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else cuBLAS adds in any order
 
     from difgen_cli.engine.worker.context import DeviceError, WorkerContext  # imports torch
 
-    claimant = Claimant(order.lease_seconds, order.name, log, flag.check)
-    library = Library(order.plugins)
+    claimant = Claimant(spec.lease_seconds, spec.name, log, flag.check)
+    library = Library(spec.plugins)
     try:
-        desk = WorkerContext(
-            Store(order.runs), todo.recipes, library, device, order, flag, PhaseTimer(), claimant, say or _print
+        context = WorkerContext(
+            Store(spec.runs), todo.recipes, library, device, spec, flag, PhaseTimer(), claimant, say or _print
         )
     except DeviceError as error:  # before anything is claimed: no unit is to blame
         print(error, file=sys.stderr, flush=True)
-        badge.show(state="refused", cause=str(error))
+        worker_record.show(state="refused", cause=str(error))
         return "refused"
-    queue = Queue(desk.store, todo.units, claimant, badge, allocation)
-    badge.show(state="running")
+    queue = Queue(context.store, todo.units, claimant, worker_record, allocation)
+    worker_record.show(state="running")
     state, ending, cause, units = "done", "done", None, 0
     try:
         while (unit := queue.next(flag)) is not None:
-            badge.hold(unit[2])
+            worker_record.hold(unit[2])
             began = time.monotonic()
-            if _try(desk, allocation, *unit):
+            if _try(context, allocation, *unit):
                 queue.learn(unit[0], time.monotonic() - began)
                 units += 1
             else:
@@ -90,11 +90,11 @@ def work_on(
         print(cause, file=sys.stderr, flush=True)
     if state == "done" and queue.lost:
         state, cause = "refused", queue.lost
-    if state == "done" and not badge.mine():
+    if state == "done" and not worker_record.mine():
         return "replaced"
-    seconds = desk.clock.seconds | {"wall": time.monotonic() - start, "waiting": queue.waited_seconds}
+    seconds = context.clock.seconds | {"wall": time.monotonic() - start, "waiting": queue.waited_seconds}
     with suppress(StoreError):  # on a full disk the sweep finds no live worker, and says so
-        badge.show(state=state, at=None, ending=ending, cause=cause, seconds=seconds, units=units)
+        worker_record.show(state=state, at=None, ending=ending, cause=cause, seconds=seconds, units=units)
     if state == "done":
         allocation.cancel_spares()
     elif state == "interrupted":
@@ -102,18 +102,18 @@ def work_on(
     return state
 
 
-def _other_code(order: SubmissionSpec) -> str | None:
+def _other_code(spec: SubmissionSpec) -> str | None:
     """What is wrong where this process does not run the code that was submitted; None where all is right.
 
     Where the copy is gone Python would go on with what is installed; where it was changed, with that.
     """
     again = "the same `difgen sweep` makes another copy"
-    if order.code is None or order.code_digest is None:  # of 0.1.0
+    if spec.code is None or spec.code_digest is None:  # of 0.1.0
         return None
-    if not PACKAGE.resolve().is_relative_to(order.code.resolve()):
-        return f"{order.code}: the code that was submitted is gone; {again}"
-    changed = code.digest(order.code) != order.code_digest
-    return f"{order.code}: the code is not what was submitted; {again}" if changed else None
+    if not PACKAGE.resolve().is_relative_to(spec.code.resolve()):
+        return f"{spec.code}: the code that was submitted is gone; {again}"
+    changed = code.digest(spec.code) != spec.code_digest
+    return f"{spec.code}: the code is not what was submitted; {again}" if changed else None
 
 
 def _own_log(runs: Path) -> str | None:
@@ -128,7 +128,9 @@ def _print(line: str) -> None:
     print(line, flush=True)
 
 
-def _try(desk: WorkerContext, allocation: Allocation, unit: Training | Scoring, home: Home, attempt: Attempt) -> bool:
+def _try(
+    context: WorkerContext, allocation: Allocation, unit: Training | Scoring, home: Home, attempt: Attempt
+) -> bool:
     """Run a claimed unit and say how it ended; an error inside it is recorded, and the worker goes on.
 
     False where another worker has taken it over.
@@ -136,22 +138,22 @@ def _try(desk: WorkerContext, allocation: Allocation, unit: Training | Scoring, 
     log = f"{unit.unit} of {unit.slug}"
     try:
         with attempt.beating():
-            desk.settle(unit.home)
-            spent = _do(desk, unit, home, attempt)
-        desk.say(f"{log}: done")
+            context.settle(unit.home)
+            spent = _do(context, unit, home, attempt)
+        context.say(f"{log}: done")
         attempt.end("done", **spent)
     except Interrupted:
-        ending = allocation.ending(desk.flag.signal)
-        desk.say(f"{log}: saved ({failures.EXIT_REASONS[ending]})")
+        ending = allocation.ending(context.flag.signal)
+        context.say(f"{log}: saved ({failures.EXIT_REASONS[ending]})")
         attempt.end("interrupted", ending=ending, cause=failures.EXIT_REASONS[ending])
         raise
     except Superseded:
-        desk.say(f"{log}: taken over by another worker")
+        context.say(f"{log}: taken over by another worker")
         return False
     except Exception as error:
-        if failures.of_exception(error, desk.store.root) == "storage":
+        if failures.of_exception(error, context.store.root) == "storage":
             raise _spared(error, attempt) from error
-        _failed_by(error, desk, unit, attempt)
+        _failed_by(error, context, unit, attempt)
     return True
 
 
@@ -163,27 +165,27 @@ def _spared(error: Exception, attempt: Attempt) -> StoreError:
     return cause
 
 
-def _failed_by(error: Exception, desk: WorkerContext, unit: Training | Scoring, attempt: Attempt) -> None:
+def _failed_by(error: Exception, context: WorkerContext, unit: Training | Scoring, attempt: Attempt) -> None:
     """Record an error inside a unit: the same would happen again, so it is not tried again by itself."""
     tail = traceback.format_exc()
     print(tail, file=sys.stderr, flush=True)
-    desk.say(f"{unit.unit} of {unit.slug}: failed: {error}")
+    context.say(f"{unit.unit} of {unit.slug}: failed: {error}")
     ending = failures.of_exception(error)
     remedy = failures.advice(ending, unit.unit)
     cause = f"{type(error).__name__}: {error}" + (f"; {remedy}" if remedy else "")
     attempt.end("failed", ending=ending, cause=cause, words=tail.splitlines()[-30:])
 
 
-def _do(desk: WorkerContext, unit: Training | Scoring, home: Home, attempt: Attempt) -> dict[str, Any]:
+def _do(context: WorkerContext, unit: Training | Scoring, home: Home, attempt: Attempt) -> dict[str, Any]:
     """Do a claimed unit; returns what its attempt records at the end."""
     if isinstance(unit, Training):
         from difgen_cli.engine.worker.training import TrainingRun
 
-        with desk.clock.on("training"):
-            return TrainingRun(desk, unit, home, attempt).run()
+        with context.clock.on("training"):
+            return TrainingRun(context, unit, home, attempt).run()
     from difgen_cli.engine.worker.scoring import ScoringRun
 
-    return ScoringRun(desk, unit, home, attempt).run()
+    return ScoringRun(context, unit, home, attempt).run()
 
 
 @dataclass
@@ -193,7 +195,7 @@ class Queue:
     store: Store
     units: list[Training | Scoring]
     claimant: Claimant
-    badge: WorkerRecord
+    worker_record: WorkerRecord
     allocation: Allocation = field(default_factory=Allocation)
     waited_seconds: float = 0.0
     lost: str | None = None  # which weights nobody will make, where a unit was left for them
@@ -207,7 +209,7 @@ class Queue:
         """
         while True:
             flag.check()
-            if not self.badge.mine():
+            if not self.worker_record.mine():
                 return None
             if (claimed := self._claim()) is not None:
                 return claimed

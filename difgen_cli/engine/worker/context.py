@@ -41,20 +41,20 @@ class WorkerContext:
     """What every unit needs."""
 
     def __init__(
-        self, store: Store, recipes: dict[str, Recipe], library: Library, device: str, order: SubmissionSpec, flag: StopFlag,
-        clock: PhaseTimer, claimant: Claimant, say: Callable[[str], None],
+        self, store: Store, recipes: dict[str, Recipe], library: Library, device: str, spec: SubmissionSpec,
+        flag: StopFlag, clock: PhaseTimer, claimant: Claimant, say: Callable[[str], None],
     ) -> None:  # fmt: skip
         if device.startswith("cuda") and not torch.cuda.is_available():
             why = "this torch is built for CPUs alone" if torch.version.cuda is None else "torch finds no driver for it"
             raise DeviceError(f"this worker was given a GPU, but {why}: mend that, or ask for no GPU")
-        torch.set_num_threads(order.threads)
+        torch.set_num_threads(spec.threads)
         if device.startswith("cuda"):
             repeatable()
-        self.store, self.recipes, self.library, self.order = store, recipes, library, order
+        self.store, self.recipes, self.library, self.spec = store, recipes, library, spec
         self.flag, self.clock, self.say = flag, clock, say
         self.device = device
         self.network: str | None = None  # key of the last unit's
-        self.materials = Artifacts(store, recipes, library, device, claimant)
+        self.artifacts = Artifacts(store, recipes, library, device, claimant)
 
     def settle(self, home: str) -> None:
         """Before a unit: what was compiled for another network is forgotten, and memory that nobody uses given back."""
@@ -69,7 +69,7 @@ class WorkerContext:
     def environment(self) -> dict[str, Any]:
         """What rows say of their making."""
         own = {"torch": torch.__version__, "device": device_name(self.device), "threads": torch.get_num_threads()}
-        return self.order.environment | own
+        return self.spec.environment | own
 
 
 def check(attempt: Attempt) -> None:

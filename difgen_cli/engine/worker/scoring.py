@@ -37,7 +37,7 @@ from difgen_cli.guidance import Meter, Metered, Unconditional
 class ScoringRun:
     """One cell's samples and results."""
 
-    desk: WorkerContext
+    context: WorkerContext
     unit: Scoring
     home: Home
     attempt: Attempt
@@ -48,12 +48,12 @@ class ScoringRun:
         start, errors = time.monotonic(), []
         describe(self.home, self.recipe)
         for done, measure in enumerate(self.unit.metrics.values()):
-            self.desk.flag.check()
+            self.context.flag.check()
             self.attempt.beat(metric=measure.metric, step=done, target=len(self.unit.metrics))
             if exists(self.home.result(measure.key)):
                 continue
             try:
-                with self.desk.clock.on("scoring"):
+                with self.context.clock.on("scoring"):
                     self._measure(measure)
             except (ValueError, ArithmeticError, TypeError, KeyError, IndexError) as error:
                 if len(self.unit.metrics) == 1:
@@ -65,20 +65,20 @@ class ScoringRun:
         return {"step": len(self.unit.metrics), "seconds": time.monotonic() - start, "values": self.values}
 
     def _measure(self, measure: MetricSpec) -> None:
-        module = self.desk.library.module("score", measure.metric)
-        signature = self.desk.library.signature("score", measure.metric)
-        with self.desk.clock.on("preparing"):
+        module = self.context.library.module("score", measure.metric)
+        signature = self.context.library.signature("score", measure.metric)
+        with self.context.clock.on("preparing"):
             inputs = {name: self._input(name, measure) for name in signature.inputs}
         start = time.monotonic()
         result = module.measure(**inputs, **measure.settings)
         check(self.attempt)
         measured = result.values | (dict.fromkeys(independent(signature)) if self.unit.groups else {})
-        context = {
+        facts = {
             "metric": measure.metric, "key": measure.key, "version": signature.version, "kind": self.unit.kind,
             "home": self.unit.home, "step": self.unit.step, "cell": self.unit.samples,
             "seconds": time.monotonic() - start, "provenance": self._provenance(signature),
         }  # fmt: skip
-        values = publish_result(self.home, measure.key, context, measured, result.tables, signature.constants)
+        values = publish_result(self.home, measure.key, facts, measured, result.tables, signature.constants)
         first = next((name for name in values if f"{name}_lo" in values), next(iter(values)))
         self.values[first] = values[first]
 
@@ -115,11 +115,11 @@ class ScoringRun:
             case "left_out":
                 return holdout.left_out
             case "groups":
-                return None if self.unit.groups is None else self.desk.store.given(self.unit.groups)
+                return None if self.unit.groups is None else self.context.store.given(self.unit.groups)
             case "embed":
-                return self.desk.materials.embed(measure.embed or "", holdout)
+                return self.context.artifacts.embed(measure.embed or "", holdout)
             case "against":
-                return self.desk.materials.against(measure.against or "")
+                return self.context.artifacts.against(measure.against or "")
             case "shared":
                 return partial(self._shared, measure)
         raise TypeError(f"the metric {measure.metric} asks for {name}, which is no input that a metric can have")
@@ -132,12 +132,12 @@ class ScoringRun:
             samples=partner.samples or "", metrics={}, partners=partner.partners,
         )  # fmt: skip
         return DependencyView(
-            ScoringRun(self.desk, unit, self.desk.store.home(partner.home, partner.slug), self.attempt)
+            ScoringRun(self.context, unit, self.context.store.home(partner.home, partner.slug), self.attempt)
         )
 
     def _shared(self, measure: MetricSpec, name: str, compute: Callable[[], Arrays]) -> Arrays:
         """What depends on the subset alone, once for all cells of it."""
-        signature = self.desk.library.signature("score", measure.metric)
+        signature = self.context.library.signature("score", measure.metric)
         head = Operation("statistics", f"{measure.metric}/{name}", signature.version, measure.settings)
         subset = self.parents["subset"]
         inputs = {"subset": subset.key, "held_out": apart(subset.inputs["holdout"]).key, "embed": measure.embed or ""}
@@ -146,13 +146,13 @@ class ScoringRun:
         if self.mirrored and "mirrored" in signature.inputs:
             inputs["mirrored"] = "flip"
         key = head.key(inputs)
-        materials = self.desk.materials
-        kept: Arrays = materials.keep("statistics", key, lambda: materials.once(key, "statistics", compute))
+        artifacts = self.context.artifacts
+        kept: Arrays = artifacts.keep("statistics", key, lambda: artifacts.once(key, "statistics", compute))
         return kept
 
     @functools.cached_property
     def recipe(self) -> Recipe:
-        return self.desk.recipes[self.unit.home]
+        return self.context.recipes[self.unit.home]
 
     @property
     def mirrored(self) -> bool:
@@ -165,21 +165,21 @@ class ScoringRun:
 
     @functools.cached_property
     def subset(self) -> Subset:
-        return self.desk.materials.subset(self.parents["subset"].key)
+        return self.context.artifacts.subset(self.parents["subset"].key)
 
     @functools.cached_property
     def conditions(self) -> Any:
         if "labels" not in self.parents:
             return Conditions(None, None, 0)
-        return self.desk.materials.conditions(self.parents["labels"].key, self.parents["subset"].key)
+        return self.context.artifacts.conditions(self.parents["labels"].key, self.parents["subset"].key)
 
     @functools.cached_property
     def denoiser(self) -> Any:
         if self.unit.kind == "ideal":
-            return self.desk.materials.ideal(self.recipe)
+            return self.context.artifacts.ideal(self.recipe)
         if self.unit.step is None:
-            return self.desk.materials.closed_form(self.recipe)
-        return self.desk.materials.denoiser(self.recipe, weights(self._snapshot_path, self.desk.device))
+            return self.context.artifacts.closed_form(self.recipe)
+        return self.context.artifacts.denoiser(self.recipe, weights(self._snapshot_path, self.context.device))
 
     @property
     def guided(self) -> Any:
@@ -193,7 +193,7 @@ class ScoringRun:
 
     def _term(self, name: str, own: Metered, meter: Meter) -> guidance.Term:
         """One term of the guidance, made of what its plug-in names."""
-        call, library = self.unit.guidance[name], self.desk.library
+        call, library = self.unit.guidance[name], self.context.library
         inputs: dict[str, Any] = {"denoiser": own, "shape": shape_of(self.subset.images)}
         if f"guide.{name}" in self.unit.partners:
             other = self._partner(f"guide.{name}").run
@@ -214,7 +214,7 @@ class ScoringRun:
         found = remade(path, sample_files.read)
         if found is None:
             meter, start = Meter(), time.monotonic()
-            with self.desk.clock.on("sampling"):
+            with self.context.clock.on("sampling"):
                 x, labels = self._draw(meter)
                 self.sampling_seconds = time.monotonic() - start if meter.evaluations else None
                 check(self.attempt)
@@ -229,7 +229,7 @@ class ScoringRun:
         """
         if not meter.evaluations:
             return {}
-        drawn = sampling.drawn_together(self.unit.sampler.own["count"], self.desk.device)
+        drawn = sampling.drawn_together(self.unit.sampler.own["count"], self.context.device)
         item = math.prod(shape_of(self.subset.images))
         return {
             "nfe": meter.evaluations / drawn, "nfe_area": meter.elements / (drawn * item),
@@ -245,7 +245,7 @@ class ScoringRun:
 
     def _states(self, levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
         """Where the samples are at noise levels on their way: σ (L,) and x (L, n, ...)."""
-        with self.desk.clock.on("sampling"):
+        with self.context.clock.on("sampling"):
             found: tuple[np.ndarray, np.ndarray] = self._along(
                 sampling.states, self.guided, levels=levels, **self.unit.sampler.own
             )
@@ -253,13 +253,13 @@ class ScoringRun:
 
     def _along(self, follow: Callable[..., Any], guided: Any, **settings: Any) -> Any:
         """What `follow` makes of the sampler's way: of guided denoiser, sampler, shape, shares of labels and device."""
-        walk = drawing.interruptible(self._walk, self.desk.flag)
+        walk = drawing.interruptible(self._walk, self.context.flag)
         shape = shape_of(self.subset.images)
-        return follow(guided, walk, shape, self.conditions.proportions, self.desk.device, **settings)
+        return follow(guided, walk, shape, self.conditions.proportions, self.context.device, **settings)
 
     @property
     def _walk(self) -> Callable[..., sampling.Walk]:
-        sample = self.desk.library.module("sample", self.unit.sampler.name).sample
+        sample = self.context.library.module("sample", self.unit.sampler.name).sample
         return partial(sample, **self.unit.sampler.settings)
 
     @functools.cached_property
@@ -267,16 +267,16 @@ class ScoringRun:
         """The denoiser, computed in the way that pays for these samples."""
         if self.unit.kind != "model" or "network" not in self.parents:
             return self.denoiser
-        facts = self.desk.environment()
+        facts = self.context.environment()
         about = {"network": self.parents["network"].key} | {n: facts[n] for n in ("device", "threads", "torch")}
         return drawing.faster(
             self.denoiser, self._walk, shape_of(self.subset.images), self.conditions.classes,
-            self.unit.sampler.own["count"], self.desk.device, about, self.desk.say,
+            self.unit.sampler.own["count"], self.context.device, about, self.context.say,
         )  # fmt: skip
 
     def _provenance(self, metric: Signature) -> dict[str, Any]:
         """What a row says of the making of a result; what samples cost is told by the metrics that see them."""
-        own = self.desk.environment() | {"finished_at": now()}
+        own = self.context.environment() | {"finished_at": now()}
         drawn = self.home.samples(self.unit.samples)
         if {"samples", "states"} & set(metric.inputs) and exists(drawn):
             own |= parsed(drawn, sample_files.facts) | {"sampling_seconds": self.sampling_seconds}

@@ -45,27 +45,27 @@ Begin = Callable[
 class TrainingRun:
     """To the furthest missing snapshot of one trajectory."""
 
-    desk: WorkerContext
+    context: WorkerContext
     unit: Training
     home: Home
     attempt: Attempt
     remembers: bool = False  # whether the peak of memory is that of all that this process has done
 
     def run(self) -> dict[str, Any]:
-        recipe = self.desk.recipes[self.unit.home]
+        recipe = self.context.recipes[self.unit.home]
         wanted = [s for s in self.unit.steps if not exists(self.home.snapshot(s))]
         if not wanted:
             return {}
         describe(self.home, recipe)
-        self.remembers = not _forget_peak_memory(self.desk.device)
+        self.remembers = not _forget_peak_memory(self.context.device)
         return self._train(recipe, wanted, self._checkpoint_before(wanted[0]))
 
     def _train(self, recipe: Recipe, wanted: list[int], saved: dict[str, Any]) -> dict[str, Any]:
         first = int(saved["state"].get("step", 0))
         network, begin = self._prepared(recipe)
-        shape = shape_of(self.desk.materials.subset(recipe.inputs["subset"].key).images)
+        shape = shape_of(self.context.artifacts.subset(recipe.inputs["subset"].key).images)
         chosen = self._way(recipe, wanted[-1] - first, shape, network, begin)
-        way = modes.way(chosen, shape, self.desk.device, say=self.desk.say)
+        way = modes.way(chosen, shape, self.context.device, say=self.context.say)
         run = begin(way, network, saved.pop("state") or None, wanted[-1])  # nobody else holds its tensors
         self.attempt.beat(step=first, from_step=first, target=wanted[-1], batch=self.unit.batch, phase=None)
         pace = self._pace(recipe, network, first)
@@ -80,10 +80,10 @@ class TrainingRun:
             seconds = saved["train_seconds"] + moment - start
             if state.step in wanted:
                 self._snapshot(state, seconds, pace.whole(), modes.used(way))
-            if self.desk.flag.raised or moment - mark > self.desk.order.checkpoint_seconds:
+            if self.context.flag.raised or moment - mark > self.context.spec.checkpoint_seconds:
                 self._save(state, seconds)
                 mark = moment
-                self.desk.flag.check()
+                self.context.flag.check()
             if moment - beat > PROGRESS_SECONDS or state.step in wanted:  # a short training has readings too
                 self._progress(state, pace.reading(), wanted[-1])
                 beat = moment
@@ -94,19 +94,19 @@ class TrainingRun:
 
     def _prepared(self, recipe: Recipe) -> tuple[nn.Module, Begin]:
         """The network before its first step, and what begins a run with it or a copy."""
-        materials, device = self.desk.materials, self.desk.device
+        artifacts, device = self.context.artifacts, self.context.device
         self._phase("loading data")
-        subset = materials.subset(recipe.inputs["subset"].key)
+        subset = artifacts.subset(recipe.inputs["subset"].key)
         if recipe.inputs["labels"].head.name != "none":
             self._phase("fitting labels")
-        conditions = materials.conditions(recipe.inputs["labels"].key, recipe.inputs["subset"].key)
+        conditions = artifacts.conditions(recipe.inputs["labels"].key, recipe.inputs["subset"].key)
         shape, seed = shape_of(subset.images), recipe.settings.get("seed", 0)
-        network = materials.network(recipe.inputs["network"], shape, conditions.classes, seed)
+        network = artifacts.network(recipe.inputs["network"], shape, conditions.classes, seed)
         if self.unit.start:
-            there = self.desk.store.home(self.unit.start.home, self.unit.start.slug)
+            there = self.context.store.home(self.unit.start.home, self.unit.start.slug)
             network.load_state_dict(weights(there.snapshot(self.unit.start.step or 0), device))
         settings = {k: v for k, v in recipe.settings.items() if k != "steps"}
-        images, labels = materials.pixels(subset.images), materials.labels_tensor(conditions.train)
+        images, labels = artifacts.pixels(subset.images), artifacts.labels_tensor(conditions.train)
 
         def begin(
             way: ExecutionMode, own: nn.Module, state: dict[str, Any] | None, steps: int
@@ -117,7 +117,7 @@ class TrainingRun:
 
     def _way(self, recipe: Recipe, steps: int, shape: tuple[int, ...], network: nn.Module, begin: Begin) -> str:
         """How steps are computed, with how many threads: as the first attempt has said, where that is right here."""
-        environment, device, say = self.desk.environment(), self.desk.device, self.desk.say
+        environment, device, say = self.context.environment(), self.context.device, self.context.say
         about = {
             "network": recipe.inputs["network"].key, "subset": recipe.inputs["subset"].key,
             "labels": recipe.inputs["labels"].key, "batch": self.unit.batch,
@@ -142,14 +142,14 @@ class TrainingRun:
     def _phase(self, words: str) -> None:
         """Say what is being done before the first step, in the log and to whoever looks on."""
         self.attempt.beat(phase=words)
-        self.desk.say(f"{self.unit.unit} of {self.unit.slug}: {words}")
+        self.context.say(f"{self.unit.unit} of {self.unit.slug}: {words}")
 
     def _told(self, state: TrainingState) -> bool:
         """Whether it is known which parameters no loss has trained, which is said once."""
         if frozen := state.frozen:
             named = ", ".join(frozen[:FROZEN_NAMED]) + (" …" if len(frozen) > FROZEN_NAMED else "")
             count = sum(1 for p in state.denoiser.parameters() if p.requires_grad)
-            self.desk.say(
+            self.context.say(
                 f"train of {self.unit.slug}: {len(frozen)} of {count} parameters are not trained, their gradient is "
                 f"missing or zero: {named}"
             )
@@ -161,10 +161,10 @@ class TrainingRun:
         if not math.isfinite(float(state.loss)):
             raise ArithmeticError(f"the loss is {float(state.loss)} at step {state.step}; lower train.lr")
         frozen = state.frozen
-        memory_bytes = None if self.remembers else _peak_memory_bytes(self.desk.device)
+        memory_bytes = None if self.remembers else _peak_memory_bytes(self.context.device)
         facts = {
             "step": state.step, "train_seconds": seconds, **speed.facts,
-            "peak_memory_bytes": memory_bytes, "train_device": device_name(self.desk.device),
+            "peak_memory_bytes": memory_bytes, "train_device": device_name(self.context.device),
             "train_way": way, "frozen_parameters": None if frozen is None else len(frozen),
         }  # fmt: skip
         tensors = {k: v.detach().contiguous() for k, v in state.ema.network.state_dict().items()}
@@ -185,13 +185,13 @@ class TrainingRun:
         }  # fmt: skip
         append(self.home.progress(self.attempt.number), json.dumps(line))
         self.attempt.beat(step=state.step, loss=line["loss"], **speed.facts)
-        self.desk.say(f"train of {self.unit.slug}: step {state.step} of {target}, {speed.words}")
+        self.context.say(f"train of {self.unit.slug}: step {state.step} of {target}, {speed.words}")
 
     def _pace(self, recipe: Recipe, network: nn.Module, first: int) -> Pace:
         """The pace of this training, which knows the work of an image and the limits of the device."""
-        shape = shape_of(self.desk.materials.subset(recipe.inputs["subset"].key).images)
+        shape = shape_of(self.context.artifacts.subset(recipe.inputs["subset"].key).images)
         name, precision = recipe.inputs["network"].key, recipe.settings.get("precision", "fp32")
-        return of_training(network, name, shape, self.unit.batch, precision, self.desk.device, first)
+        return of_training(network, name, shape, self.unit.batch, precision, self.context.device, first)
 
     def _checkpoint_before(self, step: int) -> dict[str, Any]:
         """The furthest whole checkpoint before a step, on the CPU, or the beginning; a damaged one is set aside."""
