@@ -62,7 +62,7 @@ def test_memory_that_torch_cannot_have_is_out_of_memory() -> None:
         "from difgen_cli.engine.store import failures\n"
         "resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))\n"
         "try: torch.empty(1 << 40)\n"
-        "except Exception as error: print(endings.of_exception(error))\n"
+        "except Exception as error: print(failures.of_exception(error))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "out_of_memory"
