@@ -1,0 +1,164 @@
+"""The documents are true: their plug-ins run, and the files, targets, commands and options that they name exist."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.main import get_command
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "benchmarks" / "NOTES.md"])
+PAGES = [p for p in DOCUMENTS if p.name not in ("CHANGELOG.md", "NOTES.md")]  # those two tell of the past as well
+README_BYTES_MAX = 8_000
+LINE_CHARACTERS_MAX = 120
+
+documents = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+def _blocks(document: Path, language: str) -> list[str]:
+    text = document.read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def _plugins(document: Path) -> dict[str, str]:
+    """The plug-ins that a document shows whole: path -> code."""
+    codes = [code for code in _blocks(document, "python") if code.startswith("# plugins/")]
+    return {code.partition("\n")[0].removeprefix("# "): code for code in codes}
+
+
+def _without_fences(document: Path) -> list[tuple[int, str]]:
+    """The lines outside fenced blocks, with their numbers."""
+    fenced, lines = False, []
+    for number, line in enumerate(document.read_text(encoding="utf-8").splitlines(), 1):
+        if line.startswith("```"):
+            fenced = not fenced
+        elif not fenced:
+            lines.append((number, line))
+    return lines
+
+
+def test_the_plugins_of_the_documents_run_together_in_one_grid(tmp_path: Path) -> None:
+    plugins = _plugins(ROOT / "README.md") | _plugins(ROOT / "docs" / "plugins.md")
+    for path, code in plugins.items():
+        file = tmp_path / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(code, encoding="utf-8")
+    kinds = {Path(path).parent.name for path in plugins}
+    assert kinds == {"data", "condition", "models", "sampling", "guidance", "features", "metrics"}
+    (grid,) = _blocks(ROOT / "docs" / "plugins.md", "yaml")
+    (tmp_path / "plugins.yaml").write_text(grid.replace("score:     {", "score:     {brightness: {}, "), "utf-8")
+
+    command = [sys.executable, "-m", "difgen_cli", "sweep", "plugins.yaml", "--cluster", "inline"]
+    run = subprocess.run(command, cwd=tmp_path, env=os.environ.copy(), capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+
+    rows = pd.read_parquet(tmp_path / "runs" / "tables" / "rows.parquet").set_index("kind")
+    model = rows.loc["model"]
+    assert model["data.name"] == "stripes"
+    assert model["condition.name"] == "bright"
+    assert model["model.name"] == "low_rank"
+    assert model["sample.name"] == "midpoint"
+    assert model["guide.name"] == "wrong_sigma"
+    assert model["fd_features"] == "coarse"
+    assert model["nfe"] == 2 * (2 * 4)  # four steps of two evaluations, of the network and of its negative
+    assert rows.loc["copycat", "nearest_train"] == 0
+    assert model["nearest_train"] > 0
+    assert 0 < model["brightness"] < 255
+
+
+def test_the_plugin_of_the_readme_is_the_one_that_other_tests_use() -> None:
+    tested = (ROOT / "tests" / "plugins" / "metrics" / "brightness.py").read_text(encoding="utf-8")
+    for path, code in _plugins(ROOT / "README.md").items():
+        assert path == "plugins/metrics/brightness.py"
+        assert code.partition("\n")[2].strip() in tested
+
+
+@documents
+def test_files_that_a_document_links_to_exist(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        path, _, anchor = target.partition("#")
+        if "://" in path:
+            continue
+        linked = document.parent / path if path else document
+        assert linked.exists(), f"{document.name} links to {target}"
+        if anchor:
+            assert anchor in _anchors(linked), f"{document.name} links to {target}"
+
+
+def _anchors(document: Path) -> set[str]:
+    """The anchors of a document's headings, as GitHub makes them."""
+    headings = [line.lstrip("#").strip() for _, line in _without_fences(document) if line.startswith("#")]
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+FOLDERS = ("grids", "docs", "tests", "benchmarks", "difgen_cli")
+
+
+@pages
+def test_files_that_a_page_names_exist(page: Path) -> None:
+    pattern = rf"(?<![\w/.-])(?:{'|'.join(FOLDERS)})/[\w./-]+\.(?:py|md|yaml|png|json|toml)\b"
+    for name in re.findall(pattern, page.read_text(encoding="utf-8")):
+        assert (ROOT / name).exists() or name == "grids/plugins.yaml", f"{page.name} names {name}"
+
+
+def _named_commands(page: Path) -> list[list[str]]:
+    """Every `difgen …` or `make …` of a page, as arguments: in inline code, and lines of blocks."""
+    text = page.read_text(encoding="utf-8")
+    lines = [line.strip() for line in re.findall(r"^(?:    )?((?:difgen|make) .*)$", text, flags=re.MULTILINE)]
+    inline = [" ".join(code.split()) for code in re.findall(r"`((?:difgen|make)\s[^`]+)`", text)]
+    commands = [re.split(r"\s+#|\s\|\s", line)[0] for line in [*lines, *inline]]
+    return [shlex.split(command) for command in commands]
+
+
+@pages
+def test_commands_and_options_that_a_page_names_exist(page: Path) -> None:
+    commands = get_command(__import__("difgen_cli.cli", fromlist=["app"]).app).commands  # type: ignore[attr-defined]
+    options = {
+        name: {o for p in c.params for o in p.opts if o.startswith("-")} | {"--help"} for name, c in commands.items()
+    }
+    for program, *arguments in _named_commands(page):
+        if program != "difgen" or arguments[0] in ("--help", "--version"):
+            continue
+        command = arguments[0]
+        assert command in options, f"{page.name} names difgen {command}"
+        for argument in arguments[1:]:
+            option = re.match(r"\[?(--?[a-z][\w-]*)", argument)
+            if option:
+                assert option[1] in options[command], f"{page.name} names difgen {command} {option[1]}"
+    every = set().union(*options.values())
+    for option in re.findall(r"`(--[a-z][\w-]*)", page.read_text(encoding="utf-8")):
+        if option not in OF_OTHER_PROGRAMS:
+            assert option in every, f"{page.name} names {option}"
+
+
+OF_OTHER_PROGRAMS = {"--full"}  # of scripts in benchmarks/
+
+
+@pages
+def test_make_targets_that_a_page_names_exist(page: Path) -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z][\w-]*):", makefile, flags=re.MULTILINE))
+    for program, *arguments in _named_commands(page):
+        for argument in arguments if program == "make" else []:
+            assert "=" in argument or argument in targets, f"{page.name} names make {argument}"
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_bytes()) <= README_BYTES_MAX
+
+
+@documents
+def test_lines_of_text_are_at_most_120_characters_long(document: Path) -> None:
+    """Tables, and links that cannot be broken, excepted."""
+    for number, line in _without_fences(document):
+        if not line.startswith(("|", "![")) and " " in line.strip():
+            assert len(line) <= LINE_CHARACTERS_MAX, f"{document.name}:{number}"
