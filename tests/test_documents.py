@@ -13,11 +13,19 @@ import pandas as pd
 import pytest
 from typer.main import get_command
 
+from difgen_cli.cli import app
+
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "benchmarks" / "NOTES.md"])
 PAGES = [p for p in DOCUMENTS if p.name not in ("CHANGELOG.md", "NOTES.md")]  # those two tell of the past as well
 README_BYTES_MAX = 8_000
 LINE_CHARACTERS_MAX = 120
+
+OPTIONS = {
+    name: {option for parameter in command.params for option in parameter.opts} | {"--help"}
+    for name, command in get_command(app).commands.items()  # type: ignore[attr-defined]
+}
+OF_OTHER_PROGRAMS = {"--version"}
 
 documents = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -111,36 +119,31 @@ def test_files_that_a_page_names_exist(page: Path) -> None:
 
 
 def _named_commands(page: Path) -> list[list[str]]:
-    """Every `difgen …` or `make …` of a page, as arguments: in inline code, and lines of blocks."""
+    """Every `difgen …` or `make …` of a page, as arguments: inline code, and lines of fenced or indented blocks."""
     text = page.read_text(encoding="utf-8")
-    lines = [line.strip() for line in re.findall(r"^(?:    )?((?:difgen|make) .*)$", text, flags=re.MULTILINE)]
-    inline = [" ".join(code.split()) for code in re.findall(r"`((?:difgen|make)\s[^`]+)`", text)]
-    commands = [re.split(r"\s+#|\s\|\s", line)[0] for line in [*lines, *inline]]
+    blocks = re.findall(r"^```\w*\n(.*?)^```|^((?:    [^\n]*\n)+)", text, flags=re.DOTALL | re.MULTILINE)
+    lines = [line.strip().removeprefix("$ ") for block in blocks for line in "".join(block).splitlines()]
+    inline = [
+        " ".join(code.split())
+        for code in re.findall(r"`([^`]+)`", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE))
+    ]
+    commands = [re.split(r"\s+#", line)[0] for line in [*lines, *inline] if re.match(r"(difgen|make) \S", line)]
     return [shlex.split(command) for command in commands]
 
 
 @pages
 def test_commands_and_options_that_a_page_names_exist(page: Path) -> None:
-    commands = get_command(__import__("difgen_cli.cli", fromlist=["app"]).app).commands  # type: ignore[attr-defined]
-    options = {
-        name: {o for p in c.params for o in p.opts if o.startswith("-")} | {"--help"} for name, c in commands.items()
-    }
-    for program, *arguments in _named_commands(page):
-        if program != "difgen" or arguments[0] in ("--help", "--version"):
+    for program, command, *arguments in _named_commands(page):
+        if program != "difgen" or command.startswith("--"):
             continue
-        command = arguments[0]
-        assert command in options, f"{page.name} names difgen {command}"
-        for argument in arguments[1:]:
+        assert command in (*OPTIONS, "COMMAND"), f"{page.name} names difgen {command}"
+        for argument in arguments:
             option = re.match(r"\[?(--?[a-z][\w-]*)", argument)
-            if option:
-                assert option[1] in options[command], f"{page.name} names difgen {command} {option[1]}"
-    every = set().union(*options.values())
+            if option and command in OPTIONS:
+                assert option[1] in OPTIONS[command], f"{page.name} names difgen {command} {option[1]}"
+    every = set().union(*OPTIONS.values()) | OF_OTHER_PROGRAMS
     for option in re.findall(r"`(--[a-z][\w-]*)", page.read_text(encoding="utf-8")):
-        if option not in OF_OTHER_PROGRAMS:
-            assert option in every, f"{page.name} names {option}"
-
-
-OF_OTHER_PROGRAMS = {"--full"}  # of scripts in benchmarks/
+        assert option in every, f"{page.name} names {option}"
 
 
 @pages
