@@ -14,6 +14,7 @@ import pytest
 from typer.main import get_command
 
 from difgen_cli.cli import app
+from difgen_cli.plugins import KINDS, Library
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "benchmarks" / "NOTES.md"])
@@ -80,6 +81,21 @@ def test_the_plugins_of_the_documents_run_together_in_one_grid(tmp_path: Path) -
     assert rows.loc["copycat", "nearest_train"] == 0
     assert model["nearest_train"] > 0
     assert 0 < model["brightness"] < 255
+
+
+def _section(document: Path, heading: str) -> str:
+    text = document.read_text(encoding="utf-8")
+    return text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+
+
+BUILT_IN = [(kind, name) for kind, spec in KINDS.items() if spec.entry for name in Library().names(kind)]
+
+
+@pytest.mark.parametrize(("kind", "name"), BUILT_IN)
+def test_every_input_that_a_plugin_can_have_is_in_its_contract(kind: str, name: str) -> None:
+    contract = _section(ROOT / "docs" / "plugins.md", KINDS[kind].folder)
+    words = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`]+)`", contract))))
+    assert set(Library().signature(kind, name).inputs) <= words
 
 
 def test_the_plugin_of_the_readme_is_the_one_that_other_tests_use() -> None:
