@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +13,7 @@ import pytest
 from typer.main import get_command
 
 from difgen_cli.cli import app
+from difgen_cli.plan import Plan
 from difgen_cli.plugins import KINDS, Library
 
 ROOT = Path(__file__).parent.parent
@@ -54,7 +54,9 @@ def _without_fences(document: Path) -> list[tuple[int, str]]:
     return lines
 
 
-def test_the_plugins_of_the_documents_run_together_in_one_grid(tmp_path: Path) -> None:
+def test_the_plugins_of_the_documents_run_together_in_one_grid(
+    tmp_path: Path, difgen: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
     plugins = _plugins(ROOT / "README.md") | _plugins(ROOT / "docs" / "plugins.md")
     for path, code in plugins.items():
         file = tmp_path / path
@@ -65,8 +67,7 @@ def test_the_plugins_of_the_documents_run_together_in_one_grid(tmp_path: Path) -
     (grid,) = _blocks(ROOT / "docs" / "plugins.md", "yaml")
     (tmp_path / "plugins.yaml").write_text(grid.replace("score:     {", "score:     {brightness: {}, "), "utf-8")
 
-    command = [sys.executable, "-m", "difgen_cli", "sweep", "plugins.yaml", "--cluster", "inline"]
-    run = subprocess.run(command, cwd=tmp_path, env=os.environ.copy(), capture_output=True, text=True, check=False)
+    run = difgen("sweep", "plugins.yaml", "--cluster", "inline")
     assert run.returncode == 0, run.stderr
 
     rows = pd.read_parquet(tmp_path / "runs" / "tables" / "rows.parquet").set_index("kind")
@@ -81,6 +82,14 @@ def test_the_plugins_of_the_documents_run_together_in_one_grid(tmp_path: Path) -
     assert rows.loc["copycat", "nearest_train"] == 0
     assert model["nearest_train"] > 0
     assert 0 < model["brightness"] < 255
+
+
+@pytest.mark.parametrize(("document", "cells"), [("README.md", 120), ("docs/grids.md", 240 - 30 + 3)])
+def test_the_grid_of_a_document_can_be_planned(
+    document: str, cells: int, write_grid: Callable[..., Path], plan_of: Callable[[Path], Plan]
+) -> None:
+    (grid,) = (block for block in _blocks(ROOT / document, "yaml") if "axes:" in block)
+    assert sum(cell.kind == "model" for cell in plan_of(write_grid(grid)).cells) == cells
 
 
 def _section(document: Path, heading: str) -> str:
