@@ -1,7 +1,7 @@
 """One worker, which reads nothing that is written after it was submitted, and no pickle.
 
-submitit's own entry point waits for a pickle that is moved into place when sbatch has answered: a crash in between
-would leave a whole array without work; and whoever may write to a shared run directory could put another in its place.
+submitit's own entry point waits for a pickle that is moved into place after submission: a crash in between would leave
+a whole array without work; and whoever may write to a shared run directory could put another in its place.
 A worker needs no more than the folder of its submission and its own number.
 """
 
@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from difgen_cli.engine import worker
+from difgen_cli.engine.worker.submission_spec import SubmissionSpec
 
 CPU, ARRAY = "cpu", "array"
 
@@ -31,8 +32,12 @@ def main(device: str, number: str, log: Path) -> None:
     from submitit import JobEnvironment
 
     print(f"Starting with {JobEnvironment()}", flush=True)  # by this line `difgen logs` knows where a worker begins
-    place = os.environ.get("SLURM_ARRAY_TASK_ID", "0") if number == ARRAY else number  # a single task is no array
-    worker.main(str(log.parent), int(place), None if device == CPU else device)
+    from difgen_cli.engine.launch.launcher import choose
+
+    spec = SubmissionSpec.read(log.parent)
+    allocation = choose(spec.launcher)[1].inside(spec)
+    place = allocation.number if number == ARRAY else int(number)
+    worker.main(str(log.parent), place, None if device == CPU else device, allocation)
 
 
 if __name__ == "__main__":
