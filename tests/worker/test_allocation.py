@@ -102,7 +102,7 @@ def _queue(folder: Path, left_seconds: float) -> Queue:
     from difgen_cli.engine.store import Store
     from difgen_cli.engine.store.attempts import Claimant
 
-    here = SlurmAllocation(time.monotonic() + left_seconds, 0.0, 3, SchedulerTask(NAME, "12", "3", 0))
+    here = SlurmAllocation(time.monotonic() + left_seconds, 0.0, 3, task=SchedulerTask(NAME, "12", "3", 0))
     worker_record = WorkerRecord.register(folder / "0.json", "cpu")
     return Queue(Store(folder / "runs"), [Training("0" * 16, "x", (10,), 8)], Claimant(), worker_record, here)
 

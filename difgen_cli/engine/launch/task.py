@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from difgen_cli.engine import worker
@@ -31,11 +32,12 @@ def main(device: str, number: str, log: Path) -> None:
     os.environ["SUBMITIT_FOLDER"] = str(log)  # where a worker's own log is found
     from submitit import JobEnvironment
 
-    print(f"Starting with {JobEnvironment()}", flush=True)  # by this line `difgen logs` knows where a worker begins
+    job = JobEnvironment()
+    print(f"Starting with {job}", flush=True)  # by this line `difgen logs` knows where a worker begins
     from difgen_cli.engine.launch.launcher import choose
 
     spec = SubmissionSpec.read(log.parent)
-    allocation = choose(spec.launcher)[1].inside(spec)
+    allocation = replace(choose(spec.launcher)[1].inside(spec), log=Path(job.paths.stdout))
     place = allocation.number if number == ARRAY else int(number)
     worker.main(str(log.parent), place, None if device == CPU else device, allocation)
 

@@ -44,7 +44,8 @@ def main(folder: str, number: int, device: str | None, allocation: Allocation | 
         print(wrong, file=sys.stderr, flush=True)
         WorkerRecord.register(spec.folder / "workers" / f"{number}.json", "cpu").show(state="refused", cause=wrong)
         return "refused"
-    return work_on(spec, number, "cuda" if device else "cpu", StopFlag(), None, _own_log(spec.runs), allocation)
+    log = _relative(allocation.log, spec.runs) if allocation else None
+    return work_on(spec, number, "cuda" if device else "cpu", StopFlag(), None, log, allocation)
 
 
 def work_on(
@@ -119,12 +120,9 @@ def _other_code(spec: SubmissionSpec) -> str | None:
     return f"{spec.code}: the code is not what was submitted; {again}" if changed else None
 
 
-def _own_log(runs: Path) -> str | None:
-    """The file that submitit has this process write to, relative to the run directory."""
-    import submitit
-
-    log = Path(submitit.JobEnvironment().paths.stdout)
-    return str(log.relative_to(runs)) if log.is_relative_to(runs) else None
+def _relative(log: Path | None, runs: Path) -> str | None:
+    """The log of this process relative to the run directory; None for one that lies elsewhere."""
+    return str(log.relative_to(runs)) if log is not None and log.is_relative_to(runs) else None
 
 
 def _print(line: str) -> None:

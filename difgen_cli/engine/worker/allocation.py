@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from difgen_cli.engine.store.processes import SchedulerTask
 
@@ -19,6 +20,7 @@ class Allocation:
     ends_at: float = math.inf  # on time.monotonic()
     notice_seconds: float = 0.0  # how long before its end it is told
     number: int = 0  # the worker's place in the submission
+    log: Path | None = None  # the file that this process writes to
     task: SchedulerTask | None = None  # of the scheduler, where the worker is one
 
     def left_seconds(self) -> float:

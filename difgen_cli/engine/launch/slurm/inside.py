@@ -44,7 +44,7 @@ def allocation(submission: str | None, walltime_seconds: float | None, notice_se
     if walltime_seconds is None:
         return SlurmAllocation(number=number, task=task)
     ends_at = time.monotonic() + walltime_seconds - _age_seconds()
-    return SlurmAllocation(ends_at, notice_seconds, number, task)
+    return SlurmAllocation(ends_at, notice_seconds, number, task=task)
 
 
 @dataclass(frozen=True)
