@@ -17,7 +17,8 @@ from difgen_cli.engine import launch
 from difgen_cli.engine.cost import buildable, sentences
 from difgen_cli.engine.cost.forecast import Forecast, as_dict, forecast
 from difgen_cli.engine.grid.document import GridError
-from difgen_cli.engine.launch import slurm, submissions
+from difgen_cli.engine.launch import submissions
+from difgen_cli.engine.launch.launcher import Launcher, LaunchRequest, choose
 from difgen_cli.engine.launch.reconciler import Reconciler, SubmissionStatus
 from difgen_cli.engine.launch.submissions import LaunchTerms, Submission
 from difgen_cli.engine.launch.worker_pool import WorkerPool, resolve_pool
@@ -112,8 +113,7 @@ def foresee(planned: Planned, pool: WorkerPool) -> Forecast:
 
 def hidden(options: Options) -> str | None:
     """A sentence on GPUs that are named here and cannot be used, which are hidden; None where workers run elsewhere."""
-    on_cluster = options.cluster == "slurm" or (options.cluster == "auto" and slurm.available())
-    return None if on_cluster else launch.hide_unusable()
+    return launch.hide_unusable() if choose(options.cluster)[1].here else None
 
 
 def pool_of(planned: Planned, options: Options) -> WorkerPool:
@@ -190,11 +190,10 @@ def _round(planned: Planned, options: Options, console: Console) -> str:
         pool = pool_of(planned, options)
     found = foresee(planned, pool)
     console.print(f"to do: {sentences.expected(found)}")
-    if pool.launcher == "inline":
-        return _inline(planned, found, console)
-    submission = (
-        _to_slurm(planned, found, options, console) if pool.launcher == "slurm" else _to_local(planned, found, options)
-    )
+    launcher = choose(pool.launcher)[1]
+    submission = launcher.submit(_request(planned, found, options, console))
+    if launcher.foreground:
+        return _outcome(planned, _states(submission), submission, console)
     if options.detach:
         console.print(f"{counted(submission.said['workers'], 'worker')} left to it; {LOOK_AGAIN}")
         return "detached"
@@ -226,23 +225,12 @@ def _submit(planned: Planned, found: Forecast, terms: LaunchTerms) -> Submission
     return submissions.write(planned.store, planned.folder, found.work, planned.plugins, terms)
 
 
-def _inline(planned: Planned, found: Forecast, console: Console) -> str:
-    from difgen_cli.engine.launch import inline
-
-    slots = launch.local_slots(1, 1)
-    submission = _submit(planned, found, LaunchTerms("inline", 1, slots.threads))
-    ended = inline.run(submission, slots.devices[0], console.print)
-    return _outcome(planned, [ended], submission, console)
-
-
-def _to_local(planned: Planned, found: Forecast, options: Options) -> Submission:
-    from difgen_cli.engine.launch import local
-
-    slots = launch.local_slots(options.workers, options.jobs_per_gpu or 1)
-    slots = launch.Slots(slots.devices[: len(found.todo)], slots.threads)
-    submission = _submit(planned, found, LaunchTerms("local", len(slots.devices), slots.threads))
-    local.start(submission, slots)
-    return submission
+def _request(planned: Planned, found: Forecast, options: Options, console: Console) -> LaunchRequest:
+    grid, profile = planned.plan.grid, config.profile(options.profile, planned.plan.grid.file)
+    return LaunchRequest(
+        grid.name, planned.folder, found, options.workers, options.jobs_per_gpu, profile,
+        lambda terms: _submit(planned, found, terms), console.print,
+    )  # fmt: skip
 
 
 def _probed(planned: Planned, options: Options, console: Console) -> int:
@@ -258,29 +246,14 @@ def _probed(planned: Planned, options: Options, console: Console) -> int:
     return found.jobs
 
 
-def _to_slurm(planned: Planned, found: Forecast, options: Options, console: Console) -> Submission:
-    from difgen_cli.engine.launch.slurm import profile, walltime
+def _states(submission: Submission) -> list[str]:
+    """How the workers of a submission ended, by their own records."""
+    return [str(record.get("state")) for record in submission.worker_records()]
 
-    slurm.check(planned.folder)
-    if options.jobs_per_gpu != 1:
-        console.print(
-            "note: --jobs-per-gpu is for the GPUs of this machine; each SLURM task is one worker", style="yellow"
-        )
-    said = profile.of(config.profile(options.profile, planned.plan.grid.file))
-    wanted = walltime.wanted(said, found)
-    array = slurm.array(wanted.profile, found.workers, len(found.todo))
-    asked = array.profile
-    terms = LaunchTerms("slurm", array.workers, asked.cpus, asked.walltime_minutes * 60.0, float(asked.notice_seconds))
-    submission = _submit(planned, found, terms)
-    job = slurm.start(submission, array, planned.plan.grid.name)
-    limited = f" (no more for {array.why})" if array.why else ""
-    console.print(
-        f"submitted job {job}: {counted(array.tasks, 'task')}, {array.workers} at a time{limited}, "
-        f"{counted(asked.walltime_minutes, 'minute')} each{wanted.why}",
-    )  # fmt: skip
-    if note := walltime.note(asked, found):
-        console.print(f"note: {note}", style="yellow")
-    return submission
+
+def _lives(launcher: Launcher, submission: Submission) -> bool:
+    """Whether workers of a submission are known to be alive."""
+    return any(o.status.known and o.status.alive for o in launcher.poll([submission]))
 
 
 def _watch(
@@ -288,27 +261,28 @@ def _watch(
 ) -> str:
     """Look on until the work is done or its workers have ended; Ctrl-C asks those to save that this command began."""
     from difgen_cli import progress
-    from difgen_cli.engine.launch import local
+
+    launcher = choose(submission.launcher)[1]
 
     def standing() -> SubmissionStatus | None:
         return next((s for s in reconciler.look() if s.submission.name == submission.name), None)
 
     try:
         progress.watch(planned.store, submission.work, console, standing)
-        while local.alive(submission):
+        while launcher.here and _lives(launcher, submission):
             time.sleep(0.1)  # the last words of workers on this machine
     except KeyboardInterrupt:
-        if submission.launcher != "local" or not begun_here:
-            what = "workers" if submission.launcher == "local" else "jobs"
+        if not launcher.here or not begun_here:
+            what = "workers" if launcher.here else "jobs"
             console.print(f"the {what} run on; {LOOK_AGAIN}")
             return "detached"
         console.print("asking the workers to save; Ctrl-C again leaves them to it")
-        local.stop(submission)
+        launcher.cancel([submission])
         with suppress(KeyboardInterrupt):
-            while local.alive(submission):
+            while _lives(launcher, submission):
                 time.sleep(0.1)
         return "interrupted"
-    return _outcome(planned, [str(b.get("state")) for b in submission.worker_records()], submission, console)
+    return _outcome(planned, _states(submission), submission, console)
 
 
 def _outcome(planned: Planned, states: Sequence[str], submission: Submission, console: Console) -> str:

@@ -66,11 +66,11 @@ def test_on_a_cpu_there_is_one_worker_a_core_with_one_thread(monkeypatch: pytest
 
 def test_a_worker_sees_its_device_before_torch_is_imported(tmp_path: Path) -> None:
     code = (
-        "import sys\nfrom difgen_cli import worker\n"
-        "def spy(order, number, device, flag, log):\n"
+        "import sys\nfrom difgen_cli.engine import worker\n"
+        "def spy(spec, number, device, flag, say, log, allocation):\n"
         "    import os\n    assert 'torch' not in sys.modules\n    print(os.environ['CUDA_VISIBLE_DEVICES'], device)\n"
-        "worker.work_on = spy\nworker.Order.read = staticmethod(lambda folder: order)\n"
-        "class order: runs = code = None\nworker._own_log = lambda runs: None\n"
+        "worker.work_on = spy\nworker.SubmissionSpec.read = staticmethod(lambda folder: spec)\n"
+        "class spec: runs = code = None\n"
         "worker.main('x', 0, 'MIG-7'); worker.main('x', 0, None)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -9,7 +9,8 @@ import pytest
 
 from difgen_cli.config import PlaceError
 from difgen_cli.engine.cost.machine import device_name
-from difgen_cli.engine.launch.worker_pool import SLURM_WORKERS, WorkerPool, resolve_pool
+from difgen_cli.engine.launch.slurm.launcher import WORKERS
+from difgen_cli.engine.launch.worker_pool import WorkerPool, resolve_pool
 
 
 def test_without_a_gpu_it_is_one_worker_a_core_on_the_processor_that_rows_name(monkeypatch: pytest.MonkeyPatch):
@@ -34,7 +35,7 @@ def test_with_gpus_it_is_the_card_that_the_driver_names(monkeypatch: pytest.Monk
 
 def test_on_a_cluster_the_profile_says_what_workers_have_and_nobody_what_the_nodes_are():
     said = {"gpus": 1, "cpus": 8}
-    assert resolve_pool("slurm", None, 1, said) == WorkerPool("slurm", SLURM_WORKERS, 8, "cuda", None)
+    assert resolve_pool("slurm", None, 1, said) == WorkerPool("slurm", WORKERS, 8, "cuda", None)
     assert resolve_pool("slurm", 32, 1, {}) == WorkerPool("slurm", 32, 1, "cpu", None)
     with pytest.raises(PlaceError, match="gpus"):
         resolve_pool("slurm", None, 1, {"gpus": "two"})

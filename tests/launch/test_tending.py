@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from difgen_cli.engine.launch.reconciler import Reconciler, SubmissionStatus
+from difgen_cli.engine.launch import LaunchError
+from difgen_cli.engine.launch.reconciler import Reconciler, SubmissionStatus, cancel
+from difgen_cli.engine.launch.slurm.launcher import SlurmLauncher
 from difgen_cli.engine.launch.slurm.poll import SlurmQueue, SlurmTask
 from difgen_cli.engine.launch.submissions import Submission
 from difgen_cli.engine.store import Store
@@ -40,7 +42,7 @@ class Told:
 
 
 def _look(submission: Submission, queue: SlurmQueue | None) -> SubmissionStatus:
-    (standing,) = Reconciler(lambda: [submission], poll=Told(queue)).look()  # type: ignore[arg-type]
+    (standing,) = Reconciler(lambda: [submission], launchers={"slurm": SlurmLauncher(Told(queue))}).look()  # type: ignore[arg-type]
     return standing
 
 
@@ -86,7 +88,7 @@ def test_what_is_submitted_while_the_queue_is_asked_is_not_closed(submission: Su
 
     replace_json(submission.folder / "submission.json", submission.said | {"owner": process_identity()})
     mine = Submission(submission.folder)
-    (standing,) = Reconciler(lambda: [mine], poll=Slow(None)).look()  # type: ignore[arg-type]
+    (standing,) = Reconciler(lambda: [mine], launchers={"slurm": SlurmLauncher(Slow(None))}).look()  # type: ignore[arg-type]
     assert standing.alive
     assert not mine.closed
 
@@ -122,7 +124,8 @@ def test_while_the_controller_is_away_nobody_is_buried_and_nothing_closed(submis
 def test_who_only_looks_learns_the_same_and_writes_nothing(submission: Submission) -> None:
     attempts = _worker(submission, "0")
     before = sorted(attempts.parents[2].rglob("*"))
-    reconciler = Reconciler(lambda: [submission], poll=Told(SlurmQueue(())), writes=False)  # type: ignore[arg-type]
+    launchers = {"slurm": SlurmLauncher(Told(SlurmQueue(())))}  # type: ignore[arg-type]
+    reconciler = Reconciler(lambda: [submission], launchers, writes=False)  # type: ignore[arg-type]
     (standing,) = reconciler.look()
     assert not standing.alive
     assert reconciler.lost == {(HOME, "score-0", 1): "killed"}
@@ -143,3 +146,17 @@ def test_a_badge_that_names_another_place_writes_nothing_there(submission: Submi
     )
     (written,) = set(tmp_path.rglob("*.ending.json")) - set(before)
     assert written.parent == tmp_path / "trajectories" / HOME / "attempts"
+
+
+@pytest.mark.parametrize("launcher", ["kubernetes", "", None])
+def test_a_submission_of_an_unknown_launcher_is_unknown_and_stays_open(submission: Submission, launcher: str) -> None:
+    attempts = _worker(submission, "0")
+    replace_json(submission.folder / "submission.json", submission.said | {"launcher": launcher})
+    other = Submission(submission.folder)
+    (status,) = Reconciler(lambda: [other]).look()
+    assert (status.known, status.alive) == (False, True)
+    assert "not one of this version" in status.words
+    assert not other.closed
+    assert history(attempts, "score-0")[-1][1]["state"] == "running", "its unit is not given away"
+    with pytest.raises(LaunchError, match="not one of this version"):
+        cancel([status])

@@ -97,7 +97,7 @@ def test_waiting_jobs_run_the_code_as_submitted(new_study: NewStudy, lab: Lab, c
         done = study.sweep("--detach")
         assert done.returncode == 0, done.stderr
         assert not study.workers()
-        for edited in (package / "worker" / "__init__.py", study.folder / "plugins" / "models" / "paced.py"):
+        for edited in (package / "engine" / "worker" / "__init__.py", study.folder / "plugins" / "models" / "paced.py"):
             edited.write_text("raise SystemExit('this was edited while the job waited')\n")
     await_that(lambda: not lab.queue(), 120, "the jobs have ended")
     study.assert_whole(calm)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from difgen_cli.engine.store.processes import SUBMISSION, process_identity
+from difgen_cli.engine.launch.slurm.inside import JOB_STARTED, SUBMISSION, SlurmAllocation, allocation, scheduled
+from difgen_cli.engine.store.processes import SchedulerTask
 from difgen_cli.engine.worker import Queue
-from difgen_cli.engine.worker.allocation import JOB_STARTED, Allocation
 from difgen_cli.engine.worker.submission_spec import Interrupted, StopFlag
 from difgen_cli.engine.worker.worker_record import WorkerRecord
 
@@ -34,15 +34,17 @@ def job(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_outside_a_scheduler_time_has_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [n for n in os.environ if n.startswith("SLURM_")]:
         monkeypatch.delenv(name)
-    here = Allocation.here(NAME, None, 0.0)
+    here = allocation(NAME, None, 0.0)
     assert here.left_seconds() == float("inf")
     assert {here.ending(s) for s in (None, signal.SIGTERM, signal.SIGINT)} == {"asked"}
 
 
 @pytest.mark.usefixtures("job")
 def test_the_time_left_is_counted_from_the_jobs_first_line_and_ends_with_the_notice() -> None:
-    here = Allocation.here(NAME, 600.0, 120.0)
+    here = allocation(NAME, 600.0, 120.0)
+    assert isinstance(here, SlurmAllocation)
     assert here.job == "12_3"
+    assert here.number == 3
     assert here.left_seconds() == pytest.approx(600 - 30 - 120, abs=1)
 
 
@@ -61,11 +63,12 @@ def test_in_a_job_of_anybody_else_nothing_is_difgens_to_cancel(
     submission: str | None, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(SUBMISSION, said)
-    here = Allocation.here(submission, 600.0, 120.0)
-    assert here.job is None
+    here = allocation(submission, 600.0, 120.0)
+    assert not isinstance(here, SlurmAllocation)
+    assert here.task is None
     assert here.left_seconds() == float("inf")
     assert here.ending(signal.SIGUSR1) == "asked"
-    assert (process_identity()["job"] == "12") == said.endswith("@12")
+    assert (scheduled() is not None) == said.endswith("@12")
 
 
 @pytest.mark.usefixtures("job")
@@ -80,14 +83,14 @@ def test_in_a_job_of_anybody_else_nothing_is_difgens_to_cancel(
     ],
 )
 def test_a_signal_means_what_the_time_left_says(walltime_seconds: float, number: int | None, ending: str) -> None:
-    assert Allocation.here(NAME, walltime_seconds, 120.0).ending(number) == ending
+    assert allocation(NAME, walltime_seconds, 120.0).ending(number) == ending
 
 
 def test_without_the_jobs_first_line_the_process_own_age_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     code = (
         "import time; time.sleep(1.5)\n"
-        "from difgen_cli.engine.worker.allocation import Allocation\n"
-        "print(Allocation.here('x', 100.0, 0.0).left_seconds())"
+        "from difgen_cli.engine.launch.slurm.inside import allocation\n"
+        "print(allocation('x', 100.0, 0.0).left_seconds())"
     )
     environment = {k: v for k, v in os.environ.items() if k != JOB_STARTED} | {"SLURM_JOB_ID": "5", SUBMISSION: "x@5"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
@@ -99,7 +102,7 @@ def _queue(folder: Path, left_seconds: float) -> Queue:
     from difgen_cli.engine.store import Store
     from difgen_cli.engine.store.attempts import Claimant
 
-    here = Allocation("12_3", time.monotonic() + left_seconds, 0.0)
+    here = SlurmAllocation(time.monotonic() + left_seconds, 0.0, 3, task=SchedulerTask(NAME, "12", "3", 0))
     worker_record = WorkerRecord.register(folder / "0.json", "cpu")
     return Queue(Store(folder / "runs"), [Training("0" * 16, "x", (10,), 8)], Claimant(), worker_record, here)
 

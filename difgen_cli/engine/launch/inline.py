@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from difgen_cli.engine.launch.submissions import Submission
+from difgen_cli.engine.launch import local_slots
+from difgen_cli.engine.launch.launcher import LaunchRequest, Observation, observe_processes
+from difgen_cli.engine.launch.submissions import LaunchTerms, Submission
+from difgen_cli.engine.launch.worker_pool import WorkerPool, local_pool
 from difgen_cli.engine.worker import work_on
+from difgen_cli.engine.worker.allocation import Allocation
 from difgen_cli.engine.worker.submission_spec import SIGNALS, StopFlag, SubmissionSpec
 
 
@@ -24,3 +29,34 @@ def run(submission: Submission, device: str | None, say: Callable[[str], None]) 
         for number, handler in before.items():  # what comes after the work is this process's own, and ends at once
             signal.signal(number, handler)
         submission.close("it ran in the process that made it")
+
+
+class InlineLauncher:
+    """One worker in the command's own process."""
+
+    here = True
+    foreground = True
+
+    def available(self) -> bool:
+        return True
+
+    def pool(self, workers: int | None, jobs_per_gpu: int, profile: Mapping[str, Any]) -> WorkerPool:
+        return local_pool("inline", local_slots(1, 1))
+
+    def submit(self, request: LaunchRequest) -> Submission:
+        slots = local_slots(1, 1)
+        submission = request.write(LaunchTerms("inline", 1, slots.threads))
+        run(submission, slots.devices[0], request.print)
+        return submission
+
+    def poll(self, submissions: Sequence[Submission]) -> list[Observation]:
+        return [observe_processes(s, not (s.closed or s.abandoned)) for s in submissions]
+
+    def cancel(self, submissions: Sequence[Submission]) -> list[str]:
+        return [f"{s.name}: runs on {s.said.get('owner', {}).get('host')}; cancel it there" for s in submissions]
+
+    def inside(self, spec: SubmissionSpec) -> Allocation:
+        return Allocation()  # whatever a scheduler's variables say: the job that this runs in is not difgen's own
+
+
+LAUNCHER = InlineLauncher

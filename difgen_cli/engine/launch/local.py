@@ -13,16 +13,21 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from difgen_cli.engine.launch import LaunchError, Slots, task, worker_environment
-from difgen_cli.engine.launch.submissions import Submission
+from difgen_cli.engine.launch import LaunchError, Slots, local_slots, task, worker_environment
+from difgen_cli.engine.launch.launcher import LaunchRequest, Observation, observe_processes
+from difgen_cli.engine.launch.submissions import LaunchTerms, Submission
+from difgen_cli.engine.launch.worker_pool import WorkerPool, local_pool
 from difgen_cli.engine.store.files import StoreError, read_json, remove, replace_json
 from difgen_cli.engine.store.processes import command_line, is_dead, is_here, process_identity
+from difgen_cli.engine.worker.allocation import Allocation
+from difgen_cli.engine.worker.submission_spec import SubmissionSpec
 
 POLL_SECONDS = 0.2
 YEAR_MINUTES = 365 * 24 * 60
@@ -85,6 +90,48 @@ def _is_of(submission: Submission, pid: int) -> bool:
     """Whether a process was started for a submission: a record may name any, and it is about to be asked to end."""
     named = f"{submission.grid.name}/submissions/{submission.folder.name}"
     return any(f"{word}/".partition(named)[2][:1] == "/" for word in command_line(pid) or ())
+
+
+class LocalLauncher:
+    """Workers are processes of this machine, kept alive by a process of their own."""
+
+    here = True
+    foreground = False
+
+    def available(self) -> bool:
+        return True
+
+    def pool(self, workers: int | None, jobs_per_gpu: int, profile: Mapping[str, Any]) -> WorkerPool:
+        return local_pool("local", local_slots(workers, jobs_per_gpu))
+
+    def submit(self, request: LaunchRequest) -> Submission:
+        slots = local_slots(request.workers, request.jobs_per_gpu or 1)
+        slots = Slots(slots.devices[: len(request.forecast.todo)], slots.threads)
+        submission = request.write(LaunchTerms("local", len(slots.devices), slots.threads))
+        start(submission, slots)
+        return submission
+
+    def poll(self, submissions: Sequence[Submission]) -> list[Observation]:
+        return [observe_processes(s, alive(s)) for s in submissions]
+
+    def cancel(self, submissions: Sequence[Submission]) -> list[str]:
+        done, refusals = [], []
+        for submission in submissions:
+            try:
+                elsewhere = f"runs on {submission.said.get('owner', {}).get('host')}; cancel it there"
+                words = "its workers were asked to save and leave" if stop(submission) else elsewhere
+                done.append(f"{submission.name}: {words}")
+            except LaunchError as error:
+                refusals.append(str(error))
+        if refusals and not done:
+            raise LaunchError("; ".join(refusals))
+        return done + refusals
+
+    def inside(self, spec: SubmissionSpec) -> Allocation:
+        return Allocation()  # whatever a scheduler's variables say: the job that this runs in is not difgen's own
+
+
+LAUNCHER = LocalLauncher
 
 
 @dataclass

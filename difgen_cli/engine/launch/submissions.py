@@ -32,7 +32,7 @@ from difgen_cli.engine.worker.submission_spec import SCHEMA
 class LaunchTerms:
     """How the workers of a submission run."""
 
-    launcher: str  # inline, local or slurm
+    launcher: str  # its name in launcher.LAUNCHERS
     workers: int
     threads: int
     walltime_seconds: float | None = None  # what the scheduler is asked for

@@ -1,7 +1,7 @@
 """One worker, which reads nothing that is written after it was submitted, and no pickle.
 
-submitit's own entry point waits for a pickle that is moved into place when sbatch has answered: a crash in between
-would leave a whole array without work; and whoever may write to a shared run directory could put another in its place.
+submitit's own entry point waits for a pickle that is moved into place after submission: a crash in between would leave
+a whole array without work; and whoever may write to a shared run directory could put another in its place.
 A worker needs no more than the folder of its submission and its own number.
 """
 
@@ -10,9 +10,11 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from difgen_cli.engine import worker
+from difgen_cli.engine.worker.submission_spec import SubmissionSpec
 
 CPU, ARRAY = "cpu", "array"
 
@@ -30,9 +32,14 @@ def main(device: str, number: str, log: Path) -> None:
     os.environ["SUBMITIT_FOLDER"] = str(log)  # where a worker's own log is found
     from submitit import JobEnvironment
 
-    print(f"Starting with {JobEnvironment()}", flush=True)  # by this line `difgen logs` knows where a worker begins
-    place = os.environ.get("SLURM_ARRAY_TASK_ID", "0") if number == ARRAY else number  # a single task is no array
-    worker.main(str(log.parent), int(place), None if device == CPU else device)
+    job = JobEnvironment()
+    print(f"Starting with {job}", flush=True)  # by this line `difgen logs` knows where a worker begins
+    from difgen_cli.engine.launch.launcher import choose
+
+    spec = SubmissionSpec.read(log.parent)
+    allocation = replace(choose(spec.launcher)[1].inside(spec), log=Path(job.paths.stdout))
+    place = allocation.number if number == ARRAY else int(number)
+    worker.main(str(log.parent), place, None if device == CPU else device, allocation)
 
 
 if __name__ == "__main__":

@@ -30,24 +30,13 @@ NOT_COUNTED = frozenset({"node_failure", "preempted", "cancelled", "storage", "a
 WORDS = 12  # last lines of a log that are kept
 _TAIL_BYTES = 8192
 
-_SAID = (  # of slurmstepd, the kernel and torch, the most telling first
+_SAID = (  # of schedulers, the kernel and torch, the most telling first
     ("out_of_memory", re.compile(r"oom[-_ ]kill|out[ -]of[ -]memory|exceeded (?:job |step )?memory limit", re.I)),
     ("node_failure", re.compile(r"DUE TO NODE FAILURE|NODE_FAIL")),
     ("time_limit", re.compile(r"DUE TO TIME LIMIT")),
     ("preempted", re.compile(r"DUE TO PREEMPTION")),
     ("cancelled", re.compile(r"\*\*\* (?:JOB|STEP) .* CANCELLED AT|DUE TO JOB REQUEUE")),
 )
-_STATES = {
-    "OUT_OF_MEMORY": "out_of_memory",
-    "NODE_FAIL": "node_failure",
-    "BOOT_FAIL": "node_failure",
-    "TIMEOUT": "time_limit",
-    "DEADLINE": "time_limit",
-    "PREEMPTED": "preempted",
-    "CANCELLED": "cancelled",
-    "REQUEUED": "cancelled",
-    "REVOKED": "cancelled",
-}
 
 
 def of_exception(error: BaseException, root: Path | None = None) -> str:
@@ -78,11 +67,6 @@ def of_log(lines: Sequence[str]) -> str | None:
     """The ending that the last lines of a worker's log tell of, or None."""
     text = "\n".join(lines)
     return next((name for name, pattern in _SAID if pattern.search(text)), None)
-
-
-def of_scheduler(state: str) -> str | None:
-    """The ending that SLURM's word for a job's state means (`CANCELLED by 1000`, `NODE_FAIL`), or None."""
-    return _STATES.get(state.split()[0].rstrip("+")) if state.split() else None
 
 
 def told(ending: str, lines: Sequence[str]) -> str:

@@ -16,9 +16,6 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-SUBMISSION = "DIFGEN_SUBMISSION"  # set by the first line of a job of difgen's own: name of the submission @ job
-
-
 @dataclass(frozen=True)
 class SchedulerTask:
     """A task of a scheduler's job that difgen itself has submitted."""
@@ -29,18 +26,12 @@ class SchedulerTask:
     restart: int  # how often the job was requeued
 
 
-def scheduled() -> SchedulerTask | None:
-    """The task that this process is; None in a job of anybody else, whatever the scheduler's variables say.
+_task: list[SchedulerTask] = []  # at most one: that of this process
 
-    A person's own job may run difgen too, and a job that is submitted from a task inherits its environment: only the
-    job whose first line has named a submission together with this very job is difgen's to requeue or to cancel.
-    """
-    submission, _, named = os.environ.get(SUBMISSION, "").rpartition("@")
-    job = os.environ.get("SLURM_ARRAY_JOB_ID") or os.environ.get("SLURM_JOB_ID")
-    if not submission or not job or named != job:
-        return None
-    restart = int(os.environ.get("SLURM_RESTART_COUNT") or 0)
-    return SchedulerTask(submission, job, os.environ.get("SLURM_ARRAY_TASK_ID"), restart)
+
+def register_task(task: SchedulerTask) -> None:
+    """Make a scheduler's task part of this process's identity; only its launcher can tell that it is difgen's own."""
+    _task[:] = [task]
 
 
 @cache
@@ -85,7 +76,7 @@ def _pid_namespace() -> str:
 
 def process_identity() -> dict[str, Any]:
     """Who this process is; in a job of difgen's own with its task and how often it was requeued."""
-    pid, here = os.getpid(), scheduled()
+    pid, here = os.getpid(), next(iter(_task), None)
     return {
         "host": socket.gethostname(), "boot": boot_id(), "namespace": _pid_namespace(), "pid": pid,
         "started": start_time(pid), "job": here and here.job, "task": here and here.task,

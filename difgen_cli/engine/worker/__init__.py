@@ -22,6 +22,7 @@ from difgen_cli.engine.plugins import PACKAGE, Library
 from difgen_cli.engine.store import Home, Store, StoreError, code, failures
 from difgen_cli.engine.store.access import exists
 from difgen_cli.engine.store.attempts import Attempt, Claimant
+from difgen_cli.engine.store.processes import register_task
 from difgen_cli.engine.worker.allocation import Allocation
 from difgen_cli.engine.worker.submission_spec import Interrupted, PhaseTimer, StopFlag, SubmissionSpec, Superseded
 from difgen_cli.engine.worker.worker_record import WorkerRecord
@@ -34,8 +35,8 @@ MARGIN_SECONDS = 5.0  # before a scheduler's notice, in which nothing new is beg
 SCHEDULED = "scheduled"  # the device that the scheduler has put into CUDA_VISIBLE_DEVICES
 
 
-def main(folder: str, number: int, device: str | None) -> str:
-    """Entry point of a submitted worker. `device` is a GPU's name as CUDA_VISIBLE_DEVICES has it, None for the CPU."""
+def main(folder: str, number: int, device: str | None, allocation: Allocation | None = None) -> str:
+    """Run a submitted worker. `device` is a GPU's name as CUDA_VISIBLE_DEVICES has it, None for the CPU."""
     if device != SCHEDULED:
         os.environ["CUDA_VISIBLE_DEVICES"] = device or ""  # before torch is imported
     spec = SubmissionSpec.read(Path(folder))
@@ -43,17 +44,20 @@ def main(folder: str, number: int, device: str | None) -> str:
         print(wrong, file=sys.stderr, flush=True)
         WorkerRecord.register(spec.folder / "workers" / f"{number}.json", "cpu").show(state="refused", cause=wrong)
         return "refused"
-    return work_on(spec, number, "cuda" if device else "cpu", StopFlag(), log=_own_log(spec.runs))
+    log = _relative(allocation.log, spec.runs) if allocation else None
+    return work_on(spec, number, "cuda" if device else "cpu", StopFlag(), None, log, allocation)
 
 
 def work_on(
     spec: SubmissionSpec, number: int, device: str, flag: StopFlag, say: Callable[[str], None] | None = None,
-    log: str | None = None,
+    log: str | None = None, allocation: Allocation | None = None,
 ) -> str:  # fmt: skip
     """Work through a submission; returns how it ended: done, interrupted, refused or replaced."""
     start = time.monotonic()
     flag.listen()
-    allocation = Allocation.here(spec.scheduled_as, spec.walltime_seconds, spec.notice_seconds)
+    allocation = allocation or Allocation()
+    if allocation.task is not None:
+        register_task(allocation.task)
     worker_record = WorkerRecord.register(spec.folder / "workers" / f"{number}.json", device)
     todo = work.read(spec.folder / "work.json")
 
@@ -116,12 +120,9 @@ def _other_code(spec: SubmissionSpec) -> str | None:
     return f"{spec.code}: the code is not what was submitted; {again}" if changed else None
 
 
-def _own_log(runs: Path) -> str | None:
-    """The file that submitit has this process write to, relative to the run directory."""
-    import submitit
-
-    log = Path(submitit.JobEnvironment().paths.stdout)
-    return str(log.relative_to(runs)) if log.is_relative_to(runs) else None
+def _relative(log: Path | None, runs: Path) -> str | None:
+    """The log of this process relative to the run directory; None for one that lies elsewhere."""
+    return str(log.relative_to(runs)) if log is not None and log.is_relative_to(runs) else None
 
 
 def _print(line: str) -> None:

@@ -86,7 +86,8 @@ class SubmissionSpec:
     notice_seconds: float = 0.0  # how long before its end it tells
     code: Path | None = None  # the copy of the code that its workers are to run
     code_digest: str | None = None
-    scheduled_as: str | None = None  # what the scheduler's job of this submission is called; None without a scheduler
+    launcher: str = ""
+    job_name: str | None = None  # of its job, where the launcher has a scheduler
 
     @property
     def name(self) -> str:
@@ -104,5 +105,5 @@ class SubmissionSpec:
             folder, Path(said["runs"]), plugins, said["threads"], said["environment"], said["lease_seconds"],
             said["checkpoint_seconds"], said.get("walltime_seconds"), said.get("notice_seconds", 0.0),
             Path(said["code"]), said.get("code_digest"),
-            said["name"] if said.get("launcher") == "slurm" else None,
+            said.get("launcher", ""), said.get("name"),
         )  # fmt: skip

@@ -44,6 +44,6 @@ class WorkerRecord:
         self.show(at={"home": home, "unit": attempt.unit, "attempt": attempt.number})
 
     def mine(self) -> bool:
-        """Whether no other worker has taken the place: SLURM starts a task again while the lost one may live on."""
+        """Whether no other worker has taken the place: a task is started again while the lost one may live on."""
         there = read_json(self.path)
         return there is None or there.get("token") == self.record["token"]

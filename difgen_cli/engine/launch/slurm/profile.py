@@ -11,8 +11,7 @@ from pydantic.types import StringConstraints
 
 from difgen_cli.config import SHELL, NotYours, PlaceError
 from difgen_cli.engine.launch import LaunchError
-from difgen_cli.engine.store.processes import SUBMISSION
-from difgen_cli.engine.worker.allocation import JOB_STARTED
+from difgen_cli.engine.launch.slurm.inside import JOB_STARTED, SUBMISSION
 
 USUAL_MINUTES = 240  # or what the partition allows, if that is less
 
