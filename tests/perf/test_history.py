@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from difgen_cli.engine.cost import history
+from difgen_cli.engine.cost.estimate import predict
 from difgen_cli.engine.cost.history import HistoryLabels
 from difgen_cli.engine.plugins import Library
 from difgen_cli.engine.store import Store
@@ -41,7 +42,8 @@ def test_the_rate_of_a_training_is_that_between_its_snapshots_and_the_rest_its_s
 def test_of_many_trainings_of_a_network_the_median_counts(tmp_path: Path):
     rows = [{"home": home, "step": step, "train_seconds": 3 + step * 10 * rate}
             for home, rate in (("a", 1e-3), ("b", 2e-3), ("c", 50e-3)) for step in (100, 300)]  # fmt: skip
-    assert [m.seconds for m in known(tmp_path, *rows).rates] == [pytest.approx(2e-3)]
+    rates = known(tmp_path, *rows).rates
+    assert predict(rates, 1.0, rates[0].like, rates[0].network).value == pytest.approx(2e-3)
 
 
 @pytest.mark.parametrize("other", [{"train_device": "elsewhere"}, {"threads": 2}])
@@ -54,7 +56,7 @@ def test_where_the_device_is_not_known_that_of_most_rows_counts(tmp_path: Path):
     rows = [{"home": "a"}, {"home": "b"}, {"home": "c", "train_device": "there", "train_seconds": 1.0}]
     found = known(tmp_path, *rows, device=None, threads=None)
     assert found.device == "here"
-    assert [m.seconds for m in found.rates] == [pytest.approx(5e-3)]
+    assert [m.seconds for m in found.rates] == [pytest.approx(5e-3)] * 2
 
 
 def test_networks_batches_and_precisions_are_kept_apart(tmp_path: Path):
@@ -66,19 +68,20 @@ def test_networks_batches_and_precisions_are_kept_apart(tmp_path: Path):
 
 def test_subsets_seeds_and_learning_rates_are_not(tmp_path: Path):
     found = known(tmp_path, {}, {"home": "b", "data.size": 512, "train.lr": 0.1, "train.seed": 3, "train_seconds": 7.0})
-    assert [m.seconds for m in found.rates] == [pytest.approx(6e-3)]
+    assert len({m.like for m in found.rates}) == 1
+    assert predict(found.rates, 1.0, found.rates[0].like, found.rates[0].network).value == pytest.approx(6e-3)
 
 
 def test_samples_are_drawn_in_whole_blocks_and_step_by_step(tmp_path: Path):
     found = known(tmp_path, {})
-    assert [(m.seconds, m.sizes) for m in found.sampling] == [(2.0, {"evaluations": 512.0 * 8})]
+    assert [(m.seconds, m.size) for m in found.sampling] == [(2.0, 512.0 * 8)]
 
 
-def test_a_metrics_sizes_are_those_of_the_inputs_that_it_names(tmp_path: Path):
+def test_a_metrics_size_is_the_images_of_the_inputs_that_it_names(tmp_path: Path):
     found = known(tmp_path, {}, {"data.size": 128, "memorization_seconds": 0.7})
-    assert sorted((m.seconds, m.sizes["size"]) for m in found.metrics["memorization"]) == [(0.5, 64.0), (0.7, 128.0)]
-    assert set(found.metrics["memorization"][0].sizes) == {"count", "size", "held_out"}
-    assert set(found.metrics["gap"][0].sizes) == {"size", "held_out"}
+    sizes = sorted((m.seconds, m.size) for m in found.metrics["memorization"])
+    assert sizes == [(0.5, 300.0 + 64 + 900), (0.7, 300.0 + 128 + 900)]
+    assert sorted(m.size for m in found.metrics["gap"]) == [64.0 + 900, 128.0 + 900]
     assert found.metrics["gap"][0].network in found.networks
     assert not found.metrics["memorization"][0].network
 
@@ -109,4 +112,4 @@ def test_what_a_worker_spends_beside_its_units():
     worker_records = [{"device": "cpu", "state": "done", "units": 5, "seconds": seconds}]
     others = [worker_records[0] | {"device": "cuda"}, worker_records[0] | {"state": "interrupted"}, {"device": "cpu"}]
     found = history.overhead([*worker_records, *others], "cpu")
-    assert [(m.sizes, m.seconds) for m in found] == [({"units": 5.0}, 6.0)]
+    assert [(m.size, m.seconds) for m in found] == [(1.0, 6.0)]

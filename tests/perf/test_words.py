@@ -41,7 +41,9 @@ def test_what_it_took_stands_beside_what_was_expected():
     )
 
 
-@pytest.mark.parametrize("badges", [[], [{"seconds": {"wall": 9.0, "waiting": 0.0}, "units": 3}], [{"units": 12}]])
+@pytest.mark.parametrize(
+    "worker_records", [[], [{"seconds": {"wall": 9.0, "waiting": 0.0}, "units": 3}], [{"units": 12}]]
+)
 def test_where_a_worker_was_lost_nothing_is_said(worker_records: list[dict[str, object]]):
     assert beside(as_dict(SURE), worker_records, 12) is None
 

@@ -1,37 +1,35 @@
-"""What work will cost, from what work has cost: pure arithmetic on sizes and seconds.
+"""What work will cost, from what finished work has cost.
 
-Seconds are a sum of terms, each a product of some of the sizes that the work grows with and of a coefficient that is
-not negative: a start-up, so much an image, so much an image and operation. The coefficients are fitted to what was
-measured of the same kind of work, with the nearest sizes counting most. What measurements leave open (one width says
-nothing of another) is shared evenly among the terms.
+Work takes the median seconds per unit of its size (images of a training; evaluations of the network for sampling;
+images that a metric reads) over finished work of the same kind, network and device, of about the same size. Where the
+network has not run there, that of the network nearest in FLOPs per image is scaled by the root of the ratio of FLOPs:
+halfway between a device that overhead limits and one that arithmetic limits. The range holds what was seen, wider for
+each of these steps away from it, and reaches from no growth to growth in proportion to FLOPs.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from statistics import median
 from typing import Literal
 
 How = Literal["measured", "scaled", "guess", "unknown"]
-Sizes = Mapping[str, float]
-Terms = Sequence[tuple[str, ...]]
 
-RIDGE = 1e-3  # how strongly what is left open is shared evenly; relative errors of 3 % are about as heavy
-SWEEPS = 2000  # of coordinate descent
-CONVERGED = 1e-9  # change of a coefficient, as a share of the prediction
-NOISE = 0.15  # deviation of the log of a time that was measured once: machines are shared, and others come and go
-DRIFT = 0.15  # deviation that is added for each factor e between what is known and what is asked
-APART = 0.9  # deviation that is added where nothing but the device agrees
-STUDENT = 2.0  # deviations of a 95 % interval
+NOISE_FACTOR = 1.35  # of the range at least: machines are shared, and others come and go
+SIZE_POWER = 0.25  # of the ratio of sizes, by which the range widens: a start-up does not grow with the size
+DEVICE_ONLY_FACTOR = 4.0  # of doubt where nothing but the device agrees
+NO_FLOPS_FACTOR = 4.0  # of doubt where the FLOPs of a network could not be counted
+ALIKE = math.log(2)  # sizes and FLOPs this near to the nearest count as near
+TAIL = 0.05  # of what was seen that lies outside the range at each end, where there is much of it
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What work of some sizes took. `like` names its kind, from what matters most to what matters least."""
+    """What work of some size took. `like` names its kind, from what matters most to what matters least."""
 
-    sizes: Sizes
+    size: float
     seconds: float
     like: tuple[str, ...] = ()
     name: str = ""  # what to call it: "mlp width 64"
@@ -40,7 +38,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Seconds:
-    """A prediction: with 95 % certainty between value / factor and value · factor, and how it was obtained."""
+    """A prediction: with about 95 % certainty between value / factor and value · factor, and how it was obtained."""
 
     value: float
     factor: float = 1.0
@@ -65,7 +63,7 @@ UNKNOWN = Seconds(0.0, how="unknown")
 
 
 def total(parts: Sequence[Seconds]) -> Seconds:
-    """The sum, called as its largest part; errors are taken to agree, as those of one law do.
+    """The sum, called as its largest part; errors are taken to agree, as those of one device do.
 
     Unknown where a part is.
     """
@@ -77,31 +75,34 @@ def total(parts: Sequence[Seconds]) -> Seconds:
     return replace(largest, value=value, factor=factor)
 
 
-def products(names: Sequence[str]) -> Terms:
-    """Every product of some of these sizes, the empty one first: all ways in which a cost can grow with them."""
-    return [chosen for count in range(len(names) + 1) for chosen in combinations(names, count)]
-
-
 def predict(
-    known: Sequence[Measured], terms: Terms, sizes: Sizes, like: tuple[str, ...] = (), noise: float = NOISE
-) -> Seconds:
-    """What work of these sizes will take, by the measurements that are most like it; UNKNOWN where there are none.
+    measured: Sequence[Measured], size: float, like: tuple[str, ...] = (), network: str = "",
+    flops: Callable[[], Mapping[str, float]] = dict,
+) -> Seconds:  # fmt: skip
+    """What work of this size will take, by the measurements most like it; UNKNOWN where there are none.
 
-    `sizes` are positive; `noise` is how much the log of a time varies by itself.
-    "measured" is work of the very same kind and sizes; all else is "scaled".
+    `flops`: of an image by network, asked for only where the network is not one of those measured.
+    "measured" is work of the very same kind and size; all else is "scaled".
     """
-    if not known:
+    if not measured:
         return UNKNOWN
-    alike = max(_common(m.like, like) for m in known)
-    chosen = [m for m in known if _common(m.like, like) == alike]
-    distances = [_distance(m.sizes, sizes) for m in chosen]
-    nearest = chosen[distances.index(min(distances))]
-    value, error = _fit(chosen, [1 / (1 + d**2) for d in distances], terms, sizes, nearest)
-    drift = math.hypot(*(DRIFT * math.log(sizes[k] / nearest.sizes[k]) for k in sizes))
-    apart = APART if like and not alike else 0.0
-    factor = math.exp(STUDENT * math.sqrt(error**2 + drift**2 + apart**2 + noise**2))
-    same = alike == len(like) and not min(distances)
-    return Seconds(value, factor, "measured" if same else "scaled", nearest.name)
+    agreeing = max(_common(m.like, like) for m in measured)
+    candidates = [m for m in measured if _common(m.like, like) == agreeing]
+    counts = {} if all(m.network == network for m in candidates) else flops()
+    comparable = [m for m in candidates if m.network == network or {m.network, network} <= counts.keys()]
+    used = comparable or candidates
+    ratios = [counts[network] / counts[m.network] if comparable and m.network != network else 1.0 for m in used]
+    distances = [abs(math.log(size / m.size)) + abs(math.log(r)) for m, r in zip(used, ratios, strict=True)]
+    first = distances.index(min(distances))
+    nearest, within = used[first], distances[first] + ALIKE
+    places = [place for place, distance in enumerate(distances) if distance <= within]
+    rates = sorted(used[place].seconds / used[place].size * math.sqrt(ratios[place]) for place in places)
+    factor = _spread(rates) * math.exp(abs(math.log(size / nearest.size)) * SIZE_POWER)
+    factor *= math.exp(abs(math.log(ratios[first])) / 2)
+    factor *= 1.0 if comparable else NO_FLOPS_FACTOR
+    factor *= DEVICE_ONLY_FACTOR if like and not agreeing else 1.0
+    same = agreeing == len(like) and not distances[first]
+    return Seconds(size * median(rates), factor, "measured" if same else "scaled", nearest.name)
 
 
 def _common(one: tuple[str, ...], other: tuple[str, ...]) -> int:
@@ -109,44 +110,7 @@ def _common(one: tuple[str, ...], other: tuple[str, ...]) -> int:
     return next((k for k, (a, b) in enumerate(zip(one, other, strict=True)) if a != b), len(one))
 
 
-def _distance(one: Sizes, other: Sizes) -> float:
-    return math.hypot(*(math.log(one[k] / other[k]) for k in other))
-
-
-def _fit(
-    known: Sequence[Measured], weights: Sequence[float], terms: Terms, sizes: Sizes, nearest: Measured
-) -> tuple[float, float]:
-    """The sum of terms at `sizes`, and the deviation of the logs of what was measured about it.
-
-    Least squares of relative errors with coefficients ≥ 0, in units of each term's share of the nearest measurement.
-    """
-
-    def share(term: tuple[str, ...], at: Sizes) -> float:
-        return math.prod(at[k] / nearest.sizes[k] for k in term)
-
-    rows = [[nearest.seconds / m.seconds * share(term, m.sizes) for term in terms] for m in known]
-    coefficients = _least_squares(rows, weights)
-    value = nearest.seconds * sum(c * share(t, sizes) for c, t in zip(coefficients, terms, strict=True))
-    errors = [math.log(max(sum(c * x for c, x in zip(coefficients, row, strict=True)), 1e-9)) for row in rows]
-    square = sum(w * e**2 for w, e in zip(weights, errors, strict=True)) / sum(weights)
-    return value, math.sqrt(square)
-
-
-def _least_squares(rows: Sequence[Sequence[float]], weights: Sequence[float]) -> list[float]:
-    """b ≥ 0 of least Σ wᵢ (Σₖ bₖ aᵢₖ − 1)² + RIDGE Σ bₖ², by coordinate descent: the problem is strictly convex."""
-    count, scale = len(rows[0]), sum(weights)
-    gram = [
-        [sum(w * r[j] * r[k] for w, r in zip(weights, rows, strict=True)) / scale for k in range(count)]
-        for j in range(count)
-    ]
-    right = [sum(w * r[j] for w, r in zip(weights, rows, strict=True)) / scale for j in range(count)]
-    found = [0.0] * count
-    for _ in range(SWEEPS):
-        moved = 0.0
-        for k in range(count):
-            others = sum(gram[k][j] * found[j] for j in range(count)) - gram[k][k] * found[k]
-            best = max(0.0, (right[k] - others) / (gram[k][k] + RIDGE))
-            moved, found[k] = max(moved, abs(best - found[k])), best
-        if moved < CONVERGED:
-            break
-    return found
+def _spread(rates: Sequence[float]) -> float:
+    """How far ascending rates reach from their median, as a factor; a few at each end of many are left out."""
+    tail, middle = int(TAIL * len(rates)), median(rates)
+    return max(NOISE_FACTOR, rates[-1 - tail] / middle, middle / rates[tail])

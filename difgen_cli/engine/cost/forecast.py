@@ -63,7 +63,7 @@ class Forecast:
 
 
 def forecast(plan: Plan, todo: Work, prices: Prices, workers: int, overhead: Sequence[Measured] = ()) -> Forecast:
-    """What `todo` takes on so many workers. `overhead`: what workers spent beside their units, by number of units."""
+    """What `todo` takes on so many workers. `overhead`: what each worker spent beside its units."""
     if not todo:
         return Forecast(todo, 0, (), NOTHING, NOTHING, ("", NOTHING))
     workers = min(workers, len(todo))
@@ -74,7 +74,7 @@ def forecast(plan: Plan, todo: Work, prices: Prices, workers: int, overhead: Seq
     tasks = _tasks(todo, sums)
     ordered = ranks(tasks)
     turn = sorted(range(len(tasks)), key=lambda place: -ordered[place])
-    beside = _overhead(overhead, len(todo) / workers)
+    beside = estimate.predict(overhead, 1.0) if overhead else OVERHEAD
     parts = [*_parts(costs), Part("start-up", workers, beside.times(workers))]
     blind = any(p.seconds.how == "unknown" for p in parts if p.name == "training")
     whole = UNKNOWN if blind else estimate.total([p.seconds for p in parts if p.seconds.how != "unknown"])
@@ -84,12 +84,6 @@ def forecast(plan: Plan, todo: Work, prices: Prices, workers: int, overhead: Seq
 
 def _value(seconds: Seconds) -> float:
     return seconds.value
-
-
-def _overhead(known: Sequence[Measured], units: float) -> Seconds:
-    if not known:
-        return OVERHEAD
-    return estimate.predict(known, estimate.products(("units",)), {"units": units})
 
 
 def _parts(costs: Iterable[dict[str, Seconds]]) -> list[Part]:

@@ -8,22 +8,19 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from statistics import fmean, median, median_low
+from statistics import median, median_low
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from difgen_cli.engine.cost.estimate import NOISE, Measured
+from difgen_cli.engine.cost.estimate import Measured
 from difgen_cli.engine.plan.sections import as_text
 from difgen_cli.engine.plugins import Library
 from difgen_cli.engine.store import Store, tables
 
 Settings = Mapping[str, Any]  # by dotted path
 REGIME = ("train.batch", "train.flip", "condition.conditional")  # what else the speed of a training depends on
-SIZES = {"count": "samples", "size": "training images"}  # what to call them
-ENOUGH = 5  # rates of which a spread can be told
-LEAST_NOISE = 0.05
 START_SECONDS = 1.0  # of a training, where none was seen
 
 
@@ -34,7 +31,6 @@ class History:
     device: str | None = None
     rates: list[Measured] = field(default_factory=list)  # seconds of training an image
     start_seconds: float = START_SECONDS  # of a training, beside its images
-    noise: float = NOISE  # deviation of the log of its speed: how much that of this machine varies
     sampling: list[Measured] = field(default_factory=list)
     metrics: dict[str, list[Measured]] = field(default_factory=dict)
     homes: dict[str, str] = field(default_factory=dict)
@@ -90,20 +86,19 @@ class HistoryLabels:
         """What a metric's positional parameters name."""
         return set(self.library.signature("score", metric).inputs)
 
-    def sizes(self, metric: str, settings: Settings) -> dict[str, float]:
-        """What a metric's cost may grow with, by the inputs that it names; FLOPs apart."""
+    def size(self, metric: str, settings: Settings) -> float:
+        """How many images a metric reads, by the inputs that it names."""
         inputs = self.inputs(metric)
-        grows = {"count": ("sample.count", {"samples", "states"}), "size": ("data.size", {"train"}),
-                 "held_out": ("data.held_out", {"held_out"})}  # fmt: skip
-        return {name: max(float(settings.get(path) or 1), 1.0) for name, (path, by) in grows.items() if inputs & by}
+        read_by = {"sample.count": {"samples", "states"}, "data.size": {"train"}, "data.held_out": {"held_out"}}
+        return max(sum(float(settings.get(path) or 1) for path, names in read_by.items() if inputs & names), 1.0)
 
-    def drawing(self, kind: str, settings: Settings) -> dict[str, float]:
-        """What the cost of sampling grows with: samples are drawn in whole blocks; the ideal denoiser sees all of T."""
+    def evaluations(self, kind: str, settings: Settings) -> float:
+        """Evaluations that sampling makes: samples are drawn in whole blocks; the ideal denoiser sees all of T."""
         own = self.library.own("sample")
         block = int(own.constants.get("BLOCK", 1)) if own else 1
         count = math.ceil(float(settings.get("sample.count") or 1) / block) * block
-        seen = 1.0 if kind == "model" else float(settings.get("data.size") or 1)
-        return {"evaluations": count * float(settings.get("sample.steps") or 1) * seen}
+        images_read = 1.0 if kind == "model" else float(settings.get("data.size") or 1)
+        return count * float(settings.get("sample.steps") or 1) * images_read
 
 
 def read(store: Store, library: Library, device: str | None, threads: int | None) -> History:
@@ -121,11 +116,11 @@ def read(store: Store, library: Library, device: str | None, threads: int | None
     scored = rows.filter(pc.fill_null(pc.equal(rows["device"], device or ""), fill_value=False))
     models = rows.filter(pc.equal(rows["kind"], "model"))
     trained = models.filter(pc.fill_null(pc.equal(models["train_device"], device or ""), fill_value=False))
-    rates, starts, noise, homes = _trainings(trained, labels)
+    rates, starts, homes = _trainings(trained, labels)
     metrics = (n.removesuffix("_seconds") for n in scored.column_names if n.endswith("_seconds"))
     known = set(library.names("score"))
     return History(
-        device, rates, median(starts) if starts else START_SECONDS, noise, _sampling(scored, labels),
+        device, rates, median(starts) if starts else START_SECONDS, _sampling(scored, labels),
         {m: _metric(scored, labels, m) for m in metrics if m in known}, homes,
     )  # fmt: skip
 
@@ -135,33 +130,29 @@ def _most(column: pa.ChunkedArray) -> str | None:
     return max(counted, key=lambda name: counted[name], default=None)
 
 
-def _trainings(rows: pa.Table, labels: HistoryLabels) -> tuple[list[Measured], list[float], float, dict[str, str]]:
-    """Seconds an image by network, seconds before the first image, the deviation of their logs, a trajectory of each.
+def _trainings(rows: pa.Table, labels: HistoryLabels) -> tuple[list[Measured], list[float], dict[str, str]]:
+    """Seconds an image and seconds before the first image of each trajectory, and one trajectory of each network.
 
     A trajectory has a rate between any two of its snapshots, and before the first, where its start-up counts too.
     """
     points: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    seen: dict[str, tuple[tuple[str, ...], str]] = {}
+    kinds: dict[str, tuple[tuple[str, ...], str]] = {}
     wanted = ("home", "step", "model.", "data.", "condition.name", "train.")
     for settings, seconds in _groups(rows, wanted, "train_seconds"):
         home = settings["home"]
         points[home].append((float(settings["step"] * settings["train.batch"]), seconds))
-        seen[home] = seen.get(home) or (labels.training(settings), name_of(settings))
-    rates: dict[tuple[tuple[str, ...], str], list[float]] = defaultdict(list)
+        kinds[home] = kinds.get(home) or (labels.training(settings), name_of(settings))
+    rates: list[Measured] = []
     starts: list[float] = []
-    apart: list[float] = []
     homes: dict[str, str] = {}
-    for home, found in points.items():
-        pieces = _rates(sorted(found))
+    for home, reached in points.items():
+        pieces = _rates(sorted(reached))
         if pieces:
-            rate = median_low(pieces)
-            rates[seen[home]].append(rate)
-            starts.append(max(0.0, min(found)[1] - rate * min(found)[0]))
-            apart += [math.log(piece / rate) for piece in pieces[1:]]  # the first has the start-up
-            homes.setdefault(seen[home][0][2], home)
-    measured = [Measured({}, median(found), like, name, like[2]) for (like, name), found in rates.items()]
-    noise = math.sqrt(fmean(x**2 for x in apart)) if len(apart) >= ENOUGH else NOISE
-    return measured, starts, max(noise, LEAST_NOISE), homes
+            rate, (like, name) = median_low(pieces), kinds[home]
+            rates.append(Measured(1.0, rate, like, name, like[2]))
+            starts.append(max(0.0, min(reached)[1] - rate * min(reached)[0]))
+            homes.setdefault(like[2], home)
+    return rates, starts, homes
 
 
 def _rates(points: list[tuple[float, float]]) -> list[float]:
@@ -173,25 +164,24 @@ def _rates(points: list[tuple[float, float]]) -> list[float]:
 def _sampling(rows: pa.Table, labels: HistoryLabels) -> list[Measured]:
     if "sampling_seconds" not in rows.column_names:
         return []
-    found = []
+    measured = []
     for settings, seconds in _groups(rows, ("kind", "model.", "data.", "sample.", "guide."), "sampling_seconds"):
-        like = labels.sampling(settings["kind"], settings)
-        found.append(Measured(labels.drawing(settings["kind"], settings), seconds, like, name_of(settings), like[-1]))
-    return found
+        kind = settings["kind"]
+        like, evaluations = labels.sampling(kind, settings), labels.evaluations(kind, settings)
+        measured.append(Measured(evaluations, seconds, like, name_of(settings), like[-1]))
+    return measured
 
 
 def _metric(rows: pa.Table, labels: HistoryLabels, metric: str) -> list[Measured]:
-    found = []
+    measured = []
     of_network = ("kind", "model.") if labels.evaluates(metric) else ()
     wanted = (*of_network, "data.", "sample.count", f"score.{metric}.")
     for settings, seconds in _groups(rows, wanted, f"{metric}_seconds"):
         like = labels.metric(metric, settings.get("kind", "model"), settings)
-        sizes, network = labels.sizes(metric, settings), like[-1] if labels.evaluates(metric) else ""
-        name = (
-            name_of(settings) if network else " and ".join(f"{n:g} {SIZES[k]}" for k, n in sizes.items() if k in SIZES)
-        )
-        found.append(Measured(sizes, seconds, like, name, network))
-    return found
+        size, network = labels.size(metric, settings), like[-1] if labels.evaluates(metric) else ""
+        name = name_of(settings) if network else f"{size:g} images"
+        measured.append(Measured(size, seconds, like, name, network))
+    return measured
 
 
 def _groups(rows: pa.Table, wanted: Sequence[str], value: str) -> Iterable[tuple[dict[str, Any], float]]:
@@ -217,13 +207,10 @@ def _label(settings: Settings, section: str) -> str:
 
 def overhead(worker_records: Iterable[Mapping[str, Any]], device: str) -> list[Measured]:
     """What workers on a kind of device (cpu, cuda) spent beside their units' own work: start-up, imports, inputs."""
-    found = []
+    measured = []
     for worker_record in worker_records:
         spent, units = worker_record.get("seconds") or {}, worker_record.get("units")
         if worker_record.get("device") == device and worker_record.get("state") == "done" and units:
             own = sum(spent.get(purpose, 0.0) for purpose in ("training", "sampling", "scoring", "waiting"))
-            found.append((float(units), max(spent.get("wall", 0.0) - own, 1e-3)))
-    by_units: dict[float, list[float]] = defaultdict(list)
-    for units, seconds in found:
-        by_units[units].append(seconds)
-    return [Measured({"units": units}, fmean(seconds)) for units, seconds in by_units.items()]
+            measured.append(Measured(1.0, max(spent.get("wall", 0.0) - own, 1e-3)))
+    return measured

@@ -11,7 +11,7 @@ from typing import Any
 
 from difgen_cli.engine.cost import estimate
 from difgen_cli.engine.cost.counting import MOST, Machine, Network, Numbers, counted
-from difgen_cli.engine.cost.estimate import UNKNOWN, Measured, Seconds
+from difgen_cli.engine.cost.estimate import UNKNOWN, Seconds
 from difgen_cli.engine.cost.history import History, HistoryLabels
 from difgen_cli.engine.plan import Cell, Plan, recipes
 from difgen_cli.engine.plan.recipes import Recipe
@@ -19,13 +19,10 @@ from difgen_cli.engine.plan.work import Scoring, Training
 from difgen_cli.engine.store import Store
 from difgen_cli.engine.store.files import read_json
 
-RATE = estimate.products(("flops",))  # seconds of a training image: so much for each, and so much for its operations
-DRAWING = ((), ("evaluations",), ("evaluations", "flops"))
 NOMINAL_FLOPS_PER_SECOND = 1e11
 UNKNOWN_FLOPS = 1e7  # of a training image
 TYPICAL_SHARE = 0.4  # of a roofline that a training reaches; 0.1 to 1 have been seen
 TYPICAL_FACTOR = 4.0
-BLIND_FACTOR = 4.0  # more of doubt where the work of a network could not be counted
 FORWARD = 1 / 3  # of a training's operations: an evaluation
 
 
@@ -56,13 +53,13 @@ class Prices:
     def _rate(self, like: tuple[str, ...]) -> Seconds:
         """Seconds of training an image."""
         if self.history.rates:
-            return self._predict(self.history.rates, RATE, {}, like, like[2])
+            return estimate.predict(self.history.rates, 1.0, like, like[2], self.count_flops)
         return self._guess(like[2]) or replace(UNKNOWN, value=self._nominal(like[2]))
 
     def _nominal(self, network: str) -> float:
         """Seconds of nowhere: by them trainings are ordered where their device is not known."""
         alone = len(self._planned) < 2
-        return (UNKNOWN_FLOPS if alone else self.flops.get(network, UNKNOWN_FLOPS)) / NOMINAL_FLOPS_PER_SECOND
+        return (UNKNOWN_FLOPS if alone else self.count_flops().get(network, UNKNOWN_FLOPS)) / NOMINAL_FLOPS_PER_SECOND
 
     def _guess(self, network: str) -> Seconds | None:
         """The same from the roofline of this machine, where nothing was ever trained on it; None on others."""
@@ -89,15 +86,14 @@ class Prices:
         costs: dict[str, Seconds] = {}
         if drawn:
             like = self.labels.sampling(kind, settings)
-            sizes = self.labels.drawing(kind, settings)
-            one = self._predict(self.history.sampling, DRAWING, sizes, like, like[-1])
+            evaluations = self.labels.evaluations(kind, settings)
+            one = estimate.predict(self.history.sampling, evaluations, like, like[-1], self.count_flops)
             image = self._guess(like[-1]) if one.how == "unknown" else None
-            costs["sampling"] = image.times(sizes["evaluations"] * FORWARD) if image else one
+            costs["sampling"] = image.times(evaluations * FORWARD) if image else one
         for metric in metrics:
-            like, sizes = self.labels.metric(metric, kind, settings), self.labels.sizes(metric, settings)
-            network = like[-1] if self.labels.evaluates(metric) else None
-            terms = estimate.products([*sizes, *(["flops"] if network else [])])
-            one = self._predict(self.history.metrics.get(metric, []), terms, sizes, like, network)
+            like, size = self.labels.metric(metric, kind, settings), self.labels.size(metric, settings)
+            network = like[-1] if self.labels.evaluates(metric) else ""
+            one = estimate.predict(self.history.metrics.get(metric, []), size, like, network, self.count_flops)
             costs[metric] = one if metric not in costs else estimate.total([costs[metric], one])
         return costs
 
@@ -125,23 +121,7 @@ class Prices:
 
     # FLOPs -----------------------------------------------------------------------------------------------------------
 
-    def _predict(
-        self, known: Sequence[Measured], terms: estimate.Terms, sizes: dict[str, float], like: tuple[str, ...],
-        network: str | None,
-    ) -> Seconds:  # fmt: skip
-        """With FLOPs among the sizes where the network is not one of those measured, and as far as they are known."""
-        noise, same = self.history.noise, [m for m in known if m.like == like]
-        if network is None or same or not known:
-            return estimate.predict(same or known, _without(terms), sizes, like, noise)
-        flops = self.flops
-        counted = [replace(m, sizes={**m.sizes, "flops": flops[m.network]}) for m in known if m.network in flops]
-        if network not in flops or not counted:
-            blind = estimate.predict(known, _without(terms), sizes, like, noise)
-            return replace(blind, factor=blind.factor * BLIND_FACTOR)
-        return estimate.predict(counted, terms, {**sizes, "flops": flops[network]}, like, noise)
-
-    @property
-    def flops(self) -> dict[str, float]:
+    def count_flops(self) -> dict[str, float]:
         """FLOPs of a training image by network, as far as they are known."""
         return {label: work[0] for label, work in self.work.items()}
 
@@ -212,7 +192,3 @@ def _apart(one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
         return abs(math.log(a / b)) if numbers else float(a != b)
 
     return sum(distance(one.get(name), other.get(name)) for name in one.keys() | other.keys())
-
-
-def _without(terms: estimate.Terms) -> estimate.Terms:
-    return [t for t in terms if "flops" not in t]
