@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 
 from difgen_cli import __version__, report, sweep
 from difgen_cli.cli import app, common
-from difgen_cli.display import plans, states
+from difgen_cli.cli import plan as plans
+from difgen_cli.display import states
 from difgen_cli.engine.cost.bench import busy
 from difgen_cli.engine.cost.estimate import Seconds
 from difgen_cli.engine.cost.forecast import Forecast, Part

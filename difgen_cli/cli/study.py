@@ -63,7 +63,7 @@ def sweep(
         choice("--retry", retry, (None, "failed"))
         jobs = _jobs_per_gpu(jobs_per_gpu)
         from difgen_cli import sweep as sweeping
-        from difgen_cli.display import plans
+        from difgen_cli.cli import plan as plans
 
         planned = sweeping.prepare(grid, runs, settings(set_), only or ())
         if retry:
@@ -110,7 +110,7 @@ def plan(
     with errors():
         choice("--cluster", cluster, CLUSTERS)
         from difgen_cli import sweep as sweeping
-        from difgen_cli.display import plans
+        from difgen_cli.cli import plan as plans
 
         planned = sweeping.prepare(grid, runs, settings(set_), only or ())
         options = sweeping.Options(cluster, workers, _jobs_per_gpu(jobs_per_gpu), profile=profile)
@@ -140,7 +140,7 @@ def _nothing_to_do(planned: Planned, say: Console) -> None:
     if not (planned.folder / "plan.parquet").exists():
         sweeping.record(planned)
     if planned.state.causes:
-        from difgen_cli.display import plans
+        from difgen_cli.cli import plan as plans
 
         say.print("nothing to do but what has failed")
         plans.failures(planned, planned.state.causes, say)
