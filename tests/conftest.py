@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,8 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from forking import ForkServer
 
 from difgen_cli.grid import read
 from difgen_cli.plan import Plan
@@ -82,15 +86,29 @@ def plan_of(tmp_path: Path) -> Callable[[Path], Plan]:
     return plan
 
 
-@pytest.fixture
-def difgen(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """The command line in a process of its own, in the test's folder."""
+@pytest.fixture(scope="session")
+def fork_server() -> Iterator[ForkServer]:
+    """A process that has imported all, from which the tests' commands are forked."""
+    with tempfile.TemporaryDirectory() as folder:  # a socket's path may not be as long as pytest's are
+        server = ForkServer(Path(folder))
+        yield server
+        server.close()
 
-    def run(*arguments: str | Path, timeout: float = 300, **environment: str) -> subprocess.CompletedProcess[str]:
+
+@pytest.fixture(scope="session")
+def difgen_in(fork_server: ForkServer) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """The command line in a process of its own, in any folder."""
+
+    def run(
+        folder: Path, *arguments: str | Path, timeout: float = 300, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        words, whole = [*map(str, arguments)], {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+        if fork_server.possible(whole):
+            return fork_server.run(words, folder, whole, timeout)
         return subprocess.run(
-            [sys.executable, "-m", "difgen_cli", *map(str, arguments)],
-            cwd=tmp_path,
-            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+            [sys.executable, "-m", "difgen_cli", *words],
+            cwd=folder,
+            env=whole,
             capture_output=True,
             text=True,
             timeout=timeout,
@@ -98,3 +116,11 @@ def difgen(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+@pytest.fixture
+def difgen(
+    tmp_path: Path, difgen_in: Callable[..., subprocess.CompletedProcess[str]]
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """The command line in a process of its own, in the test's folder."""
+    return partial(difgen_in, tmp_path)
