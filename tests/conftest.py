@@ -55,7 +55,17 @@ axes:
 """
 
 
+# What waits for a cluster or for faults is not of `make test`, but of `make slurm-test`, `make chaos` and `make rest`.
+APART = ("slurm", "chaos")
+
+
+@pytest.hookimpl(tryfirst=True)  # before the markers are asked for
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for folder in APART:
+            if ROOT / "tests" / folder in item.path.parents:
+                item.add_marker(folder)
+
     def place(item: pytest.Item) -> int:
         return next((k for k, name in enumerate(LONG) if name in item.path.parts), len(LONG))
 

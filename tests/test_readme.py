@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import shutil
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,17 +22,16 @@ def _commands() -> list[list[str]]:
     return [shlex.split(line) for line in lines if line and not line.startswith("#")]
 
 
-def test_the_commands_of_the_readme_run_in_order(tmp_path: Path) -> None:
+def test_the_commands_of_the_readme_run_in_order(
+    tmp_path: Path, difgen: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
     shutil.copytree(ROOT / "grids", tmp_path / "grids")
     commands = [c for c in _commands() if c[0] == "difgen"]
     assert len(commands) >= 6
     for command in commands:
         if "grids/size.yaml" in command and command[1] == "sweep":
             command.append("--dry-run")  # minutes long: `make demo` runs it
-        done = subprocess.run(
-            [sys.executable, "-m", "difgen_cli", *command[1:]],
-            cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        done = difgen(*command[1:])
         assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
 
 

@@ -197,12 +197,11 @@ def measured(runs: Path) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def swept(tmp_path_factory: pytest.TempPathFactory, difgen_in: Score) -> Path:
     """A sweep of one cell: its folder."""
     folder = tmp_path_factory.mktemp("swept")
     (folder / "tiny.yaml").write_text(GRID)
-    command = [sys.executable, "-m", "difgen_cli", "sweep", "tiny.yaml", "--cluster", "inline"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    done = difgen_in(folder, "sweep", "tiny.yaml", "--cluster", "inline")
     assert done.returncode == 0, done.stderr
     return folder
 

@@ -40,11 +40,10 @@ seeds: 2
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(tmp_path_factory: pytest.TempPathFactory, difgen_in: Run) -> Path:
     folder = tmp_path_factory.mktemp("shown")
     (folder / "tiny.yaml").write_text(GRID)
-    command = [sys.executable, "-m", "difgen_cli", "sweep", "tiny.yaml", "--cluster", "inline"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    done = difgen_in(folder, "sweep", "tiny.yaml", "--cluster", "inline")
     assert done.returncode == 0, done.stderr
     return folder
 

@@ -25,6 +25,8 @@ from difgen_cli.sampling import block_of
 from difgen_cli.train import initialise, train
 from difgen_cli.worker import ways
 
+pytestmark = pytest.mark.long
+
 LINEAR = Library(Path(__file__).parent.parent / "plugins").module("model", "linear").build
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
 EVERYTHING = os.environ.get("DIFGEN_COMPILE_TESTS") == "all"
