@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 # What Python, the dynamic linker and the libraries read once, when they are started.
-READ_AT_START = ("PYTHON", "LD_", "OMP_", "MKL_", "OPENBLAS_", "MPL", "TORCH", "CUDA", "HOME")
+READ_AT_START = ("PYTHON", "LD_", "OMP_", "MKL_", "OPENBLAS_", "MPL", "TORCH", "HOME")
 LIBRARIES = (
     "torch", "pandas", "pyarrow.parquet", "safetensors.torch", "sklearn.datasets", "sklearn.cluster", "scipy.stats",
     "matplotlib.figure", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "PIL.Image",

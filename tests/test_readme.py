@@ -22,6 +22,7 @@ def _commands() -> list[list[str]]:
     return [shlex.split(line) for line in lines if line and not line.startswith("#")]
 
 
+@pytest.mark.long
 def test_the_commands_of_the_readme_run_in_order(
     tmp_path: Path, difgen: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
