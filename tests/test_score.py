@@ -206,6 +206,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory, difgen_in: Score) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_a_swept_cell_scored_from_its_own_file_has_the_same_numbers_to_the_last_digit(
     score: Score, swept: Path, pool: Pool
 ) -> None:

@@ -290,6 +290,7 @@ def weights(runs: Path) -> dict[str, Tensor]:
     return load_file(snapshot)
 
 
+@pytest.mark.long
 def test_a_sweep_with_a_faulty_compiler_trains_what_a_right_one_trains(
     tmp_path: Path, difgen: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
@@ -309,6 +310,7 @@ def test_a_sweep_with_a_faulty_compiler_trains_what_a_right_one_trains(
     assert not models["stale"].any()
 
 
+@pytest.mark.long
 def test_whoever_goes_on_checks_what_was_begun_compiled(
     tmp_path: Path, difgen: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
