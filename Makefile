@@ -23,11 +23,11 @@ test: lint browser
 	$(BIN)/python -m pytest $(TOGETHER) -m "not slurm and not chaos and not long"
 
 # What `make test` leaves out, in short: SLURM without what takes minutes, 20 faults, 18 refusals, and all of the long tests.
-rest: $(VENV)/ready
+rest: $(VENV)/ready browser
 	$(BIN)/python -m pytest $(TOGETHER) -m "slurm or chaos or long"
 
 # Real images, intervals, benchmarks, compiled networks.
-long-test: $(VENV)/ready
+long-test: $(VENV)/ready browser
 	$(BIN)/python -m pytest $(TOGETHER) -m long
 
 lint: $(VENV)/ready

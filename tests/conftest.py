@@ -37,8 +37,10 @@ ROOT = Path(__file__).parent.parent
 
 # Files of minutes come first: else one worker has the last of them while the others wait.
 LONG = (
-    "test_sweep.py", "slurm", "test_real_data.py", "chaos", "test_readme.py", "test_benchmarks.py", "test_guidance.py",
-    "test_waste.py", "perf", "test_temi.py", "test_show.py", "test_against.py",
+    "slurm", "test_sweep.py", "chaos", "test_benchmarks.py", "test_real_data.py", "test_readme.py", "test_score.py",
+    "browser", "test_guidance.py", "test_use.py", "test_waste.py", "test_show.py", "perf", "test_instruments.py",
+    "test_agreement.py", "test_aligned.py", "test_errors.py", "test_temi.py", "test_distrust.py", "test_worlds.py",
+    "intervals", "test_against.py",
 )  # fmt: skip
 
 TINY = """\

@@ -236,6 +236,7 @@ def test_twins_are_guided_by_worse_selves_of_their_own(write_grid: Write, plan_o
     assert weak["train.seed"] == plan.trajectories[twin.home].settings["train.seed"]
 
 
+@pytest.mark.long
 def test_forty_weights_over_a_finished_run_train_nothing_but_the_weak_model_once(
     tmp_path: Path, write_grid: Write, difgen: Difgen
 ) -> None:
