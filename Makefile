@@ -26,7 +26,7 @@ test: lint browser
 rest: $(VENV)/ready browser
 	$(BIN)/python -m pytest $(TOGETHER) -m "slurm or chaos or long"
 
-# Real images, intervals, benchmarks, compiled networks.
+# Real images, statistics, benchmarks, compilers, sweeps that are stopped and go on.
 long-test: $(VENV)/ready browser
 	$(BIN)/python -m pytest $(TOGETHER) -m long
 

@@ -318,6 +318,7 @@ def _kept(runs: Path) -> dict[Path, bytes]:
     return {p: p.read_bytes() for name in names for p in runs.glob(name) if p.is_file()}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("more", [[], ["--all"]])
 def test_after_it_every_done_cell_is_done_and_the_report_is_the_same(runs: Path, difgen: Run, more: list[str]) -> None:
     assert difgen("report", "runs", "--out", "before").returncode == 0
@@ -345,6 +346,7 @@ def test_more_steps_go_on_from_the_last_checkpoint_that_it_leaves(runs: Path, di
     assert sorted(a["from_step"] for a in trained) == [0, 0, 20, 20]
 
 
+@pytest.mark.long
 def test_while_a_worker_trains_the_rest_can_be_cleaned_and_its_sweep_ends_well(runs: Path, difgen: Run) -> None:
     _clutter(trajectory(runs))
     command = [sys.executable, "-m", "difgen_cli", "sweep", "tiny.yaml", "--workers", "1", "--set", "train.steps=3000"]

@@ -328,6 +328,7 @@ def test_whoever_goes_on_checks_what_was_begun_compiled(
     assert all(torch.equal(v, weights(tmp_path / "right")[k]) for k, v in weights(tmp_path / "runs").items())
 
 
+@pytest.mark.long
 def test_a_compiler_that_is_missing_is_no_way(tmp_path: Path) -> None:
     """0.1.0 remembered the times of eager steps as those of compiled ones."""
     code = (
