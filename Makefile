@@ -8,7 +8,7 @@ OUT    ?= report
 
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint browser sweep plan status report bench coverage worlds chaos slurm-test pins clean
+.PHONY: demo test rest long-test lint browser sweep plan status report bench coverage worlds chaos slurm-test pins clean
 
 demo: $(VENV)/ready
 	$(BIN)/difgen sweep grids/size.yaml --runs $(RUNS) --cluster local
@@ -16,8 +16,19 @@ demo: $(VENV)/ready
 	@echo "open $(OUT)/report.html"
 
 # The order of files is that of tests/conftest.py.
+TOGETHER := -n auto --dist loadfile --no-loadscope-reorder
+
+# All but what waits for a cluster (slurm), for faults (chaos) or for numbers (long): `make rest` runs those.
 test: lint browser
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest $(TOGETHER) -m "not slurm and not chaos and not long"
+
+# What `make test` leaves out, in short: SLURM without what takes minutes, 20 faults, 18 refusals, and all of the long tests.
+rest: $(VENV)/ready browser
+	$(BIN)/python -m pytest $(TOGETHER) -m "slurm or chaos or long"
+
+# Real images, statistics, benchmarks, compilers, sweeps that are stopped and go on.
+long-test: $(VENV)/ready browser
+	$(BIN)/python -m pytest $(TOGETHER) -m long
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
@@ -59,7 +70,7 @@ $(VENV)/bench: $(VENV)/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	touch $@
 
-# How often the printed 95 % intervals cover what they are for: 2,000 draws of each world; `make test` has 200 of some.
+# How often the printed 95 % intervals cover what they are for: 2,000 draws of each world; `make rest` has 200 of some.
 coverage: $(VENV)/ready
 	$(BIN)/python tests/intervals/simulate.py
 
@@ -67,7 +78,7 @@ coverage: $(VENV)/ready
 worlds: $(VENV)/ready
 	$(BIN)/python tests/planted/table.py --sentences
 
-# 200 random faults of eleven kinds, compared with an undisturbed run; `make test` gives 20. As root, or no disk is full.
+# 200 random faults of eleven kinds, compared with an undisturbed run; `make rest` gives 20. As root, or no disk is full.
 chaos: $(VENV)/ready
 	DIFGEN_CHAOS_FAULTS=$${DIFGEN_CHAOS_FAULTS:-200} $(BIN)/python -m pytest tests/chaos -v
 

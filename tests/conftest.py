@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,8 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from forking import ForkServer
 
 from difgen_cli.engine.grid import read
 from difgen_cli.engine.plan import Plan
@@ -33,8 +37,10 @@ ROOT = Path(__file__).parent.parent
 
 # Files of minutes come first: else one worker has the last of them while the others wait.
 LONG = (
-    "test_sweep.py", "slurm", "test_real_data.py", "chaos", "test_readme.py", "test_benchmarks.py", "test_guidance.py",
-    "test_waste.py", "perf", "test_temi.py", "test_show.py", "test_against.py",
+    "slurm", "test_sweep.py", "chaos", "test_benchmarks.py", "test_real_data.py", "test_readme.py", "test_score.py",
+    "browser", "test_guidance.py", "test_use.py", "test_waste.py", "test_show.py", "perf", "test_instruments.py",
+    "test_agreement.py", "test_aligned.py", "test_errors.py", "test_temi.py", "test_distrust.py", "test_worlds.py",
+    "intervals", "test_against.py",
 )  # fmt: skip
 
 TINY = """\
@@ -51,7 +57,17 @@ axes:
 """
 
 
+# What waits for a cluster or for faults is not of `make test`, but of `make slurm-test`, `make chaos` and `make rest`.
+APART = ("slurm", "chaos")
+
+
+@pytest.hookimpl(tryfirst=True)  # before the markers are asked for
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for folder in APART:
+            if ROOT / "tests" / folder in item.path.parents:
+                item.add_marker(folder)
+
     def place(item: pytest.Item) -> int:
         return next((k for k, name in enumerate(LONG) if name in item.path.parts), len(LONG))
 
@@ -82,15 +98,29 @@ def plan_of(tmp_path: Path) -> Callable[[Path], Plan]:
     return plan
 
 
-@pytest.fixture
-def difgen(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """The command line in a process of its own, in the test's folder."""
+@pytest.fixture(scope="session")
+def fork_server() -> Iterator[ForkServer]:
+    """A process that has imported all, from which the tests' commands are forked."""
+    with tempfile.TemporaryDirectory() as folder:  # a socket's path may not be as long as pytest's are
+        server = ForkServer(Path(folder))
+        yield server
+        server.close()
 
-    def run(*arguments: str | Path, timeout: float = 300, **environment: str) -> subprocess.CompletedProcess[str]:
+
+@pytest.fixture(scope="session")
+def difgen_in(fork_server: ForkServer) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """The command line in a process of its own, in any folder."""
+
+    def run(
+        folder: Path, *arguments: str | Path, timeout: float = 300, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        words, whole = [*map(str, arguments)], {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+        if fork_server.possible(whole):
+            return fork_server.run(words, folder, whole, timeout)
         return subprocess.run(
-            [sys.executable, "-m", "difgen_cli", *map(str, arguments)],
-            cwd=tmp_path,
-            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+            [sys.executable, "-m", "difgen_cli", *words],
+            cwd=folder,
+            env=whole,
             capture_output=True,
             text=True,
             timeout=timeout,
@@ -98,3 +128,11 @@ def difgen(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+@pytest.fixture
+def difgen(
+    tmp_path: Path, difgen_in: Callable[..., subprocess.CompletedProcess[str]]
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """The command line in a process of its own, in the test's folder."""
+    return partial(difgen_in, tmp_path)

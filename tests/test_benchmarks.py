@@ -41,6 +41,7 @@ def _compared(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]
     return found
 
 
+@pytest.mark.long
 def test_training_stands_beside_a_textbook_loop_and_diffusers(tmp_path: Path) -> None:
     _, rows = _quick("training", tmp_path)
     cases = _compared(rows)
@@ -56,6 +57,7 @@ def test_training_stands_beside_a_textbook_loop_and_diffusers(tmp_path: Path) ->
         assert abs(unet["diffusers"]["mflops_per_image"] / unet["difgen"]["mflops_per_image"] - 1) < 0.05
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "case"), [("training", "digits mlp"), ("sampling", "1,000 digits, mlp")])
 def test_on_two_cores_workers_stand_beside_one_process_of_two_threads_and_two_of_one(
     name: str, case: str, tmp_path: Path
@@ -70,6 +72,7 @@ def test_on_two_cores_workers_stand_beside_one_process_of_two_threads_and_two_of
         assert peer["ratio_wall"] == pytest.approx(ours[f"{unit}_per_second"] / peer[f"{unit}_per_second"])
 
 
+@pytest.mark.long
 def test_a_cards_trainings_stand_beside_an_eager_loop_and_several_beside_one(tmp_path: Path) -> None:
     """On the CPU: that it runs, and reckons with the processes."""
     quick = ("--device", "cpu", "--way", "eager", "--processes", "2", "--repeats", "1")
@@ -82,6 +85,7 @@ def test_a_cards_trainings_stand_beside_an_eager_loop_and_several_beside_one(tmp
         assert min(ours["roofline"], ours["mfu"]) > 0
 
 
+@pytest.mark.long
 def test_sampling_stands_beside_a_textbook_sampler_that_makes_the_same_images(tmp_path: Path) -> None:
     _, rows = _quick("sampling", tmp_path)
     cases = _compared(rows)
@@ -90,6 +94,7 @@ def test_sampling_stands_beside_a_textbook_sampler_that_makes_the_same_images(tm
     assert all(row["largest_difference"] < 1e-5 for row in rows)
 
 
+@pytest.mark.long
 def test_a_sweep_trains_the_longest_runs_alone_and_one_by_one_all_of_them(tmp_path: Path) -> None:
     _, rows = _quick("grid", tmp_path, "--seeds", "1")
     ours, theirs, evenly = rows
@@ -102,6 +107,7 @@ def test_a_sweep_trains_the_longest_runs_alone_and_one_by_one_all_of_them(tmp_pa
     assert evenly["share_of_images"] == pytest.approx(10 / 55)
 
 
+@pytest.mark.long
 def test_growth_is_a_slope_with_its_error_beside_what_must_be_expected(tmp_path: Path) -> None:
     _, rows = _quick("growth", tmp_path, "--only", "mlp", "plan")
     assert [row["study"] for row in rows] == ["mlp", "plan"]
@@ -129,6 +135,7 @@ def test_the_slope_of_a_power_law_is_its_exponent() -> None:
     assert growth.slope(values, [1.0, 0.0, 1.0, 1.0]) == (None, None)
 
 
+@pytest.mark.long
 def test_stacked_networks_have_the_gradients_of_each(tmp_path: Path) -> None:
     _, rows = _quick("stacking", tmp_path)
     assert [row["who"] for row in rows] == ["stacked", "in a row"]

@@ -13,8 +13,8 @@ import pytest
 from typer.main import get_command
 
 from difgen_cli.cli import app
-from difgen_cli.plan import Plan
-from difgen_cli.plugins import KINDS, Library
+from difgen_cli.engine.plan import Plan
+from difgen_cli.engine.plugins import KINDS, Library
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "benchmarks" / "NOTES.md"])

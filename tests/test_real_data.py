@@ -10,6 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+pytestmark = pytest.mark.long
+
 DATA = os.environ.get("DIFGEN_TEST_DATA", "")
 GRIDS = Path(__file__).parent.parent / "grids"
 

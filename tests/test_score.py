@@ -197,16 +197,16 @@ def measured(runs: Path) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def swept(tmp_path_factory: pytest.TempPathFactory, difgen_in: Score) -> Path:
     """A sweep of one cell: its folder."""
     folder = tmp_path_factory.mktemp("swept")
     (folder / "tiny.yaml").write_text(GRID)
-    command = [sys.executable, "-m", "difgen_cli", "sweep", "tiny.yaml", "--cluster", "inline"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    done = difgen_in(folder, "sweep", "tiny.yaml", "--cluster", "inline")
     assert done.returncode == 0, done.stderr
     return folder
 
 
+@pytest.mark.long
 def test_a_swept_cell_scored_from_its_own_file_has_the_same_numbers_to_the_last_digit(
     score: Score, swept: Path, pool: Pool
 ) -> None:

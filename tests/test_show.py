@@ -40,11 +40,10 @@ seeds: 2
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(tmp_path_factory: pytest.TempPathFactory, difgen_in: Run) -> Path:
     folder = tmp_path_factory.mktemp("shown")
     (folder / "tiny.yaml").write_text(GRID)
-    command = [sys.executable, "-m", "difgen_cli", "sweep", "tiny.yaml", "--cluster", "inline"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    done = difgen_in(folder, "sweep", "tiny.yaml", "--cluster", "inline")
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -199,6 +198,7 @@ def test_two_run_directories_side_by_side(copied: Path, difgen: Run) -> None:
     assert "nowhere: no run directory" in missing.stderr
 
 
+@pytest.mark.long
 def test_watching_ends_by_itself_when_every_cell_is_done(copied: Path, difgen: Run) -> None:
     done = difgen("report", "runs", "--watch")
     assert done.returncode == 0, done.stderr
@@ -209,6 +209,7 @@ def test_watching_ends_by_itself_when_every_cell_is_done(copied: Path, difgen: R
     assert {p: p.stat().st_mtime_ns for p in (copied / "report").rglob("*.png")} == before
 
 
+@pytest.mark.long
 def test_watching_follows_a_sweep_and_ctrl_c_leaves_a_whole_page(tmp_path: Path) -> None:
     (tmp_path / "long.yaml").write_text(GRID.replace("[10, 20]", "[10, 200000]").replace("seeds: 2", "seeds: 1"))
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

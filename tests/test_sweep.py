@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -46,14 +47,13 @@ def sweep(difgen: Run, grid: Path, *more: str, cluster: str = "inline") -> subpr
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(tmp_path_factory: pytest.TempPathFactory, difgen_in: Run) -> Path:
     """A tiny grid, swept once for all tests of this file: its folder."""
     from conftest import TINY
 
     folder = tmp_path_factory.mktemp("finished")
     (folder / "tiny.yaml").write_text(TINY)
-    command = [sys.executable, "-m", "difgen_cli", "sweep", "tiny.yaml", "--cluster", "inline"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    done = difgen_in(folder, "sweep", "tiny.yaml", "--cluster", "inline")
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -252,9 +252,10 @@ def test_two_sweeps_of_overlapping_grids_train_nothing_twice(tmp_path: Path, wri
 def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path: Path, write_grid: Write, difgen: Run) -> None:
     from conftest import TINY
 
-    grid = write_grid(TINY.replace("[10, 20]", "[6000]").replace("[8, 16]", "[8]"))
+    grid = write_grid(TINY.replace("[10, 20]", "[3000]").replace("[8, 16]", "[8]"))
     command = [sys.executable, "-m", "difgen_cli", "sweep", str(grid), "--workers", "1"]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    often = {**os.environ, "DIFGEN_CHECKPOINT_SECONDS": "0.3"}
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=often)
     _wait_for(lambda: any(a.get("step", 0) > 0 for a in attempts(tmp_path / "runs", "train.*")), 120)
     process.send_signal(signal.SIGINT)
     _, words = process.communicate(timeout=120)
@@ -266,7 +267,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path: Path, write_grid: W
     sweep(difgen, grid)
     assert [a["state"] for a in attempts(tmp_path / "runs", "train.*")] == ["interrupted", "done"]
     resumed_at = attempts(tmp_path / "runs", "train.*")[1]["from_step"]
-    assert 0 < resumed_at < 6000
+    assert 0 < resumed_at < 3000
     sweep(difgen, grid, "--runs", "whole")
     pd.testing.assert_frame_equal(rows(tmp_path / "runs"), rows(tmp_path / "whole"))
 

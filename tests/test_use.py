@@ -183,6 +183,7 @@ NETWORKS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", NETWORKS)
 def test_a_network_that_cannot_be_built_is_refused_when_planning(
     case: str, write_grid: Callable[..., Path], tmp_path: Path

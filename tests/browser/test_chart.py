@@ -127,6 +127,7 @@ def test_facets_are_the_levels_of_the_chosen_column(visit: Visit, four: Four, ac
     assert opened.errors == []
 
 
+@pytest.mark.long
 def test_every_column_can_be_drawn_against_every_other(visit: Visit, four: Four) -> None:
     opened = visit(four[1])
     xs = opened.page.locator("#choose-x option").evaluate_all("some => some.map(o => o.value)")

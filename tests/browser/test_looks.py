@@ -28,6 +28,7 @@ def audited(page: Any) -> list[str]:
     ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("wide", WIDTHS)
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_the_page_is_accessible_and_has_its_picture_taken(

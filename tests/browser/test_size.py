@@ -11,6 +11,8 @@ import pytest
 
 from difgen_cli import report
 
+pytestmark = pytest.mark.long
+
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "report.py"
 OPENINGS = 3, 8  # at least, at most: the machine may be busy with something else, so the best counts, all are printed
 READY_MILLISECONDS = 2000

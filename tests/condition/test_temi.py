@@ -123,6 +123,7 @@ def test_what_cannot_be_clustered_is_refused() -> None:
         temi.fit(REST[:1], HELD_OUT, flat, clusters=1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_temi_finds_the_digits_better_than_kmeans_in_the_same_space(seed: int) -> None:
     """Settings were chosen by the accuracy on REST; of HELD_OUT nothing was looked at before this test."""

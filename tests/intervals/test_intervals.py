@@ -10,6 +10,8 @@ from scipy.stats import binom
 from simulate import LEAST, MOST, Coverage, coverages, draw
 from worlds import WORLDS, Copies, Digits, Ends, Features, Grouped, Modes, Planted, Preferring, World
 
+pytestmark = pytest.mark.long
+
 DRAWS = 200
 HARD = (
     *(Copies(0.1), Preferring(16, 0.4), Modes(100), Grouped(0.3, 0.5)),

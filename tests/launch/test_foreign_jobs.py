@@ -31,6 +31,7 @@ def recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], l
     return lambda: calls.read_text().splitlines() if calls.exists() else []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("cluster", ["local", "inline"])
 def test_a_sweep_that_ends_cancels_nothing(
     cluster: str, write_grid: Callable[..., Path], difgen: Callable[..., subprocess.CompletedProcess[str]],
@@ -64,6 +65,7 @@ base:
 """
 
 
+@pytest.mark.long
 def test_a_stopped_sweep_ends_soon_and_requeues_nothing(
     tmp_path: Path, write_grid: Callable[..., Path], recording: Callable[[], list[str]]
 ) -> None:

@@ -25,6 +25,7 @@ Arrays = dict[str, np.ndarray]
 Images = tuple[np.ndarray, np.ndarray, np.ndarray]  # training, held-out and new ones
 Change = Callable[[np.ndarray], np.ndarray]
 REAL = Path(os.environ.get("DIFGEN_TEST_DATA", ""))
+PHOTOGRAPHS = [pytest.param(name, marks=pytest.mark.long) for name in ("fashion_mnist", "cifar10")]
 KINDS = ("shifted", "mirrored", "toned", "smoothed")
 
 
@@ -48,7 +49,7 @@ def photographs(name: str, n: int) -> np.ndarray:
     return scaled(np.stack(images).reshape(n, *images[0].shape[:2], -1))
 
 
-@pytest.fixture(scope="module", params=["synthetic", "digits", "fashion_mnist", "cifar10"])
+@pytest.fixture(scope="module", params=["synthetic", "digits", *PHOTOGRAPHS])
 def world(request: pytest.FixtureRequest) -> Images:
     if request.param == "digits":
         images = scaled(load().images[np.random.default_rng(0).permutation(1797)[:480]])

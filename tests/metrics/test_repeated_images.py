@@ -20,6 +20,7 @@ from difgen_cli.neighbours import mirror, nearer, nearest
 Arrays = dict[str, np.ndarray]
 Images = tuple[np.ndarray, np.ndarray, np.ndarray]  # training, held-out and new ones, all distinct
 REAL = Path(os.environ.get("DIFGEN_TEST_DATA", ""))
+PHOTOGRAPHS = [pytest.param(name, marks=pytest.mark.long) for name in ("fashion_mnist", "cifar10")]
 
 
 def shared(_: str, compute: Callable[[], Arrays]) -> Arrays:
@@ -42,7 +43,7 @@ def photographs(name: str, n: int) -> np.ndarray:
     return scaled(np.stack(images).reshape(n, *images[0].shape[:2], -1))
 
 
-@pytest.fixture(scope="module", params=["synthetic", "fashion_mnist", "cifar10"])
+@pytest.fixture(scope="module", params=["synthetic", *PHOTOGRAPHS])
 def world(request: pytest.FixtureRequest) -> Images:
     images = synthetic(600) if request.param == "synthetic" else photographs(request.param, 600)
     train, held_out, new = np.split(images, [200, 500])

@@ -87,6 +87,7 @@ def test_a_gpu_adds_the_networks_of_a_gpu() -> None:
     ]
 
 
+@pytest.mark.long
 def test_the_command_measures_its_own_list(difgen: Run) -> None:
     done = difgen("bench", "--seconds", "0.2")
     assert done.returncode == 0, done.stderr

@@ -82,6 +82,7 @@ def two_cores() -> Iterator[None]:
     os.sched_setaffinity(0, before)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("two_cores")
 def test_two_processes_on_two_cores_train_more_than_one_and_four_no_more_than_two() -> None:
     shares: dict[int, float] = {}
@@ -101,6 +102,7 @@ def test_two_processes_on_two_cores_train_more_than_one_and_four_no_more_than_tw
         assert rates[4] < 1.15 * rates[2]
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("two_cores")
 def test_the_probe_takes_no_more_processes_than_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packing, "SLICE_SECONDS", 1.0)
@@ -111,6 +113,7 @@ def test_the_probe_takes_no_more_processes_than_cores(monkeypatch: pytest.Monkey
     assert found.images_per_second[found.jobs] >= found.images_per_second[1]
 
 
+@pytest.mark.long
 def test_the_heaviest_of_several_trainings_is_the_one_that_is_weighed() -> None:
     wide = ProbeTask("mlp", {"width": 64}, (1, 8, 8), 0, 8_000_000, {}, 128)  # 488 MiB of images
     with Probes(None, None, 60) as probes:

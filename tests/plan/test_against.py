@@ -126,7 +126,7 @@ def test_cells_that_share_samples_and_differ_in_a_metrics_settings_are_all_measu
 ) -> None:
     other(tmp_path)
     write_grid(GRID + "axes: {score.ood.similarity: [nearest, cosine, top_k]}\n", "grid.yaml")
-    options = ("--cluster", "local", "--workers", "1")
+    options = ("--cluster", "inline")
     done = difgen("sweep", "grid.yaml", *options, "--only", "score.ood.similarity=nearest")
     assert done.returncode == 0, done.stderr
     done = difgen("sweep", "grid.yaml", *options)

@@ -236,6 +236,7 @@ def test_twins_are_guided_by_worse_selves_of_their_own(write_grid: Write, plan_o
     assert weak["train.seed"] == plan.trajectories[twin.home].settings["train.seed"]
 
 
+@pytest.mark.long
 def test_forty_weights_over_a_finished_run_train_nothing_but_the_weak_model_once(
     tmp_path: Path, write_grid: Write, difgen: Difgen
 ) -> None:
@@ -295,6 +296,7 @@ def test_a_weak_model_that_fails_fails_the_cell_and_says_so(write_grid: Write, d
     assert "guide.auto: ArithmeticError: the loss is nan" in difgen("plan", "grid.yaml").stdout
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not os.environ.get("DIFGEN_TEST_DATA"), reason="DIFGEN_TEST_DATA does not name a folder of data")
 def test_masked_windows_and_autoguidance_run_on_the_unet_with_real_images(
     tmp_path: Path, write_grid: Write, difgen: Difgen

@@ -175,6 +175,7 @@ def test_a_flow_field_shows_both_kinds_of_points_and_says_how_many(tmp_path: Pat
     assert set(numbers(written, "flow-field")["kind_of_point"]) == {"grid", "train", "held_out"}
 
 
+@pytest.mark.long
 def test_a_study_of_every_size_of_one_seed_is_drawn_without_warnings(tmp_path: Path) -> None:
     axes = {"data.size": [8, 64], "model.width": [64, 256], "guide.weight": [1.0, 2.0], "train.steps": [60, 240]}
     written = report.write(instruments.added(synthetic.study(axes, seeds=1)), tmp_path)

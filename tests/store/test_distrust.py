@@ -147,6 +147,7 @@ def marks(difgen: Difgen) -> dict[str, int]:
     return {mark: sum(c["mark"] == mark for c in cells if c["kind"] == "model") for mark in ("done", "stale", "new")}
 
 
+@pytest.mark.long
 def test_a_run_directory_of_0_1_0_is_trained_anew_where_it_is_wrong(tmp_path: Path, difgen: Difgen) -> None:
     (tmp_path / "old.yaml").write_text(GRID)
     sweep = ("sweep", "old.yaml", "--cluster", "inline")
@@ -197,6 +198,7 @@ def test_a_run_directory_of_0_1_0_is_trained_anew_where_it_is_wrong(tmp_path: Pa
     assert all(folder.name in wasted.stdout for folder in wrong), wasted.stderr
 
 
+@pytest.mark.long
 def test_what_was_measured_beside_such_weights_is_measured_anew(tmp_path: Path, difgen: Difgen) -> None:
     """The twin alone was trained wrong: of its partner the results that compare with it go, the weights stay."""
     (tmp_path / "old.yaml").write_text(GRID.replace("[[1], [1, 1]]", "[[1, 1]]"))

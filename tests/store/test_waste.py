@@ -25,14 +25,13 @@ DAY_SECONDS = 86_400
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(tmp_path_factory: pytest.TempPathFactory, difgen_in: Run) -> Path:
     """A tiny grid, swept once for all tests of this file: its folder."""
     from conftest import TINY
 
     folder = tmp_path_factory.mktemp("finished")
     (folder / "tiny.yaml").write_text(TINY)
-    command = [sys.executable, "-m", "difgen_cli", "sweep", "tiny.yaml", "--cluster", "inline"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    done = difgen_in(folder, "sweep", "tiny.yaml", "--cluster", "inline")
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -319,6 +318,7 @@ def _kept(runs: Path) -> dict[Path, bytes]:
     return {p: p.read_bytes() for name in names for p in runs.glob(name) if p.is_file()}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("more", [[], ["--all"]])
 def test_after_it_every_done_cell_is_done_and_the_report_is_the_same(runs: Path, difgen: Run, more: list[str]) -> None:
     assert difgen("report", "runs", "--out", "before").returncode == 0
@@ -346,9 +346,10 @@ def test_more_steps_go_on_from_the_last_checkpoint_that_it_leaves(runs: Path, di
     assert sorted(a["from_step"] for a in trained) == [0, 0, 20, 20]
 
 
+@pytest.mark.long
 def test_while_a_worker_trains_the_rest_can_be_cleaned_and_its_sweep_ends_well(runs: Path, difgen: Run) -> None:
     _clutter(trajectory(runs))
-    command = [sys.executable, "-m", "difgen_cli", "sweep", "tiny.yaml", "--workers", "1", "--set", "train.steps=6000"]
+    command = [sys.executable, "-m", "difgen_cli", "sweep", "tiny.yaml", "--workers", "1", "--set", "train.steps=3000"]
     process = subprocess.Popen(
         [*command, "--only", "data.size=8"], cwd=runs.parent, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", "DIFGEN_CHECKPOINT_SECONDS": "0.3"},

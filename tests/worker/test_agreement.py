@@ -290,6 +290,7 @@ def weights(runs: Path) -> dict[str, Tensor]:
     return load_file(snapshot)
 
 
+@pytest.mark.long
 def test_a_sweep_with_a_faulty_compiler_trains_what_a_right_one_trains(
     tmp_path: Path, difgen: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
@@ -309,6 +310,7 @@ def test_a_sweep_with_a_faulty_compiler_trains_what_a_right_one_trains(
     assert not models["stale"].any()
 
 
+@pytest.mark.long
 def test_whoever_goes_on_checks_what_was_begun_compiled(
     tmp_path: Path, difgen: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
@@ -326,6 +328,7 @@ def test_whoever_goes_on_checks_what_was_begun_compiled(
     assert all(torch.equal(v, weights(tmp_path / "right")[k]) for k, v in weights(tmp_path / "runs").items())
 
 
+@pytest.mark.long
 def test_a_compiler_that_is_missing_is_no_way(tmp_path: Path) -> None:
     """0.1.0 remembered the times of eager steps as those of compiled ones."""
     code = (
