@@ -296,7 +296,7 @@ def test_what_the_system_refuses_is_one_sentence(tmp_path: Path, write_grid: Cal
 def test_an_error_of_the_machine_ends_with_3(error: Exception, said: str, capfd: pytest.CaptureFixture[str]) -> None:
     import typer
 
-    from difgen_cli.cli.common import errors
+    from difgen_cli.cli.app import errors
 
     with pytest.raises(typer.Exit) as ended, errors():
         raise error

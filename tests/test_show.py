@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from difgen_cli import show
-from difgen_cli.display import cells as displayed
+from difgen_cli.cli.show import _measures, sparkline
 from difgen_cli.engine.store import Home
 from difgen_cli.report.page import live
 
@@ -99,8 +99,8 @@ def test_a_failed_or_unfinished_cell_says_so(copied: Path, difgen: Run) -> None:
 
 
 def test_a_narrow_terminal_gets_fewer_columns_and_no_line_is_cut() -> None:
-    wide = displayed._measures(_shown(), 200)[0].splitlines()
-    narrow = displayed._measures(_shown(), 44)
+    wide = _measures(_shown(), 200)[0].splitlines()
+    narrow = _measures(_shown(), 44)
     assert wide[0].split() == ["model", "heldout", "copycat", "ideal"]
     assert narrow[0].splitlines()[0].split() == ["model"]
     assert max(map(len, narrow[0].splitlines())) <= 44
@@ -115,10 +115,10 @@ def _shown() -> Any:
 
 
 def test_a_sparkline_rises_with_its_values_and_keeps_its_width() -> None:
-    assert displayed.sparkline([0, 1, 2, 3, 4, 5, 6, 7], 8) == "▁▂▃▄▅▆▇█"
-    assert displayed.sparkline([2.0, 2.0], 10) == "▁▁"
-    assert displayed.sparkline([8, 8, 0, 0], 2) == "█▁"
-    assert len(displayed.sparkline(list(range(1000)), 60)) == 60
+    assert sparkline([0, 1, 2, 3, 4, 5, 6, 7], 8) == "▁▂▃▄▅▆▇█"
+    assert sparkline([2.0, 2.0], 10) == "▁▁"
+    assert sparkline([8, 8, 0, 0], 2) == "█▁"
+    assert len(sparkline(list(range(1000)), 60)) == 60
 
 
 def test_losses_of_several_attempts_are_one_curve(tmp_path: Path) -> None:

@@ -15,9 +15,10 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from difgen_cli import __version__, report, sweep
-from difgen_cli.cli import app, common
-from difgen_cli.cli import plan as plans
-from difgen_cli.display import states
+from difgen_cli.cli import app, format
+from difgen_cli.cli.app import FLAGS
+from difgen_cli.cli.plan import print_brief
+from difgen_cli.cli.status import print_status
 from difgen_cli.engine.cost.bench import busy
 from difgen_cli.engine.cost.estimate import Seconds
 from difgen_cli.engine.cost.forecast import Forecast, Part
@@ -41,7 +42,7 @@ COMMANDS = ("sweep", "plan", "report", "score", "show", "status", "logs", "cance
 
 def _said(*arguments: object, **environment: str | None) -> tuple[int, str]:
     """The exit code of a command, and all that it said."""
-    common.FLAGS.update(debug=False, quiet=False)
+    FLAGS.update(debug=False, quiet=False)
     done = CliRunner().invoke(app, [str(a) for a in arguments], env=environment)
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
@@ -98,9 +99,9 @@ WILD = "a[red]b [/bold] :smile: [link=x]y"
 
 
 def test_no_text_of_a_user_is_markup(capsys: pytest.CaptureFixture[str]) -> None:
-    common.FLAGS.update(quiet=False)
-    common.output().print(WILD)
-    common.words().print(f"note: {WILD}", style="yellow")
+    FLAGS.update(quiet=False)
+    format.output().print(WILD)
+    format.messages().print(f"note: {WILD}", style="yellow")
     said = capsys.readouterr()
     assert said.out == f"{WILD}\n"
     assert said.err == f"note: {WILD}\n"
@@ -124,7 +125,7 @@ def test_brackets_in_paths_and_names_end_no_command(real: Path, tmp_path: Path) 
 def test_a_terminal_gets_lines_that_break_between_words(write_grid: Callable[..., Path], tmp_path: Path) -> None:
     grid = write_grid(f"{HEAD}  model: {{name: mlp}}\n", "g.yaml")
     planned, file = sweep.prepare(grid, tmp_path / "runs", {"train.steps": "50"}), io.StringIO()
-    plans.brief(planned, Console(file=file, width=40, force_terminal=True, color_system=None, markup=False))
+    print_brief(planned, Console(file=file, width=40, force_terminal=True, color_system=None, markup=False))
     lines = file.getvalue().splitlines()
     assert all(len(line) <= 40 for line in lines)
     text = " ".join(" ".join(lines).split())
@@ -315,7 +316,7 @@ def test_a_busy_machine_is_said_beside_its_speeds() -> None:
 
 def test_status_writes_a_dash_for_a_measure_that_does_not_exist() -> None:
     console = Console(file=io.StringIO(), width=120)
-    states.status(
+    print_status(
         Status([TrajectoryStatus("digits", "0", "done", metrics={"mem_frac": 0.5, "fd_test": None})], []), console
     )
     assert "mem_frac 0.5 fd_test –" in console.file.getvalue()  # type: ignore[attr-defined]

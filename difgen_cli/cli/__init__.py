@@ -1,7 +1,8 @@
-"""The commands: parse, call, print; no logic. Heavy libraries are imported by the commands that need them."""
+"""The commands, one file each: arguments, call, print. Heavy libraries are imported by the commands that need them."""
 
-from difgen_cli.cli import study, results, running, machine  # noqa: F401, I001  (in the order of the help)
-from difgen_cli.cli.common import app
+# In the order of the help.
+from difgen_cli.cli import sweep, plan, report, score, show, status, logs, cancel, gc, data, weights, doctor, bench  # noqa: F401, I001
+from difgen_cli.cli.app import app
 
 
 def main() -> None:

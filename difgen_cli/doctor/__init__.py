@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from typing import Literal
 
 Verdict = Literal["ok", "note", "bad"]
-STYLES = {"ok": "", "note": "yellow", "bad": "bold red"}
 
 
 @dataclass(frozen=True)
@@ -47,27 +43,3 @@ def worst(sections: list[DoctorSection]) -> Verdict:
     """The gravest verdict of all."""
     found = {fact.verdict for section in sections for fact in section.facts}
     return "bad" if "bad" in found else "note" if "note" in found else "ok"
-
-
-def content(sections: list[DoctorSection]) -> dict[str, Any]:
-    """The sections for machines."""
-    return {
-        "verdict": worst(sections),
-        "sections": [{"title": s.title, "facts": [vars(fact) for fact in s.facts]} for s in sections],
-    }
-
-
-def show(sections: list[DoctorSection], console: Console) -> None:
-    """The sections for people."""
-    from rich.text import Text
-
-    width = max(len(fact.name) for section in sections for fact in section.facts)
-    for section in sections:
-        console.print(Text(section.title, style="bold"), soft_wrap=True)
-        for fact in section.facts:
-            line = Text(f"  {fact.name:<{width}}  ") + Text(fact.value, style=STYLES[fact.verdict])
-            if fact.verdict != "ok":
-                line.append(f"  [{fact.verdict}]", style=STYLES[fact.verdict])
-            console.print(line, soft_wrap=True)
-            if fact.advice:
-                console.print(Text(f"  {'':<{width}}  → {fact.advice}"), soft_wrap=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from difgen_cli.display import benches
+from difgen_cli.cli.bench import print_table
 from difgen_cli.engine.cost import bench, flops
 from difgen_cli.engine.cost.bench import Subject, Throughput
 from difgen_cli.engine.cost.flops import NetworkWork
@@ -144,7 +144,7 @@ def test_what_cannot_be_measured_is_refused_in_a_sentence(
 def test_a_narrow_terminal_gets_fewer_columns_and_whole_numbers(width: int, columns: int) -> None:
     file = io.StringIO()
     console = Console(file=file, width=width, force_terminal=True, color_system=None)
-    benches.table([_of(31234.0), _of(7.0, None)], console)
+    print_table([_of(31234.0), _of(7.0, None)], console)
     lines = file.getvalue().splitlines()
     assert max(map(len, lines)) <= width
     assert len(re.split(r"\s{2,}", lines[0].strip())) == columns

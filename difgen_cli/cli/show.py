@@ -1,4 +1,4 @@
-"""One cell: its settings, its metrics beside the references, its loss as a sparkline, its picture."""
+"""`difgen show`: the settings, metrics, loss and samples of one cell."""
 
 from __future__ import annotations
 
@@ -6,36 +6,67 @@ import itertools
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
-from difgen_cli.display import as_json
+import typer
+
+from difgen_cli.cli.app import command, errors
+from difgen_cli.cli.format import output, print_json
+from difgen_cli.cli.options import CellWords, GridName, Json, Runs, existing
 from difgen_cli.format import duration
-from difgen_cli.report.plotting import labels
-from difgen_cli.show import Shown
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from difgen_cli.show import Shown
 
 BARS = "▁▂▃▄▅▆▇█"
 SPARK_MOST = 60  # columns of a sparkline
 PIPED = 10_000  # columns: nothing is cut
 
 
-def content(shown: Shown, picture: Path | None) -> str:
-    """The same for machines."""
+@command()
+def show(
+    cell: CellWords,
+    runs: Runs = Path("runs"),
+    grid: GridName = None,
+    out: Annotated[Path, typer.Option(help="The folder of the picture.", metavar="FOLDER")] = Path("report/cells"),
+    json_: Json = False,
+) -> None:
+    """Show one cell: its settings, metrics, loss and samples.
+
+    Metrics stand beside those of the references; samples are written as a picture.
+
+    Example: difgen show data.size=64 train.steps=4000 seed=0
+    """
+    with errors():
+        from difgen_cli import show as showing
+        from difgen_cli.engine import select
+        from difgen_cli.engine.store import Store
+
+        store = Store(existing(runs))
+        store.only_read()
+        shown = showing.look(store, select.one(store, cell, grid))
+        picture = showing.picture(store, shown, out)
+        if json_:
+            print_json(content(shown, picture))
+        else:
+            _print(shown, picture, output())
+
+
+def content(shown: Shown, picture: Path | None) -> dict[str, Any]:
+    """The cell for machines."""
     cell = shown.cell
-    return as_json(
-        {
-            "cell": cell.key, "index": cell.index, "grid": cell.grid, "kind": cell.kind, "seed": cell.seed,
-            "step": cell.step, "trajectory": cell.trajectory, "state": shown.state, "cause": shown.cause,
-            "settings": cell.settings, "changed": {path: value for path, (value, _) in shown.changed.items()},
-            "findings": shown.findings, "metrics": shown.values, "loss": shown.losses, "provenance": shown.provenance,
-            "picture": None if picture is None else str(picture),
-        }
-    )  # fmt: skip
+    return {
+        "cell": cell.key, "index": cell.index, "grid": cell.grid, "kind": cell.kind, "seed": cell.seed,
+        "step": cell.step, "trajectory": cell.trajectory, "state": shown.state, "cause": shown.cause,
+        "settings": cell.settings, "changed": {path: value for path, (value, _) in shown.changed.items()},
+        "findings": shown.findings, "metrics": shown.values, "loss": shown.losses, "provenance": shown.provenance,
+        "picture": None if picture is None else str(picture),
+    }  # fmt: skip
 
 
-def show(shown: Shown, picture: Path | None, console: Console) -> None:
+def _print(shown: Shown, picture: Path | None, console: Console) -> None:
     """Print it; what is piped is never cut, and a narrow terminal gets fewer columns."""
     width = console.width if console.is_terminal else PIPED
     parts = [*_wrapped(heading(shown), width), *_sentences(shown, width), _settings(shown, width)]
@@ -61,6 +92,8 @@ def _sentences(shown: Shown, width: int) -> list[str]:
 
 def _settings(shown: Shown, width: int) -> str:
     """What differs from the defaults, one setting a line."""
+    from difgen_cli.report.plotting import labels
+
     names = max((len(path) for path in shown.changed), default=0)
     lines = ["settings that differ from their defaults:"]
     for path, (value, default) in shown.changed.items():
@@ -100,6 +133,8 @@ def _line(words: Sequence[str], wide: Sequence[int]) -> str:
 
 def _training(shown: Shown, width: int) -> list[str]:
     """The loss along training, and what it took."""
+    from difgen_cli.report.plotting import labels
+
     if shown.cell.kind != "model":
         return []
     about = shown.provenance

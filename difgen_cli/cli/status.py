@@ -1,40 +1,74 @@
-"""A run directory: how submissions stand, and one line a trajectory."""
+"""`difgen status`: how submissions stand, and one line a trajectory."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from difgen_cli.display import as_json
-from difgen_cli.engine.status import STATES, Status, TrajectoryStatus
+import typer
+
+from difgen_cli.cli.app import command, errors
+from difgen_cli.cli.format import output, print_json
+from difgen_cli.cli.options import Json, RunsArgument, RunsOption, existing, run_directory
 from difgen_cli.format import counted, duration
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from difgen_cli.engine.status import Status, TrajectoryStatus
+
 WATCH_SECONDS = 2.0
 
 
-def status_json(now: Status) -> str:
-    """`status` for machines."""
-    standing = [
+@command()
+def status(
+    runs: RunsArgument = None,
+    runs_: RunsOption = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Look on until no worker is left.")] = False,
+    json_: Json = False,
+) -> None:
+    """Show how submissions stand, and how each trajectory does.
+
+    One line a trajectory: its state, step, images per second, time left and last metrics.
+
+    Example: difgen status runs/ --watch
+    """
+    with errors():
+        from difgen_cli.engine import status as states
+        from difgen_cli.engine.store import Store
+
+        store = Store(existing(run_directory(runs, runs_)))
+        reconciler = states.reconciler(store, writes=False)
+        if watch:
+            _watch(lambda: states.look(store, reconciler), output())
+        elif json_:
+            print_json(content(states.look(store, reconciler)))
+        else:
+            print_status(states.look(store, reconciler), output())
+
+
+def content(now: Status) -> dict[str, Any]:
+    """The status for machines."""
+    submissions = [
         {"submission": s.submission.name, "launcher": s.submission.launcher, "known": s.known, "running": s.running,
          "pending": s.pending, "reasons": s.reasons, "job": (s.submission.receipt or {}).get("job")}
         for s in now.standings
     ]  # fmt: skip
-    return as_json({"trajectories": [asdict(line) for line in now.lines], "submissions": standing})
+    return {"trajectories": [asdict(line) for line in now.lines], "submissions": submissions}
 
 
 def summary(now: Status) -> str:
     """A run directory in a line."""
+    from difgen_cli.engine.status import STATES
+
     counts = now.counts
     states = ", ".join(f"{counts[s]:,} {s}" for s in reversed(STATES) if counts[s])
     return counted(len(now.lines), "trajectory", "trajectories") + (f": {states}" if states else "")
 
 
-def status(now: Status, console: Console) -> None:
+def print_status(now: Status, console: Console) -> None:
     """How submissions stand, and one line a trajectory; plain text, since thousands of lines are not rare."""
     for standing in now.standings:
         job = (standing.submission.receipt or {}).get("job")
@@ -84,18 +118,18 @@ def _fit(text: str, width: int) -> str:
     return text.ljust(width) if len(text) <= width else text[: width - 1] + "…"
 
 
-def watch(look: Callable[[], Status], console: Console) -> None:
+def _watch(look: Callable[[], Status], console: Console) -> None:
     """`status` again and again, until no worker is left; off a terminal a line whenever something has changed."""
     from rich.live import Live
     from rich.text import Text
 
     if not console.is_terminal:
-        said = ""
+        last = ""
         while True:
             now = look()
-            if summary(now) != said:
-                said = summary(now)
-                console.print(said)
+            if summary(now) != last:
+                last = summary(now)
+                console.print(last)
             if not now.alive:
                 return
             time.sleep(WATCH_SECONDS)
@@ -106,11 +140,13 @@ def watch(look: Callable[[], Status], console: Console) -> None:
             if not now.alive:
                 break
             time.sleep(WATCH_SECONDS)
-    status(now, console)
+    print_status(now, console)
 
 
 def _page(now: Status, width: int, height: int) -> str:
     """What fits on a terminal: what runs before what waits or is done."""
+    from difgen_cli.engine.status import STATES
+
     order = {s: k for k, s in enumerate(("training", "scoring", *STATES[:3], "waiting", "stale", "done"))}
     lines = sorted(now.lines, key=lambda line: order[line.state])[: max(1, height - len(now.standings) - 4)]
     heads = [f"{s.submission.name}: {s.words}" for s in now.standings]

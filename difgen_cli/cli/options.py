@@ -1,0 +1,84 @@
+"""Arguments and options that several commands share, and how their values are read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+GridFile = Annotated[Path, typer.Argument(help="A grid file, such as grids/size.yaml.", metavar="GRID")]
+Runs = Annotated[Path, typer.Option("--runs", help="The run directory.", envvar="DIFGEN_RUNS", metavar="FOLDER")]
+RunsArgument = Annotated[Path | None, typer.Argument(help="The run directory.", metavar="RUNS")]
+RunsOption = Annotated[
+    Path | None, typer.Option("--runs", help="The same; default: $DIFGEN_RUNS, else runs.", metavar="FOLDER")
+]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Replace a setting or an axis.", metavar="KEY=VALUE")]
+Only = Annotated[list[str] | None, typer.Option("--only", help="Cells with this value only.", metavar="KEY=VALUE")]
+GridName = Annotated[
+    str | None, typer.Option("--grid", help="The grid that is meant; default: the newest.", metavar="NAME")
+]
+CellWords = Annotated[
+    list[str],
+    typer.Argument(help="An index of `plan`, the beginning of a key, or KEY=VALUE filters.", metavar="CELL"),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+Cluster = Annotated[str, typer.Option(help="Where to run: auto, local, slurm or inline.", metavar="WHERE")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="How many workers; default: one per GPU or core.", metavar="N")
+]
+JobsPerGpu = Annotated[str, typer.Option(help="Workers that share one GPU: a number, or auto.", metavar="N")]
+Profile = Annotated[str | None, typer.Option(help="A profile of difgen.toml.", metavar="NAME")]
+
+CLUSTERS = ("auto", "local", "slurm", "inline")
+
+
+def check_choice(option: str, value: Any, allowed: tuple[Any, ...]) -> None:
+    """Raise GridError for a value that is not one of those allowed."""
+    from difgen_cli.engine.grid.document import GridError
+
+    if value not in allowed:
+        raise GridError(f"{option} {value}: choose from {', '.join(str(a) for a in allowed if a)}")
+
+
+def jobs_per_gpu_of(text: str) -> int | None:
+    """How many workers share one GPU; None: as many as a probe finds best."""
+    from difgen_cli.engine.grid.document import GridError
+
+    if text == "auto":
+        return None
+    if not (text.isascii() and text.isdigit() and int(text) >= 1):
+        raise GridError(f"--jobs-per-gpu {text}: write a whole number of at least 1, or auto")
+    return int(text)
+
+
+def run_directory(argument: Path | None, option: Path | None) -> Path:
+    """The run directory, named as an argument or by --runs, else by $DIFGEN_RUNS; GridError where both name one."""
+    from difgen_cli.engine.grid.document import GridError
+
+    if argument is not None and option is not None:
+        raise GridError(f"{argument} and --runs {option}: name the run directory once")
+    return argument or option or Path(os.environ.get("DIFGEN_RUNS") or "runs")
+
+
+def existing(runs: Path) -> Path:
+    """The same folder; GridError where it is no run directory."""
+    from difgen_cli.engine.grid.document import GridError
+
+    if not (runs / "grids").is_dir():
+        raise GridError(f"{runs}: no run directory; make one with: difgen sweep grids/smoke.yaml")
+    return runs
+
+
+def settings_of(texts: list[str] | None) -> dict[str, str]:
+    """The values of --set by their keys; GridError for what is not KEY=VALUE."""
+    from difgen_cli.engine.grid.document import GridError
+
+    pairs = {}
+    for text in texts or ():
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip() or not value.strip():
+            raise GridError(f"--set {text}: write KEY=VALUE, such as model.width=128")
+        pairs[key.strip()] = value.strip()
+    return pairs

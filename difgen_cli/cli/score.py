@@ -1,0 +1,110 @@
+"""`difgen score`: measure the copies among images that came from any model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from difgen_cli.cli.app import command, errors, fail
+from difgen_cli.cli.format import messages, output, print_json
+from difgen_cli.cli.options import Json, settings_of
+
+if TYPE_CHECKING:
+    from difgen_cli.report import Written
+    from difgen_cli.report.scored import Scored
+    from difgen_cli.score import Prepared
+
+PAIRS_MAX = 20  # that JSON names
+
+
+@command()
+def score(
+    samples: Annotated[Path, typer.Argument(help="Images of any model: a folder, Parquet or .npz.", metavar="SAMPLES")],
+    against: Annotated[
+        Path, typer.Option(help="What the model was trained on: a folder, Parquet, .npz, or digits.", metavar="IMAGES")
+    ],
+    held_out: Annotated[
+        Path | None, typer.Option(help="Images of the same kind, never trained on.", metavar="IMAGES")
+    ] = None,
+    hold_out: Annotated[
+        int | None, typer.Option(min=1, help="Draw so many held-out images from --against.", metavar="N")
+    ] = None,
+    metrics: Annotated[
+        str | None, typer.Option(help="Names with commas; default: a sweep's and aligned.", metavar="NAMES")
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="A metric's setting.", metavar="METRIC.KEY=VALUE")
+    ] = None,
+    features: Annotated[
+        str | None, typer.Option(help="The feature space of every metric that uses one.", metavar="NAME")
+    ] = None,
+    count: Annotated[
+        int | None, typer.Option(min=1, help="Score so many of the samples; default: all.", metavar="N")
+    ] = None,
+    group: Annotated[
+        str | None, typer.Option(help="What is drawn together: folder, label, or a file.", metavar="WHAT")
+    ] = None,
+    mirrored: Annotated[bool, typer.Option("--mirrored", help="Training showed mirror images too.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="The folder of the report; default: report/NAME.", metavar="FOLDER")
+    ] = None,
+    runs: Annotated[Path, typer.Option("--runs", help="Where results are kept.", metavar="FOLDER")] = Path("scores"),
+    json_: Json = False,
+) -> None:
+    """Measure the copies among images that came from any model.
+
+    Copies in every value, nearly so, by parts, and moved by a pixel, mirrored, toned or smoothed, beside real images
+    and resampled training images. Repeats among the training images count as one image.
+
+    Example: difgen score generated/ --against train/ --held-out test/
+    """
+    with errors():
+        from difgen_cli import score as scoring
+
+        names = tuple(name.strip() for name in metrics.split(",")) if metrics else ()
+        request = scoring.Request(
+            samples, against, held_out, hold_out, names, settings_of(set_), features, count, group, mirrored
+        )
+        prepared = scoring.prepare(request, runs)
+        ended = scoring.run(prepared, messages())
+        if ended == "interrupted":
+            fail("interrupted: everything so far is kept; the same command goes on", 130)
+        _report(prepared, out, json_=json_)
+        raise typer.Exit(scoring.ENDED[ended])
+
+
+def _report(prepared: Prepared, out: Path | None, *, json_: bool) -> None:
+    """Write the report, by default into a folder of the samples' name, and print the table or JSON."""
+    from difgen_cli import score as scoring
+    from difgen_cli.report import scored
+    from difgen_cli.report.study import loading
+
+    planned = prepared.planned
+    study = loading.gather(planned.store, planned.plan.grid.name, planned.folder)[0]
+    result = scored.Scored(study, scoring.pairs(prepared), scoring.ratios(prepared), prepared.notes, prepared.left_out)
+    written = scored.write(result, out or Path("report") / study.name)
+    if json_:
+        print_json(content(result, written, planned.store.tables))
+    else:
+        scored.show(result, output())
+        messages().print(f"report: {written.page}", soft_wrap=True)
+
+
+def content(result: Scored, written: Written, tables: Path) -> dict[str, Any]:
+    """The result for machines: every value of every row, the most copied pairs, what is skipped and why."""
+    from difgen_cli.report import scored
+
+    rows = {kind: _values(result.row(kind), result) for kind in scored.KINDS if result.row(kind)}
+    return {
+        "question": result.study.question, "findings": scored.sentences(result), "rows": rows,
+        "pairs": result.pairs.head(PAIRS_MAX).to_dict("records"), "notes": result.notes, "left_out": result.left_out,
+        "report": str(written.page), "tables": str(tables),
+    }  # fmt: skip
+
+
+def _values(row: dict[str, Any], result: Scored) -> dict[str, Any]:
+    """The metrics of a row; what does not exist is null."""
+    measured = [name for name, (_, meaning) in result.study.units.items() if meaning and name in row]
+    return {name: None if row[name] != row[name] else row[name] for name in measured}
