@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from markdown import blocks
 from typer.main import get_command
 
 from difgen_cli.cli import app
@@ -33,8 +34,7 @@ pages = pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relativ
 
 
 def _blocks(document: Path, language: str) -> list[str]:
-    text = document.read_text(encoding="utf-8")
-    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    return blocks(document.read_text(encoding="utf-8"), language)
 
 
 def _plugins(document: Path) -> dict[str, str]:

@@ -26,11 +26,11 @@ def test_what_cannot_be_printed_or_stored_is_escaped(text: str, shown: str) -> N
 
 
 def test_a_path_is_expanded_as_a_shell_would(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("HOME", "/somewhere")
     monkeypatch.setenv("DISK", "/disk")
     monkeypatch.delenv("NOWHERE", raising=False)
     for said, meant in {
-        "~/data": "/home/me/data", "$HOME/data": "/home/me/data", "${DISK}/a b": "/disk/a b", "a~b": "a~b",
+        "~/data": "/somewhere/data", "$HOME/data": "/somewhere/data", "${DISK}/a b": "/disk/a b", "a~b": "a~b",
         "$NOWHERE/a": "$NOWHERE/a", "~nobody-of-this-name/a": "~nobody-of-this-name/a", "data": "data",
     }.items():  # fmt: skip
         assert expanded(Path(said)) == Path(meant)

@@ -235,11 +235,15 @@ class Queue:
                 self.too_long = True
             elif verdict == "open":
                 home = self.store.home_now(unit.home, unit.slug, reference=reference, make=True)
-                attempt = home.claim(unit.unit, self.claimant, partial(is_done, unit, home))
+                attempt = self._claimed(unit, home)
                 if attempt is not None:
                     self.units.remove(unit)
                     return unit, home, attempt
         return None
+
+    def _claimed(self, unit: Training | Scoring, home: Home) -> Attempt | None:
+        """Claim a unit; None where it is another's, has failed, or was done since it was looked at."""
+        return home.claim(unit.unit, self.claimant, partial(is_done, unit, home))
 
     def _coming(self, home: Home, step: int) -> bool:
         """Whether somebody makes a snapshot: it is a unit of this work, or a living attempt at its training."""
@@ -253,7 +257,7 @@ class Queue:
         """Leave a unit whose weights are gone, and say so: somebody has removed them since it was planned."""
         self.units.remove(unit)
         self.lost = f"{needed.snapshot(step)}: {failures.EXIT_REASONS['weights_gone']}"
-        attempt = home.claim(unit.unit, self.claimant)
+        attempt = self._claimed(unit, home)
         if attempt is not None:
             attempt.end("interrupted", ending="weights_gone", cause=self.lost)
 
