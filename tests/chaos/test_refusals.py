@@ -3,7 +3,8 @@
 Each access to the run directory during a small sweep fails in turn, with each of the errors below: once, as a network
 file system hiccups, or so often that trying again does not help. Accesses are of one kind where one call meets one kind
 of file. DIFGEN_REFUSALS says at how many places, each of another kind as far as there are kinds (18, drawn by
-DIFGEN_CHAOS_SEED; `kinds`: one of each kind; `all`: every place, with each error, both ways: days).
+DIFGEN_CHAOS_SEED; `kinds`: one of each kind; `errors`: one of each kind with each error, hours; `all`: every place,
+with each error, both ways: days).
 """
 
 from __future__ import annotations
@@ -104,6 +105,8 @@ def _chosen(kinds: dict[str, list[int]]) -> list[tuple[int, int, int]]:
     chance, places = random.Random(SEED), sorted(kinds.items())
     if WANTED == "all":
         return list(product(sorted(chain(*kinds.values())), ERRORS, TIMES))
+    if WANTED == "errors":
+        return [(chance.choice(numbers), error, chance.choice(TIMES)) for _, numbers in places for error in ERRORS]
     chance.shuffle(places)
     drawn = islice(cycle(places), len(places) if WANTED == "kinds" else int(WANTED))
     return [(chance.choice(numbers), chance.choice(ERRORS), chance.choice(TIMES)) for _, numbers in drawn]
