@@ -8,7 +8,7 @@ OUT    ?= report
 
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test rest long-test lint browser sweep plan status report bench coverage worlds chaos slurm-test pins clean
+.PHONY: demo test rest long-test lint browser sweep plan status report bench coverage worlds chaos slurm-test pins rooms clean
 
 demo: $(VENV)/ready
 	$(BIN)/difgen sweep grids/size.yaml --runs $(RUNS) --cluster local
@@ -89,6 +89,10 @@ slurm-test: $(VENV)/ready
 # Record that a plug-in's change left its results unchanged, or that its VERSION was raised.
 pins: $(VENV)/ready
 	$(BIN)/python tests/pins.py
+
+# Write the map of packages in CONTRIBUTING.md anew, from their docstrings.
+rooms: $(VENV)/ready
+	$(BIN)/python tests/rooms.py
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import rooms
 from markdown import blocks
 from typer.main import get_command
 
@@ -178,6 +180,34 @@ def test_make_targets_that_a_page_names_exist(page: Path) -> None:
     for program, *arguments in _named_commands(page):
         for argument in arguments if program == "make" else []:
             assert "=" in argument or argument in targets, f"{page.name} names make {argument}"
+
+
+def test_the_map_of_packages_is_what_their_docstrings_say() -> None:
+    assert rooms.table() in (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), "run `make rooms`"
+    without = [package for package in rooms.packages() if not rooms.summary(package)]
+    assert not without, "a package without a docstring"
+
+
+def test_walks_have_at_most_five_stops_and_lead_to_what_exists() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## Four walks")[2].partition("\n## ")[0]
+    walks = re.findall(r"^(.*\?)\n\n((?:\d\. .*\n)+)", text, re.MULTILINE)
+    assert len(walks) == 4
+    for question, stops in walks:
+        places = re.findall(r"^\d\. `([^`]+)`(?:, `([^`]+)`)?: ", stops, re.MULTILINE)
+        assert 1 < len(places) == stops.count("\n") <= 5, question
+        for file, name in places:
+            tree = ast.parse((ROOT / "difgen_cli" / file).read_text(encoding="utf-8"))
+            assert not name or any(name in _defined(node) for node in ast.walk(tree)), (
+                f"{question} {file} has no {name}"
+            )
+
+
+def _defined(node: ast.AST) -> list[str]:
+    """Names that a statement defines: of a function, a class, constants."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return [node.name]
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
 def test_the_readme_is_short() -> None:
