@@ -1,6 +1,7 @@
 """A sweep on a file system that refuses: commands in processes of their own, forked from one that has imported all.
 
-Run with `refuse.so` preloaded, with grid and library as arguments. A line of JSON on standard input is one command,
+Run with `refuse.so` preloaded and `tests` in PYTHONPATH, with grid and library as arguments. A line of JSON on standard
+input is one command,
 {"runs", "first", "times", "error"}; one on standard output says how it ended and how many calls there were. With
 "recorded", each call is a line of that file.
 """
@@ -14,13 +15,8 @@ import sys
 import threading
 from pathlib import Path
 
-import pyarrow.parquet  # noqa: F401  (imported once, for every command)
-import safetensors.torch  # noqa: F401
-import sklearn.datasets  # noqa: F401
-import torch  # noqa: F401
+import forking
 
-import difgen_cli.engine.worker.scoring
-import difgen_cli.engine.worker.training  # noqa: F401
 from difgen_cli.cli import main
 
 
@@ -63,4 +59,5 @@ def serve(grid: str, library: str) -> None:
 
 
 if __name__ == "__main__":
+    forking.import_all()
     serve(*sys.argv[1:])

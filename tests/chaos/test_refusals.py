@@ -56,7 +56,10 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
     library = folder / "refuse.so"
     subprocess.run([compiler, "-shared", "-fPIC", "-o", library, HERE / "refuse.c", "-ldl"], check=True)
     (folder / "grid.yaml").write_text(GRID)
-    own = {"LD_PRELOAD": str(library), "OMP_NUM_THREADS": "1", "DIFGEN_COMPILE": "never", "DIFGEN_LEASE_SECONDS": "0.4"}
+    own = {
+        "LD_PRELOAD": str(library), "OMP_NUM_THREADS": "1", "DIFGEN_COMPILE": "never", "DIFGEN_LEASE_SECONDS": "0.4",
+        "PYTHONPATH": os.pathsep.join([str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]),
+    }  # fmt: skip
     process = subprocess.Popen(
         [sys.executable, str(HERE / "refusing.py"), str(folder / "grid.yaml"), str(library)],
         cwd=folder, env={**os.environ, **own}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
