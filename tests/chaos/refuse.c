@@ -1,6 +1,7 @@
-/* A file system that refuses: of all calls on files below one folder, counted from 1, some fail with an error number.
- * LD_PRELOAD=refuse.so, then refuse(folder, first, times, error); refused() says how many calls there were, and
- * record(fd) has each written to fd as a line: the call, a space, and the path. */
+/* A file system that refuses: of all calls on files below one folder, counted from 1, some fail with an error number:
+ * `times` from number `first` on, and with a period as many of each period after it.
+ * LD_PRELOAD=refuse.so, then refuse(folder, first, times, period, error); refused() says how many calls there were, and
+ * record(fd, failed) has each, or each that failed, written to fd as a line: the call, a space, and the path. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <dlfcn.h>
@@ -15,14 +16,14 @@
 #include <unistd.h>
 
 static char folder[4096], told[4400];
-static long first, times;
-static int error_number, recorded_to = -1;
+static long first, times, period;
+static int error_number, recorded_to = -1, only_failed;
 static atomic_long calls;
 static atomic_char below[1 << 16]; /* whether a descriptor is of a file there */
 
-void refuse(const char *under, long at, long how_often, int error) {
+void refuse(const char *under, long at, long how_often, long again, int error) {
     snprintf(folder, sizeof folder, "%s", under);
-    first = at, times = how_often, error_number = error;
+    first = at, times = how_often, period = again, error_number = error;
     atomic_store(&calls, 0);
     told[0] = 0;
 }
@@ -30,7 +31,7 @@ void refuse(const char *under, long at, long how_often, int error) {
 long refused(void) { return atomic_load(&calls); }
 const char *what(void) { return told; }
 
-void record(int fd) { recorded_to = fd; }
+void record(int fd, int failed) { recorded_to = fd, only_failed = failed; }
 
 static void write_down(const char *name, const char *path, int fd) {
     char line[4400], link[64], target[4096] = "";
@@ -48,9 +49,10 @@ static int there(const char *path) {
 }
 
 static int fails(const char *name, const char *path, int fd) {
-    if (recorded_to >= 0) write_down(name, path, fd);
-    long call = atomic_fetch_add(&calls, 1) + 1;
-    if (first <= 0 || call < first || call >= first + times) return 0;
+    long after = atomic_fetch_add(&calls, 1) + 1 - first;
+    int failed = first > 0 && after >= 0 && (period ? after % period : after) < times;
+    if (recorded_to >= 0 && (failed || !only_failed)) write_down(name, path, fd);
+    if (!failed) return 0;
     if (!told[0]) snprintf(told, sizeof told, "%s %s", name, path ? path : "");
     errno = error_number;
     return 1;

@@ -1,9 +1,8 @@
 """A sweep on a file system that refuses: commands in processes of their own, forked from one that has imported all.
 
 Run with `refuse.so` preloaded and `tests` in PYTHONPATH, with grid and library as arguments. A line of JSON on standard
-input is one command,
-{"runs", "first", "times", "error"}; one on standard output says how it ended and how many calls there were. With
-"recorded", each call is a line of that file.
+input is one command, {"runs", "first", "times", "period", "error", "recorded"}; one on standard output says how it
+ended and how many calls there were. Each call, or each that failed where any does, is a line of the file `recorded`.
 """
 
 from __future__ import annotations
@@ -45,11 +44,15 @@ def serve(grid: str, library: str) -> None:
                 os.dup2(words.fileno(), 1)
                 os.dup2(words.fileno(), 2)
             if asked["recorded"]:
-                fault.record(os.open(asked["recorded"], os.O_WRONLY | os.O_CREAT | os.O_APPEND))
-            fault.refuse(runs.encode(), ctypes.c_long(asked["first"]), ctypes.c_long(asked["times"]), asked["error"])
+                fault.record(
+                    os.open(asked["recorded"], os.O_WRONLY | os.O_CREAT | os.O_APPEND), int(asked["first"] > 0)
+                )
+            fault.refuse(
+                runs.encode(), *(ctypes.c_long(asked[n]) for n in ("first", "times", "period")), asked["error"]
+            )
             code = command(grid, runs)
             calls, what = fault.refused(), fault.what().decode()
-            fault.refuse(b"", ctypes.c_long(0), ctypes.c_long(0), 0)
+            fault.refuse(b"", ctypes.c_long(0), ctypes.c_long(0), ctypes.c_long(0), 0)
             Path(runs + ".json").write_text(json.dumps({"calls": calls, "what": what}))
             sys.stderr.flush()
             os._exit(code)

@@ -2,9 +2,12 @@
 
 Each access to the run directory during a small sweep fails in turn, with each of the errors below: once, as a network
 file system hiccups, or so often that trying again does not help. Accesses are of one kind where one call meets one kind
-of file. DIFGEN_REFUSALS says at how many places, each of another kind as far as there are kinds (18, drawn by
-DIFGEN_CHAOS_SEED; `kinds`: one of each kind; `errors`: one of each kind with each error, hours; `all`: every place,
-with each error, both ways: days).
+of file. DIFGEN_REFUSALS says what is tried:
+
+- a number (18): so many places, each of another kind as far as there are kinds, drawn by DIFGEN_CHAOS_SEED;
+- `passing`: every place, once with each error that passes; many places of a sweep fail, far from one another;
+- `kinds`: one place of each kind with one error; `errors`: one of each kind with each error (hours);
+- `all`: every place, with each error, both ways (days).
 """
 
 from __future__ import annotations
@@ -30,6 +33,8 @@ HERE = Path(__file__).parent
 WANTED = os.environ.get("DIFGEN_REFUSALS", "18")
 SEED = int(os.environ.get("DIFGEN_CHAOS_SEED", str(random.randrange(10**6))))
 ERRORS = (errno.ESTALE, errno.EIO, errno.EACCES, errno.EINTR, errno.ENOSPC)
+PASSING = (errno.ESTALE, errno.EIO, errno.EINTR)
+PERIOD = 200  # accesses between two that fail in one sweep: more than any that is tried again as one
 TIMES = (1, 12)  # 12: more often than an access is tried, and than the one after it
 ENDINGS = (0, 3)  # all was done, or the machine refused
 GRID = """\
@@ -67,8 +72,11 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
     assert process.stdin is not None
     assert process.stdout is not None
 
-    def run(runs: Path, first: int = 0, times: int = 0, error: int = 0, recorded: Path | None = None) -> dict[str, Any]:
-        asked = {"runs": str(runs), "first": first, "times": times, "error": error, "recorded": str(recorded or "")}
+    def run(
+        runs: Path, first: int = 0, times: int = 0, error: int = 0, period: int = 0, recorded: Path | None = None
+    ) -> dict[str, Any]:
+        asked = {"runs": str(runs), "first": first, "times": times, "period": period, "error": error}
+        asked["recorded"] = str(recorded or "")
         process.stdin.write(json.dumps(asked) + "\n")
         process.stdin.flush()
         answer: dict[str, Any] = json.loads(process.stdout.readline())
@@ -84,23 +92,40 @@ def test_an_access_that_fails_harms_nothing(ask: Ask, tmp_path: Path, capsys: py
     calm = tmp_path / "calm"
     done = ask(calm, recorded=tmp_path / "calls")
     assert done["code"] == 0, (tmp_path / "calm.log").read_text()
-    expected, kinds = content(calm), _kinds(calm, (tmp_path / "calls").read_text().splitlines())
+    expected, kinds = content(calm), _kinds(calm, tmp_path / "calls")
     assert sum(map(len, kinds.values())) == done["calls"]
-    reached = [_one(ask, tmp_path / "runs", *fault, expected) for fault in _chosen(kinds)]
-    with capsys.disabled():
-        print(
-            f"\n{sum(reached)} of {len(reached)} refusals changed nothing, of {done['calls']} places of {len(kinds)} "
-            f"kinds (seed {SEED})"
+    if WANTED == "passing":
+        reached = _passing(ask, tmp_path, expected)
+        outcome = (
+            f"{sum(map(len, reached.values())):,} failures at {len(reached)} kinds of access, each once with "
+            f"{' or '.join(errno.errorcode[e] for e in PASSING)}, changed nothing"
         )
+        assert len(reached) > 0.95 * len(kinds)
+    else:
+        ends = [_one(ask, tmp_path / "runs", *fault, expected) for fault in _chosen(kinds)]
+        outcome = f"{sum(ends)} of {len(ends)} refusals changed nothing"
+    with capsys.disabled():
+        print(f"\n{outcome}, of {done['calls']} places of {len(kinds)} kinds (seed {SEED})")
 
 
-def _kinds(runs: Path, calls: list[str]) -> dict[str, list[int]]:
+def _kinds(runs: Path, calls: Path) -> dict[str, list[int]]:
     """Numbers of calls, from 1, by call and file, without keys and counts in its name; all code is one file."""
     kinds = defaultdict(list)
-    for number, call in enumerate(calls, 1):
+    for number, call in enumerate(calls.read_text().splitlines(), 1):
         name = re.sub(r"(/shared/\.?code-[^/]+)/.*", r"\1/code", call.replace(str(runs), ""))
         kinds[re.sub(r"[0-9a-f]{8,}|[0-9]+", "*", name)].append(number)
     return kinds
+
+
+def _passing(ask: Ask, folder: Path, expected: Any) -> dict[str, list[int]]:
+    """Sweeps in which one access of each PERIOD fails, from each place on; the failures by kind of access."""
+    runs, failures = folder / "runs", folder / "failures"
+    for error, first in product(PASSING, range(1, PERIOD + 1)):
+        disturbed = ask(runs, first, 1, error, PERIOD, failures)
+        about = f"{errno.errorcode[error]} at {first} and each {PERIOD} after it\n{Path(f'{runs}.log').read_text()}"
+        assert disturbed["code"] == 0, about
+        _unharmed(runs, expected, about)
+    return _kinds(runs, failures)
 
 
 def _chosen(kinds: dict[str, list[int]]) -> list[tuple[int, int, int]]:
@@ -124,6 +149,13 @@ def _one(ask: Ask, runs: Path, place: int, error: int, times: int, expected: Any
     )
     assert disturbed["code"] in ENDINGS, about
     assert ask(runs)["code"] == 0, about + log.read_text()
+    _unharmed(runs, expected, about)
+    return bool(disturbed["what"])
+
+
+def _unharmed(runs: Path, expected: Any, about: str) -> None:
+    """A run directory holds what an undisturbed sweep makes, and no trace of damage; it is removed."""
+    log = Path(f"{runs}.log")
     assert "Traceback" not in log.read_text(), about
     assert not list(runs.rglob("*.broken")), about
     records = [json.loads(p.read_text()) for p in runs.glob("*/*/attempts/*.json")]
@@ -133,4 +165,3 @@ def _one(ask: Ask, runs: Path, place: int, error: int, times: int, expected: Any
     assert_equal_content(runs, expected, about)
     shutil.rmtree(runs)
     log.unlink()
-    return bool(disturbed["what"])
