@@ -1,5 +1,7 @@
 /* A file system that refuses: of all calls on files below one folder, counted from 1, some fail with an error number:
- * `times` from number `first` on, and with a period as many of each period after it.
+ * `times` from number `first` on; with a period so many of each period after it, but never one file twice, as a file
+ * is read or written again from its start, and the copy of the code as a whole (names are compared without digits and a
+ * to f, which number those on the way).
  * LD_PRELOAD=refuse.so, then refuse(folder, first, times, period, error); refused() says how many calls there were, and
  * record(fd, failed) has each, or each that failed, written to fd as a line: the call, a space, and the path. */
 #define _GNU_SOURCE
@@ -19,6 +21,7 @@ static char folder[4096], told[4400];
 static long first, times, period;
 static int error_number, recorded_to = -1, only_failed;
 static atomic_long calls;
+static atomic_char failed_before[1 << 16]; /* by hash of a name */
 static atomic_char below[1 << 16]; /* whether a descriptor is of a file there */
 
 void refuse(const char *under, long at, long how_often, long again, int error) {
@@ -33,14 +36,27 @@ const char *what(void) { return told; }
 
 void record(int fd, int failed) { recorded_to = fd, only_failed = failed; }
 
-static void write_down(const char *name, const char *path, int fd) {
-    char line[4400], link[64], target[4096] = "";
-    if (!path) {
-        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-        ssize_t length = syscall(SYS_readlink, link, target, sizeof target - 1);
-        target[length > 0 ? length : 0] = 0;
-    }
-    int length = snprintf(line, sizeof line, "%s %s\n", name, path ? path : target);
+/* The path of a call; `of_file` gives it room for that of a descriptor. */
+static const char *path_of(const char *path, int fd, char of_file[4096]) {
+    char link[64];
+    if (path) return path;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = syscall(SYS_readlink, link, of_file, 4095);
+    of_file[length > 0 ? length : 0] = 0;
+    return of_file;
+}
+
+static int first_of(const char *path) {
+    unsigned hash = 5381;
+    const char *code = strstr(path, "/shared/.code-"), *end = code ? code : path + strlen(path);
+    for (; path < end; path++)
+        if (!strchr("0123456789abcdef", *path)) hash = hash * 33 + (unsigned char)*path;
+    return !atomic_exchange(&failed_before[hash % (1 << 16)], 1);
+}
+
+static void write_down(const char *name, const char *path) {
+    char line[4400];
+    int length = snprintf(line, sizeof line, "%s %s\n", name, path);
     syscall(SYS_write, recorded_to, line, length < (int)sizeof line ? length : (int)sizeof line - 1);
 }
 
@@ -50,8 +66,10 @@ static int there(const char *path) {
 
 static int fails(const char *name, const char *path, int fd) {
     long after = atomic_fetch_add(&calls, 1) + 1 - first;
+    char of_file[4096];
     int failed = first > 0 && after >= 0 && (period ? after % period : after) < times;
-    if (recorded_to >= 0 && (failed || !only_failed)) write_down(name, path, fd);
+    if (failed && period) failed = first_of(path_of(path, fd, of_file));
+    if (recorded_to >= 0 && (failed || !only_failed)) write_down(name, path_of(path, fd, of_file));
     if (!failed) return 0;
     if (!told[0]) snprintf(told, sizeof told, "%s %s", name, path ? path : "");
     errno = error_number;

@@ -5,7 +5,8 @@ file system hiccups, or so often that trying again does not help. Accesses are o
 of file. DIFGEN_REFUSALS says what is tried:
 
 - a number (18): so many places, each of another kind as far as there are kinds, drawn by DIFGEN_CHAOS_SEED;
-- `passing`: every place, once with each error that passes; many places of a sweep fail, far from one another;
+- `passing`: each error that passes, once, at one access of each PERIOD, from each number on (300 sweeps): of a file
+  that has more accesses than PERIOD, the later ones are not reached;
 - `kinds`: one place of each kind with one error; `errors`: one of each kind with each error (hours);
 - `all`: every place, with each error, both ways (days).
 """
@@ -34,7 +35,7 @@ WANTED = os.environ.get("DIFGEN_REFUSALS", "18")
 SEED = int(os.environ.get("DIFGEN_CHAOS_SEED", str(random.randrange(10**6))))
 ERRORS = (errno.ESTALE, errno.EIO, errno.EACCES, errno.EINTR, errno.ENOSPC)
 PASSING = (errno.ESTALE, errno.EIO, errno.EINTR)
-PERIOD = 200  # accesses between two that fail in one sweep: more than any that is tried again as one
+PERIOD = 100  # accesses between two that fail in one sweep
 TIMES = (1, 12)  # 12: more often than an access is tried, and than the one after it
 ENDINGS = (0, 3)  # all was done, or the machine refused
 GRID = """\
