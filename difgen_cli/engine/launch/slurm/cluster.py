@@ -1,18 +1,15 @@
 """Facts asked of the cluster, in as few calls as possible: what it allows, and how it treats the jobs it takes away.
 
-`ask` and `room` do the asking; the rest turns what `scontrol` prints into dataclasses, as `limits` does for `sacctmgr`.
+`ask` does the asking; the rest turns what `scontrol` prints into dataclasses.
 """
 
 from __future__ import annotations
 
 import os
-import pwd
 import subprocess
 from dataclasses import dataclass
 
 from difgen_cli.engine.launch import LaunchError
-from difgen_cli.engine.launch.slurm import limits
-from difgen_cli.engine.launch.slurm.limits import Room
 
 PATIENCE_SECONDS = 60.0  # for one answer; a busy controller takes tens of seconds
 NOTHING = ("", "(null)", "N/A", "NONE", "None", "n/a")
@@ -46,7 +43,6 @@ class Cluster:
     max_array: int | None  # tasks an array may have, so that its largest index is one less; 0: no arrays
     max_jobs: int | None  # in the whole cluster's queue
     accounting: bool
-    limits_enforced: bool  # whether submit limits of accounts and QOS hold
     preempt_type: str  # preempt/none, preempt/partition_prio, preempt/qos
     preempt_mode: str
     preempt_user_signal: bool  # whether the signal a job asked for comes before preemption; else SIGTERM alone
@@ -54,6 +50,11 @@ class Cluster:
     kill_wait_seconds: int
     requeue_wait_seconds: int
     partitions: dict[str, Partition]
+
+    @property
+    def max_tasks(self) -> int | None:
+        """Tasks that one submission may have: without arrays it is a single job."""
+        return None if self.max_array is None else max(1, self.max_array)
 
     @property
     def default(self) -> Partition | None:
@@ -76,35 +77,6 @@ class Cluster:
 def ask() -> Cluster:
     """The facts, in two calls of `scontrol`. Raises LaunchError where the controller does not answer."""
     return cluster(answer("scontrol", "show", "config"), answer("scontrol", "show", "partition", "-o"))
-
-
-def room(partition: str | None, account: str | None, qos: str | None, known: Cluster | None = None) -> Room | None:
-    """The tightest submit limit of this user's jobs; None where there is none, or accounting cannot be asked.
-
-    Three calls of `sacctmgr` (the user's associations, which tell the default account; those of accounts; every QOS)
-    and, where there is a limit, one of `squeue`. `known`: facts that `ask` gave.
-    """
-    try:
-        facts = known or ask()
-        if not (facts.accounting and facts.limits_enforced):
-            return None
-        place = facts.partitions.get(partition or "") or facts.default
-        named, its_qos = (place.name, place.qos) if place else (None, None)
-        found = limits.found(_accounting(facts.name), account, qos, named, its_qos)
-        return limits.tightest(found, limits.queue(answer("squeue", "-rh", "-o", limits.QUEUE))) if found else None
-    except (LaunchError, KeyError, ValueError):
-        return None
-
-
-def _accounting(cluster_name: str) -> limits.Accounting:
-    user, here = pwd.getpwuid(os.getuid()).pw_name, f"cluster={cluster_name}"
-    ask = ("sacctmgr", "-nP", "show")
-    return limits.accounting(
-        user,
-        answer(*ask, "user", user, "withassoc", "where", here, f"format={','.join(limits.OWN)}"),
-        answer(*ask, "assoc", "where", here, "user=", f"format={','.join(limits.ACCOUNT)}"),
-        answer(*ask, "qos", f"format={','.join(limits.QOS)}"),
-    )
 
 
 def answer(*command: str) -> str:
@@ -130,7 +102,6 @@ def answer(*command: str) -> str:
 def cluster(config: str, parts: str) -> Cluster:
     """From `scontrol show config` and `scontrol show partition -o`."""
     said = settings(config)
-    enforced = words(said.get("AccountingStorageEnforce"))
     counted = words(said.get("AccountingStorageTRES"))
     array = number(said.get("MaxArraySize"))
     before = words(said.get("SlurmctldParameters")) | words(said.get("PreemptParameters"))  # in newer versions
@@ -141,7 +112,6 @@ def cluster(config: str, parts: str) -> Cluster:
         max_array=_most_tasks(array, words(said.get("SchedulerParameters"))),
         max_jobs=number(said.get("MaxJobCount")),
         accounting=storage not in NOTHING and not storage.endswith("/none"),
-        limits_enforced=bool(enforced & {"limits", "safe", "all"}),
         preempt_type=said.get("PreemptType", "preempt/none"),
         preempt_mode=said.get("PreemptMode", "OFF"),
         preempt_user_signal=bool(before & {"preempt_send_user_signal", "send_user_signal"}),

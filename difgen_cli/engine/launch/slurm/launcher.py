@@ -51,12 +51,15 @@ class SlurmLauncher:
         submission = request.write(
             LaunchTerms("slurm", array.workers, asked.cpus, seconds, float(asked.notice_seconds))
         )
-        job = slurm.start(submission, array, request.grid)
-        limited = f" (no more for {array.why})" if array.why else ""
+        asked_for = array.tasks
+        job, array = slurm.start(submission, array, request.grid)
+        if array.refused:
+            request.print(f"note: SLURM refused {counted(asked_for, 'task')} and took {array.tasks}: {array.refused}",
+                          style="yellow")  # fmt: skip
         request.print(
-            f"submitted job {job}: {counted(array.tasks, 'task')}, {array.workers} at a time{limited}, "
+            f"submitted job {job}: {counted(array.tasks, 'task')}, {array.workers} at a time, "
             f"{counted(asked.walltime_minutes, 'minute')} each{wanted.why}",
-        )  # fmt: skip
+        )
         if note := walltime.note(asked, request.forecast):
             request.print(f"note: {note}", style="yellow")
         return submission
