@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from difgen_cli.engine.grid import document
 from difgen_cli.engine.grid.document import (
@@ -21,15 +21,14 @@ from difgen_cli.engine.grid.document import (
     compose,
     items,
     mapping,
-    refuse_anchor,
     scalar,
     suggest,
     within,
 )
 from difgen_cli.engine.grid.document import place as place_of
+from difgen_cli.engine.grid.sections import base_settings, check_path
 from difgen_cli.engine.grid.values import Given, predicate
 from difgen_cli.engine.grid.values import values as values_of
-from difgen_cli.engine.plugins import SECTIONS
 
 MOST_CELLS = 2_000_000
 
@@ -139,11 +138,11 @@ def _read(file: Path, overrides: Mapping[str, str]) -> Grid:
     for name, (_, place) in parts.items():
         if name not in known:
             raise GridError(f"{name}: unknown part of a grid ({', '.join(known)}){suggest(name, known)}", place)
-    base = _base(parts["base"][0]) if "base" in parts else {}
+    base = base_settings(parts["base"][0]) if "base" in parts else {}
     axes = _axes(parts["axes"][0]) if "axes" in parts else []
     axes = _zip(axes, parts["zip"][0]) if "zip" in parts else axes
     for path, value in overrides.items():
-        _check_path(path, Place())
+        check_path(path, Place())
         given = Given(within(value, Place(), f"--set {path}={value}"), Place())
         axes = [left for a in axes if (left := _without(a, path)) is not None]
         base[path] = given
@@ -167,79 +166,13 @@ def _question(text: str) -> str:
     return " ".join(line.lstrip("# ").rstrip() for line in lines).strip()
 
 
-def _base(node: Node) -> dict[str, Given]:
-    return {
-        path: given
-        for section, (value, place) in mapping(node, "base").items()
-        for path, given in _section(section, value, place)
-    }
-
-
-def _section(section: str, node: Node, place: Place) -> Iterator[tuple[str, Given]]:
-    if section not in SECTIONS:
-        raise GridError(f"{section}: unknown section ({', '.join(SECTIONS)}){suggest(section, SECTIONS)}", place)
-    if section in ("guide", "score") and isinstance(node, SequenceNode):  # a plain list is short for a map of defaults
-        refuse_anchor(node)
-        if not node.value:
-            what = "metric" if section == "score" else "term"
-            raise GridError(f"{section} names no {what}; leave it out for the default", place_of(node))
-        for item in node.value:
-            yield f"{section}.{scalar(item)}", Given(True, place_of(item))
-        return
-    if section == "guide":  # a term's settings are a map, and what its worse self has otherwise is a map in there
-        yield from _nested(section, node, place)
-        return
-    if section != "score":
-        for name, (value, _) in mapping(node, section).items():
-            yield f"{section}.{name}", Given(scalar(value), place_of(value))
-        return
-    for metric, (value, where) in mapping(node, section).items():
-        yield f"score.{metric}", Given(True, where)
-        if not (isinstance(value, ScalarNode) and scalar(value) is None):
-            yield from _settings(f"score.{metric}", value)
-
-
-def _settings(path: str, node: Node) -> Iterator[tuple[str, Given]]:
-    """The settings of a metric; a map among them, such as another data set, has settings of its own."""
-    for name, (value, _) in mapping(node, path).items():
-        if isinstance(value, MappingNode):
-            yield from _settings(f"{path}.{name}", value)
-        else:
-            yield f"{path}.{name}", Given(scalar(value), place_of(value))
-
-
-def _nested(path: str, node: Node, place: Place) -> Iterator[tuple[str, Given]]:
-    """Every value below a node by its dotted path; an empty map says that something is named, and no more."""
-    if not isinstance(node, MappingNode) and "." in path:
-        yield path, Given(scalar(node), place_of(node))
-        return
-    parts = mapping(node, path)
-    if not parts and "." in path:
-        yield path, Given(None, place)
-    for name, (value, where) in parts.items():
-        yield from _nested(f"{path}.{name}", value, where)
-
-
 def _axes(node: Node) -> list[Axis]:
     axes = []
     for path, (value, place) in mapping(node, "axes").items():
-        _check_path(path, place)
+        check_path(path, place)
         stops = [((path, given),) for given in values_of(path, value)]
         axes.append(Axis((path,), tuple(stops)))
     return axes
-
-
-def _check_path(path: str, place: Place) -> None:
-    section, _, rest = path.partition(".")
-    if section == "seed":
-        raise GridError("seed is no axis; write `seeds: 3` beside axes", place)
-    if section in SECTIONS and not rest:
-        raise GridError(f"{path}: a whole section is no setting; name one of it, such as {path}.name", place)
-    if section not in SECTIONS:
-        known = ", ".join(SECTIONS)
-        raise GridError(
-            f"{path}: a setting is named section.name, with a section of {known}{suggest(section, SECTIONS)}", place
-        )
 
 
 def _zip(axes: list[Axis], node: Node) -> list[Axis]:
@@ -277,7 +210,7 @@ def _without(axis: Axis, path: str) -> Axis | None:
 def _flat(node: Node) -> Assignments:
     out = []
     for path, (value, place) in mapping(node, "include").items():
-        _check_path(path, place)
+        check_path(path, place)
         out.append((path, Given(scalar(value), place_of(value))))
     return tuple(out)
 
@@ -287,7 +220,7 @@ def _condition(node: Node) -> Condition:
     for path, (value, place) in mapping(node, "skip").items():
         if path == "seed":
             raise GridError("skip: seeds are not skipped; name those that are to run, such as `seeds: [0, 2]`", place)
-        _check_path(path, place)
+        check_path(path, place)
         tests.append((path, predicate(scalar(value), place_of(value)), place))
     if not tests:
         raise GridError("skip: an empty condition would drop every cell", place_of(node))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from difgen_cli import condition, config, data
 from difgen_cli.diffusion import Denoiser, DenoiserLike, IdealDenoiser, Mixture, to_tensor
-from difgen_cli.diffusion.training import initialise
+from difgen_cli.diffusion.randomness import initialise
 from difgen_cli.engine.plan import facts
 from difgen_cli.engine.plan.recipes import Recipe, apart
 from difgen_cli.engine.plugins import Library
