@@ -103,7 +103,7 @@ def foresee(planned: Planned, pool: WorkerPool) -> Forecast:
 
     store, library = planned.store, planned.finder.library
     known = history.read(store, library, pool.device, pool.threads)
-    shapes = {facts.content[:16]: facts.shape for facts in planned.finder.known.values()}
+    shapes = {facts.content[:16]: facts.shape for facts in planned.finder.facts.values()}
     machine = Machine(pool.kind, pool.device, pool.threads) if pool.device else None
     prices = Prices(planned.plan, store, history.HistoryLabels(library), known, planned.plugins, machine, shapes)
     overhead = history.overhead(submissions.last_worker_records(store, LAST_SUBMISSIONS), pool.kind)

@@ -39,10 +39,10 @@ Assignments = tuple[tuple[str, Given], ...]  # dotted path -> value, e.g. (("mod
 
 @dataclass(frozen=True)
 class Axis:
-    """One direction of the grid: the settings that move along it together, and their values at each stop."""
+    """One direction of the grid: the settings that move along it together, and their values at each level."""
 
     paths: tuple[str, ...]
-    stops: tuple[Assignments, ...]
+    levels: tuple[Assignments, ...]
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Grid:
         skip = re.sub(r"(?m)^\s*#.*$|\s+#.*$", "", self.text).split() if self.skip else []
         parts = [
             sorted((k, v.value) for k, v in self.base.items()),
-            [[[(p, g.value) for p, g in stop] for stop in axis.stops] for axis in self.axes],
+            [[[(p, g.value) for p, g in level] for level in axis.levels] for axis in self.axes],
             [[(p, g.value) for p, g in extra] for extra in self.include],
             skip,
             self.seeds,
@@ -85,16 +85,18 @@ class Grid:
     @property
     def values(self) -> dict[str, list[Any]]:
         """Every axis path with its values in order, for figures."""
-        return {p: [dict(s)[p].value for s in axis.stops] for axis in self.axes for p in axis.paths}
+        return {p: [dict(level)[p].value for level in axis.levels] for axis in self.axes for p in axis.paths}
 
     def points(self, meaning: Meaning = lambda _, value: value) -> Iterator[tuple[int, ...]]:
-        """The stops of every cell of the product, but for those that `skip` drops; the last axis runs fastest.
+        """The numbers of the levels of every cell of the product, but for those that `skip` drops.
 
+        The last axis runs fastest.
         `meaning`: a setting's value as it is used, from its path and what the grid says.
+
         """
-        dropped = [stops for condition in self.skip if (stops := self._dropped(condition, meaning)) is not None]
-        for point in itertools.product(*(range(len(a.stops)) for a in self.axes)):
-            if not any(all(point[i] in stops for i, stops in tests.items()) for tests in dropped):
+        dropped = [tests for condition in self.skip if (tests := self._dropped(condition, meaning)) is not None]
+        for point in itertools.product(*(range(len(a.levels)) for a in self.axes)):
+            if not any(all(point[i] in levels for i, levels in tests.items()) for tests in dropped):
                 yield point
 
     def idle(self, meaning: Meaning) -> list[Place]:
@@ -102,14 +104,14 @@ class Grid:
         return [c.tests[0][2] for c in self.skip if self._dropped(c, meaning) is None]
 
     def _dropped(self, condition: Condition, meaning: Meaning) -> dict[int, set[int]] | None:
-        """A condition as axis -> its stops that match; None where it matches nothing."""
+        """A condition as axis -> its levels that match; None where it matches nothing."""
         tests: dict[int, set[int]] = {}
         for path, holds, place in condition.tests:
             index = next((i for i, a in enumerate(self.axes) if path in a.paths), None)
             if index is not None:
-                every = enumerate(self.axes[index].stops)
-                stops = {k for k, stop in every if holds(meaning(path, dict(stop)[path].value))}
-                tests[index] = tests.get(index, stops) & stops
+                every = enumerate(self.axes[index].levels)
+                levels = {k for k, level in every if holds(meaning(path, dict(level)[path].value))}
+                tests[index] = tests.get(index, levels) & levels
             elif path not in self.base:
                 raise GridError(
                     f"skip names {path}, which this grid does not set; use an axis or a base setting", place
@@ -146,7 +148,7 @@ def _read(file: Path, overrides: Mapping[str, str]) -> Grid:
         given = Given(within(value, Place(), f"--set {path}={value}"), Place())
         axes = [left for a in axes if (left := _without(a, path)) is not None]
         base[path] = given
-    cells = math.prod(len(a.stops) for a in axes)
+    cells = math.prod(len(a.levels) for a in axes)
     if cells > MOST_CELLS:
         raise GridError(
             f"the axes multiply to {cells:,} cells, more than {MOST_CELLS:,}; shorten an axis", parts["axes"][1]
@@ -170,8 +172,8 @@ def _axes(node: Node) -> list[Axis]:
     axes = []
     for path, (value, place) in mapping(node, "axes").items():
         check_path(path, place)
-        stops = [((path, given),) for given in values_of(path, value)]
-        axes.append(Axis((path,), tuple(stops)))
+        levels = [((path, given),) for given in values_of(path, value)]
+        axes.append(Axis((path,), tuple(levels)))
     return axes
 
 
@@ -190,12 +192,12 @@ def _zip(axes: list[Axis], node: Node) -> list[Axis]:
             if axis in chosen or len(axis.paths) > 1:
                 raise GridError(f"zip: {path} is zipped twice", place)
             chosen.append(axis)
-        lengths = {len(a.stops) for a in chosen}
+        lengths = {len(a.levels) for a in chosen}
         if len(chosen) < 2 or len(lengths) != 1:
-            counts = ", ".join(f"{a.paths[0]} has {len(a.stops)}" for a in chosen)
+            counts = ", ".join(f"{a.paths[0]} has {len(a.levels)}" for a in chosen)
             raise GridError(f"zip: takes two or more axes of one length ({counts})", place_of(group))
-        stops = tuple(sum(row, ()) for row in zip(*(a.stops for a in chosen), strict=True))
-        joined = Axis(sum((a.paths for a in chosen), ()), stops)
+        levels = tuple(sum(row, ()) for row in zip(*(a.levels for a in chosen), strict=True))
+        joined = Axis(sum((a.paths for a in chosen), ()), levels)
         at = axes.index(chosen[0])
         axes = [joined if i == at else a for i, a in enumerate(axes) if i == at or a not in chosen]
     return axes
@@ -204,7 +206,8 @@ def _zip(axes: list[Axis], node: Node) -> list[Axis]:
 def _without(axis: Axis, path: str) -> Axis | None:
     """An axis without one of its settings; None where no other moves along it."""
     paths = tuple(p for p in axis.paths if p != path)
-    return Axis(paths, tuple(tuple(said for said in stop if said[0] != path) for stop in axis.stops)) if paths else None
+    levels = (tuple(pair for pair in level if pair[0] != path) for level in axis.levels)
+    return Axis(paths, tuple(levels)) if paths else None
 
 
 def _flat(node: Node) -> Assignments:

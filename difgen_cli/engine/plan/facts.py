@@ -26,24 +26,24 @@ class Finder:
     def __init__(self, store: Store, library: Library, root: Path) -> None:
         self.store, self.library, self.root = store, library, root
         self.cache = store.facts()
-        self.known: dict[int, Facts] = {}
+        self.facts: dict[Section, Facts] = {}
         self.loaded: dict[str, Any] = {}  # content -> Pool
-        self.given: dict[tuple[int, int], tuple[str, Any]] = {}  # condition and data section -> content, labels
+        self.given: dict[tuple[Section, Section], tuple[str, Any]] = {}  # condition and data section -> content, labels
         self.notes: list[str] = []
 
     def __call__(self, section: Section) -> Facts:
         """Facts of a data section; raises DataError in one sentence where the data are bad."""
-        if id(section) not in self.known:
-            self.known[id(section)] = self._find(section)
-        return self.known[id(section)]
+        if section not in self.facts:
+            self.facts[section] = self._find(section)
+        return self.facts[section]
 
     def labels(self, condition: Section, data: Section) -> str:
         """Content of the labels that a condition reads from a file, one for each image of a data set.
 
         ValueError in one sentence where the file is bad.
         """
-        at = (id(condition), id(data))
-        if at not in self.given:
+        sections = (condition, data)
+        if sections not in self.given:
             path = condition.settings["path"]
             if path is None:
                 raise ValueError("not given: name a CSV, Parquet or .npy file with a label for each image")
@@ -51,8 +51,8 @@ class Finder:
             if "names" in data.signature.functions:
                 names = plugin.names(**self._settings(data))
             labels = self.library.module("condition", condition.name).read(self._rooted(path), self(data).images, names)
-            self.given[at] = hashlib.sha256(f"{labels.dtype}".encode() + labels.tobytes()).hexdigest(), labels
-        return self.given[at][0]
+            self.given[sections] = hashlib.sha256(f"{labels.dtype}".encode() + labels.tobytes()).hexdigest(), labels
+        return self.given[sections][0]
 
     def held_out(self, section: Section) -> int:
         """Held-out images that do not occur in the rest as well, byte for byte: only these are compared with."""
