@@ -27,7 +27,7 @@ from difgen_cli.engine.plan.facts import Finder
 from difgen_cli.engine.plan.filters import filter_by
 from difgen_cli.engine.plugins import Library, PluginError
 from difgen_cli.engine.store import Store, StoreError
-from difgen_cli.engine.store.files import locked, publish
+from difgen_cli.engine.store.files import locked, publish_text
 from difgen_cli.format import counted
 
 if TYPE_CHECKING:
@@ -141,13 +141,8 @@ def record(planned: Planned) -> None:
     """Keep the grid as read and its plan beside the results."""
     planned.store.check_writable()
     planned.finder.save()
-    text = planned.plan.grid.text
-    publish(planned.folder / "grid.yaml", lambda p: _write(p, text))
+    publish_text(planned.folder / "grid.yaml", planned.plan.grid.text)
     plan_table.write(planned.folder / "plan.parquet", planned.plan)
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 @dataclass(frozen=True)

@@ -90,9 +90,7 @@ class Grid:
     def points(self, meaning: Meaning = lambda _, value: value) -> Iterator[tuple[int, ...]]:
         """The numbers of the levels of every cell of the product, but for those that `skip` drops.
 
-        The last axis runs fastest.
-        `meaning`: a setting's value as it is used, from its path and what the grid says.
-
+        The last axis runs fastest. `meaning`: a setting's value as it is used, from its path and what the grid says.
         """
         dropped = [tests for condition in self.skip if (tests := self._dropped(condition, meaning)) is not None]
         for point in itertools.product(*(range(len(a.levels)) for a in self.axes)):

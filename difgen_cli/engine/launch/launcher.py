@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from difgen_cli.engine.launch import LaunchError
 from difgen_cli.engine.launch.submissions import LaunchTerms, Submission
+from difgen_cli.engine.store import submission_file
 from difgen_cli.format import counted
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def choose(name: str) -> tuple[str, Launcher]:
 
 def working(submission: Submission) -> list[dict[str, Any]]:
     """Read the records of workers that have not said that they left."""
-    return [record for record in submission.worker_records() if record.get("state") in ("starting", "running")]
+    return submission_file.working(submission.folder)
 
 
 def observe_processes(submission: Submission, alive: bool | None) -> Observation:

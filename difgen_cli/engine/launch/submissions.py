@@ -20,12 +20,11 @@ from typing import Any
 from difgen_cli.engine.launch import CHECKPOINT_SECONDS, LaunchError, environment, keep_code
 from difgen_cli.engine.plan import work
 from difgen_cli.engine.plan.work import Work
-from difgen_cli.engine.store import Store, code
-from difgen_cli.engine.store.access import exists, names, tried
+from difgen_cli.engine.store import Store, code, submission_file
+from difgen_cli.engine.store.access import names, tried
 from difgen_cli.engine.store.attempts import LEASE_SECONDS
-from difgen_cli.engine.store.files import check_schema, locked, publish, publish_json, read_json
+from difgen_cli.engine.store.files import locked, publish_json, publish_text
 from difgen_cli.engine.store.processes import is_dead, now, process_identity
-from difgen_cli.engine.worker.submission_spec import SCHEMA
 
 
 @dataclass(frozen=True)
@@ -49,9 +48,7 @@ class Submission:
     @cached_property
     def said(self) -> dict[str, Any]:
         """The intent; empty where its writer died before it was whole."""
-        said = read_json(self.folder / "submission.json") or {}
-        check_schema(self.folder / "submission.json", said.get("schema"), SCHEMA)
-        return said
+        return submission_file.read_checked(self.folder)
 
     @property
     def name(self) -> str:
@@ -79,12 +76,11 @@ class Submission:
     @property
     def receipt(self) -> dict[str, Any] | None:
         """What the scheduler answered; None where that was never written down."""
-        answer: dict[str, Any] | None = read_json(self.folder / "receipt.json")
-        return answer
+        return submission_file.receipt(self.folder)
 
     @property
     def closed(self) -> bool:
-        return exists(self.folder / "closed.json") or "refused" in (self.receipt or {})
+        return submission_file.is_closed(self.folder)
 
     @property
     def abandoned(self) -> bool:
@@ -92,11 +88,8 @@ class Submission:
         return is_dead(self.said.get("owner", {}))
 
     def worker_records(self) -> list[dict[str, Any]]:
-        """What its workers last said of themselves."""
-        return [b for n in self._workers() if (b := read_json(self.folder / "workers" / n)) is not None]
-
-    def _workers(self) -> list[str]:
-        return sorted(n for n in names(self.folder / "workers") if n.endswith(".json"))
+        """What its workers last wrote of themselves."""
+        return submission_file.worker_records(self.folder)
 
     def last_words(self) -> str:
         """The last line that a worker wrote, and where to read on."""
@@ -126,14 +119,13 @@ def write(store: Store, grid: Path, todo: Work, plugins: Path | None, terms: Lau
     with locked(store.counting_on):  # `gc` must not take the code for unused meanwhile
         copy = keep_code(store, plugins)
         folder = _next(grid / "submissions")
-        publish(folder / "work.json", lambda p: _write(p, todo.dump()))
-        publish_json(folder / "submission.json", _intent(store, copy, plugins, terms))
+        publish_text(folder / "work.json", todo.dump())
+        submission_file.write(folder, _intent(store, copy, plugins, terms))
     return Submission(folder)
 
 
 def _intent(store: Store, copy: Path, plugins: Path | None, terms: LaunchTerms) -> dict[str, Any]:
     return {
-        "schema": SCHEMA,
         "runs": str(store.root),
         "launcher": terms.launcher,
         "name": f"difgen-{secrets.token_hex(6)}",
@@ -151,10 +143,6 @@ def _intent(store: Store, copy: Path, plugins: Path | None, terms: LaunchTerms) 
         "owner": process_identity(),
         "submitted": now(),
     }
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 def every(store: Store) -> list[Submission]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from difgen_cli.engine.grid.document import GridError, Place
 from difgen_cli.engine.grid.values import Given
-from difgen_cli.engine.plan import PARTNERS, CellScoring, Partner
+from difgen_cli.engine.plan import PARTNERS, CellScoring, Partner, channels_first
 from difgen_cli.engine.plan.guidance import Guidance
 from difgen_cli.engine.plan.points import Point, Points
 from difgen_cli.engine.plan.recipes import Operation
@@ -104,10 +104,10 @@ class Partners:
             self._check_shape(name, section, point, place)
 
     def _check_shape(self, name: str, section: Section, point: Point, place: Place | None) -> None:
-        shape = self.runs.derive.facts(self.points.resolved("data", point)).shape
+        facts = self.runs.derive.facts(self.points.resolved("data", point))
         try:
             module = self.points.library.module("guide", name)
-            module.check((shape[2], *shape[:2]) if len(shape) == 3 else shape, **section.settings)
+            module.check(channels_first(facts.shape), **section.settings)
         except ValueError as error:
             raise GridError(f"guide.{name}.{error}", place) from None
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from difgen_cli.engine.plan import Facts
+from difgen_cli.engine.plan import Facts, channels_first
 from difgen_cli.engine.plan.sections import Section
 from difgen_cli.engine.plugins import Library
 from difgen_cli.engine.store import Store
@@ -107,8 +107,7 @@ class Finder:
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """What a network sees of each data set that is known, by key: (C, H, W) of images, (D,) of points."""
-        known = {entry["content"][:16]: entry["shape"] for entry in self.cache.values()}
-        return {key: (shape[-1], *shape[:-1]) for key, shape in known.items()}
+        return {entry["content"][:16]: channels_first(tuple(entry["shape"])) for entry in self.cache.values()}
 
     def pool(self, content: str) -> Pool:
         """The data of this content, found before."""

@@ -10,8 +10,8 @@ from typing import Any
 
 from difgen_cli.engine.plan import Cell, Partner, Plan, Trajectory
 from difgen_cli.engine.plan.sections import Section
-from difgen_cli.engine.plan.work import Call, Dependency, MetricSpec, Scoring, Training, Work
-from difgen_cli.engine.store import Home, Store, untrusted
+from difgen_cli.engine.plan.work import Call, Dependency, MetricSpec, Scoring, Training, Work, awaited
+from difgen_cli.engine.store import Home, Store, failures, untrusted
 from difgen_cli.engine.store.untrusted import Distrusted, Rest
 
 There = Mapping[tuple[str, str], set[str]]  # (identity of a cell, metric) -> keys of its results
@@ -101,9 +101,9 @@ def _rests(plan: Plan) -> Iterator[Rest]:
     for cell in (c for c in plan.cells if c.partners):
         guided = {o.home for name, p in cell.partners.items() if name.startswith("guide.") for o in p.all()}
         for metric, key in cell.metrics.items():
-            inputs = cell.scoring.sections[metric].signature.inputs
+            inputs = cell.scoring.inputs([metric])
             beside = {o.home for name, p in cell.partners.items() if name in inputs for o in p.all()}
-            steered = {"samples", "states"} & set(inputs) or cell.scoring.sections[metric].settings.get("guided")
+            steered = {"samples", "states"} & inputs or cell.scoring.guided([metric])
             yield Rest(cell.home, frozenset({key}), frozenset(), frozenset(beside | guided if steered else beside))
         yield Rest(cell.home, frozenset(), frozenset({cell.samples}), frozenset(guided))
         for other in (o for p in cell.partners.values() for o in p.all() if o.partners and o.samples):
@@ -129,17 +129,15 @@ class _Shelves:
 
     def wanted(self, partner: Partner) -> list[Partner]:
         """Whose weights a partner asks for: none where its samples are there."""
-        if partner.samples is not None and partner.samples in self.trajectory(partner.home).sampled:
-            return []
-        return [other for other in partner.all() if other.step is not None]
+        return list(awaited(partner, lambda other: other.samples in self.trajectory(other.home).sampled))
 
     def failure(self, others: Iterable[tuple[str, Partner]]) -> str | None:
         """Why weights that a cell waits for will not come, if their last attempt says so."""
         for name, other in others:
             shelf = self.trajectory(other.home)
-            train = shelf.attempts.get("train", {}) if other.step not in shelf.snapshots else {}
-            if train.get("state") == "failed":
-                return f"{name}: {train.get('cause', 'unknown')}"
+            cause = shelf.cause("train") if other.step not in shelf.snapshots else None
+            if cause is not None:
+                return f"{name}: {cause}"
         return None
 
 
@@ -174,26 +172,26 @@ class _Shelf:
 
     def failure(self, cell: Cell) -> str | None:
         """Why a cell without all its results failed, if its last attempt says so."""
-        own, train = self.attempts.get(f"score-{cell.samples}", {}), self.attempts.get("train", {})
-        for record, blocks in ((own, True), (train, cell.step not in self.snapshots)):
-            if record.get("state") == "failed" and blocks:
-                return str(record.get("cause", "unknown"))
-        return None
+        cause = self.cause(f"score-{cell.samples}")
+        return self.cause("train") if cause is None and cell.step not in self.snapshots else cause
+
+    def cause(self, unit: str) -> str | None:
+        """Why the last attempt at a unit failed; None where it did not."""
+        return failures.cause(self.attempts.get(unit, {}))
 
 
 def _needs_snapshot(cell: Cell, missing: Iterable[str], shelf: _Shelf) -> bool:
-    inputs = {i for m in missing for i in cell.scoring.sections[m].signature.inputs}
+    inputs = cell.scoring.inputs(missing)
     return bool({"denoiser", "states"} & inputs) or ("samples" in inputs and cell.samples not in shelf.sampled)
 
 
 def _needed_partners(cell: Cell, missing: Iterable[str], shelf: _Shelf) -> list[str]:
     """The partners that missing results ask for; those of its guidance where it is guided to get them."""
-    sections = [cell.scoring.sections[m] for m in missing]
-    inputs = {i for section in sections for i in section.signature.inputs}
+    inputs = cell.scoring.inputs(missing)
     guided = (
         "states" in inputs
         or ("samples" in inputs and cell.samples not in shelf.sampled)
-        or any(section.settings.get("guided") for section in sections)
+        or cell.scoring.guided(missing)
     )
     return [name for name in cell.partners if (guided if name.startswith("guide.") else name in inputs)]
 
@@ -279,8 +277,7 @@ def release(plan: Plan, store: Store, failed: Iterable[int]) -> int:
         others = (other for partner in cell.partners.values() for other in partner.all())
         units += [(store.home(o.home, plan.trajectories[o.home].slug), "train") for o in others]
         for home, unit in units:
-            past = home.history(unit)
-            if past and past[-1][1]["state"] == "failed":
+            if home.failed(unit):
                 home.release(unit)
                 released.add((home.path, unit))
     return len(released)

@@ -7,8 +7,9 @@ what a unit did to its worker only while it gets further, and what its code or d
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 # What each means, as a sentence that goes on after the unit's name.
 EXIT_REASONS = {
@@ -37,6 +38,11 @@ _SAID = (  # of schedulers, the kernel and torch, the most telling first
     ("preempted", re.compile(r"DUE TO PREEMPTION")),
     ("cancelled", re.compile(r"\*\*\* (?:JOB|STEP) .* CANCELLED AT|DUE TO JOB REQUEUE")),
 )
+
+
+def cause(record: Mapping[str, Any]) -> str | None:
+    """Why an attempt failed, from its record; None where it did not fail, or there is none (an empty record)."""
+    return str(record.get("cause", "unknown")) if record.get("state") == "failed" else None
 
 
 def of_exception(error: BaseException, root: Path | None = None) -> str:

@@ -127,7 +127,11 @@ def text_of(value: Any) -> str:
 
 def publish_json(path: Path, value: Any) -> bool:
     """`publish` for JSON."""
-    content = text_of(value)
+    return publish_text(path, text_of(value))
+
+
+def publish_text(path: Path, content: str) -> bool:
+    """`publish` for text, in UTF-8."""
     return publish(path, lambda p: _write(p, content))
 
 

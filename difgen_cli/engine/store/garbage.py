@@ -20,7 +20,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from difgen_cli.engine.store import Home, Store
+from difgen_cli.engine.store import Home, Store, submission_file
 from difgen_cli.engine.store.files import StoreError, explain, locked, read_json, temporary_name
 from difgen_cli.engine.store.processes import is_dead
 
@@ -161,13 +161,11 @@ def _submissions(root: Path) -> Iterator[Path]:
 
 def _alive(folder: Path) -> bool:
     """Whether workers of a submission live, or may still be started."""
-    receipt = read_json(folder / "receipt.json") or {}
-    if (folder / "closed.json").exists() or "refused" in receipt:
+    if submission_file.is_closed(folder):
         return False
-    worker_records = (read_json(p) or {} for p in (folder / "workers").glob("*.json"))
-    working = (b.get("owner", {}) for b in worker_records if b.get("state") in ("starting", "running"))
-    makers = ((read_json(folder / n) or {}).get("owner") for n in ("submission.json", "launcher.json"))
-    return bool(receipt) or any(not is_dead(who) for who in (*working, *makers) if who)
+    working = (record.get("owner", {}) for record in submission_file.working(folder))
+    makers = (made.get("owner") for made in (submission_file.read(folder), read_json(folder / "launcher.json") or {}))
+    return submission_file.receipt(folder) is not None or any(not is_dead(who) for who in (*working, *makers) if who)
 
 
 # -- what is waste
@@ -219,7 +217,7 @@ def _temporary(root: Path, at_work: set[Path], now: float) -> Iterator[Garbage]:
 
 def _code(root: Path, living: Iterable[Path], now: float) -> Iterator[Garbage]:
     """Copies that no living submission names; a young one may belong to a submission that is being written."""
-    used = {Path(str((read_json(f / "submission.json") or {}).get("code", ""))).name for f in living}
+    used = {Path(str(submission_file.read(f).get("code", ""))).name for f in living}
     for path in _folders(root, "shared"):
         if CODE.fullmatch(path.name) and path.name not in used and _age_seconds(path, now) > OLD_SECONDS:
             yield _waste("code", path)

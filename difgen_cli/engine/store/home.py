@@ -107,6 +107,11 @@ class Home:
     def history(self, unit: str) -> list[tuple[int, dict[str, Any]]]:
         return attempts.history(self.path / "attempts", unit)
 
+    def failed(self, unit: str) -> bool:
+        """Whether the last attempt at a unit failed."""
+        past = self.history(unit)
+        return bool(past) and past[-1][1]["state"] == "failed"
+
     def record_death(self, unit: str, number: int, ending: str, by: str) -> None:
         """Write down how an attempt ended whose owner is gone."""
         attempts.record_death(self.path / "attempts", unit, number, ending, by)

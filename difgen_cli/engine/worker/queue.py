@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
-from difgen_cli.engine.plan.work import Dependency, Scoring, Training, is_done
+from difgen_cli.engine.plan.work import Dependency, Scoring, Training, awaited, is_done
 from difgen_cli.engine.store import Home, Store, failures
 from difgen_cli.engine.store.access import exists
 from difgen_cli.engine.store.attempts import Attempt, Claimant
@@ -110,10 +110,10 @@ def _verdict(unit: Training | Scoring, home: Home, store: Store) -> tuple[str, l
     snapshots it waits."""
     if is_done(unit, home):
         return "done", []
-    if _failed(home, unit.unit):
+    if home.failed(unit.unit):
         return "hopeless", []
     awaited = [(other, step) for other, step in _wanted_weights(unit, home, store) if not exists(other.snapshot(step))]
-    if any(_failed(other, "train") for other, _ in awaited):
+    if any(other.failed("train") for other, _ in awaited):
         return "hopeless", []
     return ("waiting", awaited) if awaited else ("open", [])
 
@@ -127,20 +127,9 @@ def _wanted_weights(unit: Training | Scoring, home: Home, store: Store) -> Itera
         if unit.weights and unit.step is not None:
             yield home, unit.step
     for other in others:
-        yield from _wanted_of(other, store)
+        for needed in awaited(other, lambda o: exists(_home(o, store).samples(str(o.samples)))):
+            yield _home(needed, store), int(needed.step or 0)
 
 
-def _wanted_of(other: Dependency, store: Store) -> Iterator[tuple[Home, int]]:
-    """Of another trajectory: its weights and what they are guided by, unless its samples are there."""
-    there = store.home_now(other.home, other.slug)
-    if other.samples is not None and exists(there.samples(other.samples)):
-        return
-    if other.step is not None:
-        yield there, other.step
-    for further in other.partners.values():
-        yield from _wanted_of(further, store)
-
-
-def _failed(home: Home, unit: str) -> bool:
-    past = home.history(unit)
-    return bool(past) and past[-1][1]["state"] == "failed"
+def _home(other: Dependency, store: Store) -> Home:
+    return store.home_now(other.home, other.slug)
