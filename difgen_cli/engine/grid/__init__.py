@@ -134,10 +134,10 @@ def _read(file: Path, overrides: Mapping[str, str]) -> Grid:
     if not isinstance(root, MappingNode):
         raise GridError("a grid is a map with base, axes and seeds; this file holds none", Place(1, 1))
     parts = mapping(root, "a grid")
-    known = ("base", "axes", "zip", "seeds", "include", "skip")
+    allowed = ("base", "axes", "zip", "seeds", "include", "skip")
     for name, (_, place) in parts.items():
-        if name not in known:
-            raise GridError(f"{name}: unknown part of a grid ({', '.join(known)}){suggest(name, known)}", place)
+        if name not in allowed:
+            raise GridError(f"{name}: unknown part of a grid ({', '.join(allowed)}){suggest(name, allowed)}", place)
     base = base_settings(parts["base"][0]) if "base" in parts else {}
     axes = _axes(parts["axes"][0]) if "axes" in parts else []
     axes = _zip(axes, parts["zip"][0]) if "zip" in parts else axes
@@ -185,8 +185,8 @@ def _zip(axes: list[Axis], node: Node) -> list[Axis]:
         for path, place in paths:
             axis = next((a for a in axes if path in a.paths), None)
             if axis is None:
-                known = [p for a in axes for p in a.paths]
-                raise GridError(f"zip: {path} is no axis of this grid{suggest(str(path), known)}", place)
+                axis_paths = [p for a in axes for p in a.paths]
+                raise GridError(f"zip: {path} is no axis of this grid{suggest(str(path), axis_paths)}", place)
             if axis in chosen or len(axis.paths) > 1:
                 raise GridError(f"zip: {path} is zipped twice", place)
             chosen.append(axis)

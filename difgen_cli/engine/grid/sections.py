@@ -74,7 +74,7 @@ def check_path(path: str, place: Place) -> None:
     if section in SECTIONS and not rest:
         raise GridError(f"{path}: a whole section is no setting; name one of it, such as {path}.name", place)
     if section not in SECTIONS:
-        known = ", ".join(SECTIONS)
+        sections = ", ".join(SECTIONS)
         raise GridError(
-            f"{path}: a setting is named section.name, with a section of {known}{suggest(section, SECTIONS)}", place
+            f"{path}: a setting is named section.name, with a section of {sections}{suggest(section, SECTIONS)}", place
         )

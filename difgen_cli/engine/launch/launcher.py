@@ -117,8 +117,8 @@ def launcher(name: str) -> Launcher | None:
     """Make the launcher of a name; None for one that this version does not have."""
     if name not in LAUNCHERS:
         return None
-    made: Launcher = import_module(LAUNCHERS[name]).LAUNCHER()
-    return made
+    instance: Launcher = import_module(LAUNCHERS[name]).LAUNCHER()
+    return instance
 
 
 def choose(name: str) -> tuple[str, Launcher]:

@@ -53,10 +53,10 @@ def alive(submission: Submission) -> bool | None:
     """Whether anything of a local submission lives; None on another machine than its own."""
     if submission.launcher != "local":
         return False
-    said = read_json(submission.folder / "launcher.json")
-    if said is None:  # not up yet, or never
+    started = read_json(submission.folder / "launcher.json")
+    if started is None:  # not up yet, or never
         return not submission.abandoned
-    return bool(_processes(submission)) if is_here(said["owner"]) else None
+    return bool(_processes(submission)) if is_here(started["owner"]) else None
 
 
 def stop(submission: Submission) -> bool:
@@ -252,11 +252,11 @@ def memory_kills(process: Path = Path("/proc/self"), groups: Path = Path("/sys/f
     """
     try:
         mine = (process / "cgroup").read_text(encoding="utf-8").splitlines()
-        told = {names: place for _, names, place in (line.split(":", 2) for line in mine)}
-        if "" in told:  # version 2
-            file = groups / told[""].lstrip("/") / "memory.events"
+        path_of = {names: place for _, names, place in (line.split(":", 2) for line in mine)}
+        if "" in path_of:  # version 2
+            file = groups / path_of[""].lstrip("/") / "memory.events"
         else:
-            file = groups / "memory" / told.get("memory", "").lstrip("/") / "memory.oom_control"
+            file = groups / "memory" / path_of.get("memory", "").lstrip("/") / "memory.oom_control"
         lines = file.read_text(encoding="ascii").splitlines()
     except (OSError, ValueError):
         return 0

@@ -95,8 +95,8 @@ class Submission:
         """The last line that a worker wrote, and where to read on."""
         logs = sorted((self.folder / "log").glob("*_log.out"), key=lambda p: p.stat().st_mtime)
         lines = logs[-1].read_text(encoding="utf-8", errors="replace").split("\n") if logs else []
-        said = (line.strip() for line in reversed(lines) if line.strip() and not line.startswith("submitit "))
-        return f"{next(said, 'nothing')[:300]} (all of it in {self.folder / 'log'})"
+        written = (line.strip() for line in reversed(lines) if line.strip() and not line.startswith("submitit "))
+        return f"{next(written, 'nothing')[:300]} (all of it in {self.folder / 'log'})"
 
     def answer(self, receipt: Mapping[str, Any]) -> None:
         """Write the receipt, once."""
@@ -147,14 +147,14 @@ def _intent(store: Store, copy: Path, plugins: Path | None, terms: LaunchTerms) 
 
 def every(store: Store) -> list[Submission]:
     """All submissions of a run directory that are not closed, oldest first."""
-    found = [Submission(folder) for grid in store.grids() for folder in _numbered(grid / "submissions")]
-    return [s for s in found if s.said and not s.closed]
+    submissions = [Submission(folder) for grid in store.grids() for folder in _numbered(grid / "submissions")]
+    return [s for s in submissions if s.said and not s.closed]
 
 
 def last_worker_records(store: Store, most: int) -> list[dict[str, Any]]:
     """What the workers of the last submissions of each grid said of themselves in the end."""
-    found = [Submission(folder) for grid in store.grids() for folder in _numbered(grid / "submissions")[-most:]]
-    return [worker_record for submission in found[-most:] for worker_record in submission.worker_records()]
+    submissions = [Submission(folder) for grid in store.grids() for folder in _numbered(grid / "submissions")[-most:]]
+    return [worker_record for submission in submissions[-most:] for worker_record in submission.worker_records()]
 
 
 def _numbered(folder: Path) -> list[Path]:
@@ -176,8 +176,8 @@ def _next(folder: Path) -> Path:
 
 def _seconds(variable: str, default: float) -> float:
     """A time from the environment."""
-    said = os.environ.get(variable)
+    value = os.environ.get(variable)
     try:
-        return default if said is None else max(0.1, float(said))
+        return default if value is None else max(0.1, float(value))
     except ValueError:
-        raise LaunchError(f"${variable}: {said!r} is no number of seconds") from None
+        raise LaunchError(f"${variable}: {value!r} is no number of seconds") from None

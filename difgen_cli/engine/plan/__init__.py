@@ -166,10 +166,10 @@ class Cell:
         What older plans did not say is left out: settings that they did not have, at their default, and guidance
         without effect.
         """
-        said = {k: v for k, v in self.settings().items() if k not in LATER or v != LATER[k]}
-        if "guide.name" in said:
-            said = {k: v for k, v in said.items() if not k.startswith("guide.")} | self.guidance.acting
-        settings = sorted((k, str(v)) for k, v in said.items())
+        values = {k: v for k, v in self.settings().items() if k not in LATER or v != LATER[k]}
+        if "guide.name" in values:
+            values = {k: v for k, v in values.items() if not k.startswith("guide.")} | self.guidance.acting
+        settings = sorted((k, str(v)) for k, v in values.items())
         return hashlib.sha256(json.dumps([self.kind, sorted(self.metrics), settings]).encode()).hexdigest()[:16]
 
 

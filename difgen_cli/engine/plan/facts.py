@@ -60,12 +60,12 @@ class Finder:
 
         content, own = self(section).content, section.own
         entry = next(e for e in self.cache.values() if e["content"] == content)
-        known = entry.setdefault("apart", {})
+        counts = entry.setdefault("apart", {})
         at = f"{own['held_out']} {own['held_out_seed']}"
-        if at not in known:
+        if at not in counts:
             chosen = {k: own[k] for k in ("held_out", "held_out_seed")}
-            known[at] = len(data.split(self.pool(content), **chosen).held_out)
-        return int(known[at])
+            counts[at] = len(data.split(self.pool(content), **chosen).held_out)
+        return int(counts[at])
 
     def _find(self, section: Section) -> Facts:
         source = self._source(section)
@@ -111,8 +111,8 @@ class Finder:
 
     def pool(self, content: str) -> Pool:
         """The data of this content, found before."""
-        found: Pool = self.loaded.get(content) or pool(self.store, content[:16])
-        return found
+        data: Pool = self.loaded.get(content) or pool(self.store, content[:16])
+        return data
 
     def _rooted(self, path: Path) -> Path:
         return self.root / expanded(path)
@@ -161,8 +161,8 @@ def pool(store: Store, key: str) -> Pool:
 
     images, labels, facts = store.pool(key)
     held_out = None if facts.get("held_out") is None else np.array(facts["held_out"], np.int64)
-    known = store.population(key)
-    population = None if known is None else data.Population.of(known)
+    population_arrays = store.population(key)
+    population = None if population_arrays is None else data.Population.of(population_arrays)
     return data.Pool(images, labels, tuple(facts["classes"]), held_out, population)
 
 

@@ -84,15 +84,15 @@ def survey(
     return Pending(marks, causes, Work(trainings, ordered, recipes_), retrained, frozenset(wanted), shelves.distrusted)
 
 
-def _mark(cell: Cell, shelf: _Shelf, missing: list[str], cause: str | None, there: Callable[[], There]) -> str:
+def _mark(cell: Cell, shelf: _Shelf, missing: list[str], cause: str | None, older_results: Callable[[], There]) -> str:
     if not missing:
         return "done"
     if cause:
         return "failed"
     if shelf.stale(cell.metrics[m] for m in missing):
         return "stale"
-    identity, known = cell.identity(), there()
-    old = any(known.get((identity, metric), set()) - {cell.metrics[metric]} for metric in missing)
+    identity, older = cell.identity(), older_results()
+    old = any(older.get((identity, metric), set()) - {cell.metrics[metric]} for metric in missing)
     return "stale" if old else "new"
 
 
@@ -203,12 +203,12 @@ def _trainings(plan: Plan, steps: dict[str, set[int]], shelves: _Shelves) -> tup
         if start and steps[key] - shelves.trajectory(key).snapshots:  # what it begins with comes before it
             steps.setdefault(start[0], set()).add(start[1])
     for key, wanted in steps.items():
-        there = shelves.trajectory(key).snapshots
-        lacking = wanted - there
+        snapshots = shelves.trajectory(key).snapshots
+        lacking = wanted - snapshots
         if not lacking:
             continue
         trajectory, first = plan.trajectories[key], shelves.trajectory(key).checkpoint_before(min(lacking))
-        if there and min(lacking) < max(there):
+        if snapshots and min(lacking) < max(snapshots):
             retrained.append(trajectory.slug)
         trainings.append(
             Training(key, trajectory.slug, tuple(sorted(lacking)), trajectory.batch, _start(plan, trajectory), first)

@@ -102,26 +102,26 @@ class _Planner:
         self, kind: str, weights: SnapshotRef, sampler: Section, scoring: CellScoring, seed: int, point: Point
     ) -> None:
         """Held-out images, resampled training images or the ideal denoiser, scored like the models, each once."""
-        made, (data, condition, *_) = weights.made, weights.columns
-        mirrored, labels = "mirrored" in made.inputs, made.labels.key if kind == "ideal" else ""
-        reference = (kind, made.subset.key, labels, mirrored, sampler, scoring)
-        if reference in self.seen or (kind == "heldout" and not made.subset.inputs["holdout"].settings["held_out"]):
+        run, (data, condition, *_) = weights.made, weights.columns
+        mirrored, labels = "mirrored" in run.inputs, run.labels.key if kind == "ideal" else ""
+        reference = (kind, run.subset.key, labels, mirrored, sampler, scoring)
+        if reference in self.seen or (kind == "heldout" and not run.subset.inputs["holdout"].settings["held_out"]):
             return
         self.seen.add(reference)
         if kind == "ideal":
-            parents = {"subset": made.subset, "labels": made.labels}
+            parents = {"subset": run.subset, "labels": run.labels}
             recipe = self.derive.keep(Recipe(_reference_head(kind, mirrored), parents))
             samples = self.partners.sampled(sampler, recipe.key, NONE)
             shown: tuple[dict[str, Any], ...] = (data, condition, sampler.columns, UNGUIDED.columns)
         else:
             drawn = {"count": sampler.own["count"], "seed": sampler.own["seed"]}
-            recipe, samples = real_images(kind, made.subset, drawn, mirrored)
+            recipe, samples = real_images(kind, run.subset, drawn, mirrored)
             self.derive.keep(recipe)
             shown = (data, {f"sample.{k}": v for k, v in drawn.items()})
         inputs = {
             "denoiser": recipe.key, "guided": recipe.key, "samples": samples, "states": samples, "home": recipe.key,
         }  # fmt: skip
-        metrics = scoring.keys(kind, made.inputs | inputs)
+        metrics = scoring.keys(kind, run.inputs | inputs)
         if not metrics or (samples, *metrics.values(), seed) in self.seen:
             return
         self.seen.add((samples, *metrics.values(), seed))

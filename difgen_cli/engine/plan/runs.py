@@ -44,9 +44,9 @@ class Trajectories:
 
     def at(self, point: Point) -> SnapshotRef:
         """The weights at a point, which from now on are wanted."""
-        made, columns = self._trained(point)
+        run, columns = self._trained(point)
         train = self.points.resolved("train", point)
-        return self._wanted(made, columns, train, train.settings["steps"] if made.batch else None)
+        return self._wanted(run, columns, train, train.settings["steps"] if run.batch else None)
 
     def continued(self, point: Point, weights: SnapshotRef, changed: Mapping[str, Given]) -> SnapshotRef:
         """Those of a point trained on for a while, from their average on, with changed settings of the training."""
@@ -57,21 +57,21 @@ class Trajectories:
         start = Recipe(_head(own, weights.step), {"trajectory": weights.made.trajectory})
         head = Operation("trajectory", "continue", train.signature.version, dict(shaping(train)))
         recipe = Recipe(head, weights.made.trajectory.inputs | {"start": self.derive.keep(start)})
-        made = replace(weights.made, trajectory=self.derive.keep(recipe))
-        return self._wanted(made, (*weights.columns[:3], train.columns), train, train.settings["steps"])
+        run = replace(weights.made, trajectory=self.derive.keep(recipe))
+        return self._wanted(run, (*weights.columns[:3], train.columns), train, train.settings["steps"])
 
     def trajectories(self) -> dict[str, Trajectory]:
         """All that is wanted, by key."""
         return {key: _trajectory(steps) for key, steps in self.steps.items()}
 
-    def _wanted(self, made: RunRecipe, columns: Columns, train: Section, step: int | None) -> SnapshotRef:
-        home = made.trajectory.key
-        self.steps.setdefault(home, {}).setdefault(step or 0, (made, columns))
+    def _wanted(self, run: RunRecipe, columns: Columns, train: Section, step: int | None) -> SnapshotRef:
+        home = run.trajectory.key
+        self.steps.setdefault(home, {}).setdefault(step or 0, (run, columns))
         if step is None:
-            return SnapshotRef(made, columns, None, home)
+            return SnapshotRef(run, columns, None, home)
         if (home, step) not in self.snapshots:
             self.snapshots[home, step] = _head(train, step).key({"trajectory": home})
-        return SnapshotRef(made, columns, step, self.snapshots[home, step])
+        return SnapshotRef(run, columns, step, self.snapshots[home, step])
 
     def _trained(self, point: Point) -> tuple[RunRecipe, Columns]:
         key = self.points.key("weights", point)
@@ -81,10 +81,10 @@ class Trajectories:
             run = (data, condition, model, shaping(train))  # all steps of one run share it
             if run not in self.runs:
                 self.runs[run] = self.derive.trained(data, condition, model, train, self.points.where(point))
-            made = self.runs[run]
-            trained = train.columns if made.batch else {}
-            columns = (data.columns | {"data.size": made.size}, condition.columns, model.columns, trained)
-            self.trained[key] = (made, columns)
+            recipe = self.runs[run]
+            trained = train.columns if recipe.batch else {}
+            columns = (data.columns | {"data.size": recipe.size}, condition.columns, model.columns, trained)
+            self.trained[key] = (recipe, columns)
         return self.trained[key]
 
     def _check_horizon(self, train: Section, point: Point) -> None:
@@ -103,9 +103,9 @@ def _head(train: Section, step: int) -> Operation:
 
 
 def _trajectory(steps: dict[int, tuple[RunRecipe, Columns]]) -> Trajectory:
-    made, columns = steps[max(steps)]
+    run, columns = steps[max(steps)]
     settings = {path: value for part in columns for path, value in part.items()}
-    recipe = made.trajectory
+    recipe = run.trajectory
     network, start = recipe.inputs["network"], recipe.inputs.get("start")
     words = [*data_words(settings), *condition_words(settings), network.name]
     words += [f"{k}{short(v)}" for k, v in network.settings.items()]
@@ -113,4 +113,4 @@ def _trajectory(steps: dict[int, tuple[RunRecipe, Columns]]) -> Trajectory:
     words += [f"{k}{short(v)}" for k, v in recipe.settings.items() if k not in ("steps", "seed")]
     seed = recipe.settings.get("seed", 0)
     named = slug([*words, *([f"seed{seed}"] if seed else [])])
-    return Trajectory(recipe, named, tuple(sorted(steps)) if made.batch else (), made.batch or 0, settings)
+    return Trajectory(recipe, named, tuple(sorted(steps)) if run.batch else (), run.batch or 0, settings)

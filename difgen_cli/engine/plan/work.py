@@ -43,9 +43,10 @@ class Dependency:
     partners: dict[str, Dependency] = field(default_factory=dict)  # what its own samples need
 
     @staticmethod
-    def load(said: dict[str, Any]) -> Dependency:
+    def load(content: dict[str, Any]) -> Dependency:
         return _made(
-            Dependency, said | {"partners": {name: Dependency.load(other) for name, other in said["partners"].items()}}
+            Dependency,
+            content | {"partners": {name: Dependency.load(other) for name, other in content["partners"].items()}},
         )
 
 
@@ -177,10 +178,10 @@ class Work:
         return Work(list(trainings), list(scorings), recipes.load(parts["recipes"]))
 
 
-def _made(kind: Callable[..., T], said: dict[str, Any]) -> T:
+def _made(kind: Callable[..., T], content: dict[str, Any]) -> T:
     """An instance of a dataclass, of the fields that it has."""
-    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
-    return kind(**{name: value for name, value in said.items() if name in known})
+    names = {f.name for f in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: value for name, value in content.items() if name in names})
 
 
 def _tuples(settings: dict[str, Any]) -> dict[str, Any]:

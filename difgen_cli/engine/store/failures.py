@@ -77,8 +77,8 @@ def of_log(lines: Sequence[str]) -> str | None:
 
 def told(ending: str, lines: Sequence[str]) -> str:
     """The ending as a sentence, with the last word of the log where it says more."""
-    said = next((line.strip() for line in reversed(lines) if line.strip()), "")
-    return EXIT_REASONS[ending] + (f": {said[:300]}" if said and ending in ("killed", "error", "out_of_memory") else "")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return EXIT_REASONS[ending] + (f": {last[:300]}" if last and ending in ("killed", "error", "out_of_memory") else "")
 
 
 def advice(ending: str, unit: str) -> str:

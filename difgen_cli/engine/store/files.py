@@ -110,8 +110,8 @@ def replace(path: Path, write: Callable[[Path], None]) -> None:
         try:
             tried(path, lambda: temporary.replace(path), reading=False)
         except FileNotFoundError:  # the first try was done, and its reply lost; or all of it was removed meanwhile
-            there = status(path)
-            if mine is None or there is None or there.st_ino != mine.st_ino:
+            current = status(path)
+            if mine is None or current is None or current.st_ino != mine.st_ino:
                 raise
 
 
@@ -195,7 +195,9 @@ def read_json(path: Path) -> Any:
         return None
 
 
-def check_schema(path: Path, said: Any, known: int) -> None:
+def check_schema(path: Path, schema: Any, newest: int) -> None:
     """Raise StoreError where a file is of a newer layout than this difgen knows; older ones are all readable."""
-    if said is not None and int(said) > known:
-        raise StoreError(f"{path}: was written by a newer difgen (layout {said}, this one knows {known}); use that one")
+    if schema is not None and int(schema) > newest:
+        raise StoreError(
+            f"{path}: was written by a newer difgen (layout {schema}, this one knows {newest}); use that one"
+        )

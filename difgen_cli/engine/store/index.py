@@ -34,20 +34,20 @@ def read(store: Store, kept: Path | None) -> dict[str, Entry]:
     """
     path = kept / f"attempts-{_digest(store.root)}.json" if kept else None
     cached = (path and read_json(path)) or {}
-    known: dict[str, Entry] = cached.get("trajectories", {}) if cached.get("schema") == SCHEMA else {}
-    found, fresh = {}, False
+    earlier: dict[str, Entry] = cached.get("trajectories", {}) if cached.get("schema") == SCHEMA else {}
+    entries, fresh = {}, False
     for home in store.homes():
         if home.path.parent.name != "trajectories":
             continue
         name, stamp = home.path.name, _stamp(home.path)
-        entry = known.get(name)
+        entry = earlier.get(name)
         if entry is None or entry["stamp"] != stamp or _running(entry):
             entry, fresh = _entry(home, stamp), True
-        found[name] = entry
-    if path and (fresh or found.keys() != known.keys()):
+        entries[name] = entry
+    if path and (fresh or entries.keys() != earlier.keys()):
         with suppress(StoreError):  # a full disk: all is read anew the next time
-            replace(path, lambda p: _write(p, {"schema": SCHEMA, "trajectories": found}))
-    return found
+            replace(path, lambda p: _write(p, {"schema": SCHEMA, "trajectories": entries}))
+    return entries
 
 
 def _digest(root: Path) -> str:
@@ -69,8 +69,8 @@ def _stamp(folder: Path) -> list[int]:
 
 
 def _changed(path: Path) -> int:
-    found = status(path)
-    return found.st_mtime_ns if found else 0
+    facts = status(path)
+    return facts.st_mtime_ns if facts else 0
 
 
 def _running(entry: Entry) -> bool:
