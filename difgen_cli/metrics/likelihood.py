@@ -239,18 +239,18 @@ def _normalised(train: np.ndarray, held_out: np.ndarray) -> tuple[np.ndarray, np
 
 def _references(train: np.ndarray, held_out: np.ndarray, n_gen: int) -> dict[str, np.ndarray]:
     """What every snapshot of the subset shares, from normalised features: the baseline, and an honest model's gap."""
-    found: dict[str, np.ndarray] = {}
+    arrays: dict[str, np.ndarray] = {}
     if not train.shape[1]:
-        return found
+        return arrays
     rng = np.random.default_rng((SEED, 2))
     if len(train) >= 2:
         shuffled = rng.permutation(train)
         half = max(1, min(n_gen, len(train) // 2))
-        found["baseline"] = evaluated(shuffled[:half], shuffled[half:], held_out)[1]
+        arrays["baseline"] = evaluated(shuffled[:half], shuffled[half:], held_out)[1]
     shuffled = rng.permutation(held_out)
     half = min(SAMPLES, len(held_out) // 2)
     of_train, of_held_out = likelihoods(shuffled[:half], train, shuffled[half:])
-    return found | {"gap_control": np.array(of_train - of_held_out)}
+    return arrays | {"gap_control": np.array(of_train - of_held_out)}
 
 
 def _distances(x: np.ndarray, centres: np.ndarray) -> np.ndarray:
