@@ -190,7 +190,7 @@ def _round(planned: Planned, options: Options, console: Console) -> str:
     if launcher.foreground:
         return _outcome(planned, _states(submission), submission, console)
     if options.detach:
-        console.print(f"{counted(submission.said['workers'], 'worker')} left to it; {LOOK_AGAIN}")
+        console.print(f"{counted(submission.intent['workers'], 'worker')} left to it; {LOOK_AGAIN}")
         return "detached"
     return _watch(planned, submission, reconciler, console)
 
@@ -209,7 +209,7 @@ def _at_work(planned: Planned, reconciler: Reconciler) -> Submission | None:
     wanted = set(planned.state.work.steps())
     for standing in reconciler.look():
         submission = standing.submission
-        ours = standing.known and standing.alive and submission.grid == planned.folder
+        ours = standing.is_known and standing.alive and submission.grid == planned.folder
         if ours and wanted <= set(submission.work.steps()):
             return submission
     return None
@@ -248,7 +248,7 @@ def _states(submission: Submission) -> list[str]:
 
 def _lives(launcher: Launcher, submission: Submission) -> bool:
     """Whether workers of a submission are known to be alive."""
-    return any(o.status.known and o.status.alive for o in launcher.poll([submission]))
+    return any(o.status.is_known and o.status.alive for o in launcher.poll([submission]))
 
 
 def _watch(
@@ -289,7 +289,7 @@ def _outcome(planned: Planned, states: Sequence[str], submission: Submission, co
     ]
     if not lacking:
         took = sentences.beside(
-            submission.said.get("expected") or {}, submission.worker_records(), len(submission.work)
+            submission.intent.get("expected") or {}, submission.worker_records(), len(submission.work)
         )
         console.print(*([took] if took else []))
         return "done"

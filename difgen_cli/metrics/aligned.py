@@ -86,7 +86,7 @@ def measure(
     judge = Judge(train, reference["group"], mirrored, shift)
     ratios, how, places = judge(samples)
     table = {"aligned": _table(how, places, ratios)}
-    if not judge.told:
+    if not judge.can_tell:
         return Result(dict.fromkeys(COLUMNS), table)
     values: dict[str, Value] = {"aligned_power": float(reference["power"])}
     values |= _share("aligned_frac", ratios < THRESHOLD, groups) | _share(
@@ -105,7 +105,7 @@ class Judge:
         self.kept = np.flatnonzero(unit(inside(train, shift)).any(axis=1))  # with a direction
         self.reference = Reference(train[self.kept], group[self.kept], shift)
         # One image, however moved or toned, is nobody's second neighbour.
-        self.told = len(self.kept) > 0 and bool(np.isfinite(self.reference.aligned(train[self.kept[:1]])[0][0, 1]))
+        self.can_tell = len(self.kept) > 0 and bool(np.isfinite(self.reference.aligned(train[self.kept[:1]])[0][0, 1]))
 
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Of images (n, H, W, C): d1/d2 (n,), how each is a copy (n,), a place in HOW, and of what (n,): a place in T.
@@ -115,7 +115,7 @@ class Judge:
         how, ratios = np.full(len(images), NONE), np.ones(len(images))
         distances, nearest = self.plain.nearest(images)
         nearest = nearest[:, 0]
-        if not self.told:
+        if not self.can_tell:
             return ratios, how, nearest
         how[(ratio(distances) < THRESHOLD) & (self.plain.count > 1)] = PLAIN
         some = self._directed(images)
@@ -164,7 +164,7 @@ def _reference(train: np.ndarray, held_out: np.ndarray, mirrored: bool, shift: i
     group = groups(train, mirrored)
     judge = Judge(train, group, mirrored, shift)
     ratios, how, _ = judge(drawn(held_out, CONTROL, (SEED, 0)))
-    power = judge.caught(changed(train[judge.kept[:PROBES]], shift)).mean() if judge.told else 0.0
+    power = judge.caught(changed(train[judge.kept[:PROBES]], shift)).mean() if judge.can_tell else 0.0
     return {"group": group, "ratios": ratios, "how": how, "power": np.array(power)}
 
 

@@ -45,7 +45,7 @@ class SubmissionStatus:
     """How a submission stands."""
 
     submission: Submission
-    known: bool  # False where nobody here can tell: another machine's workers, a controller that is away
+    is_known: bool  # False where nobody here can tell: another machine's workers, a controller that is away
     running: int = 0
     pending: int = 0
     reasons: dict[str, int] = field(default_factory=dict)  # why tasks wait, in the scheduler's words -> how many
@@ -53,13 +53,13 @@ class SubmissionStatus:
 
     @property
     def alive(self) -> bool:
-        return not self.known or self.running + self.pending > 0
+        return not self.is_known or self.running + self.pending > 0
 
     @property
     def words(self) -> str:
         """For a person: what runs, what waits, and why."""
-        if not self.known:
-            return self.unknown_because or f"on {self.submission.said['owner']['host']}"
+        if not self.is_known:
+            return self.unknown_because or f"on {self.submission.intent['owner']['host']}"
         why = ", ".join(f"{count} {reason}" for reason, count in self.reasons.items())
         waiting = (
             f", {self.pending} task{'s wait' if self.pending > 1 else ' waits'}" + (f" ({why})" if why else "")
@@ -140,5 +140,5 @@ def observe_processes(submission: Submission, alive: bool | None) -> Observation
     if alive is False:
         deaths = [Death(record, "killed", "the next command") for record in working(submission)]
         return Observation(SubmissionStatus(submission, True), deaths, over="its workers are gone")
-    running = int(submission.said["workers"]) if alive else 0
+    running = int(submission.intent["workers"]) if alive else 0
     return Observation(SubmissionStatus(submission, alive is not None, running=running))

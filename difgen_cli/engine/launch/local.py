@@ -41,7 +41,7 @@ def start(submission: Submission, slots: Slots) -> subprocess.Popen[bytes]:
     with (folder / "launcher.log").open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "difgen_cli.engine.launch.local", str(folder), *devices],
-            env=worker_environment(Path(submission.said["code"]), slots.threads),
+            env=worker_environment(Path(submission.intent["code"]), slots.threads),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -118,7 +118,7 @@ class LocalLauncher:
         done, refusals = [], []
         for submission in submissions:
             try:
-                elsewhere = f"runs on {submission.said.get('owner', {}).get('host')}; cancel it there"
+                elsewhere = f"runs on {submission.intent.get('owner', {}).get('host')}; cancel it there"
                 words = "its workers were asked to save and leave" if stop(submission) else elsewhere
                 done.append(f"{submission.name}: {words}")
             except LaunchError as error:

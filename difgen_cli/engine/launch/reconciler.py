@@ -86,4 +86,4 @@ class Reconciler:
 
 
 def _observe_unknown(submission: Submission) -> Observation:
-    return Observation(SubmissionStatus(submission, known=False, unknown_because=_unknown(submission)))
+    return Observation(SubmissionStatus(submission, is_known=False, unknown_because=_unknown(submission)))

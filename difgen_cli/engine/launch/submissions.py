@@ -46,7 +46,7 @@ class Submission:
     folder: Path
 
     @cached_property
-    def said(self) -> dict[str, Any]:
+    def intent(self) -> dict[str, Any]:
         """The intent; empty where its writer died before it was whole."""
         return submission_file.read_checked(self.folder)
 
@@ -58,11 +58,11 @@ class Submission:
     @property
     def job_name(self) -> str:
         """The name of its job in the scheduler, which no other submission has."""
-        return str(self.said.get("name", ""))
+        return str(self.intent.get("name", ""))
 
     @property
     def launcher(self) -> str:
-        return str(self.said.get("launcher", ""))
+        return str(self.intent.get("launcher", ""))
 
     @property
     def grid(self) -> Path:
@@ -85,7 +85,7 @@ class Submission:
     @property
     def abandoned(self) -> bool:
         """Whether the process that made it is known to be gone."""
-        return is_dead(self.said.get("owner", {}))
+        return is_dead(self.intent.get("owner", {}))
 
     def worker_records(self) -> list[dict[str, Any]]:
         """What its workers last wrote of themselves."""
@@ -148,7 +148,7 @@ def _intent(store: Store, copy: Path, plugins: Path | None, terms: LaunchTerms) 
 def every(store: Store) -> list[Submission]:
     """All submissions of a run directory that are not closed, oldest first."""
     submissions = [Submission(folder) for grid in store.grids() for folder in _numbered(grid / "submissions")]
-    return [s for s in submissions if s.said and not s.closed]
+    return [s for s in submissions if s.intent and not s.closed]
 
 
 def last_worker_records(store: Store, most: int) -> list[dict[str, Any]]:

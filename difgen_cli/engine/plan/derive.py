@@ -86,7 +86,7 @@ class RecipeBuilder:
                 where("data.held_out_seed"),
             )
         chosen = {k: v for k, v in data.changed_own.items() if k not in OF_HOLDOUT}
-        if size == checks.there(data.own, facts):
+        if size == checks.available(data.own, facts):
             chosen.pop("size", None)  # all that there are, by number or by none
         holdout = self.holdout(data, facts)
         return self.keep(Recipe(Operation("subset", "split", _version(data), chosen), {"holdout": holdout})), size

@@ -14,7 +14,7 @@ from difgen_cli.engine.plan.work import Call, Dependency, MetricSpec, Scoring, T
 from difgen_cli.engine.store import Home, Store, failures, untrusted
 from difgen_cli.engine.store.untrusted import Distrusted, Rest
 
-There = Mapping[tuple[str, str], set[str]]  # (identity of a cell, metric) -> keys of its results
+OlderResults = Mapping[tuple[str, str], set[str]]  # (identity of a cell, metric) -> keys of its results
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,12 @@ def survey(
     plan: Plan,
     store: Store,
     chosen: Callable[[Cell], bool] = lambda _: True,
-    there: Callable[[], There] = dict,
+    older_results: Callable[[], OlderResults] = dict,
     forgiven: frozenset[int] = frozenset(),
 ) -> Pending:
     """Hold the plan against the store: one listing and one small file per trajectory, and those of failed units.
 
-    `there`: results of whichever code, asked for where something is missing. `forgiven`: cells that failed and are
+    `older_results`: results of whichever code, asked for where something is missing. `forgiven`: cells that failed and are
     to be tried again.
     """
     store.refresh()
@@ -62,7 +62,7 @@ def survey(
         others = [(name, other) for name in partners for other in shelves.wanted(cell.partners[name])]
         tried = missing and cell.index not in forgiven
         cause = (shelf.failure(cell) or shelves.failure(others)) if tried else None
-        marks.append(_mark(cell, shelf, missing, cause, there))
+        marks.append(_mark(cell, shelf, missing, cause, older_results))
         if cause:
             causes[cell.index] = cause
         if not missing or cause or not chosen(cell):
@@ -84,7 +84,9 @@ def survey(
     return Pending(marks, causes, Work(trainings, ordered, recipes_), retrained, frozenset(wanted), shelves.distrusted)
 
 
-def _mark(cell: Cell, shelf: _Shelf, missing: list[str], cause: str | None, older_results: Callable[[], There]) -> str:
+def _mark(
+    cell: Cell, shelf: _Shelf, missing: list[str], cause: str | None, older_results: Callable[[], OlderResults]
+) -> str:
     if not missing:
         return "done"
     if cause:
@@ -116,16 +118,16 @@ class _Shelves:
 
     def __init__(self, plan: Plan, store: Store, distrusted: Distrusted) -> None:
         self.plan, self.store, self.distrusted = plan, store, distrusted
-        self.known: dict[str, _Shelf] = {}
+        self.shelves: dict[str, _Shelf] = {}
 
     def of(self, cell: Cell) -> _Shelf:
-        return self.known.get(cell.home) or self._shelf(cell.home, _home(self.plan, self.store, cell))
+        return self.shelves.get(cell.home) or self._shelf(cell.home, _home(self.plan, self.store, cell))
 
     def trajectory(self, key: str) -> _Shelf:
-        return self.known.get(key) or self._shelf(key, self.store.home(key, self.plan.trajectories[key].slug))
+        return self.shelves.get(key) or self._shelf(key, self.store.home(key, self.plan.trajectories[key].slug))
 
     def _shelf(self, key: str, home: Home) -> _Shelf:
-        return self.known.setdefault(key, _Shelf(key, home, self.distrusted))
+        return self.shelves.setdefault(key, _Shelf(key, home, self.distrusted))
 
     def wanted(self, partner: Partner) -> list[Partner]:
         """Whose weights a partner asks for: none where its samples are there."""

@@ -75,7 +75,7 @@ class _Planner:
             "home": weights.home,
             **{name: partner.samples for name, partner in compared.items() if partner.samples},
         }  # fmt: skip
-        metrics = scoring.keys("model", weights.made.inputs | inputs)
+        metrics = scoring.keys("model", weights.run.inputs | inputs)
         seed, columns = self.points.seed(point), (*weights.columns, sampler.columns, drawn.guidance.columns)
         self.cells.append(
             Cell(
@@ -102,7 +102,7 @@ class _Planner:
         self, kind: str, weights: SnapshotRef, sampler: Section, scoring: CellScoring, seed: int, point: Point
     ) -> None:
         """Held-out images, resampled training images or the ideal denoiser, scored like the models, each once."""
-        run, (data, condition, *_) = weights.made, weights.columns
+        run, (data, condition, *_) = weights.run, weights.columns
         mirrored, labels = "mirrored" in run.inputs, run.labels.key if kind == "ideal" else ""
         reference = (kind, run.subset.key, labels, mirrored, sampler, scoring)
         if reference in self.seen or (kind == "heldout" and not run.subset.inputs["holdout"].settings["held_out"]):

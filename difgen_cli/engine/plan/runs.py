@@ -22,14 +22,14 @@ Columns = tuple[dict[str, Any], ...]  # settings by dotted path: of data, condit
 class SnapshotRef:
     """The weights of a trajectory at a step, or a model in closed form."""
 
-    made: RunRecipe
+    run: RunRecipe
     columns: Columns
     step: int | None  # None: in closed form
     snapshot: str  # key
 
     @property
     def home(self) -> str:
-        return self.made.trajectory.key
+        return self.run.trajectory.key
 
 
 class Trajectories:
@@ -54,10 +54,10 @@ class Trajectories:
             raise ValueError("a model in closed form cannot be trained on")
         own = self.points.resolved("train", point)
         train = self.points.resolved("train", self.points.beside(point, changed))
-        start = Recipe(_head(own, weights.step), {"trajectory": weights.made.trajectory})
+        start = Recipe(_head(own, weights.step), {"trajectory": weights.run.trajectory})
         head = Operation("trajectory", "continue", train.signature.version, dict(shaping(train)))
-        recipe = Recipe(head, weights.made.trajectory.inputs | {"start": self.derive.keep(start)})
-        run = replace(weights.made, trajectory=self.derive.keep(recipe))
+        recipe = Recipe(head, weights.run.trajectory.inputs | {"start": self.derive.keep(start)})
+        run = replace(weights.run, trajectory=self.derive.keep(recipe))
         return self._wanted(run, (*weights.columns[:3], train.columns), train, train.settings["steps"])
 
     def trajectories(self) -> dict[str, Trajectory]:

@@ -183,7 +183,7 @@ def record_death(folder: Path, unit: str, number: int, ending: str, by: str) -> 
     with suppress(StoreError):  # a full disk: the next one writes it
         publish_json(
             _ending(folder, unit, number),
-            {"ending": ending, "cause": failures.told(ending, words), "words": words, "by": by, "ended": now()},
+            {"ending": ending, "cause": failures.sentence(ending, words), "words": words, "by": by, "ended": now()},
         )
 
 

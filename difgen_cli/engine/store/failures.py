@@ -75,7 +75,7 @@ def of_log(lines: Sequence[str]) -> str | None:
     return next((name for name, pattern in _SAID if pattern.search(text)), None)
 
 
-def told(ending: str, lines: Sequence[str]) -> str:
+def sentence(ending: str, lines: Sequence[str]) -> str:
     """The ending as a sentence, with the last word of the log where it says more."""
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")
     return EXIT_REASONS[ending] + (f": {last[:300]}" if last and ending in ("killed", "error", "out_of_memory") else "")

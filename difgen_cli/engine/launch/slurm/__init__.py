@@ -111,7 +111,10 @@ def _sbatch(submission: Submission, array: TaskArray, grid: str) -> str:
     device = worker.SCHEDULED if profile.gpus else None
     try:
         # submitit repeats on stderr what sbatch says, which is in the error too
-        with _environment(worker_environment(Path(submission.said["code"]), profile.cpus)), redirect_stderr(StringIO()):
+        with (
+            _environment(worker_environment(Path(submission.intent["code"]), profile.cpus)),
+            redirect_stderr(StringIO()),
+        ):
             executor = submitit.AutoExecutor(folder / "log", "slurm", slurm_python=task.command(device))
             executor.update_parameters(**profile.parameters(submission.job_name, grid, array.workers))
             tasks = range(array.tasks)

@@ -90,7 +90,7 @@ LAUNCHER = SlurmLauncher
 
 
 def _unknown(submission: Submission) -> SubmissionStatus:
-    return SubmissionStatus(submission, known=False, unknown_because=SILENT)
+    return SubmissionStatus(submission, is_known=False, unknown_because=SILENT)
 
 
 def _observe(submission: Submission, queue: SlurmQueue, receipt: dict[str, Any] | None) -> Observation:
@@ -99,7 +99,7 @@ def _observe(submission: Submission, queue: SlurmQueue, receipt: dict[str, Any] 
     tasks = queue.of(submission.job_name)
     if job is None and not tasks:
         if submission.abandoned:
-            status = SubmissionStatus(submission, known=True)
+            status = SubmissionStatus(submission, is_known=True)
             return Observation(status, over="its writer died before SLURM heard of it")
         return Observation(_unknown(submission))  # it may be waiting for sbatch
     mended = {"job": job, "mended": True} if receipt is None and job is not None else None
@@ -138,4 +138,4 @@ def _task(who: dict[str, Any]) -> tuple[str, str]:
 
 def _day(submission: Submission) -> str:
     """The day before a submission, whatever the time zone of the cluster."""
-    return str(date.fromisoformat(str(submission.said["submitted"])[:10]) - timedelta(days=1))
+    return str(date.fromisoformat(str(submission.intent["submitted"])[:10]) - timedelta(days=1))
