@@ -42,8 +42,8 @@ def survey(
 ) -> Pending:
     """Hold the plan against the store: one listing and one small file per trajectory, and those of failed units.
 
-    `older_results`: results of whichever code, asked for where something is missing. `forgiven`: cells that failed and are
-    to be tried again.
+    `older_results`: results of whichever code, asked for where something is missing. `forgiven`: cells that failed and
+    are to be tried again.
     """
     store.refresh()
     shelves = _Shelves(plan, store, untrusted.find(store, plan.trajectories, lambda: _rests(plan)))
