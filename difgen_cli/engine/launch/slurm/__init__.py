@@ -20,7 +20,7 @@ from difgen_cli.engine.launch.submissions import Submission
 SPARES = 4  # tasks of the array for each that may run: who is lost to the cluster is replaced by the next
 
 # sbatch's words where a shorter array may be accepted: reasons such as QOSMaxSubmitJobPerUserLimit, and MaxArraySize.
-LIMITS = re.compile(r"SubmitJobs?\w*Limit|Invalid job array specification")
+LIMITS = re.compile(r"SubmitJob|Invalid job array specification")
 
 
 class Refusal(Exception):  # noqa: N818
@@ -109,12 +109,10 @@ def _sbatch(submission: Submission, array: TaskArray, grid: str) -> str:
 
     folder, profile = submission.folder, array.profile
     device = worker.SCHEDULED if profile.gpus else None
+    environment = worker_environment(Path(submission.intent["code"]), profile.cpus)
     try:
         # submitit repeats on stderr what sbatch says, which is in the error too
-        with (
-            _environment(worker_environment(Path(submission.intent["code"]), profile.cpus)),
-            redirect_stderr(StringIO()),
-        ):
+        with _environment(environment), redirect_stderr(StringIO()):
             executor = submitit.AutoExecutor(folder / "log", "slurm", slurm_python=task.command(device))
             executor.update_parameters(**profile.parameters(submission.job_name, grid, array.workers))
             tasks = range(array.tasks)
