@@ -137,7 +137,11 @@ def publish_text(path: Path, content: str) -> bool:
 
 def replace_json(path: Path, value: Any) -> None:
     """`replace` for JSON."""
-    content = text_of(value)
+    replace_text(path, text_of(value))
+
+
+def replace_text(path: Path, content: str) -> None:
+    """`replace` for text, in UTF-8."""
     replace(path, lambda p: _write(p, content))
 
 

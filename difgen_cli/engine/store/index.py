@@ -15,7 +15,7 @@ from typing import Any
 
 from difgen_cli.engine.store import Home, Store
 from difgen_cli.engine.store.access import StoreError, status
-from difgen_cli.engine.store.files import read_json, replace
+from difgen_cli.engine.store.files import read_json, replace_text
 
 SCHEMA = 3
 FOLDERS = ("attempts", "snapshots", "results")  # whose times tell that nothing has happened
@@ -46,7 +46,8 @@ def read(store: Store, kept: Path | None) -> dict[str, Entry]:
         entries[name] = entry
     if path and (fresh or entries.keys() != earlier.keys()):
         with suppress(StoreError):  # a full disk: all is read anew the next time
-            replace(path, lambda p: _write(p, {"schema": SCHEMA, "trajectories": entries}))
+            content = {"schema": SCHEMA, "trajectories": entries}
+            replace_text(path, json.dumps(content, separators=(",", ":"), default=str))
     return entries
 
 
@@ -80,7 +81,3 @@ def _running(entry: Entry) -> bool:
 def _entry(home: Home, stamp: list[int]) -> Entry:
     units = {u: {k: r[k] for k in KEPT if k in r} for u, r in home.last_attempts().items()}
     return {"stamp": stamp, "units": units, "snapshots": sorted(home.snapshots()), "results": sorted(home.results())}
-
-
-def _write(path: Path, content: Entry) -> None:
-    path.write_text(json.dumps(content, separators=(",", ":"), default=str), encoding="utf-8")
