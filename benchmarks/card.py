@@ -21,7 +21,8 @@ import torch
 from measuring import Entry, Results, Spent, medians, parser, teams_in_turn, times_as_fast
 from torch import nn
 
-from difgen_cli.diffusion.training import initialise, train
+from difgen_cli.diffusion.randomness import initialise
+from difgen_cli.diffusion.training import train
 from difgen_cli.engine.cost import flops, machine, roofline
 from difgen_cli.engine.worker import modes
 from difgen_cli.models import unet

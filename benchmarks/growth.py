@@ -82,7 +82,8 @@ def train_on(images: int, folder: Path) -> Callable[[], object]:
 def _training(build: Callable[[], Any], shape: tuple[int, ...], images: int, batch: int, steps: int) -> Any:
     import torch
 
-    from difgen_cli.diffusion.training import initialise, train
+    from difgen_cli.diffusion.randomness import initialise
+    from difgen_cli.diffusion.training import train
 
     data = torch.rand(images, *shape)
 
@@ -97,7 +98,7 @@ def draw(samples: int, folder: Path) -> Callable[[], object]:
     """Samples of the digits MLP by heun with 12 steps."""
     from difgen_cli import sampling
     from difgen_cli.diffusion import Denoiser
-    from difgen_cli.diffusion.training import initialise
+    from difgen_cli.diffusion.randomness import initialise
     from difgen_cli.models import mlp
     from difgen_cli.sampling import heun
 

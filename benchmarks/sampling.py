@@ -24,7 +24,7 @@ from torch import nn
 
 from difgen_cli import sampling
 from difgen_cli.diffusion import Denoiser, DenoiserLike, to_tensor
-from difgen_cli.diffusion.training import initialise
+from difgen_cli.diffusion.randomness import initialise
 from difgen_cli.engine.worker import modes
 from difgen_cli.models import mlp, unet
 from difgen_cli.sampling import heun

@@ -21,7 +21,8 @@ from torch.func import functional_call, grad, stack_module_state, vmap
 from training import digit_images
 
 from difgen_cli.diffusion import Denoiser, loss, loss_weight, per_item, training_sigma
-from difgen_cli.diffusion.training import initialise, train
+from difgen_cli.diffusion.randomness import initialise
+from difgen_cli.diffusion.training import train
 from difgen_cli.models import mlp
 
 BATCH, LR, EMA, STEPS = 128, 2e-3, 0.995, 1_000_000

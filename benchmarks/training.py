@@ -40,7 +40,8 @@ from torch import Tensor, nn
 
 from difgen_cli.data import digits, scaled, to_uint8
 from difgen_cli.diffusion import to_tensor
-from difgen_cli.diffusion.training import initialise, train
+from difgen_cli.diffusion.randomness import initialise
+from difgen_cli.diffusion.training import train
 from difgen_cli.engine.cost.flops import training as counted_work
 from difgen_cli.engine.worker import modes
 from difgen_cli.models import mlp, unet

@@ -27,7 +27,7 @@ from difgen_cli.engine.plan.facts import Finder
 from difgen_cli.engine.plan.filters import filter_by
 from difgen_cli.engine.plugins import Library, PluginError
 from difgen_cli.engine.store import Store, StoreError
-from difgen_cli.engine.store.files import locked, publish
+from difgen_cli.engine.store.files import locked, publish_text
 from difgen_cli.format import counted
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def foresee(planned: Planned, pool: WorkerPool) -> Forecast:
 
     store, library = planned.store, planned.finder.library
     known = history.read(store, library, pool.device, pool.threads)
-    shapes = {facts.content[:16]: facts.shape for facts in planned.finder.known.values()}
+    shapes = {facts.content[:16]: facts.shape for facts in planned.finder.facts.values()}
     machine = Machine(pool.kind, pool.device, pool.threads) if pool.device else None
     prices = Prices(planned.plan, store, history.HistoryLabels(library), known, planned.plugins, machine, shapes)
     overhead = history.overhead(submissions.last_worker_records(store, LAST_SUBMISSIONS), pool.kind)
@@ -141,13 +141,8 @@ def record(planned: Planned) -> None:
     """Keep the grid as read and its plan beside the results."""
     planned.store.check_writable()
     planned.finder.save()
-    text = planned.plan.grid.text
-    publish(planned.folder / "grid.yaml", lambda p: _write(p, text))
+    publish_text(planned.folder / "grid.yaml", planned.plan.grid.text)
     plan_table.write(planned.folder / "plan.parquet", planned.plan)
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -195,7 +190,7 @@ def _round(planned: Planned, options: Options, console: Console) -> str:
     if launcher.foreground:
         return _outcome(planned, _states(submission), submission, console)
     if options.detach:
-        console.print(f"{counted(submission.said['workers'], 'worker')} left to it; {LOOK_AGAIN}")
+        console.print(f"{counted(submission.intent['workers'], 'worker')} left to it; {LOOK_AGAIN}")
         return "detached"
     return _watch(planned, submission, reconciler, console)
 
@@ -214,7 +209,7 @@ def _at_work(planned: Planned, reconciler: Reconciler) -> Submission | None:
     wanted = set(planned.state.work.steps())
     for standing in reconciler.look():
         submission = standing.submission
-        ours = standing.known and standing.alive and submission.grid == planned.folder
+        ours = standing.is_known and standing.alive and submission.grid == planned.folder
         if ours and wanted <= set(submission.work.steps()):
             return submission
     return None
@@ -253,7 +248,7 @@ def _states(submission: Submission) -> list[str]:
 
 def _lives(launcher: Launcher, submission: Submission) -> bool:
     """Whether workers of a submission are known to be alive."""
-    return any(o.status.known and o.status.alive for o in launcher.poll([submission]))
+    return any(o.status.is_known and o.status.alive for o in launcher.poll([submission]))
 
 
 def _watch(
@@ -294,7 +289,7 @@ def _outcome(planned: Planned, states: Sequence[str], submission: Submission, co
     ]
     if not lacking:
         took = sentences.beside(
-            submission.said.get("expected") or {}, submission.worker_records(), len(submission.work)
+            submission.intent.get("expected") or {}, submission.worker_records(), len(submission.work)
         )
         console.print(*([took] if took else []))
         return "done"

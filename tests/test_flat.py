@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from difgen_cli.diffusion.optimizer import ALIGNED, Adam, flatten
-from difgen_cli.diffusion.training import begin, initialise
+from difgen_cli.diffusion.randomness import initialise
+from difgen_cli.diffusion.training import begin
 from difgen_cli.models import unet
 
 
@@ -99,7 +100,8 @@ def test_adams_state_is_that_of_torchs_parameter_by_parameter_in_any_memory_form
 def test_training_does_not_import_the_compiler() -> None:
     """It is 1.6 s of processor in every worker."""
     code = (
-        "import sys, torch; from difgen_cli.diffusion.training import initialise, train; "
+        "import sys, torch; from difgen_cli.diffusion.randomness import initialise; "
+        "from difgen_cli.diffusion.training import train; "
         "from difgen_cli.models import mlp; "
         "network = initialise(lambda: mlp.build((1, 8, 8), 0, width=8), 0); "
         "list(train(network, torch.randn(8, 1, 8, 8), None, 0.5, steps=2, batch=4, clip=1.0)); "

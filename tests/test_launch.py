@@ -88,7 +88,7 @@ def test_code_is_kept_by_its_content(tmp_path: Path) -> None:
     second = keep_code(store, plugins)
     assert second != first
     assert (first / "plugins" / "models" / "mine.py").read_text() == "A = 1\n"
-    assert (second / "difgen_cli" / "worker" / "__init__.py").exists()
+    assert (second / "difgen_cli" / "engine" / "worker" / "__init__.py").exists()
 
 
 def test_workers_import_the_kept_code_and_not_the_working_tree(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_sbatch_is_given_the_array_through_submitit(
     _stand_in(tmp_path, monkeypatch, 'cp "$1" "$0.script"; echo Submitted batch job 77')
     before = dict(os.environ)
     asked = TaskArray(profile.of({"partition": "p", "setup": ["module load x"]}), tasks=5, workers=3)
-    assert slurm.start(submission, asked, "size") == "77"
+    assert slurm.start(submission, asked, "size") == ("77", asked)
     assert dict(os.environ) == before
     assert submission.receipt is not None
     assert (submission.receipt["job"], submission.receipt["tasks"]) == ("77", 5)
@@ -178,11 +178,58 @@ def test_sbatch_is_given_the_array_through_submitit(
 def test_what_sbatch_refuses_is_said_in_its_own_words_and_written_down(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, submission: Submission
 ) -> None:
-    _stand_in(tmp_path, monkeypatch, "echo 'sbatch: error: invalid partition specified: moon' >&2; exit 1")
+    refuse = f"echo x >> {tmp_path}/calls; echo 'sbatch: error: invalid partition specified: moon' >&2; exit 1"
+    _stand_in(tmp_path, monkeypatch, refuse)
     with pytest.raises(LaunchError, match="invalid partition specified: moon"):
-        slurm.start(submission, TaskArray(profile.of({"partition": "moon"}), 1, 1), "size")
+        slurm.start(submission, TaskArray(profile.of({"partition": "moon"}), 8, 2), "size")
     assert submission.closed
     assert "moon" in (submission.receipt or {})["refused"]
+    assert (tmp_path / "calls").read_text() == "x\n"  # a shorter array would not do either
+
+
+LIMIT = "QOSMaxSubmitJobPerUserLimit"
+REFUSED = f"sbatch: error: {LIMIT}\nsbatch: error: Batch job submission failed: Job violates accounting/QOS policy"
+
+
+@pytest.mark.parametrize(
+    ("words", "most", "asked"),
+    [
+        (REFUSED, 3, [10, 5, 2]),
+        ("sbatch: error: AssocMaxSubmitJobLimit", 1, [10, 5, 2, 1]),
+        ("sbatch: error: AssocGrpSubmitJobsLimit", 9, [10, 5]),
+        ("sbatch: error: Batch job submission failed: Invalid job array specification", 8, [10, 5]),
+    ],
+)
+def test_an_array_is_halved_until_it_is_within_the_limit_that_sbatch_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, submission: Submission, words: str, most: int, asked: list[int]
+) -> None:
+    _stand_in(tmp_path, monkeypatch, _limited(tmp_path / "asked", words, most))
+    job, array = slurm.start(submission, TaskArray(profile.of({}), tasks=10, workers=4), "size")
+    assert [int(n) for n in (tmp_path / "asked").read_text().split()] == asked
+    assert (job, array.tasks, array.workers) == ("77", asked[-1], min(4, asked[-1]))
+    assert array.refused == " ".join(words.split())
+    assert submission.receipt is not None
+    assert (submission.receipt["tasks"], submission.receipt["workers"]) == (array.tasks, array.workers)
+    assert len(list((submission.folder / "log").glob("*.pkl"))) == array.tasks  # none of a task that was refused
+
+
+def test_where_not_even_one_task_is_allowed_it_is_said_in_sbatchs_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, submission: Submission
+) -> None:
+    _stand_in(tmp_path, monkeypatch, _limited(tmp_path / "asked", REFUSED, 0))
+    with pytest.raises(LaunchError, match=LIMIT):
+        slurm.start(submission, TaskArray(profile.of({}), tasks=10, workers=4), "size")
+    assert (tmp_path / "asked").read_text().split() == ["10", "5", "2", "1"]
+    assert submission.closed
+    assert LIMIT in (submission.receipt or {})["refused"]
+
+
+def _limited(asked: Path, words: str, most: int) -> str:
+    """An sbatch that writes down how many tasks it is asked for, and submits as many as a limit allows, or none."""
+    count = r"""n=$(sed -n 's/^#SBATCH --array=0-\([0-9]*\).*/\1/p' "$1"); n=$((${n:-0} + 1))"""
+    return f"""{count}; echo $n >> {asked}
+if [ $n -gt {most} ]; then printf '%s\n' "{words}" >&2; exit 1; fi
+echo Submitted batch job 77"""
 
 
 @pytest.mark.parametrize(

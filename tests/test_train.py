@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from difgen_cli.diffusion import Denoiser, IdealDenoiser, loss
 from difgen_cli.diffusion import training as training
-from difgen_cli.diffusion.training import TrainingState, batches, initialise, rate, stream, train
+from difgen_cli.diffusion.randomness import batches, initialise, stream
+from difgen_cli.diffusion.training import TrainingState, rate, train
 from difgen_cli.models import ClassEmbedding, mlp, unet, zero
 
 IMAGES = 0.7 * torch.randn(23, 1, 8, 8, generator=torch.Generator().manual_seed(0))

@@ -52,7 +52,7 @@ def status(
 def content(now: Status) -> dict[str, Any]:
     """The status for machines."""
     submissions = [
-        {"submission": s.submission.name, "launcher": s.submission.launcher, "known": s.known, "running": s.running,
+        {"submission": s.submission.name, "launcher": s.submission.launcher, "known": s.is_known, "running": s.running,
          "pending": s.pending, "reasons": s.reasons, "job": (s.submission.receipt or {}).get("job")}
         for s in now.standings
     ]  # fmt: skip

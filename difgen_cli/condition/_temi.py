@@ -89,8 +89,8 @@ def loss(student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor], prior: 
     take for one cluster count, neighbours by chance hardly do.
     """
     weight = (teacher[0] * teacher[1]).sum(dim=-1).mean(dim=0)  # (B,)
-    there, back = pmi(student[0], teacher[1], prior, beta), pmi(student[1], teacher[0], prior, beta)
-    return -(weight * (there + back) / 2).mean(dim=-1)
+    forward, back = pmi(student[0], teacher[1], prior, beta), pmi(student[1], teacher[0], prior, beta)
+    return -(weight * (forward + back) / 2).mean(dim=-1)
 
 
 def pmi(student: Tensor, teacher: Tensor, prior: Tensor, beta: float) -> Tensor:
@@ -100,13 +100,13 @@ def pmi(student: Tensor, teacher: Tensor, prior: Tensor, beta: float) -> Tensor:
 
 def nearest(x: Tensor, count: int) -> Tensor:
     """The `count` nearest others of each point: (n, count) int64, the nearest first."""
-    found = []
+    places = []
     for start in range(0, len(x), BLOCK):
         distances = torch.cdist(x[start : start + BLOCK], x)
         own = torch.arange(len(distances))
         distances[own, start + own] = math.inf
-        found.append(distances.topk(count, largest=False).indices)
-    return torch.cat(found)
+        places.append(distances.topk(count, largest=False).indices)
+    return torch.cat(places)
 
 
 def drawn(near: Tensor, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

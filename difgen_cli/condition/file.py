@@ -88,8 +88,8 @@ def _labels(path: Path, sheet: sheets.Sheet, column: str) -> list[int]:
     """Whole numbers; or words, where none is a number, by their places in the alphabet."""
     values = sheet.columns[column]
     if values and all(isinstance(value, str) and value.strip()[:1].isalpha() for value in values):
-        known = {word: place for place, word in enumerate(sorted({value.strip() for value in values}))}
-        return [known[value.strip()] for value in values]
+        label_of = {word: place for place, word in enumerate(sorted({value.strip() for value in values}))}
+        return [label_of[value.strip()] for value in values]
     return [_whole(path, sheet, column, row) for row in range(len(values))]
 
 
@@ -115,13 +115,13 @@ def _places(path: Path, sheet: sheets.Sheet, column: str, names: Sequence[str]) 
         last = name.rpartition("/")[2]
         places[last] = None if last in places else number
     places |= {name: number for number, name in enumerate(names)}
-    found = []
+    numbers = []
     for value in sheet.columns[column]:
         place = places.get(str(value).strip())
         if place is None:
             raise ValueError(f"{path}: {value} is no image of this data set: name each as the first is, {names[0]}")
-        found.append(place)
-    return found
+        numbers.append(place)
+    return numbers
 
 
 def _npy(path: Path) -> np.ndarray:

@@ -48,8 +48,8 @@ def fit(
         warnings.simplefilter(
             "ignore", ConvergenceWarning
         )  # fewer distinct images than clusters: empty ones are dropped
-        found = KMeans(clusters, n_init=STARTS, random_state=seed).fit(points)
-        labels, used = without_gaps(found.labels_)
-        centres = found.cluster_centers_[used]
+        clustering = KMeans(clusters, n_init=STARTS, random_state=seed).fit(points)
+        labels, used = without_gaps(clustering.labels_)
+        centres = clustering.cluster_centers_[used]
         assigned = pairwise_distances_argmin(embed(held_out), centres) if len(held_out) else np.zeros(0)
     return Labels(labels, np.asarray(assigned, np.int64), len(used))

@@ -126,8 +126,8 @@ def _apart(pool: Pool, held_out: int, seed: int) -> tuple[np.ndarray, np.ndarray
 def content(pool: Pool) -> str:
     """SHA-256 (hex) of all that the pool holds: arrays with shape and dtype, and class names. The data's identity."""
     digest = hashlib.sha256()
-    known = () if pool.population is None else tuple(pool.population.arrays().values())
-    for array in (pool.images, pool.labels, *(() if pool.held_out is None else (pool.held_out,)), *known):
+    population = () if pool.population is None else tuple(pool.population.arrays().values())
+    for array in (pool.images, pool.labels, *(() if pool.held_out is None else (pool.held_out,)), *population):
         header = None if array is None else [list(array.shape), array.dtype.str]
         digest.update(json.dumps(header).encode())
         if array is not None:
@@ -163,8 +163,8 @@ def sigma_data(images: np.ndarray) -> float:
 
 def _without_copies(images: np.ndarray, drawn: np.ndarray, rest: np.ndarray) -> np.ndarray:
     """`drawn` without the images that the rest has too."""
-    known = {_digest(images[i]) for i in rest} if len(drawn) else set()
-    return drawn[[_digest(images[i]) not in known for i in drawn]] if len(drawn) else drawn
+    digests = {_digest(images[i]) for i in rest} if len(drawn) else set()
+    return drawn[[_digest(images[i]) not in digests for i in drawn]] if len(drawn) else drawn
 
 
 def _digest(image: np.ndarray) -> bytes:

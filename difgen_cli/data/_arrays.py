@@ -43,14 +43,14 @@ def headers(path: Path) -> dict[str, Array]:
                 return {"": _header(path, "", file, path.stat().st_size)}
         if not zipfile.is_zipfile(path):
             raise DataError(f"{path}: this is not a whole .npz archive: write it again with numpy.savez")
-        found = {}
+        arrays = {}
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
                 if member.filename.endswith(".npy"):
                     name = member.filename.removesuffix(".npy")
                     with archive.open(member) as opened:
-                        found[name] = _header(path, name, opened, member.file_size)
-        return found
+                        arrays[name] = _header(path, name, opened, member.file_size)
+        return arrays
 
 
 def read(path: Path, array: Array) -> np.ndarray:
@@ -67,18 +67,18 @@ def _header(path: Path, name: str, file: IO[bytes], size_bytes: int) -> Array:
     version = np.lib.format.read_magic(file)
     reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = reader(file)
-    found, there = Array(name, shape, dtype), size_bytes - file.tell()
+    array, left = Array(name, shape, dtype), size_bytes - file.tell()
     if dtype.hasobject:
         raise DataError(
             f"{path}: it holds pickled objects, which are code and are never loaded: save plain arrays instead"
         )
     claimed = math.prod(shape) * dtype.itemsize
-    if claimed > there:
+    if claimed > left:
         raise DataError(
-            f"{path}: the header of {found.called} claims {claimed:,} bytes, and {there:,} are there: it is cut short "
+            f"{path}: the header of {array.called} claims {claimed:,} bytes, and {left:,} are there: it is cut short "
             "or damaged, write it again"
         )
-    return found
+    return array
 
 
 @contextmanager

@@ -36,19 +36,19 @@ def columns(file: Path, image: str | None, label: str | None) -> Columns:
     for setting, name in (("image", image), ("label", label)):
         if name is not None and name not in schema.names:
             raise DataError(f"{file}: there is no column `{name}`, only {_known(schema)}: correct data.{setting}")
-    found, features = image or _image(file, schema), _features(schema.metadata)
-    kind = schema.field(found).type
-    points = not _holds_images(kind) and (found == POINTS or (image is not None and _is_list(kind)))
+    column, features = image or _image(file, schema), _features(schema.metadata)
+    kind = schema.field(column).type
+    points = not _holds_images(kind) and (column == POINTS or (image is not None and _is_list(kind)))
     if not points and not _holds_images(kind):
         raise DataError(
-            f"{file}: the column `{found}` is {kind}, neither bytes nor a struct with encoded `bytes`: write it as "
+            f"{file}: the column `{column}` is {kind}, neither bytes nor a struct with encoded `bytes`: write it as "
             "a datasets.Image feature"
         )
     read = label or ("label" if "label" in schema.names else None)
     others = [] if read else [name for name, of in features.items() if "names" in of and name in schema.names]
-    said = f"no labels are read: data.label could name {' or '.join(others)}"
+    note = f"no labels are read: data.label could name {' or '.join(others)}"
     names = tuple(str(name) for name in features.get(read or "", {}).get("names", ()))
-    return Columns(found, points, read, names, (said,) if others else ())
+    return Columns(column, points, read, names, (note,) if others else ())
 
 
 def _image(file: Path, schema: Any) -> str:

@@ -101,11 +101,11 @@ def converted(
         return images
     from PIL import Image
 
-    found = np.empty((len(images), *shape), np.uint8)
+    pixels = np.empty((len(images), *shape), np.uint8)
     for i, image in enumerate(images):
         picture = Image.fromarray(np.ascontiguousarray(image[..., 0] if image.shape[2] == 1 else image))
-        found[i] = np.asarray(conversion.resized(_in_mode(picture, name(i), conversion, seen))).reshape(shape)
-    return found
+        pixels[i] = np.asarray(conversion.resized(_in_mode(picture, name(i), conversion, seen))).reshape(shape)
+    return pixels
 
 
 def notes(seen: Counter[str]) -> tuple[str, ...]:
@@ -121,9 +121,9 @@ def size(shape: tuple[int, ...]) -> str:
 def remedy(*shapes: tuple[int, ...]) -> str:
     """The settings that bring images (H, W, C) of several shapes to one, for a message."""
     sides = {side for shape in shapes for side in shape[:2]}
-    said = [f"--set data.resize={min(sides)}"] if len({shape[:2] for shape in shapes}) > 1 else []
-    said += ["--set data.mode=rgb"] if len({shape[2] for shape in shapes}) > 1 else []
-    return f"convert them by {' '.join(said)}"
+    options = [f"--set data.resize={min(sides)}"] if len({shape[:2] for shape in shapes}) > 1 else []
+    options += ["--set data.mode=rgb"] if len({shape[2] for shape in shapes}) > 1 else []
+    return f"convert them by {' '.join(options)}"
 
 
 @cache
@@ -131,8 +131,8 @@ def suffixes() -> frozenset[str]:
     """How the names of files end that are read as images, in lower case."""
     from PIL import Image
 
-    known = Image.registered_extensions()  # this imports every plug-in of Pillow's
-    return frozenset(suffix for suffix, kind in known.items() if kind in {*_formats(), "MPO"})
+    kinds = Image.registered_extensions()  # this imports every plug-in of Pillow's
+    return frozenset(suffix for suffix, kind in kinds.items() if kind in {*_formats(), "MPO"})
 
 
 @cache

@@ -32,25 +32,25 @@ def numbered(
         place = next(i for i, value in enumerate(values) if not isinstance(value, int | np.integer))
         value, kind = values[place], type(values[place]).__name__
         raise LabelError(f"{where(place)}: the label {value!r} is of type {kind}: give whole numbers, or words")
-    known = _names(values, names, where, words=words)
-    places = {value: place for place, value in enumerate(known)}
-    classes = tuple(str(value) for value in known) if words or not names else tuple(names)
+    ordered = _names(values, names, where, words=words)
+    places = {value: place for place, value in enumerate(ordered)}
+    classes = tuple(str(value) for value in ordered) if words or not names else tuple(names)
     return np.array([places[value] for value in values], np.int64), classes
 
 
 def _names(values: Sequence[Any], names: Sequence[str], where: Callable[[int], str], *, words: bool) -> Sequence[Any]:
     """What a label may be, in the order of the classes."""
     occurring = sorted(set(values))
-    known: Sequence[Any] = names if words else range(len(names))
+    ordered: Sequence[Any] = names if words else range(len(names))
     if names:
-        allowed = set(known)
+        allowed = set(ordered)
         place = next((i for i, value in enumerate(values) if value not in allowed), None)
         if place is not None:
             raise LabelError(
                 f"{where(place)}: label {values[place]} of image {place} is not one of the {len(names)} classes: "
                 + (f"they are {', '.join(names[:5])} …" if words else f"labels run from 0 to {len(names) - 1}")
             )
-        return known
+        return ordered
     if not words and occurring[0] < 0:
         place = next(i for i, value in enumerate(values) if value < 0)
         raise LabelError(f"{where(place)}: label {values[place]} of image {place} is no class: labels are 0 or above")

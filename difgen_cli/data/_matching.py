@@ -21,9 +21,9 @@ def matched(images: np.ndarray, target: tuple[int, ...]) -> np.ndarray:
     from PIL import Image
 
     height, width, channels = target
-    mode, found = "L" if channels == 1 else "RGB", np.empty((len(images), *target), np.uint8)
+    mode, pixels = "L" if channels == 1 else "RGB", np.empty((len(images), *target), np.uint8)
     for i, image in enumerate(images):
         picture = Image.fromarray(np.ascontiguousarray(image[..., 0] if image.shape[2] == 1 else image))
         resized = picture.convert(mode).resize((width, height), Image.Resampling.BICUBIC)
-        found[i] = np.asarray(resized).reshape(target)
-    return found
+        pixels[i] = np.asarray(resized).reshape(target)
+    return pixels

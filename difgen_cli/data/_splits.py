@@ -35,22 +35,22 @@ def of_folders(folders: Iterable[str]) -> list[str]:
 
 def chosen(files: Iterable[str], split: str) -> list[str]:
     """The files of a split, or of several joined by `+`: those of just this name, else those whose names begin so."""
-    files, found = list(files), set[str]()
+    files, members = list(files), set[str]()
     for name in split.split("+"):
         exact = {file for file in files if of_file(file) == name}
         begun = exact or {file for file in files if PurePosixPath(file).name.startswith(name)}
         if not begun:
             return []
-        found |= begun
-    return [file for file in files if file in found]
+        members |= begun
+    return [file for file in files if file in members]
 
 
 def refuse(path: Path, splits: Iterable[str], before: str) -> None:
     """DataError where files are of several splits and none is named; `before` the name it says how to name one."""
-    known = sorted(set(splits))
-    if len(known) > 1:
-        named = [name or "files of no split" for name in known]
-        raise DataError(f"{path} holds the splits {', '.join(named)}; name one: {before}{known[0]}")
+    different = sorted(set(splits))
+    if len(different) > 1:
+        named = [name or "files of no split" for name in different]
+        raise DataError(f"{path} holds the splits {', '.join(named)}; name one: {before}{different[0]}")
 
 
 def _words(part: str) -> list[str]:

@@ -58,9 +58,9 @@ def kind_of(path: Path) -> str:
     """folder, parquet or npz. DataError where it is none of them."""
     if path.is_dir():
         names = look(path).files
-        found = [name for name in names if name.lower().endswith(".parquet") and name not in folder.TABLES]
-        images = folder.images_of(names) if found else []
-        return "parquet" if found and not (images and all("/" in name for name in found)) else "folder"
+        tables = [name for name in names if name.lower().endswith(".parquet") and name not in folder.TABLES]
+        images = folder.images_of(names) if tables else []
+        return "parquet" if tables and not (images and all("/" in name for name in tables)) else "folder"
     if not path.exists():
         raise DataError(f"{path}: there is no such file or folder")
     if path.suffix.lower() in KINDS:
@@ -109,8 +109,8 @@ def names(
         case "npz":
             rows = [(path.name, npz.listing(path, image)[0])]
         case "parquet":
-            found = parquet.find(path, split).files
-            called = [str(file.relative_to(path)) if path.is_dir() else file.name for file in found]
+            files = parquet.find(path, split).files
+            called = [str(file.relative_to(path)) if path.is_dir() else file.name for file in files]
             rows = list(zip(called, parquet.listing(path, split, image)[0], strict=True))
         case _:
             return folder.names(path) + apart

@@ -60,15 +60,15 @@ def load(
     resize: bring every image to a square of so many pixels a side; null takes them as they are, all of one size.
     resize_filter: how: Pillow's filters, antialiased where images shrink.
     """
-    found, seen = find(path), Counter[str]()
+    listed, seen = find(path), Counter[str]()
     conversion = Conversion(mode, resize, resize_filter)
-    images = decode(found.read(len(found.images)), len(found.images), found.where, conversion, seen)
-    said = (*found.others, *notes(seen))
+    images = decode(listed.read(len(listed.images)), len(listed.images), listed.where, conversion, seen)
+    remarks = (*listed.others, *notes(seen))
     try:
-        labels, classes = (None, ()) if found.values is None else numbered(found.values, (), found.where)
+        labels, classes = (None, ()) if listed.values is None else numbered(listed.values, (), listed.where)
     except LabelError as error:
-        raise LabelError(str(error), Pool(images, notes=said)) from None
-    return Pool(images, labels, classes, notes=said)
+        raise LabelError(str(error), Pool(images, notes=remarks)) from None
+    return Pool(images, labels, classes, notes=remarks)
 
 
 def names(path: Path, **_: Any) -> list[str]:
@@ -83,8 +83,8 @@ def images_of(files: Iterable[str]) -> list[str]:
 
 def listing(path: Path, conversion: Conversion) -> tuple[int, tuple[int, ...]]:
     """How many images there are, and the shape of the first, converted."""
-    found = find(path)
-    return len(found.images), decode(found.read(1), 1, found.where, conversion).shape[1:]
+    listed = find(path)
+    return len(listed.images), decode(listed.read(1), 1, listed.where, conversion).shape[1:]
 
 
 def find(path: Path) -> Found:
@@ -94,9 +94,9 @@ def find(path: Path) -> Found:
     if not images:
         raise DataError(_none(path, tree))
     if (table := next((name for name in (LABELS, *TABLES) if name in tree.files), None)) is not None:
-        said = _listed(tree, table)
-        if said is not None:
-            by_name = {name: value for name, value in said if name is not None}
+        rows = _listed(tree, table)
+        if rows is not None:
+            by_name = {name: value for name, value in rows if name is not None}
             labels = [by_name.get(name) for name in images] if by_name else None
             return Found(tree, images, labels, tree.passed_over([*images, table]))
     values = _folders(path, tree, images)
@@ -123,8 +123,8 @@ def _folders(path: Path, tree: Tree, images: list[str]) -> list[str] | None:
             f"{root / tops[0]}: images lie in folders of its own ({deep}), and each sub-folder of data.path is one "
             f"class: point data.path at the folder above the images, such as {path / PurePosixPath(deep).parent.parent}"
         )
-    start, there = f"{ROOT}/" * inside, (*tree.files, *(f"{folder}/" for folder in tree.empty))
-    below = [name.removeprefix(start) for name in there if name.startswith(start)]
+    start, paths = f"{ROOT}/" * inside, (*tree.files, *(f"{folder}/" for folder in tree.empty))
+    below = [name.removeprefix(start) for name in paths if name.startswith(start)]
     folders = {name.partition("/")[0] for name in below if "/" in name}
     for folder in sorted(folders - set(tops)):
         raise DataError(f"{root / folder}: there is no image in this folder: add some or remove it")
@@ -136,7 +136,7 @@ def _none(path: Path, tree: Tree) -> str:
     parquet = next((name for name in tree.files if name.lower().endswith(".parquet")), None)
     if parquet:
         return f"{path}: there is no image in this folder, but Parquet ({parquet}): say data.name: parquet"
-    others = "".join(f" ({said.partition(': ')[2]} passed over)" for said in tree.passed_over(()))
+    others = "".join(f" ({remark.partition(': ')[2]} passed over)" for remark in tree.passed_over(()))
     kind = "folder" if path.is_dir() else "archive"
     return f"{path}: there is no image in this {kind}{others}: add some, or correct data.path"
 
@@ -162,9 +162,9 @@ def _listed(tree: Tree, table: str) -> list[tuple[str | None, Any]] | None:
 
 def _of_json(content: bytes) -> list[tuple[str | None, Any]] | None:
     try:
-        said = json.loads(content)
-        if not isinstance(said, dict) or "labels" not in said:
+        document = json.loads(content)
+        if not isinstance(document, dict) or "labels" not in document:
             return None
-        return [(str(name), label) for name, label in said["labels"] or ()]
+        return [(str(name), label) for name, label in document["labels"] or ()]
     except (ValueError, TypeError, RecursionError) as error:
         raise sheets.SheetError(f"this is no list of file names and labels ({error})") from error

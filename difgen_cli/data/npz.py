@@ -46,43 +46,43 @@ def load(
     resize: bring every image to a square of so many pixels a side; null takes them as they are.
     resize_filter: how: Pillow's filters, antialiased where images shrink.
     """
-    known = headers(path)
-    name = _data(path, known, image)
-    data, seen = _checked(path, known[name]), Counter[str]()
+    arrays = headers(path)
+    name = _data(path, arrays, image)
+    data, seen = _checked(path, arrays[name]), Counter[str]()
     if data.ndim == 4:
         data = converted(data, lambda i: f"{path}, image {i}", Conversion(mode, resize, resize_filter), seen)
-    said = notes(seen)
-    found = _labels(path, known, name, label)
-    if found is None:
-        return Pool(data, notes=said)
+    remarks = notes(seen)
+    array = _labels(path, arrays, name, label)
+    if array is None:
+        return Pool(data, notes=remarks)
     try:
-        values = _values(path, found, len(data))
-        names = [str(k) for k in read(path, known["classes"])] if "classes" in known else []
+        values = _values(path, array, len(data))
+        names = [str(k) for k in read(path, arrays["classes"])] if "classes" in arrays else []
         labels, classes = numbered(values, names, lambda _: str(path))
     except LabelError as error:
-        raise LabelError(str(error), Pool(data, notes=said)) from None
-    return Pool(data, labels, classes, notes=said)
+        raise LabelError(str(error), Pool(data, notes=remarks)) from None
+    return Pool(data, labels, classes, notes=remarks)
 
 
 def listing(path: Path, image: str | None = None, conversion: Conversion | None = None) -> tuple[int, tuple[int, ...]]:
     """How many images or points there are, and the shape of one, converted, by the header of the array alone."""
-    known = headers(path)
-    found = known[_data(path, known, image)]
-    _check(path, found, lambda: read(path, found))
-    shape = found.shape if len(found.shape) != 3 else (*found.shape, 1)
+    arrays = headers(path)
+    array = arrays[_data(path, arrays, image)]
+    _check(path, array, lambda: read(path, array))
+    shape = array.shape if len(array.shape) != 3 else (*array.shape, 1)
     if len(shape) == 2:
         return shape[0], shape[1:]
     return shape[0], (conversion or Conversion()).shape(shape[1:])
 
 
-def _data(path: Path, known: dict[str, Array], named: str | None) -> str:
+def _data(path: Path, arrays: dict[str, Array], named: str | None) -> str:
     """Which array is the images or points."""
-    if named is not None and named not in known:
-        raise DataError(f"{path}: there is no array `{named}`, only {', '.join(known)}: correct data.image")
-    able = [name for name, array in known.items() if len(array.shape) > 1]
-    name = named or next((name for name in (IMAGES, POINTS, UNNAMED[0]) if name in known), None)
+    if named is not None and named not in arrays:
+        raise DataError(f"{path}: there is no array `{named}`, only {', '.join(arrays)}: correct data.image")
+    able = [name for name, array in arrays.items() if len(array.shape) > 1]
+    name = named or next((name for name in (IMAGES, POINTS, UNNAMED[0]) if name in arrays), None)
     if name is None and len(able) != 1:
-        held = ", ".join(array.words for array in known.values()) or "nothing"
+        held = ", ".join(array.words for array in arrays.values()) or "nothing"
         raise DataError(
             f"{path}: there is neither `images` nor `points`, only {held}: rename one, or name it by data.image"
         )
@@ -131,14 +131,14 @@ def _range(data: np.ndarray) -> str:
     return f" with values from {least:g} to {most:g}, not uint8: convert it" + (f" by {remedy}" if remedy else "")
 
 
-def _labels(path: Path, known: dict[str, Array], data: str, named: str | None) -> Array | None:
-    if named is not None and named not in known:
-        raise DataError(f"{path}: there is no array `{named}`, only {', '.join(known)}: correct data.label")
-    own = LABELS if data != UNNAMED[0] or LABELS in known else UNNAMED[1]
-    found = known.get(named or own)
-    if found is None or (found.name == UNNAMED[1] and len(found.shape) != 1):
+def _labels(path: Path, arrays: dict[str, Array], data: str, named: str | None) -> Array | None:
+    if named is not None and named not in arrays:
+        raise DataError(f"{path}: there is no array `{named}`, only {', '.join(arrays)}: correct data.label")
+    own = LABELS if data != UNNAMED[0] or LABELS in arrays else UNNAMED[1]
+    array = arrays.get(named or own)
+    if array is None or (array.name == UNNAMED[1] and len(array.shape) != 1):
         return None
-    return found
+    return array
 
 
 def _values(path: Path, array: Array, count: int) -> list[Any]:

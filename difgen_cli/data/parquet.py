@@ -48,28 +48,28 @@ def load(
     resize: bring every image to a square of so many pixels a side; null takes them as they are, all of one size.
     resize_filter: how: Pillow's filters, antialiased where images shrink.
     """
-    found = find(path, split)
-    read = [(file, *_read(file, image, label)) for file in found.files]
-    if len({(said.names, said.label is None, said.points) for _, said, _ in read}) > 1:
+    listed = find(path, split)
+    read = [(file, *_read(file, image, label)) for file in listed.files]
+    if len({(columns.names, columns.label is None, columns.points) for _, columns, _ in read}) > 1:
         raise DataError(f"{path}: its files differ in their labels or class names: point data.path at one data set")
     origin = [f"{file}, row {row}" for file, _, table in read for row in range(len(table))]
     if not origin:
         raise DataError(f"{path}: its Parquet files have no rows: at least one image is needed")
-    said, seen = read[0][1], Counter[str]()
-    if said.points:
-        images = _points([point for _, _, table in read for point in table[said.image].to_pylist()], origin)
+    columns, seen = read[0][1], Counter[str]()
+    if columns.points:
+        images = _points([point for _, _, table in read for point in table[columns.image].to_pylist()], origin)
     else:
         encoded = [data for file, each, table in read for data in _bytes(file, table[each.image])]
         images = decode(encoded, len(encoded), origin.__getitem__, Conversion(mode, resize, resize_filter), seen)
-    told = (*found.others, *said.notes, *notes(seen))
-    if said.label is None:
-        return Pool(images, notes=told)
+    remarks = (*listed.others, *columns.notes, *notes(seen))
+    if columns.label is None:
+        return Pool(images, notes=remarks)
     values = [value for _, each, table in read for value in table[each.label].to_pylist()]
     try:
-        labels, classes = numbered(values, said.names, origin.__getitem__)
+        labels, classes = numbered(values, columns.names, origin.__getitem__)
     except LabelError as error:
-        raise LabelError(str(error), Pool(images, notes=told)) from None
-    return Pool(images, labels, classes, notes=told)
+        raise LabelError(str(error), Pool(images, notes=remarks)) from None
+    return Pool(images, labels, classes, notes=remarks)
 
 
 @dataclass(frozen=True)
@@ -90,22 +90,22 @@ def find(path: Path, split: str | None, before: str = "data.split: ") -> Found:
     if not path.is_dir():
         raise DataError(f"{path}: there is no such file or folder: correct data.path{_named(path)}")
     tree = look(path)
-    there = _there(tree)
-    if not there:
+    tables = _there(tree)
+    if not tables:
         raise DataError(f"{path}: there is no *.parquet file in this folder{_beside(tree)}: correct data.path")
     if split is None:
-        refuse(path, map(of_file, there), before)
-    meant = there if split is None else chosen(there, split)
+        refuse(path, map(of_file, tables), before)
+    meant = tables if split is None else chosen(tables, split)
     if not meant:
-        known = ", ".join(there[:5])
-        raise DataError(f"{path}: no Parquet file's name begins with {split!r} (there are {known}): correct data.split")
-    return Found([path / name for name in meant], tree.passed_over(there))
+        some = ", ".join(tables[:5])
+        raise DataError(f"{path}: no Parquet file's name begins with {split!r} (there are {some}): correct data.split")
+    return Found([path / name for name in meant], tree.passed_over(tables))
 
 
 def near(folder: Path) -> list[tuple[str, str]]:
     """The split and the name of each Parquet file in a folder, or in the folders in it."""
-    there = [name for name in look(folder, 2).files if name.lower().endswith(SUFFIX)] if folder.is_dir() else []
-    return [(of_file(name), PurePosixPath(name).name) for name in there]
+    tables = [name for name in look(folder, 2).files if name.lower().endswith(SUFFIX)] if folder.is_dir() else []
+    return [(of_file(name), PurePosixPath(name).name) for name in tables]
 
 
 def listing(
@@ -117,18 +117,18 @@ def listing(
     counts, shape = [], None
     for file in find(path, split).files:
         with _readable(file):
-            said, opened = columns(file, image, None), pq.ParquetFile(file)
+            chosen, opened = columns(file, image, None), pq.ParquetFile(file)
             counts.append(int(opened.metadata.num_rows))
             if shape is None and counts[-1]:
-                first = next(opened.iter_batches(batch_size=1, columns=[said.image])).column(0)
-                shape = _shape(file, first, said, conversion or Conversion())
+                first = next(opened.iter_batches(batch_size=1, columns=[chosen.image])).column(0)
+                shape = _shape(file, first, chosen, conversion or Conversion())
     if shape is None:
         raise DataError(f"{path}: its Parquet files have no rows: at least one image is needed")
     return counts, shape
 
 
-def _shape(file: Path, first: Any, said: Columns, conversion: Conversion) -> tuple[int, ...]:
-    if said.points:
+def _shape(file: Path, first: Any, columns: Columns, conversion: Conversion) -> tuple[int, ...]:
+    if columns.points:
         return (len(first[0].as_py() or ()),)
     return decode(_bytes(file, first), 1, lambda _: f"{file}, row 0", conversion).shape[1:]
 
@@ -141,8 +141,8 @@ def _there(tree: Tree) -> list[str]:
         return here
     homes = {"/".join(p for p in PurePosixPath(name).parts[:-1] if of_file(f"{p}/0.parquet") != p) for name in every}
     if len(homes) > 1:
-        known = ", ".join(f"{tree.root}/{home}" for home in sorted(homes))
-        raise DataError(f"{tree.root}: Parquet files lie in several of its folders; name one: {known}")
+        folders = ", ".join(f"{tree.root}/{home}" for home in sorted(homes))
+        raise DataError(f"{tree.root}: Parquet files lie in several of its folders; name one: {folders}")
     return every
 
 
@@ -162,8 +162,8 @@ def _read(file: Path, image: str | None, label: str | None) -> tuple[Columns, An
     import pyarrow.parquet as pq
 
     with _readable(file):
-        said = columns(file, image, label)
-        return said, pq.read_table(file, columns=[name for name in (said.image, said.label) if name is not None])
+        chosen = columns(file, image, label)
+        return chosen, pq.read_table(file, columns=[name for name in (chosen.image, chosen.label) if name is not None])
 
 
 @contextmanager

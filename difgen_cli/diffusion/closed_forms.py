@@ -43,10 +43,10 @@ class IdealDenoiser(nn.Module):
             raise ValueError("this ideal denoiser was made without labels, but is asked for some: pass labels=None")
         denoised = torch.empty_like(flat)
         for label in labels.unique().tolist():
-            asked, known = labels == label, self.image_labels == label
-            if not known.any():
+            asked, of_label = labels == label, self.image_labels == label
+            if not of_label.any():
                 raise ValueError(f"label {label} has no training image, so its ideal denoiser does not exist")
-            denoised[asked] = _posterior_mean(flat[asked], sigma[asked], train[known]).to(x.dtype)
+            denoised[asked] = _posterior_mean(flat[asked], sigma[asked], train[of_label]).to(x.dtype)
         return denoised.view_as(x)
 
 
@@ -96,9 +96,9 @@ class MixtureDenoiser(nn.Module):
 
     def _chosen(self, labels: Tensor) -> Tensor:
         """1 for the component of each label, 0 for the others, (B, K)."""
-        known = (~self.log_weights.isneginf()).nonzero()[:, 0]
-        if not torch.isin(labels, known).all():
-            unknown = int(labels[~torch.isin(labels, known)][0])
+        possible = (~self.log_weights.isneginf()).nonzero()[:, 0]
+        if not torch.isin(labels, possible).all():
+            unknown = int(labels[~torch.isin(labels, possible)][0])
             raise ValueError(f"label {unknown} has no component, so its denoiser does not exist")
         return functional.one_hot(labels, len(self.means)).double()
 
@@ -113,14 +113,14 @@ class MixtureDenoiser(nn.Module):
     def _shares(self, x: Tensor, level: Tensor) -> Tensor:
         """The posterior weight of each component, (B, K): by log w_k + log N(x; m_k, C_k + σ² I)."""
         noise = self.noise**2 + level**2  # (B, 1)
-        found = []
+        logits = []
         for k in range(len(self.means)):
             moved = x - self.means[k]
             along, variances = (moved @ self.axes[k]).square(), self.variances[k] + noise  # (B, R)
             off = (moved.square().sum(1) - along.sum(1)).clamp(min=0) / noise[:, 0]
             spread = variances.log().sum(1) + (x.shape[1] - along.shape[1]) * noise[:, 0].log()
-            found.append(-((along / variances).sum(1) + off + spread) / 2)
-        return (torch.stack(found, dim=1) + self.log_weights).softmax(dim=1)
+            logits.append(-((along / variances).sum(1) + off + spread) / 2)
+        return (torch.stack(logits, dim=1) + self.log_weights).softmax(dim=1)
 
 
 def _posterior_mean(x: Tensor, sigma: Tensor, train: Tensor) -> Tensor:

@@ -24,11 +24,11 @@ class Flat:
     def gather(self) -> None:
         """Collect the gradients of the parameters in `gradient`; one that has none counts as zero, as `Idle` tells."""
         places, gradients = self.gradients, [p.grad for p in self.parameters]
-        known = [(to, new) for to, new in zip(places, gradients, strict=True) if new is not None]
-        if len(known) < len(places):
+        given = [(to, new) for to, new in zip(places, gradients, strict=True) if new is not None]
+        if len(given) < len(places):
             torch._foreach_zero_(places)
-        if known:
-            torch._foreach_copy_([to for to, _ in known], [new for _, new in known])
+        if given:
+            torch._foreach_copy_([to for to, _ in given], [new for _, new in given])
 
     @cached_property
     def gradient(self) -> Tensor:
@@ -164,6 +164,6 @@ class Adam:
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Go on from a state, in whatever memory formats; KeyError or RuntimeError where it does not fit."""
         live = self.state_dict()["state"]
-        for place, known in live.items():
-            for name, value in known.items():
+        for place, moments in live.items():
+            for name, value in moments.items():
                 value.copy_(saved["state"][place][name])

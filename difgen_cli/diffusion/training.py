@@ -4,11 +4,9 @@ Nothing but the weights, their average and the optimizer carries over from one s
 step t are functions of (seed, t). So a resumed run equals an uninterrupted one, bit for bit on one kind of device.
 """
 
-import contextlib
 import copy
-import hashlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -16,12 +14,13 @@ import torch
 from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 
-from difgen_cli.diffusion import Denoiser, Loss, loss, per_item, scaled, training_sigma
+from difgen_cli.diffusion import Denoiser, Loss, loss, scaled, training_sigma
 from difgen_cli.diffusion.optimizer import Adam, Flat, Idle, flatten
+from difgen_cli.diffusion.precision import arithmetic, products
+from difgen_cli.diffusion.randomness import batches, has_dropout, replaced, seeded, stream, unseeded
 
 VERSION = 1
 HORIZON = ("cosine",)  # schedules that depend on where the run ends
-ORDER_CHUNK = 1 << 14  # places of the data order that are drawn together, in whole epochs
 
 
 @dataclass(frozen=True)
@@ -88,16 +87,6 @@ class TrainingState:
         self.loss = checkpoint["loss"].to(self.loss.device)
         self.step = int(checkpoint["step"])
         self.idle.load_state_dict(checkpoint.get("idle"), self.step)
-
-
-def initialise(build: Callable[[], nn.Module], seed: int) -> nn.Module:
-    """`build()` with initial weights of `seed` alone; the random state around it stays as it was."""
-    before = torch.default_generator.get_state()
-    try:
-        torch.default_generator.manual_seed(stream(seed, "weights", 0))
-        return build()
-    finally:
-        torch.default_generator.set_state(before)
 
 
 def begin(
@@ -252,93 +241,9 @@ def follow(averages: list[Tensor], weights: list[Tensor], buffers: list[tuple[Te
         average.copy_(buffer)
 
 
-def batches(count: int, batch: int, seed: int, start: int, device: str | torch.device = "cpu") -> Iterator[Tensor]:
-    """Endless batches of places in [0, count), from batch number `start` on: (batch,) int64 on `device`.
-
-    Batch t holds places t·batch … (t+1)·batch − 1 of a stream of permutations, one an epoch, so that any run uses every
-    image equally often to within one.
-    """
-    epochs = max(1, ORDER_CHUNK // count)
-    chunk, place = divmod(start * batch, epochs * count)
-    order = permutations(count, epochs, seed, chunk).to(device)[place:]
-    while True:
-        while len(order) < batch:
-            chunk += 1
-            order = torch.cat([order, permutations(count, epochs, seed, chunk).to(device)])
-        yield order[:batch]
-        order = order[batch:]
-
-
-def permutations(count: int, epochs: int, seed: int, chunk: int) -> Tensor:
-    """`epochs` permutations of [0, count) one after the other, (epochs · count,) int64: of (seed, chunk) alone."""
-    generator = torch.Generator().manual_seed(stream(seed, "order", chunk))
-    keys = torch.rand(epochs, count, generator=generator, dtype=torch.float64)
-    return keys.argsort(dim=1).flatten()
-
-
-def stream(seed: int, purpose: str, place: int) -> int:
-    """The seed of an independent random stream, 63 bits: of its three names alone, on every machine."""
-    digest = hashlib.blake2b(f"{seed} {purpose} {place}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest) >> 1
-
-
-def replaced(values: Tensor, others: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """`values` with each item of the batch replaced by that of `others` with probability `share`."""
-    chosen = torch.rand(len(values), device=values.device, generator=generator) < share
-    return torch.where(per_item(chosen, values), others, values)
-
-
 def dropped_condition(network: nn.Module) -> int:
     """The label that stands for no condition: one past the last."""
     classes = getattr(network, "classes", None)
     if not isinstance(classes, int):
         raise ValueError(f"condition_dropout needs {type(network).__name__} to have an attribute `classes`")
     return classes
-
-
-@contextlib.contextmanager
-def products(precision: str) -> Iterator[None]:
-    """Matrix products and convolutions of float32 within: in TF32 for tf32, in full for all else.
-
-    torch's own default is neither: TF32 for convolutions alone. Nothing changes on a CPU.
-    """
-    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    wanted = precision == "tf32"
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = wanted
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
-
-
-def arithmetic(precision: str, device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """Matrix products and convolutions in bfloat16 within, or nothing."""
-    if precision == "bf16":
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-    return contextlib.nullcontext()
-
-
-def has_dropout(network: nn.Module) -> bool:
-    """Whether a forward pass in training draws from torch's own random state."""
-    return any(isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0 for module in network.modules())
-
-
-@contextlib.contextmanager
-def seeded(seed: int, step: int, device: torch.device) -> Iterator[None]:
-    """torch's own random state is that of (seed, step) within, and what it was before after."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        generator_of(device).manual_seed(stream(seed, "dropout", step))
-        yield
-
-
-def generator_of(device: torch.device) -> torch.Generator:
-    """The generator from which a device draws when none is named; of another card, another one."""
-    if device.type != "cuda":
-        return torch.default_generator
-    index = torch.cuda.current_device() if device.index is None else device.index
-    return torch.cuda.default_generators[index]
-
-
-def unseeded(seed: int, step: int, device: torch.device) -> contextlib.AbstractContextManager[None]:
-    """Nothing: the network draws no random numbers."""
-    return contextlib.nullcontext()

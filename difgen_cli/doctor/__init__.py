@@ -28,7 +28,7 @@ class DoctorSection:
 
 
 def gather(runs: Path, profile: str | None = None) -> list[DoctorSection]:
-    """Ask everything. `runs`: the run directory, there or not; `profile`: the one whose submit limits are asked."""
+    """Ask everything. `runs`: the run directory, there or not; `profile`: the one whose partition is looked for."""
     from difgen_cli.doctor import disk, machine, scheduler
 
     sections = [DoctorSection("versions", machine.versions()), DoctorSection("this machine", machine.machine())]

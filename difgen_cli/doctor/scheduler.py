@@ -15,7 +15,7 @@ LOST = f"what was trained since the last checkpoint, at most {CHECKPOINT_SECONDS
 
 
 def facts(profile: dict[str, Any]) -> list[Fact]:
-    """What SLURM says; one fact where there is none. `profile`: whose submit limits are asked."""
+    """What SLURM says; one fact where there is none. `profile`: whose partition is looked for."""
     if not slurm.available():
         if (words := _unreachable()) is not None:
             return [Fact("controller", f"sbatch is installed, but reaches no controller: {words}", "note",
@@ -29,7 +29,6 @@ def facts(profile: dict[str, Any]) -> list[Fact]:
         Fact("cluster", f"{cluster.name}, SLURM {cluster.version}"),
         _arrays(cluster),
         Fact("queue", f"{cluster.max_jobs:,} jobs of everybody (MaxJobCount)" if cluster.max_jobs else "not told"),
-        _submit_limit(cluster, profile),
         _accounting(cluster),
         *_preemption(cluster),
         _requeue(cluster),
@@ -50,18 +49,6 @@ def _arrays(cluster: Cluster) -> Fact:
     if cluster.max_array == 0:
         return Fact("arrays", "switched off (MaxArraySize)", "note", "each submission gets one worker")
     return Fact("arrays", f"{cluster.max_array:,} tasks at most (MaxArraySize)" if cluster.max_array else "not told")
-
-
-def _submit_limit(cluster: Cluster, profile: dict[str, Any]) -> Fact:
-    if not (cluster.accounting and cluster.limits_enforced):
-        return Fact("submit limit", "none is enforced")
-    room = asking.room(profile.get("partition"), profile.get("account"), profile.get("qos"), cluster)
-    if room is None:
-        return Fact("submit limit", "none that accounting tells of")
-    said = f"{room.why}; {room.queued} queued, room for {room.left}"
-    if room.left:
-        return Fact("submit limit", said)
-    return Fact("submit limit", said, "note", "wait for jobs to end, or name another qos in difgen.toml")
 
 
 def _accounting(cluster: Cluster) -> Fact:

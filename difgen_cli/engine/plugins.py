@@ -156,10 +156,10 @@ def read(file: Path, function: str, *, builtin: bool) -> Signature:
         tree = ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
     except (SyntaxError, UnicodeDecodeError, OSError) as error:
         raise PluginError(f"{file}: not readable as Python ({error})") from error
-    found = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == function]
-    if not found:
+    definitions = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == function]
+    if not definitions:
         raise PluginError(f"{file}: a plug-in in this folder must define a function {function}(...)")
-    arguments = found[0].args
+    arguments = definitions[0].args
     inputs = tuple(a.arg for a in (*arguments.posonlyargs, *arguments.args))
     pairs = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
     settings = {a.arg: Setting(a.arg, _type(a, file), _default(a, d, file)) for a, d in pairs}
@@ -170,7 +170,7 @@ def read(file: Path, function: str, *, builtin: bool) -> Signature:
         raise PluginError(f"{file}: no VERSION")
     name = file.parent.name if file.stem == "__init__" else file.stem
     functions = frozenset(n.name for n in tree.body if isinstance(n, ast.FunctionDef))
-    refuses = any(isinstance(n, ast.Raise) for n in ast.walk(found[0]))
+    refuses = any(isinstance(n, ast.Raise) for n in ast.walk(definitions[0]))
     return Signature(name, file, version, inputs, settings, constants, functions, refuses)
 
 
@@ -202,25 +202,25 @@ def _version(file: Path) -> str:
 BY_NAME = frozenset({"importlib", "__import__", "runpy", "exec", "eval"})  # by which code imports what it does not name
 
 
-def _reached(file: Path, top: Path, known: set[Path]) -> set[Path]:
-    """`known` and the modules below `top` that a file imports, and theirs; all of them where it imports by a name."""
+def _reached(file: Path, top: Path, reached: set[Path]) -> set[Path]:
+    """`reached` and the modules below `top` that a file imports, and theirs; all of them where it imports by a name."""
     try:
         tree = ast.parse(file.read_text(encoding="utf-8"))
     except (SyntaxError, UnicodeDecodeError, OSError):
-        return known  # said where it is hashed
+        return reached  # said where it is hashed
     words = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
     named = {name for node in ast.walk(tree) for name in _imported(node, file, top)}
     if BY_NAME & (words | {name.partition(".")[0] for name in named}):
-        known |= set(top.rglob("*.py"))
-        return known
+        reached |= set(top.rglob("*.py"))
+        return reached
     bases = {top.parent, top, file.parent}  # as `plugins.metrics._near`, and what a plug-in may add to sys.path
     for place in {base.joinpath(*name.split(".")) for name in named for base in bases}:
         packages = [p / "__init__.py" for p in (place, *place.parents) if p.is_relative_to(top)]
-        for found in (place.with_suffix(".py"), *packages):
-            if found.is_relative_to(top) and found.is_file() and found not in known:
-                known.add(found)
-                _reached(found, top, known)
-    return known
+        for module in (place.with_suffix(".py"), *packages):
+            if module.is_relative_to(top) and module.is_file() and module not in reached:
+                reached.add(module)
+                _reached(module, top, reached)
+    return reached
 
 
 def _imported(node: ast.AST, file: Path, top: Path) -> list[str]:

@@ -55,7 +55,7 @@ class Status:
     @property
     def alive(self) -> bool:
         """Whether any worker is known to be at it."""
-        return any(s.known and s.alive for s in self.standings)
+        return any(s.is_known and s.alive for s in self.standings)
 
 
 def reconciler(store: Store, *, writes: bool = True) -> Reconciler:

@@ -134,10 +134,10 @@ def verify(path: Path, name: str | None = None) -> Weights:
 
     Of a file of one's own, the size and the SHA-256 that it has.
     """
-    known = {file: weights for weights in WEIGHTS.values() for file in (*weights.files, *weights.own)}
-    weights = _weights(name) if name else known.get(path.name)
+    by_file = {file: weights for weights in WEIGHTS.values() for file in (*weights.files, *weights.own)}
+    weights = _weights(name) if name else by_file.get(path.name)
     if weights is None:
-        raise WeightsError(f"{path}: no weights of this name are known: choose from {', '.join(known)}")
+        raise WeightsError(f"{path}: no weights of this name are known: choose from {', '.join(by_file)}")
     if not path.is_file():
         raise WeightsError(f"{path}: there is no such file: fetch it with `difgen weights fetch {weights.name}`")
     size_bytes = path.stat().st_size

@@ -33,10 +33,10 @@ def read(path: Path) -> Entries:
     if is_torchscript(path):
         raise WeightsError(f"{path}: this is TorchScript, which is code: use the file of its weights alone")
     try:
-        found = load_file(path) if path.suffix == ".safetensors" else _torch_load(path)
+        loaded = load_file(path) if path.suffix == ".safetensors" else _torch_load(path)
     except BROKEN as error:
         raise WeightsError(f"{path}: no whole file of weights ({_short(error)}): copy it again") from None
-    named = {name.removeprefix("module."): value for name, value in found.items() if isinstance(value, Tensor)}
+    named = {name.removeprefix("module."): value for name, value in loaded.items() if isinstance(value, Tensor)}
     return {name: value.float() for name, value in named.items() if not name.endswith(".num_batches_tracked")}
 
 
@@ -62,12 +62,12 @@ def renamed(entries: Entries, rules: Sequence[tuple[str, str]]) -> Entries:
 
 def joined(entries: Entries, parts: tuple[str, str, str], whole: str) -> Entries:
     """Query, key and value, which some files keep apart, as one matrix wherever all three are there."""
-    made, rest = {}, dict(entries)
+    whole_entries, rest = {}, dict(entries)
     for name in [name for name in entries if parts[0] in name]:
         three = [name.replace(parts[0], part) for part in parts]
         if set(three) <= set(entries):
-            made[name.replace(parts[0], whole)] = torch.cat([rest.pop(part) for part in three])
-    return rest | made
+            whole_entries[name.replace(parts[0], whole)] = torch.cat([rest.pop(part) for part in three])
+    return rest | whole_entries
 
 
 def fitted(build: Callable[[Any], nn.Module], entries: Entries, path: Path, what: str) -> State:
@@ -110,10 +110,10 @@ def _empty(build: Callable[[Any], nn.Module], entries: State | Entries) -> nn.Mo
 def _torch_load(path: Path) -> dict[str, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of odd files, which are then refused
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    if not isinstance(found, dict):
-        raise ValueError(f"a {type(found).__name__}, not named tensors")
-    inner: dict[str, Any] = next((found[key] for key in WRAPPERS if isinstance(found.get(key), dict)), found)
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(loaded, dict):
+        raise ValueError(f"a {type(loaded).__name__}, not named tensors")
+    inner: dict[str, Any] = next((loaded[key] for key in WRAPPERS if isinstance(loaded.get(key), dict)), loaded)
     return inner
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from difgen_cli.diffusion import to_tensor
 from difgen_cli.features import in_blocks
 
 BLOCK = 16
@@ -64,7 +65,7 @@ def embedded(network: nn.Module, prepare: Preparation, images: np.ndarray) -> np
     network.eval().to(device)
 
     def features(block: np.ndarray) -> np.ndarray:
-        x = torch.from_numpy(np.ascontiguousarray(block.transpose(0, 3, 1, 2))).to(device, torch.float64)
+        x = to_tensor(block).to(device, torch.float64)
         return np.asarray(network(prepare(((x + 1) * 127.5).round().clamp(0, 255))).cpu().numpy())
 
     with torch.no_grad(), _full_precision():

@@ -125,8 +125,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attn(self.ln_1(x))
         hidden = self.mlp["c_fc"](self.ln_2(x))
-        made: Tensor = self.mlp["c_proj"](hidden * torch.sigmoid(1.702 * hidden))
-        return x + made
+        update: Tensor = self.mlp["c_proj"](hidden * torch.sigmoid(1.702 * hidden))
+        return x + update
 
 
 class Attention(nn.Module):

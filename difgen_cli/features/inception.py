@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from difgen_cli.diffusion import to_tensor
 from difgen_cli.features import State, in_blocks, verify
 
 VERSION = 1
@@ -37,7 +38,7 @@ def embed(images: np.ndarray, state: State) -> np.ndarray:
     body.eval().to(device)
 
     def features(block: np.ndarray) -> np.ndarray:
-        x = torch.from_numpy(np.ascontiguousarray(block.transpose(0, 3, 1, 2), np.float32)).to(device)
+        x = to_tensor(block).to(device)
         levels = ((x + 1) * 127.5).expand(-1, 3, -1, -1)  # 0 … 255, grey three times
         return np.asarray(body(levels).cpu().numpy())
 

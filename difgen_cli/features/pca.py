@@ -20,8 +20,8 @@ def fit(images: np.ndarray, *, components: Annotated[int, Gt(0)] = 64) -> State:
 
     points = flat(images)
     with threadpool_limits(1):
-        found = PCA(min(components, *points.shape), random_state=0).fit(points)
-    return {"mean": found.mean_.astype(np.float32), "directions": found.components_.astype(np.float32)}
+        analysis = PCA(min(components, *points.shape), random_state=0).fit(points)
+    return {"mean": analysis.mean_.astype(np.float32), "directions": analysis.components_.astype(np.float32)}
 
 
 def embed(images: np.ndarray, state: State) -> np.ndarray:

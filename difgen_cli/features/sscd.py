@@ -104,9 +104,9 @@ class Bottleneck(nn.Module):
             self.downsample = nn.Sequential()
 
     def forward(self, x: Tensor) -> Tensor:
-        made = functional.relu(self.bn1(self.conv1(x)))
-        made = functional.relu(self.bn2(self.conv2(made)))
-        return functional.relu(self.bn3(self.conv3(made)) + self.downsample(x))
+        hidden = functional.relu(self.bn1(self.conv1(x)))
+        hidden = functional.relu(self.bn2(self.conv2(hidden)))
+        return functional.relu(self.bn3(self.conv3(hidden)) + self.downsample(x))
 
 
 class Norm(nn.Module):

@@ -174,8 +174,8 @@ def agreement(x: "Tensor", sigma: "Tensor", positive: "Tensor", negative: "Tenso
 
     skip = per_item(preconditioning(sigma, sigma_data)[0], x) * x
     a, b = (positive - skip).flatten(1), (negative - skip).flatten(1)
-    found: Tensor = (a * b).sum(1) / (a.square().sum(1) * b.square().sum(1)).sqrt().clamp_min(1e-30)
-    return found
+    cosine: Tensor = (a * b).sum(1) / (a.square().sum(1) * b.square().sum(1)).sqrt().clamp_min(1e-30)
+    return cosine
 
 
 class Unconditional(Around):

@@ -59,8 +59,8 @@ def unit(images: np.ndarray) -> np.ndarray:
     """Images (n, ...) without their mean and at length 1, (n, d) float32; 0 for one of a single value."""
     x = flat(images) - flat(images).mean(axis=1, dtype=np.float64, keepdims=True)
     length = np.linalg.norm(x, axis=1, keepdims=True)
-    told = length > CONSTANT * np.sqrt(x.shape[1])
-    return np.asarray(np.divide(x, length, out=np.zeros_like(x), where=told), np.float32)
+    varied = length > CONSTANT * np.sqrt(x.shape[1])
+    return np.asarray(np.divide(x, length, out=np.zeros_like(x), where=varied), np.float32)
 
 
 def smoothed(images: np.ndarray, sigma: np.ndarray | float, border: str) -> np.ndarray:
@@ -137,10 +137,10 @@ class Reference:
         images, at = self.planes[some], at.reshape(-1)
         rows = np.repeat(rows, places.shape[1], axis=0)
         tried = [(sigma, border) for border in BORDERS for sigma in SIGMAS]
-        found = np.stack([self._cosines(images, *one, rows, at) for one in tried])
-        best = found.argmax(axis=0)
+        similarity = np.stack([self._cosines(images, *one, rows, at) for one in tried])
+        best = similarity.argmax(axis=0)
         sigma, border = np.array(SIGMAS)[best % len(SIGMAS)], best // len(SIGMAS)
-        cosines, pairs = found.max(axis=0), np.arange(len(rows))
+        cosines, pairs = similarity.max(axis=0), np.arange(len(rows))
         for k, name in enumerate(BORDERS):
             part = pairs[border == k]
 
@@ -187,9 +187,9 @@ class Reference:
         distances, places = (np.take_along_axis(part, both, axis=1) for part in (distances, places))
         return self._apart_from_first([rows], self.smooth, (distances, places))
 
-    def _apart_from_first(self, looks: list[np.ndarray], references: list[np.ndarray], found: Found) -> Found:
+    def _apart_from_first(self, looks: list[np.ndarray], references: list[np.ndarray], pair: Found) -> Found:
         """With a second neighbour that is another image than the first, where it is not."""
-        distances, places = found
+        distances, places = pair
         again = np.flatnonzero(self._same(places[:, 0], places[:, 1]))
         step = max(1, MOST // (2 * len(self.rows)))
         for start in range(0, len(again), step):
@@ -197,9 +197,9 @@ class Reference:
             cosines = np.max([look[part] @ rows.T for look in looks for rows in references], axis=0)
             cosines[self._marks(places[part, 0])] = -np.inf
             second = cosines.argmax(axis=1)
-            there = np.isfinite(cosines[np.arange(len(part)), second])
+            reached = np.isfinite(cosines[np.arange(len(part)), second])
             exact = np.min([_apart(look[part], rows[second]) for look in looks for rows in references], axis=0)
-            distances[part, 1], places[part, 1] = np.where(there, exact, np.inf), np.where(there, second, -1)
+            distances[part, 1], places[part, 1] = np.where(reached, exact, np.inf), np.where(reached, second, -1)
         return distances, places
 
     def _same(self, places: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -45,12 +45,12 @@ def gap_of(losses_T: np.ndarray, losses_H: np.ndarray, resamples: int) -> Gap:
         return Gap(log_ratio, lower, upper, alone, np.nan)
     relative = [part[:, defined] / mean[defined] for part, mean in zip(parts, means, strict=True)]
     deviation, error = _resampled(relative, resamples)
-    told = np.isfinite(deviation).all(axis=0)
-    if not told.any():
+    finite = np.isfinite(deviation).all(axis=0)
+    if not finite.any():
         return Gap(log_ratio, lower, upper, alone, np.nan)
-    deviation, error, places = deviation[:, told], error[:, told], defined[told]
+    deviation, error, places = deviation[:, finite], error[:, finite], defined[finite]
     t = np.divide(deviation, error, out=np.zeros_like(deviation), where=error > 0)
-    own = np.sqrt(sum(part[:, told].var(axis=0) / (len(part) - 1) for part in relative))
+    own = np.sqrt(sum(part[:, finite].var(axis=0) / (len(part) - 1) for part in relative))
     lower[places] = log_ratio[places] - np.quantile(t.max(axis=1), 1 - TAIL) * own
     upper[places] = log_ratio[places] - np.quantile(t.min(axis=1), TAIL) * own
     alone[places] = log_ratio[places] - np.quantile(t, TAIL, axis=0) * own

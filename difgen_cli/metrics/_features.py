@@ -56,8 +56,8 @@ def among(samples: np.ndarray, held_out: np.ndarray) -> bool:
     rows = flat(held_out)
     if not (rows == flat(samples[:1])).all(axis=1).any():
         return False
-    known = {row.tobytes() for row in rows}
-    return all(row.tobytes() in known for row in flat(samples))
+    contents = {row.tobytes() for row in rows}
+    return all(row.tobytes() in contents for row in flat(samples))
 
 
 def squared_distances_to(references: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
@@ -72,15 +72,15 @@ def squared_distances_to(references: np.ndarray) -> Callable[[np.ndarray], np.nd
     def squared(x: np.ndarray) -> np.ndarray:
         a = x - centre
         scale = np.einsum("nd,nd->n", a, a)[:, None] + norms
-        found = a @ b.T
-        found *= -2
-        found += scale
+        squares = a @ b.T
+        squares *= -2
+        squares += scale
         scale *= LOST
-        rows, columns = np.nonzero(found <= scale)
+        rows, columns = np.nonzero(squares <= scale)
         for start in range(0, len(rows), PAIRS):
             i, j = rows[start : start + PAIRS], columns[start : start + PAIRS]
             difference = x[i].astype(np.float64) - references[j]
-            found[i, j] = np.einsum("nd,nd->n", difference, difference)
-        return np.asarray(found)
+            squares[i, j] = np.einsum("nd,nd->n", difference, difference)
+        return np.asarray(squares)
 
     return squared

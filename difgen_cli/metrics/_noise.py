@@ -126,8 +126,8 @@ def of_known_conditions(
     """Held-out images, and labels, of conditions that T has too: no model learnt the others."""
     if labels is None or train_labels is None:
         return held_out, None
-    known = np.isin(labels, train_labels)
-    return held_out[known], labels[known]
+    trained = np.isin(labels, train_labels)
+    return held_out[trained], labels[trained]
 
 
 def device_of(denoiser: "DenoiserLike") -> "torch.device":
@@ -146,5 +146,5 @@ def _bank(
     import torch
 
     draws = len(weights)
-    known = None if labels is None else torch.from_numpy(labels).repeat_interleave(draws).to(device)
-    return Bank(x.repeat_interleave(draws, dim=0).to(device), noise.to(device), known, weights)
+    repeated = None if labels is None else torch.from_numpy(labels).repeat_interleave(draws).to(device)
+    return Bank(x.repeat_interleave(draws, dim=0).to(device), noise.to(device), repeated, weights)

@@ -82,19 +82,19 @@ def measure(
         raise ValueError(f"aligned needs samples and training images: there are {len(samples)} and {len(train)}")
     if train.ndim != 4 or min(train.shape[1:3]) < 2 * shift + 2:
         return Result(dict.fromkeys(COLUMNS), {"aligned": _table(*[np.zeros(0)] * 3)})
-    known = shared("aligned", lambda: _reference(train, held_out, mirrored, shift))
-    judge = Judge(train, known["group"], mirrored, shift)
+    reference = shared("aligned", lambda: _reference(train, held_out, mirrored, shift))
+    judge = Judge(train, reference["group"], mirrored, shift)
     ratios, how, places = judge(samples)
     table = {"aligned": _table(how, places, ratios)}
-    if not judge.told:
+    if not judge.can_tell:
         return Result(dict.fromkeys(COLUMNS), table)
-    values: dict[str, Value] = {"aligned_power": float(known["power"])}
+    values: dict[str, Value] = {"aligned_power": float(reference["power"])}
     values |= _share("aligned_frac", ratios < THRESHOLD, groups) | _share(
-        "aligned_control", known["ratios"] < THRESHOLD
+        "aligned_control", reference["ratios"] < THRESHOLD
     )
     for k in (SHIFTED, MIRRORED, TONED, SMOOTHED):
         values[f"aligned_{HOW[k]}"] = float((how == k).mean())
-    return Result(values | _share("aligned_smoothed_control", known["how"] == SMOOTHED), table)
+    return Result(values | _share("aligned_smoothed_control", reference["how"] == SMOOTHED), table)
 
 
 class Judge:
@@ -105,7 +105,7 @@ class Judge:
         self.kept = np.flatnonzero(unit(inside(train, shift)).any(axis=1))  # with a direction
         self.reference = Reference(train[self.kept], group[self.kept], shift)
         # One image, however moved or toned, is nobody's second neighbour.
-        self.told = len(self.kept) > 0 and bool(np.isfinite(self.reference.aligned(train[self.kept[:1]])[0][0, 1]))
+        self.can_tell = len(self.kept) > 0 and bool(np.isfinite(self.reference.aligned(train[self.kept[:1]])[0][0, 1]))
 
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Of images (n, H, W, C): d1/d2 (n,), how each is a copy (n,), a place in HOW, and of what (n,): a place in T.
@@ -115,26 +115,26 @@ class Judge:
         how, ratios = np.full(len(images), NONE), np.ones(len(images))
         distances, nearest = self.plain.nearest(images)
         nearest = nearest[:, 0]
-        if not self.told:
+        if not self.can_tell:
             return ratios, how, nearest
         how[(ratio(distances) < THRESHOLD) & (self.plain.count > 1)] = PLAIN
         some = self._directed(images)
-        found, best = self.reference.aligned(images[some])
-        ratios[some] = _ratio(found)
+        nearest_two, best = self.reference.aligned(images[some])
+        ratios[some] = _ratio(nearest_two)
         nearest[some] = np.where(how[some] == PLAIN, nearest[some], self.kept[best[:, 0]])
         caught = (how[some] == NONE) & (ratios[some] < THRESHOLD)
         how[some[caught]] = self._explained(images[some[caught]], best[caught, 0])
         rest = some[how[some] == NONE]
-        found, best = self.reference.smoothed(images[rest])
-        blurred = _ratio(found) < THRESHOLD
+        nearest_two, best = self.reference.smoothed(images[rest])
+        blurred = _ratio(nearest_two) < THRESHOLD
         how[rest[blurred]], nearest[rest[blurred]] = SMOOTHED, self.kept[best[blurred, 0]]
         return ratios, how, nearest
 
     def caught(self, images: np.ndarray) -> np.ndarray:
         """Whether the rule catches each image, whatever mem_frac says: (n,)."""
-        found, some = np.zeros(len(images), bool), self._directed(images)
-        found[some] = _ratio(self.reference.aligned(images[some])[0]) < THRESHOLD
-        return found
+        copies, some = np.zeros(len(images), bool), self._directed(images)
+        copies[some] = _ratio(self.reference.aligned(images[some])[0]) < THRESHOLD
+        return copies
 
     def _directed(self, images: np.ndarray) -> np.ndarray:
         """Places of images that are not of one colour."""
@@ -164,7 +164,7 @@ def _reference(train: np.ndarray, held_out: np.ndarray, mirrored: bool, shift: i
     group = groups(train, mirrored)
     judge = Judge(train, group, mirrored, shift)
     ratios, how, _ = judge(drawn(held_out, CONTROL, (SEED, 0)))
-    power = judge.caught(changed(train[judge.kept[:PROBES]], shift)).mean() if judge.told else 0.0
+    power = judge.caught(changed(train[judge.kept[:PROBES]], shift)).mean() if judge.can_tell else 0.0
     return {"group": group, "ratios": ratios, "how": how, "power": np.array(power)}
 
 
@@ -174,7 +174,7 @@ def changed(images: np.ndarray, shift: int) -> np.ndarray:
     What falls out of [−1, 1] is cut off.
     """
     rng = np.random.default_rng((SEED, 1))
-    made, (height, width) = mirror(images).copy(), images.shape[1:3]
+    altered, (height, width) = mirror(images).copy(), images.shape[1:3]
     kind = rng.integers(0 if shift else 1, 3, len(images))
     gain, offset = rng.uniform(*GAIN, len(images)), rng.uniform(*OFFSET, len(images))
     steps = [(r, c) for r in range(2 * shift + 1) for c in range(2 * shift + 1) if (r, c) != (shift, shift)]
@@ -182,10 +182,10 @@ def changed(images: np.ndarray, shift: int) -> np.ndarray:
     wide = np.pad(images, ((0, 0), (shift, shift), (shift, shift), (0, 0)), mode="edge")
     for k in np.flatnonzero(kind == 0):
         r, c = steps[step[k]]
-        made[k] = wide[k, r : r + height, c : c + width]
+        altered[k] = wide[k, r : r + height, c : c + width]
     toned = kind == 2
-    made[toned] = np.clip(gain[toned, None, None, None] * images[toned] + offset[toned, None, None, None], -1, 1)
-    return made
+    altered[toned] = np.clip(gain[toned, None, None, None] * images[toned] + offset[toned, None, None, None], -1, 1)
+    return altered
 
 
 def _ratio(distances: np.ndarray) -> np.ndarray:
@@ -198,9 +198,9 @@ def _table(how: np.ndarray, places: np.ndarray, ratios: np.ndarray) -> dict[str,
     return {"seed": np.arange(len(how)), "nn_index": places.astype(np.int64), "ratio": ratios, "how": words}
 
 
-def _share(name: str, found: np.ndarray, groups: np.ndarray | None = None) -> dict[str, Value]:
+def _share(name: str, copies: np.ndarray, groups: np.ndarray | None = None) -> dict[str, Value]:
     """The share found and its interval; None of no images."""
-    if not len(found):
+    if not len(copies):
         return {name: None, f"{name}_lo": None, f"{name}_hi": None}
-    lower, upper = share_interval(found, groups)
-    return {name: float(found.mean()), f"{name}_lo": lower, f"{name}_hi": upper}
+    lower, upper = share_interval(copies, groups)
+    return {name: float(copies.mean()), f"{name}_lo": lower, f"{name}_hi": upper}

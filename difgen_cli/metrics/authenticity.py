@@ -58,11 +58,11 @@ def measure(
     def reference() -> dict[str, np.ndarray]:
         return _reference(Repeats.of(train, mirrored), real, sides_of("authenticity", embed, held_out, mirrored))
 
-    known = shared("within", reference)
-    if not np.isfinite(known["within"]).all():
+    arrays = shared("within", reference)
+    if not np.isfinite(arrays["within"]).all():
         return Result(values)
-    own = _share(authentic(sides_of("authenticity", embed, samples, mirrored), real[0], known["within"]))
-    control = _share(known["control"])
+    own = _share(authentic(sides_of("authenticity", embed, samples, mirrored), real[0], arrays["within"]))
+    control = _share(arrays["control"])
     groups = {"auth_pct": own, "auth_pct_control": control, "auth_pct_excess": _difference(own, control)}
     for name, (share, lower, upper) in groups.items():
         values |= {name: 100 * share, f"{name}_lo": 100 * lower, f"{name}_hi": 100 * upper}
@@ -84,8 +84,8 @@ def _reference(repeats: Repeats, train: list[np.ndarray], held_out: list[np.ndar
 Share = tuple[float, float, float]  # and the ends of its interval
 
 
-def _share(found: np.ndarray) -> Share:
-    return float(found.mean()), *wilson(int(found.sum()), len(found))
+def _share(authentic_ones: np.ndarray) -> Share:
+    return float(authentic_ones.mean()), *wilson(int(authentic_ones.sum()), len(authentic_ones))
 
 
 def _difference(a: Share, b: Share) -> Share:

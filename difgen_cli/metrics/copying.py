@@ -70,13 +70,15 @@ def measure(
     if not len(train):
         raise ValueError("copying needs training images, there are 0")
     real, queries = features_of("copying", embed, train), drawn(samples, images, (SEED, 0))
-    known = shared(
+    reference = shared(
         "cells", lambda: _reference(train, real, drawn(held_out, images, (SEED, 1)), embed, cells, least, mirrored)
     )
-    own = _located(sides_of("copying", embed, queries, mirrored), real, known) if len(queries) else known["none"]
-    statistic, null, used = c_t(own, known["held_out"], least)
-    low, high = interval(own, known["held_out"], least)
-    shrunk = float(known["shrunk"])
+    own = (
+        _located(sides_of("copying", embed, queries, mirrored), real, reference) if len(queries) else reference["none"]
+    )
+    statistic, null, used = c_t(own, reference["held_out"], least)
+    low, high = interval(own, reference["held_out"], least)
+    shrunk = float(reference["shrunk"])
     return Result(
         {
             "ct": statistic,
@@ -84,10 +86,10 @@ def measure(
             "ct_hi": high,
             "ct_null_sd": null,
             "ct_shrunk": shrunk if np.isfinite(shrunk) else None,
-            "ct_cells": len(known["centres"]),
+            "ct_cells": len(reference["centres"]),
             "ct_cells_used": used,
             "ct_least": least,
-            "ct_n": len(known["held_out"]),
+            "ct_n": len(reference["held_out"]),
             "ct_m": len(queries),
             "ct_features": name_of(embed, features),
         }
@@ -122,13 +124,13 @@ def interval(samples: np.ndarray, held_out: np.ndarray, least: int) -> tuple[flo
     for cell in np.unique(held_out[:, 0]):
         q, p = (rows[rows[:, 0] == cell, 1] for rows in (samples, held_out))
         if min(len(q), len(p)) >= least:
-            found, n, m = auroc(q, p), len(p), len(q)
-            if found.lower is None or found.upper is None:
+            area, n, m = auroc(q, p), len(p), len(q)
+            if area.lower is None or area.upper is None:
                 return None, None
             scale = n * np.sqrt(12 * n * m / (n + m + 1))  # of Z by the AUROC, times the cell's weight
-            below += (scale * (found.value - found.lower)) ** 2
-            above += (scale * (found.upper - found.value)) ** 2
-            counted.append((found.value - 0.5, n, m))
+            below += (scale * (area.value - area.lower)) ** 2
+            above += (scale * (area.upper - area.value)) ** 2
+            counted.append((area.value - 0.5, n, m))
     if not counted:
         return None, None
     effect, n_of, m_of = np.array(counted, float).T
@@ -176,12 +178,12 @@ def _reference(
     train: images, real: their features.
     """
     centres, labels = _partition(real, cells)
-    known = {"centres": centres, "labels": labels, "none": np.zeros((0, 2))}
-    known["held_out"] = _located(sides_of("copying", embed, held_out, mirrored), real, known)
+    arrays = {"centres": centres, "labels": labels, "none": np.zeros((0, 2))}
+    arrays["held_out"] = _located(sides_of("copying", embed, held_out, mirrored), real, arrays)
     mean = train.mean(axis=0)
     shrunk = sides_of("copying", embed, mean + SHRINKAGE * (held_out - mean), mirrored)
-    statistic, _, _ = c_t(_located(shrunk, real, known), known["held_out"], least)
-    return known | {"shrunk": np.array(np.nan if statistic is None else statistic)}
+    statistic, _, _ = c_t(_located(shrunk, real, arrays), arrays["held_out"], least)
+    return arrays | {"shrunk": np.array(np.nan if statistic is None else statistic)}
 
 
 def _partition(train: np.ndarray, cells: int) -> tuple[np.ndarray, np.ndarray]:
@@ -192,22 +194,22 @@ def _partition(train: np.ndarray, cells: int) -> tuple[np.ndarray, np.ndarray]:
 
     with warnings.catch_warnings(), threadpool_limits(1):  # one thread: sums in one order, the same cells everywhere
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct images than cells
-        found = KMeans(min(cells, len(train)), n_init=STARTS, random_state=SEED).fit(train)
-    used, labels = np.unique(found.labels_, return_inverse=True)
-    return found.cluster_centers_[used], np.asarray(labels, np.int64)
+        clustering = KMeans(min(cells, len(train)), n_init=STARTS, random_state=SEED).fit(train)
+    used, labels = np.unique(clustering.labels_, return_inverse=True)
+    return clustering.cluster_centers_[used], np.asarray(labels, np.int64)
 
 
-def _located(queries: list[np.ndarray], train: np.ndarray, known: dict[str, np.ndarray]) -> np.ndarray:
+def _located(queries: list[np.ndarray], train: np.ndarray, reference: dict[str, np.ndarray]) -> np.ndarray:
     """Of each query the side with the smaller distance: its cell, and that distance."""
-    sides = np.stack([_side_located(side, train, known) for side in queries])
+    sides = np.stack([_side_located(side, train, reference) for side in queries])
     return np.asarray(sides[sides[:, :, 1].argmin(axis=0), np.arange(sides.shape[1])])
 
 
-def _side_located(queries: np.ndarray, train: np.ndarray, known: dict[str, np.ndarray]) -> np.ndarray:
+def _side_located(queries: np.ndarray, train: np.ndarray, reference: dict[str, np.ndarray]) -> np.ndarray:
     """Of each query its cell, that of the nearest centre, and its distance to the cell's nearest training image."""
-    cell = nearest(queries, known["centres"], 1)[1][:, 0]
+    cell = nearest(queries, reference["centres"], 1)[1][:, 0]
     distance = np.zeros(len(queries))
     for label in np.unique(cell):
         inside = cell == label
-        distance[inside] = nearest(queries[inside], train[known["labels"] == label], 1)[0][:, 0]
+        distance[inside] = nearest(queries[inside], train[reference["labels"] == label], 1)[0][:, 0]
     return np.column_stack([cell, distance])

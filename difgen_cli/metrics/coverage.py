@@ -117,13 +117,13 @@ def measure(
             arrays |= {f"{name}_control": np.array(value) for name, value in control.items()}
         return arrays
 
-    known = shared(f"held_out-{n}", reference)
-    reach = within_reach(known["real"], known["radii"], embedded(samples), k, known["further"])
+    of_real = shared(f"held_out-{n}", reference)
+    reach = within_reach(of_real["real"], of_real["radii"], embedded(samples), k, of_real["further"])
     values |= reach.values(k)
-    values |= {name: float(known[name]) for name in COLUMNS if name in known}
+    values |= {name: float(of_real[name]) for name in COLUMNS if name in of_real}
     values["precision_lo"], values["precision_hi"] = wilson(int((reach.balls > 0).sum()), n)
     values["recall_lo"], values["recall_hi"] = wilson(int(reach.recalled.sum()), n)
-    values["coverage_lo"], values["coverage_hi"] = coverage_interval(reach, known["near"])
+    values["coverage_lo"], values["coverage_hi"] = coverage_interval(reach, of_real["near"])
     values["density_lo"], values["density_hi"] = _mean_interval(reach.balls / k)
     return Result(values)
 

@@ -153,8 +153,8 @@ def _ideal(
 
     from difgen_cli.diffusion import IdealDenoiser, to_tensor
 
-    known = None if labels is None else torch.from_numpy(labels)
-    ideal = IdealDenoiser(to_tensor(train), sigma_data, known).to(bank.images.device)
+    conditions = None if labels is None else torch.from_numpy(labels)
+    ideal = IdealDenoiser(to_tensor(train), sigma_data, conditions).to(bank.images.device)
     return np.stack([denoise(ideal, bank, float(sigma)).cpu().numpy() for sigma in levels])
 
 

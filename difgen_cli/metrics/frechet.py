@@ -88,11 +88,13 @@ def measure(
     values |= {"fd_features": name, "n_gen": n_gen, "n_ref": len(held_out), "n_ref_train": n_train}
     if n_gen < 2:
         return Result(values)
-    known = shared(f"frechet-{n_gen}", lambda: _references(_embedded(embed, train), _embedded(embed, held_out), n_gen))
+    reference = shared(
+        f"frechet-{n_gen}", lambda: _references(_embedded(embed, train), _embedded(embed, held_out), n_gen)
+    )
     generated = _embedded(embed, samples)
-    g, h = moments(generated), _stored(known, "held_out")
+    g, h = moments(generated), _stored(reference, "held_out")
     values["fd_floor_expected"] = expected_floor(h, n_gen, len(held_out))
-    values["fd_floor"] = float(known["floor"]) if "floor" in known else None
+    values["fd_floor"] = float(reference["floor"]) if "floor" in reference else None
     apart = not among(samples, held_out)
     if apart:
         to_held_out, error = distance(g, h), standard_error(generated, g, h)
@@ -100,10 +102,10 @@ def measure(
         if error is not None and to_held_out > FLOORS * expected_floor(h, n_gen, len(held_out)):
             values["fd_test_lo"], values["fd_test_hi"] = interval(to_held_out, error)
     if len(train) >= 2:
-        to_train = distance(g, _stored(known, "train"))
-        values |= {"fd_train": to_train, "fd_copycat": float(known["copycat"])}
+        to_train = distance(g, _stored(reference, "train"))
+        values |= {"fd_train": to_train, "fd_copycat": float(reference["copycat"])}
         if apart:
-            equal, of_train = _stored(known, "equal"), _stored(known, "train")
+            equal, of_train = _stored(reference, "equal"), _stored(reference, "train")
             values["fd_gap"] = gap = distance(g, equal) - to_train
             values["fd_gap_lo"], values["fd_gap_hi"] = gap_interval(gap, generated, g, equal, of_train)
     return Result(values)
@@ -218,8 +220,8 @@ def _parts(name: str, m: Moments) -> dict[str, np.ndarray]:
     return {f"{name}_mean": m.mean, f"{name}_root": m.root}
 
 
-def _stored(known: dict[str, np.ndarray], name: str) -> Moments:
-    return Moments(known[f"{name}_mean"], known[f"{name}_root"])
+def _stored(reference: dict[str, np.ndarray], name: str) -> Moments:
+    return Moments(reference[f"{name}_mean"], reference[f"{name}_root"])
 
 
 def _embedded(embed: Embed, images: np.ndarray) -> np.ndarray:

@@ -45,9 +45,9 @@ def measure(
     values |= {"kd_features": name_of(embed, features), "kd_n_gen": len(samples), "kd_n_ref": len(held_out)}
     if len(samples) < 2 or among(samples, held_out):
         return Result(values)
-    known = shared("held_out", lambda: _reference(features_of("kernel", embed, held_out)))
+    reference = shared("held_out", lambda: _reference(features_of("kernel", embed, held_out)))
     generated = features_of("kernel", embed, samples)
-    values["kd_test"], values["kd_se"] = distance(generated, known["features"], float(known["within"]))
+    values["kd_test"], values["kd_se"] = distance(generated, reference["features"], float(reference["within"]))
     return Result(values)
 
 

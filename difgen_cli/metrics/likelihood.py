@@ -109,35 +109,36 @@ def measure(
     used = drawn(samples, SAMPLES, (SEED, 0))
     values: dict[str, float | int | str | bool | None] = dict.fromkeys(COLUMNS)
     values |= {"fld_features": name_of(embed, features), "fld_n_gen": len(used), "fld_n_train": len(train)}
-
-    def reference() -> dict[str, np.ndarray]:
-        real = {
-            "train": features_of("likelihood", embed, train),
-            "held_out": features_of("likelihood", embed, held_out),
-        }
-        t, h = _normalised(**real)
-        once = distinct(held_out)
-        return real | {"once": once} | _references(t[distinct(train)], h[once], len(used))
-
-    known = shared(f"references-{len(used)}", reference)
-    scale = scale_of(known["held_out"])
+    real = shared(f"references-{len(used)}", lambda: _real(embed, train, held_out, len(used)))
+    scale = scale_of(real["held_out"])
     values["fld_dimensions"] = int(scale.kept.sum())
     if not (len(used) and scale.kept.any()) or among(used, held_out):
         return Result(values)
-    t, h = scale(known["train"]), scale(known["held_out"])
+    t, h = scale(real["train"]), scale(real["held_out"])
     of_train, of_held_out = evaluated(scale(features_of("likelihood", embed, used)), t, h)
     nll, gap = float(of_held_out.mean()), float(of_train.mean() - of_held_out.mean())
     values |= {"fld_nll": nll, "fld_gap": gap}
-    once = of_held_out[known["once"]]  # of each distinct held-out image
+    once = of_held_out[real["once"]]  # of each distinct held-out image
     values["fld_gap_lo"], values["fld_gap_hi"] = interval(gap, once)
-    if "gap_control" in known:
-        values["fld_gap_control"] = float(known["gap_control"])
-    if "baseline" in known:
-        baseline = known["baseline"]  # of each distinct held-out image too
+    if "gap_control" in real:
+        values["fld_gap_control"] = float(real["gap_control"])
+    if "baseline" in real:
+        baseline = real["baseline"]  # of each distinct held-out image too
         fld = nll - float(baseline.mean())
         values |= {"fld_baseline": float(baseline.mean()), "fld": fld}
         values["fld_lo"], values["fld_hi"] = interval(fld, once - baseline)
     return Result(values)
+
+
+def _real(embed: Embed, train: np.ndarray, held_out: np.ndarray, count: int) -> dict[str, np.ndarray]:
+    """What does not depend on the samples but for their count: features, and what the two controls need."""
+    features = {
+        "train": features_of("likelihood", embed, train),
+        "held_out": features_of("likelihood", embed, held_out),
+    }
+    t, h = _normalised(**features)
+    once = distinct(held_out)
+    return features | {"once": once} | _references(t[distinct(train)], h[once], count)
 
 
 def interval(value: float, each: np.ndarray) -> tuple[float, float]:
@@ -238,18 +239,18 @@ def _normalised(train: np.ndarray, held_out: np.ndarray) -> tuple[np.ndarray, np
 
 def _references(train: np.ndarray, held_out: np.ndarray, n_gen: int) -> dict[str, np.ndarray]:
     """What every snapshot of the subset shares, from normalised features: the baseline, and an honest model's gap."""
-    found: dict[str, np.ndarray] = {}
+    arrays: dict[str, np.ndarray] = {}
     if not train.shape[1]:
-        return found
+        return arrays
     rng = np.random.default_rng((SEED, 2))
     if len(train) >= 2:
         shuffled = rng.permutation(train)
         half = max(1, min(n_gen, len(train) // 2))
-        found["baseline"] = evaluated(shuffled[:half], shuffled[half:], held_out)[1]
+        arrays["baseline"] = evaluated(shuffled[:half], shuffled[half:], held_out)[1]
     shuffled = rng.permutation(held_out)
     half = min(SAMPLES, len(held_out) // 2)
     of_train, of_held_out = likelihoods(shuffled[:half], train, shuffled[half:])
-    return found | {"gap_control": np.array(of_train - of_held_out)}
+    return arrays | {"gap_control": np.array(of_train - of_held_out)}
 
 
 def _distances(x: np.ndarray, centres: np.ndarray) -> np.ndarray:

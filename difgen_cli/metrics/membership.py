@@ -75,9 +75,9 @@ def measure(
     values = dict.fromkeys(COLUMNS) | {"mia_images": n} | auc_columns("mia_auc", of_T, of_H)
     if n >= ALARMS_MIN:
         k = list(NAMED).index(TPR_SIGMA)
-        found = found_at(of_T[:, k], of_H[:, k], ALARMS)
-        values["mia_tpr_at_1pct"] = found / n
-        values["mia_tpr_at_1pct_lo"], values["mia_tpr_at_1pct_hi"] = clopper_pearson(found, n)
+        detected = found_at(of_T[:, k], of_H[:, k], ALARMS)
+        values["mia_tpr_at_1pct"] = detected / n
+        values["mia_tpr_at_1pct_lo"], values["mia_tpr_at_1pct_hi"] = clopper_pearson(detected, n)
     return Result(values)
 
 
@@ -123,9 +123,9 @@ def auc_columns(name: str, members: np.ndarray, others: np.ndarray) -> dict[str,
     """Columns `name`_025 … _100 with `_lo` and `_hi`, of scores (n, levels) that are high for members."""
     columns: dict[str, float | None] = {}
     for k, word in enumerate(NAMED.values()):
-        found: Auroc = auroc(members[:, k], others[:, k])
-        columns[f"{name}_{word}"] = found.value
-        columns[f"{name}_{word}_lo"], columns[f"{name}_{word}_hi"] = found.lower, found.upper
+        area: Auroc = auroc(members[:, k], others[:, k])
+        columns[f"{name}_{word}"] = area.value
+        columns[f"{name}_{word}_lo"], columns[f"{name}_{word}_hi"] = area.lower, area.upper
     return columns
 
 

@@ -99,8 +99,8 @@ def measure(
     """
     if not (len(samples) and len(train)):
         raise ValueError(f"memorization needs samples and training images: there are {len(samples)} and {len(train)}")
-    known = shared("memorization", lambda: _reference(train, held_out, mirrored))
-    repeats = Repeats(train, known["group"], mirrored)
+    reference = shared("memorization", lambda: _reference(train, held_out, mirrored))
+    repeats = Repeats(train, reference["group"], mirrored)
     size, images = repeats.count, train.ndim == 4
     distances, indices = repeats.nearest(samples)
     ratios = ratio(distances)
@@ -117,16 +117,16 @@ def measure(
     }
     if size > 1:
         values |= (
-            _shares(ratios, known, groups)
-            | _copies(ratios, known["ratios"], groups)
-            | _radius(known["within"], flat(train).shape[1])
+            _shares(ratios, reference, groups)
+            | _copies(ratios, reference["ratios"], groups)
+            | _radius(reference["within"], flat(train).shape[1])
         )
         unique = len(np.unique(repeats.group[indices[memorized, 0]]))
         values |= {"mem_unique": unique, "extracted_frac": unique / size}
         tiled = tile_ratio(samples, repeats)
         if tiled is not None:
             values |= _counted("tile_copy_frac", tiled, groups) | _counted(
-                "tile_copy_frac_control", known["tile_ratios"]
+                "tile_copy_frac_control", reference["tile_ratios"]
             )
     table = {
         "seed": np.arange(len(samples)),
@@ -135,7 +135,7 @@ def measure(
         "nn_index": indices[:, 0],
         "memorized": memorized,
         "identical": identical,
-        "nearness": _nearness(distances, float(known["typical"])),
+        "nearness": _nearness(distances, float(reference["typical"])),
     }
     return Result(values, {"neighbours": table})
 
@@ -161,8 +161,8 @@ def tile_ratio(images: np.ndarray, train: Repeats) -> np.ndarray | None:
     for vertical in (slice(None, rows), slice(rows, None)):
         for horizontal in (slice(None, columns), slice(columns, None)):
             tile = (slice(None), vertical, horizontal)
-            found, _ = train.neighbours([(images[tile], side[tile]) for side in sides])
-            np.maximum(worst, ratio(found), out=worst)
+            distances, _ = train.neighbours([(images[tile], side[tile]) for side in sides])
+            np.maximum(worst, ratio(distances), out=worst)
     return worst
 
 
@@ -241,17 +241,17 @@ def _counted(name: str, ratios: np.ndarray, groups: np.ndarray | None = None) ->
     return {name: _share(ratios), f"{name}_lo": lower, f"{name}_hi": upper}
 
 
-def _shares(ratios: np.ndarray, known: dict[str, np.ndarray], groups: np.ndarray | None) -> dict[str, Value]:
-    values: dict[str, Value] = {"mem_frac_half": _share(ratios, HALF), "mem_power": _share(known["probe_ratios"])}
-    return values | _counted("mem_frac", ratios, groups) | _counted("mem_frac_control", known["ratios"])
+def _shares(ratios: np.ndarray, reference: dict[str, np.ndarray], groups: np.ndarray | None) -> dict[str, Value]:
+    values: dict[str, Value] = {"mem_frac_half": _share(ratios, HALF), "mem_power": _share(reference["probe_ratios"])}
+    return values | _counted("mem_frac", ratios, groups) | _counted("mem_frac_control", reference["ratios"])
 
 
 def _copies(ratios: np.ndarray, control: np.ndarray, groups: np.ndarray | None) -> dict[str, Value]:
     if not len(control):
         return {}
-    found = _ranks.auroc(np.sort(control), np.sort(ratios))  # the same to the last bit in whatever order they come
+    area = _ranks.auroc(np.sort(control), np.sort(ratios))  # the same to the last bit in whatever order they come
     values: dict[str, Value] = {"copy_auc": auroc(ratios, control)}
-    ends = {"copy_auc_lo": found.lower, "copy_auc_hi": found.upper} if groups is None else {}  # no interval over groups
+    ends = {"copy_auc_lo": area.lower, "copy_auc_hi": area.upper} if groups is None else {}  # no interval over groups
     return values | ends | copy_tail(ratios, control, groups)
 
 

@@ -80,10 +80,12 @@ def measure(
     def scores(part: np.ndarray) -> np.ndarray:
         return similarities(unit(features_of("ood", embed, part)), real, similarity, k)
 
-    known = shared("scores", lambda: {"held_out": scores(drawn(held_out, images, (SEED, 0))), "others": scores(others)})
-    values |= _columns("ood", known["held_out"], known["others"])
+    reference = shared(
+        "scores", lambda: {"held_out": scores(drawn(held_out, images, (SEED, 0))), "others": scores(others)}
+    )
+    values |= _columns("ood", reference["held_out"], reference["others"])
     if len(samples) and not among(samples, held_out):
-        values |= _columns("ood_samples", known["held_out"], scores(drawn(samples, images, (SEED, 2))))
+        values |= _columns("ood_samples", reference["held_out"], scores(drawn(samples, images, (SEED, 2))))
     return Result(values)
 
 

@@ -123,12 +123,12 @@ def _level(
         return ranked
 
     ranks = rank(seen).reshape(-1, len(T)), rank(unseen).reshape(-1, len(control)), rank(x)[None]
-    found = overlap(*ranks)
+    shared = overlap(*ranks)
     equal = min(len(T), len(reference))
     few = log_density(x, T[chance.permutation(len(T))[:equal]], sigma) - log_density(x, reference[:equal], sigma)
     line: dict[str, float | None] = {
-        "sigma": sigma, "sigma_rel": sigma / sigma_data, "path_overlap": found.overlap, "path_overlap_lo": found.low,
-        "path_overlap_hi": found.high, "path_power": found.power,
+        "sigma": sigma, "sigma_rel": sigma / sigma_data, "path_overlap": shared.overlap, "path_overlap_lo": shared.low,
+        "path_overlap_hi": shared.high, "path_power": shared.power,
         "path_pref": float(np.mean((few > 0) + (few == 0) / 2)),
     }  # fmt: skip
     for name, part in (("states", x), ("train", seen), ("held_out", unseen)):

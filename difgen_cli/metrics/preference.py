@@ -66,9 +66,9 @@ class Estimate:
     deciding: float  # effective number of images that decide
     worth: float  # effective number of units of the queries
 
-    def interval(self, images: int, told: bool) -> Interval:
+    def interval(self, images: int, enough: bool) -> Interval:
         """Over draws of so many images a side, whose deviations from their mean lack √((N + 1)/(N − 1))."""
-        if not told:
+        if not enough:
             return None, None
         freedom = min(degrees(self.spread.images, [self.spread]), images - 1)
         return on_logit(self.mean, self.spread.variance * (images + 1) / (images - 1), freedom, self.worth)
@@ -117,8 +117,8 @@ def measure(
             f"preference needs samples, training images and {HELD_OUT_MIN} held-out images: "
             f"there are {len(samples)}, {len(train)} and {len(held_out)}"
         )
-    known = shared("preference", lambda: _reference(train, held_out, draws, mirrored))
-    T, H = _of(train, known["train"]), _of(held_out, known["held_out"])
+    reference = shared("preference", lambda: _reference(train, held_out, draws, mirrored))
+    T, H = _of(train, reference["train"]), _of(held_out, reference["held_out"])
     many = ~constant(samples)
     playing, images = samples[many], _competing(len(T), len(H))
     group = alike(playing, mirrored)
@@ -128,7 +128,7 @@ def measure(
     values["train_pref_constant"] = len(samples) - len(playing)
     if not images:
         return Result(values)
-    control, copycat = _unpacked(known, "control"), _unpacked(known, "copycat")
+    control, copycat = _unpacked(reference, "control"), _unpacked(reference, "copycat")
     known_well = min(2 * images, control.worth) >= DECIDING
     values |= _named("train_pref_control", control.mean, control.interval(images, known_well))
     values["train_pref_copycat"] = copycat.mean - control.mean
@@ -137,11 +137,11 @@ def measure(
     sides = draw_sides(len(T), len(H), images, draws)
     _, unit = np.unique(group if groups is None else groups[many], return_inverse=True)
     own = _estimate(compete(playing, unit, T, H, sides, mirrored), sides, len(T), len(H)).beside(control)
-    told = own.deciding >= DECIDING and _many(group) and (groups is None or unit.max() >= LEAST - 1)
-    values |= _named("train_pref", own.mean, own.interval(images, told))
+    enough = own.deciding >= DECIDING and _many(group) and (groups is None or unit.max() >= LEAST - 1)
+    values |= _named("train_pref", own.mean, own.interval(images, enough))
     values["train_pref_winners"] = own.deciding
     if different >= DECIDING:
-        values |= _against(own, control, copycat, told and known_well)
+        values |= _against(own, control, copycat, enough and known_well)
     return Result(values)
 
 
@@ -158,7 +158,7 @@ def _competing(train: int, held_out: int) -> int:
     return min(train, held_out - max(1, held_out // CONTROL)) if held_out >= HELD_OUT_MIN else 0
 
 
-def _against(own: Estimate, control: Estimate, copycat: Estimate, told: bool) -> Values:
+def _against(own: Estimate, control: Estimate, copycat: Estimate, enough: bool) -> Values:
     """The excess over the control, and that as a share of the copycat's: the luck of T and H is common to all three."""
     excess, ceiling = own.mean - control.mean, copycat.mean - control.mean
     of_excess, of_ceiling = (e.spread.images - control.spread.images for e in (own, copycat))
@@ -171,7 +171,7 @@ def _against(own: Estimate, control: Estimate, copycat: Estimate, told: bool) ->
     sure = ceiling > t_ceiling * np.sqrt(limit)
     values = _named("train_pref_excess", excess, (None, None))
     values |= _named("train_pref_share", excess / ceiling if sure else None, (None, None))
-    if not told:
+    if not enough:
         return values
     least, most = (end - control.mean for end in bounds(own.worth))
     reach = t * np.sqrt(variance)
@@ -251,14 +251,14 @@ def _named(name: str, value: float | None, ends: Interval) -> Values:
     return {name: value, f"{name}_lo": lower, f"{name}_hi": upper}
 
 
-def _packed(name: str, found: Estimate) -> dict[str, np.ndarray]:
+def _packed(name: str, estimate: Estimate) -> dict[str, np.ndarray]:
     """An estimate as arrays, as they are kept."""
-    numbers = np.array([found.mean, found.deciding, found.worth, found.spread.added])
-    parts = {part: getattr(found.spread, part) for part in ("images", "wins", "units")}
+    numbers = np.array([estimate.mean, estimate.deciding, estimate.worth, estimate.spread.added])
+    parts = {part: getattr(estimate.spread, part) for part in ("images", "wins", "units")}
     return {name: numbers} | {f"{name}_{part}": array for part, array in parts.items()}
 
 
-def _unpacked(known: dict[str, np.ndarray], name: str) -> Estimate:
-    mean, deciding, worth, added = map(float, known[name])
-    images, wins, units = (known[f"{name}_{part}"] for part in ("images", "wins", "units"))
+def _unpacked(reference: dict[str, np.ndarray], name: str) -> Estimate:
+    mean, deciding, worth, added = map(float, reference[name])
+    images, wins, units = (reference[f"{name}_{part}"] for part in ("images", "wins", "units"))
     return Estimate(mean, Spread(images, wins, units, added), deciding, worth)

@@ -84,8 +84,8 @@ def measure(
     if len(a) > 1:
         medians["twin_baseline"] = cosines(a, np.roll(b, 1, axis=0))
     values: dict[str, float | int | str | bool | None] = dict.fromkeys(COLUMNS) | counts
-    found = {name: (np.median(each), np.median(each[drawn], axis=1)) for name, each in medians.items()}
-    for name, (value, spread) in (found | {"twin_win": (win.mean(), win[drawn].mean(axis=1))}).items():
+    summaries = {name: (np.median(each), np.median(each[drawn], axis=1)) for name, each in medians.items()}
+    for name, (value, spread) in (summaries | {"twin_win": (win.mean(), win[drawn].mean(axis=1))}).items():
         low, high = np.quantile(spread, [0.025, 0.975])
         values |= {name: float(value), f"{name}_lo": float(low), f"{name}_hi": float(high)}
     return Result(values)

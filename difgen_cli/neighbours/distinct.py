@@ -35,12 +35,12 @@ def near_duplicates(images: np.ndarray, others: np.ndarray, mirrored: bool = Tru
     Fashion-MNIST such pairs are the same photograph, and from 0.05 on they are garments of one cut; CIFAR-10 and the
     digits have none. Points, whose density knows no such scale, have none either.
     """
-    found = np.zeros(len(images), bool)
+    near = np.zeros(len(images), bool)
     if images.ndim == 4:
         for side in (images, mirror(images)) if mirrored else (images,):
             for rows, _ in close(side, others, _limit(images)):
-                found[rows] = True
-    return found
+                near[rows] = True
+    return near
 
 
 def groups(images: np.ndarray, mirrored: bool = False) -> np.ndarray:
@@ -160,8 +160,8 @@ class Repeats:
         for start in range(0, len(order), step):
             rows = order[start : start + step]
             skipped = self._marks(of[rows])[:, kept]
-            for queries, found in searches:
-                reached, at = _unless(found, queries[rows], skipped)
+            for queries, other in searches:
+                reached, at = _unless(other, queries[rows], skipped)
                 at = np.where(at >= 0, kept[at], -1)
                 closer = (reached < distances[rows]) | ((reached == distances[rows]) & (at < places[rows]))
                 distances[rows], places[rows] = (
@@ -194,22 +194,22 @@ def _limit(images: np.ndarray) -> float:
     return float(NEAR_DUPLICATE * np.sqrt(images[0].size)) if len(images) else 0.0
 
 
-def _unless(found: Search, queries: np.ndarray, skipped: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _unless(search: Search, queries: np.ndarray, skipped: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Distance (b,) of each query (b, d) to the nearest reference that is not skipped (b, m), and its position.
 
     Infinite and −1 where all are.
     """
-    centred = queries - found.centre
-    scores = found.half_norms - centred @ found.centred.T
+    centred = queries - search.centre
+    scores = search.half_norms - centred @ search.centred.T
     scores[skipped] = np.inf
     best = scores.argmin(axis=1)
     some = ~skipped.all(axis=1)
-    reached = np.where(some, found.distances(queries, best[:, None])[:, 0], np.inf)
-    worst = found.worst(reached, half_norms_of(centred), queries.shape[1])
+    reached = np.where(some, search.distances(queries, best[:, None])[:, 0], np.inf)
+    worst = search.worst(reached, half_norms_of(centred), queries.shape[1])
     positions = np.full(len(queries), -1)
     for row in np.flatnonzero(some):
         near = np.flatnonzero(scores[row] <= worst[row])
-        distance, position = found.among(queries[row], near, 1)
+        distance, position = search.among(queries[row], near, 1)
         reached[row], positions[row] = distance[0], position[0]
     return reached, positions
 

@@ -49,11 +49,11 @@ def distances_of(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 def _closer(queries: np.ndarray, references: np.ndarray, limit: float) -> tuple[np.ndarray, np.ndarray]:
     """The same of few rows (b, d) and (c, d): float64 decides where the rounding of float32 leaves a doubt."""
-    found = Search(references, len(references))
-    centred = queries - found.centre
-    scores, own = found.half_norms - centred @ found.centred.T, half_norms_of(centred)
-    upper = found.worst(np.full(len(queries), limit), own, queries.shape[1])
-    lost = found.worst(np.zeros(len(queries)), own, queries.shape[1]) + own
+    search = Search(references, len(references))
+    centred = queries - search.centre
+    scores, own = search.half_norms - centred @ search.centred.T, half_norms_of(centred)
+    upper = search.worst(np.full(len(queries), limit), own, queries.shape[1])
+    lost = search.worst(np.zeros(len(queries)), own, queries.shape[1]) + own
     near = scores < ((limit / EXACT) ** 2 / 2 - own - lost)[:, None]
     i, j = np.nonzero(~near & (scores <= upper[:, None]))
     for start in range(0, len(i), DOUBTFUL):

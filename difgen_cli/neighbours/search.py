@@ -54,8 +54,8 @@ def nearest(
     q, r = flat(queries), flat(references)
     distances = np.full((len(q), k), np.inf)
     indices = np.full((len(q), k), -1, np.int64)
-    there = min(k, len(r) - exclude_self)
-    if there <= 0 or not len(q):
+    available = min(k, len(r) - exclude_self)
+    if available <= 0 or not len(q):
         return distances, indices
     search = Search(r, k + exclude_self)
     look: Search | _Sieve = search
@@ -65,8 +65,8 @@ def nearest(
     for start in range(0, len(q), rows):
         block = slice(start, start + rows)
         own = _positions(search.places, np.arange(len(r))[block]) if exclude_self else None
-        distances[block, :there], found = look(q[block], there, own)
-        indices[block, :there] = search.places[found]
+        distances[block, :available], positions = look(q[block], available, own)
+        indices[block, :available] = search.places[positions]
     return distances, indices
 
 
@@ -141,8 +141,8 @@ class Search:
                 here = np.flatnonzero((own >= start) & (own < start + COLUMNS))
                 scores[here, own[here] - start] = np.inf
             rows = np.flatnonzero(scores.min(axis=1) < best[:, -1])
-            found, columns = _smallest(scores[rows], min(count, scores.shape[1]))
-            both = np.hstack([best[rows], found]), np.hstack([positions[rows], start + columns])
+            lowest, columns = _smallest(scores[rows], min(count, scores.shape[1]))
+            both = np.hstack([best[rows], lowest]), np.hstack([positions[rows], start + columns])
             best[rows], positions[rows] = (part[:, :count] for part in _ordered(*both))
         return best, positions
 

@@ -56,8 +56,8 @@ def draw(
     for walk, walked, given in _walks(denoiser, sample, shape, proportions, device, count, seed):
         blocks.append(to_array(_end(walk, walked, given, stop * denoiser.sigma_data)))
         labels.append(None if given is None else given.cpu().numpy())
-    known = [block for block in labels if block is not None]
-    return Samples(np.concatenate(blocks)[:count], np.concatenate(known)[:count] if known else None)
+    drawn_labels = [block for block in labels if block is not None]
+    return Samples(np.concatenate(blocks)[:count], np.concatenate(drawn_labels)[:count] if drawn_labels else None)
 
 
 def states(
@@ -176,5 +176,5 @@ def estimate(denoiser: DenoiserLike, x: Tensor, sigma: float, labels: Tensor | N
     """
     levels = x.new_full((len(x),), sigma)
     at = getattr(denoiser, "at", None)
-    found: Tensor = at(x, levels, labels, sigma) if at else denoiser(x, levels, labels)
-    return found
+    denoised: Tensor = at(x, levels, labels, sigma) if at else denoiser(x, levels, labels)
+    return denoised

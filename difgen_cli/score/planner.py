@@ -104,10 +104,22 @@ def plan(
         own = {"samples": drawn_key, "home": recipe.key} | ({"groups": together} if together else {})
         cells.append(
             Cell(
-                index, kind, 0, recipe.key, None, None, drawn_key, sampler, UNGUIDED, scoring,
-                scoring.keys("heldout", images | own), (settings, shown), (), groups=together,
+                index=index,
+                kind=kind,
+                seed=0,
+                home=recipe.key,
+                step=None,
+                snapshot=None,
+                samples=drawn_key,
+                sampler=sampler,
+                guidance=UNGUIDED,
+                scoring=scoring,
+                metrics=scoring.keys("heldout", images | own),
+                columns=(settings, shown),
+                axes=(),
+                groups=together,
             )
-        )  # fmt: skip
+        )
     trajectory = Trajectory(home, _slug(request.samples), (), 0, settings)
     references = {recipe.key: Reference(recipe, f"{kind}-n{size}") for kind, recipe, _, _ in lines[1:]}
     identity = {

@@ -28,8 +28,8 @@ JOIN = """
 import sys
 from pathlib import Path
 from difgen_cli.engine.worker import work_on
-from difgen_cli.engine.worker.submission_spec import Flag, Order
-work_on(Order.read(Path(sys.argv[1])), int(sys.argv[2]), "cpu", Flag())
+from difgen_cli.engine.worker.submission_spec import StopFlag, SubmissionSpec
+work_on(SubmissionSpec.read(Path(sys.argv[1])), int(sys.argv[2]), "cpu", StopFlag())
 """
 
 

@@ -122,7 +122,7 @@ def test_points_are_the_product_minus_what_skip_drops(
     )
     grid = read(_grid(tmp_path_factory.mktemp("g"), text))
     found = [
-        tuple(dict(a.stops[k])[a.paths[0]].value for a, k in zip(grid.axes, point, strict=True))
+        tuple(dict(a.levels[k])[a.paths[0]].value for a, k in zip(grid.axes, point, strict=True))
         for point in grid.points()
     ]
     wanted = [p for p in product(widths, sizes, steps) if not (p[1] > bound and p[0] == widths[0])]
@@ -143,7 +143,7 @@ def test_zip_moves_axes_together(write_grid: Write) -> None:
     grid = read(
         write_grid("axes: {model.width: [1, 2], data.size: [5], train.batch: [8, 9]}\nzip: [model.width, train.batch]")
     )
-    said = [dict(pair for a, k in zip(grid.axes, p, strict=True) for pair in a.stops[k]) for p in grid.points()]
+    said = [dict(pair for a, k in zip(grid.axes, p, strict=True) for pair in a.levels[k]) for p in grid.points()]
     assert [(s["model.width"].value, s["train.batch"].value) for s in said] == [(1, 8), (2, 9)]
 
 

@@ -28,7 +28,8 @@ from torch import Tensor
 from difgen_cli.data import scaled, sigma_data, split
 from difgen_cli.data.digits import load
 from difgen_cli.diffusion import DenoiserLike, to_tensor
-from difgen_cli.diffusion.training import initialise, train
+from difgen_cli.diffusion.randomness import initialise
+from difgen_cli.diffusion.training import train
 from difgen_cli.metrics import _noise, frechet, gap, memorization, path, peak
 from difgen_cli.models import mlp
 

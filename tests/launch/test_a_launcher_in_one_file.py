@@ -81,7 +81,7 @@ class QueueLauncher:
         waiting.rename(running)
         command = shlex.join([sys.executable, __file__, str(submission.folder), waiting.stem])
         script = f"trap : TERM; {command}; rm {shlex.quote(str(running))}"
-        environment = worker_environment(Path(submission.said["code"]), 1) | {TASK: f"7 {waiting.stem}"}
+        environment = worker_environment(Path(submission.intent["code"]), 1) | {TASK: f"7 {waiting.stem}"}
         with (submission.folder / f"{waiting.stem}.log").open("ab") as log:
             task = subprocess.Popen(
                 ["bash", "-c", script], env=environment, stdout=log, stderr=log, start_new_session=True

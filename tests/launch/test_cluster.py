@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from difgen_cli.engine.launch import LaunchError
-from difgen_cli.engine.launch.slurm import cluster, limits
-from difgen_cli.engine.launch.slurm.limits import Room
+from difgen_cli.engine.launch.slurm import cluster
 
 # As `scontrol show config` of 22.05.8 prints it, without lines that nobody reads.
 CONFIG = """\
@@ -59,7 +58,6 @@ def test_the_facts_of_a_real_cluster() -> None:
     said = cluster.cluster(CONFIG, PARTITIONS)
     assert (said.name, said.version, said.max_array, said.max_jobs) == ("lab", "22.05.8", 20, 10_000)
     assert said.accounting
-    assert said.limits_enforced
     assert (said.preempt_mode, said.preempt_user_signal, said.requeue) == ("REQUEUE", True, True)
     assert (said.kill_wait_seconds, said.requeue_wait_seconds) == (5, 5)
     assert said.partitions["main"] == cluster.Partition("main", 60, 5, 0, "OFF", 10, True, None, 4, 8)
@@ -81,7 +79,8 @@ def test_what_a_cluster_does_not_say_is_slurms_default_or_unknown() -> None:
     [("1001", "(null)", 1001), ("1001", "max_array_tasks=50,bf_continue", 50), ("1", "(null)", 0), ("0", "x=1", 0)],
 )
 def test_arrays_have_at_most_so_many_tasks(size: str, scheduler: str, most: int) -> None:
-    assert _config(MaxArraySize=size, SchedulerParameters=scheduler).max_array == most
+    asked = _config(MaxArraySize=size, SchedulerParameters=scheduler)
+    assert (asked.max_array, asked.max_tasks) == (most, max(1, most))
 
 
 @pytest.mark.parametrize(
@@ -90,12 +89,6 @@ def test_arrays_have_at_most_so_many_tasks(size: str, scheduler: str, most: int)
 )
 def test_accounting_is_there_where_a_storage_is_configured(type_: str | None, there: bool) -> None:
     assert _config(AccountingStorageType=type_).accounting is there
-
-
-def test_limits_hold_only_where_they_are_enforced() -> None:
-    assert not _config(AccountingStorageEnforce="none").limits_enforced
-    assert not _config(AccountingStorageEnforce="associations").limits_enforced
-    assert _config(AccountingStorageEnforce="associations,limits,qos,safe").limits_enforced
 
 
 def test_partitions_are_preempted_where_something_stands_above_them() -> None:
@@ -139,72 +132,6 @@ def test_times_as_slurm_writes_them(text: str | None, expected: int | None) -> N
     assert cluster.seconds(text) == expected
 
 
-OWN = "lab|lab||||normal|limited,normal\nlab|root||||normal|limited,normal\n"
-ACCOUNTS = "root||\nlab|root|\n"
-QUALITIES = "normal||||\nlimited||8||\n"
-
-
-def _limits(
-    account: str | None = None,
-    qos: str | None = None,
-    partition: str = "main",
-    partition_qos: str | None = None,
-    own: str = OWN,
-    accounts: str = ACCOUNTS,
-    qualities: str = QUALITIES,
-) -> list[tuple[int, str]]:
-    known = limits.accounting("me", own, accounts, qualities)
-    return [(f.most, f.why) for f in limits.found(known, account, qos, partition, partition_qos)]
-
-
-def test_a_limit_is_that_of_the_asked_qos_or_of_the_usual_one() -> None:
-    assert _limits() == []
-    assert _limits(qos="limited") == [(8, "QOS limited: 8 jobs a user")]
-    assert _limits(own="lab|lab||||limited|limited,normal\n") == [(8, "QOS limited: 8 jobs a user")]
-    assert _limits(own="lab|lab|||||limited\n") == [(8, "QOS limited: 8 jobs a user")]  # the only one allowed
-    assert _limits(qualities="normal|||5|\n") == [(5, "QOS normal: 5 jobs an account")]
-    assert _limits(partition_qos="limited") == [(8, "QOS limited: 8 jobs a user")]
-
-
-def test_the_first_layer_that_sets_a_limit_holds() -> None:
-    qualities = "normal||100||\npart||3||\nfast|DenyOnLimit,OverPartQOS|50||\n"
-    own = "lab|lab||7||normal|\n"
-    assert _limits(own=own, qualities=qualities) == [(100, "QOS normal: 100 jobs a user")]
-    assert _limits(own=own, qualities=qualities, partition_qos="part") == [(3, "QOS part: 3 jobs a user")]
-    assert _limits(own=own, qualities=qualities, partition_qos="part", qos="fast") == [(50, "QOS fast: 50 jobs a user")]
-    assert _limits(own=own) == [(7, "association with account lab: 7 jobs")]
-
-
-def test_the_association_is_that_of_the_account_and_rather_of_the_partition() -> None:
-    own = "lab|lab||9||normal|\nlab|other||6||normal|\nlab|lab|main|4||normal|\n"
-    assert _limits(own=own)[0][0] == 4
-    assert _limits(own=own, partition="cpu")[0][0] == 9
-    assert _limits(own=own, account="other")[0][0] == 6
-    assert _limits(own=own, account="unknown") == []
-
-
-def test_accounts_above_limit_their_jobs_in_all() -> None:
-    accounts = "root||\nfaculty|root|20\nlab|faculty|\nneighbours|faculty|\n"
-    known = limits.accounting("me", OWN, accounts, QUALITIES)
-    found = limits.found(known, None, None, "main", None)
-    queue = limits.queue("me|lab|normal|main\nyou|neighbours|normal|cpu\nsomeone|root|normal|cpu\n")
-    assert limits.tightest(found, queue) == Room(20, 2, "account faculty: 20 jobs in all")
-
-
-def test_each_limit_counts_its_own_jobs_and_the_one_with_least_room_is_told() -> None:
-    known = limits.accounting("me", OWN, ACCOUNTS, "normal|||12|15\npart||8||\n")
-    found = limits.found(known, None, None, "main", "part")
-    jobs = "me|lab|normal|main\n" * 3 + "me|lab|normal|cpu,main\n" + "you|lab|normal|cpu\n" * 6 + "not a line\n"
-    rooms = {f.why: sum(map(f.counts, limits.queue(jobs))) for f in found}
-    assert rooms == {
-        "QOS part: 8 jobs a user": 4,
-        "QOS normal: 12 jobs an account": 10,
-        "QOS normal: 15 jobs in all": 10,
-    }
-    assert limits.tightest(found, limits.queue(jobs)) == Room(12, 10, "QOS normal: 12 jobs an account")
-    assert Room(8, 11, "").left == 0
-
-
 def test_a_silent_controller_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(LaunchError, match="scontrol: no such program here"):
@@ -216,4 +143,3 @@ def test_a_silent_controller_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tm
     with pytest.raises(LaunchError, match=r"scontrol show config: .*Unable to contact") as caught:
         cluster.ask()
     assert "\n" not in str(caught.value)
-    assert cluster.room(None, None, None) is None

@@ -52,7 +52,7 @@ def _task(task: str, state: str = "RUNNING", restarts: int = 0, reason: str = "N
 
 def _worker(submission: Submission, task: str, restart: int = 0) -> Path:
     """A worker in the middle of a unit; returns the attempts of its trajectory."""
-    attempts = Store(Path(submission.said["runs"])).root / "trajectories" / HOME / "attempts"
+    attempts = Store(Path(submission.intent["runs"])).root / "trajectories" / HOME / "attempts"
     held = claim(attempts, f"score-{task}", Claimant())
     assert held is not None
     who = process_identity() | {"job": "27", "task": task, "restart": restart}
@@ -74,7 +74,7 @@ def test_an_intent_that_never_reached_slurm_is_closed(submission: Submission) ->
 
 
 def test_a_living_writer_keeps_its_intent_open(submission: Submission) -> None:
-    replace_json(submission.folder / "submission.json", submission.said | {"owner": process_identity()})
+    replace_json(submission.folder / "submission.json", submission.intent | {"owner": process_identity()})
     mine = Submission(submission.folder)
     assert _look(mine, SlurmQueue(())).alive, "it may be waiting for sbatch"
     assert not mine.closed
@@ -86,7 +86,7 @@ def test_what_is_submitted_while_the_queue_is_asked_is_not_closed(submission: Su
             submission.answer({"job": "27"})  # another command's sbatch, after the queue was read
             return SlurmQueue(())
 
-    replace_json(submission.folder / "submission.json", submission.said | {"owner": process_identity()})
+    replace_json(submission.folder / "submission.json", submission.intent | {"owner": process_identity()})
     mine = Submission(submission.folder)
     (standing,) = Reconciler(lambda: [mine], launchers={"slurm": SlurmLauncher(Slow(None))}).look()  # type: ignore[arg-type]
     assert standing.alive
@@ -116,7 +116,7 @@ def test_while_the_controller_is_away_nobody_is_buried_and_nothing_closed(submis
     submission.answer({"job": "27"})
     attempts = _worker(submission, "0")
     standing = _look(submission, None)
-    assert (standing.alive, standing.known) == (True, False)
+    assert (standing.alive, standing.is_known) == (True, False)
     assert history(attempts, "score-0")[-1][1]["state"] == "running"
     assert not submission.closed
 
@@ -136,7 +136,7 @@ def test_a_badge_that_names_another_place_writes_nothing_there(submission: Submi
     elsewhere = tmp_path / "elsewhere" / "trajectories" / HOME / "attempts"
     elsewhere.mkdir(parents=True)
     _worker(submission, "0")
-    replace_json(submission.folder / "submission.json", submission.said | {"runs": str(tmp_path / "elsewhere")})
+    replace_json(submission.folder / "submission.json", submission.intent | {"runs": str(tmp_path / "elsewhere")})
     before = sorted(tmp_path.rglob("*.ending.json"))
     for unit in ("../../../../outside", f"{tmp_path}/outside"):
         at = {"home": HOME, "unit": unit, "attempt": 1}
@@ -151,10 +151,10 @@ def test_a_badge_that_names_another_place_writes_nothing_there(submission: Submi
 @pytest.mark.parametrize("launcher", ["kubernetes", "", None])
 def test_a_submission_of_an_unknown_launcher_is_unknown_and_stays_open(submission: Submission, launcher: str) -> None:
     attempts = _worker(submission, "0")
-    replace_json(submission.folder / "submission.json", submission.said | {"launcher": launcher})
+    replace_json(submission.folder / "submission.json", submission.intent | {"launcher": launcher})
     other = Submission(submission.folder)
     (status,) = Reconciler(lambda: [other]).look()
-    assert (status.known, status.alive) == (False, True)
+    assert (status.is_known, status.alive) == (False, True)
     assert "not one of this version" in status.words
     assert not other.closed
     assert history(attempts, "score-0")[-1][1]["state"] == "running", "its unit is not given away"

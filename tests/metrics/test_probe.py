@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from difgen_cli.data import split
 from difgen_cli.data.digits import load
 from difgen_cli.diffusion import Denoiser, IdealDenoiser, preconditioning, to_tensor
-from difgen_cli.diffusion.training import initialise
+from difgen_cli.diffusion.randomness import initialise
 from difgen_cli.metrics._noise import bank
 from difgen_cli.metrics.probe import COLUMNS, accuracy, hidden, measure, middle
 from difgen_cli.models import mlp, unet

@@ -47,7 +47,7 @@ def test_a_newer_layout_is_one_sentence(tmp_path: Path) -> None:
     pq.write_table(pa.table({"x": [1]}).replace_schema_metadata({"schema": "99"}), tmp_path / "plan.parquet")
     for look in (
         lambda: work.read(folder / "work.json"),
-        lambda: Submission(folder).said,
+        lambda: Submission(folder).intent,
         lambda: SubmissionSpec.read(folder),
         lambda: attempts.history(folder / "attempts", "train"),
         lambda: plan_table.read(tmp_path / "plan.parquet"),

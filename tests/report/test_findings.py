@@ -43,7 +43,7 @@ ONE_IMAGE = {"sample_distinct": 1, "train_pref_excess_lo": None, "train_pref_exc
 
 def told(copycat: dict[str, Any] | None = None, **changed: Any) -> dict[str, str]:
     """Rule -> sentence, of the clean row with some values changed; NaN is null."""
-    return dict(samples.told(CLEAN | changed, copycat))
+    return dict(samples.rules_that_speak(CLEAN | changed, copycat))
 
 
 def test_a_clean_row_says_what_was_not_seen_and_claims_nothing() -> None:
@@ -147,7 +147,7 @@ def test_what_makes_other_numbers_say_little_comes_first() -> None:
 def test_a_row_of_an_older_version_is_still_told() -> None:
     """Rows of 0.1.0 have fewer columns; nan stands where a table has a column that the row has not."""
     old = {name: value for name, value in CLEAN.items() if name.startswith(("mem_frac", "mem_power", "train_pref_exc"))}
-    found = dict(samples.told(old | {"train_distinct": float("nan"), "near_duplicates": pd.NA}))
+    found = dict(samples.rules_that_speak(old | {"train_distinct": float("nan"), "near_duplicates": pd.NA}))
     assert list(found) == ["ratio_silent", "lean", "nothing_found"]
     assert "copier" not in found["lean"]
 

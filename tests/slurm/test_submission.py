@@ -35,18 +35,13 @@ def assert_refused(study: Study, lab: Lab, words: str, workers: int = 4, **profi
     assert all("refused" in r for r in receipts), receipts
 
 
-def test_what_sbatch_refuses_is_one_sentence_and_nothing_is_lost(
-    new_study: NewStudy, lab: Lab, calm: Content, tmp_path: Path
-) -> None:
+def test_what_sbatch_refuses_is_one_sentence_and_nothing_is_lost(new_study: NewStudy, lab: Lab, calm: Content) -> None:
     study = new_study()
     assert_refused(study, lab, "partition", partition="nowhere")
     assert_refused(study, lab, "account", account="nobody")
     held = lab.run("sbatch", "--parsable", "--hold", "--qos=limited", "--array=0-7", "--wrap=true").strip()
     assert_refused(study, lab, "limit", qos="limited")
     lab.run("scancel", held)
-    many = new_study("many", grid=MANY)  # arrays are kept below MaxArraySize, unless the cluster does not tell it
-    many.environment["PATH"] = shim(tmp_path / "bin", "scontrol", '"$REAL" "$@" | grep -v MaxArraySize')
-    assert_refused(many, lab, "array", workers=10)
     study.profile()
     done = study.sweep()
     assert done.returncode == 0, done.stderr
@@ -59,6 +54,20 @@ def test_a_limit_that_leaves_room_for_a_single_job_is_kept(new_study: NewStudy, 
     done = study.sweep("--only", "data.size=8", "--only", "condition.clusters=1")
     assert done.returncode == 0, done.stderr
     assert study.submissions()[0]["receipt"]["tasks"] == 1
+    study.assert_whole(None)
+    (note,) = [line for line in done.stderr.splitlines() if "SLURM refused" in line]
+    assert "QOSMaxSubmitJobPerUserLimit" in note, done.stderr
+
+
+def test_an_array_that_is_too_long_is_halved_and_submitted_once(new_study: NewStudy, tmp_path: Path) -> None:
+    study = new_study("many", grid=MANY)  # arrays are kept below MaxArraySize, unless the cluster does not tell it
+    study.environment["PATH"] = shim(tmp_path / "bin", "scontrol", '"$REAL" "$@" | grep -v MaxArraySize')
+    done = study.sweep(workers=10)
+    assert done.returncode == 0, done.stderr
+    (note,) = [line for line in done.stderr.splitlines() if "SLURM refused" in line]
+    assert "Invalid job array specification" in note
+    (one,) = study.submissions()
+    assert f"took {one['receipt']['tasks']}" in note
     study.assert_whole(None)
 
 

@@ -102,7 +102,7 @@ def test_a_worker_runs_no_other_code_than_was_submitted(
     tmp_path: Path, harm: Callable[[Path], object], words: str
 ) -> None:
     submission = _submitted(tmp_path)
-    copy = Path(submission.said["code"])
+    copy = Path(submission.intent["code"])
     harm(copy)
     (submission.folder / "log").mkdir()
     command = [sys.executable, "-m", "difgen_cli.engine.launch.task", "cpu", "0", str(submission.folder / "log")]

@@ -21,7 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from difgen_cli.diffusion import Denoiser, loss
-from difgen_cli.diffusion.training import ExecutionMode, initialise, train
+from difgen_cli.diffusion.randomness import initialise
+from difgen_cli.diffusion.training import ExecutionMode, train
 from difgen_cli.engine.cost.cache import decided
 from difgen_cli.engine.plugins import Library
 from difgen_cli.engine.worker import modes
@@ -266,8 +267,8 @@ SWEEP = """\
 import sys
 sys.path.insert(0, {tests!r})
 from worker.test_agreement import dropping
-from difgen_cli.engine.worker import ways
-ways.COMPILED["compiled"] = {{"backend": dropping(2)}}
+from difgen_cli.engine.worker import modes
+modes.COMPILED["compiled"] = {{"backend": dropping(2)}}
 from difgen_cli.cli import app
 app(["sweep", "tiny.yaml", "--cluster", "inline", *sys.argv[1:]])
 """
@@ -332,14 +333,15 @@ def test_whoever_goes_on_checks_what_was_begun_compiled(
 def test_a_compiler_that_is_missing_is_no_way(tmp_path: Path) -> None:
     """0.1.0 remembered the times of eager steps as those of compiled ones."""
     code = (
-        "import torch; from difgen_cli.engine.worker import ways\n"
-        "from difgen_cli.diffusion.training import train, initialise; from difgen_cli.models import mlp\n"
+        "import torch; from difgen_cli.engine.worker import modes\n"
+        "from difgen_cli.diffusion.randomness import initialise\n"
+        "from difgen_cli.diffusion.training import train; from difgen_cli.models import mlp\n"
         "def begin(name):\n"
-        "    way = ways.way(name, (1, 4, 4), 'cpu', strict=True)\n"
+        "    way = modes.way(name, (1, 4, 4), 'cpu', strict=True)\n"
         "    net = initialise(lambda: mlp.build((1, 4, 4), 0, width=4, depth=1), 0)\n"
         "    run = train(net, torch.zeros(8, 1, 4, 4).byte() + 9, None, .5, None, way, batch=4)\n"
         "    return lambda: next(run)\n"
-        "print('chosen', ways.choose({}, 1000, 'cpu', begin, print))"
+        "print('chosen', modes.choose_mode({}, 1000, 'cpu', begin, print))"
     )
     environment = {
         **os.environ, "CXX": "/nonexistent", "DIFGEN_COMPILE": "always", "XDG_CACHE_HOME": str(tmp_path / "cache"),

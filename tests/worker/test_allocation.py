@@ -13,7 +13,7 @@ import pytest
 
 from difgen_cli.engine.launch.slurm.inside import JOB_STARTED, SUBMISSION, SlurmAllocation, allocation, scheduled
 from difgen_cli.engine.store.processes import SchedulerTask
-from difgen_cli.engine.worker import Queue
+from difgen_cli.engine.worker.queue import Queue
 from difgen_cli.engine.worker.submission_spec import Interrupted, StopFlag
 from difgen_cli.engine.worker.worker_record import WorkerRecord
 

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from worker.test_ways import needs_compiler
 
 from difgen_cli.diffusion import Denoiser
-from difgen_cli.diffusion.training import initialise, train
+from difgen_cli.diffusion.randomness import initialise
+from difgen_cli.diffusion.training import train
 from difgen_cli.engine.plugins import Library
 from difgen_cli.engine.worker import modes
 from difgen_cli.models import mlp, unet

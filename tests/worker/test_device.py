@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from difgen_cli.diffusion.training import generator_of, products, train
+from difgen_cli.diffusion.precision import products
+from difgen_cli.diffusion.randomness import generator_of
+from difgen_cli.diffusion.training import train
 from difgen_cli.engine import launch
 from difgen_cli.engine.cost import device as devices
 from difgen_cli.engine.cost.device import Seen, card, seen

@@ -10,7 +10,7 @@ import torch
 from worker.test_ways import needs_compiler
 
 from difgen_cli.diffusion import Denoiser
-from difgen_cli.diffusion.training import initialise
+from difgen_cli.diffusion.randomness import initialise
 from difgen_cli.engine.worker.drawing import evaluations, faster
 from difgen_cli.models import mlp
 from difgen_cli.sampling import draw, euler, heun

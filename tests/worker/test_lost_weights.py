@@ -12,7 +12,7 @@ from difgen_cli import sweep
 from difgen_cli.engine.plan.work import Training
 from difgen_cli.engine.store import StoreError, garbage
 from difgen_cli.engine.store.attempts import Claimant
-from difgen_cli.engine.worker import Queue
+from difgen_cli.engine.worker.queue import Queue
 from difgen_cli.engine.worker.submission_spec import StopFlag
 from difgen_cli.engine.worker.worker_record import WorkerRecord
 from difgen_cli.sweep import Options, Planned

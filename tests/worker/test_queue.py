@@ -9,7 +9,7 @@ from pathlib import Path
 from difgen_cli.engine.plan.work import Scoring, Training
 from difgen_cli.engine.store import Store
 from difgen_cli.engine.store.attempts import Claimant
-from difgen_cli.engine.worker import Queue
+from difgen_cli.engine.worker.queue import Queue
 from difgen_cli.engine.worker.submission_spec import StopFlag
 from difgen_cli.engine.worker.worker_record import WorkerRecord
 

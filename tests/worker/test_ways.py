@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from difgen_cli.config import PlaceError
-from difgen_cli.diffusion.training import initialise, train
+from difgen_cli.diffusion.randomness import initialise
+from difgen_cli.diffusion.training import train
 from difgen_cli.engine.worker import modes
 from difgen_cli.engine.worker.modes import Cost, best, choose_mode, measure, way
 from difgen_cli.models import mlp, unet

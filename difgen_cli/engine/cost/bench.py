@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from difgen_cli.diffusion import Denoiser
-from difgen_cli.diffusion.training import ExecutionMode, initialise, train
+from difgen_cli.diffusion.randomness import initialise
+from difgen_cli.diffusion.training import ExecutionMode, train
 from difgen_cli.engine.cost import flops, machine, roofline
 from difgen_cli.engine.cost.flops import NetworkWork
 from difgen_cli.engine.cost.roofline import Limits

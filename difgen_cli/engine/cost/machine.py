@@ -12,7 +12,7 @@ from functools import cache, partial
 import torch
 from torch import Tensor
 
-from difgen_cli.diffusion.training import products
+from difgen_cli.diffusion.precision import products
 from difgen_cli.engine.cost.cache import remembered
 from difgen_cli.engine.cost.device import processor
 from difgen_cli.engine.cost.roofline import Limits

@@ -17,7 +17,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from difgen_cli.diffusion.training import TrainingState, initialise, train
+from difgen_cli.diffusion.randomness import initialise
+from difgen_cli.diffusion.training import TrainingState, train
 from difgen_cli.engine.cost import flops
 from difgen_cli.engine.cost.device import peak_memory_bytes
 from difgen_cli.engine.cost.throughput import WARM_STEPS

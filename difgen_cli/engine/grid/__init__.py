@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from difgen_cli.engine.grid import document
 from difgen_cli.engine.grid.document import (
@@ -21,15 +21,14 @@ from difgen_cli.engine.grid.document import (
     compose,
     items,
     mapping,
-    refuse_anchor,
     scalar,
     suggest,
     within,
 )
 from difgen_cli.engine.grid.document import place as place_of
+from difgen_cli.engine.grid.sections import base_settings, check_path
 from difgen_cli.engine.grid.values import Given, predicate
 from difgen_cli.engine.grid.values import values as values_of
-from difgen_cli.engine.plugins import SECTIONS
 
 MOST_CELLS = 2_000_000
 
@@ -40,10 +39,10 @@ Assignments = tuple[tuple[str, Given], ...]  # dotted path -> value, e.g. (("mod
 
 @dataclass(frozen=True)
 class Axis:
-    """One direction of the grid: the settings that move along it together, and their values at each stop."""
+    """One direction of the grid: the settings that move along it together, and their values at each level."""
 
     paths: tuple[str, ...]
-    stops: tuple[Assignments, ...]
+    levels: tuple[Assignments, ...]
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ class Grid:
         skip = re.sub(r"(?m)^\s*#.*$|\s+#.*$", "", self.text).split() if self.skip else []
         parts = [
             sorted((k, v.value) for k, v in self.base.items()),
-            [[[(p, g.value) for p, g in stop] for stop in axis.stops] for axis in self.axes],
+            [[[(p, g.value) for p, g in level] for level in axis.levels] for axis in self.axes],
             [[(p, g.value) for p, g in extra] for extra in self.include],
             skip,
             self.seeds,
@@ -86,16 +85,16 @@ class Grid:
     @property
     def values(self) -> dict[str, list[Any]]:
         """Every axis path with its values in order, for figures."""
-        return {p: [dict(s)[p].value for s in axis.stops] for axis in self.axes for p in axis.paths}
+        return {p: [dict(level)[p].value for level in axis.levels] for axis in self.axes for p in axis.paths}
 
     def points(self, meaning: Meaning = lambda _, value: value) -> Iterator[tuple[int, ...]]:
-        """The stops of every cell of the product, but for those that `skip` drops; the last axis runs fastest.
+        """The numbers of the levels of every cell of the product, but for those that `skip` drops.
 
-        `meaning`: a setting's value as it is used, from its path and what the grid says.
+        The last axis runs fastest. `meaning`: a setting's value as it is used, from its path and what the grid says.
         """
-        dropped = [stops for condition in self.skip if (stops := self._dropped(condition, meaning)) is not None]
-        for point in itertools.product(*(range(len(a.stops)) for a in self.axes)):
-            if not any(all(point[i] in stops for i, stops in tests.items()) for tests in dropped):
+        dropped = [tests for condition in self.skip if (tests := self._dropped(condition, meaning)) is not None]
+        for point in itertools.product(*(range(len(a.levels)) for a in self.axes)):
+            if not any(all(point[i] in levels for i, levels in tests.items()) for tests in dropped):
                 yield point
 
     def idle(self, meaning: Meaning) -> list[Place]:
@@ -103,14 +102,14 @@ class Grid:
         return [c.tests[0][2] for c in self.skip if self._dropped(c, meaning) is None]
 
     def _dropped(self, condition: Condition, meaning: Meaning) -> dict[int, set[int]] | None:
-        """A condition as axis -> its stops that match; None where it matches nothing."""
+        """A condition as axis -> its levels that match; None where it matches nothing."""
         tests: dict[int, set[int]] = {}
         for path, holds, place in condition.tests:
             index = next((i for i, a in enumerate(self.axes) if path in a.paths), None)
             if index is not None:
-                every = enumerate(self.axes[index].stops)
-                stops = {k for k, stop in every if holds(meaning(path, dict(stop)[path].value))}
-                tests[index] = tests.get(index, stops) & stops
+                every = enumerate(self.axes[index].levels)
+                levels = {k for k, level in every if holds(meaning(path, dict(level)[path].value))}
+                tests[index] = tests.get(index, levels) & levels
             elif path not in self.base:
                 raise GridError(
                     f"skip names {path}, which this grid does not set; use an axis or a base setting", place
@@ -135,19 +134,19 @@ def _read(file: Path, overrides: Mapping[str, str]) -> Grid:
     if not isinstance(root, MappingNode):
         raise GridError("a grid is a map with base, axes and seeds; this file holds none", Place(1, 1))
     parts = mapping(root, "a grid")
-    known = ("base", "axes", "zip", "seeds", "include", "skip")
+    allowed = ("base", "axes", "zip", "seeds", "include", "skip")
     for name, (_, place) in parts.items():
-        if name not in known:
-            raise GridError(f"{name}: unknown part of a grid ({', '.join(known)}){suggest(name, known)}", place)
-    base = _base(parts["base"][0]) if "base" in parts else {}
+        if name not in allowed:
+            raise GridError(f"{name}: unknown part of a grid ({', '.join(allowed)}){suggest(name, allowed)}", place)
+    base = base_settings(parts["base"][0]) if "base" in parts else {}
     axes = _axes(parts["axes"][0]) if "axes" in parts else []
     axes = _zip(axes, parts["zip"][0]) if "zip" in parts else axes
     for path, value in overrides.items():
-        _check_path(path, Place())
+        check_path(path, Place())
         given = Given(within(value, Place(), f"--set {path}={value}"), Place())
         axes = [left for a in axes if (left := _without(a, path)) is not None]
         base[path] = given
-    cells = math.prod(len(a.stops) for a in axes)
+    cells = math.prod(len(a.levels) for a in axes)
     if cells > MOST_CELLS:
         raise GridError(
             f"the axes multiply to {cells:,} cells, more than {MOST_CELLS:,}; shorten an axis", parts["axes"][1]
@@ -167,79 +166,13 @@ def _question(text: str) -> str:
     return " ".join(line.lstrip("# ").rstrip() for line in lines).strip()
 
 
-def _base(node: Node) -> dict[str, Given]:
-    return {
-        path: given
-        for section, (value, place) in mapping(node, "base").items()
-        for path, given in _section(section, value, place)
-    }
-
-
-def _section(section: str, node: Node, place: Place) -> Iterator[tuple[str, Given]]:
-    if section not in SECTIONS:
-        raise GridError(f"{section}: unknown section ({', '.join(SECTIONS)}){suggest(section, SECTIONS)}", place)
-    if section in ("guide", "score") and isinstance(node, SequenceNode):  # a plain list is short for a map of defaults
-        refuse_anchor(node)
-        if not node.value:
-            what = "metric" if section == "score" else "term"
-            raise GridError(f"{section} names no {what}; leave it out for the default", place_of(node))
-        for item in node.value:
-            yield f"{section}.{scalar(item)}", Given(True, place_of(item))
-        return
-    if section == "guide":  # a term's settings are a map, and what its worse self has otherwise is a map in there
-        yield from _nested(section, node, place)
-        return
-    if section != "score":
-        for name, (value, _) in mapping(node, section).items():
-            yield f"{section}.{name}", Given(scalar(value), place_of(value))
-        return
-    for metric, (value, where) in mapping(node, section).items():
-        yield f"score.{metric}", Given(True, where)
-        if not (isinstance(value, ScalarNode) and scalar(value) is None):
-            yield from _settings(f"score.{metric}", value)
-
-
-def _settings(path: str, node: Node) -> Iterator[tuple[str, Given]]:
-    """The settings of a metric; a map among them, such as another data set, has settings of its own."""
-    for name, (value, _) in mapping(node, path).items():
-        if isinstance(value, MappingNode):
-            yield from _settings(f"{path}.{name}", value)
-        else:
-            yield f"{path}.{name}", Given(scalar(value), place_of(value))
-
-
-def _nested(path: str, node: Node, place: Place) -> Iterator[tuple[str, Given]]:
-    """Every value below a node by its dotted path; an empty map says that something is named, and no more."""
-    if not isinstance(node, MappingNode) and "." in path:
-        yield path, Given(scalar(node), place_of(node))
-        return
-    parts = mapping(node, path)
-    if not parts and "." in path:
-        yield path, Given(None, place)
-    for name, (value, where) in parts.items():
-        yield from _nested(f"{path}.{name}", value, where)
-
-
 def _axes(node: Node) -> list[Axis]:
     axes = []
     for path, (value, place) in mapping(node, "axes").items():
-        _check_path(path, place)
-        stops = [((path, given),) for given in values_of(path, value)]
-        axes.append(Axis((path,), tuple(stops)))
+        check_path(path, place)
+        levels = [((path, given),) for given in values_of(path, value)]
+        axes.append(Axis((path,), tuple(levels)))
     return axes
-
-
-def _check_path(path: str, place: Place) -> None:
-    section, _, rest = path.partition(".")
-    if section == "seed":
-        raise GridError("seed is no axis; write `seeds: 3` beside axes", place)
-    if section in SECTIONS and not rest:
-        raise GridError(f"{path}: a whole section is no setting; name one of it, such as {path}.name", place)
-    if section not in SECTIONS:
-        known = ", ".join(SECTIONS)
-        raise GridError(
-            f"{path}: a setting is named section.name, with a section of {known}{suggest(section, SECTIONS)}", place
-        )
 
 
 def _zip(axes: list[Axis], node: Node) -> list[Axis]:
@@ -252,17 +185,17 @@ def _zip(axes: list[Axis], node: Node) -> list[Axis]:
         for path, place in paths:
             axis = next((a for a in axes if path in a.paths), None)
             if axis is None:
-                known = [p for a in axes for p in a.paths]
-                raise GridError(f"zip: {path} is no axis of this grid{suggest(str(path), known)}", place)
+                axis_paths = [p for a in axes for p in a.paths]
+                raise GridError(f"zip: {path} is no axis of this grid{suggest(str(path), axis_paths)}", place)
             if axis in chosen or len(axis.paths) > 1:
                 raise GridError(f"zip: {path} is zipped twice", place)
             chosen.append(axis)
-        lengths = {len(a.stops) for a in chosen}
+        lengths = {len(a.levels) for a in chosen}
         if len(chosen) < 2 or len(lengths) != 1:
-            counts = ", ".join(f"{a.paths[0]} has {len(a.stops)}" for a in chosen)
+            counts = ", ".join(f"{a.paths[0]} has {len(a.levels)}" for a in chosen)
             raise GridError(f"zip: takes two or more axes of one length ({counts})", place_of(group))
-        stops = tuple(sum(row, ()) for row in zip(*(a.stops for a in chosen), strict=True))
-        joined = Axis(sum((a.paths for a in chosen), ()), stops)
+        levels = tuple(sum(row, ()) for row in zip(*(a.levels for a in chosen), strict=True))
+        joined = Axis(sum((a.paths for a in chosen), ()), levels)
         at = axes.index(chosen[0])
         axes = [joined if i == at else a for i, a in enumerate(axes) if i == at or a not in chosen]
     return axes
@@ -271,13 +204,14 @@ def _zip(axes: list[Axis], node: Node) -> list[Axis]:
 def _without(axis: Axis, path: str) -> Axis | None:
     """An axis without one of its settings; None where no other moves along it."""
     paths = tuple(p for p in axis.paths if p != path)
-    return Axis(paths, tuple(tuple(said for said in stop if said[0] != path) for stop in axis.stops)) if paths else None
+    levels = (tuple(pair for pair in level if pair[0] != path) for level in axis.levels)
+    return Axis(paths, tuple(levels)) if paths else None
 
 
 def _flat(node: Node) -> Assignments:
     out = []
     for path, (value, place) in mapping(node, "include").items():
-        _check_path(path, place)
+        check_path(path, place)
         out.append((path, Given(scalar(value), place_of(value))))
     return tuple(out)
 
@@ -287,7 +221,7 @@ def _condition(node: Node) -> Condition:
     for path, (value, place) in mapping(node, "skip").items():
         if path == "seed":
             raise GridError("skip: seeds are not skipped; name those that are to run, such as `seeds: [0, 2]`", place)
-        _check_path(path, place)
+        check_path(path, place)
         tests.append((path, predicate(scalar(value), place_of(value)), place))
     if not tests:
         raise GridError("skip: an empty condition would drop every cell", place_of(node))

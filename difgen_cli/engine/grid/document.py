@@ -163,7 +163,7 @@ def within(text: str, place: Place | None, what: str = "") -> Any:
         raise GridError(f"{what}{': ' if what else ''}{error}", place) from None
 
 
-def suggest(word: str, known: Iterable[str]) -> str:
+def suggest(word: str, words: Iterable[str]) -> str:
     """`; did you mean …?` for a word close to a known one, else nothing."""
-    close = difflib.get_close_matches(word, known, n=1)
+    close = difflib.get_close_matches(word, words, n=1)
     return f"; did you mean {close[0]}?" if close else ""

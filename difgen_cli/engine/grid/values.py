@@ -127,7 +127,7 @@ def filter_of(text: str) -> tuple[str, Callable[[Any], bool]]:
         tests = [predicate(p if p[0] in "<>=!" else within(p, None)) for p in parts]
     except GridError as error:
         raise GridError(f"--only {text}: {error}") from None
-    return path.strip(), lambda found: any(test(found) for test in tests)
+    return path.strip(), lambda asked: any(test(asked) for test in tests)
 
 
 _COUNT = re.compile(r"(\d+(?:\.\d+)?)(k|M|G|Ki|Mi|Gi)")

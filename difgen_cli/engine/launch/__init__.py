@@ -52,12 +52,12 @@ def hide_unusable() -> str | None:
     A variable that an image sets, or a driver that lists a card, says nothing of the torch that is installed.
     """
     names = visible_gpus()
-    found = seen(",".join(names)) if names else None
-    if found is None or found.count >= len(names) or (found.count and any(n.startswith("MIG-") for n in names)):
+    usable = seen(",".join(names)) if names else None
+    if usable is None or usable.count >= len(names) or (usable.count and any(n.startswith("MIG-") for n in names)):
         return None  # of several slices a process sees the first alone
     source = "CUDA_VISIBLE_DEVICES" if "CUDA_VISIBLE_DEVICES" in os.environ else "nvidia-smi"
-    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(names[: found.count])
-    left = f"the first {found.count} of them" if found.count else "none of them, so workers run on the CPU"
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(names[: usable.count])
+    left = f"the first {usable.count} of them" if usable.count else "none of them, so workers run on the CPU"
     return f"GPU {', '.join(names)}: named by {source}, but torch can use {left}"
 
 
@@ -66,9 +66,9 @@ def visible_gpus() -> list[str]:
 
     The driver's are unique identifiers, since its numbers are not CUDA's; a card that is cut into slices is its slices.
     """
-    said = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if said is not None:
-        names = [n.strip() for n in said.split(",")]
+    variable = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if variable is not None:
+        names = [n.strip() for n in variable.split(",")]
         return names[: next((i for i, n in enumerate(names) if n in ("", "-1", "NoDevFiles")), len(names))]
     tool = shutil.which("nvidia-smi")
     if tool is None:

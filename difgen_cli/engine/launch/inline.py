@@ -53,7 +53,7 @@ class InlineLauncher:
         return [observe_processes(s, not (s.closed or s.abandoned)) for s in submissions]
 
     def cancel(self, submissions: Sequence[Submission]) -> list[str]:
-        return [f"{s.name}: runs on {s.said.get('owner', {}).get('host')}; cancel it there" for s in submissions]
+        return [f"{s.name}: runs on {s.intent.get('owner', {}).get('host')}; cancel it there" for s in submissions]
 
     def inside(self, spec: SubmissionSpec) -> Allocation:
         return Allocation()  # whatever a scheduler's variables say: the job that this runs in is not difgen's own

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from difgen_cli.engine.launch import LaunchError
 from difgen_cli.engine.launch.submissions import LaunchTerms, Submission
+from difgen_cli.engine.store import submission_file
 from difgen_cli.format import counted
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class SubmissionStatus:
     """How a submission stands."""
 
     submission: Submission
-    known: bool  # False where nobody here can tell: another machine's workers, a controller that is away
+    is_known: bool  # False where nobody here can tell: another machine's workers, a controller that is away
     running: int = 0
     pending: int = 0
     reasons: dict[str, int] = field(default_factory=dict)  # why tasks wait, in the scheduler's words -> how many
@@ -52,13 +53,13 @@ class SubmissionStatus:
 
     @property
     def alive(self) -> bool:
-        return not self.known or self.running + self.pending > 0
+        return not self.is_known or self.running + self.pending > 0
 
     @property
     def words(self) -> str:
         """For a person: what runs, what waits, and why."""
-        if not self.known:
-            return self.unknown_because or f"on {self.submission.said['owner']['host']}"
+        if not self.is_known:
+            return self.unknown_because or f"on {self.submission.intent['owner']['host']}"
         why = ", ".join(f"{count} {reason}" for reason, count in self.reasons.items())
         waiting = (
             f", {self.pending} task{'s wait' if self.pending > 1 else ' waits'}" + (f" ({why})" if why else "")
@@ -116,8 +117,8 @@ def launcher(name: str) -> Launcher | None:
     """Make the launcher of a name; None for one that this version does not have."""
     if name not in LAUNCHERS:
         return None
-    made: Launcher = import_module(LAUNCHERS[name]).LAUNCHER()
-    return made
+    instance: Launcher = import_module(LAUNCHERS[name]).LAUNCHER()
+    return instance
 
 
 def choose(name: str) -> tuple[str, Launcher]:
@@ -131,7 +132,7 @@ def choose(name: str) -> tuple[str, Launcher]:
 
 def working(submission: Submission) -> list[dict[str, Any]]:
     """Read the records of workers that have not said that they left."""
-    return [record for record in submission.worker_records() if record.get("state") in ("starting", "running")]
+    return submission_file.working(submission.folder)
 
 
 def observe_processes(submission: Submission, alive: bool | None) -> Observation:
@@ -139,5 +140,5 @@ def observe_processes(submission: Submission, alive: bool | None) -> Observation
     if alive is False:
         deaths = [Death(record, "killed", "the next command") for record in working(submission)]
         return Observation(SubmissionStatus(submission, True), deaths, over="its workers are gone")
-    running = int(submission.said["workers"]) if alive else 0
+    running = int(submission.intent["workers"]) if alive else 0
     return Observation(SubmissionStatus(submission, alive is not None, running=running))

@@ -41,7 +41,7 @@ def start(submission: Submission, slots: Slots) -> subprocess.Popen[bytes]:
     with (folder / "launcher.log").open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "difgen_cli.engine.launch.local", str(folder), *devices],
-            env=worker_environment(Path(submission.said["code"]), slots.threads),
+            env=worker_environment(Path(submission.intent["code"]), slots.threads),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -53,10 +53,10 @@ def alive(submission: Submission) -> bool | None:
     """Whether anything of a local submission lives; None on another machine than its own."""
     if submission.launcher != "local":
         return False
-    said = read_json(submission.folder / "launcher.json")
-    if said is None:  # not up yet, or never
+    started = read_json(submission.folder / "launcher.json")
+    if started is None:  # not up yet, or never
         return not submission.abandoned
-    return bool(_processes(submission)) if is_here(said["owner"]) else None
+    return bool(_processes(submission)) if is_here(started["owner"]) else None
 
 
 def stop(submission: Submission) -> bool:
@@ -118,7 +118,7 @@ class LocalLauncher:
         done, refusals = [], []
         for submission in submissions:
             try:
-                elsewhere = f"runs on {submission.said.get('owner', {}).get('host')}; cancel it there"
+                elsewhere = f"runs on {submission.intent.get('owner', {}).get('host')}; cancel it there"
                 words = "its workers were asked to save and leave" if stop(submission) else elsewhere
                 done.append(f"{submission.name}: {words}")
             except LaunchError as error:
@@ -252,11 +252,11 @@ def memory_kills(process: Path = Path("/proc/self"), groups: Path = Path("/sys/f
     """
     try:
         mine = (process / "cgroup").read_text(encoding="utf-8").splitlines()
-        told = {names: place for _, names, place in (line.split(":", 2) for line in mine)}
-        if "" in told:  # version 2
-            file = groups / told[""].lstrip("/") / "memory.events"
+        path_of = {names: place for _, names, place in (line.split(":", 2) for line in mine)}
+        if "" in path_of:  # version 2
+            file = groups / path_of[""].lstrip("/") / "memory.events"
         else:
-            file = groups / "memory" / told.get("memory", "").lstrip("/") / "memory.oom_control"
+            file = groups / "memory" / path_of.get("memory", "").lstrip("/") / "memory.oom_control"
         lines = file.read_text(encoding="ascii").splitlines()
     except (OSError, ValueError):
         return 0

@@ -19,19 +19,19 @@ __all__ = ["Reconciler", "SubmissionStatus", "cancel"]
 
 def cancel(standings: Sequence[SubmissionStatus]) -> list[str]:
     """Ask all workers to save and leave; says of each submission what was done. Raises LaunchError."""
-    said, refused = [], []
+    answers, refused = [], []
     for name, submissions in _by_launcher([s.submission for s in standings if s.alive]).items():
         chosen = launcher(name)
         if chosen is None:
             refused += [f"{s.name}: {_unknown(s)}; cancel it with the version that started it" for s in submissions]
             continue
         try:
-            said += chosen.cancel(submissions)
+            answers += chosen.cancel(submissions)
         except LaunchError as error:
             refused.append(str(error))
-    if refused and not said:
+    if refused and not answers:
         raise LaunchError("; ".join(refused))
-    return said + refused
+    return answers + refused
 
 
 def _by_launcher(submissions: Sequence[Submission]) -> dict[str, list[Submission]]:
@@ -86,4 +86,4 @@ class Reconciler:
 
 
 def _observe_unknown(submission: Submission) -> Observation:
-    return Observation(SubmissionStatus(submission, known=False, unknown_because=_unknown(submission)))
+    return Observation(SubmissionStatus(submission, is_known=False, unknown_because=_unknown(submission)))

@@ -20,12 +20,11 @@ from typing import Any
 from difgen_cli.engine.launch import CHECKPOINT_SECONDS, LaunchError, environment, keep_code
 from difgen_cli.engine.plan import work
 from difgen_cli.engine.plan.work import Work
-from difgen_cli.engine.store import Store, code
-from difgen_cli.engine.store.access import exists, names, tried
+from difgen_cli.engine.store import Store, code, submission_file
+from difgen_cli.engine.store.access import names, tried
 from difgen_cli.engine.store.attempts import LEASE_SECONDS
-from difgen_cli.engine.store.files import check_schema, locked, publish, publish_json, read_json
+from difgen_cli.engine.store.files import locked, publish_json, publish_text
 from difgen_cli.engine.store.processes import is_dead, now, process_identity
-from difgen_cli.engine.worker.submission_spec import SCHEMA
 
 
 @dataclass(frozen=True)
@@ -47,11 +46,9 @@ class Submission:
     folder: Path
 
     @cached_property
-    def said(self) -> dict[str, Any]:
+    def intent(self) -> dict[str, Any]:
         """The intent; empty where its writer died before it was whole."""
-        said = read_json(self.folder / "submission.json") or {}
-        check_schema(self.folder / "submission.json", said.get("schema"), SCHEMA)
-        return said
+        return submission_file.read_checked(self.folder)
 
     @property
     def name(self) -> str:
@@ -61,11 +58,11 @@ class Submission:
     @property
     def job_name(self) -> str:
         """The name of its job in the scheduler, which no other submission has."""
-        return str(self.said.get("name", ""))
+        return str(self.intent.get("name", ""))
 
     @property
     def launcher(self) -> str:
-        return str(self.said.get("launcher", ""))
+        return str(self.intent.get("launcher", ""))
 
     @property
     def grid(self) -> Path:
@@ -79,31 +76,27 @@ class Submission:
     @property
     def receipt(self) -> dict[str, Any] | None:
         """What the scheduler answered; None where that was never written down."""
-        answer: dict[str, Any] | None = read_json(self.folder / "receipt.json")
-        return answer
+        return submission_file.receipt(self.folder)
 
     @property
     def closed(self) -> bool:
-        return exists(self.folder / "closed.json") or "refused" in (self.receipt or {})
+        return submission_file.is_closed(self.folder)
 
     @property
     def abandoned(self) -> bool:
         """Whether the process that made it is known to be gone."""
-        return is_dead(self.said.get("owner", {}))
+        return is_dead(self.intent.get("owner", {}))
 
     def worker_records(self) -> list[dict[str, Any]]:
-        """What its workers last said of themselves."""
-        return [b for n in self._workers() if (b := read_json(self.folder / "workers" / n)) is not None]
-
-    def _workers(self) -> list[str]:
-        return sorted(n for n in names(self.folder / "workers") if n.endswith(".json"))
+        """What its workers last wrote of themselves."""
+        return submission_file.worker_records(self.folder)
 
     def last_words(self) -> str:
         """The last line that a worker wrote, and where to read on."""
         logs = sorted((self.folder / "log").glob("*_log.out"), key=lambda p: p.stat().st_mtime)
         lines = logs[-1].read_text(encoding="utf-8", errors="replace").split("\n") if logs else []
-        said = (line.strip() for line in reversed(lines) if line.strip() and not line.startswith("submitit "))
-        return f"{next(said, 'nothing')[:300]} (all of it in {self.folder / 'log'})"
+        written = (line.strip() for line in reversed(lines) if line.strip() and not line.startswith("submitit "))
+        return f"{next(written, 'nothing')[:300]} (all of it in {self.folder / 'log'})"
 
     def answer(self, receipt: Mapping[str, Any]) -> None:
         """Write the receipt, once."""
@@ -126,14 +119,13 @@ def write(store: Store, grid: Path, todo: Work, plugins: Path | None, terms: Lau
     with locked(store.counting_on):  # `gc` must not take the code for unused meanwhile
         copy = keep_code(store, plugins)
         folder = _next(grid / "submissions")
-        publish(folder / "work.json", lambda p: _write(p, todo.dump()))
-        publish_json(folder / "submission.json", _intent(store, copy, plugins, terms))
+        publish_text(folder / "work.json", todo.dump())
+        submission_file.write(folder, _intent(store, copy, plugins, terms))
     return Submission(folder)
 
 
 def _intent(store: Store, copy: Path, plugins: Path | None, terms: LaunchTerms) -> dict[str, Any]:
     return {
-        "schema": SCHEMA,
         "runs": str(store.root),
         "launcher": terms.launcher,
         "name": f"difgen-{secrets.token_hex(6)}",
@@ -153,20 +145,16 @@ def _intent(store: Store, copy: Path, plugins: Path | None, terms: LaunchTerms) 
     }
 
 
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
-
-
 def every(store: Store) -> list[Submission]:
     """All submissions of a run directory that are not closed, oldest first."""
-    found = [Submission(folder) for grid in store.grids() for folder in _numbered(grid / "submissions")]
-    return [s for s in found if s.said and not s.closed]
+    submissions = [Submission(folder) for grid in store.grids() for folder in _numbered(grid / "submissions")]
+    return [s for s in submissions if s.intent and not s.closed]
 
 
 def last_worker_records(store: Store, most: int) -> list[dict[str, Any]]:
     """What the workers of the last submissions of each grid said of themselves in the end."""
-    found = [Submission(folder) for grid in store.grids() for folder in _numbered(grid / "submissions")[-most:]]
-    return [worker_record for submission in found[-most:] for worker_record in submission.worker_records()]
+    submissions = [Submission(folder) for grid in store.grids() for folder in _numbered(grid / "submissions")[-most:]]
+    return [worker_record for submission in submissions[-most:] for worker_record in submission.worker_records()]
 
 
 def _numbered(folder: Path) -> list[Path]:
@@ -188,8 +176,8 @@ def _next(folder: Path) -> Path:
 
 def _seconds(variable: str, default: float) -> float:
     """A time from the environment."""
-    said = os.environ.get(variable)
+    value = os.environ.get(variable)
     try:
-        return default if said is None else max(0.1, float(said))
+        return default if value is None else max(0.1, float(value))
     except ValueError:
-        raise LaunchError(f"${variable}: {said!r} is no number of seconds") from None
+        raise LaunchError(f"${variable}: {value!r} is no number of seconds") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -29,6 +29,11 @@ class Facts:
     holds_out: bool = False  # whether the data set itself says which images are held out
     unlabelled: str = ""  # why labels that are there cannot be used
     notes: tuple[str, ...] = ()  # what a reader must know of the files
+
+
+def channels_first(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that a network sees: (C, H, W) of images of (H, W, C), (D,) of points."""
+    return (shape[-1], *shape[:-1])
 
 
 PARTNERS = frozenset({"twin", "sibling"})  # a metric's positional parameters that stand for other trajectories
@@ -67,16 +72,24 @@ class CellScoring:
         """Metric -> key of its result, from the keys of what its positional parameters name."""
         return {m: self._key(m, inputs) for m in self._applying(kind)}
 
+    def inputs(self, metrics: Iterable[str]) -> set[str]:
+        """What these metrics are given, by the names of their positional parameters."""
+        return {name for metric in metrics for name in self.sections[metric].signature.inputs}
+
+    def guided(self, metrics: Iterable[str]) -> bool:
+        """Whether one of these metrics asks the denoiser that the sampler follows, guidance and all."""
+        return any(self.sections[metric].settings.get("guided") for metric in metrics)
+
     def _applying(self, kind: str) -> Iterator[str]:
         lacking = LACKING.get(kind, frozenset())
-        for name, section in self.sections.items():
-            if not lacking & set(section.signature.inputs):
+        for name in self.sections:
+            if not lacking & self.inputs([name]):
                 yield name
 
     def _key(self, metric: str, inputs: dict[str, str]) -> str:
         section = self.sections[metric]
         taken = {i: inputs[i] for i in section.signature.inputs if i in inputs}
-        if section.settings.get("guided"):
+        if self.guided([metric]):
             taken["denoiser"] = inputs["guided"]
         if metric in self.features:
             taken["embed"] = self.features[metric].key
@@ -153,10 +166,10 @@ class Cell:
         What older plans did not say is left out: settings that they did not have, at their default, and guidance
         without effect.
         """
-        said = {k: v for k, v in self.settings().items() if k not in LATER or v != LATER[k]}
-        if "guide.name" in said:
-            said = {k: v for k, v in said.items() if not k.startswith("guide.")} | self.guidance.acting
-        settings = sorted((k, str(v)) for k, v in said.items())
+        values = {k: v for k, v in self.settings().items() if k not in LATER or v != LATER[k]}
+        if "guide.name" in values:
+            values = {k: v for k, v in values.items() if not k.startswith("guide.")} | self.guidance.acting
+        settings = sorted((k, str(v)) for k, v in values.items())
         return hashlib.sha256(json.dumps([self.kind, sorted(self.metrics), settings]).encode()).hexdigest()[:16]
 
 

@@ -32,7 +32,7 @@ def subset_size(own: dict[str, Any], facts: Facts, where: Where) -> int:
             f"data.held_out: {own['held_out']} of {facts.images} images leaves none to train on; hold out fewer",
             where("data.held_out"),
         )
-    most = there(own, facts)
+    most = available(own, facts)
     if own["size"] is not None and own["size"] > most:
         half = f" in half {own['half']}" if own["half"] else ""
         raise GridError(
@@ -43,7 +43,7 @@ def subset_size(own: dict[str, Any], facts: Facts, where: Where) -> int:
     return int(own["size"] or most)
 
 
-def there(own: dict[str, Any], facts: Facts) -> int:
+def available(own: dict[str, Any], facts: Facts) -> int:
     """Images that a subset may have."""
     rest = facts.images - own["held_out"]
     return int(rest if own["half"] is None else (rest + (own["half"] == "A")) // 2)

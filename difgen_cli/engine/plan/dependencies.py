@@ -11,9 +11,9 @@ from typing import Any
 
 from difgen_cli.engine.grid.document import GridError, Place
 from difgen_cli.engine.grid.values import Given
-from difgen_cli.engine.plan import PARTNERS, CellScoring, Partner
-from difgen_cli.engine.plan.guidance import UNGUIDED, Guidance
-from difgen_cli.engine.plan.points import Points, Stops
+from difgen_cli.engine.plan import PARTNERS, CellScoring, Partner, channels_first
+from difgen_cli.engine.plan.guidance import Guidance
+from difgen_cli.engine.plan.points import Point, Points
 from difgen_cli.engine.plan.recipes import Operation
 from difgen_cli.engine.plan.runs import SnapshotRef, Trajectories
 from difgen_cli.engine.plan.sections import Section
@@ -41,11 +41,11 @@ class Partners:
 
     def __init__(self, points: Points, runs: Trajectories) -> None:
         self.points, self.runs = points, runs
-        self.heads: dict[int, Operation] = {}
+        self.operations: dict[Section, Operation] = {}
 
-    def drawn(self, weights: SnapshotRef, sampler: Section, guidance: Guidance = UNGUIDED, stops: Stops = ()) -> Drawn:
+    def drawn(self, weights: SnapshotRef, sampler: Section, guidance: Guidance, point: Point) -> Drawn:
         """The samples of weights, which stand at a point where they are guided."""
-        others = {name: self._worse(name, guidance, weights, stops) for name in guidance.terms}
+        others = {name: self._worse(name, guidance, weights, point) for name in guidance.terms}
         itself = [name for name, other in others.items() if other and other.snapshot == weights.snapshot]
         guidance = guidance.without(itself) if itself else guidance  # D_pos − D_pos is nothing to steer by
         partners = {f"guide.{name}": other for name, other in others.items() if other and name not in itself}
@@ -56,40 +56,39 @@ class Partners:
 
     def sampled(self, sampler: Section, snapshot: str, guidance: str) -> str:
         """The key of samples."""
-        if id(sampler) not in self.heads:
+        if sampler not in self.operations:
             own = f".{sampler.own_signature.version}" if sampler.own_signature else ""
             version, settings = f"{sampler.signature.version}{own}", sampler.changed | sampler.changed_own
-            self.heads[id(sampler)] = Operation(sampler.kind, sampler.name, version, settings)
-        return self.heads[id(sampler)].key({"snapshot": snapshot, "guidance": guidance})
+            self.operations[sampler] = Operation(sampler.kind, sampler.name, version, settings)
+        return self.operations[sampler].key({"snapshot": snapshot, "guidance": guidance})
 
     # Guidance ------------------------------------------------------------------------------------------------------
 
-    def _worse(self, name: str, guidance: Guidance, weights: SnapshotRef, stops: Stops) -> Partner | None:
+    def _worse(self, name: str, guidance: Guidance, weights: SnapshotRef, point: Point) -> Partner | None:
         """The weights that a term steers away from, where they are not the cell's own."""
         section, place = guidance.terms[name], guidance.places.get(name)
-        self._check_needs(name, section, stops, weights, place)
+        self._check_needs(name, section, point, weights, place)
         inputs = section.signature.inputs
         if "weak" in inputs:
-            there = self.points.beside(stops, guidance.weak[name])
-            return _partner(self.runs.at(there))
+            return _partner(self.runs.at(self.points.beside(point, guidance.weak[name])))
         if "continued" in inputs:
             if weights.step is None:
                 raise GridError(f"guide.{name}: trains on, and a model in closed form cannot be trained", place)
-            said: Mapping[str, str] = section.signature.constants["CONTINUED"]
-            changed = {path: Given(section.settings[setting]) for path, setting in said.items()}
-            return _partner(self.runs.continued(stops, weights, changed))
+            settings: Mapping[str, str] = section.signature.constants["CONTINUED"]
+            changed = {path: Given(section.settings[setting]) for path, setting in settings.items()}
+            return _partner(self.runs.continued(point, weights, changed))
         return None
 
     def _check_needs(
-        self, name: str, section: Section, stops: Stops, weights: SnapshotRef, place: Place | None
+        self, name: str, section: Section, point: Point, weights: SnapshotRef, place: Place | None
     ) -> None:
         """Raise GridError where a term asks for what the model at this point does not have."""
-        where, model = self.points.where(stops), self.points.resolved("model", stops)
+        where, model = self.points.where(point), self.points.resolved("model", point)
         needs, functions = section.signature.constants.get("NEEDS", ()), section.signature.functions
         if "dropped condition" in needs:
-            if self.points.resolved("condition", stops).name == "none":
+            if self.points.resolved("condition", point).name == "none":
                 raise GridError(f"guide.{name}: there is no condition to drop; set condition.name, or use auto", place)
-            if weights.step is not None and not self.points.resolved("train", stops).settings["condition_dropout"]:
+            if weights.step is not None and not self.points.resolved("train", point).settings["condition_dropout"]:
                 raise GridError(
                     f"guide.{name}: this network never learnt to do without its condition; set train.condition_dropout "
                     "above 0, such as 0.1",
@@ -102,34 +101,34 @@ class Partners:
                 place,
             )
         if "check" in functions:
-            self._check_shape(name, section, stops, place)
+            self._check_shape(name, section, point, place)
 
-    def _check_shape(self, name: str, section: Section, stops: Stops, place: Place | None) -> None:
-        shape = self.runs.derive.facts(self.points.resolved("data", stops)).shape
+    def _check_shape(self, name: str, section: Section, point: Point, place: Place | None) -> None:
+        facts = self.runs.derive.facts(self.points.resolved("data", point))
         try:
             module = self.points.library.module("guide", name)
-            module.check((shape[2], *shape[:2]) if len(shape) == 3 else shape, **section.settings)
+            module.check(channels_first(facts.shape), **section.settings)
         except ValueError as error:
             raise GridError(f"guide.{name}.{error}", place) from None
 
     # Metrics -------------------------------------------------------------------------------------------------------
 
-    def compared(self, stops: Stops, scoring: CellScoring) -> dict[str, Partner]:
+    def compared(self, point: Point, scoring: CellScoring) -> dict[str, Partner]:
         """The trajectories that a cell's metrics name."""
         named = {i: m for m, section in scoring.sections.items() for i in section.signature.inputs if i in PARTNERS}
-        return {name: self._twin(name, metric, stops) for name, metric in sorted(named.items())}
+        return {name: self._twin(name, metric, point) for name, metric in sorted(named.items())}
 
-    def _twin(self, name: str, metric: str, stops: Stops) -> Partner:
-        data, train = self.points.resolved("data", stops), self.points.resolved("train", stops)
-        half, seed, where = data.own["half"], train.settings.get("seed", 0), self.points.where(stops)
+    def _twin(self, name: str, metric: str, point: Point) -> Partner:
+        data, train = self.points.resolved("data", point), self.points.resolved("train", point)
+        half, seed, where = data.own["half"], train.settings.get("seed", 0), self.points.where(point)
         if half is None:
             raise GridError(f"score.{metric}: compares two disjoint halves; set data.half: A", where("data.name"))
         changed = {path: Given(value) for path, value in TRAINED_WITH[name](half, seed).items()}
-        there = self.points.beside(stops, changed)
-        weights = self.runs.at(there)
+        other = self.points.beside(point, changed)
+        weights = self.runs.at(other)
         if weights.step is None:
             raise GridError(f"score.{metric}: compares trained networks", where("model.name"))
-        drawn = self.drawn(weights, self.points.resolved("sample", stops), self.points.guidance(stops), there)
+        drawn = self.drawn(weights, self.points.resolved("sample", point), self.points.guidance(point), other)
         return _partner(weights, drawn)
 
 

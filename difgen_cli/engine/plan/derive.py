@@ -86,7 +86,7 @@ class RecipeBuilder:
                 where("data.held_out_seed"),
             )
         chosen = {k: v for k, v in data.changed_own.items() if k not in OF_HOLDOUT}
-        if size == checks.there(data.own, facts):
+        if size == checks.available(data.own, facts):
             chosen.pop("size", None)  # all that there are, by number or by none
         holdout = self.holdout(data, facts)
         return self.keep(Recipe(Operation("subset", "split", _version(data), chosen), {"holdout": holdout})), size
@@ -100,19 +100,19 @@ class RecipeBuilder:
         pool = self.pool(data, facts)
         own = {"held_out": data.own["held_out"]} | {k: v for k, v in data.changed_own.items() if k in OF_HOLDOUT}
         head = Operation("holdout", "split", _version(data), own)
-        made = self.keep(Recipe(head, {"pool": pool}))
-        self.keep(apart(made))
-        return made
+        recipe = self.keep(Recipe(head, {"pool": pool}))
+        self.keep(apart(recipe))
+        return recipe
 
     def _facts(self, data: Section, where: Where, path: str = "data") -> Facts:
         named = f"{path}.path" if "path" in data.settings else f"{path}.name"
         try:
-            found = self.facts(data)
+            facts = self.facts(data)
         except ValueError as error:
             raise GridError(f"{named}: {error}", where(named)) from None
-        left_out = [f"labels are left out: {found.unlabelled}"] if found.unlabelled else []
-        self.notes.update(dict.fromkeys([*found.notes, *left_out]))
-        return found
+        left_out = [f"labels are left out: {facts.unlabelled}"] if facts.unlabelled else []
+        self.notes.update(dict.fromkeys([*facts.notes, *left_out]))
+        return facts
 
     def _labels(self, condition: Section, data: Section, subset: Recipe, facts: Facts, where: Where) -> Recipe:
         takes, clusters = condition.signature.inputs, condition.settings.get("clusters")
@@ -161,8 +161,8 @@ class RecipeBuilder:
         if name == "auto":
             name = "pixels" if len(facts.shape) == 1 else "classifier" if facts.labelled else "random_conv"
         if name not in self.library.names("features"):
-            known = ", ".join(self.library.names("features"))
-            raise GridError(f"{path}: no feature space is called {name!r} ({known})", place)
+            spaces = ", ".join(self.library.names("features"))
+            raise GridError(f"{path}: no feature space is called {name!r} ({spaces})", place)
         signature = self.library.signature("features", name)
         if "labels" in signature.inputs and not facts.labelled:
             raise GridError(f"{path}: {name} is trained on labels, and this data set has none; use random_conv", place)
@@ -207,18 +207,18 @@ class RecipeBuilder:
         from difgen_cli.data import fits
 
         path = f"score.{metric}.against"
-        found = self._facts(other, where, path)
+        others = self._facts(other, where, path)
         place = where(f"{path}.name") or place
-        if found.content == facts.content:
+        if others.content == facts.content:
             raise GridError(f"{path}: {other.name} is this data set itself; name another", place)
-        if not fits(found.shape, facts.shape):
+        if not fits(others.shape, facts.shape):
             raise GridError(
-                f"{path}: {other.name} holds {_words(found.shape)}, and this data set {_words(facts.shape)}; images "
+                f"{path}: {other.name} holds {_words(others.shape)}, and this data set {_words(facts.shape)}; images "
                 "can be compared with images, and points with points of as many values",
                 place,
             )
         head = Operation("images", "matched", MATCHED_VERSION, {"shape": facts.shape})
-        return Against(other, self.keep(Recipe(head, {"pool": self.pool(other, found)})))
+        return Against(other, self.keep(Recipe(head, {"pool": self.pool(other, others)})))
 
 
 def images_of(subset: Recipe) -> dict[str, str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from difgen_cli.engine.plan import Facts
+from difgen_cli.engine.plan import Facts, channels_first
 from difgen_cli.engine.plan.sections import Section
 from difgen_cli.engine.plugins import Library
 from difgen_cli.engine.store import Store
@@ -26,24 +26,24 @@ class Finder:
     def __init__(self, store: Store, library: Library, root: Path) -> None:
         self.store, self.library, self.root = store, library, root
         self.cache = store.facts()
-        self.known: dict[int, Facts] = {}
+        self.facts: dict[Section, Facts] = {}
         self.loaded: dict[str, Any] = {}  # content -> Pool
-        self.given: dict[tuple[int, int], tuple[str, Any]] = {}  # condition and data section -> content, labels
+        self.given: dict[tuple[Section, Section], tuple[str, Any]] = {}  # condition and data section -> content, labels
         self.notes: list[str] = []
 
     def __call__(self, section: Section) -> Facts:
         """Facts of a data section; raises DataError in one sentence where the data are bad."""
-        if id(section) not in self.known:
-            self.known[id(section)] = self._find(section)
-        return self.known[id(section)]
+        if section not in self.facts:
+            self.facts[section] = self._find(section)
+        return self.facts[section]
 
     def labels(self, condition: Section, data: Section) -> str:
         """Content of the labels that a condition reads from a file, one for each image of a data set.
 
         ValueError in one sentence where the file is bad.
         """
-        at = (id(condition), id(data))
-        if at not in self.given:
+        sections = (condition, data)
+        if sections not in self.given:
             path = condition.settings["path"]
             if path is None:
                 raise ValueError("not given: name a CSV, Parquet or .npy file with a label for each image")
@@ -51,8 +51,8 @@ class Finder:
             if "names" in data.signature.functions:
                 names = plugin.names(**self._settings(data))
             labels = self.library.module("condition", condition.name).read(self._rooted(path), self(data).images, names)
-            self.given[at] = hashlib.sha256(f"{labels.dtype}".encode() + labels.tobytes()).hexdigest(), labels
-        return self.given[at][0]
+            self.given[sections] = hashlib.sha256(f"{labels.dtype}".encode() + labels.tobytes()).hexdigest(), labels
+        return self.given[sections][0]
 
     def held_out(self, section: Section) -> int:
         """Held-out images that do not occur in the rest as well, byte for byte: only these are compared with."""
@@ -60,12 +60,12 @@ class Finder:
 
         content, own = self(section).content, section.own
         entry = next(e for e in self.cache.values() if e["content"] == content)
-        known = entry.setdefault("apart", {})
+        counts = entry.setdefault("apart", {})
         at = f"{own['held_out']} {own['held_out_seed']}"
-        if at not in known:
+        if at not in counts:
             chosen = {k: own[k] for k in ("held_out", "held_out_seed")}
-            known[at] = len(data.split(self.pool(content), **chosen).held_out)
-        return int(known[at])
+            counts[at] = len(data.split(self.pool(content), **chosen).held_out)
+        return int(counts[at])
 
     def _find(self, section: Section) -> Facts:
         source = self._source(section)
@@ -107,13 +107,12 @@ class Finder:
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """What a network sees of each data set that is known, by key: (C, H, W) of images, (D,) of points."""
-        known = {entry["content"][:16]: entry["shape"] for entry in self.cache.values()}
-        return {key: (shape[-1], *shape[:-1]) for key, shape in known.items()}
+        return {entry["content"][:16]: channels_first(tuple(entry["shape"])) for entry in self.cache.values()}
 
     def pool(self, content: str) -> Pool:
         """The data of this content, found before."""
-        found: Pool = self.loaded.get(content) or pool(self.store, content[:16])
-        return found
+        data: Pool = self.loaded.get(content) or pool(self.store, content[:16])
+        return data
 
     def _rooted(self, path: Path) -> Path:
         return self.root / expanded(path)
@@ -162,8 +161,8 @@ def pool(store: Store, key: str) -> Pool:
 
     images, labels, facts = store.pool(key)
     held_out = None if facts.get("held_out") is None else np.array(facts["held_out"], np.int64)
-    known = store.population(key)
-    population = None if known is None else data.Population.of(known)
+    population_arrays = store.population(key)
+    population = None if population_arrays is None else data.Population.of(population_arrays)
     return data.Pool(images, labels, tuple(facts["classes"]), held_out, population)
 
 

@@ -12,24 +12,24 @@ from difgen_cli.engine.plan import Cell, Plan
 SHOWN = 8  # values that an error lists
 
 
-def filter_by(made: Plan, only: Sequence[str]) -> Callable[[Cell], bool]:
+def filter_by(plan: Plan, only: Sequence[str]) -> Callable[[Cell], bool]:
     """Whether a cell passes all filters: reference rows do where they do not have the setting.
 
     Raises GridError where no model passes, with the values that there are.
     """
     if not only:
         return lambda _: True
-    left = [(cell, _values(cell)) for cell in made.models]
+    left = [(cell, _values(cell)) for cell in plan.models]
     tests = []
     for text in only:
         path, holds = filter_of(text)
-        there = [values[path] for _, values in left if path in values]
-        if not there:
+        present = [values[path] for _, values in left if path in values]
+        if not present:
             settings = {name for _, values in left for name in values}
             raise GridError(f"--only {path}: no cell of this grid has this setting{suggest(path, settings)}")
         left = [(cell, values) for cell, values in left if path not in values or holds(values[path])]
         if not left:
-            raise GridError(f"--only {text}: no cell of this grid matches; {path} is {listed(there)}")
+            raise GridError(f"--only {text}: no cell of this grid matches; {path} is {listed(present)}")
         tests.append((path, holds))
 
     def passes(cell: Cell) -> bool:
@@ -46,5 +46,5 @@ def _values(cell: Cell) -> dict[str, Any]:
 def listed(values: Iterable[Any]) -> str:
     """Different values in the order in which they come, the first of them if there are many."""
     shown = ("nothing" if v is None else f"{v:g}" if isinstance(v, float) else str(v) for v in values)
-    known = list(dict.fromkeys(shown))
-    return ", ".join(known[:SHOWN]) + (f" and {len(known) - SHOWN} more" if len(known) > SHOWN else "")
+    distinct = list(dict.fromkeys(shown))
+    return ", ".join(distinct[:SHOWN]) + (f" and {len(distinct) - SHOWN} more" if len(distinct) > SHOWN else "")

@@ -88,12 +88,12 @@ def _version(section: Section) -> str:
 
 def resolve(given: Mapping[str, Given], library: Library, elsewhere: Iterable[str] = ()) -> Guidance:
     """Check what a point says below `guide:`, by dotted path; `elsewhere` are the terms that other points name."""
-    known = library.names("guide")
+    plugins = library.names("guide")
     own: dict[str, dict[str, Given]] = {}
     common: dict[str, Given] = {}
     for path, value in given.items():
         term, _, setting = path.partition(".")
-        if term in known:
+        if term in plugins:
             own.setdefault(term, {})
             if setting:
                 own[term][setting] = value
@@ -102,7 +102,7 @@ def resolve(given: Mapping[str, Given], library: Library, elsewhere: Iterable[st
         elif path != "name":
             common[path] = value
     chosen = _chosen(given, own, library)
-    takers = {name: _takes(name, library) for name in ({*chosen, *own, *elsewhere} or set(known))}
+    takers = {name: _takes(name, library) for name in ({*chosen, *own, *elsewhere} or set(plugins))}
     for path, value in common.items():
         if not any(path.partition(".")[0] in takes for takes in takers.values()):
             _refuse(path, value, takers, library)
@@ -117,8 +117,8 @@ def _chosen(given: Mapping[str, Given], own: Iterable[str], library: Library) ->
     """The terms that `name:` chooses, else all that are mentioned."""
     if "name" not in given:
         return list(own)
-    said, place = given["name"].value, given["name"].place
-    names = [name for name in str(said).split("+") if name != "none"]
+    value, place = given["name"].value, given["name"].place
+    names = [name for name in str(value).split("+") if name != "none"]
     for name in names:
         try:
             library.signature("guide", name)
@@ -140,16 +140,14 @@ def _takes(name: str, library: Library) -> set[str]:
 
 def _refuse(path: str, value: Given, takers: Mapping[str, set[str]], library: Library) -> None:
     """GridError for a word below `guide:` that is no setting of any of its terms: it may be meant as a term."""
-    word, known = path.partition(".")[0], sorted(set().union(*takers.values()))
+    word, accepted = path.partition(".")[0], sorted(set().union(*takers.values()))
     if "." in path or _bare(value):
         try:
             library.signature("guide", word)
         except PluginError as error:
             raise GridError(f"guide.{word}: {error}", value.place) from None
-    raise GridError(
-        f"guide.{path}: unknown setting of {', '.join(sorted(takers))} ({', '.join(known)}){suggest(word, known)}",
-        value.place,
-    )
+    listed = f"{', '.join(sorted(takers))} ({', '.join(accepted)})"
+    raise GridError(f"guide.{path}: unknown setting of {listed}{suggest(word, accepted)}", value.place)
 
 
 def _term(
@@ -157,9 +155,9 @@ def _term(
 ) -> tuple[Section, dict[str, Given]]:
     """One term, checked, and what its worse self has otherwise."""
     takes = _takes(name, library)
-    said = {path: value for path, value in common.items() if path.partition(".")[0] in takes} | dict(own)
-    weak = {p.removeprefix("weak."): g for p, g in said.items() if p.startswith("weak.") and "weak" in takes}
-    rest = {p: g for p, g in said.items() if not (p.startswith("weak.") and "weak" in takes)}
+    settings = {path: value for path, value in common.items() if path.partition(".")[0] in takes} | dict(own)
+    weak = {p.removeprefix("weak."): g for p, g in settings.items() if p.startswith("weak.") and "weak" in takes}
+    rest = {p: g for p, g in settings.items() if not (p.startswith("weak.") and "weak" in takes)}
     section = resolve_section("guide", rest | {"name": Given(name, place or Place())}, library, path=f"guide.{name}")
     _check_interval(name, section, rest.get("interval"))
     if "weak" in takes:
@@ -167,13 +165,13 @@ def _term(
     return section, weak
 
 
-def _check_interval(name: str, section: Section, said: Given | None) -> None:
+def _check_interval(name: str, section: Section, given: Given | None) -> None:
     from difgen_cli import guidance
 
     try:
         guidance.span(section.own["interval"])
     except ValueError as error:
-        raise GridError(f"guide.{name}.{error}", said.place if said else None) from None
+        raise GridError(f"guide.{name}.{error}", given.place if given else None) from None
 
 
 def _check_weak(name: str, weak: Mapping[str, Given], place: Place | None) -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from difgen_cli.engine.grid import Grid, Meaning
 from difgen_cli.engine.plan import Trajectory
+from difgen_cli.engine.plan.points import assignments
 
 
 def notes_on(grid: Grid, trajectories: dict[str, Trajectory], meaning: Meaning) -> list[str]:
     """What confounds a study, to be said and not to be refused."""
     notes = [f"skip in line {place.line} drops no cell" for place in grid.idle(meaning)]
     notes += [f"{path} is set in base and by an axis: the axis counts" for path in grid.values if path in grid.base]
-    for path, said in grid.values.items():
-        different = len({meaning(path, value) for value in said})
-        if different < len(said):
-            notes.append(f"{path}: {len(said)} values that are {different} different ones once they are rounded")
+    for path, listed in grid.values.items():
+        different = len({meaning(path, value) for value in listed})
+        if different < len(listed):
+            notes.append(f"{path}: {len(listed)} values that are {different} different ones once they are rounded")
     runs = [t for t in trajectories.values() if t.steps]
     values = {p: len(v) for p, v in grid.values.items()}
     if len(grid.seeds) == 1 and runs:
@@ -40,12 +41,11 @@ def notes_on(grid: Grid, trajectories: dict[str, Trajectory], meaning: Meaning) 
 def _empty(grid: Grid, trajectories: dict[str, Trajectory]) -> list[str]:
     """What the grid asks for and nobody will get."""
     notes = []
-    stops = [stop for axis in grid.axes for stop in axis.stops] + list(grid.include)
-    said = [*grid.base.items(), *(pair for stop in stops for pair in stop)]
+    pairs = list(assignments(grid, grid.axes))
     settings = [t.settings for t in trajectories.values()]
-    if any(path == "sample.count" and given.value == 1 for path, given in said):
+    if any(path == "sample.count" and given.value == 1 for path, given in pairs):
         notes.append("sample.count: one sample has no Fréchet distance and no spread; draw 2 or more")
-    if any(path == "score.clusters" for path, _ in said) and all(s["condition.name"] == "none" for s in settings):
+    if any(path == "score.clusters" for path, _ in pairs) and all(s["condition.name"] == "none" for s in settings):
         notes.append("score.clusters: there is no condition whose labels it could count; set condition.name")
     for of in settings:
         clusters, size = of.get("condition.clusters"), of.get("data.size")

@@ -10,11 +10,11 @@ from typing import Any
 
 from difgen_cli.engine.plan import Cell, Partner, Plan, Trajectory
 from difgen_cli.engine.plan.sections import Section
-from difgen_cli.engine.plan.work import Call, Dependency, MetricSpec, Scoring, Training, Work
-from difgen_cli.engine.store import Home, Store, untrusted
+from difgen_cli.engine.plan.work import Call, Dependency, MetricSpec, Scoring, Training, Work, awaited
+from difgen_cli.engine.store import Home, Store, failures, untrusted
 from difgen_cli.engine.store.untrusted import Distrusted, Rest
 
-There = Mapping[tuple[str, str], set[str]]  # (identity of a cell, metric) -> keys of its results
+OlderResults = Mapping[tuple[str, str], set[str]]  # (identity of a cell, metric) -> keys of its results
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,13 @@ def survey(
     plan: Plan,
     store: Store,
     chosen: Callable[[Cell], bool] = lambda _: True,
-    there: Callable[[], There] = dict,
+    older_results: Callable[[], OlderResults] = dict,
     forgiven: frozenset[int] = frozenset(),
 ) -> Pending:
     """Hold the plan against the store: one listing and one small file per trajectory, and those of failed units.
 
-    `there`: results of whichever code, asked for where something is missing. `forgiven`: cells that failed and are
-    to be tried again.
+    `older_results`: results of whichever code, asked for where something is missing. `forgiven`: cells that failed and
+    are to be tried again.
     """
     store.refresh()
     shelves = _Shelves(plan, store, untrusted.find(store, plan.trajectories, lambda: _rests(plan)))
@@ -62,7 +62,7 @@ def survey(
         others = [(name, other) for name in partners for other in shelves.wanted(cell.partners[name])]
         tried = missing and cell.index not in forgiven
         cause = (shelf.failure(cell) or shelves.failure(others)) if tried else None
-        marks.append(_mark(cell, shelf, missing, cause, there))
+        marks.append(_mark(cell, shelf, missing, cause, older_results))
         if cause:
             causes[cell.index] = cause
         if not missing or cause or not chosen(cell):
@@ -84,15 +84,17 @@ def survey(
     return Pending(marks, causes, Work(trainings, ordered, recipes_), retrained, frozenset(wanted), shelves.distrusted)
 
 
-def _mark(cell: Cell, shelf: _Shelf, missing: list[str], cause: str | None, there: Callable[[], There]) -> str:
+def _mark(
+    cell: Cell, shelf: _Shelf, missing: list[str], cause: str | None, older_results: Callable[[], OlderResults]
+) -> str:
     if not missing:
         return "done"
     if cause:
         return "failed"
     if shelf.stale(cell.metrics[m] for m in missing):
         return "stale"
-    identity, known = cell.identity(), there()
-    old = any(known.get((identity, metric), set()) - {cell.metrics[metric]} for metric in missing)
+    identity, older = cell.identity(), older_results()
+    old = any(older.get((identity, metric), set()) - {cell.metrics[metric]} for metric in missing)
     return "stale" if old else "new"
 
 
@@ -101,9 +103,9 @@ def _rests(plan: Plan) -> Iterator[Rest]:
     for cell in (c for c in plan.cells if c.partners):
         guided = {o.home for name, p in cell.partners.items() if name.startswith("guide.") for o in p.all()}
         for metric, key in cell.metrics.items():
-            inputs = cell.scoring.sections[metric].signature.inputs
+            inputs = cell.scoring.inputs([metric])
             beside = {o.home for name, p in cell.partners.items() if name in inputs for o in p.all()}
-            steered = {"samples", "states"} & set(inputs) or cell.scoring.sections[metric].settings.get("guided")
+            steered = {"samples", "states"} & inputs or cell.scoring.guided([metric])
             yield Rest(cell.home, frozenset({key}), frozenset(), frozenset(beside | guided if steered else beside))
         yield Rest(cell.home, frozenset(), frozenset({cell.samples}), frozenset(guided))
         for other in (o for p in cell.partners.values() for o in p.all() if o.partners and o.samples):
@@ -116,30 +118,28 @@ class _Shelves:
 
     def __init__(self, plan: Plan, store: Store, distrusted: Distrusted) -> None:
         self.plan, self.store, self.distrusted = plan, store, distrusted
-        self.known: dict[str, _Shelf] = {}
+        self.shelves: dict[str, _Shelf] = {}
 
     def of(self, cell: Cell) -> _Shelf:
-        return self.known.get(cell.home) or self._shelf(cell.home, _home(self.plan, self.store, cell))
+        return self.shelves.get(cell.home) or self._shelf(cell.home, _home(self.plan, self.store, cell))
 
     def trajectory(self, key: str) -> _Shelf:
-        return self.known.get(key) or self._shelf(key, self.store.home(key, self.plan.trajectories[key].slug))
+        return self.shelves.get(key) or self._shelf(key, self.store.home(key, self.plan.trajectories[key].slug))
 
     def _shelf(self, key: str, home: Home) -> _Shelf:
-        return self.known.setdefault(key, _Shelf(key, home, self.distrusted))
+        return self.shelves.setdefault(key, _Shelf(key, home, self.distrusted))
 
     def wanted(self, partner: Partner) -> list[Partner]:
         """Whose weights a partner asks for: none where its samples are there."""
-        if partner.samples is not None and partner.samples in self.trajectory(partner.home).sampled:
-            return []
-        return [other for other in partner.all() if other.step is not None]
+        return list(awaited(partner, lambda other: other.samples in self.trajectory(other.home).sampled))
 
     def failure(self, others: Iterable[tuple[str, Partner]]) -> str | None:
         """Why weights that a cell waits for will not come, if their last attempt says so."""
         for name, other in others:
             shelf = self.trajectory(other.home)
-            train = shelf.attempts.get("train", {}) if other.step not in shelf.snapshots else {}
-            if train.get("state") == "failed":
-                return f"{name}: {train.get('cause', 'unknown')}"
+            cause = shelf.cause("train") if other.step not in shelf.snapshots else None
+            if cause is not None:
+                return f"{name}: {cause}"
         return None
 
 
@@ -174,26 +174,26 @@ class _Shelf:
 
     def failure(self, cell: Cell) -> str | None:
         """Why a cell without all its results failed, if its last attempt says so."""
-        own, train = self.attempts.get(f"score-{cell.samples}", {}), self.attempts.get("train", {})
-        for record, blocks in ((own, True), (train, cell.step not in self.snapshots)):
-            if record.get("state") == "failed" and blocks:
-                return str(record.get("cause", "unknown"))
-        return None
+        cause = self.cause(f"score-{cell.samples}")
+        return self.cause("train") if cause is None and cell.step not in self.snapshots else cause
+
+    def cause(self, unit: str) -> str | None:
+        """Why the last attempt at a unit failed; None where it did not."""
+        return failures.cause(self.attempts.get(unit, {}))
 
 
 def _needs_snapshot(cell: Cell, missing: Iterable[str], shelf: _Shelf) -> bool:
-    inputs = {i for m in missing for i in cell.scoring.sections[m].signature.inputs}
+    inputs = cell.scoring.inputs(missing)
     return bool({"denoiser", "states"} & inputs) or ("samples" in inputs and cell.samples not in shelf.sampled)
 
 
 def _needed_partners(cell: Cell, missing: Iterable[str], shelf: _Shelf) -> list[str]:
     """The partners that missing results ask for; those of its guidance where it is guided to get them."""
-    sections = [cell.scoring.sections[m] for m in missing]
-    inputs = {i for section in sections for i in section.signature.inputs}
+    inputs = cell.scoring.inputs(missing)
     guided = (
         "states" in inputs
         or ("samples" in inputs and cell.samples not in shelf.sampled)
-        or any(section.settings.get("guided") for section in sections)
+        or cell.scoring.guided(missing)
     )
     return [name for name in cell.partners if (guided if name.startswith("guide.") else name in inputs)]
 
@@ -205,12 +205,12 @@ def _trainings(plan: Plan, steps: dict[str, set[int]], shelves: _Shelves) -> tup
         if start and steps[key] - shelves.trajectory(key).snapshots:  # what it begins with comes before it
             steps.setdefault(start[0], set()).add(start[1])
     for key, wanted in steps.items():
-        there = shelves.trajectory(key).snapshots
-        lacking = wanted - there
+        snapshots = shelves.trajectory(key).snapshots
+        lacking = wanted - snapshots
         if not lacking:
             continue
         trajectory, first = plan.trajectories[key], shelves.trajectory(key).checkpoint_before(min(lacking))
-        if there and min(lacking) < max(there):
+        if snapshots and min(lacking) < max(snapshots):
             retrained.append(trajectory.slug)
         trainings.append(
             Training(key, trajectory.slug, tuple(sorted(lacking)), trajectory.batch, _start(plan, trajectory), first)
@@ -279,8 +279,7 @@ def release(plan: Plan, store: Store, failed: Iterable[int]) -> int:
         others = (other for partner in cell.partners.values() for other in partner.all())
         units += [(store.home(o.home, plan.trajectories[o.home].slug), "train") for o in others]
         for home, unit in units:
-            past = home.history(unit)
-            if past and past[-1][1]["state"] == "failed":
+            if home.failed(unit):
                 home.release(unit)
                 released.add((home.path, unit))
     return len(released)

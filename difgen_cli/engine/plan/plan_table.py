@@ -34,8 +34,8 @@ def write(path: Path, plan: Plan) -> None:
         "identity": [c.identity() for c in cells],
     }
     columns |= _spread([c.settings() for c in cells])
-    said = [c.axis_values() for c in cells]
-    columns |= _spread([{f"axis.{k}": v for k, v in values.items()} for values in said])
+    axis_values = [c.axis_values() for c in cells]
+    columns |= _spread([{f"axis.{k}": v for k, v in values.items()} for values in axis_values])
     columns |= _spread([{f"result.{m}": k for m, k in c.metrics.items()} for c in cells])
     steps = {"step": pa.array(columns["step"], pa.int64())}  # also where no cell has one
     table = pa.table({name: _column(values) for name, values in columns.items()} | steps)
@@ -43,33 +43,33 @@ def write(path: Path, plan: Plan) -> None:
         "schema": SCHEMA,
         "grid": plan.grid.name.encode(),
         "question": plan.grid.question.encode(),
-        "axes": json.dumps({path: _distinct(path, said) for path in plan.grid.values}).encode(),
+        "axes": json.dumps({path: _distinct(path, axis_values) for path in plan.grid.values}).encode(),
         "seeds": str(len(plan.grid.seeds)).encode(),
         "partners": json.dumps(_partners(plan)).encode(),
     }
     replace(path, lambda p: pq.write_table(table.replace_schema_metadata(about), p))
 
 
-def _distinct(path: str, said: list[dict[str, Any]]) -> list[Any]:
+def _distinct(path: str, axis_values: list[dict[str, Any]]) -> list[Any]:
     """The values of an axis in the order of the cells."""
-    return list(dict.fromkeys(as_text(values[path]) for values in said if path in values))
+    return list(dict.fromkeys(as_text(values[path]) for values in axis_values if path in values))
 
 
 def _partners(plan: Plan) -> list[dict[str, Any]]:
     """The snapshots and samples of others that cells need, which need not be cells themselves."""
     named = (other for cell in plan.cells for p in cell.partners.values() for other in p.all())
-    found = {(p.snapshot, p.samples): p for p in named if p.step is not None}  # what is in closed form lies nowhere
+    distinct = {(p.snapshot, p.samples): p for p in named if p.step is not None}  # what is in closed form lies nowhere
     return [
         {"home": p.home, "slug": plan.trajectories[p.home].slug, "step": p.step, "snapshot": p.snapshot,
          "samples": p.samples}
-        for p in found.values()
+        for p in distinct.values()
     ]  # fmt: skip
 
 
 def partners(plan: pa.Table) -> list[dict[str, Any]]:
     """home, slug, step, snapshot and samples (None: weights alone) of each, from a plan as it was read."""
-    said: list[dict[str, Any]] = json.loads((plan.schema.metadata or {}).get(b"partners", b"[]"))
-    return said
+    content: list[dict[str, Any]] = json.loads((plan.schema.metadata or {}).get(b"partners", b"[]"))
+    return content
 
 
 @dataclass
@@ -83,7 +83,7 @@ class Expected:
 
 def expected(store: Store) -> dict[str, Expected]:
     """The trajectories that any grid of a run directory names, by key."""
-    found: dict[str, Expected] = {}
+    by_home: dict[str, Expected] = {}
     for folder in store.grids():
         try:
             plan = read(folder / "plan.parquet")
@@ -93,10 +93,10 @@ def expected(store: Store) -> dict[str, Expected]:
         columns = (plan[n].to_pylist() for n in ("kind", "home", "slug", *results))
         for kind, home, slug, *keys in zip(*columns, strict=True):
             if kind == "model":
-                found.setdefault(home, Expected(slug)).results.update(k for k in keys if k is not None)
+                by_home.setdefault(home, Expected(slug)).results.update(k for k in keys if k is not None)
         for partner in partners(plan):
-            found.setdefault(partner["home"], Expected(partner["slug"])).steps.add(partner["step"])
-    return found
+            by_home.setdefault(partner["home"], Expected(partner["slug"])).steps.add(partner["step"])
+    return by_home
 
 
 def _spread(lines: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:

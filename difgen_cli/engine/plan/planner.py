@@ -15,7 +15,7 @@ from difgen_cli.engine.plan.derive import Known, RecipeBuilder
 from difgen_cli.engine.plan.guidance import NONE, UNGUIDED
 from difgen_cli.engine.plan.naming import condition_words, data_words, slug
 from difgen_cli.engine.plan.notes import notes_on
-from difgen_cli.engine.plan.points import Points, Stops, visible
+from difgen_cli.engine.plan.points import Point, Points, visible
 from difgen_cli.engine.plan.recipes import Operation, Recipe, apart
 from difgen_cli.engine.plan.runs import SnapshotRef, Trajectories
 from difgen_cli.engine.plan.sections import Section
@@ -47,8 +47,8 @@ class _Planner:
         self.cells: list[Cell] = []
 
     def plan(self) -> Plan:
-        for stops in self.points.all():
-            self._add(stops)
+        for point in self.points.all():
+            self._add(point)
         trajectories, grid = self.runs.trajectories(), self.points.grid
         notes = [*notes_on(grid, trajectories, self.points.meaning), *self.derive.notes]
         self._refuse_doubles()
@@ -56,81 +56,102 @@ class _Planner:
 
     def _refuse_doubles(self) -> None:
         """GridError where `include` brings a cell that is there: it would count twice."""
-        known = set()
+        earlier = set()
         for cell in (c for c in self.cells if c.kind == "model"):
             itself = (cell.samples, cell.seed, *cell.metrics.values(), *map(str, cell.guidance.columns.items()))
-            if itself in known and len(cell.axes) > len(self.points.axes):
-                said = ", ".join(f"{path}: {given.value}" for path, given in cell.axes[-1])
+            if itself in earlier and len(cell.axes) > len(self.points.axes):
+                settings = ", ".join(f"{path}: {given.value}" for path, given in cell.axes[-1])
                 place = next((given.place for _, given in cell.axes[-1]), None)
-                raise GridError(f"include: {{{said}}} is a cell of this grid already; remove it", place)
-            known.add(itself)
+                raise GridError(f"include: {{{settings}}} is a cell of this grid already; remove it", place)
+            earlier.add(itself)
 
-    def _add(self, stops: Stops) -> None:
-        weights, scoring = self.runs.at(stops), self._scoring(stops)
-        sampler, guidance = self.points.resolved("sample", stops), self.points.guidance(stops)
-        drawn = self.partners.drawn(weights, sampler, guidance, stops)
-        compared = self.partners.compared(stops, scoring)
+    def _add(self, point: Point) -> None:
+        weights, scoring = self.runs.at(point), self._scoring(point)
+        sampler, guidance = self.points.resolved("sample", point), self.points.guidance(point)
+        drawn = self.partners.drawn(weights, sampler, guidance, point)
+        compared = self.partners.compared(point, scoring)
         inputs = {
             "denoiser": weights.snapshot, "guided": drawn.guided, "samples": drawn.samples, "states": drawn.samples,
             "home": weights.home,
             **{name: partner.samples for name, partner in compared.items() if partner.samples},
         }  # fmt: skip
-        metrics = scoring.keys("model", weights.made.inputs | inputs)
-        seed, columns = self.points.seed(stops), (*weights.columns, sampler.columns, drawn.guidance.columns)
+        metrics = scoring.keys("model", weights.run.inputs | inputs)
+        seed, columns = self.points.seed(point), (*weights.columns, sampler.columns, drawn.guidance.columns)
         self.cells.append(
             Cell(
-                len(self.cells), "model", seed, weights.home, weights.step, weights.snapshot, drawn.samples, sampler,
-                drawn.guidance, scoring, metrics, columns, stops, compared | drawn.partners,
+                index=len(self.cells),
+                kind="model",
+                seed=seed,
+                home=weights.home,
+                step=weights.step,
+                snapshot=weights.snapshot,
+                samples=drawn.samples,
+                sampler=sampler,
+                guidance=drawn.guidance,
+                scoring=scoring,
+                metrics=metrics,
+                columns=columns,
+                axes=point.assignments,
+                partners=compared | drawn.partners,
             )
-        )  # fmt: skip
+        )
         for kind in REFERENCES:
-            self._add_reference(kind, weights, sampler, scoring, seed, stops)
+            self._add_reference(kind, weights, sampler, scoring, seed, point)
 
     def _add_reference(
-        self, kind: str, weights: SnapshotRef, sampler: Section, scoring: CellScoring, seed: int, stops: Stops
+        self, kind: str, weights: SnapshotRef, sampler: Section, scoring: CellScoring, seed: int, point: Point
     ) -> None:
         """Held-out images, resampled training images or the ideal denoiser, scored like the models, each once."""
-        made, (data, condition, *_) = weights.made, weights.columns
-        mirrored, labels = "mirrored" in made.inputs, made.labels.key if kind == "ideal" else ""
-        at = (kind, made.subset.key, labels, mirrored, id(sampler), id(scoring))
-        if at in self.seen or (kind == "heldout" and not made.subset.inputs["holdout"].settings["held_out"]):
+        run, (data, condition, *_) = weights.run, weights.columns
+        mirrored, labels = "mirrored" in run.inputs, run.labels.key if kind == "ideal" else ""
+        reference = (kind, run.subset.key, labels, mirrored, sampler, scoring)
+        if reference in self.seen or (kind == "heldout" and not run.subset.inputs["holdout"].settings["held_out"]):
             return
-        self.seen.add(at)
+        self.seen.add(reference)
         if kind == "ideal":
-            parents = {"subset": made.subset, "labels": made.labels}
+            parents = {"subset": run.subset, "labels": run.labels}
             recipe = self.derive.keep(Recipe(_reference_head(kind, mirrored), parents))
             samples = self.partners.sampled(sampler, recipe.key, NONE)
             shown: tuple[dict[str, Any], ...] = (data, condition, sampler.columns, UNGUIDED.columns)
         else:
             drawn = {"count": sampler.own["count"], "seed": sampler.own["seed"]}
-            recipe, samples = real_images(kind, made.subset, drawn, mirrored)
+            recipe, samples = real_images(kind, run.subset, drawn, mirrored)
             self.derive.keep(recipe)
             shown = (data, {f"sample.{k}": v for k, v in drawn.items()})
         inputs = {
             "denoiser": recipe.key, "guided": recipe.key, "samples": samples, "states": samples, "home": recipe.key,
         }  # fmt: skip
-        metrics = scoring.keys(kind, made.inputs | inputs)
+        metrics = scoring.keys(kind, run.inputs | inputs)
         if not metrics or (samples, *metrics.values(), seed) in self.seen:
             return
         self.seen.add((samples, *metrics.values(), seed))
         named = slug([kind, *data_words(data), *(condition_words(condition) if kind == "ideal" else ())])
         self.references.setdefault(recipe.key, Reference(recipe, named))
-        snapshot = recipe.key if kind == "ideal" else None
-        axes = tuple(visible(kind, stop) for stop in stops)
         self.cells.append(
             Cell(
-                len(self.cells), kind, seed, recipe.key, None, snapshot, samples, sampler, UNGUIDED, scoring, metrics,
-                shown, axes,
+                index=len(self.cells),
+                kind=kind,
+                seed=seed,
+                home=recipe.key,
+                step=None,
+                snapshot=recipe.key if kind == "ideal" else None,
+                samples=samples,
+                sampler=sampler,
+                guidance=UNGUIDED,
+                scoring=scoring,
+                metrics=metrics,
+                columns=shown,
+                axes=tuple(visible(kind, assignments) for assignments in point.assignments),
             )
-        )  # fmt: skip
+        )
 
-    def _scoring(self, stops: Stops) -> CellScoring:
-        at = (*self.points.at("score", stops), *self.points.at("data", stops))
-        if at not in self.scorings:
-            data = self.points.resolved("data", stops)
-            given, where = self.points.given("score", stops), self.points.where(stops)
-            self.scorings[at] = self.derive.scoring(given, data, where, self.points.compared)
-        return self.scorings[at]
+    def _scoring(self, point: Point) -> CellScoring:
+        key = (*self.points.key("score", point), *self.points.key("data", point))
+        if key not in self.scorings:
+            data = self.points.resolved("data", point)
+            given, where = self.points.given("score", point), self.points.where(point)
+            self.scorings[key] = self.derive.scoring(given, data, where, self.points.compared)
+        return self.scorings[key]
 
 
 def real_images(kind: str, subset: Recipe, drawn: dict[str, Any], mirrored: bool = False) -> tuple[Recipe, str]:

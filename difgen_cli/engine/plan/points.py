@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -16,12 +17,29 @@ from difgen_cli.engine.plugins import SECTIONS, Library, Setting
 
 SHAPING = ("data", "condition", "model", "train")  # the sections that shape the weights
 
-Stops = tuple[Assignments, ...]  # a point: what each axis says there
 Where = Callable[[str], Place | None]  # dotted path -> where this point of the grid says it
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Point:
+    """One combination of settings: a level of each axis, or settings of its own."""
+
+    levels: tuple[Assignments, ...]  # what each axis says here, the seeds' last; empty where it says nothing
+    numbers: tuple[int, ...] = ()  # of these levels along their axes, where they are the axes' own
+    own: Assignments | None = None  # settings that no axis brings: of `include`, or of another trajectory
+
+    @property
+    def assignments(self) -> tuple[Assignments, ...]:
+        """All that is said here, axis by axis, its own settings last."""
+        return self.levels if self.own is None else (*self.levels, self.own)
+
+    def pairs(self) -> Iterator[tuple[str, Given]]:
+        """Every dotted path with its value; what comes later counts."""
+        return (pair for assignments in self.assignments for pair in assignments)
+
+
 class Points:
-    """The points of one grid. A point that is none of the grid's own stands at no stop, and brings its own settings."""
+    """The points of one grid, and what each section says at them."""
 
     def __init__(self, grid: Grid, library: Library) -> None:
         self.grid, self.library = grid, library
@@ -32,58 +50,57 @@ class Points:
         self.sections: dict[tuple[Any, ...], Section] = {}
         self.guidances: dict[tuple[Any, ...], Guidance] = {}
 
-    def all(self) -> Iterator[Stops]:
+    def all(self) -> Iterator[Point]:
         """Every point with every seed, those of `include:` last."""
-        seeds = self.axes[-1].stops
-        for point in self.grid.points(self.meaning):
-            stops = tuple(axis.stops[k] for axis, k in zip(self.grid.axes, point, strict=True))
-            for seed in seeds:
-                yield (*stops, seed)
+        seeds = list(enumerate(self.axes[-1].levels))
+        for numbers in self.grid.points(self.meaning):
+            levels = tuple(axis.levels[k] for axis, k in zip(self.grid.axes, numbers, strict=True))
+            for number, seed in seeds:
+                yield Point((*levels, seed), (*numbers, number))
         for extra in self.grid.include:
-            for seed in seeds:
-                yield (*((),) * len(self.grid.axes), seed, extra)
+            for _, seed in seeds:
+                yield Point((*((),) * len(self.grid.axes), seed), own=extra)
 
-    def seed(self, stops: Stops) -> int:
+    def seed(self, point: Point) -> int:
         """The seed of one of the grid's own points."""
-        return int(dict(stops[len(self.axes) - 1])["seed"].value)
+        return int(dict(point.levels[-1])["seed"].value)
 
-    def beside(self, stops: Stops, changed: Mapping[str, Given]) -> Stops:
+    def beside(self, point: Point, changed: Mapping[str, Given]) -> Point:
         """Where another trajectory stands: the same settings that shape weights, but for those that are changed."""
-        own = (pair for stop in stops for pair in stop if _section(pair[0]) in SHAPING and pair[0] not in changed)
-        return (*((),) * len(self.axes), (*own, *changed.items()))
+        same = (pair for pair in point.pairs() if _section(pair[0]) in SHAPING and pair[0] not in changed)
+        return Point(((),) * len(self.axes), own=(*same, *changed.items()))
 
-    def given(self, section: str, stops: Stops) -> dict[str, Given]:
-        """What base and stops say of a section, by setting."""
+    def given(self, section: str, point: Point) -> dict[str, Given]:
+        """What base and a point say of a section, by setting."""
         prefix = section + "."
-        said = [*self.grid.base.items(), *(pair for stop in stops for pair in stop)]
-        return {p.removeprefix(prefix): g for p, g in said if p.startswith(prefix)}
+        pairs = [*self.grid.base.items(), *point.pairs()]
+        return {p.removeprefix(prefix): g for p, g in pairs if p.startswith(prefix)}
 
-    def at(self, section: str, stops: Stops) -> tuple[Any, ...]:
-        """What decides a section at a point: the stops of the axes that touch it."""
-        if len(stops) > len(self.axes):
-            return (section, *stops[-2:])
-        return (section, *(id(stops[i]) for i in self.touching[section]))
+    def key(self, section: str, point: Point) -> tuple[Any, ...]:
+        """What decides a section at a point: the levels of the axes that touch it."""
+        if point.own is not None:
+            return (section, point.levels[-1], point.own)
+        return (section, *(point.numbers[i] for i in self.touching[section]))
 
-    def resolved(self, kind: str, stops: Stops) -> Section:
+    def resolved(self, kind: str, point: Point) -> Section:
         """A section at a point, checked; raises GridError."""
-        at = self.at(kind, stops)
-        if at not in self.sections:
-            self.sections[at] = resolve(kind, self.given(kind, stops), self.library, self.plugins[kind])
-        return self.sections[at]
+        key = self.key(kind, point)
+        if key not in self.sections:
+            self.sections[key] = resolve(kind, self.given(kind, point), self.library, self.plugins[kind])
+        return self.sections[key]
 
-    def guidance(self, stops: Stops) -> Guidance:
+    def guidance(self, point: Point) -> Guidance:
         """The terms of guidance at a point, checked; raises GridError."""
-        at = self.at("guide", stops)
-        if at not in self.guidances:
-            self.guidances[at] = guidance.resolve(self.given("guide", stops), self.library, self.plugins["guide"])
-        return self.guidances[at]
+        key = self.key("guide", point)
+        if key not in self.guidances:
+            self.guidances[key] = guidance.resolve(self.given("guide", point), self.library, self.plugins["guide"])
+        return self.guidances[key]
 
-    def where(self, stops: Stops) -> Where:
+    def where(self, point: Point) -> Where:
         """Where a point of the grid says a setting."""
 
         def where(path: str) -> Place | None:
-            said = dict(pair for stop in stops for pair in stop)
-            given = said.get(path) or self.grid.base.get(path)
+            given = dict(point.pairs()).get(path) or self.grid.base.get(path)
             return given.place if given else None
 
         return where
@@ -98,18 +115,16 @@ class Points:
         section, _, rest = path.partition(".")
         name, _, key = rest.rpartition(".")
         names = [name] if name else self.plugins[section] or [DEFAULT_PLUGIN.get(section, "")]
-        known = self.library.names(section)
-        signatures = [self.library.own(section), *(self.library.signature(section, n) for n in names if n in known)]
+        plugins = self.library.names(section)
+        signatures = [self.library.own(section), *(self.library.signature(section, n) for n in names if n in plugins)]
         return next((s.settings[key] for s in signatures if s and key in s.settings), None)
 
     def _named(self, path: str, kind: str) -> list[str]:
         """The plug-ins of a kind that any cell names at a path, which may hold wildcards."""
-        stops = [stop for axis in self.axes for stop in axis.stops] + list(self.grid.include)
-        said = [*self.grid.base.items(), *(pair for stop in stops for pair in stop)]
-        given = [g for p, g in said if fnmatchcase(p, path)]
-        words = (word for g in given for word in str(g.value).split("+"))  # terms of guidance are joined so
-        known = self.library.names(kind)
-        return [word for word in words if word in known]
+        values = (given.value for p, given in assignments(self.grid, self.axes) if fnmatchcase(p, path))
+        words = (word for value in values for word in str(value).split("+"))  # terms of guidance are joined so
+        plugins = self.library.names(kind)
+        return [word for word in words if word in plugins]
 
     def _axes_of(self, sections: tuple[str, ...]) -> list[int]:
         return [i for i, a in enumerate(self.axes) if any(_section(p) in sections for p in a.paths)]
@@ -119,10 +134,20 @@ def _section(path: str) -> str:
     return path.partition(".")[0]
 
 
-def visible(kind: str, stop: Assignments) -> Assignments:
+def assignments(grid: Grid, axes: Sequence[Axis]) -> Iterator[tuple[str, Given]]:
+    """All that a grid says anywhere: base, every level of the axes, and `include`."""
+    yield from grid.base.items()
+    for axis in axes:
+        for level in axis.levels:
+            yield from level
+    for extra in grid.include:
+        yield from extra
+
+
+def visible(kind: str, level: Assignments) -> Assignments:
     """The axis values that mean something for a reference row: it is not trained, and not guided."""
     sections = ("data", "sample", "score", "seed") + (("condition",) if kind == "ideal" else ())
-    return tuple((p, g) for p, g in stop if _section(p) in sections)
+    return tuple((p, g) for p, g in level if _section(p) in sections)
 
 
 def _seed_axis(grid: Grid) -> Axis:
@@ -135,8 +160,8 @@ def _seed_axis(grid: Grid) -> Axis:
             raise GridError(f"{path}: must be a whole number, not {grid.base[path].value!r}", grid.base[path].place)
     moved = [p for p in paths if not any(p in a.paths for a in grid.axes)]
     first = {p: grid.base[p] if p in grid.base else Given(0) for p in moved}
-    stops = (
+    levels = (
         (("seed", Given(seed)), *((p, Given(first[p].value + seed, first[p].place)) for p in moved))
         for seed in grid.seeds
     )
-    return Axis(("seed", *moved), tuple(stops))
+    return Axis(("seed", *moved), tuple(levels))

@@ -80,19 +80,19 @@ def dump(recipes: Mapping[str, Recipe]) -> dict[str, Any]:
 
 def load(table: Mapping[str, Any]) -> dict[str, Recipe]:
     """The recipes that `dump` wrote; lists become tuples again."""
-    made: dict[str, Recipe] = {}
+    loaded: dict[str, Recipe] = {}
 
     def make(key: str) -> Recipe:
-        if key not in made:
+        if key not in loaded:
             t = table[key]
             settings = {k: tuple(v) if isinstance(v, list) else v for k, v in t["settings"].items()}
             head = Operation(t["kind"], t["name"], t["version"], settings)
-            made[key] = Recipe(head, {role: make(k) for role, k in t["inputs"].items()}, t.get("content"))
-        return made[key]
+            loaded[key] = Recipe(head, {role: make(k) for role, k in t["inputs"].items()}, t.get("content"))
+        return loaded[key]
 
     for key in table:
         make(key)
-    return made
+    return loaded
 
 
 def _plain(value: Any) -> Any:

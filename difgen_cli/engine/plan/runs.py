@@ -11,7 +11,7 @@ from difgen_cli.engine.grid.values import Given
 from difgen_cli.engine.plan import Trajectory
 from difgen_cli.engine.plan.derive import RecipeBuilder, RunRecipe
 from difgen_cli.engine.plan.naming import condition_words, data_words, short, slug
-from difgen_cli.engine.plan.points import SHAPING, Points, Stops
+from difgen_cli.engine.plan.points import SHAPING, Point, Points
 from difgen_cli.engine.plan.recipes import Operation, Recipe
 from difgen_cli.engine.plan.sections import Section, has_horizon, shaping
 
@@ -22,14 +22,14 @@ Columns = tuple[dict[str, Any], ...]  # settings by dotted path: of data, condit
 class SnapshotRef:
     """The weights of a trajectory at a step, or a model in closed form."""
 
-    made: RunRecipe
+    run: RunRecipe
     columns: Columns
     step: int | None  # None: in closed form
     snapshot: str  # key
 
     @property
     def home(self) -> str:
-        return self.made.trajectory.key
+        return self.run.trajectory.key
 
 
 class Trajectories:
@@ -42,58 +42,58 @@ class Trajectories:
         self.snapshots: dict[tuple[str, int], str] = {}
         self.steps: dict[str, dict[int, tuple[RunRecipe, Columns]]] = {}
 
-    def at(self, stops: Stops) -> SnapshotRef:
+    def at(self, point: Point) -> SnapshotRef:
         """The weights at a point, which from now on are wanted."""
-        made, columns = self._trained(stops)
-        train = self.points.resolved("train", stops)
-        return self._wanted(made, columns, train, train.settings["steps"] if made.batch else None)
+        run, columns = self._trained(point)
+        train = self.points.resolved("train", point)
+        return self._wanted(run, columns, train, train.settings["steps"] if run.batch else None)
 
-    def continued(self, stops: Stops, weights: SnapshotRef, changed: Mapping[str, Given]) -> SnapshotRef:
+    def continued(self, point: Point, weights: SnapshotRef, changed: Mapping[str, Given]) -> SnapshotRef:
         """Those of a point trained on for a while, from their average on, with changed settings of the training."""
         if weights.step is None:
             raise ValueError("a model in closed form cannot be trained on")
-        own = self.points.resolved("train", stops)
-        train = self.points.resolved("train", self.points.beside(stops, changed))
-        start = Recipe(_head(own, weights.step), {"trajectory": weights.made.trajectory})
+        own = self.points.resolved("train", point)
+        train = self.points.resolved("train", self.points.beside(point, changed))
+        start = Recipe(_head(own, weights.step), {"trajectory": weights.run.trajectory})
         head = Operation("trajectory", "continue", train.signature.version, dict(shaping(train)))
-        recipe = Recipe(head, weights.made.trajectory.inputs | {"start": self.derive.keep(start)})
-        made = replace(weights.made, trajectory=self.derive.keep(recipe))
-        return self._wanted(made, (*weights.columns[:3], train.columns), train, train.settings["steps"])
+        recipe = Recipe(head, weights.run.trajectory.inputs | {"start": self.derive.keep(start)})
+        run = replace(weights.run, trajectory=self.derive.keep(recipe))
+        return self._wanted(run, (*weights.columns[:3], train.columns), train, train.settings["steps"])
 
     def trajectories(self) -> dict[str, Trajectory]:
         """All that is wanted, by key."""
         return {key: _trajectory(steps) for key, steps in self.steps.items()}
 
-    def _wanted(self, made: RunRecipe, columns: Columns, train: Section, step: int | None) -> SnapshotRef:
-        home = made.trajectory.key
-        self.steps.setdefault(home, {}).setdefault(step or 0, (made, columns))
+    def _wanted(self, run: RunRecipe, columns: Columns, train: Section, step: int | None) -> SnapshotRef:
+        home = run.trajectory.key
+        self.steps.setdefault(home, {}).setdefault(step or 0, (run, columns))
         if step is None:
-            return SnapshotRef(made, columns, None, home)
+            return SnapshotRef(run, columns, None, home)
         if (home, step) not in self.snapshots:
             self.snapshots[home, step] = _head(train, step).key({"trajectory": home})
-        return SnapshotRef(made, columns, step, self.snapshots[home, step])
+        return SnapshotRef(run, columns, step, self.snapshots[home, step])
 
-    def _trained(self, stops: Stops) -> tuple[RunRecipe, Columns]:
-        at = self.points.at("weights", stops)
-        if at not in self.trained:
-            data, condition, model, train = (self.points.resolved(section, stops) for section in SHAPING)
-            self._check_horizon(train, stops)
-            apart = (id(data), id(condition), id(model), shaping(train))  # the steps of one run share it
-            if apart not in self.runs:
-                self.runs[apart] = self.derive.trained(data, condition, model, train, self.points.where(stops))
-            made = self.runs[apart]
-            trained = train.columns if made.batch else {}
-            columns = (data.columns | {"data.size": made.size}, condition.columns, model.columns, trained)
-            self.trained[at] = (made, columns)
-        return self.trained[at]
+    def _trained(self, point: Point) -> tuple[RunRecipe, Columns]:
+        key = self.points.key("weights", point)
+        if key not in self.trained:
+            data, condition, model, train = (self.points.resolved(section, point) for section in SHAPING)
+            self._check_horizon(train, point)
+            run = (data, condition, model, shaping(train))  # all steps of one run share it
+            if run not in self.runs:
+                self.runs[run] = self.derive.trained(data, condition, model, train, self.points.where(point))
+            recipe = self.runs[run]
+            trained = train.columns if recipe.batch else {}
+            columns = (data.columns | {"data.size": recipe.size}, condition.columns, model.columns, trained)
+            self.trained[key] = (recipe, columns)
+        return self.trained[key]
 
-    def _check_horizon(self, train: Section, stops: Stops) -> None:
+    def _check_horizon(self, train: Section, point: Point) -> None:
         axis = next((a for a in self.points.grid.axes if "train.steps" in a.paths), None)
-        if has_horizon(train) and axis is not None and len(axis.stops) > 1:
+        if has_horizon(train) and axis is not None and len(axis.levels) > 1:
             raise GridError(
                 f"train.schedule: {train.settings['schedule']} ends at train.steps, so that several steps are several "
                 "runs; use constant or inverse_sqrt, or a single value of train.steps",
-                self.points.where(stops)("train.schedule"),
+                self.points.where(point)("train.schedule"),
             )
 
 
@@ -103,9 +103,9 @@ def _head(train: Section, step: int) -> Operation:
 
 
 def _trajectory(steps: dict[int, tuple[RunRecipe, Columns]]) -> Trajectory:
-    made, columns = steps[max(steps)]
+    run, columns = steps[max(steps)]
     settings = {path: value for part in columns for path, value in part.items()}
-    recipe = made.trajectory
+    recipe = run.trajectory
     network, start = recipe.inputs["network"], recipe.inputs.get("start")
     words = [*data_words(settings), *condition_words(settings), network.name]
     words += [f"{k}{short(v)}" for k, v in network.settings.items()]
@@ -113,4 +113,4 @@ def _trajectory(steps: dict[int, tuple[RunRecipe, Columns]]) -> Trajectory:
     words += [f"{k}{short(v)}" for k, v in recipe.settings.items() if k not in ("steps", "seed")]
     seed = recipe.settings.get("seed", 0)
     named = slug([*words, *([f"seed{seed}"] if seed else [])])
-    return Trajectory(recipe, named, tuple(sorted(steps)) if made.batch else (), made.batch or 0, settings)
+    return Trajectory(recipe, named, tuple(sorted(steps)) if run.batch else (), run.batch or 0, settings)

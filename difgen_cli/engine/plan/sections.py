@@ -161,8 +161,8 @@ def _signature(kind: str, name: str, library: Library, place: Place | None, path
 
 
 def _unknown(path: str, key: str, signature: Signature, accepted: Mapping[str, Setting]) -> str:
-    known = ", ".join(sorted(accepted)) or "it takes none"
-    return f"{path}: unknown setting of {signature.label} ({known}){suggest(key, accepted)}"
+    names = ", ".join(sorted(accepted)) or "it takes none"
+    return f"{path}: unknown setting of {signature.label} ({names}){suggest(key, accepted)}"
 
 
 def check(path: str, setting: Setting, given: Given) -> Any:

@@ -6,10 +6,10 @@ A unit is a training run up to its furthest missing snapshot, or the sampling an
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from difgen_cli.engine.plan import recipes
 from difgen_cli.engine.plan.recipes import Recipe
@@ -19,6 +19,7 @@ from difgen_cli.engine.store.files import check_schema
 
 SCHEMA = 1
 T = TypeVar("T")
+N = TypeVar("N", bound="_Needed")
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,10 @@ class Dependency:
     partners: dict[str, Dependency] = field(default_factory=dict)  # what its own samples need
 
     @staticmethod
-    def load(said: dict[str, Any]) -> Dependency:
+    def load(content: dict[str, Any]) -> Dependency:
         return _made(
-            Dependency, said | {"partners": {name: Dependency.load(other) for name, other in said["partners"].items()}}
+            Dependency,
+            content | {"partners": {name: Dependency.load(other) for name, other in content["partners"].items()}},
         )
 
 
@@ -176,14 +178,38 @@ class Work:
         return Work(list(trainings), list(scorings), recipes.load(parts["recipes"]))
 
 
-def _made(kind: Callable[..., T], said: dict[str, Any]) -> T:
+def _made(kind: Callable[..., T], content: dict[str, Any]) -> T:
     """An instance of a dataclass, of the fields that it has."""
-    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
-    return kind(**{name: value for name, value in said.items() if name in known})
+    names = {f.name for f in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: value for name, value in content.items() if name in names})
 
 
 def _tuples(settings: dict[str, Any]) -> dict[str, Any]:
     return {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
+
+
+class _Needed(Protocol):
+    """A `Dependency` of a unit, or a plan's `Partner`."""
+
+    @property
+    def step(self) -> int | None: ...
+    @property
+    def samples(self) -> str | None: ...
+    @property
+    def partners(self: N) -> Mapping[str, N]: ...
+
+
+def awaited(other: N, has_samples: Callable[[N], bool]) -> Iterator[N]:
+    """Those whose weights a unit waits for, for what it needs of another trajectory: none where the samples are there.
+
+    The other trajectory itself, unless it is a model in closed form, and what its own samples need in turn.
+    """
+    if other.samples is not None and has_samples(other):
+        return
+    if other.step is not None:
+        yield other
+    for further in other.partners.values():
+        yield from awaited(further, has_samples)
 
 
 def is_done(unit: Training | Scoring, home: Home) -> bool:

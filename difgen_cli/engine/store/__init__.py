@@ -110,8 +110,8 @@ class Store:
         """How a trajectory was computed when it was begun, read once where that is as written; None before that."""
         if home.path in self._eager:
             return "eager"
-        said = home.environment()
-        way = str(said.get("way", "eager")) if said else None
+        environment = home.environment()
+        way = str(environment.get("way", "eager")) if environment else None
         if way == "eager":
             self._eager.add(home.path)
         return way
@@ -126,8 +126,8 @@ class Store:
         path, folder = self.shared(key) / f"{name}.npz", self.shared(key) / "attempts"
         claimant = claimant or Claimant()
         while True:
-            if (found := remade(path, _read_npz)) is not None:
-                return found
+            if (arrays := remade(path, _read_npz)) is not None:
+                return arrays
             attempt = attempts.claim(folder, name, claimant, partial(exists, path))
             if attempt is not None:
                 return _compute(attempt, path, compute)
@@ -174,10 +174,10 @@ class Store:
 
     def _part(self, path: Path, parse: Callable[[Path], T], *, wanted: bool) -> T | None:
         """A part of a data set that is kept here; StoreError where it is wanted, and missing or damaged."""
-        found = remade(path, parse)
-        if found is None and wanted:
+        part = remade(path, parse)
+        if part is None and wanted:
             raise self._lacking(path.parent)
-        return found
+        return part
 
     def _lacking(self, folder: Path) -> StoreError:
         """What to say where a part of a data set is missing; the next sweep finds it not kept, and keeps it again."""
@@ -203,8 +203,8 @@ class Store:
         return self.root / "shared" / "facts.json"
 
     def facts(self) -> dict[str, Any]:
-        found = read_json(self.facts_path)
-        return found if isinstance(found, dict) else {}
+        content = read_json(self.facts_path)
+        return content if isinstance(content, dict) else {}
 
     def save_facts(self, facts: dict[str, Any]) -> None:
         if facts != self.facts():
@@ -218,8 +218,8 @@ class Store:
     def grids(self) -> list[Path]:
         """Folders of the grids that were swept here, oldest first."""
         folders = [self.root / "grids" / n for n in names(self.root / "grids")]
-        found = [(about.st_mtime, f) for f in folders if exists(f / "plan.parquet") and (about := status(f))]
-        return [folder for _, folder in sorted(found, key=lambda pair: pair[0])]
+        dated = [(about.st_mtime, f) for f in folders if exists(f / "plan.parquet") and (about := status(f))]
+        return [folder for _, folder in sorted(dated, key=lambda pair: pair[0])]
 
     @property
     def counting_on(self) -> Path:

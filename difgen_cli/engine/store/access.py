@@ -44,18 +44,18 @@ class DamagedError(StoreError):
 
 def explain(error: OSError, path: Path, *, reading: bool = False) -> StoreError:
     """An operating-system error as a sentence that says what to do."""
-    said = error.strerror or str(error)
+    reason = error.strerror or str(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StoreError(f"{path}: the disk is full; free some space and run the same command again: nothing is lost")
     if error.errno in FORBIDDEN and reading:
-        return StoreError(f"{path}: not readable ({said}); ask its owner for the right to read it")
+        return StoreError(f"{path}: not readable ({reason}); ask its owner for the right to read it")
     if error.errno in FORBIDDEN:
-        return NotWritableError(f"{path}: not writable ({said}); give another folder with --runs or mend its rights")
+        return NotWritableError(f"{path}: not writable ({reason}); give another folder with --runs or mend its rights")
     if error.errno in PASSING:
         return StoreError(
-            f"{path}: {said}, {len(PAUSES_SECONDS) + 1} times; run the same command again: nothing is lost"
+            f"{path}: {reason}, {len(PAUSES_SECONDS) + 1} times; run the same command again: nothing is lost"
         )
-    return StoreError(f"{path}: {said}")
+    return StoreError(f"{path}: {reason}")
 
 
 def tried(path: Path, act: Callable[[], T], *, reading: bool = True) -> T:
@@ -187,8 +187,8 @@ def remade(path: Path, parse: Callable[[Path], T]) -> T | None:
 
 
 def _version(path: Path) -> tuple[int, int] | None:
-    found = status(path)
-    return found and (found.st_ino, found.st_mtime_ns)
+    facts = status(path)
+    return facts and (facts.st_ino, facts.st_mtime_ns)
 
 
 def set_aside(path: Path, why: str) -> None:

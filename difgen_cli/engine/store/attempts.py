@@ -61,18 +61,18 @@ class Attempt:
     def _rewrite(self, fields: Record) -> None:
         """Write the file anew, unless it has come to be another's: it may have been deleted and claimed again."""
         self.record |= fields | {"counter": self.record["counter"] + 1}
-        there = read_json(self.path)
-        if there is None and not exists(self.path):
+        current = read_json(self.path)
+        if current is None and not exists(self.path):
             self._displaced |= not publish_json(self.path, self.record)
-        elif there is not None and there.get("token") != self.record["token"]:
+        elif current is not None and current.get("token") != self.record["token"]:
             self._displaced = True
         else:
             replace_json(self.path, self.record)
 
     def superseded(self) -> bool:
         """Whether another has taken the unit over: an owner that finds this leaves without publishing."""
-        there = read_json(self.path)
-        self._displaced |= there is not None and there.get("token") != self.record["token"]
+        current = read_json(self.path)
+        self._displaced |= current is not None and current.get("token") != self.record["token"]
         return self._displaced or exists(self.path.with_name(f"{self.unit}.{self.number + 1}.json"))
 
     @contextmanager
@@ -136,8 +136,8 @@ def read(folder: Path, unit: str, number: int) -> Record:
     path = folder / f"{unit}.{number}.json"
     record: Record = read_json(path) or {"state": "lost", "counter": 0, "owner": {}}
     check_schema(path, record.get("schema"), SCHEMA)
-    if record["state"] == "running" and (known := read_json(_ending(folder, unit, number))) is not None:
-        record |= known | {"state": "lost"}
+    if record["state"] == "running" and (ending := read_json(_ending(folder, unit, number))) is not None:
+        record |= ending | {"state": "lost"}
     return record
 
 
@@ -183,7 +183,7 @@ def record_death(folder: Path, unit: str, number: int, ending: str, by: str) -> 
     with suppress(StoreError):  # a full disk: the next one writes it
         publish_json(
             _ending(folder, unit, number),
-            {"ending": ending, "cause": failures.told(ending, words), "words": words, "by": by, "ended": now()},
+            {"ending": ending, "cause": failures.sentence(ending, words), "words": words, "by": by, "ended": now()},
         )
 
 
@@ -222,17 +222,17 @@ def _hopeless(unit: str, past: list[Record], submission: str | None) -> Record |
 
 def _starved(past: list[Record], submission: str | None) -> list[Record]:
     """The attempts at the end that ran out of memory."""
-    found: list[Record] = []
+    starved: list[Record] = []
     for record in reversed(past):
         if record.get("ending") != "out_of_memory" or record.get("submission") != submission:
             break
-        found.insert(0, record)
-    return found
+        starved.insert(0, record)
+    return starved
 
 
 def _fruitless(past: list[Record], submission: str | None) -> list[Record]:
     """The attempts at the end, oldest first, that got no further than the one before; those of others do not count."""
-    found: list[Record] = []
+    fruitless: list[Record] = []
     for before, record in reversed(list(zip([Record(), *past], past, strict=False))):
         if record.get("ending") in failures.NOT_COUNTED:
             continue
@@ -240,8 +240,8 @@ def _fruitless(past: list[Record], submission: str | None) -> list[Record]:
         further = record.get("step", 0) > before.get("step", 0)
         if not ended or further or record.get("submission") != submission:
             break
-        found.insert(0, record)
-    return found
+        fruitless.insert(0, record)
+    return fruitless
 
 
 def _root(folder: Path) -> Path:

@@ -38,15 +38,15 @@ def _kept(store: Store, files: Mapping[str, Path], folder: Path) -> Path:
 
 def digest(folder: Path) -> str:
     """What a copy holds, in 16 hexadecimal digits: every file but what Python has compiled."""
-    there = (f for f in folder.rglob("*") if f.is_file() and f.parent.name != "__pycache__")
-    return _digest({str(f.relative_to(folder)): f for f in there})
+    files = (f for f in folder.rglob("*") if f.is_file() and f.parent.name != "__pycache__")
+    return _digest({str(f.relative_to(folder)): f for f in files})
 
 
 def _digest(files: Mapping[str, Path]) -> str:
-    found = hashlib.sha256(f"user {os.getuid()}".encode())  # each has a copy, which others may not write to
+    state = hashlib.sha256(f"user {os.getuid()}".encode())  # each has a copy, which others may not write to
     for name in sorted(files):
-        found.update(b"\0" + name.encode() + b"\0" + files[name].read_bytes())
-    return found.hexdigest()[:16]
+        state.update(b"\0" + name.encode() + b"\0" + files[name].read_bytes())
+    return state.hexdigest()[:16]
 
 
 def _sources(folder: Path) -> list[Path]:

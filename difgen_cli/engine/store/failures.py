@@ -7,8 +7,9 @@ what a unit did to its worker only while it gets further, and what its code or d
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 # What each means, as a sentence that goes on after the unit's name.
 EXIT_REASONS = {
@@ -37,6 +38,11 @@ _SAID = (  # of schedulers, the kernel and torch, the most telling first
     ("preempted", re.compile(r"DUE TO PREEMPTION")),
     ("cancelled", re.compile(r"\*\*\* (?:JOB|STEP) .* CANCELLED AT|DUE TO JOB REQUEUE")),
 )
+
+
+def cause(record: Mapping[str, Any]) -> str | None:
+    """Why an attempt failed, from its record; None where it did not fail, or there is none (an empty record)."""
+    return str(record.get("cause", "unknown")) if record.get("state") == "failed" else None
 
 
 def of_exception(error: BaseException, root: Path | None = None) -> str:
@@ -69,10 +75,10 @@ def of_log(lines: Sequence[str]) -> str | None:
     return next((name for name, pattern in _SAID if pattern.search(text)), None)
 
 
-def told(ending: str, lines: Sequence[str]) -> str:
+def sentence(ending: str, lines: Sequence[str]) -> str:
     """The ending as a sentence, with the last word of the log where it says more."""
-    said = next((line.strip() for line in reversed(lines) if line.strip()), "")
-    return EXIT_REASONS[ending] + (f": {said[:300]}" if said and ending in ("killed", "error", "out_of_memory") else "")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return EXIT_REASONS[ending] + (f": {last[:300]}" if last and ending in ("killed", "error", "out_of_memory") else "")
 
 
 def advice(ending: str, unit: str) -> str:

@@ -110,8 +110,8 @@ def replace(path: Path, write: Callable[[Path], None]) -> None:
         try:
             tried(path, lambda: temporary.replace(path), reading=False)
         except FileNotFoundError:  # the first try was done, and its reply lost; or all of it was removed meanwhile
-            there = status(path)
-            if mine is None or there is None or there.st_ino != mine.st_ino:
+            current = status(path)
+            if mine is None or current is None or current.st_ino != mine.st_ino:
                 raise
 
 
@@ -127,13 +127,21 @@ def text_of(value: Any) -> str:
 
 def publish_json(path: Path, value: Any) -> bool:
     """`publish` for JSON."""
-    content = text_of(value)
+    return publish_text(path, text_of(value))
+
+
+def publish_text(path: Path, content: str) -> bool:
+    """`publish` for text, in UTF-8."""
     return publish(path, lambda p: _write(p, content))
 
 
 def replace_json(path: Path, value: Any) -> None:
     """`replace` for JSON."""
-    content = text_of(value)
+    replace_text(path, text_of(value))
+
+
+def replace_text(path: Path, content: str) -> None:
+    """`replace` for text, in UTF-8."""
     replace(path, lambda p: _write(p, content))
 
 
@@ -191,7 +199,9 @@ def read_json(path: Path) -> Any:
         return None
 
 
-def check_schema(path: Path, said: Any, known: int) -> None:
+def check_schema(path: Path, schema: Any, newest: int) -> None:
     """Raise StoreError where a file is of a newer layout than this difgen knows; older ones are all readable."""
-    if said is not None and int(said) > known:
-        raise StoreError(f"{path}: was written by a newer difgen (layout {said}, this one knows {known}); use that one")
+    if schema is not None and int(schema) > newest:
+        raise StoreError(
+            f"{path}: was written by a newer difgen (layout {schema}, this one knows {newest}); use that one"
+        )

@@ -20,7 +20,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from difgen_cli.engine.store import Home, Store
+from difgen_cli.engine.store import Home, Store, submission_file
 from difgen_cli.engine.store.files import StoreError, explain, locked, read_json, temporary_name
 from difgen_cli.engine.store.processes import is_dead
 
@@ -83,22 +83,22 @@ def find(store: Store, over: Collection[Path] = ()) -> list[Garbage]:
     now, needs = disk_now(root), _needs(store, living)
     homes = [path for room in ROOMS for path in _folders(root, room) if HOME.fullmatch(path.name)]
     at_work = {path for path in homes if busy(path, now)}
-    found = list(_temporary(root, at_work, now))
-    found += _orphans([p for p in homes if p not in at_work and _key(p) not in needs], homes, needs)
+    garbage = list(_temporary(root, at_work, now))
+    garbage += _orphans([p for p in homes if p not in at_work and _key(p) not in needs], homes, needs)
     for path in homes:
         if path not in at_work and _key(path) in needs:
-            found += _of_home(Home(path), needs[_key(path)])
-    found += _code(root, living, now)
-    found += [_waste("distrusted", path) for path in _folders(root, "distrusted")]
+            garbage += _of_home(Home(path), needs[_key(path)])
+    garbage += _code(root, living, now)
+    garbage += [_waste("distrusted", path) for path in _folders(root, "distrusted")]
     order = {kind.name: place for place, kind in enumerate(KINDS)}
-    ours = {folder for folder in {w.path.parent for w in found} if folder.resolve() == folder}  # no link on the way
-    return sorted((w for w in found if w.path.parent in ours), key=lambda w: (order[w.kind], str(w.path)))
+    ours = {folder for folder in {w.path.parent for w in garbage} if folder.resolve() == folder}  # no link on the way
+    return sorted((w for w in garbage if w.path.parent in ours), key=lambda w: (order[w.kind], str(w.path)))
 
 
-def chosen(found: Iterable[Garbage], *, everything: bool) -> list[Garbage]:
+def chosen(garbage: Iterable[Garbage], *, everything: bool) -> list[Garbage]:
     """What goes: with `everything` also what may be wanted again."""
     names = {kind.name for kind in KINDS if everything or not kind.more}
-    return [w for w in found if w.kind in names]
+    return [w for w in garbage if w.kind in names]
 
 
 def remove(store: Store, unwanted: Iterable[Garbage], over: Collection[Path] = ()) -> list[Garbage]:
@@ -146,8 +146,8 @@ def _read_plan(path: Path, needs: dict[str, Needs]) -> None:
 
 def _read_work(path: Path, needs: dict[str, Needs]) -> None:
     """What a submission's workers will look for."""
-    said = read_json(path) or {}
-    for unit in (*said.get("trainings", ()), *said.get("scorings", ())):
+    work = read_json(path) or {}
+    for unit in (*work.get("trainings", ()), *work.get("scorings", ())):
         need = needs[unit["home"]]
         need.awaited = True
         need.steps.update(unit.get("steps", ()))
@@ -161,13 +161,12 @@ def _submissions(root: Path) -> Iterator[Path]:
 
 def _alive(folder: Path) -> bool:
     """Whether workers of a submission live, or may still be started."""
-    receipt = read_json(folder / "receipt.json") or {}
-    if (folder / "closed.json").exists() or "refused" in receipt:
+    if submission_file.is_closed(folder):
         return False
-    worker_records = (read_json(p) or {} for p in (folder / "workers").glob("*.json"))
-    working = (b.get("owner", {}) for b in worker_records if b.get("state") in ("starting", "running"))
-    makers = ((read_json(folder / n) or {}).get("owner") for n in ("submission.json", "launcher.json"))
-    return bool(receipt) or any(not is_dead(who) for who in (*working, *makers) if who)
+    working = (record.get("owner", {}) for record in submission_file.working(folder))
+    launcher = read_json(folder / "launcher.json") or {}
+    owners = (*working, submission_file.read(folder).get("owner"), launcher.get("owner"))
+    return submission_file.receipt(folder) is not None or any(not is_dead(owner) for owner in owners if owner)
 
 
 # -- what is waste
@@ -175,16 +174,16 @@ def _alive(folder: Path) -> bool:
 
 def _of_home(home: Home, need: Needs) -> Iterator[Garbage]:
     """In a trajectory or reference that is needed."""
-    there, results = home.snapshots(), home.results()
+    snapshots, results = home.snapshots(), home.results()
     scored = {step for step, keys in need.results.items() if step is not None and keys <= results}
-    if need.steps <= there | scored:
+    if need.steps <= snapshots | scored:
         steps = sorted(home.checkpoints())
         yield from (_waste("checkpoints", home.checkpoint(s)) for s in steps[:-1])
         yield from (_waste("last checkpoints", home.checkpoint(s)) for s in steps[-1:])
     if need.awaited:
         return
-    yield from (_waste("snapshots", home.snapshot(s)) for s in sorted(there - need.steps))
-    yield from (_waste("scored snapshots", home.snapshot(s)) for s in sorted(there & scored))
+    yield from (_waste("snapshots", home.snapshot(s)) for s in sorted(snapshots - need.steps))
+    yield from (_waste("scored snapshots", home.snapshot(s)) for s in sorted(snapshots & scored))
     yield from (_waste("samples", home.samples(k)) for k in sorted(home.sampled() - need.samples))
 
 
@@ -219,7 +218,7 @@ def _temporary(root: Path, at_work: set[Path], now: float) -> Iterator[Garbage]:
 
 def _code(root: Path, living: Iterable[Path], now: float) -> Iterator[Garbage]:
     """Copies that no living submission names; a young one may belong to a submission that is being written."""
-    used = {Path(str((read_json(f / "submission.json") or {}).get("code", ""))).name for f in living}
+    used = {Path(str(submission_file.read(f).get("code", ""))).name for f in living}
     for path in _folders(root, "shared"):
         if CODE.fullmatch(path.name) and path.name not in used and _age_seconds(path, now) > OLD_SECONDS:
             yield _waste("code", path)

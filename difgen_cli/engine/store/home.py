@@ -68,10 +68,10 @@ class Home:
 
     def prune(self, keep: int) -> None:
         """Drop all checkpoints but the two furthest and the one just written."""
-        there = self.checkpoints()
-        for step in sorted(there)[:-2]:
+        checkpoints = self.checkpoints()
+        for step in sorted(checkpoints)[:-2]:
             if step != keep:
-                remove(there[step])
+                remove(checkpoints[step])
 
     @property
     def environment_path(self) -> Path:
@@ -90,13 +90,13 @@ class Home:
 
     def losses(self) -> list[tuple[int, float]]:
         """(step, loss of that batch) as training went; what a later attempt trained again counts as it was then."""
-        found: dict[int, float] = {}
+        losses: dict[int, float] = {}
         numbers = sorted(int(n.split(".")[1]) for n in names(self.path) if PROGRESS.fullmatch(n))
         for number in numbers:
-            lines = [line for said in _lines(self.progress(number)) if isinstance(line := loads(said), dict)]
+            lines = [line for row in _lines(self.progress(number)) if isinstance(line := loads(row), dict)]
             read = {int(x["step"]): float(x["loss"]) for x in lines if {"step", "loss"} <= x.keys()}
-            found = {step: loss for step, loss in found.items() if step < min(read, default=math.inf)} | read
-        return sorted(found.items())
+            losses = {step: loss for step, loss in losses.items() if step < min(read, default=math.inf)} | read
+        return sorted(losses.items())
 
     def claim(self, unit: str, claimant: Claimant, complete: Callable[[], bool] = lambda: False) -> Attempt | None:
         return attempts.claim(self.path / "attempts", unit, claimant, complete)
@@ -106,6 +106,11 @@ class Home:
 
     def history(self, unit: str) -> list[tuple[int, dict[str, Any]]]:
         return attempts.history(self.path / "attempts", unit)
+
+    def failed(self, unit: str) -> bool:
+        """Whether the last attempt at a unit failed."""
+        past = self.history(unit)
+        return bool(past) and past[-1][1]["state"] == "failed"
 
     def record_death(self, unit: str, number: int, ending: str, by: str) -> None:
         """Write down how an attempt ended whose owner is gone."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from difgen_cli.engine.store import Home, Store
 from difgen_cli.engine.store.access import StoreError, status
-from difgen_cli.engine.store.files import read_json, replace
+from difgen_cli.engine.store.files import read_json, replace_text
 
 SCHEMA = 3
 FOLDERS = ("attempts", "snapshots", "results")  # whose times tell that nothing has happened
@@ -34,20 +34,21 @@ def read(store: Store, kept: Path | None) -> dict[str, Entry]:
     """
     path = kept / f"attempts-{_digest(store.root)}.json" if kept else None
     cached = (path and read_json(path)) or {}
-    known: dict[str, Entry] = cached.get("trajectories", {}) if cached.get("schema") == SCHEMA else {}
-    found, fresh = {}, False
+    earlier: dict[str, Entry] = cached.get("trajectories", {}) if cached.get("schema") == SCHEMA else {}
+    entries, fresh = {}, False
     for home in store.homes():
         if home.path.parent.name != "trajectories":
             continue
         name, stamp = home.path.name, _stamp(home.path)
-        entry = known.get(name)
+        entry = earlier.get(name)
         if entry is None or entry["stamp"] != stamp or _running(entry):
             entry, fresh = _entry(home, stamp), True
-        found[name] = entry
-    if path and (fresh or found.keys() != known.keys()):
+        entries[name] = entry
+    if path and (fresh or entries.keys() != earlier.keys()):
         with suppress(StoreError):  # a full disk: all is read anew the next time
-            replace(path, lambda p: _write(p, {"schema": SCHEMA, "trajectories": found}))
-    return found
+            content = {"schema": SCHEMA, "trajectories": entries}
+            replace_text(path, json.dumps(content, separators=(",", ":"), default=str))
+    return entries
 
 
 def _digest(root: Path) -> str:
@@ -69,8 +70,8 @@ def _stamp(folder: Path) -> list[int]:
 
 
 def _changed(path: Path) -> int:
-    found = status(path)
-    return found.st_mtime_ns if found else 0
+    facts = status(path)
+    return facts.st_mtime_ns if facts else 0
 
 
 def _running(entry: Entry) -> bool:
@@ -80,7 +81,3 @@ def _running(entry: Entry) -> bool:
 def _entry(home: Home, stamp: list[int]) -> Entry:
     units = {u: {k: r[k] for k in KEPT if k in r} for u, r in home.last_attempts().items()}
     return {"stamp": stamp, "units": units, "snapshots": sorted(home.snapshots()), "results": sorted(home.results())}
-
-
-def _write(path: Path, content: Entry) -> None:
-    path.write_text(json.dumps(content, separators=(",", ":"), default=str), encoding="utf-8")

@@ -31,11 +31,11 @@ def neighbours(store: Store, column: str, values: Sequence[str]) -> pd.DataFrame
     if not exists(path) or not values:
         return pd.DataFrame({name: [] for name in (*COLUMNS, "ratio")})
     wanted = [(column, "in", list(values))]
-    found: pd.DataFrame = parsed(path, lambda p: pq.read_table(p, filters=wanted)).to_pandas()
-    found["ratio"] = (found["d1"] / found["d2"]).where(found["d2"] != 0, 1.0)
-    same = found["d1"] == 0
-    by_ratio = found["ratio"].where(~same, 0.0)
-    known = found["identical"].notna() if "identical" in found else same & False
-    found["nearness"] = found["nearness"].where(known, by_ratio) if known.any() else by_ratio
-    found["identical"] = same
-    return found.sort_values(ORDER, kind="stable", ignore_index=True)
+    frame: pd.DataFrame = parsed(path, lambda p: pq.read_table(p, filters=wanted)).to_pandas()
+    frame["ratio"] = (frame["d1"] / frame["d2"]).where(frame["d2"] != 0, 1.0)
+    same = frame["d1"] == 0
+    by_ratio = frame["ratio"].where(~same, 0.0)
+    complete = frame["identical"].notna() if "identical" in frame else same & False
+    frame["nearness"] = frame["nearness"].where(complete, by_ratio) if complete.any() else by_ratio
+    frame["identical"] = same
+    return frame.sort_values(ORDER, kind="stable", ignore_index=True)

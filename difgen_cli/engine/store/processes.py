@@ -60,10 +60,10 @@ def _stat(pid: int) -> list[str] | None:
 def command_line(pid: int) -> list[str] | None:
     """The words that a process was started with; None where nobody here may know."""
     try:
-        said = Path(f"/proc/{pid}/cmdline").read_bytes()
+        content = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return None
-    return [os.fsdecode(word) for word in said.split(b"\0")] if said else None
+    return [os.fsdecode(word) for word in content.split(b"\0")] if content else None
 
 
 @cache

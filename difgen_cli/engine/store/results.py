@@ -61,11 +61,13 @@ def read(home: Home, key: str, *, mend: bool = True) -> dict[str, Any] | None:
     """
     path = home.result(key)
     try:
-        found = read_json(path)
-        if not isinstance(found, dict) or "values" not in found:
+        content = read_json(path)
+        if not isinstance(content, dict) or "values" not in content:
             raise DamagedError(f"{path}: is damaged (no whole JSON)")
-        check_schema(path, found.get("schema"), SCHEMA)
-        return found | {"pieces": {name: parsed(home.result_table(key, name), _checked) for name in found["tables"]}}
+        check_schema(path, content.get("schema"), SCHEMA)
+        return content | {
+            "pieces": {name: parsed(home.result_table(key, name), _checked) for name in content["tables"]}
+        }
     except (*ANSWERS, DamagedError) as error:
         if not exists(path):  # removed meanwhile
             return None

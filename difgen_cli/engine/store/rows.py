@@ -22,43 +22,44 @@ def clocks(plan: pa.Table) -> dict[str, Any]:
             "steps_per_image": pc.divide(plan["step"].cast(pa.float64()), size)}  # fmt: skip
 
 
-def merged(lines: pa.Table, owners: Mapping[str, str], found: Mapping[str, pa.Array]) -> pa.Table:
+def merged(lines: pa.Table, owners: Mapping[str, str], has_result: Mapping[str, pa.Array]) -> pa.Table:
     """Lines of several plans, oldest first, as one row for each cell of which any result is there.
 
     Cells whose metrics have other settings, or whose guidance without effect has another name, have a row each: they
-    share their samples alone. `owners`: column -> its metric. `found`: metric -> whether its result is there, by line.
+    share their samples alone. `owners`: column -> its metric. `has_result`: metric -> whether its result is
+    there, by line.
     """
-    rows = [cell[::-1] for cell in _cells(lines) if any(found[m][at].as_py() for m in found for at in cell)]
+    rows = [cell[::-1] for cell in _cells(lines) if any(has_result[m][at].as_py() for m in has_result for at in cell)]
     merged = {}
     for name in lines.column_names:
         metric = owners.get(name)
         if metric is None:
             merged[name] = _first_told(lines[name].combine_chunks(), rows)
         else:  # all of one result: a column of another version never stands beside it
-            there = found[metric].to_pylist()
-            at = [next((at for at in row if there[at]), None) for row in rows]
+            present = has_result[metric].to_pylist()
+            at = [next((at for at in row if present[at]), None) for row in rows]
             merged[name] = lines[name].combine_chunks().take(pa.array(at, pa.int64()))
     return pa.table(merged)
 
 
 def _cells(lines: pa.Table) -> list[list[int]]:
     """The lines of each cell, in the order of its first: a later one joins where it contradicts none."""
-    told = [n for n in lines.column_names if n.startswith("guide.")]
+    guide_columns = [n for n in lines.column_names if n.startswith("guide.")]
     measured = [n for n in lines.column_names if n.startswith("score.")]
-    identities = zip(*(lines[n].to_pylist() for n in (*NAMING, *told)), strict=True)
+    identities = zip(*(lines[n].to_pylist() for n in (*NAMING, *guide_columns)), strict=True)
     settings = zip(*(lines[n].to_pylist() for n in measured), strict=True) if measured else iter([()] * len(lines))
-    known: dict[tuple[Any, ...], list[tuple[list[int], dict[int, Any]]]] = defaultdict(list)
+    cells_of: dict[tuple[Any, ...], list[tuple[list[int], dict[int, Any]]]] = defaultdict(list)
     cells = []
     for at, (identity, values) in enumerate(zip(identities, settings, strict=True)):
-        said = {k: value for k, value in enumerate(values) if value is not None}
-        for cell, before in known[identity]:
-            if all(before.get(k, value) == value for k, value in said.items()):
+        own = {k: value for k, value in enumerate(values) if value is not None}
+        for cell, before in cells_of[identity]:
+            if all(before.get(k, value) == value for k, value in own.items()):
                 cell.append(at)
-                before.update(said)
+                before.update(own)
                 break
         else:
-            known[identity].append(([at], said))
-            cells.append(known[identity][-1][0])
+            cells_of[identity].append(([at], own))
+            cells.append(cells_of[identity][-1][0])
     return cells
 
 

@@ -40,8 +40,8 @@ def write(path: Path, x: np.ndarray, labels: np.ndarray | None, facts: dict[str,
 
 def facts(path: Path) -> dict[str, Any]:
     """The facts that `write` was given; none of samples that are older than facts."""
-    found: dict[str, Any] = json.loads((pq.read_schema(path).metadata or {}).get(FACTS, b"{}"))
-    return found
+    content: dict[str, Any] = json.loads((pq.read_schema(path).metadata or {}).get(FACTS, b"{}"))
+    return content
 
 
 def read(path: Path) -> tuple[np.ndarray, np.ndarray | None]:

@@ -79,25 +79,25 @@ def fold(store: Store) -> pa.Table:
 
 
 def _fold(store: Store) -> pa.Table:
-    there = {key: home for home in store.homes() for key in home.results()}
-    known = metrics(store)
-    if not are_whole(store.tables, known):
-        known = {}
-    folded = keys_of(known)
-    unread = sorted(there.keys() - folded)
-    read_now = (results.read(there[key], key, mend=not store.reads_only) for key in unread)
+    home_of = {key: home for home in store.homes() for key in home.results()}
+    tables = metrics(store)
+    if not are_whole(store.tables, tables):
+        tables = {}
+    folded = keys_of(tables)
+    unread = sorted(home_of.keys() - folded)
+    read_now = (results.read(home_of[key], key, mend=not store.reads_only) for key in unread)
     fresh = [result for result in read_now if result is not None]
-    gone = folded - there.keys()
+    gone = folded - home_of.keys()
     if fresh or gone:
         _fold_tables(store, fresh, gone)
-        _fold_metrics(store, known, fresh, gone)
+        _fold_metrics(store, tables, fresh, gone)
     path = store.tables / "rows.parquet"
     rows = None if fresh or gone else _read(path)
     plans = [f / "plan.parquet" for f in store.grids()]
     doubt = untrusted.find(store)
-    stamp = _stamp(plans, doubt, keys_of(known))
+    stamp = _stamp(plans, doubt, keys_of(tables))
     if rows is None or (rows.schema.metadata or {}).get(b"plans") != stamp:
-        rows = _rows(plans, known, doubt, stamp)
+        rows = _rows(plans, tables, doubt, stamp)
         _keep(path, rows)
     return rows
 
@@ -125,33 +125,33 @@ def _read(path: Path) -> pa.Table | None:
         return None
 
 
-def _fold_metrics(store: Store, known: dict[str, pa.Table], fresh: list[dict[str, Any]], gone: set[str]) -> None:
+def _fold_metrics(store: Store, tables: dict[str, pa.Table], fresh: list[dict[str, Any]], gone: set[str]) -> None:
     by_metric: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for result in fresh:
         by_metric[result["metric"]].append(result)
-    for metric in {*by_metric, *known}:
-        parts = [known[metric]] if metric in known else []
+    for metric in {*by_metric, *tables}:
+        parts = [tables[metric]] if metric in tables else []
         parts += [_metric_table(by_metric[metric])] if metric in by_metric else []
         table = _without(pa.concat_tables(parts, promote_options="permissive"), "key", gone)
-        if metric in by_metric or table.num_rows != known[metric].num_rows:
-            known[metric] = telling(table, parts, by_metric[metric])
-            _keep(store.tables / "metrics" / f"{metric}.parquet", known[metric])
+        if metric in by_metric or table.num_rows != tables[metric].num_rows:
+            tables[metric] = telling(table, parts, by_metric[metric])
+            _keep(store.tables / "metrics" / f"{metric}.parquet", tables[metric])
 
 
 def _keep(path: Path, table: pa.Table) -> None:
     replace(path, lambda p: pq.write_table(table, p))
 
 
-def _metric_table(made: list[dict[str, Any]]) -> pa.Table:
+def _metric_table(records: list[dict[str, Any]]) -> pa.Table:
     """Results of one metric as a table, typed as declared, with unit and meaning of each column."""
-    declared = made[-1]["columns"]
+    declared = records[-1]["columns"]
     fields = [pa.field(n, t) for n, t in CONTEXT.items()] + [pa.field("seconds", pa.float64())]
     fields += [pa.field(n, t) for n, t in PROVENANCE.items()]
-    arrays = [pa.array([r.get(f.name) for r in made], f.type) for f in fields[: len(CONTEXT) + 1]]
-    arrays += [pa.array([r["provenance"].get(n) for r in made], t) for n, t in PROVENANCE.items()]
+    arrays = [pa.array([r.get(f.name) for r in records], f.type) for f in fields[: len(CONTEXT) + 1]]
+    arrays += [pa.array([r["provenance"].get(n) for r in records], t) for n, t in PROVENANCE.items()]
     for name, (kind, unit, meaning) in declared.items():
         fields.append(pa.field(name, TYPES[kind], metadata={"unit": unit, "meaning": meaning}))
-        arrays.append(pa.array([r["values"].get(name) for r in made], TYPES[kind]))
+        arrays.append(pa.array([r["values"].get(name) for r in records], TYPES[kind]))
     return pa.table(arrays, schema=pa.schema(fields, metadata={"schema": SCHEMA}))
 
 
@@ -187,21 +187,21 @@ def joined(plan: pa.Table, metrics: dict[str, pa.Table], doubt: Distrusted) -> p
     `stale` says where it does not count.
     """
     columns = {n: plan[n] for n in plan.column_names}
-    found = []
+    counts = []
     for metric in (n[7:] for n in plan.column_names if n.startswith("result.")):
         table = metrics.get(metric)
         if table is None:
             continue
         at = pc.index_in(plan[f"result.{metric}"], value_set=table["key"].combine_chunks())
         at = pc.if_else(pc.is_null(plan[f"result.{metric}"]), pa.scalar(None, pa.int32()), at).combine_chunks()
-        found.append(pc.is_valid(at).cast(pa.int32()))
+        counts.append(pc.is_valid(at).cast(pa.int32()))
         lines = table.take(at)
         for name in (n for n in table.column_names if n not in CONTEXT):
             if name in PROVENANCE and name in columns:
                 columns[name] = pc.coalesce(columns[name], lines[name])
             else:
                 columns[_column(metric, name)] = lines[name]
-    columns["results"] = _sum(found, plan.num_rows)
+    columns["results"] = _sum(counts, plan.num_rows)
     homes, keys = plan["home"].to_pylist(), [plan[n].to_pylist() for n in plan.column_names if n.startswith("result.")]
     columns["stale"] = pa.array(doubt.lines(homes, keys), pa.bool_())
     ways = pa.array([doubt.ways.get(home) for home in homes], pa.string())  # which rows of 0.1.0 do not say
@@ -231,9 +231,9 @@ def _rows(plans: Iterable[Path], metrics: dict[str, pa.Table], doubt: Distrusted
     whole = pa.concat_tables(parts, promote_options="permissive")
     keys = [n for n in whole.column_names if n.startswith("result.")]
     named = {n[7:]: n for n in keys if n[7:] in metrics}
-    found = {m: pc.is_in(whole[n], value_set=metrics[m]["key"].combine_chunks()) for m, n in named.items()}
-    owners = {_column(m, n): m for m in found for n in metrics[m].column_names if n not in CONTEXT | PROVENANCE}
-    whole = merged(whole.drop_columns([*keys, "results"]), owners, found)
+    has_result = {m: pc.is_in(whole[n], value_set=metrics[m]["key"].combine_chunks()) for m, n in named.items()}
+    owners = {_column(m, n): m for m in has_result for n in metrics[m].column_names if n not in CONTEXT | PROVENANCE}
+    whole = merged(whole.drop_columns([*keys, "results"]), owners, has_result)
     return _described(whole, metrics).replace_schema_metadata(about)
 
 
@@ -244,9 +244,9 @@ def _column(metric: str, name: str) -> str:
 
 def _described(table: pa.Table, metrics: dict[str, pa.Table]) -> pa.Table:
     """The table with unit and meaning in the metadata of its columns."""
-    known = {f.name: f.metadata for t in metrics.values() for f in t.schema if f.metadata}
-    known |= {n: {b"unit": u.encode(), b"meaning": MEANINGS.get(n, "").encode()} for n, u in UNITS.items()}
-    fields = [f.with_metadata(known[f.name]) if f.name in known else f for f in table.schema]
+    metadata = {f.name: f.metadata for t in metrics.values() for f in t.schema if f.metadata}
+    metadata |= {n: {b"unit": u.encode(), b"meaning": MEANINGS.get(n, "").encode()} for n, u in UNITS.items()}
+    fields = [f.with_metadata(metadata[f.name]) if f.name in metadata else f for f in table.schema]
     return pa.table(table.columns, schema=pa.schema(fields))
 
 
@@ -257,15 +257,15 @@ def read_rows(store: Store) -> pa.Table | None:
 
 def planned(store: Store) -> dict[tuple[str, str], set[str]]:
     """(identity of a cell, metric) -> keys of the results that are there, whichever code a plan was made by."""
-    found: dict[tuple[str, str], set[str]] = defaultdict(set)
+    keys_of_metric: dict[tuple[str, str], set[str]] = defaultdict(set)
     folded = metrics(store)
     plans = (_read(folder / "plan.parquet") for folder in store.grids())
     for plan in (plan for plan in plans if plan is not None):
         for metric in folded:
             if {"identity", f"result.{metric}"} <= set(plan.column_names):
                 keys = plan[f"result.{metric}"]
-                there = pc.is_in(keys, value_set=folded[metric]["key"].combine_chunks())
-                pairs = zip(plan["identity"].filter(there).to_pylist(), keys.filter(there).to_pylist(), strict=True)
+                present = pc.is_in(keys, value_set=folded[metric]["key"].combine_chunks())
+                pairs = zip(plan["identity"].filter(present).to_pylist(), keys.filter(present).to_pylist(), strict=True)
                 for identity, key in pairs:
-                    found[identity, metric].add(key)
-    return found
+                    keys_of_metric[identity, metric].add(key)
+    return keys_of_metric

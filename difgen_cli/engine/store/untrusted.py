@@ -50,12 +50,12 @@ class Distrusted:
 
     @cached_property
     def _by_home(self) -> dict[str, tuple[set[str], set[str]]]:
-        found: dict[str, tuple[set[str], set[str]]] = {}
+        by_home: dict[str, tuple[set[str], set[str]]] = {}
         for rest in self.rests:
-            results, samples = found.setdefault(rest.home, (set(), set()))
+            results, samples = by_home.setdefault(rest.home, (set(), set()))
             results |= rest.results
             samples |= rest.samples
-        return found
+        return by_home
 
     def results(self, home: str) -> set[str]:
         """Keys of those that do not count, of a trajectory which does."""
@@ -105,8 +105,8 @@ def _resting(roots: set[str], homes: dict[str, Home], rests: list[Rest], ways: d
     while grown:
         grown = {key for key, start in begun.items() if start in wrong} - wrong
         wrong |= grown
-    found = tuple(rest for rest in rests if rest.others & wrong and rest.home not in wrong)
-    return Distrusted({key: homes[key].path for key in sorted(wrong)}, found, ways)
+    resting = tuple(rest for rest in rests if rest.others & wrong and rest.home not in wrong)
+    return Distrusted({key: homes[key].path for key in sorted(wrong)}, resting, ways)
 
 
 def _wrong(home: Home, way: str | None) -> bool:
@@ -134,8 +134,8 @@ def _start(spec: dict[str, Any]) -> str | None:
     """The key of the trajectory that another begins with."""
     recipes = spec.get("recipe", {})
     start = recipes.get(spec.get("key"), {}).get("inputs", {}).get("start")
-    found: str | None = recipes.get(start, {}).get("inputs", {}).get("trajectory")
-    return found
+    trajectory: str | None = recipes.get(start, {}).get("inputs", {}).get("trajectory")
+    return trajectory
 
 
 def _of_submissions(store: Store) -> Iterator[Rest]:
@@ -163,26 +163,26 @@ def _named(partners: dict[str, Any]) -> frozenset[str]:
     return frozenset(key for p in partners.values() for key in ({p["home"]} | _named(p.get("partners", {}))))
 
 
-def set_aside(store: Store, found: Distrusted, keys: Iterable[str]) -> list[Path]:
+def set_aside(store: Store, distrusted: Distrusted, keys: Iterable[str]) -> list[Path]:
     """Move trajectories that do not count, and what rests on them, to `distrusted/`; returns where they are now.
 
     What rests on them goes first: whoever is interrupted finds the rest again. Raises StoreError where that is not
     allowed, or somebody works there.
     """
-    homes = {key: Home(path) for key, path in found.homes.items()}
-    roots = set(keys) & found.homes.keys()
+    homes = {key: Home(path) for key, path in distrusted.homes.items()}
+    roots = set(keys) & distrusted.homes.keys()
     if not roots:
         return []
-    going = _resting(roots, homes, list(found.rests), {})
+    going = _resting(roots, homes, list(distrusted.rests), {})
     for path in going.homes.values():
         _check_idle(store, path)
     moved = []
     for rest in going.rests:
         home = store.home(rest.home, "")
         files = [*itertools.chain.from_iterable(map(home.result_files, rest.results)), *map(home.samples, rest.samples)]
-        there = [file for file in files if exists(file)]
-        if there:
-            moved.append(_moved(store, home.path, there))
+        present = [file for file in files if exists(file)]
+        if present:
+            moved.append(_moved(store, home.path, present))
     for _, path in sorted(going.homes.items(), key=lambda item: item[0] in roots):
         if exists(path):
             moved.append(_moved(store, path))

@@ -68,13 +68,13 @@ def disagreement(
             moved.append(_outcome(written, near, shifted))
         for _ in range(rounds):
             again()
-            found = _compared(expected, _outcome(other, subject, arguments), moved, digit, times)
-            if found:
-                return found
+            difference = _compared(expected, _outcome(other, subject, arguments), moved, digit, times)
+            if difference:
+                return difference
     return None
 
 
-def _compared(expected: Outcome, found: Outcome, moved: list[Outcome], digit: float, times: float) -> str | None:
+def _compared(expected: Outcome, outcome: Outcome, moved: list[Outcome], digit: float, times: float) -> str | None:
     """The first kind of thing that differs: the value, then gradients, then buffers."""
 
     def wrong(a: Tensor | None, b: Tensor | None, others: list[Tensor | None]) -> str | None:
@@ -82,11 +82,11 @@ def _compared(expected: Outcome, found: Outcome, moved: list[Outcome], digit: fl
 
     if not _finite(expected.value) or not all(g is None or _finite(g) for g in expected.gradients.values()):
         return "nothing can be compared, since the numbers are not finite as it is written"
-    if why := wrong(expected.value, found.value, [o.value for o in moved]):
+    if why := wrong(expected.value, outcome.value, [o.value for o in moved]):
         return f"its value is {why}"
     for what, a, b, others in (
-        ("the gradient", expected.gradients, found.gradients, [o.gradients for o in moved]),
-        ("the state", expected.buffers, found.buffers, [o.buffers for o in moved]),
+        ("the gradient", expected.gradients, outcome.gradients, [o.gradients for o in moved]),
+        ("the state", expected.buffers, outcome.buffers, [o.buffers for o in moved]),
     ):
         bad = {name: why for name in a if (why := wrong(a[name], b.get(name), [o.get(name) for o in others]))}
         if bad:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from difgen_cli import condition, config, data
 from difgen_cli.diffusion import Denoiser, DenoiserLike, IdealDenoiser, Mixture, to_tensor
-from difgen_cli.diffusion.training import initialise
+from difgen_cli.diffusion.randomness import initialise
 from difgen_cli.engine.plan import facts
 from difgen_cli.engine.plan.recipes import Recipe, apart
 from difgen_cli.engine.plugins import Library
@@ -100,8 +100,8 @@ class Artifacts:
 
     def holdout(self, key: str) -> Holdout:
         """The rest and the held-out images of a pool."""
-        made: Holdout = self.keep("holdout", key, lambda: self._holdout(self.recipes[key]))
-        return made
+        holdout: Holdout = self.keep("holdout", key, lambda: self._holdout(self.recipes[key]))
+        return holdout
 
     def _holdout(self, recipe: Recipe) -> Holdout:
         pool = facts.pool(self.store, recipe.inputs["pool"].key)
@@ -112,8 +112,8 @@ class Artifacts:
 
         rest = pool.images[parts.rest]
         scaled, drawn = data.scaled(rest), data.scaled(pool.images[parts.held_out])
-        known = self.once(apart(recipe).key, "near-duplicates", lambda: {"near": near_duplicates(drawn, scaled)})
-        kept = np.flatnonzero(~known["near"])
+        duplicates = self.once(apart(recipe).key, "near-duplicates", lambda: {"near": near_duplicates(drawn, scaled)})
+        kept = np.flatnonzero(~duplicates["near"])
         return Holdout(
             rest=scaled, rest_labels=labels(parts.rest), rest_places=parts.rest,
             drawn=drawn, drawn_labels=labels(parts.held_out), drawn_places=parts.held_out,
@@ -122,8 +122,8 @@ class Artifacts:
 
     def subset(self, key: str) -> Subset:
         """A training subset T."""
-        made: Subset = self.keep("subset", key, lambda: self._subset(self.recipes[key]))
-        return made
+        subset: Subset = self.keep("subset", key, lambda: self._subset(self.recipes[key]))
+        return subset
 
     def _subset(self, recipe: Recipe) -> Subset:
         holdout_recipe = recipe.inputs["holdout"]
@@ -141,8 +141,8 @@ class Artifacts:
             other = facts.pool(self.store, recipe.inputs["pool"].key)
             return data.scaled(data.matched(other.images, recipe.settings["shape"]))
 
-        made: np.ndarray = self.keep("against", key, make)
-        return made
+        images: np.ndarray = self.keep("against", key, make)
+        return images
 
     def conditions(self, key: str, subset_key: str) -> Conditions:
         """The labels of a conditioning, restricted to a subset."""
@@ -154,8 +154,8 @@ class Artifacts:
 
     def _labels(self, recipe: Recipe, subset: Subset) -> condition.Labels:
         def compute() -> dict[str, np.ndarray]:
-            made = self._altered(recipe, subset) if "labels" in recipe.inputs else self._fitted(recipe, subset)
-            return {"rest": made.rest, "held_out": made.held_out, "classes": np.array(made.classes)}
+            labels = self._altered(recipe, subset) if "labels" in recipe.inputs else self._fitted(recipe, subset)
+            return {"rest": labels.rest, "held_out": labels.held_out, "classes": np.array(labels.classes)}
 
         arrays = self.once(recipe.key, "labels", compute)
         return condition.Labels(arrays["rest"], arrays["held_out"], int(arrays["classes"]))
@@ -175,15 +175,15 @@ class Artifacts:
         if "given" in takes:
             given = self.store.given(recipe.inputs["given"].key)
             inputs |= {"given": given[holdout.rest_places], "held_out_given": given[holdout.drawn_places]}
-        made: condition.Labels = self.library.module("condition", recipe.name).fit(
+        labels: condition.Labels = self.library.module("condition", recipe.name).fit(
             **{name: inputs[name] for name in takes}, **recipe.settings
         )
-        return made
+        return labels
 
     def embed(self, key: str, holdout: Holdout) -> Embed:
         """A feature space, fitted where it must be."""
-        made: Embed = self.keep("embed", key, lambda: self._embed(self.recipes[key], holdout))
-        return made
+        embed: Embed = self.keep("embed", key, lambda: self._embed(self.recipes[key], holdout))
+        return embed
 
     def _embed(self, recipe: Recipe, holdout: Holdout) -> Embed:
         module = self.library.module("features", recipe.name)
@@ -215,7 +215,7 @@ class Artifacts:
 
     def _is_own(self, images: np.ndarray) -> bool:
         """Whether these are the data set's own images as a whole: a subset, the rest, or those held out."""
-        own = [part for made in self._kept.values() for part in _images_of(made)]
+        own = [part for artifact in self._kept.values() for part in _images_of(artifact)]
         return any(images is part for part in own)
 
     def network(self, recipe: Recipe, shape: tuple[int, ...], classes: int, seed: int) -> nn.Module:
@@ -255,18 +255,18 @@ class Artifacts:
         }
         takes = self.library.signature("model", model.name).inputs
         build = self.library.module("model", model.name).build
-        made: DenoiserLike = build(**{name: given[name]() for name in takes}, **model.settings)
-        return made
+        denoiser: DenoiserLike = build(**{name: given[name]() for name in takes}, **model.settings)
+        return denoiser
 
     def _population(self, pool: str) -> Mixture:
         """The distribution that a pool was drawn from, on the device."""
-        known = facts.pool(self.store, pool).population
-        if known is None:
+        population = facts.pool(self.store, pool).population
+        if population is None:
             raise ValueError("the distribution of this data set is not known")
         weights, means, factors = (
-            torch.from_numpy(a).to(self.device) for a in (known.weights, known.means, known.factors)
+            torch.from_numpy(a).to(self.device) for a in (population.weights, population.means, population.factors)
         )
-        return Mixture(weights, means, factors, known.noise)
+        return Mixture(weights, means, factors, population.noise)
 
     def ideal(self, reference: Recipe) -> DenoiserLike:
         """The closed-form ideal denoiser of a subset, within the condition where there is one."""
@@ -276,12 +276,12 @@ class Artifacts:
         return IdealDenoiser(self.tensor(subset.images), subset.holdout.sigma_data, labels).to(self.device)
 
 
-def _images_of(made: Any) -> tuple[np.ndarray, ...]:
-    if isinstance(made, Holdout):
-        return made.rest, made.held_out, made.drawn
-    if isinstance(made, np.ndarray):
-        return (made,)
-    return (made.images,) if isinstance(made, Subset) else ()
+def _images_of(artifact: Any) -> tuple[np.ndarray, ...]:
+    if isinstance(artifact, Holdout):
+        return artifact.rest, artifact.held_out, artifact.drawn
+    if isinstance(artifact, np.ndarray):
+        return (artifact,)
+    return (artifact.images,) if isinstance(artifact, Subset) else ()
 
 
 def shape_of(images: np.ndarray) -> tuple[int, ...]:

@@ -80,10 +80,10 @@ def check(attempt: Attempt) -> None:
 
 def weights(path: Path, device: str) -> dict[str, Tensor]:
     """The weights of a snapshot by name. Raises StoreError where they are missing, or damaged and so set aside."""
-    found = remade(path, lambda p: load_file(p, device=device))
-    if found is None:
+    tensors = remade(path, lambda p: load_file(p, device=device))
+    if tensors is None:
         raise StoreError(f"{path}: the weights are missing or damaged; the same `difgen sweep` trains them again")
-    return found
+    return tensors
 
 
 def describe(home: Home, recipe: Recipe) -> None:
@@ -94,7 +94,7 @@ def describe(home: Home, recipe: Recipe) -> None:
 
 def _closure(recipe: Recipe) -> dict[str, Recipe]:
     """A recipe and all that it is made of."""
-    found = {recipe.key: recipe}
+    recipes = {recipe.key: recipe}
     for part in recipe.inputs.values():
-        found |= _closure(part)
-    return found
+        recipes |= _closure(part)
+    return recipes

@@ -54,9 +54,9 @@ def way(name: str, shape: tuple[int, ...], device: str, *, strict: bool = False,
     return ExecutionMode(layout=plain)
 
 
-def used(made: ExecutionMode) -> str:
+def used(mode: ExecutionMode) -> str:
     """The way in which a training was computed, known from its first step on."""
-    return made.compute.used if isinstance(made.compute, Checked) else "eager"
+    return mode.compute.used if isinstance(mode.compute, Checked) else "eager"
 
 
 def computed(
@@ -203,7 +203,7 @@ def choose_mode(about: dict[str, Any], steps: int, device: str, begin: Begin, sa
     costs = {"eager": _cost("eager", about, device, begin, say) or Cost(0.0, 0.0)}
     if steps * costs["eager"].step < LEAST_SECONDS:
         return "eager"
-    costs |= {way: found for way in possible(device)[1:] if (found := _cost(way, about, device, begin, say))}
+    costs |= {way: cost for way in possible(device)[1:] if (cost := _cost(way, about, device, begin, say))}
     chosen = best(costs, steps)
     each = ", ".join(f"{way} {1000 * c.step:.1f} ms after {c.prepare:.0f} s" for way, c in costs.items())
     say(f"a step: {each}; {steps:,} steps are done {chosen}")
@@ -218,11 +218,11 @@ def confirmed(way: str, about: dict[str, Any], device: str, begin: Begin, say: C
 def _cost(way: str, about: dict[str, Any], device: str, begin: Begin, say: Callable[[str], None]) -> Cost | None:
     """What a way takes, as remembered or measured; None, and one sentence said, where it is wrong or cannot be had."""
     about = about | {"way": way, "version": VERSION}
-    found = decided("steps", about, {"prepare", "step"}, lambda: _tried(way, device, begin, say))
-    if isinstance(found, str):
-        say(found)
+    measured = decided("steps", about, {"prepare", "step"}, lambda: _tried(way, device, begin, say))
+    if isinstance(measured, str):
+        say(measured)
         return None
-    return Cost(**found) if found else None
+    return Cost(**measured) if measured else None
 
 
 def _tried(way: str, device: str, begin: Begin, say: Callable[[str], None]) -> dict[str, float] | str | None:

@@ -211,8 +211,8 @@ class ScoringRun:
     def samples(self) -> np.ndarray:
         """The generated images as uint8 (n, H, W, C), or points; drawn once and kept."""
         path = self.home.samples(self.unit.samples)
-        found = remade(path, sample_files.read)
-        if found is None:
+        stored = remade(path, sample_files.read)
+        if stored is None:
             meter, start = Meter(), time.monotonic()
             with self.context.clock.on("sampling"):
                 x, labels = self._draw(meter)
@@ -220,8 +220,8 @@ class ScoringRun:
                 check(self.attempt)
                 cost = self._cost(meter)
                 publish(path, lambda p: sample_files.write(p, x, labels, cost))
-            found = parsed(path, sample_files.read)
-        return found[0]
+            stored = parsed(path, sample_files.read)
+        return stored[0]
 
     def _cost(self, meter: Meter) -> dict[str, Any]:
         """Evaluations of networks for a sample, of whole images or crops, and how its own network was computed; nothing
@@ -246,10 +246,10 @@ class ScoringRun:
     def _states(self, levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
         """Where the samples are at noise levels on their way: σ (L,) and x (L, n, ...)."""
         with self.context.clock.on("sampling"):
-            found: tuple[np.ndarray, np.ndarray] = self._along(
+            states: tuple[np.ndarray, np.ndarray] = self._along(
                 sampling.states, self.guided, levels=levels, **self.unit.sampler.own
             )
-            return found
+            return states
 
     def _along(self, follow: Callable[..., Any], guided: Any, **settings: Any) -> Any:
         """What `follow` makes of the sampler's way: of guided denoiser, sampler, shape, shares of labels and device."""
@@ -288,5 +288,5 @@ class ScoringRun:
 def _making(snapshot: Path) -> dict[str, Any]:
     """What a snapshot says of its making."""
     with safe_open(snapshot, framework="numpy") as file:
-        made: dict[str, Any] = json.loads(file.metadata()["difgen"])
-    return made
+        making: dict[str, Any] = json.loads(file.metadata()["difgen"])
+    return making

@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
+from difgen_cli.engine.store import submission_file
 from difgen_cli.engine.store.access import StoreError
-from difgen_cli.engine.store.files import check_schema, read_json
 
-SCHEMA = 2  # of submission.json
 PURPOSES = ("training", "sampling", "scoring", "preparing")  # preparing: what metrics are given
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -96,14 +95,21 @@ class SubmissionSpec:
 
     @staticmethod
     def read(folder: Path) -> SubmissionSpec:
-        said = read_json(folder / "submission.json")
-        if said is None:
-            raise StoreError(f"{folder / 'submission.json'}: is missing or cut short; run `difgen sweep` again")
-        check_schema(folder / "submission.json", said.get("schema"), SCHEMA)
-        plugins = Path(said["plugins"]) if said["plugins"] else None
+        content = submission_file.read_checked(folder)
+        if not content:
+            raise StoreError(f"{folder / submission_file.NAME}: is missing or cut short; run `difgen sweep` again")
         return SubmissionSpec(
-            folder, Path(said["runs"]), plugins, said["threads"], said["environment"], said["lease_seconds"],
-            said["checkpoint_seconds"], said.get("walltime_seconds"), said.get("notice_seconds", 0.0),
-            Path(said["code"]), said.get("code_digest"),
-            said.get("launcher", ""), said.get("name"),
-        )  # fmt: skip
+            folder=folder,
+            runs=Path(content["runs"]),
+            plugins=Path(content["plugins"]) if content["plugins"] else None,
+            threads=content["threads"],
+            environment=content["environment"],
+            lease_seconds=content["lease_seconds"],
+            checkpoint_seconds=content["checkpoint_seconds"],
+            walltime_seconds=content.get("walltime_seconds"),
+            notice_seconds=content.get("notice_seconds", 0.0),
+            code=Path(content["code"]),
+            code_digest=content.get("code_digest"),
+            launcher=content.get("launcher", ""),
+            job_name=content.get("name"),
+        )

@@ -71,10 +71,10 @@ class TrainingRun:
         pace = self._pace(recipe, network, first)
         start = mark = beat = time.monotonic()
         state: TrainingState | None = None
-        told = False
+        printed = False
         for state in run:
             pace.done(state.step)
-            told = told or self._told(state)
+            printed = printed or self._told(state)
             moment = time.monotonic()
             beat = moment if pace.warming else beat
             seconds = saved["train_seconds"] + moment - start
@@ -103,8 +103,8 @@ class TrainingRun:
         shape, seed = shape_of(subset.images), recipe.settings.get("seed", 0)
         network = artifacts.network(recipe.inputs["network"], shape, conditions.classes, seed)
         if self.unit.start:
-            there = self.context.store.home(self.unit.start.home, self.unit.start.slug)
-            network.load_state_dict(weights(there.snapshot(self.unit.start.step or 0), device))
+            home = self.context.store.home(self.unit.start.home, self.unit.start.slug)
+            network.load_state_dict(weights(home.snapshot(self.unit.start.step or 0), device))
         settings = {k: v for k, v in recipe.settings.items() if k != "steps"}
         images, labels = artifacts.pixels(subset.images), artifacts.labels_tensor(conditions.train)
 
@@ -135,9 +135,9 @@ class TrainingRun:
             mark = {} if chosen == "eager" else {"checked": modes.CHECKED}
             if publish_json(self.home.environment_path, environment | {"way": chosen} | mark):
                 return chosen
-        said = self.home.environment() or environment
-        torch.set_num_threads(said["threads"])
-        return modes.confirmed(str(said.get("way", "eager")), about, device, trial, say)
+        first = self.home.environment() or environment
+        torch.set_num_threads(first["threads"])
+        return modes.confirmed(str(first.get("way", "eager")), about, device, trial, say)
 
     def _phase(self, words: str) -> None:
         """Say what is being done before the first step, in the log and to whoever looks on."""
@@ -195,10 +195,10 @@ class TrainingRun:
 
     def _checkpoint_before(self, step: int) -> dict[str, Any]:
         """The furthest whole checkpoint before a step, on the CPU, or the beginning; a damaged one is set aside."""
-        there = self.home.checkpoints()
-        for at in sorted((s for s in there if s < step), reverse=True):
-            if (found := remade(there[at], _read_checkpoint)) is not None:
-                return found
+        checkpoints = self.home.checkpoints()
+        for at in sorted((s for s in checkpoints if s < step), reverse=True):
+            if (checkpoint := remade(checkpoints[at], _read_checkpoint)) is not None:
+                return checkpoint
         return {"train_seconds": 0.0, "state": {}}
 
 
@@ -209,8 +209,8 @@ def _write_checkpoint(path: Path, content: dict[str, Any]) -> None:
 
 def _read_checkpoint(path: Path) -> dict[str, Any]:
     check_zip(path)  # torch looks at no checksum
-    found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    return found
+    checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return checkpoint
 
 
 def _forget_peak_memory(device: str) -> bool:

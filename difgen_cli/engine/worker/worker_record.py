@@ -45,5 +45,5 @@ class WorkerRecord:
 
     def mine(self) -> bool:
         """Whether no other worker has taken the place: a task is started again while the lost one may live on."""
-        there = read_json(self.path)
-        return there is None or there.get("token") == self.record["token"]
+        current = read_json(self.path)
+        return current is None or current.get("token") == self.record["token"]

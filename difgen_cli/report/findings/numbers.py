@@ -8,6 +8,8 @@ from typing import Any
 
 from difgen_cli.report.plotting import labels
 
+FEW = 10  # distinct images, below which shares and intervals over samples say little
+
 
 class Row:
     """One row of the tables; a value that is missing or NaN is None."""
@@ -40,6 +42,20 @@ class Row:
         """Whether the interval of one share lies above that of its control; False where an end is not known."""
         lower, upper = self[f"{name}_lo"], self[f"{control}_hi"]
         return lower is not None and upper is not None and lower > upper
+
+    @property
+    def few(self) -> bool:
+        """Whether the samples are so few distinct images that shares of samples say little."""
+        distinct, n = self["sample_distinct"], self["sample.count"]
+        return distinct is not None and distinct < FEW and (n is None or n > distinct)
+
+    @property
+    def constant(self) -> bool:
+        """Whether every sample is of a single colour."""
+        constant, n = self["sample_constant"], self["sample.count"]
+        if not constant:
+            return False
+        return constant == n if n is not None else self["train_pref_distinct"] == 0
 
 
 def percent(share: float) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from difgen_cli.report.findings.numbers import count, percent
-from difgen_cli.report.findings.samples import CONTROL_MOST, FEW
+from difgen_cli.report.findings.copies import CONTROL_MOST
+from difgen_cli.report.findings.numbers import FEW, count, percent
 from difgen_cli.report.plotting import labels
 from difgen_cli.report.study.curves import STEPS, Curves, last_snapshot, per_group
 

@@ -15,8 +15,7 @@ import pyarrow.parquet as pq
 
 from difgen_cli.engine.grid.document import GridError
 from difgen_cli.engine.plan import plan_table
-from difgen_cli.engine.store import Home, Store, nearest, sample_files, tables, untrusted
-from difgen_cli.engine.store.files import read_json
+from difgen_cli.engine.store import Home, Store, failures, nearest, sample_files, submission_file, tables, untrusted
 from difgen_cli.report import Pair, Study
 from difgen_cli.report.study import costs
 
@@ -87,10 +86,8 @@ def _rows(store: Store, table: pa.Table) -> pd.DataFrame:
 
 
 def _cause(attempts: dict[str, dict[str, Any]], cell: str) -> str | None:
-    for unit in (f"score-{cell}", "train"):
-        if attempts.get(unit, {}).get("state") == "failed":
-            return str(attempts[unit].get("cause", "unknown"))
-    return None
+    causes = (failures.cause(attempts.get(unit, {})) for unit in (f"score-{cell}", "train"))
+    return next((cause for cause in causes if cause is not None), None)
 
 
 def _table(store: Store, rows: pd.DataFrame, name: str, metric: str) -> pd.DataFrame:
@@ -128,7 +125,7 @@ def _provenance(store: Store, name: str, folder: Path, rows: pd.DataFrame) -> di
         said["finished_at"] = str(rows["finished_at"].dropna().max())
     if spent := costs.words(rows):
         said["measuring"] = spent
-    submissions = [read_json(p) for p in sorted((folder / "submissions").glob("*/submission.json"))]
+    submissions = [submission_file.read(p) for p in sorted((folder / "submissions").glob("*"))]
     commands = [shlex.join(one["environment"]["command"]) for one in submissions if one]
     report = shlex.join(["difgen", "report", str(store.root), "--grid", name])
     return said | {"command": "\n".join(dict.fromkeys([*commands, report]))}
@@ -174,7 +171,7 @@ def _training_images(store: Store, home: Home) -> np.ndarray:
     from difgen_cli import data
     from difgen_cli.engine.plan import facts, recipes
 
-    spec = read_json(home.path / "spec.json")
+    spec = home.spec()
     made = recipes.load(spec["recipe"])
     subset = made[spec["key"]].inputs["subset"]
     holdout = subset.inputs["holdout"]

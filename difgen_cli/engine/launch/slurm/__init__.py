@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -13,21 +14,38 @@ from pathlib import Path
 
 from difgen_cli.engine.launch import LaunchError, worker_environment
 from difgen_cli.engine.launch.slurm import cluster
-from difgen_cli.engine.launch.slurm.cluster import Cluster
 from difgen_cli.engine.launch.slurm.profile import Profile
 from difgen_cli.engine.launch.submissions import Submission
 
 SPARES = 4  # tasks of the array for each that may run: who is lost to the cluster is replaced by the next
 
+# sbatch's words where a shorter array may be accepted: reasons such as QOSMaxSubmitJobPerUserLimit, and MaxArraySize.
+LIMITS = re.compile(r"SubmitJob|Invalid job array specification")
+
+
+class Refusal(Exception):  # noqa: N818
+    """sbatch's words where it submits nothing."""
+
+    @property
+    def names_a_limit(self) -> bool:
+        """Whether fewer tasks may be accepted."""
+        return LIMITS.search(str(self)) is not None
+
 
 @dataclass(frozen=True)
 class TaskArray:
-    """What is asked for: how many tasks, how many of them at a time, with which profile, and what has limited it."""
+    """What is asked for: how many tasks, how many of them at a time, and with which profile."""
 
     profile: Profile
     tasks: int
     workers: int
-    why: str = ""
+    refused: str = ""  # sbatch's words where it refused a longer array
+
+    def cut(self, most: int | None) -> TaskArray:
+        """With at most so many tasks; None for no limit."""
+        if most is None or self.tasks <= most:
+            return self
+        return replace(self, tasks=most, workers=min(self.workers, most))
 
 
 def available() -> bool:
@@ -48,64 +66,60 @@ def check(folder: Path) -> None:
 
 
 def array(profile: Profile, workers: int, units: int) -> TaskArray:
-    """The array that the cluster allows. Raises LaunchError where it allows none, or does not answer."""
+    """The array to ask for: no longer than MaxArraySize, within the time of its partition.
+
+    Limits of accounts and QOS are for sbatch to name. Raises LaunchError where the controller does not answer.
+    """
     facts = cluster.ask()
-    place = facts.partitions.get(profile.partition or "") or facts.default
-    if place is not None:
-        profile = profile.within(place.max_minutes, place.name)
+    partition = facts.partitions.get(profile.partition or "") or facts.default
+    if partition is not None:
+        profile = profile.within(partition.max_minutes, partition.name)
     workers = min(workers, units)
-    asked = TaskArray(profile, min(units, SPARES * workers), workers)
-    return _within_queue(facts, _within_array(facts, asked))
+    return TaskArray(profile, min(units, SPARES * workers), workers).cut(facts.max_tasks)
 
 
-def _within_array(facts: Cluster, asked: TaskArray) -> TaskArray:
-    if facts.max_array is None or asked.tasks <= facts.max_array:
-        return asked
-    if facts.max_array == 0:
-        raise LaunchError(f"SLURM: the cluster {facts.name} has no job arrays (MaxArraySize): ask its administrators")
-    return _cut(asked, facts.max_array, f"MaxArraySize {facts.max_array}")
+def start(submission: Submission, wanted: TaskArray, grid: str) -> tuple[str, TaskArray]:
+    """Submit the array, halved for as long as sbatch names a limit on tasks; returns its job and what was submitted.
+
+    sbatch takes all tasks of an array or none, so that nothing is submitted twice. A refusal for which there is no
+    shorter array, or that names no such limit, is written down; raises LaunchError in sbatch's words.
+    """
+    array = wanted
+    while True:
+        try:
+            job = _sbatch(submission, array, grid)
+        except Refusal as refusal:
+            words = " ".join(str(refusal).split())[-300:]
+            if array.tasks == 1 or not refusal.names_a_limit:
+                submission.answer({"refused": words})
+                raise LaunchError(f"SLURM refused: {words}") from refusal
+            shutil.rmtree(submission.folder / "log", ignore_errors=True)  # submitit's files of the refused tasks
+            array = replace(array.cut(array.tasks // 2), refused=words)
+            continue
+        submission.answer({"job": job, "tasks": array.tasks, "workers": array.workers})
+        return job, array
 
 
-def _within_queue(facts: Cluster, asked: TaskArray) -> TaskArray:
-    profile = asked.profile
-    room = cluster.room(profile.partition, profile.account, profile.qos, facts)
-    if room is None or asked.tasks <= room.left:
-        return asked
-    said = f"{room.why}, {room.queued} in the queue"
-    if room.left == 0:
-        raise LaunchError(
-            f"SLURM: no more jobs may be submitted ({said}); wait for some to end, or name another qos in the profile"
-        )
-    return _cut(asked, room.left, said)
-
-
-def _cut(asked: TaskArray, most: int, why: str) -> TaskArray:
-    return replace(asked, tasks=most, workers=min(asked.workers, most), why=why)
-
-
-def start(submission: Submission, wanted: TaskArray, grid: str) -> str:
-    """Submit the array; returns its job. A refusal is written down, and LaunchError in sbatch's words."""
+def _sbatch(submission: Submission, array: TaskArray, grid: str) -> str:
+    """Submit through submitit; returns the job. Raises Refusal."""
     import submitit
 
     from difgen_cli.engine import worker
     from difgen_cli.engine.launch import task
 
-    folder, profile = submission.folder, wanted.profile
+    folder, profile = submission.folder, array.profile
     device = worker.SCHEDULED if profile.gpus else None
+    environment = worker_environment(Path(submission.intent["code"]), profile.cpus)
     try:
         # submitit repeats on stderr what sbatch says, which is in the error too
-        with _environment(worker_environment(Path(submission.said["code"]), profile.cpus)), redirect_stderr(StringIO()):
+        with _environment(environment), redirect_stderr(StringIO()):
             executor = submitit.AutoExecutor(folder / "log", "slurm", slurm_python=task.command(device))
-            executor.update_parameters(**profile.parameters(submission.job_name, grid, wanted.workers))
-            tasks = range(wanted.tasks)
+            executor.update_parameters(**profile.parameters(submission.job_name, grid, array.workers))
+            tasks = range(array.tasks)
             jobs = executor.map_array(worker.main, [str(folder)] * len(tasks), tasks, [device] * len(tasks))
     except (subprocess.CalledProcessError, submitit.core.utils.FailedJobError, RuntimeError) as error:
-        words = " ".join(str(error).split())[-300:]
-        submission.answer({"refused": words})
-        raise LaunchError(f"SLURM refused: {words}") from error
-    job = str(jobs[0].job_id).partition("_")[0]
-    submission.answer({"job": job, "tasks": wanted.tasks, "workers": wanted.workers})
-    return job
+        raise Refusal(str(error)) from error
+    return str(jobs[0].job_id).partition("_")[0]
 
 
 @contextmanager

@@ -1,18 +1,15 @@
 """Facts asked of the cluster, in as few calls as possible: what it allows, and how it treats the jobs it takes away.
 
-`ask` and `room` do the asking; the rest turns what `scontrol` prints into dataclasses, as `limits` does for `sacctmgr`.
+`ask` does the asking; the rest turns what `scontrol` prints into dataclasses.
 """
 
 from __future__ import annotations
 
 import os
-import pwd
 import subprocess
 from dataclasses import dataclass
 
 from difgen_cli.engine.launch import LaunchError
-from difgen_cli.engine.launch.slurm import limits
-from difgen_cli.engine.launch.slurm.limits import Room
 
 PATIENCE_SECONDS = 60.0  # for one answer; a busy controller takes tens of seconds
 NOTHING = ("", "(null)", "N/A", "NONE", "None", "n/a")
@@ -46,7 +43,6 @@ class Cluster:
     max_array: int | None  # tasks an array may have, so that its largest index is one less; 0: no arrays
     max_jobs: int | None  # in the whole cluster's queue
     accounting: bool
-    limits_enforced: bool  # whether submit limits of accounts and QOS hold
     preempt_type: str  # preempt/none, preempt/partition_prio, preempt/qos
     preempt_mode: str
     preempt_user_signal: bool  # whether the signal a job asked for comes before preemption; else SIGTERM alone
@@ -54,6 +50,11 @@ class Cluster:
     kill_wait_seconds: int
     requeue_wait_seconds: int
     partitions: dict[str, Partition]
+
+    @property
+    def max_tasks(self) -> int | None:
+        """Tasks that one submission may have: without arrays it is a single job."""
+        return None if self.max_array is None else max(1, self.max_array)
 
     @property
     def default(self) -> Partition | None:
@@ -78,35 +79,6 @@ def ask() -> Cluster:
     return cluster(answer("scontrol", "show", "config"), answer("scontrol", "show", "partition", "-o"))
 
 
-def room(partition: str | None, account: str | None, qos: str | None, known: Cluster | None = None) -> Room | None:
-    """The tightest submit limit of this user's jobs; None where there is none, or accounting cannot be asked.
-
-    Three calls of `sacctmgr` (the user's associations, which tell the default account; those of accounts; every QOS)
-    and, where there is a limit, one of `squeue`. `known`: facts that `ask` gave.
-    """
-    try:
-        facts = known or ask()
-        if not (facts.accounting and facts.limits_enforced):
-            return None
-        place = facts.partitions.get(partition or "") or facts.default
-        named, its_qos = (place.name, place.qos) if place else (None, None)
-        found = limits.found(_accounting(facts.name), account, qos, named, its_qos)
-        return limits.tightest(found, limits.queue(answer("squeue", "-rh", "-o", limits.QUEUE))) if found else None
-    except (LaunchError, KeyError, ValueError):
-        return None
-
-
-def _accounting(cluster_name: str) -> limits.Accounting:
-    user, here = pwd.getpwuid(os.getuid()).pw_name, f"cluster={cluster_name}"
-    ask = ("sacctmgr", "-nP", "show")
-    return limits.accounting(
-        user,
-        answer(*ask, "user", user, "withassoc", "where", here, f"format={','.join(limits.OWN)}"),
-        answer(*ask, "assoc", "where", here, "user=", f"format={','.join(limits.ACCOUNT)}"),
-        answer(*ask, "qos", f"format={','.join(limits.QOS)}"),
-    )
-
-
 def answer(*command: str) -> str:
     """What a command prints. Raises LaunchError with its own words."""
     plain = {k: v for k, v in os.environ.items() if not k.startswith(("SQUEUE_", "SACCT_", "SCONTROL_"))}
@@ -129,53 +101,51 @@ def answer(*command: str) -> str:
 
 def cluster(config: str, parts: str) -> Cluster:
     """From `scontrol show config` and `scontrol show partition -o`."""
-    said = settings(config)
-    enforced = words(said.get("AccountingStorageEnforce"))
-    counted = words(said.get("AccountingStorageTRES"))
-    array = number(said.get("MaxArraySize"))
-    before = words(said.get("SlurmctldParameters")) | words(said.get("PreemptParameters"))  # in newer versions
-    storage = said.get("AccountingStorageType", "")
+    values = settings(config)
+    counted = words(values.get("AccountingStorageTRES"))
+    array = number(values.get("MaxArraySize"))
+    before = words(values.get("SlurmctldParameters")) | words(values.get("PreemptParameters"))  # in newer versions
+    storage = values.get("AccountingStorageType", "")
     return Cluster(
-        name=said.get("ClusterName", ""),
-        version=said.get("SLURM_VERSION", ""),
-        max_array=_most_tasks(array, words(said.get("SchedulerParameters"))),
-        max_jobs=number(said.get("MaxJobCount")),
+        name=values.get("ClusterName", ""),
+        version=values.get("SLURM_VERSION", ""),
+        max_array=_most_tasks(array, words(values.get("SchedulerParameters"))),
+        max_jobs=number(values.get("MaxJobCount")),
         accounting=storage not in NOTHING and not storage.endswith("/none"),
-        limits_enforced=bool(enforced & {"limits", "safe", "all"}),
-        preempt_type=said.get("PreemptType", "preempt/none"),
-        preempt_mode=said.get("PreemptMode", "OFF"),
+        preempt_type=values.get("PreemptType", "preempt/none"),
+        preempt_mode=values.get("PreemptMode", "OFF"),
         preempt_user_signal=bool(before & {"preempt_send_user_signal", "send_user_signal"}),
-        requeue=said.get("JobRequeue", "1") != "0",
-        kill_wait_seconds=_or(seconds(said.get("KillWait")), KILL_WAIT_SECONDS),
-        requeue_wait_seconds=_or(seconds(_option(said.get("AuthInfo"), "cred_expire")), CRED_EXPIRE_SECONDS),
+        requeue=values.get("JobRequeue", "1") != "0",
+        kill_wait_seconds=_or(seconds(values.get("KillWait")), KILL_WAIT_SECONDS),
+        requeue_wait_seconds=_or(seconds(_option(values.get("AuthInfo"), "cred_expire")), CRED_EXPIRE_SECONDS),
         partitions={p.name: p for p in partitions(parts, "gres/gpu" in counted)},
     )
 
 
 def partitions(text: str, gpus_counted: bool) -> list[Partition]:
     """From `scontrol show partition -o`: one line each."""
-    found = []
+    result = []
     for line in text.splitlines():
-        said = dict(word.partition("=")[::2] for word in line.split())
-        if "PartitionName" not in said:
+        values = dict(word.partition("=")[::2] for word in line.split())
+        if "PartitionName" not in values:
             continue
-        resources = dict(r.partition("=")[::2] for r in said.get("TRES", "").split(","))
+        resources = dict(r.partition("=")[::2] for r in values.get("TRES", "").split(","))
         gpus = number(resources.get("gres/gpu"))
-        found.append(
+        result.append(
             Partition(
-                name=said["PartitionName"],
-                max_minutes=_minutes(said.get("MaxTime")),
-                default_minutes=_minutes(said.get("DefaultTime")),
-                grace_seconds=seconds(said.get("GraceTime")) or 0,
-                preempt_mode=said.get("PreemptMode", "OFF"),
-                priority_tier=number(said.get("PriorityTier")) or 1,
-                is_default=said.get("Default") == "YES",
-                qos=_name(said.get("QoS")),
-                nodes=number(said.get("TotalNodes")) or 0,
+                name=values["PartitionName"],
+                max_minutes=_minutes(values.get("MaxTime")),
+                default_minutes=_minutes(values.get("DefaultTime")),
+                grace_seconds=seconds(values.get("GraceTime")) or 0,
+                preempt_mode=values.get("PreemptMode", "OFF"),
+                priority_tier=number(values.get("PriorityTier")) or 1,
+                is_default=values.get("Default") == "YES",
+                qos=_name(values.get("QoS")),
+                nodes=number(values.get("TotalNodes")) or 0,
                 gpus=0 if gpus is None and gpus_counted else gpus,
             )
         )
-    return found
+    return result
 
 
 def settings(config: str) -> dict[str, str]:
@@ -191,19 +161,19 @@ def words(text: str | None) -> set[str]:
 
 def number(text: str | None) -> int | None:
     """A whole number; None where SLURM has none or no limit."""
-    said = (text or "").strip()
-    return int(said) if said.isdigit() else None
+    stripped = (text or "").strip()
+    return int(stripped) if stripped.isdigit() else None
 
 
 def seconds(text: str | None) -> int | None:
     """`20`, `5 sec`, `2 min`, `00:05:00` and `7-00:00:00` in seconds; None for no limit or no value."""
-    said = (text or "").strip()
-    if said in NOTHING or said in ENDLESS:
+    stripped = (text or "").strip()
+    if stripped in NOTHING or stripped in ENDLESS:
         return None
-    amount, _, unit = said.partition(" ")
+    amount, _, unit = stripped.partition(" ")
     if amount.isdigit():
         return int(amount) * {"": 1, "s": 1, "m": 60, "h": 3600}.get(unit[:1], 1)
-    days, dash, clock = said.rpartition("-")
+    days, dash, clock = stripped.rpartition("-")
     fields = clock.split(":")
     if not all(f.isdigit() for f in (days or "0", *fields)):
         return None
@@ -213,8 +183,8 @@ def seconds(text: str | None) -> int | None:
 
 
 def _minutes(text: str | None) -> int | None:
-    found = seconds(text)
-    return None if found is None else found // 60
+    total = seconds(text)
+    return None if total is None else total // 60
 
 
 def _option(text: str | None, name: str) -> str | None:

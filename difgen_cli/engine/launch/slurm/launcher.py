@@ -51,12 +51,15 @@ class SlurmLauncher:
         submission = request.write(
             LaunchTerms("slurm", array.workers, asked.cpus, seconds, float(asked.notice_seconds))
         )
-        job = slurm.start(submission, array, request.grid)
-        limited = f" (no more for {array.why})" if array.why else ""
+        asked_for = array.tasks
+        job, array = slurm.start(submission, array, request.grid)
+        if array.refused:
+            request.print(f"note: SLURM refused {counted(asked_for, 'task')} and took {array.tasks}: {array.refused}",
+                          style="yellow")  # fmt: skip
         request.print(
-            f"submitted job {job}: {counted(array.tasks, 'task')}, {array.workers} at a time{limited}, "
+            f"submitted job {job}: {counted(array.tasks, 'task')}, {array.workers} at a time, "
             f"{counted(asked.walltime_minutes, 'minute')} each{wanted.why}",
-        )  # fmt: skip
+        )
         if note := walltime.note(asked, request.forecast):
             request.print(f"note: {note}", style="yellow")
         return submission
@@ -87,7 +90,7 @@ LAUNCHER = SlurmLauncher
 
 
 def _unknown(submission: Submission) -> SubmissionStatus:
-    return SubmissionStatus(submission, known=False, unknown_because=SILENT)
+    return SubmissionStatus(submission, is_known=False, unknown_because=SILENT)
 
 
 def _observe(submission: Submission, queue: SlurmQueue, receipt: dict[str, Any] | None) -> Observation:
@@ -96,7 +99,7 @@ def _observe(submission: Submission, queue: SlurmQueue, receipt: dict[str, Any] 
     tasks = queue.of(submission.job_name)
     if job is None and not tasks:
         if submission.abandoned:
-            status = SubmissionStatus(submission, known=True)
+            status = SubmissionStatus(submission, is_known=True)
             return Observation(status, over="its writer died before SLURM heard of it")
         return Observation(_unknown(submission))  # it may be waiting for sbatch
     mended = {"job": job, "mended": True} if receipt is None and job is not None else None
@@ -135,4 +138,4 @@ def _task(who: dict[str, Any]) -> tuple[str, str]:
 
 def _day(submission: Submission) -> str:
     """The day before a submission, whatever the time zone of the cluster."""
-    return str(date.fromisoformat(str(submission.said["submitted"])[:10]) - timedelta(days=1))
+    return str(date.fromisoformat(str(submission.intent["submitted"])[:10]) - timedelta(days=1))

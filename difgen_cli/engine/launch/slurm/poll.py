@@ -77,21 +77,21 @@ class Poll:
                                   f"--Format={','.join(f'{n}:{w}' for n, w in FIELDS.items())}"))  # fmt: skip
         except LaunchError:
             return None
-        runs, known = self._accounted(names, since)
-        return SlurmQueue(tuple(tasks), runs, known | {task.name: task.job for task in tasks})
+        runs, jobs = self._accounted(names, since)
+        return SlurmQueue(tuple(tasks), runs, jobs | {task.name: task.job for task in tasks})
 
     def _accounted(self, names: Sequence[str], since: str) -> tuple[dict[tuple[str, str], list[str]], dict[str, str]]:
         """How runs of these jobs ended; empty where the accounting is away, or there is none."""
         if not self.accounting:
             return {}, {}
         try:
-            said = answer("sacct", "--noheader", "--parsable2", "--allocations", "--duplicates", "--allusers",
+            output = answer("sacct", "--noheader", "--parsable2", "--allocations", "--duplicates", "--allusers",
                           f"--name={','.join(names)}", f"--starttime={since}",
                           "--format=JobName,JobID,State,Start")  # fmt: skip
         except LaunchError as error:
             self.accounting = "disabled" not in str(error)
             return {}, {}
-        return accounted(said)
+        return accounted(output)
 
 
 def queued(text: str) -> list[SlurmTask]:

@@ -58,11 +58,11 @@ class Profile(BaseModel):
 
     def parameters(self, name: str, grid: str, workers: int) -> dict[str, Any]:
         """For submitit: an array that keeps `workers` of its tasks running. `srun` passes signals on to the worker."""
-        said = {
+        own = {
             "slurm_partition": self.partition, "slurm_account": self.account, "slurm_qos": self.qos,
             "slurm_constraint": self.constraint, "slurm_gpus_per_node": self.gpus or None, "mem_gb": self.memory_gb,
         }  # fmt: skip
-        return {k: v for k, v in said.items() if v is not None} | {
+        return {k: v for k, v in own.items() if v is not None} | {
             "name": name,
             "slurm_comment": "difgen " + "".join(c if c.isalnum() or c in "._-" else "_" for c in grid),
             "timeout_min": self.walltime_minutes,
@@ -84,17 +84,17 @@ def _first_lines(name: str) -> list[str]:
     ]
 
 
-def of(said: dict[str, Any]) -> Profile:
+def of(settings: dict[str, Any]) -> Profile:
     """A profile from what difgen.toml says; PlaceError for a setting that profiles do not have or cannot be so."""
-    setup = said.get(SHELL)
+    setup = settings.get(SHELL)
     if isinstance(setup, NotYours):
         raise PlaceError(setup.why)
     try:
-        return Profile.model_validate({k: tuple(v) if isinstance(v, list) else v for k, v in said.items()})
+        return Profile.model_validate({k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()})
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
         if first["type"] == "extra_forbidden":
-            known = ", ".join(Profile.model_fields)
-            raise PlaceError(f"difgen.toml: {name}: unknown setting of a profile ({known})") from None
+            allowed = ", ".join(Profile.model_fields)
+            raise PlaceError(f"difgen.toml: {name}: unknown setting of a profile ({allowed})") from None
         raise PlaceError(f"difgen.toml: {name} = {first['input']!r}: {first['msg'].lower()}") from None

@@ -24,26 +24,28 @@ class Wanted:
     why: str = ""
 
 
-def wanted(said: Profile, found: Forecast) -> Wanted:
+def wanted(profile: Profile, forecast: Forecast) -> Wanted:
     """What to ask for; what the profile says, where it says a walltime, or the usual where nothing is known.
 
     Enough for the longest unit, so that none need be cut, and for all of a worker's share where that is within the
     usual walltime: short jobs start earlier. What is cut all the same goes on in the next job.
     """
-    if "walltime_minutes" in said.model_fields_set or found.wall.how == "unknown" or found.unknown:
-        return Wanted(said)
-    seconds = max(_safe(found.longest), min(_safe(found.wall), USUAL_MINUTES * 60 / MARGIN))
+    if "walltime_minutes" in profile.model_fields_set or forecast.wall.how == "unknown" or forecast.unknown:
+        return Wanted(profile)
+    seconds = max(_safe(forecast.longest), min(_safe(forecast.wall), USUAL_MINUTES * 60 / MARGIN))
     minutes = max(LEAST_MINUTES, ROUND_MINUTES * math.ceil(MARGIN * seconds / 60 / ROUND_MINUTES))
-    return Wanted(said.usually(minutes), f" (the longest unit is expected to take {duration(found.longest.value)})")
+    return Wanted(
+        profile.usually(minutes), f" (the longest unit is expected to take {duration(forecast.longest.value)})"
+    )
 
 
 def _safe(seconds: Seconds) -> float:
     return seconds.value * min(seconds.factor, MOST_DOUBT)
 
 
-def note(asked: Profile, found: Forecast) -> str | None:
+def note(asked: Profile, forecast: Forecast) -> str | None:
     """Where something will not be done within the walltime that cannot be saved in the middle."""
-    name, piece = found.piece
+    name, piece = forecast.piece
     most = asked.walltime_minutes * 60 - asked.notice_seconds
     if piece.how == "unknown" or piece.value <= most:
         return None

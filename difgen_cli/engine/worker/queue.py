@@ -1,0 +1,135 @@
+"""The queue of a worker: which unit of a submission is claimed next, what waits, and what nobody can do any more."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+
+from difgen_cli.engine.plan.work import Dependency, Scoring, Training, awaited, is_done
+from difgen_cli.engine.store import Home, Store, failures
+from difgen_cli.engine.store.access import exists
+from difgen_cli.engine.store.attempts import Attempt, Claimant
+from difgen_cli.engine.worker.allocation import Allocation
+from difgen_cli.engine.worker.submission_spec import Interrupted, StopFlag
+from difgen_cli.engine.worker.worker_record import WorkerRecord
+
+LOOK_AGAIN_SECONDS = 0.5
+MARGIN_SECONDS = 5.0  # before a scheduler's notice, in which nothing new is begun
+
+
+@dataclass
+class Queue:
+    """The units of a submission in the order in which they are tried: those first that most is waiting for."""
+
+    store: Store
+    units: list[Training | Scoring]
+    claimant: Claimant
+    worker_record: WorkerRecord
+    allocation: Allocation = field(default_factory=Allocation)
+    waited_seconds: float = 0.0
+    lost: str | None = None  # which weights nobody will make, where a unit was left for them
+    longest_scoring_seconds: float = 0.0  # of those done here: what the next one may take
+    too_long: bool = False  # whether a unit was left because the time left is too short for it
+
+    def next(self, flag: StopFlag) -> tuple[Training | Scoring, Home, Attempt] | None:
+        """Claim the next unit; None when none is left, or this worker's place is another's.
+
+        Waits where all that is left is held by others. Raises Interrupted where the time left is too short for any.
+        """
+        while True:
+            flag.check()
+            if not self.worker_record.mine():
+                return None
+            if (claimed := self._claim()) is not None:
+                return claimed
+            if not self.units:
+                return None
+            if self.allocation.left_seconds() <= 0 or self.too_long:
+                raise Interrupted
+            time.sleep(LOOK_AGAIN_SECONDS)
+            self.waited_seconds += LOOK_AGAIN_SECONDS
+
+    def _claim(self) -> tuple[Training | Scoring, Home, Attempt] | None:
+        left_seconds, self.too_long = self.allocation.left_seconds(), False
+        for unit in list(self.units):
+            reference = isinstance(unit, Scoring) and unit.reference
+            home = self.store.home_now(unit.home, unit.slug, reference=reference)
+            verdict, awaited = _verdict(unit, home, self.store)
+            if verdict in ("done", "hopeless"):
+                self.units.remove(unit)
+            elif verdict == "waiting" and (gone := next((w for w in awaited if not self._coming(*w)), None)):
+                self._give_up(unit, home, *gone)
+            elif verdict == "open" and left_seconds < self._needs_seconds(unit):
+                self.too_long = True
+            elif verdict == "open":
+                home = self.store.home_now(unit.home, unit.slug, reference=reference, make=True)
+                attempt = self._claimed(unit, home)
+                if attempt is not None:
+                    self.units.remove(unit)
+                    return unit, home, attempt
+        return None
+
+    def _claimed(self, unit: Training | Scoring, home: Home) -> Attempt | None:
+        """Claim a unit; None where it is another's, has failed, or was done since it was looked at."""
+        return home.claim(unit.unit, self.claimant, partial(is_done, unit, home))
+
+    def _coming(self, home: Home, step: int) -> bool:
+        """Whether somebody makes a snapshot: it is a unit of this work, or a living attempt at its training."""
+        if any(isinstance(u, Training) and u.home == home.key and step in u.steps for u in self.units):
+            return True
+        number, last = (home.history("train") or [(0, {"state": "none"})])[-1]
+        running = last["state"] == "running" and not self.claimant.expired(home.attempt("train", number), last)
+        return running or step in home.snapshots()  # a listing is fresh where a look at one name may be remembered
+
+    def _give_up(self, unit: Training | Scoring, home: Home, needed: Home, step: int) -> None:
+        """Leave a unit whose weights are gone, and say so: somebody has removed them since it was planned."""
+        self.units.remove(unit)
+        self.lost = f"{needed.snapshot(step)}: {failures.EXIT_REASONS['weights_gone']}"
+        attempt = self._claimed(unit, home)
+        if attempt is not None:
+            attempt.end("interrupted", ending="weights_gone", cause=self.lost)
+
+    def put_back(self, unit: Training | Scoring) -> None:
+        """Look at a unit again that another has taken over: if that one dies too, it is nobody's."""
+        self.units.insert(0, unit)
+
+    def learn(self, unit: Training | Scoring, seconds: float) -> None:
+        """Remember how long a unit took."""
+        if isinstance(unit, Scoring):
+            self.longest_scoring_seconds = max(self.longest_scoring_seconds, seconds)
+
+    def _needs_seconds(self, unit: Training | Scoring) -> float:
+        """Time within which a unit comes to where it can be saved: a training anywhere, a scoring at its end."""
+        return MARGIN_SECONDS + (0.0 if isinstance(unit, Training) else self.longest_scoring_seconds)
+
+
+def _verdict(unit: Training | Scoring, home: Home, store: Store) -> tuple[str, list[tuple[Home, int]]]:
+    """Whether a unit is done, open, waiting for weights, or hopeless because something before it failed; and for which
+    snapshots it waits."""
+    if is_done(unit, home):
+        return "done", []
+    if home.failed(unit.unit):
+        return "hopeless", []
+    awaited = [(other, step) for other, step in _wanted_weights(unit, home, store) if not exists(other.snapshot(step))]
+    if any(other.failed("train") for other, _ in awaited):
+        return "hopeless", []
+    return ("waiting", awaited) if awaited else ("open", [])
+
+
+def _wanted_weights(unit: Training | Scoring, home: Home, store: Store) -> Iterator[tuple[Home, int]]:
+    """The snapshots without which a unit cannot begin: its own, and those of others."""
+    if isinstance(unit, Training):
+        others = [unit.start] if unit.start else []
+    else:
+        others = list(unit.partners.values())
+        if unit.weights and unit.step is not None:
+            yield home, unit.step
+    for other in others:
+        for needed in awaited(other, lambda o: exists(_home(o, store).samples(str(o.samples)))):
+            yield _home(needed, store), int(needed.step or 0)
+
+
+def _home(other: Dependency, store: Store) -> Home:
+    return store.home_now(other.home, other.slug)

@@ -1,0 +1,155 @@
+"""What can be said of copies among samples, and of what the rules for copies could not have seen."""
+
+from __future__ import annotations
+
+from difgen_cli.report.findings.numbers import Row, count, percent, share, value
+
+SURE_POWER = 0.9  # from which on a rule that finds nothing rules plain copies out
+CONTROL_MOST = 0.05  # of held-out images that a rule may call copies before it counts as blind
+COPYCAT_LEAST = 0.9  # of exact copies that a rule must see
+TAIL = 0.01  # what copy_tail is without copies
+KINDS_OF_CHANGE = {
+    "aligned_shifted": "moved by a pixel",
+    "aligned_mirrored": "mirrored",
+    "aligned_toned": "changed in brightness or contrast",
+    "aligned_smoothed": "smoothed",
+}
+
+
+def ratio_is_blind(row: Row, copier: Row) -> str | None:
+    """The ratio rule's own controls say that it cannot tell copies here."""
+    if "mem_frac" in row and row["mem_frac"] is None:
+        return (
+            "The training set is a single distinct image: there is no second nearest one, and the ratio rule says "
+            "nothing."
+        )
+    if row.known("mem_frac", "mem_frac_control_lo") and row.number("mem_frac_control_lo") > CONTROL_MOST:
+        return (
+            f"The ratio rule cannot tell copies here: it calls {share(row, 'mem_frac_control')} of the held-out images "
+            "copies."
+        )
+    if row.known("mem_frac") and copier.known("mem_frac") and copier.number("mem_frac") < COPYCAT_LEAST:
+        return (
+            f"The ratio rule cannot see copies here: it calls only {percent(copier.number('mem_frac'))} of the "
+            "training images themselves copies."
+        )
+    return None
+
+
+def identical(row: Row, _: Row) -> str | None:
+    found = row["mem_identical"]
+    if not found:
+        return None
+    of = f" of {row['sample.count']:,.0f}" if row.known("sample.count") else ""
+    verb = "is" if found == 1 else "are"
+    return f"{found:,.0f}{of} samples {verb} identical to a training image in every value."
+
+
+def ratio_copies(row: Row, copier: Row) -> str | None:
+    """Samples called copies by d1/d2 < 1/3, where more are than of the held-out images, or nothing can be compared."""
+    if not _ratio_speaks(row, copier) or row.number("mem_frac") == 0:
+        return None
+    compared, few = row.known("mem_frac_control_hi"), row.few
+    if compared and not few and not row.above("mem_frac", "mem_frac_control"):
+        return None
+    said = f"{percent(row.number('mem_frac'))} of the samples are copies by the ratio rule"
+    if row.known("mem_unique"):
+        said += f", of {count(row.number('mem_unique'), 'distinct training image')}"
+    if few:
+        against = f"; of the held-out images {percent(row.number('mem_frac_control'))}" if compared else ""
+        return f"{said}{against}."
+    said += f": mem_frac {value(row, 'mem_frac')}"
+    if not compared:
+        return f"{said}; without held-out images nothing says how many of such images would be."
+    return f"{said}, more than held-out images: {value(row, 'mem_frac_control')}."
+
+
+def changed_copies(row: Row, _: Row) -> str | None:
+    """Copies that were moved, mirrored, toned or smoothed, which the plain rule misses."""
+    if row.few or not row.known("aligned_frac"):
+        return None
+    if row.known("aligned_control_lo") and row.number("aligned_control_lo") > CONTROL_MOST:
+        return (
+            "Whether samples are changed copies cannot be told here: undone in the same way, "
+            f"{share(row, 'aligned_control')} of the held-out images would be called so."
+        )
+    kinds = [(row[name] or 0.0, words) for name, words in KINDS_OF_CHANGE.items()]
+    seen = [f"{words} ({percent(part)})" for part, words in sorted(kinds, reverse=True) if part >= TAIL]
+    if not seen or not _beyond_control(row):
+        return None
+    against = (
+        f"of the held-out images {share(row, 'aligned_control')} would be"
+        if row.known("aligned_control")
+        else "without held-out images nothing says how many of such images would be"
+    )
+    return f"Samples that the plain rule misses are changed copies: {', '.join(seen)}; {against}."
+
+
+def copies_by_parts(row: Row, _: Row) -> str | None:
+    """Collages: each quarter is a copy, of whichever training image."""
+    if row.few or not row.known("tile_copy_frac"):
+        return None
+    if not _surely_above(row, "tile_copy_frac", "tile_copy_frac_control"):
+        return None
+    if row.number("tile_copy_frac_lo") <= max(row["mem_frac_hi"] or 0.0, row["aligned_frac_hi"] or 0.0):
+        return None  # the whole images are copies, and so are their quarters
+    against = f" (of the held-out images {share(row, 'tile_copy_frac_control')})"
+    known = row.known("tile_copy_frac_control")
+    return (
+        f"{share(row, 'tile_copy_frac')} of the samples are copies by parts: each quarter is a copy of a training "
+        f"image's quarter{against if known else ''}."
+    )
+
+
+def unusually_near(row: Row, _: Row) -> str | None:
+    """More samples near one training image than the rule at 1/3 calls copies."""
+    if row.few or not row.known("copy_tail", "copy_tail_lo", "copy_tail_hi"):
+        return None
+    if row.number("copy_tail_lo") <= max(TAIL, row["mem_frac_hi"] or 0.0):
+        return None
+    return (
+        f"{share(row, 'copy_tail')} of the samples lie nearer to one training image than 99 % of the held-out images "
+        "do: the rule at d1/d2 < 1/3 alone understates how many are derived from one."
+    )
+
+
+def ratio_silent(row: Row, copier: Row) -> str | None:
+    """The ratio rule found nothing: never that there are no copies, and always what it would have missed."""
+    if not _ratio_speaks(row, copier) or ratio_copies(row, copier):
+        return None
+    numbers = f"mem_frac {value(row, 'mem_frac')}"
+    if row.known("mem_frac_control"):
+        said = "What the ratio rule finds among the samples is not surely more than held-out images give: "
+        said += f"{numbers}, held-out images {value(row, 'mem_frac_control')}"
+    else:
+        said = f"The ratio rule finds nothing among the samples: {numbers}"
+    if row.known("mem_power") and row.number("mem_power") < SURE_POWER:
+        said += f"; it would miss {percent(1 - row.number('mem_power'))} of copies with noise of 0.1 a pixel"
+    return f"{said}."
+
+
+def power(row: Row, copier: Row) -> str | None:
+    """What the ratio rule would catch, where it has found something."""
+    if not row.known("mem_power") or not ratio_copies(row, copier):
+        return None
+    return f"The rule would catch {percent(row.number('mem_power'))} of copies with noise of 0.1 a pixel at this size."
+
+
+def _surely_above(row: Row, name: str, control: str) -> bool:
+    """Above its control's interval; without held-out images, above 0."""
+    if row.known(f"{control}_hi"):
+        return row.above(name, control)
+    lower = row[f"{name}_lo"]
+    return lower is not None and lower > 0
+
+
+def _beyond_control(row: Row) -> bool:
+    """Whether more samples are changed copies than held-out images would be: by alignment, or smoothed ones."""
+    aligned = _surely_above(row, "aligned_frac", "aligned_control")
+    more = row.number("aligned_frac") - (row["mem_frac"] or 0.0) >= TAIL
+    smoothed, most = row["aligned_smoothed"] or 0.0, row["aligned_smoothed_control_hi"]
+    return (aligned and more) or (smoothed > TAIL and (most is None or smoothed > most))
+
+
+def _ratio_speaks(row: Row, copier: Row) -> bool:
+    return row.known("mem_frac") and not row.constant and not ratio_is_blind(row, copier)
