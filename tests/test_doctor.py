@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from difgen_cli import doctor
-from difgen_cli.doctor import Fact, disk, machine, scheduler
+from difgen_cli.engine import doctor
+from difgen_cli.engine.doctor import Fact, disk, machine, scheduler
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -237,7 +237,7 @@ def test_a_profile_that_is_missing_is_exit_code_2(difgen: Run) -> None:
 
 def test_asking_never_imports_torch() -> None:
     code = (
-        "import sys; from pathlib import Path; from difgen_cli import doctor; doctor.gather(Path('.'));"
+        "import sys; from pathlib import Path; from difgen_cli.engine import doctor; doctor.gather(Path('.'));"
         "print(sorted({'torch', 'submitit', 'pandas'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -466,7 +466,7 @@ def test_samples_that_do_not_fit_into_memory_are_refused_with_the_count_that_doe
     score: Score, real: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     as_npz(Path("made.npz"), np.zeros((5000, 8, 8, 1), np.uint8))
-    monkeypatch.setattr("difgen_cli.doctor.machine.memory_bytes", lambda: (1 << 30, (400 << 20) + (1 << 21)))
+    monkeypatch.setattr("difgen_cli.engine.doctor.machine.memory_bytes", lambda: (1 << 30, (400 << 20) + (1 << 21)))
     done = score("made.npz", *DATA)
     assert done.exit_code == 2
     assert "SAMPLES: 5,000 samples beside 520 real images need about" in done.stderr

@@ -6,6 +6,7 @@ import dataclasses
 import io
 import os
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,16 +19,17 @@ from difgen_cli import __version__, report, sweep
 from difgen_cli.cli import app, format
 from difgen_cli.cli.app import FLAGS
 from difgen_cli.cli.plan import print_brief
+from difgen_cli.cli.progress import shortened
 from difgen_cli.cli.status import print_status
 from difgen_cli.engine.cost.bench import busy
 from difgen_cli.engine.cost.estimate import Seconds
 from difgen_cli.engine.cost.forecast import Forecast, Part
 from difgen_cli.engine.cost.sentences import expected
 from difgen_cli.engine.plan.work import Work
+from difgen_cli.engine.progress import Progress, RunningUnit
 from difgen_cli.engine.status import Status, TrajectoryStatus
 from difgen_cli.engine.store import Store
 from difgen_cli.format import counted
-from difgen_cli.progress import Progress, shortened
 from difgen_cli.report import Study
 from difgen_cli.report.study import loading
 
@@ -148,9 +150,14 @@ def test_a_guess_is_one_sentence_of_doubt() -> None:
 
 
 def test_what_is_done_before_the_first_step_is_named() -> None:
-    assert Progress().phase == "starting"
-    running = {"a": {"phase": "loading data"}, "b": {"phase": "timing eager steps"}, "c": {"phase": None, "step": 3}}
-    assert Progress(running=running).phase == "loading data, timing eager steps"
+    assert Progress().activities == "starting"
+    running = [
+        RunningUnit("a", "loading data"),
+        RunningUnit("b", "timing eager steps"),
+        RunningUnit("c", "loading data"),
+    ]
+    assert Progress(running=running).activities == "loading data, timing eager steps"
+    assert Progress(workers=Counter(starting=2)).activities == "2 starting"
 
 
 def test_a_long_name_keeps_its_seed() -> None:

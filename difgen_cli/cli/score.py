@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -55,22 +56,23 @@ def score(
 ) -> None:
     """Measure the copies among images that came from any model.
 
-    Copies in every value, nearly so, by parts, and moved by a pixel, mirrored, toned or smoothed, beside real images
-    and resampled training images. Repeats among the training images count as one image.
+    Exact, near and partial copies, and copies that are shifted by a pixel, mirrored, toned or smoothed, compared with
+    real images and resampled training images. Repeats among the training images count as one image.
 
     Example: difgen score generated/ --against train/ --held-out test/
     """
     with errors():
         from difgen_cli import score as scoring
+        from difgen_cli.cli import progress
 
         names = tuple(name.strip() for name in metrics.split(",")) if metrics else ()
         request = scoring.Request(
             samples, against, held_out, hold_out, names, settings_of(set_), features, count, group, mirrored
         )
         prepared = scoring.prepare(request, runs)
-        ended = scoring.run(prepared, messages())
+        ended = scoring.run(prepared, messages(), partial(progress.watch, messages()))
         if ended == "interrupted":
-            fail("interrupted: everything so far is kept; the same command goes on", 130)
+            fail("interrupted: everything so far is kept; run the same command again to resume", 130)
         _report(prepared, out, json_=json_)
         raise typer.Exit(scoring.ENDED[ended])
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from difgen_cli.cli.app import command, errors
-from difgen_cli.cli.format import output, print_json
+from difgen_cli.cli.format import messages, output, print_json
 from difgen_cli.cli.options import Json, RunsArgument, RunsOption, existing, run_directory
 from difgen_cli.format import counted, duration
 
@@ -19,14 +18,12 @@ if TYPE_CHECKING:
 
     from difgen_cli.engine.status import Status, TrajectoryStatus
 
-WATCH_SECONDS = 2.0
-
 
 @command()
 def status(
     runs: RunsArgument = None,
     runs_: RunsOption = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Look on until no worker is left.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show progress until no worker is running.")] = False,
     json_: Json = False,
 ) -> None:
     """Show how submissions stand, and how each trajectory does.
@@ -36,14 +33,15 @@ def status(
     Example: difgen status runs/ --watch
     """
     with errors():
+        from difgen_cli.cli import progress
         from difgen_cli.engine import status as states
         from difgen_cli.engine.store import Store
 
         store = Store(existing(run_directory(runs, runs_)))
         reconciler = states.reconciler(store, writes=False)
         if watch:
-            _watch(lambda: states.look(store, reconciler), output())
-        elif json_:
+            progress.watch(messages(), store, lambda: [s for s in reconciler.look() if s.known and s.alive])
+        if json_:
             print_json(content(states.look(store, reconciler)))
         else:
             print_status(states.look(store, reconciler), output())
@@ -116,38 +114,3 @@ def columns(rows: Sequence[dict[str, str]], width: int) -> list[str]:
 
 def _fit(text: str, width: int) -> str:
     return text.ljust(width) if len(text) <= width else text[: width - 1] + "…"
-
-
-def _watch(look: Callable[[], Status], console: Console) -> None:
-    """`status` again and again, until no worker is left; off a terminal a line whenever something has changed."""
-    from rich.live import Live
-    from rich.text import Text
-
-    if not console.is_terminal:
-        last = ""
-        while True:
-            now = look()
-            if summary(now) != last:
-                last = summary(now)
-                console.print(last)
-            if not now.alive:
-                return
-            time.sleep(WATCH_SECONDS)
-    with Live(console=console, auto_refresh=False, transient=True) as live:
-        while True:
-            now = look()
-            live.update(Text(_page(now, console.width, console.height)), refresh=True)
-            if not now.alive:
-                break
-            time.sleep(WATCH_SECONDS)
-    print_status(now, console)
-
-
-def _page(now: Status, width: int, height: int) -> str:
-    """What fits on a terminal: what runs before what waits or is done."""
-    from difgen_cli.engine.status import STATES
-
-    order = {s: k for k, s in enumerate(("training", "scoring", *STATES[:3], "waiting", "stale", "done"))}
-    lines = sorted(now.lines, key=lambda line: order[line.state])[: max(1, height - len(now.standings) - 4)]
-    heads = [f"{s.submission.name}: {s.words}" for s in now.standings]
-    return "\n".join([*heads, summary(now), *(columns([_cells(line) for line in lines], width) if lines else [])])

@@ -20,6 +20,7 @@ from difgen_cli import sweep
 from difgen_cli.engine.plan import Cell, facts, pending
 from difgen_cli.engine.plan.facts import Finder
 from difgen_cli.engine.plugins import Library
+from difgen_cli.engine.progress import Watch, wait
 from difgen_cli.engine.store import Home, Store, nearest, sample_files
 from difgen_cli.engine.store.files import publish
 from difgen_cli.score import groups, planner, sources
@@ -87,7 +88,7 @@ def prepare(request: Request, runs: Path) -> Prepared:
     return Prepared(planned, found.samples, found.against.of(ours), given.content, chosen, notes, left_out, together)
 
 
-def run(prepared: Prepared, console: Console) -> str:
+def run(prepared: Prepared, console: Console, watch: Watch = wait) -> str:
     """Score what is missing, here; returns done, failed, refused or interrupted."""
     planned = prepared.planned
     sweep.record(planned)
@@ -99,7 +100,7 @@ def run(prepared: Prepared, console: Console) -> str:
         pending.release(planned.plan, planned.store, planned.state.causes)
         state = sweep.survey(planned.plan, planned.store, lambda _: True)
         planned = sweep.Planned(planned.plan, state, planned.store, planned.finder, None)
-    return sweep.run(planned, sweep.Options("inline"), console) if planned.state.work else "done"
+    return sweep.run(planned, sweep.Options("inline"), console, watch) if planned.state.work else "done"
 
 
 def pairs(prepared: Prepared) -> pd.DataFrame:

@@ -216,7 +216,7 @@ def _source(flag: str, path: Path, settings: Mapping[str, Any], library: Library
 
 def _check_memory(count: int | None, samples: Source, *others: Source) -> None:
     """GridError where what must be held at once is more than is free here."""
-    from difgen_cli.doctor.machine import memory_bytes
+    from difgen_cli.engine.doctor.machine import memory_bytes
 
     free_bytes, values = memory_bytes()[1], math.prod(samples.shape)
     scored, real = min(count or samples.count, samples.count), sum(s.count for s in others)

@@ -29,7 +29,7 @@ class DoctorSection:
 
 def gather(runs: Path, profile: str | None = None) -> list[DoctorSection]:
     """Ask everything. `runs`: the run directory, there or not; `profile`: the one whose submit limits are asked."""
-    from difgen_cli.doctor import disk, machine, scheduler
+    from difgen_cli.engine.doctor import disk, machine, scheduler
 
     sections = [DoctorSection("versions", machine.versions()), DoctorSection("this machine", machine.machine())]
     settings, places = machine.places(profile)

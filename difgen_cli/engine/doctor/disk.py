@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-from difgen_cli.doctor import Fact
+from difgen_cli.engine.doctor import Fact
 from difgen_cli.engine.store.files import explain
 
 ROUNDS = 20

@@ -12,7 +12,7 @@ from typing import Any
 
 from difgen_cli import __version__, features
 from difgen_cli import config as where
-from difgen_cli.doctor import Fact
+from difgen_cli.engine.doctor import Fact
 from difgen_cli.engine.launch import visible_gpus
 
 PACKAGES = ("torch", "submitit", "pyarrow", "numpy", "pandas", "scikit-learn", "scipy", "safetensors", "pydantic")

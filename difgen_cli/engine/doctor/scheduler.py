@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from typing import Any
 
-from difgen_cli.doctor import Fact
+from difgen_cli.engine.doctor import Fact
 from difgen_cli.engine.launch import CHECKPOINT_SECONDS, LaunchError, slurm
 from difgen_cli.engine.launch.slurm import cluster as asking
 from difgen_cli.engine.launch.slurm.cluster import Cluster, Partition
