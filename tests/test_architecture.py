@@ -80,7 +80,7 @@ MAY_IMPORT = {
     },
     "engine.select": {"engine.grid", "engine.plan", "engine.store"},
     "engine.status": {"engine.cost", "engine.launch", "engine.plan", "engine.store"},
-    "engine.progress": {"engine.launch", "engine.plan", "engine.store"},
+    "engine.progress": {"engine.launch", "engine.plan", "engine.store", "format"},
     "engine.logs": {"engine.select", "engine.store"},
     "engine.doctor": {"config", "engine.launch", "engine.store", "features"},
     "report": {

@@ -19,7 +19,6 @@ from difgen_cli import __version__, report, sweep
 from difgen_cli.cli import app, format
 from difgen_cli.cli.app import FLAGS
 from difgen_cli.cli.plan import print_brief
-from difgen_cli.cli.progress import shortened
 from difgen_cli.cli.status import print_status
 from difgen_cli.engine.cost.bench import busy
 from difgen_cli.engine.cost.estimate import Seconds
@@ -29,7 +28,7 @@ from difgen_cli.engine.plan.work import Work
 from difgen_cli.engine.progress import Progress, RunningUnit
 from difgen_cli.engine.status import Status, TrajectoryStatus
 from difgen_cli.engine.store import Store
-from difgen_cli.format import counted
+from difgen_cli.format import counted, shortened
 from difgen_cli.report import Study
 from difgen_cli.report.study import loading
 
@@ -157,7 +156,7 @@ def test_what_is_done_before_the_first_step_is_named() -> None:
         RunningUnit("c", "loading data"),
     ]
     assert Progress(running=running).activities == "loading data, timing eager steps"
-    assert Progress(workers=Counter(starting=2)).activities == "2 starting"
+    assert Progress(workers=Counter(starting=2)).activities == "2 workers starting"
 
 
 def test_a_long_name_keeps_its_seed() -> None:

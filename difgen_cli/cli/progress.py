@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from difgen_cli.engine.progress import Poll, Progress, RunningUnit, Tracker
-from difgen_cli.format import counted, duration
+from difgen_cli.format import counted, duration, shortened
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -66,11 +66,9 @@ class Clock:
         return max(0.0, now.images_done - self.images_at_start) / max(self.seconds, 1e-9)
 
     def left(self, now: Progress) -> str:
-        """Time left for training at this pace."""
+        """Time left for training at this pace; empty where nothing is left, or no pace is known yet."""
         open_images, rate = now.images_all - now.images_done, self.rate(now)
-        if open_images <= 0:
-            return "none"
-        return duration(open_images / rate) if rate else "?"
+        return f"{duration(open_images / rate)} left" if rate and open_images > 0 else ""
 
 
 @dataclass
@@ -96,7 +94,7 @@ def line(now: Progress, clock: Clock) -> str:
     parts += [f"{rate:,.0f} images/s"] if rate else []
     if now.submissions and not now.finished:
         parts += [now.activities]
-        parts += [f"{clock.left(now)} left for training"] if now.images_done < now.images_all else []
+        parts += [f"{left} for training"] if (left := clock.left(now)) else []
         parts += [status.words for status in now.submissions]
     return ", ".join(parts)
 
@@ -124,7 +122,7 @@ def render(now: Progress, clock: Clock, width: int, height: int) -> RenderableTy
     from rich.text import Text
 
     heads = [_head(status.submission.name, status.words, width) for status in now.submissions]
-    idle = [f"  {counted(count, 'worker')} {state}" for state, count in now.workers.items()]
+    idle = [f"  {words}" for words in now.idle]
     room = max(1, height - len(heads) - len(idle) - 4)
     units = sorted(now.running, key=lambda unit: (not unit.training, unit.name))
     hidden = [f"  and {counted(len(units) - room, 'more unit')}"] if len(units) > room else []
@@ -147,12 +145,12 @@ def _totals(now: Progress, clock: Clock, width: int) -> RenderableType:
     table.add_column(ratio=1, no_wrap=True)
     for _ in range(2):
         table.add_column(no_wrap=True, justify="right")
-    rate, left = clock.rate(now), clock.left(now)
+    rate = clock.rate(now)
     table.add_row(
         Text(f"trained {now.trained} of {now.trainings}", style="bold"),
         ProgressBar(max(now.images_all, 1), now.images_done if now.images_all else 1),
         f"{rate:,.0f} images/s" if rate else "",
-        f"{left} left" if left != "none" else "",
+        clock.left(now),
     )
     table.add_row(
         Text(f"scored {now.scored} of {now.scorings}", style="bold"),
@@ -183,17 +181,9 @@ def _units(units: list[RunningUnit], width: int) -> list[RenderableType]:
     others = sum(max(map(len, column)) for column in zip(*numbers, strict=True)) + 8
     room = width - others - (width // 5 + 2 if width >= ROOMY else 0) - 2
     for unit, (activity, rate, count) in zip(units, numbers, strict=True):
-        bar = [ProgressBar(unit.target or 1, unit.done, complete_style="cyan")] if width >= ROOMY else []
-        table.add_row(Text("  " + shortened(unit.name, max(12, room))), activity, *bar, rate, count)
+        bar = ProgressBar(unit.target, unit.done, complete_style="cyan") if unit.target else ""
+        table.add_row(Text("  " + shortened(unit.name, max(12, room))), activity, *[bar][: width >= ROOMY], rate, count)
     return [table]
-
-
-def shortened(slug: str, width: int) -> str:
-    """A name without its middle where it is too long: its end, the seed, tells it from others."""
-    if len(slug) <= width:
-        return slug
-    kept = max(2, width - 1)
-    return f"{slug[: kept // 2]}…{slug[-(kept - kept // 2) :]}"
 
 
 def speed(unit: RunningUnit, width: int) -> str:

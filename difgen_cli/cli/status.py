@@ -11,7 +11,7 @@ import typer
 from difgen_cli.cli.app import command, errors
 from difgen_cli.cli.format import messages, output, print_json
 from difgen_cli.cli.options import Json, RunsArgument, RunsOption, existing, run_directory
-from difgen_cli.format import counted, duration
+from difgen_cli.format import counted, duration, shortened
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -109,8 +109,4 @@ def columns(rows: Sequence[dict[str, str]], width: int) -> list[str]:
     spare = width - sum(wide.values()) - 2 * (len(names) - 1)
     wide[names[0]] = max(12, wide[names[0]] + min(0, spare))
     lines = [{n: n for n in names}, *rows]
-    return ["  ".join(_fit(line[n], wide[n]) for n in names).rstrip()[:width] for line in lines]
-
-
-def _fit(text: str, width: int) -> str:
-    return text.ljust(width) if len(text) <= width else text[: width - 1] + "…"
+    return ["  ".join(shortened(line[n], wide[n]).ljust(wide[n]) for n in names).rstrip()[:width] for line in lines]

@@ -110,7 +110,7 @@ def _print_results(planned: Planned, console: Console) -> None:
     for study in loading.gather(planned.store, planned.plan.grid.name, planned.folder):
         if ((study.rows["state"] == "done") & (study.rows["kind"] == "model")).any():
             report.show(study, output())
-    console.print(f"figures and page: {_report(planned)}", soft_wrap=True)
+            console.print(f"figures and page: {_report(planned)}", soft_wrap=True)
 
 
 def _print_failures(planned: Planned, causes: Mapping[int, str], console: Console) -> None:

@@ -12,6 +12,7 @@ from difgen_cli.engine.launch.reconciler import SubmissionStatus
 from difgen_cli.engine.plan.work import Scoring, Training, is_done
 from difgen_cli.engine.store import Home, Store
 from difgen_cli.engine.store.processes import is_dead
+from difgen_cli.format import counted
 
 Unit = Training | Scoring
 Poll = Callable[[], Sequence[SubmissionStatus]]  # the submissions that are alive now
@@ -62,8 +63,12 @@ class Progress:
     def activities(self) -> str:
         """What workers do at this moment, in words: `loading data, scoring`."""
         kinds = [unit.activity.partition(" ")[0] if unit.target else unit.activity for unit in self.running]
-        idle = [f"{counted} {state}" for state, counted in self.workers.items() if not kinds]
-        return ", ".join(dict.fromkeys([*kinds, *idle])) or "starting"
+        return ", ".join(dict.fromkeys(kinds)) or ", ".join(self.idle) or "starting"
+
+    @property
+    def idle(self) -> list[str]:
+        """The workers without a unit, in words: `2 workers starting`."""
+        return [f"{counted(count, 'worker')} {state}" for state, count in self.workers.items()]
 
 
 @dataclass
