@@ -16,12 +16,12 @@ SHELL = "setup"  # the setting of a profile that is run
 
 
 class NotYours:
-    """Stands for lines of shell in a file beside a grid, which may come from anybody."""
+    """Stands for lines of shell in a file next to a grid, which may come from anyone."""
 
     def __init__(self, file: Path) -> None:
         self.why = (
             f"{file}: {SHELL} holds lines of shell, which are taken from your own {_user_file()} alone, since a grid's "
-            "folder may come from anybody; move the line there"
+            "folder may come from anyone; move the line there"
         )
 
 
@@ -45,7 +45,7 @@ def compiling() -> str:
     """Whether trainings are compiled: `auto` where that pays, `never`, or `always`. Raises PlaceError."""
     said = os.environ.get("DIFGEN_COMPILE") or "auto"
     if said not in ("auto", "never", "always"):
-        raise PlaceError(f"$DIFGEN_COMPILE: {said!r} is none of auto, never and always")
+        raise PlaceError(f"$DIFGEN_COMPILE: {said!r}: choose auto, never or always")
     return said
 
 
@@ -90,5 +90,5 @@ def _read(file: Path) -> Mapping[str, dict[str, Any]]:
         raise PlaceError(f"{file}: not TOML ({error})") from None
     wrong = next((k for k, v in content.items() if not isinstance(v, dict)), None)
     if wrong is not None:
-        raise PlaceError(f"{file}: {wrong} stands outside a profile; write it below a line such as [default]")
+        raise PlaceError(f"{file}: {wrong} is outside a profile; write it below a line such as [default]")
     return content

@@ -270,7 +270,7 @@ def _wait_for(
             what = "workers" if launcher.here else "jobs"
             console.print(f"detached: the {what} continue; {ATTACH}")
             return "detached"
-        console.print("asking the workers to save; Ctrl-C again leaves at once, and they save without you")
+        console.print("asking the workers to save and stop; press Ctrl-C again to leave without waiting")
         launcher.cancel([submission])
         with suppress(KeyboardInterrupt):
             while alive():
@@ -294,4 +294,4 @@ def _outcome(planned: Planned, submission: Submission, console: Console) -> str:
         return "interrupted"
     if cause := next((record["cause"] for record in records if record.get("cause")), None):
         raise StoreError(str(cause))
-    raise launch.LaunchError(f"the workers ended before the work did: {submission.last_words()}")
+    raise launch.LaunchError(f"the workers ended before the work was done: {submission.last_words()}")

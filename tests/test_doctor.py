@@ -76,7 +76,7 @@ def test_a_good_cluster_is_told_without_complaint(cluster: Callable[..., dict[st
     assert facts["before it"].value.startswith("USR2 comes first")
     assert facts["requeue"].value == "a requeued job starts again after 7 s at the earliest"
     assert facts["partition main"].value == "4 nodes, 8 GPUs, 1,440 min at most, 60 min unless asked, the default"
-    assert facts["partition scavenge"].value == "4 nodes, GPUs not told, no time limit"
+    assert facts["partition scavenge"].value == "4 nodes, GPUs unknown, no time limit"
 
 
 @pytest.mark.parametrize(

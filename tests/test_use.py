@@ -310,7 +310,7 @@ def test_the_data_sets_are_listed_with_what_they_are() -> None:
 def test_a_plan_of_some_cells_says_how_many(write_grid: Callable[..., Path], tmp_path: Path) -> None:
     code, text = _said("sweep", write_grid(SMALL), "--runs", tmp_path / "runs", "--only", "data.size=8", "--dry-run")
     assert code == 0
-    assert "of these, 5 rows in 1 training to run now" in text, text
+    assert "to run now: 5 rows in 1 training" in text, text
     _, text = _said("sweep", write_grid(SMALL), "--runs", tmp_path / "runs", "--dry-run")
     assert "of these" not in text
 

@@ -1,4 +1,4 @@
-"""`difgen doctor`: what this machine, its cluster and its disk offer, and what is amiss."""
+"""`difgen doctor`: check this machine, its cluster and its disk, and name problems with their remedies."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def doctor(
     ] = None,
     json_: Json = False,
 ) -> None:
-    """Show what this machine offers, and what is amiss.
+    """Check this machine, and name problems with their remedies.
 
     Versions, GPUs, SLURM, the run directory's disk, weights and profiles.
 

@@ -25,9 +25,9 @@ def logs(
     runs: Runs = Path("runs"),
     grid: GridName = None,
 ) -> None:
-    """Print what the workers of a cell wrote.
+    """Print the log of the workers of a cell.
 
-    The newest attempts at its training and at its scoring.
+    The log of the newest training and of the newest scoring.
 
     Example: difgen logs data.size=64 train.steps=4000 -f
     """

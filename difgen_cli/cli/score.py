@@ -30,24 +30,24 @@ def score(
         Path | None, typer.Option(help="Images of the same kind, never trained on.", metavar="IMAGES")
     ] = None,
     hold_out: Annotated[
-        int | None, typer.Option(min=1, help="Draw so many held-out images from --against.", metavar="N")
+        int | None, typer.Option(min=1, help="How many held-out images to draw from --against.", metavar="N")
     ] = None,
     metrics: Annotated[
-        str | None, typer.Option(help="Names with commas; default: a sweep's and aligned.", metavar="NAMES")
+        str | None, typer.Option(help="Metrics, separated by commas; default: a sweep's, and aligned.", metavar="NAMES")
     ] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="A metric's setting.", metavar="METRIC.KEY=VALUE")
+        list[str] | None, typer.Option("--set", help="A setting of a metric.", metavar="METRIC.KEY=VALUE")
     ] = None,
     features: Annotated[
         str | None, typer.Option(help="The feature space of every metric that uses one.", metavar="NAME")
     ] = None,
     count: Annotated[
-        int | None, typer.Option(min=1, help="Score so many of the samples; default: all.", metavar="N")
+        int | None, typer.Option(min=1, help="How many of the samples to score; default: all.", metavar="N")
     ] = None,
     group: Annotated[
-        str | None, typer.Option(help="What is drawn together: folder, label, or a file.", metavar="WHAT")
+        str | None, typer.Option(help="Groups of samples: folder, label, or a file.", metavar="WHAT")
     ] = None,
-    mirrored: Annotated[bool, typer.Option("--mirrored", help="Training showed mirror images too.")] = False,
+    mirrored: Annotated[bool, typer.Option("--mirrored", help="Training used mirror images too.")] = False,
     out: Annotated[
         Path | None, typer.Option(help="The folder of the report; default: report/NAME.", metavar="FOLDER")
     ] = None,

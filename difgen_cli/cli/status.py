@@ -1,4 +1,4 @@
-"""`difgen status`: how submissions stand, and one line a trajectory."""
+"""`difgen status`: the state of the submissions, and one line for each trajectory."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show progress until no worker is running.")] = False,
     json_: Json = False,
 ) -> None:
-    """Show how submissions stand, and how each trajectory does.
+    """Show which workers are running, and the state of each trajectory.
 
-    One line a trajectory: its state, step, images per second, time left and last metrics.
+    One line for each trajectory: its state, step, images per second, time left and last metrics.
 
     Example: difgen status runs/ --watch
     """
@@ -67,7 +67,7 @@ def summary(now: Status) -> str:
 
 
 def print_status(now: Status, console: Console) -> None:
-    """How submissions stand, and one line a trajectory; plain text, since thousands of lines are not rare."""
+    """Print the state of the submissions, and one line for each trajectory, as plain text: there may be thousands."""
     for standing in now.standings:
         job = (standing.submission.receipt or {}).get("job")
         named = standing.submission.name + (f", job {job}" if job else "")

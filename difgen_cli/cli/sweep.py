@@ -1,4 +1,4 @@
-"""`difgen sweep`: run what is missing of a grid, and end with a table of results."""
+"""`difgen sweep`: run the missing cells of a grid, and print a table of results."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def sweep(
     retry: Annotated[str | None, typer.Option(help="`failed`: try failed units again.", metavar="WHAT")] = None,
     set_: Set = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show the plan; run nothing.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors and results.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors and results.")] = False,
 ) -> None:
-    """Run what is missing of a grid, and end with a table of results.
+    """Run the missing cells of a grid, and print a table of results.
 
     Example: difgen sweep grids/size.yaml
     """
@@ -92,10 +92,10 @@ def _nothing_to_do(planned: Planned, console: Console) -> None:
     if not (planned.folder / "plan.parquet").exists():
         sweeping.record(planned)
     if planned.state.causes:
-        console.print("nothing is left to do except what has failed")
+        console.print("nothing to do: every cell is done or has failed")
         _print_failures(planned, planned.state.causes, console)
         raise typer.Exit(1)
-    console.print(f"nothing to do: every cell is done; look at it with: {_report(planned)}", soft_wrap=True)
+    console.print(f"nothing to do: every cell is done; to see the results: {_report(planned)}", soft_wrap=True)
 
 
 def _report(planned: Planned) -> str:
@@ -124,5 +124,5 @@ def _print_failures(planned: Planned, causes: Mapping[int, str], console: Consol
         console.print(f"! and {counted(len(cells) - CAUSES_MAX, 'more cause')}: difgen status {planned.store.root}")
     cell = ["difgen", "logs", str(next(iter(causes)))]
     logs = shlex.join([*cell, "--runs", str(planned.store.root), "--grid", planned.plan.grid.name])
-    console.print(f"what the worker wrote: {logs}", soft_wrap=True)
+    console.print(f"the log of the worker: {logs}", soft_wrap=True)
     console.print("run the same command with --retry failed to try again")

@@ -25,7 +25,7 @@ from difgen_cli.text import printable
 
 GIVEN_VERSION = 1  # of how files become the samples of a cell
 DEFAULT = (*DEFAULT_SCORE, "aligned")  # for a model that nobody here has trained, copies may have been changed
-NO_MODEL = "needs the model itself (its denoiser), and its images are all there is"
+NO_MODEL = "needs the model itself (its denoiser), and only its images are given"
 
 
 def metrics(request: Request, library: Library, held_out: int) -> tuple[dict[str, Given], dict[str, str]]:

@@ -131,7 +131,7 @@ def data_section(request: Request, found: Sources, library: Library) -> Section:
 def check_mirrored(request: Request, shape: tuple[int, ...]) -> None:
     """GridError for mirror images of points."""
     if request.mirrored and len(shape) < 3:
-        raise GridError(f"--mirrored: {request.samples} holds points, which have no mirror image; leave it out")
+        raise GridError(f"--mirrored: {request.samples} holds points, which have no mirror image; call it without")
 
 
 def facts_of(finder: Finder, section_: Section, source: Source) -> Facts:
@@ -159,7 +159,7 @@ def held_out(pool: Pool, data: Section, found: Sources) -> tuple[int, list[str]]
         raise GridError(f"{flag}: each of the {asked} images is in --against too; give images that were not trained on")
     notes = []
     if left < asked:
-        notes.append(f"{asked - left} of {asked} held-out images are in --against too, byte for byte: left out.")
+        notes.append(f"{asked - left} of {asked} held-out images are in --against too, byte for byte: skipped.")
     if not found.held_out:
         notes.append(
             f"The {left} held-out images were drawn from --against: if the model was trained on them, the controls are "
@@ -171,7 +171,7 @@ def held_out(pool: Pool, data: Section, found: Sources) -> tuple[int, list[str]]
 def said(*found: Facts) -> list[str]:
     """What a reader must know of the files, each once, as sentences."""
     notes = [note for facts in found for note in facts.notes]
-    notes += [f"labels are left out: {facts.unlabelled}" for facts in found if facts.unlabelled]
+    notes += [f"labels are not used: {facts.unlabelled}" for facts in found if facts.unlabelled]
     return [f"{note[:1].upper()}{note[1:]}." for note in dict.fromkeys(notes)]
 
 
@@ -227,6 +227,6 @@ def _check_memory(count: int | None, samples: Source, *others: Source) -> None:
     fitting = (free_bytes - fixed_bytes) // (values * VALUE_BYTES)
     remedy = f"use --count {fitting}" if fitting > 0 else "take fewer, or a machine with more"
     raise GridError(
-        f"SAMPLES: {scored:,} samples beside {real:,} real images need about {needed_bytes / 2**30:.1f} GiB of memory, "
+        f"SAMPLES: {scored:,} samples and {real:,} real images need about {needed_bytes / 2**30:.1f} GiB of memory, "
         f"and {free_bytes / 2**30:.1f} GiB are free; {remedy}"
     )

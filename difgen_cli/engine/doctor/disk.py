@@ -65,7 +65,7 @@ def _room(folder: Path) -> list[Fact]:
     found = [Fact("free space", f"{free_bytes / (1 << 30):,.1f} GiB", "note" if low else "ok",
                   "`difgen gc` removes what no row needs" if low else "")]  # fmt: skip
     if disk.f_files and disk.f_favail < FEW_FILES:
-        found.append(Fact("free files", f"{disk.f_favail:,}", "note", "a sweep writes about ten files a cell"))
+        found.append(Fact("free files", f"{disk.f_favail:,}", "note", "a sweep writes about ten files for each cell"))
     return found
 
 
@@ -116,13 +116,13 @@ def _links(folder: Path) -> Fact:
     except FileExistsError:
         return Fact("hard links", "work")
     except OSError as error:
-        advice = "two workers may now and then train the same unit; its results stay right"
+        advice = "two workers may sometimes train the same unit; its results stay correct"
         return Fact("hard links", f"do not work ({error.strerror})", "note", advice)
     return Fact("hard links", "replace a name that is taken: two workers may take one unit", "bad", "use another disk")
 
 
 def _clock(folder: Path) -> Fact:
-    """The disk's clock, which stamps files, beside this machine's."""
+    """The disk's clock, which stamps files, compared with this machine's."""
     before = time.time()
     (folder / "stamped").write_bytes(b"now")
     stamped, after = (folder / "stamped").stat().st_mtime, time.time()

@@ -81,7 +81,7 @@ def _gpus() -> list[Fact]:
     listed = _listed_gpus()
     if not listed:
         return [Fact("GPUs", f"{len(visible)} named{said}, but nvidia-smi lists none", "note",
-                     "mend the driver, or set CUDA_VISIBLE_DEVICES to nothing")]  # fmt: skip
+                     "repair the driver, or set CUDA_VISIBLE_DEVICES to nothing")]  # fmt: skip
     facts = [Fact("GPUs", f"{len(visible)} visible{said}; the driver lists " + ", ".join(listed))]
     if "+cpu" in _package("torch").value:
         facts.append(Fact("torch and GPUs", "this torch is built for CPUs alone", "bad",
@@ -115,7 +115,7 @@ def places(profile: str | None) -> tuple[dict[str, Any], list[Fact]]:
     return settings, [
         _data_root(),
         *(_weights(name) for name in features.WEIGHTS),
-        Fact("profiles", named or "none; on SLURM a difgen.toml beside the grids names partition, walltime and GPUs"),
+        Fact("profiles", named or "none; on SLURM a difgen.toml next to the grids names partition, walltime and GPUs"),
     ]
 
 

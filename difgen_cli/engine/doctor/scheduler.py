@@ -19,7 +19,7 @@ def facts(profile: dict[str, Any]) -> list[Fact]:
     if not slurm.available():
         if (words := _unreachable()) is not None:
             return [Fact("controller", f"sbatch is installed, but reaches no controller: {words}", "note",
-                         "mend its configuration here; `--cluster local` starts workers on this machine")]  # fmt: skip
+                         "repair its configuration, or use `--cluster local` for workers on this machine")]  # fmt: skip
         return [Fact("none", "there is no SLURM here; `difgen sweep` starts workers on this machine")]
     try:
         cluster = asking.ask()
@@ -28,7 +28,7 @@ def facts(profile: dict[str, Any]) -> list[Fact]:
     return [
         Fact("cluster", f"{cluster.name}, SLURM {cluster.version}"),
         _arrays(cluster),
-        Fact("queue", f"{cluster.max_jobs:,} jobs of everybody (MaxJobCount)" if cluster.max_jobs else "not told"),
+        Fact("queue", f"{cluster.max_jobs:,} jobs of all users (MaxJobCount)" if cluster.max_jobs else "unknown"),
         _submit_limit(cluster, profile),
         _accounting(cluster),
         *_preemption(cluster),
@@ -49,7 +49,7 @@ def _unreachable() -> str | None:
 def _arrays(cluster: Cluster) -> Fact:
     if cluster.max_array == 0:
         return Fact("arrays", "switched off (MaxArraySize)", "note", "each submission gets one worker")
-    return Fact("arrays", f"{cluster.max_array:,} tasks at most (MaxArraySize)" if cluster.max_array else "not told")
+    return Fact("arrays", f"{cluster.max_array:,} tasks at most (MaxArraySize)" if cluster.max_array else "unknown")
 
 
 def _submit_limit(cluster: Cluster, profile: dict[str, Any]) -> Fact:
@@ -57,7 +57,7 @@ def _submit_limit(cluster: Cluster, profile: dict[str, Any]) -> Fact:
         return Fact("submit limit", "none is enforced")
     room = asking.room(profile.get("partition"), profile.get("account"), profile.get("qos"), cluster)
     if room is None:
-        return Fact("submit limit", "none that accounting tells of")
+        return Fact("submit limit", "accounting names none")
     said = f"{room.why}; {room.queued} queued, room for {room.left}"
     if room.left:
         return Fact("submit limit", said)
@@ -102,17 +102,17 @@ def _not_requeued(taken: list[Partition]) -> list[Fact]:
     found = []
     if cancelled:
         found.append(Fact("after it", f"jobs in {', '.join(cancelled)} are cancelled, not requeued", "note",
-                          "the same `difgen sweep` brings new workers"))  # fmt: skip
+                          "run the same `difgen sweep` again to start new workers"))  # fmt: skip
     if stopped:
         found.append(Fact("after it", f"jobs in {', '.join(stopped)} are suspended: others take their units over",
-                          "note", "a partition that requeues wastes less"))  # fmt: skip
+                          "note", "a partition that requeues loses less work"))  # fmt: skip
     return found
 
 
 def _requeue(cluster: Cluster) -> Fact:
     if not cluster.requeue:
         return Fact("requeue", "jobs are not requeued (JobRequeue=0)", "note",
-                    "a worker whose node fails does not return; the same `difgen sweep` brings new ones")  # fmt: skip
+                    "a worker whose node fails does not return: run the same `difgen sweep` again")  # fmt: skip
     return Fact("requeue", f"a requeued job starts again after {cluster.requeue_wait_seconds} s at the earliest")
 
 
@@ -121,7 +121,7 @@ def _partitions(cluster: Cluster, wanted: str | None) -> list[Fact]:
     if wanted and wanted not in cluster.partitions:
         known = ", ".join(cluster.partitions)
         found.append(Fact("profile", f"it names partition {wanted}, which is not here ({known})", "bad",
-                          "mend partition in difgen.toml"))  # fmt: skip
+                          "correct the partition in difgen.toml"))  # fmt: skip
     elif not wanted and cluster.default is None:
         found.append(Fact("profile", "no partition is the default", "bad", "name a partition in difgen.toml"))
     return found
@@ -130,6 +130,6 @@ def _partitions(cluster: Cluster, wanted: str | None) -> list[Fact]:
 def _described(p: Partition) -> str:
     limit = "no time limit" if p.max_minutes is None else f"{p.max_minutes:,} min at most"
     usual = "" if p.default_minutes is None else f", {p.default_minutes:,} min unless asked"
-    gpus = "GPUs not told" if p.gpus is None else f"{p.gpus} GPUs"
+    gpus = "GPUs unknown" if p.gpus is None else f"{p.gpus} GPUs"
     qos = f", QOS {p.qos}" if p.qos else ""
     return f"{p.nodes} nodes, {gpus}, {limit}{usual}{qos}" + (", the default" if p.is_default else "")

@@ -110,8 +110,8 @@ class RecipeBuilder:
             found = self.facts(data)
         except ValueError as error:
             raise GridError(f"{named}: {error}", where(named)) from None
-        left_out = [f"labels are left out: {found.unlabelled}"] if found.unlabelled else []
-        self.notes.update(dict.fromkeys([*found.notes, *left_out]))
+        skipped = [f"labels are not used: {found.unlabelled}"] if found.unlabelled else []
+        self.notes.update(dict.fromkeys([*found.notes, *skipped]))
         return found
 
     def _labels(self, condition: Section, data: Section, subset: Recipe, facts: Facts, where: Where) -> Recipe:
