@@ -43,27 +43,27 @@ def weights_folders() -> list[Path]:
 
 def compiling() -> str:
     """Whether trainings are compiled: `auto` where that pays, `never`, or `always`. Raises PlaceError."""
-    said = os.environ.get("DIFGEN_COMPILE") or "auto"
-    if said not in ("auto", "never", "always"):
-        raise PlaceError(f"$DIFGEN_COMPILE: {said!r}: choose auto, never or always")
-    return said
+    value = os.environ.get("DIFGEN_COMPILE") or "auto"
+    if value not in ("auto", "never", "always"):
+        raise PlaceError(f"$DIFGEN_COMPILE: {value!r}: choose auto, never or always")
+    return value
 
 
 def profile(name: str | None, grid: Path) -> dict[str, Any]:
     """A named profile, `default` where none is named: partition, account, walltime and the like."""
     files = _files(grid)
     merged: dict[str, Any] = {}
-    known: set[str] = set()
+    names: set[str] = set()
     for file in reversed(files):
         profiles = _read(file)
-        known |= set(profiles)
-        said = dict(profiles.get(name or "default", {}))
-        if SHELL in said and file != _user_file():
-            said[SHELL] = merged.get(SHELL) or NotYours(file)
-        merged |= said
-    if name is not None and name not in known:
+        names |= set(profiles)
+        settings = dict(profiles.get(name or "default", {}))
+        if SHELL in settings and file != _user_file():
+            settings[SHELL] = merged.get(SHELL) or NotYours(file)
+        merged |= settings
+    if name is not None and name not in names:
         where = ", ".join(str(f) for f in files)
-        raise PlaceError(f"--profile {name}: no such profile ({', '.join(sorted(known)) or 'none'} in {where})")
+        raise PlaceError(f"--profile {name}: no such profile ({', '.join(sorted(names)) or 'none'} in {where})")
     return merged
 
 

@@ -113,19 +113,19 @@ def section(source: Source, library: Library, **more: Given) -> Section:
     return resolve("data", {"name": Given("files"), "path": Given(source.path), **split, **more}, library)
 
 
-def samples_section(request: Request, found: Sources, library: Library) -> Section:
+def samples_section(request: Request, sources: Sources, library: Library) -> Section:
     """The samples as a grid would name them."""
-    return section(found.samples, library, **{k: g for k, g in _given(request).items() if k in CONVERSIONS})
+    return section(sources.samples, library, **{k: g for k, g in _given(request).items() if k in CONVERSIONS})
 
 
-def data_section(request: Request, found: Sources, library: Library) -> Section:
+def data_section(request: Request, sources: Sources, library: Library) -> Section:
     """The training and held-out images as a grid would name them."""
     more = _given(request)
-    more["held_out"] = Given(found.held_out.count if found.held_out else request.hold_out or 0)
-    if found.held_out:
-        more["held_out_path"] = Given(found.held_out.path)
-        more |= {"held_out_split": Given(found.held_out.split)} if found.held_out.split else {}
-    return section(found.against, library, **more)
+    more["held_out"] = Given(sources.held_out.count if sources.held_out else request.hold_out or 0)
+    if sources.held_out:
+        more["held_out_path"] = Given(sources.held_out.path)
+        more |= {"held_out_split": Given(sources.held_out.split)} if sources.held_out.split else {}
+    return section(sources.against, library, **more)
 
 
 def check_mirrored(request: Request, shape: tuple[int, ...]) -> None:
@@ -144,11 +144,11 @@ def facts_of(finder: Finder, section_: Section, source: Source) -> Facts:
         raise GridError(f"{source.flag}: {error}") from None
 
 
-def held_out(pool: Pool, data: Section, found: Sources) -> tuple[int, list[str]]:
+def held_out(pool: Pool, data: Section, sources: Sources) -> tuple[int, list[str]]:
     """How many held-out images are left without those that were trained on, and what a reader must know of them."""
     from difgen_cli.data import DataError, split
 
-    flag, asked = "--held-out" if found.held_out else "--hold-out", data.own["held_out"]
+    flag, asked = "--held-out" if sources.held_out else "--hold-out", data.own["held_out"]
     if not asked:
         return 0, [NO_HELD_OUT]
     try:
@@ -160,7 +160,7 @@ def held_out(pool: Pool, data: Section, found: Sources) -> tuple[int, list[str]]
     notes = []
     if left < asked:
         notes.append(f"{asked - left} of {asked} held-out images are in --against too, byte for byte: skipped.")
-    if not found.held_out:
+    if not sources.held_out:
         notes.append(
             f"The {left} held-out images were drawn from --against: if the model was trained on them, the controls are "
             "training images themselves, and nothing here compares with unseen ones."

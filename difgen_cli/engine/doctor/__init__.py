@@ -41,5 +41,5 @@ def gather(runs: Path, profile: str | None = None) -> list[DoctorSection]:
 
 def worst(sections: list[DoctorSection]) -> Verdict:
     """The gravest verdict of all."""
-    found = {fact.verdict for section in sections for fact in section.facts}
-    return "bad" if "bad" in found else "note" if "note" in found else "ok"
+    verdicts = {fact.verdict for section in sections for fact in section.facts}
+    return "bad" if "bad" in verdicts else "note" if "note" in verdicts else "ok"

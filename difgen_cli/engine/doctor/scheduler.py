@@ -58,10 +58,10 @@ def _submit_limit(cluster: Cluster, profile: dict[str, Any]) -> Fact:
     room = asking.room(profile.get("partition"), profile.get("account"), profile.get("qos"), cluster)
     if room is None:
         return Fact("submit limit", "accounting names none")
-    said = f"{room.why}; {room.queued} queued, room for {room.left}"
+    value = f"{room.why}; {room.queued} queued, room for {room.left}"
     if room.left:
-        return Fact("submit limit", said)
-    return Fact("submit limit", said, "note", "wait for jobs to end, or name another qos in difgen.toml")
+        return Fact("submit limit", value)
+    return Fact("submit limit", value, "note", "wait for jobs to end, or name another qos in difgen.toml")
 
 
 def _accounting(cluster: Cluster) -> Fact:
@@ -99,14 +99,14 @@ def _notice(cluster: Cluster, taken: list[Partition]) -> Fact:
 def _not_requeued(taken: list[Partition]) -> list[Fact]:
     cancelled = [p.name for p in taken if "CANCEL" in p.preempt_mode]
     stopped = [p.name for p in taken if "SUSPEND" in p.preempt_mode]
-    found = []
+    facts = []
     if cancelled:
-        found.append(Fact("after it", f"jobs in {', '.join(cancelled)} are cancelled, not requeued", "note",
+        facts.append(Fact("after it", f"jobs in {', '.join(cancelled)} are cancelled, not requeued", "note",
                           "run the same `difgen sweep` again to start new workers"))  # fmt: skip
     if stopped:
-        found.append(Fact("after it", f"jobs in {', '.join(stopped)} are suspended: others take their units over",
+        facts.append(Fact("after it", f"jobs in {', '.join(stopped)} are suspended: others take their units over",
                           "note", "a partition that requeues loses less work"))  # fmt: skip
-    return found
+    return facts
 
 
 def _requeue(cluster: Cluster) -> Fact:
@@ -117,14 +117,14 @@ def _requeue(cluster: Cluster) -> Fact:
 
 
 def _partitions(cluster: Cluster, wanted: str | None) -> list[Fact]:
-    found = [Fact(f"partition {p.name}", _described(p)) for p in cluster.partitions.values()]
+    facts = [Fact(f"partition {p.name}", _described(p)) for p in cluster.partitions.values()]
     if wanted and wanted not in cluster.partitions:
-        known = ", ".join(cluster.partitions)
-        found.append(Fact("profile", f"it names partition {wanted}, which is not here ({known})", "bad",
+        names = ", ".join(cluster.partitions)
+        facts.append(Fact("profile", f"it names partition {wanted}, which is not here ({names})", "bad",
                           "correct the partition in difgen.toml"))  # fmt: skip
     elif not wanted and cluster.default is None:
-        found.append(Fact("profile", "no partition is the default", "bad", "name a partition in difgen.toml"))
-    return found
+        facts.append(Fact("profile", "no partition is the default", "bad", "name a partition in difgen.toml"))
+    return facts
 
 
 def _described(p: Partition) -> str:
