@@ -24,6 +24,8 @@ BUSY_SHARE = 20  # one part in so many of a core's time goes into looking: worke
 LINE_SECONDS = 10.0  # between plain lines
 ROOMY = 100  # columns from which a terminal has room for a bar in each line
 WIDE = 130  # and for the share of the roofline
+NARROW = 60  # below there is no room for speeds
+NAME_LEAST, GAP = 14, 2  # columns of a name with its indent, and between two columns
 
 Update = Callable[[Progress], None]
 
@@ -149,7 +151,7 @@ def _totals(now: Progress, clock: Clock, width: int) -> RenderableType:
     table.add_row(
         Text(f"trained {now.trained} of {now.trainings}", style="bold"),
         ProgressBar(max(now.images_all, 1), now.images_done if now.images_all else 1),
-        f"{rate:,.0f} images/s" if rate else "",
+        f"{rate:,.0f} images/s" if rate and width >= NARROW else "",
         clock.left(now),
     )
     table.add_row(
@@ -169,26 +171,28 @@ def _units(units: list[RunningUnit], width: int) -> list[RenderableType]:
 
     if not units:
         return []
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    if width >= ROOMY:
-        table.add_column(width=width // 5, no_wrap=True)
-    for _ in range(2):  # numbers are never cut
+    rates = [speed(unit, width) for unit in units]
+    counts = [f"{unit.done}/{unit.target}" if unit.target else "" for unit in units]
+    bar_width = width // 5 if width >= ROOMY else 0
+    room = width - bar_width - max(map(len, rates)) - max(map(len, counts)) - 2 * GAP - GAP * bool(bar_width)
+    activities = [unit.activity[: max(1, room - NAME_LEAST - GAP)] for unit in units]  # numbers are never cut
+    room -= max(map(len, activities)) + GAP
+    table = Table.grid(padding=(0, GAP, 0, 0), pad_edge=False)
+    for _ in range(2):
+        table.add_column(no_wrap=True)
+    if bar_width:
+        table.add_column(width=bar_width)
+    for _ in range(2):
         table.add_column(no_wrap=True, justify="right")
-    numbers = [(unit.activity, speed(unit, width), f"{unit.done}/{unit.target}" if unit.target else "")
-               for unit in units]  # fmt: skip
-    others = sum(max(map(len, column)) for column in zip(*numbers, strict=True)) + 8
-    room = width - others - (width // 5 + 2 if width >= ROOMY else 0) - 2
-    for unit, (activity, rate, count) in zip(units, numbers, strict=True):
-        bar = ProgressBar(unit.target, unit.done, complete_style="cyan") if unit.target else ""
-        table.add_row(Text("  " + shortened(unit.name, max(12, room))), activity, *[bar][: width >= ROOMY], rate, count)
+    for unit, activity, *numbers in zip(units, activities, rates, counts, strict=True):
+        bar = [ProgressBar(unit.target, unit.done, complete_style="cyan") if unit.target else ""] if bar_width else []
+        table.add_row(Text("  " + shortened(unit.name, max(NAME_LEAST, room) - 2)), activity, *bar, *numbers)
     return [table]
 
 
 def speed(unit: RunningUnit, width: int) -> str:
     """Images a second and, where there is room, their share of the roofline."""
-    if not unit.images_per_second:
+    if not unit.images_per_second or width < NARROW:
         return ""
     rate = f"{unit.images_per_second:,.0f}/s"
     return rate if unit.roofline is None or width < WIDE else f"{rate} {unit.roofline:.0%}"
