@@ -62,15 +62,17 @@ class Clock:
         return time.monotonic() - self.start
 
     def rate(self, now: Progress) -> float:
-        """Training images a second, of all workers together."""
+        """Training images a second, of all workers together; 0 where no training is left."""
         if self.images_at_start is None:
             self.images_at_start = now.images_done
+        if now.images_done >= now.images_all:
+            return 0.0
         return max(0.0, now.images_done - self.images_at_start) / max(self.seconds, 1e-9)
 
     def left(self, now: Progress) -> str:
         """Time left for training at this pace; empty where nothing is left, or no pace is known yet."""
-        open_images, rate = now.images_all - now.images_done, self.rate(now)
-        return f"{duration(open_images / rate)} left" if rate and open_images > 0 else ""
+        rate = self.rate(now)
+        return f"{duration((now.images_all - now.images_done) / rate)} left" if rate else ""
 
 
 @dataclass
