@@ -16,12 +16,12 @@ SHELL = "setup"  # the setting of a profile that is run
 
 
 class NotYours:
-    """Stands for lines of shell in a file beside a grid, which may come from anybody."""
+    """Stands for lines of shell in a file next to a grid, which may come from anyone."""
 
     def __init__(self, file: Path) -> None:
         self.why = (
             f"{file}: {SHELL} holds lines of shell, which are taken from your own {_user_file()} alone, since a grid's "
-            "folder may come from anybody; move the line there"
+            "folder may come from anyone; move the line there"
         )
 
 
@@ -43,27 +43,27 @@ def weights_folders() -> list[Path]:
 
 def compiling() -> str:
     """Whether trainings are compiled: `auto` where that pays, `never`, or `always`. Raises PlaceError."""
-    said = os.environ.get("DIFGEN_COMPILE") or "auto"
-    if said not in ("auto", "never", "always"):
-        raise PlaceError(f"$DIFGEN_COMPILE: {said!r} is none of auto, never and always")
-    return said
+    value = os.environ.get("DIFGEN_COMPILE") or "auto"
+    if value not in ("auto", "never", "always"):
+        raise PlaceError(f"$DIFGEN_COMPILE: {value!r}: choose auto, never or always")
+    return value
 
 
 def profile(name: str | None, grid: Path) -> dict[str, Any]:
     """A named profile, `default` where none is named: partition, account, walltime and the like."""
     files = _files(grid)
     merged: dict[str, Any] = {}
-    known: set[str] = set()
+    names: set[str] = set()
     for file in reversed(files):
         profiles = _read(file)
-        known |= set(profiles)
-        said = dict(profiles.get(name or "default", {}))
-        if SHELL in said and file != _user_file():
-            said[SHELL] = merged.get(SHELL) or NotYours(file)
-        merged |= said
-    if name is not None and name not in known:
+        names |= set(profiles)
+        settings = dict(profiles.get(name or "default", {}))
+        if SHELL in settings and file != _user_file():
+            settings[SHELL] = merged.get(SHELL) or NotYours(file)
+        merged |= settings
+    if name is not None and name not in names:
         where = ", ".join(str(f) for f in files)
-        raise PlaceError(f"--profile {name}: no such profile ({', '.join(sorted(known)) or 'none'} in {where})")
+        raise PlaceError(f"--profile {name}: no such profile ({', '.join(sorted(names)) or 'none'} in {where})")
     return merged
 
 
@@ -90,5 +90,5 @@ def _read(file: Path) -> Mapping[str, dict[str, Any]]:
         raise PlaceError(f"{file}: not TOML ({error})") from None
     wrong = next((k for k, v in content.items() if not isinstance(v, dict)), None)
     if wrong is not None:
-        raise PlaceError(f"{file}: {wrong} stands outside a profile; write it below a line such as [default]")
+        raise PlaceError(f"{file}: {wrong} is outside a profile; write it below a line such as [default]")
     return content

@@ -1,4 +1,4 @@
-"""Numbers as a person reads them: how many of something, and how long."""
+"""Numbers and names as a person reads them: how many of something, how long, and a name in little room."""
 
 from __future__ import annotations
 
@@ -16,3 +16,11 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60}m{whole % 60:02d}"
     return f"{whole // 3600}h{whole % 3600 // 60:02d}"
+
+
+def shortened(name: str, width: int) -> str:
+    """A name without its middle where it is too long: its end, the seed, tells it from others."""
+    if len(name) <= width:
+        return name
+    kept = max(2, width - 1)
+    return f"{name[: kept // 2]}…{name[-(kept - kept // 2) :]}"

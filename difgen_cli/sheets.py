@@ -78,15 +78,15 @@ def _csv(text: str) -> Sheet:
     head = next((line for line in text.splitlines() if line.strip()), "")
     separator = max(SEPARATORS, key=lambda s: len(next(csv.reader([head], delimiter=s), [])))  # commas where all tie
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    found, lines = [], []
+    filled, lines = [], []
     try:
         for row in rows:
             if any(cell.strip() for cell in row):
-                found.append(row)
+                filled.append(row)
                 lines.append(rows.line_num)
     except csv.Error as error:
         raise SheetError(f"this is no CSV text ({error})") from error
-    names, *rest = found or [[]]
+    names, *rest = filled or [[]]
     columns = {name.strip().lower(): [row[i] if i < len(row) else None for row in rest] for i, name in enumerate(names)}
     return Sheet(columns, tuple(lines[1:]), SEPARATORS[separator] if len(names) > 1 else "")
 

@@ -1,4 +1,4 @@
-"""From a grid to results: plan, submit what is missing, watch, and say how it ended."""
+"""From a grid to results: plan, submit what is missing, wait for it, and say how it ended."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ from difgen_cli.engine.cost import buildable, sentences
 from difgen_cli.engine.cost.forecast import Forecast, as_dict, forecast
 from difgen_cli.engine.grid.document import GridError
 from difgen_cli.engine.launch import submissions
-from difgen_cli.engine.launch.launcher import Launcher, LaunchRequest, choose
-from difgen_cli.engine.launch.reconciler import Reconciler, SubmissionStatus
+from difgen_cli.engine.launch.launcher import LaunchRequest, SubmissionStatus, choose
+from difgen_cli.engine.launch.reconciler import Reconciler
 from difgen_cli.engine.launch.submissions import LaunchTerms, Submission
 from difgen_cli.engine.launch.worker_pool import WorkerPool, resolve_pool
 from difgen_cli.engine.plan import Cell, Plan, pending, plan_table, planner
 from difgen_cli.engine.plan.facts import Finder
 from difgen_cli.engine.plan.filters import filter_by
 from difgen_cli.engine.plugins import Library, PluginError
+from difgen_cli.engine.progress import Watch, wait
 from difgen_cli.engine.store import Store, StoreError
 from difgen_cli.engine.store.files import locked, publish_text
 from difgen_cli.format import counted
@@ -34,13 +35,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 LAST_SUBMISSIONS = 20  # from which a worker's start-up is known
-LOOK_AGAIN = "the same command looks on, `difgen status` shows them, `difgen cancel` ends them"
+ATTACH = "run the same command again to attach, `difgen status` shows them, `difgen cancel` ends them"
 ENDED = {"done": 0, "failed": 1, "refused": 3, "interrupted": 130}
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A grid held against the store."""
+    """A grid, its plan, and what of it the store lacks."""
 
     plan: Plan
     state: pending.Pending
@@ -62,17 +63,17 @@ def prepare(file: Path, runs: Path, overrides: Mapping[str, str], only: Sequence
     store, library = Store(runs), Library(plugins)
     finder = Finder(store, library, config.data_root())
     try:
-        with _nothing_collected():
-            made = planner.build(read, library, finder)
-            buildable.check(made, finder.shapes(), library)
-            made.warnings.extend(finder.notes)
-            return Planned(made, survey(made, store, filter_by(made, only)), store, finder, plugins)
+        with _garbage_collection_off():
+            plan = planner.build(read, library, finder)
+            buildable.check(plan, finder.shapes(), library)
+            plan.warnings.extend(finder.notes)
+            return Planned(plan, survey(plan, store, filter_by(plan, only)), store, finder, plugins)
     except PluginError as error:
         raise GridError(str(error)) from None
 
 
 @contextmanager
-def _nothing_collected() -> Iterator[None]:
+def _garbage_collection_off() -> Iterator[None]:
     """A plan is many small objects, and none of them is garbage."""
     gc.disable()
     try:
@@ -82,63 +83,62 @@ def _nothing_collected() -> Iterator[None]:
 
 
 def survey(
-    made: Plan, store: Store, chosen: Callable[[Cell], bool], forgiven: frozenset[int] = frozenset()
+    plan: Plan, store: Store, chosen: Callable[[Cell], bool], retried: frozenset[int] = frozenset()
 ) -> pending.Pending:
-    """The plan held against the store, older results known as stale."""
+    """What of a plan the store lacks; older results count as stale. `retried`: cells whose failures are ignored."""
 
     @cache
-    def there() -> dict[tuple[str, str], set[str]]:  # read where something is missing
+    def earlier() -> dict[tuple[str, str], set[str]]:  # read only where something is missing
         from difgen_cli.engine.store import tables
 
         return tables.planned(store)
 
-    return pending.survey(made, store, chosen, there, forgiven)
+    return pending.survey(plan, store, chosen, earlier, retried)
 
 
 def foresee(planned: Planned, pool: WorkerPool) -> Forecast:
-    """What is left to do on these workers: seconds and order of its units, from finished work like it."""
+    """The seconds and the order of the units that are left, on these workers, from finished work like it."""
     from difgen_cli.engine.cost import history
     from difgen_cli.engine.cost.counting import Machine
     from difgen_cli.engine.cost.pricing import Prices
 
     store, library = planned.store, planned.finder.library
-    known = history.read(store, library, pool.device, pool.threads)
+    past = history.read(store, library, pool.device, pool.threads)
     shapes = {facts.content[:16]: facts.shape for facts in planned.finder.facts.values()}
     machine = Machine(pool.kind, pool.device, pool.threads) if pool.device else None
-    prices = Prices(planned.plan, store, history.HistoryLabels(library), known, planned.plugins, machine, shapes)
+    prices = Prices(planned.plan, store, history.HistoryLabels(library), past, planned.plugins, machine, shapes)
     overhead = history.overhead(submissions.last_worker_records(store, LAST_SUBMISSIONS), pool.kind)
-    with _nothing_collected():
+    with _garbage_collection_off():
         return forecast(planned.plan, planned.state.work, prices, pool.workers, overhead)
 
 
 def hidden(options: Options) -> str | None:
-    """A sentence on GPUs that are named here and cannot be used, which are hidden; None where workers run elsewhere."""
+    """Hide GPUs that are named here and cannot be used; a sentence on it, None where workers run elsewhere."""
     return launch.hide_unusable() if choose(options.cluster)[1].here else None
 
 
 def pool_of(planned: Planned, options: Options) -> WorkerPool:
     """The workers that a sweep with these options would get."""
-    said = config.profile(options.profile, planned.plan.grid.file)
-    return resolve_pool(options.cluster, options.workers, options.jobs_per_gpu or 1, said)
+    profile = config.profile(options.profile, planned.plan.grid.file)
+    return resolve_pool(options.cluster, options.workers, options.jobs_per_gpu or 1, profile)
 
 
 def failures(planned: Planned) -> dict[int, str]:
-    """The cells of a plan that have failed by now, each with its cause."""
+    """The cells of a plan that have failed, each with its cause."""
     return survey(planned.plan, planned.store, lambda _: True).causes
 
 
 def retry_failed(planned: Planned, only: Sequence[str] = (), *, release: bool) -> Planned:
-    """Plan what failed alone, of what --only names; `release`: and let workers try it again."""
+    """Plan only what failed, of what --only names; `release`: let workers try it again."""
     chosen = filter_by(planned.plan, only)
     failed = frozenset(i for i in planned.state.causes if chosen(planned.plan.cells[i]))
     if release:
         pending.release(planned.plan, planned.store, failed)
-    state = survey(planned.plan, planned.store, lambda cell: cell.index in failed, failed)
-    return Planned(planned.plan, state, planned.store, planned.finder, planned.plugins)
+    return replace(planned, state=survey(planned.plan, planned.store, lambda cell: cell.index in failed, failed))
 
 
 def record(planned: Planned) -> None:
-    """Keep the grid as read and its plan beside the results."""
+    """Store the grid as it was read, and its plan, in the run directory."""
     planned.store.check_writable()
     planned.finder.save()
     publish_text(planned.folder / "grid.yaml", planned.plan.grid.text)
@@ -154,78 +154,83 @@ class Options:
     jobs_per_gpu: int | None = 1  # None: as many as a probe finds best
     detach: bool = False
     profile: str | None = None
-    anew: bool = False  # start workers even where some are at this very work: what failed is not theirs any more
+    anew: bool = False  # start workers even where others have this work: they do not try again what failed
 
 
-def run(planned: Planned, options: Options, console: Console) -> str:
-    """Submit the work and see it through; returns done, failed, refused, interrupted or detached."""
+def run(planned: Planned, options: Options, console: Console, watch: Watch = wait) -> str:
+    """Submit the work and wait for it; returns done, failed, refused, interrupted or detached.
+
+    `watch` returns when a submission has ended, and may show its progress until then.
+    """
     from difgen_cli.engine.store import tables
 
-    ended = _round(planned, options, console)
+    ended = _round(planned, options, console, watch)
     if ended != "done":
         return ended
     tables.fold(planned.store)  # sets results aside that are cut short
     state = survey(planned.plan, planned.store, lambda cell: cell.index in planned.state.wanted)
-    return _round(replace(planned, state=state), options, console) if state.work else ended
+    return _round(replace(planned, state=state), options, console, watch) if state.work else ended
 
 
-def _round(planned: Planned, options: Options, console: Console) -> str:
-    """Submit what is missing and see it through; where workers of an earlier command are at all of it, only look on."""
+def _round(planned: Planned, options: Options, console: Console, watch: Watch) -> str:
+    """Submit what is missing and wait for it; attach where workers of an earlier command have all of it."""
     if note := hidden(options):
         console.print(f"note: {note}", style="yellow")
     pool, reconciler = pool_of(planned, options), Reconciler(lambda: submissions.every(planned.store))
-    config.compiling()  # a word that no worker knows is refused here
-    at_work = _at_work(planned, reconciler)
-    if at_work is not None and not options.anew:
-        console.print(f"workers are at it ({at_work.name}): looking on; Ctrl-C leaves them to it")
-        return "detached" if options.detach else _watch(planned, at_work, reconciler, console, begun_here=False)
-    planned = _settled(planned)
+    config.compiling()  # an unknown value is refused here, before a worker meets it
+    submission = _running(planned, reconciler)  # it also records dead workers, for the plan that follows
+    if submission is not None and not options.anew:
+        if options.detach:
+            console.print(f"workers are already running ({submission.name}); {ATTACH}")
+            return "detached"
+        console.print(f"workers are already running ({submission.name}): attached; Ctrl-C detaches, they continue")
+        return _wait_for(planned, submission, reconciler, console, watch, started_here=False)
+    planned = _recorded(planned)
     if options.jobs_per_gpu is None and pool.launcher == "local":
         options = replace(options, jobs_per_gpu=_probed(planned, options, console))
         pool = pool_of(planned, options)
-    found = foresee(planned, pool)
-    console.print(f"to do: {sentences.expected(found)}")
+    expected = foresee(planned, pool)
+    console.print(f"to do: {sentences.expected(expected)}")
     launcher = choose(pool.launcher)[1]
-    submission = launcher.submit(_request(planned, found, options, console))
+    submission = launcher.submit(_request(planned, expected, options, console))
     if launcher.foreground:
-        return _outcome(planned, _states(submission), submission, console)
+        return _outcome(planned, submission, console)
     if options.detach:
-        console.print(f"{counted(submission.intent['workers'], 'worker')} left to it; {LOOK_AGAIN}")
+        console.print(f"detached: {counted(submission.intent['workers'], 'worker')} running; {ATTACH}")
         return "detached"
-    return _watch(planned, submission, reconciler, console)
+    return _wait_for(planned, submission, reconciler, console, watch)
 
 
-def _settled(planned: Planned) -> Planned:
-    """The grid and its plan kept, then held against the store once more: what `gc` has removed since is made again,
-    and from now on it removes nothing that this plan needs."""
+def _recorded(planned: Planned) -> Planned:
+    """Store grid and plan, then survey once more: what `gc` has removed meanwhile is made again, and from now on it
+    removes nothing that this plan needs.
+    """
     pending.set_aside(planned.store, planned.state)
     with locked(planned.store.counting_on):
         record(planned)
         return replace(planned, state=survey(planned.plan, planned.store, lambda c: c.index in planned.state.wanted))
 
 
-def _at_work(planned: Planned, reconciler: Reconciler) -> Submission | None:
+def _running(planned: Planned, reconciler: Reconciler) -> Submission | None:
     """A living submission of this grid that has all that is left to do."""
     wanted = set(planned.state.work.steps())
-    for standing in reconciler.look():
-        submission = standing.submission
-        ours = standing.is_known and standing.alive and submission.grid == planned.folder
+    for status in reconciler.look():
+        submission = status.submission
+        ours = status.is_known and status.alive and submission.grid == planned.folder
         if ours and wanted <= set(submission.work.steps()):
             return submission
     return None
 
 
-def _submit(planned: Planned, found: Forecast, terms: LaunchTerms) -> Submission:
-    terms = replace(terms, expected=as_dict(found))
-    return submissions.write(planned.store, planned.folder, found.work, planned.plugins, terms)
+def _request(planned: Planned, expected: Forecast, options: Options, console: Console) -> LaunchRequest:
+    def write(terms: LaunchTerms) -> Submission:
+        terms = replace(terms, expected=as_dict(expected))
+        return submissions.write(planned.store, planned.folder, expected.work, planned.plugins, terms)
 
-
-def _request(planned: Planned, found: Forecast, options: Options, console: Console) -> LaunchRequest:
     grid, profile = planned.plan.grid, config.profile(options.profile, planned.plan.grid.file)
     return LaunchRequest(
-        grid.name, planned.folder, found, options.workers, options.jobs_per_gpu, profile,
-        lambda terms: _submit(planned, found, terms), console.print,
-    )  # fmt: skip
+        grid.name, planned.folder, expected, options.workers, options.jobs_per_gpu, profile, write, console.print
+    )
 
 
 def _probed(planned: Planned, options: Options, console: Console) -> int:
@@ -236,68 +241,52 @@ def _probed(planned: Planned, options: Options, console: Console) -> int:
     if not gpus:
         return 1
     console.print(f"probing how many workers share one GPU: at most {packing.BUDGET_SECONDS:.0f} s")
-    found = packing.jobs_per_device(planned.state.work, planned.store, planned.plugins, gpus, options.workers)
-    console.print(f"{found.jobs} for each GPU: {found.why}")
-    return found.jobs
+    probe = packing.jobs_per_device(planned.state.work, planned.store, planned.plugins, gpus, options.workers)
+    console.print(f"{probe.jobs} for each GPU: {probe.why}")
+    return probe.jobs
 
 
-def _states(submission: Submission) -> list[str]:
-    """How the workers of a submission ended, by their own records."""
-    return [str(record.get("state")) for record in submission.worker_records()]
-
-
-def _lives(launcher: Launcher, submission: Submission) -> bool:
-    """Whether workers of a submission are known to be alive."""
-    return any(o.status.is_known and o.status.alive for o in launcher.poll([submission]))
-
-
-def _watch(
-    planned: Planned, submission: Submission, reconciler: Reconciler, console: Console, *, begun_here: bool = True
-) -> str:
-    """Look on until the work is done or its workers have ended; Ctrl-C asks those to save that this command began."""
-    from difgen_cli import progress
-
+def _wait_for(
+    planned: Planned, submission: Submission, reconciler: Reconciler, console: Console, watch: Watch, *,
+    started_here: bool = True,
+) -> str:  # fmt: skip
+    """Wait until the work is done or its workers have ended; Ctrl-C asks workers to save that this command started."""
     launcher = choose(submission.launcher)[1]
 
-    def standing() -> SubmissionStatus | None:
-        return next((s for s in reconciler.look() if s.submission.name == submission.name), None)
+    def alive() -> list[SubmissionStatus]:
+        return [status for status in reconciler.look() if status.submission.name == submission.name and status.alive]
 
     try:
-        progress.watch(planned.store, submission.work, console, standing)
-        while launcher.here and _lives(launcher, submission):
+        watch(planned.store, alive)
+        while launcher.here and alive():
             time.sleep(0.1)  # the last words of workers on this machine
     except KeyboardInterrupt:
-        if not launcher.here or not begun_here:
+        if not launcher.here or not started_here:
             what = "workers" if launcher.here else "jobs"
-            console.print(f"the {what} run on; {LOOK_AGAIN}")
+            console.print(f"detached: the {what} continue; {ATTACH}")
             return "detached"
-        console.print("asking the workers to save; Ctrl-C again leaves them to it")
+        console.print("asking the workers to save and stop; press Ctrl-C again to leave without waiting")
         launcher.cancel([submission])
         with suppress(KeyboardInterrupt):
-            while _lives(launcher, submission):
+            while alive():
                 time.sleep(0.1)
         return "interrupted"
-    return _outcome(planned, _states(submission), submission, console)
+    return _outcome(planned, submission, console)
 
 
-def _outcome(planned: Planned, states: Sequence[str], submission: Submission, console: Console) -> str:
+def _outcome(planned: Planned, submission: Submission, console: Console) -> str:
     """How a sweep ended, judged by the store, not by its workers."""
-    left = survey(planned.plan, planned.store, lambda _: True)
-    wanted = planned.state.wanted
-    lacking = [
-        c for c, mark in zip(planned.plan.cells, left.marks, strict=True) if mark != "done" and c.index in wanted
-    ]
-    if not lacking:
-        took = sentences.beside(
-            submission.intent.get("expected") or {}, submission.worker_records(), len(submission.work)
-        )
-        console.print(*([took] if took else []))
+    left, wanted = survey(planned.plan, planned.store, lambda _: True), planned.state.wanted
+    missing = [mark for index, mark in enumerate(left.marks) if mark != "done" and index in wanted]
+    records = submission.worker_records()
+    if not missing:
+        if took := sentences.beside(submission.intent.get("expected") or {}, records, len(submission.work)):
+            console.print(took)
         return "done"
-    if any(left.marks[c.index] == "failed" for c in lacking):
+    if "failed" in missing:
         return "failed"
-    if "interrupted" in states:
+    if any(record.get("state") == "interrupted" for record in records):
         return "interrupted"
-    for worker_record in submission.worker_records():
-        if cause := worker_record.get("cause"):
-            raise StoreError(str(cause))
-    raise launch.LaunchError(f"the workers ended before the work did: {submission.last_words()}")
+    if cause := next((record["cause"] for record in records if record.get("cause")), None):
+        raise StoreError(str(cause))
+    raise launch.LaunchError(f"the workers ended before the work was done: {submission.last_words()}")

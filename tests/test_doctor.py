@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from difgen_cli import doctor
-from difgen_cli.doctor import Fact, disk, machine, scheduler
+from difgen_cli.engine import doctor
+from difgen_cli.engine.doctor import Fact, disk, machine, scheduler
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -64,7 +64,7 @@ def test_a_good_cluster_is_told_without_complaint(cluster: Callable[..., dict[st
     assert facts["before it"].value.startswith("USR2 comes first")
     assert facts["requeue"].value == "a requeued job starts again after 7 s at the earliest"
     assert facts["partition main"].value == "4 nodes, 8 GPUs, 1,440 min at most, 60 min unless asked, the default"
-    assert facts["partition scavenge"].value == "4 nodes, GPUs not told, no time limit"
+    assert facts["partition scavenge"].value == "4 nodes, GPUs unknown, no time limit"
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_a_profile_that_is_missing_is_exit_code_2(difgen: Run) -> None:
 
 def test_asking_never_imports_torch() -> None:
     code = (
-        "import sys; from pathlib import Path; from difgen_cli import doctor; doctor.gather(Path('.'));"
+        "import sys; from pathlib import Path; from difgen_cli.engine import doctor; doctor.gather(Path('.'));"
         "print(sorted({'torch', 'submitit', 'pandas'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

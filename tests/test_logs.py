@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from difgen_cli import logs
-from difgen_cli.engine import select
+from difgen_cli.cli.logs import print_logs
+from difgen_cli.engine import logs, select
 from difgen_cli.engine.store import Store, StoreError
 from difgen_cli.engine.store.attempts import Claimant
 from difgen_cli.engine.store.files import replace_json
@@ -54,7 +54,7 @@ def _claimed(store: Store, unit: str, **fields: Any) -> Path:
 
 def _said(store: Store, follow: bool = False) -> str:
     out = io.StringIO()
-    logs.show(store, select.one(store, ["0"]), follow, out.write)
+    print_logs(store, select.one(store, ["0"]), out.write, follow=follow)
     return out.getvalue()
 
 
@@ -109,7 +109,7 @@ def test_without_a_log_it_says_so_and_gives_the_last_words_that_others_kept(stor
         "by": "the launcher",
     }
     path.with_name("train.1.ending.json").write_text(json.dumps(ending))
-    assert "kept no log" in _said(store)
+    assert "has no log" in _said(store)
     assert _said(store).endswith("Traceback\nBoom\n")
     path.write_text(path.read_text().replace('"log": null', f'"log": {{"path": "{LOG}.gone", "from": 0}}'))
     assert "No such file" in _said(store)
@@ -131,10 +131,10 @@ def test_a_cell_that_nobody_began_is_one_sentence(store: Store, difgen: Run) -> 
 
 
 def test_following_goes_on_until_the_attempt_ends(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logs, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(logs, "POLL_SECONDS", 0.02)
     path = _claimed(store, "train", log={"path": LOG, "from": _at(store, b"later"), "to": None})
     out, log = io.StringIO(), store.root / LOG
-    thread = threading.Thread(target=lambda: logs.show(store, select.one(store, ["0"]), True, out.write))
+    thread = threading.Thread(target=lambda: print_logs(store, select.one(store, ["0"]), out.write, follow=True))
     thread.start()
     _wait_for(lambda: "later\n" in out.getvalue())
     with log.open("ab") as file:
@@ -158,7 +158,7 @@ def test_following_goes_on_until_the_attempt_ends(store: Store, monkeypatch: pyt
 def test_following_ends_when_a_look_at_the_cluster_finds_the_worker_dead(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logs, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(logs, "POLL_SECONDS", 0.01)
     path = _claimed(store, "train", log={"path": LOG, "from": _at(store, b"later")}, owner={"host": "a", "boot": "b"})
     out, looks = io.StringIO(), iter(range(99))
 
@@ -168,7 +168,7 @@ def test_following_ends_when_a_look_at_the_cluster_finds_the_worker_dead(
             path.with_name("train.1.ending.json").write_text(json.dumps(ending))
         return {}
 
-    logs.show(store, select.one(store, ["0"]), True, out.write, look)
+    print_logs(store, select.one(store, ["0"]), out.write, look, follow=True)
     assert out.getvalue().splitlines()[1:] == [
         "later", "── train of " + path.parent.parent.name + ", attempt 1, lost, its node failed, on a"
     ]  # fmt: skip

@@ -178,3 +178,26 @@ def test_planning_needs_no_torch_for_any_plugin(tmp_path: Path) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ.copy(), check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("name", "remedy"), [("metric", "rename it to metrics"), ("lib", "rename it to one of them")])
+def test_a_folder_of_no_kind_is_refused_by_name(
+    tmp_path: Path, write_grid: Callable[..., Path], difgen: Callable[..., Any], name: str, remedy: str
+) -> None:
+    grid = write_grid()
+    _plugin(tmp_path / "plugins" / name, "def measure(samples): ...\n")
+    done = difgen("plan", grid)
+    assert done.returncode == 2
+    folder = tmp_path / "plugins" / name
+    kinds = "data, condition, models, sampling, guidance, metrics, features"
+    assert done.stderr == (
+        f"{folder}: no kind of plug-in has this folder ({kinds}); {remedy}, or to _{name} if it holds helper modules\n"
+    )
+
+
+def test_files_and_folders_of_helper_modules_beside_the_kinds_are_ignored(tmp_path: Path) -> None:
+    for folder in ("metrics", "_lib", ".git", "__pycache__"):
+        _plugin(tmp_path / folder, "def measure(samples): ...\n")
+    for file in ("README.md", "metric", "helper.py"):
+        (tmp_path / file).write_text("")
+    assert "mine" in Library(tmp_path).names("score")

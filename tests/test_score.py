@@ -218,7 +218,7 @@ def test_a_swept_cell_scored_from_its_own_file_has_the_same_numbers_to_the_last_
         subset = ("--set", "data.size=64", "--set", "data.seed=3", "--runs", runs)
         said = found(score, file, "--against", against, "--hold-out", 1700, *subset)
         pd.testing.assert_frame_equal(measured(runs)[expected.columns], expected, check_exact=True)
-        assert said["left_out"] == {"gap": "needs the model itself (its denoiser), and its images are all there is"}
+        assert said["left_out"] == {"gap": "needs the model itself (its denoiser), and only its images are given"}
     shared = {p.name for p in (swept / "runs/references").iterdir() if not p.name.startswith("ideal")}
     assert {p.name.rpartition("-")[2] for p in Path("scores-digits/references").iterdir()} == {
         name.rpartition("-")[2] for name in shared
@@ -353,7 +353,7 @@ def test_held_out_images_that_were_trained_on_are_left_out_and_counted(
 ) -> None:
     as_npz(Path("mixed.npz"), np.concatenate([real[0][:25], real[1][:60]]))
     said = found(score, "test.npz", "--against", "train.npz", "--held-out", "mixed.npz")
-    assert said["notes"] == ["25 of 85 held-out images are in --against too, byte for byte: left out."]
+    assert said["notes"] == ["25 of 85 held-out images are in --against too, byte for byte: skipped."]
     assert said["rows"]["model"]["n_ref"] == 60
 
 
@@ -400,7 +400,7 @@ def test_an_interrupt_keeps_what_is_done_and_the_same_command_ends_with_the_same
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
-    assert err.endswith("interrupted: everything so far is kept; the same command goes on\n")
+    assert err.endswith("interrupted: everything so far is kept; run the same command again to resume\n")
     assert 1 <= len(list(Path("stopped").glob("*/*/results/*.json"))) < 9
     found(score, "made.npz", *DATA, "--runs", "stopped")
     found(score, "made.npz", *DATA)
@@ -466,10 +466,10 @@ def test_samples_that_do_not_fit_into_memory_are_refused_with_the_count_that_doe
     score: Score, real: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     as_npz(Path("made.npz"), np.zeros((5000, 8, 8, 1), np.uint8))
-    monkeypatch.setattr("difgen_cli.doctor.machine.memory_bytes", lambda: (1 << 30, (400 << 20) + (1 << 21)))
+    monkeypatch.setattr("difgen_cli.engine.doctor.machine.memory_bytes", lambda: (1 << 30, (400 << 20) + (1 << 21)))
     done = score("made.npz", *DATA)
     assert done.exit_code == 2
-    assert "SAMPLES: 5,000 samples beside 520 real images need about" in done.stderr
+    assert "SAMPLES: 5,000 samples and 520 real images need about" in done.stderr
     count = done.stderr.strip().rpartition("use --count ")[2]
     assert 0 < int(count) < 5000
     assert score("made.npz", *DATA, "--count", count, "--metrics", "memorization").exit_code == 0

@@ -98,7 +98,7 @@ def test_a_split_is_named_alike_in_every_command_and_labels_that_nobody_needs_st
         )
     found = prepared("samples", "set/train")
     assert (found.against.count, identical(found)) == (24, 2)
-    assert any(n.startswith("Labels are left out: ") and "row 1: image 1 has no label" in n for n in found.notes)
+    assert any(n.startswith("Labels are not used: ") and "row 1: image 1 has no label" in n for n in found.notes)
 
 
 def test_what_does_not_fit_is_converted_by_the_settings_that_the_refusal_names(run: Run) -> None:

@@ -18,9 +18,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from difgen_cli import show
 from difgen_cli.cli.show import _measures, sparkline
 from difgen_cli.engine.store import Home
+from difgen_cli.report import cell
 from difgen_cli.report.page import live
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -104,14 +104,14 @@ def test_a_narrow_terminal_gets_fewer_columns_and_no_line_is_cut() -> None:
     assert wide[0].split() == ["model", "heldout", "copycat", "ideal"]
     assert narrow[0].splitlines()[0].split() == ["model"]
     assert max(map(len, narrow[0].splitlines())) <= 44
-    assert narrow[-1] == "columns left out for width: heldout, copycat, ideal"
+    assert narrow[-1] == "columns skipped, because the terminal is narrow: heldout, copycat, ideal"
 
 
 def _shown() -> Any:
     words = dict.fromkeys(("model", "heldout", "copycat", "ideal"), "0.500 [0.400, 0.600]")
-    cell = type("Cell", (), {"kind": "model"})()
-    measures = [show.ShownMetric("mem_frac", words, "a share"), show.ShownMetric("mem_frac_control", words, "")]
-    return type("Shown", (), {"cell": cell, "measures": measures})()
+    model = type("Cell", (), {"kind": "model"})()
+    measures = [cell.MetricText("mem_frac", words, "a share"), cell.MetricText("mem_frac_control", words, "")]
+    return type("Shown", (), {"cell": model, "measures": measures})()
 
 
 def test_a_sparkline_rises_with_its_values_and_keeps_its_width() -> None:
@@ -131,7 +131,7 @@ def test_losses_of_several_attempts_are_one_curve(tmp_path: Path) -> None:
 
 def test_settings_of_an_unknown_plugin_are_shown_without_a_default() -> None:
     settings = {"model.name": "mine", "model.rank": 3, "train.batch": 128, "train.lr": 0.5, "data.half": None}
-    found = show.changed(settings)
+    found = cell.changed(settings)
     assert found["model.rank"] == (3, None)
     assert found["train.lr"][0] == 0.5
     assert found["train.lr"][1] is not None

@@ -6,6 +6,7 @@ import dataclasses
 import io
 import os
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,10 +25,10 @@ from difgen_cli.engine.cost.estimate import Seconds
 from difgen_cli.engine.cost.forecast import Forecast, Part
 from difgen_cli.engine.cost.sentences import expected
 from difgen_cli.engine.plan.work import Work
+from difgen_cli.engine.progress import Progress, RunningUnit
 from difgen_cli.engine.status import Status, TrajectoryStatus
 from difgen_cli.engine.store import Store
-from difgen_cli.format import counted
-from difgen_cli.progress import Progress, shortened
+from difgen_cli.format import counted, shortened
 from difgen_cli.report import Study
 from difgen_cli.report.study import loading
 
@@ -148,9 +149,14 @@ def test_a_guess_is_one_sentence_of_doubt() -> None:
 
 
 def test_what_is_done_before_the_first_step_is_named() -> None:
-    assert Progress().phase == "starting"
-    running = {"a": {"phase": "loading data"}, "b": {"phase": "timing eager steps"}, "c": {"phase": None, "step": 3}}
-    assert Progress(running=running).phase == "loading data, timing eager steps"
+    assert Progress().activities == "starting"
+    running = [
+        RunningUnit("a", "loading data"),
+        RunningUnit("b", "timing eager steps"),
+        RunningUnit("c", "loading data"),
+    ]
+    assert Progress(running=running).activities == "loading data, timing eager steps"
+    assert Progress(workers=Counter(starting=2)).activities == "2 workers starting"
 
 
 def test_a_long_name_keeps_its_seed() -> None:
@@ -304,7 +310,7 @@ def test_the_data_sets_are_listed_with_what_they_are() -> None:
 def test_a_plan_of_some_cells_says_how_many(write_grid: Callable[..., Path], tmp_path: Path) -> None:
     code, text = _said("sweep", write_grid(SMALL), "--runs", tmp_path / "runs", "--only", "data.size=8", "--dry-run")
     assert code == 0
-    assert "of these, 5 rows in 1 training to run now" in text, text
+    assert "to run now: 5 rows in 1 training" in text, text
     _, text = _said("sweep", write_grid(SMALL), "--runs", tmp_path / "runs", "--dry-run")
     assert "of these" not in text
 

@@ -49,9 +49,9 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors and results.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors and results.")] = False,
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and leave.", callback=_print_version, is_eager=True)
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
     FLAGS.update(debug=debug, quiet=quiet)
@@ -59,7 +59,7 @@ def _options(
 
 @contextmanager
 def errors() -> Iterator[None]:
-    """Known errors as one sentence and an exit code: 2 for the grid or command, 3 for the machine, 130 interrupted."""
+    """Print known errors as one sentence; exit code 2 for the grid or command, 3 for the machine, 130 interrupted."""
     try:
         yield
     except KeyboardInterrupt:
@@ -76,7 +76,7 @@ def errors() -> Iterator[None]:
         text = error.shown() if isinstance(error, GridError) else str(error)
         fail(text, 3 if isinstance(error, StoreError | LaunchError) else 2)
     except (OSError, MemoryError) as error:
-        if FLAGS["debug"] or isinstance(error, BrokenPipeError):  # whoever read the output has enough of it
+        if FLAGS["debug"] or isinstance(error, BrokenPipeError):  # the reader of the pipe has closed it
             raise
         fail(_of_machine(error), 3)
 
@@ -84,7 +84,7 @@ def errors() -> Iterator[None]:
 def _of_machine(error: OSError | MemoryError) -> str:
     """What the machine refused, as a sentence."""
     if isinstance(error, MemoryError):
-        return f"out of memory ({error or 'no more to be had'}): choose less data, or another machine"
+        return f"out of memory{f' ({error})' if str(error) else ''}: choose less data, or a machine with more memory"
     reason = error.strerror or str(error)
     if error.filename is not None:
         return f"{error.filename}: {reason}"

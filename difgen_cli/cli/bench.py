@@ -1,4 +1,4 @@
-"""`difgen bench`: images a second of each network, and what this machine allows."""
+"""`difgen bench`: images per second of each network, compared with the limits of this machine."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ DISPENSABLE = ("weights", "GFLOP/image", "bound by", "samples/s", "MFU")  # colu
 @command()
 def bench(
     grid: Annotated[
-        Path | None, typer.Argument(help="A grid, for its networks; default: a short list.", metavar="GRID")
+        Path | None, typer.Argument(help="A grid whose networks are measured; default: a short list.", metavar="GRID")
     ] = None,
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda or cuda:1; default: a GPU if there is one.", metavar="DEVICE")
     ] = None,
     seconds: Annotated[
-        float, typer.Option(min=0.01, help="To train each network, and to sample from it.", metavar="SECONDS")
+        float, typer.Option(min=0.01, help="Seconds of training, and of sampling, for each network.", metavar="SECONDS")
     ] = 3.0,
     way: Annotated[
         str, typer.Option(help="How steps are computed: eager, compiled or graphed.", metavar="WAY")
@@ -43,7 +43,7 @@ def bench(
 ) -> None:
     """Train and sample networks for a few seconds each.
 
-    Images a second, beside what this machine allows.
+    Prints images per second, compared with the limits of this machine.
 
     Example: difgen bench grids/size.yaml --seconds 5
     """
@@ -82,7 +82,7 @@ def _device(option: str | None) -> str:
     if kind not in ("cpu", "cuda") or (":" in device and not (kind == "cuda" and number.isdigit())):
         raise GridError(f"--device {option}: choose cpu, cuda, or a GPU by its number, such as cuda:1")
     if kind == "cuda" and int(number or 0) >= gpus:
-        fail(f"--device {option}: there is no such GPU here, of {gpus} that can be seen", 3)
+        fail(f"--device {option}: there is no such GPU here; {gpus} can be used", 3)
     return device
 
 
@@ -119,7 +119,7 @@ def _limits(peak: Limits | None) -> str:
 
 
 def print_table(throughputs: Sequence[Throughput], console: Console) -> None:
-    """One line a network; where the terminal is narrow its name takes more lines, and some columns are left out."""
+    """One line for each network; a narrow terminal folds the name and skips some columns."""
     from rich.table import Table
 
     rows = [_cells(line.facts) for line in throughputs]

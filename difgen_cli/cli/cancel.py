@@ -19,7 +19,7 @@ def cancel(
 ) -> None:
     """End the workers of a run directory; they save first.
 
-    The same sweep goes on later.
+    Run the same sweep again to resume.
 
     Example: difgen cancel runs/ --yes
     """
@@ -31,7 +31,7 @@ def cancel(
         store, console = Store(existing(run_directory(runs, runs_))), messages()
         alive = [submission for submission in status.reconciler(store).look() if submission.alive]
         if not alive:
-            console.print("nothing to cancel: no worker is at it")
+            console.print("nothing to cancel: no worker is running")
             return
         for submission in alive:
             console.print(f"{submission.submission.name}: {submission.words}")

@@ -1,4 +1,4 @@
-"""`difgen data`: list the data sets at hand, or check one."""
+"""`difgen data`: list the available data plug-ins, or check a data set."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 @command()
 def data(
     name: Annotated[str | None, typer.Argument(help="A data plug-in; default: list them.", metavar="NAME")] = None,
-    path: Annotated[Path | None, typer.Argument(help="A file or folder for it to check.", metavar="PATH")] = None,
+    path: Annotated[Path | None, typer.Argument(help="The file or folder to check.", metavar="PATH")] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="A setting of it: KEY=VALUE.", metavar="KEY=VALUE")
+        list[str] | None, typer.Option("--set", help="A setting of the plug-in.", metavar="KEY=VALUE")
     ] = None,
 ) -> None:
-    """List the data sets at hand, or check one.
+    """List the available data plug-ins, or check a data set.
 
-    Says what is read of it, and what is passed over.
+    Prints what is read and what is skipped.
 
     Example: difgen data parquet fashion_mnist/train
     """

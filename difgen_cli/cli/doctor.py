@@ -1,4 +1,4 @@
-"""`difgen doctor`: what this machine, its cluster and its disk offer, and what is amiss."""
+"""`difgen doctor`: check this machine, its cluster and its disk, and name problems with their remedies."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from difgen_cli.cli.options import Json, Runs
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from difgen_cli.doctor import DoctorSection
+    from difgen_cli.engine.doctor import DoctorSection
 
 STYLES = {"ok": "", "note": "yellow", "bad": "bold red"}
 
@@ -27,14 +27,14 @@ def doctor(
     ] = None,
     json_: Json = False,
 ) -> None:
-    """Show what this machine offers, and what is amiss.
+    """Check this machine, and name problems with their remedies.
 
     Versions, GPUs, SLURM, the run directory's disk, weights and profiles.
 
     Example: difgen doctor --runs runs/
     """
     with errors():
-        from difgen_cli.doctor import gather, worst
+        from difgen_cli.engine.doctor import gather, worst
 
         sections = gather(runs, profile)
         if json_:
@@ -46,7 +46,7 @@ def doctor(
 
 def content(sections: list[DoctorSection]) -> dict[str, Any]:
     """The sections for machines."""
-    from difgen_cli.doctor import worst
+    from difgen_cli.engine.doctor import worst
 
     return {
         "verdict": worst(sections),

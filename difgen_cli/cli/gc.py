@@ -1,4 +1,4 @@
-"""`difgen gc`: remove what no row needs any more."""
+"""`difgen gc`: remove files that no row needs any more."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 def gc(
     runs: RunsArgument = None,
     runs_: RunsOption = None,
-    all_: Annotated[bool, typer.Option("--all", help="Also what only further training or new metrics need.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Also what only more training or new metrics need.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would go; remove nothing.")] = False,
     json_: Json = False,
 ) -> None:
-    """Remove what no row needs any more; asks first.
+    """Remove files that no row needs any more; ask first.
 
-    Says how many bytes it would free. Results and tables stay.
+    Prints how many bytes this frees. Results and tables stay.
 
     Example: difgen gc runs/ --dry-run
     """

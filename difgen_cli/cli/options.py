@@ -12,13 +12,11 @@ GridFile = Annotated[Path, typer.Argument(help="A grid file, such as grids/size.
 Runs = Annotated[Path, typer.Option("--runs", help="The run directory.", envvar="DIFGEN_RUNS", metavar="FOLDER")]
 RunsArgument = Annotated[Path | None, typer.Argument(help="The run directory.", metavar="RUNS")]
 RunsOption = Annotated[
-    Path | None, typer.Option("--runs", help="The same; default: $DIFGEN_RUNS, else runs.", metavar="FOLDER")
+    Path | None, typer.Option("--runs", help="The run directory; default: $DIFGEN_RUNS, else runs.", metavar="FOLDER")
 ]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Replace a setting or an axis.", metavar="KEY=VALUE")]
-Only = Annotated[list[str] | None, typer.Option("--only", help="Cells with this value only.", metavar="KEY=VALUE")]
-GridName = Annotated[
-    str | None, typer.Option("--grid", help="The grid that is meant; default: the newest.", metavar="NAME")
-]
+Only = Annotated[list[str] | None, typer.Option("--only", help="Only cells with this value.", metavar="KEY=VALUE")]
+GridName = Annotated[str | None, typer.Option("--grid", help="The grid; default: the newest.", metavar="NAME")]
 CellWords = Annotated[
     list[str],
     typer.Argument(help="An index of `plan`, the beginning of a key, or KEY=VALUE filters.", metavar="CELL"),

@@ -1,4 +1,4 @@
-"""`difgen plan`: what would run, and what it takes."""
+"""`difgen plan`: what would run, and how long it would take."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def plan(
     set_: Set = None,
     json_: Json = False,
 ) -> None:
-    """Show what would run and what it takes; touches nothing.
+    """Show what would run, and how long it would take.
 
-    New, done, stale and failed cells, trajectories, and the time that they take.
+    New, done, stale and failed cells, trajectories, and their expected time. Nothing is written.
 
     Example: difgen plan grids/size.yaml
 
@@ -81,15 +81,14 @@ def print_brief(planned: Planned, console: Console) -> None:
     if len(planned.state.wanted) < missing:
         work = planned.state.work
         console.print(
-            f"of these, {counted(len(planned.state.wanted), 'row')} in "
-            f"{counted(len(work.trainings), 'training')} to run now"
+            f"to run now: {counted(len(planned.state.wanted), 'row')} in {counted(len(work.trainings), 'training')}"
         )
     for note in plan.warnings:
         console.print(f"note: {note}", style="yellow")
     if sentence := planned.state.distrusted.sentence(plan.trajectories):
         console.print(f"note: {sentence}", style="yellow")
     for slug in planned.state.retrained[:5]:
-        console.print(f"note: {slug}: an earlier snapshot was not kept; trained again to it", style="yellow")
+        console.print(f"note: {slug}: an earlier snapshot was not kept, so it is trained again", style="yellow")
 
 
 def print_plan(planned: Planned, forecast: Forecast, console: Console) -> None:

@@ -1,4 +1,4 @@
-"""`difgen report`: figures, their numbers, a table and one page; one figure alone; two run directories compared."""
+"""`difgen report`: figures, their numbers, a table and one page; one figure only; two run directories compared."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ def report(
     grid: Annotated[str | None, typer.Option(help="One grid's name; default: every grid.", metavar="NAME")] = None,
     out: Annotated[Path, typer.Option(help="The folder of the report.", metavar="FOLDER")] = Path("report"),
     paper: Annotated[bool, typer.Option("--paper", help="Also figures at a paper's widths: PNG, SVG, PDF.")] = False,
-    x: Annotated[str | None, typer.Option("--x", help="One figure alone: the column across.", metavar="COLUMN")] = None,
-    y: Annotated[str | None, typer.Option("--y", help="The column up.", metavar="COLUMN")] = None,
-    by: Annotated[str | None, typer.Option("--by", help="The column that is coloured.", metavar="COLUMN")] = None,
+    x: Annotated[str | None, typer.Option("--x", help="One figure only: the column of x.", metavar="COLUMN")] = None,
+    y: Annotated[str | None, typer.Option("--y", help="The column of y.", metavar="COLUMN")] = None,
+    by: Annotated[str | None, typer.Option("--by", help="The column of the colours.", metavar="COLUMN")] = None,
     compare: Annotated[
-        tuple[Path, Path] | None, typer.Option(help="Two run directories, side by side.", metavar="RUNS RUNS")
+        tuple[Path, Path] | None, typer.Option(help="Compare two run directories.", metavar="RUNS RUNS")
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse what should not be compared.")] = False,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Write again as rows arrive.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Write the page again as rows arrive.")] = False,
     json_: Json = False,
 ) -> None:
-    """Draw the curves: figures, their numbers, a table and one page.
+    """Write figures, their numbers, a table and one page.
 
     Example: difgen report runs/
 
@@ -183,7 +183,7 @@ def _one_figure(studies: Sequence[Study], choice: Choice, out: Path, console: Co
     if refused and not drawn:
         raise next(iter(refused.values()))
     for reason in refused.values():
-        console.print(f"left out: {reason}")
+        console.print(f"skipped: {reason}")
     return {"reports": drawn}
 
 
@@ -234,7 +234,7 @@ def _pairs(runs: tuple[Path, Path], name: str | None) -> list[tuple[Study, Study
 
 
 def _watch(store: Store, name: str | None, out: Path, console: Console) -> None:
-    """Write pages again and again while workers run; says how it ended."""
+    """Write pages again and again while workers run, and print how it ended."""
     from difgen_cli.engine import status
     from difgen_cli.engine.store import index
     from difgen_cli.report.page.watching import Watch
@@ -247,9 +247,7 @@ def _watch(store: Store, name: str | None, out: Path, console: Console) -> None:
         alive=lambda: any(submission.alive for submission in reconciler.look()),
     )
     complete = watch.run(lambda line: console.print(line, soft_wrap=True))
-    console.print(
-        "every cell is done" if complete else "nobody is at it any more: the same sweep goes on with what is missing"
-    )
+    console.print("every cell is done" if complete else "no worker is running: run the same sweep again to resume")
 
 
 def _saved(draw: Callable[[Paper], DrawnFigure | None], folder: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,24 +30,24 @@ def score(
         Path | None, typer.Option(help="Images of the same kind, never trained on.", metavar="IMAGES")
     ] = None,
     hold_out: Annotated[
-        int | None, typer.Option(min=1, help="Draw so many held-out images from --against.", metavar="N")
+        int | None, typer.Option(min=1, help="How many held-out images to draw from --against.", metavar="N")
     ] = None,
     metrics: Annotated[
-        str | None, typer.Option(help="Names with commas; default: a sweep's and aligned.", metavar="NAMES")
+        str | None, typer.Option(help="Metrics, separated by commas; default: a sweep's, and aligned.", metavar="NAMES")
     ] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="A metric's setting.", metavar="METRIC.KEY=VALUE")
+        list[str] | None, typer.Option("--set", help="A setting of a metric.", metavar="METRIC.KEY=VALUE")
     ] = None,
     features: Annotated[
         str | None, typer.Option(help="The feature space of every metric that uses one.", metavar="NAME")
     ] = None,
     count: Annotated[
-        int | None, typer.Option(min=1, help="Score so many of the samples; default: all.", metavar="N")
+        int | None, typer.Option(min=1, help="How many of the samples to score; default: all.", metavar="N")
     ] = None,
     group: Annotated[
-        str | None, typer.Option(help="What is drawn together: folder, label, or a file.", metavar="WHAT")
+        str | None, typer.Option(help="Groups of samples: folder, label, or a file.", metavar="WHAT")
     ] = None,
-    mirrored: Annotated[bool, typer.Option("--mirrored", help="Training showed mirror images too.")] = False,
+    mirrored: Annotated[bool, typer.Option("--mirrored", help="Training used mirror images too.")] = False,
     out: Annotated[
         Path | None, typer.Option(help="The folder of the report; default: report/NAME.", metavar="FOLDER")
     ] = None,
@@ -55,22 +56,23 @@ def score(
 ) -> None:
     """Measure the copies among images that came from any model.
 
-    Copies in every value, nearly so, by parts, and moved by a pixel, mirrored, toned or smoothed, beside real images
-    and resampled training images. Repeats among the training images count as one image.
+    Exact, near and partial copies, and copies that are shifted by a pixel, mirrored, toned or smoothed, compared with
+    real images and resampled training images. Repeats among the training images count as one image.
 
     Example: difgen score generated/ --against train/ --held-out test/
     """
     with errors():
         from difgen_cli import score as scoring
+        from difgen_cli.cli import progress
 
         names = tuple(name.strip() for name in metrics.split(",")) if metrics else ()
         request = scoring.Request(
             samples, against, held_out, hold_out, names, settings_of(set_), features, count, group, mirrored
         )
         prepared = scoring.prepare(request, runs)
-        ended = scoring.run(prepared, messages())
+        ended = scoring.run(prepared, messages(), partial(progress.watch, messages()))
         if ended == "interrupted":
-            fail("interrupted: everything so far is kept; the same command goes on", 130)
+            fail("interrupted: everything so far is kept; run the same command again to resume", 130)
         _report(prepared, out, json_=json_)
         raise typer.Exit(scoring.ENDED[ended])
 

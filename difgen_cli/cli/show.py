@@ -18,7 +18,7 @@ from difgen_cli.format import duration
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from difgen_cli.show import Shown
+    from difgen_cli.report.cell import CellReport
 
 BARS = "▁▂▃▄▅▆▇█"
 SPARK_MOST = 60  # columns of a sparkline
@@ -35,94 +35,94 @@ def show(
 ) -> None:
     """Show one cell: its settings, metrics, loss and samples.
 
-    Metrics stand beside those of the references; samples are written as a picture.
+    Metrics are compared with those of the references; samples are written as a picture.
 
     Example: difgen show data.size=64 train.steps=4000 seed=0
     """
     with errors():
-        from difgen_cli import show as showing
         from difgen_cli.engine import select
         from difgen_cli.engine.store import Store
+        from difgen_cli.report import cell as cells
 
         store = Store(existing(runs))
         store.only_read()
-        shown = showing.look(store, select.one(store, cell, grid))
-        picture = showing.picture(store, shown, out)
+        report = cells.gather(store, select.one(store, cell, grid))
+        picture = cells.picture(store, report, out)
         if json_:
-            print_json(content(shown, picture))
+            print_json(content(report, picture))
         else:
-            _print(shown, picture, output())
+            _print(report, picture, output())
 
 
-def content(shown: Shown, picture: Path | None) -> dict[str, Any]:
+def content(report: CellReport, picture: Path | None) -> dict[str, Any]:
     """The cell for machines."""
-    cell = shown.cell
+    cell = report.cell
     return {
         "cell": cell.key, "index": cell.index, "grid": cell.grid, "kind": cell.kind, "seed": cell.seed,
-        "step": cell.step, "trajectory": cell.trajectory, "state": shown.state, "cause": shown.cause,
-        "settings": cell.settings, "changed": {path: value for path, (value, _) in shown.changed.items()},
-        "findings": shown.findings, "metrics": shown.values, "loss": shown.losses, "provenance": shown.provenance,
+        "step": cell.step, "trajectory": cell.trajectory, "state": report.state, "cause": report.cause,
+        "settings": cell.settings, "changed": {path: value for path, (value, _) in report.changed.items()},
+        "findings": report.findings, "metrics": report.values, "loss": report.losses, "provenance": report.provenance,
         "picture": None if picture is None else str(picture),
     }  # fmt: skip
 
 
-def _print(shown: Shown, picture: Path | None, console: Console) -> None:
+def _print(report: CellReport, picture: Path | None, console: Console) -> None:
     """Print it; what is piped is never cut, and a narrow terminal gets fewer columns."""
     width = console.width if console.is_terminal else PIPED
-    parts = [*_wrapped(heading(shown), width), *_sentences(shown, width), _settings(shown, width)]
-    parts += _measures(shown, width)
-    parts += _training(shown, width)
+    parts = [*_wrapped(heading(report), width), *_sentences(report, width), _settings(report, width)]
+    parts += _measures(report, width)
+    parts += _training(report, width)
     parts.append(f"samples: {picture}" if picture else "samples: none stored as images")
     for part in parts:
         console.print(part, soft_wrap=True)
 
 
-def heading(shown: Shown) -> str:
+def heading(report: CellReport) -> str:
     """Which cell it is, and how it stands."""
-    cell = shown.cell
+    cell = report.cell
     kind = "" if cell.kind == "model" else f" ({cell.kind})"
     at = f", step {cell.step:,}" if cell.step is not None else ""
-    ending = f": {shown.cause}" if shown.cause else ""
-    return f"cell {cell.index} of {cell.grid}{kind}, key {cell.key}, seed {cell.seed}{at}: {shown.state}{ending}"
+    ending = f": {report.cause}" if report.cause else ""
+    return f"cell {cell.index} of {cell.grid}{kind}, key {cell.key}, seed {cell.seed}{at}: {report.state}{ending}"
 
 
-def _sentences(shown: Shown, width: int) -> list[str]:
-    return [line for sentence in shown.findings for line in _wrapped(sentence, width, 2)]
+def _sentences(report: CellReport, width: int) -> list[str]:
+    return [line for sentence in report.findings for line in _wrapped(sentence, width, 2)]
 
 
-def _settings(shown: Shown, width: int) -> str:
+def _settings(report: CellReport, width: int) -> str:
     """What differs from the defaults, one setting a line."""
     from difgen_cli.report.plotting import labels
 
-    names = max((len(path) for path in shown.changed), default=0)
+    names = max((len(path) for path in report.changed), default=0)
     lines = ["settings that differ from their defaults:"]
-    for path, (value, default) in shown.changed.items():
+    for path, (value, default) in report.changed.items():
         was = "" if default is None else f"  (default {labels.text(default)})"
         lines += _wrapped(f"  {path.ljust(names)}  {labels.text(value)}{was}", width, names + 4)
     return "\n".join(lines)
 
 
-def _measures(shown: Shown, width: int) -> list[str]:
+def _measures(report: CellReport, width: int) -> list[str]:
     """Metrics by row; references by column, dropped from the last where there is no room, then the meanings."""
-    if not shown.measures:
+    if not report.measures:
         return ["no metric yet"]
-    kinds = list(shown.measures[0].words)
+    kinds = list(report.measures[0].words)
     while True:
         head = ["", *kinds]
-        rows = [[measure.name, *(measure.words[kind] for kind in kinds)] for measure in shown.measures]
+        rows = [[measure.name, *(measure.words[kind] for kind in kinds)] for measure in report.measures]
         wide = [max(len(line[i]) for line in [head, *rows]) for i in range(len(head))]
         total = sum(wide) + 2 * len(wide)
         if total <= width or len(kinds) == 1:
             break
         kinds = kinds[:-1]
     lines = [_line(head, wide)]
-    left_out = [kind for kind in shown.measures[0].words if kind not in kinds]
-    for measure, row in zip(shown.measures, rows, strict=True):
+    skipped = [kind for kind in report.measures[0].words if kind not in kinds]
+    for measure, row in zip(report.measures, rows, strict=True):
         line = _line(row, wide)
         room = width - total
         lines.append(f"{line}  {measure.meaning}" if measure.meaning and len(measure.meaning) <= room else line)
-    said = [f"columns left out for width: {', '.join(left_out)}"] if left_out else []
-    return ["\n".join(lines), "[ ]: 95 % intervals, given this model and these images", *said]
+    notes = [f"columns skipped, because the terminal is narrow: {', '.join(skipped)}"] if skipped else []
+    return ["\n".join(lines), "[ ]: 95 % intervals, given this model and these images", *notes]
 
 
 def _line(words: Sequence[str], wide: Sequence[int]) -> str:
@@ -131,27 +131,27 @@ def _line(words: Sequence[str], wide: Sequence[int]) -> str:
     ).rstrip()
 
 
-def _training(shown: Shown, width: int) -> list[str]:
+def _training(report: CellReport, width: int) -> list[str]:
     """The loss along training, and what it took."""
     from difgen_cli.report.plotting import labels
 
-    if shown.cell.kind != "model":
+    if report.cell.kind != "model":
         return []
-    about = shown.provenance
+    about = report.provenance
     took = [f"training: {duration(about['train_seconds'])}"] if "train_seconds" in about else []
     took += [f"{about['images_per_second']:,.0f} images/s"] if "images_per_second" in about else []
     took += [f"{about['roofline']:.0%} of the roofline, MFU {about['mfu']:.0%}"] if "roofline" in about else []
     took += [f"on {about[name]}" for name in ("device",) if name in about]
     took += [f"{name} {about[name]}" for name in ("difgen", "git_commit") if name in about]
     lines = _wrapped(", ".join(took), width) if took else []
-    if not shown.losses:
-        return [*lines, "loss: no reading was written down"]
-    steps, values = zip(*shown.losses, strict=True)
+    if not report.losses:
+        return [*lines, "loss: no value was recorded"]
+    steps, values = zip(*report.losses, strict=True)
     if len(values) == 1:
-        return [*lines, f"loss: {labels.number(values[0])} at step {steps[0]:,}, the only reading"]
+        return [*lines, f"loss: {labels.number(values[0])} at step {steps[0]:,}, the only value"]
     curve = sparkline(values, min(SPARK_MOST, max(8, width - 30)))
     lines.append(f"loss: {labels.number(values[0])} {curve} {labels.number(values[-1])}")
-    lines += _wrapped(f"  steps {steps[0]:,} to {steps[-1]:,}, {len(values):,} readings of one batch", width, 2)
+    lines += _wrapped(f"  steps {steps[0]:,} to {steps[-1]:,}, {len(values):,} values, each of one batch", width, 2)
     return lines
 
 

@@ -1,49 +1,47 @@
-"""`difgen status`: how submissions stand, and one line a trajectory."""
+"""`difgen status`: the state of the submissions, and one line for each trajectory."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from difgen_cli.cli.app import command, errors
-from difgen_cli.cli.format import output, print_json
+from difgen_cli.cli.format import messages, output, print_json
 from difgen_cli.cli.options import Json, RunsArgument, RunsOption, existing, run_directory
-from difgen_cli.format import counted, duration
+from difgen_cli.format import counted, duration, shortened
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from difgen_cli.engine.status import Status, TrajectoryStatus
 
-WATCH_SECONDS = 2.0
-
 
 @command()
 def status(
     runs: RunsArgument = None,
     runs_: RunsOption = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Look on until no worker is left.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show progress until no worker is running.")] = False,
     json_: Json = False,
 ) -> None:
-    """Show how submissions stand, and how each trajectory does.
+    """Show which workers are running, and the state of each trajectory.
 
-    One line a trajectory: its state, step, images per second, time left and last metrics.
+    One line for each trajectory: its state, step, images per second, time left and last metrics.
 
     Example: difgen status runs/ --watch
     """
     with errors():
+        from difgen_cli.cli import progress
         from difgen_cli.engine import status as states
         from difgen_cli.engine.store import Store
 
         store = Store(existing(run_directory(runs, runs_)))
         reconciler = states.reconciler(store, writes=False)
         if watch:
-            _watch(lambda: states.look(store, reconciler), output())
-        elif json_:
+            progress.watch(messages(), store, lambda: [s for s in reconciler.look() if s.is_known and s.alive])
+        if json_:
             print_json(content(states.look(store, reconciler)))
         else:
             print_status(states.look(store, reconciler), output())
@@ -69,7 +67,7 @@ def summary(now: Status) -> str:
 
 
 def print_status(now: Status, console: Console) -> None:
-    """How submissions stand, and one line a trajectory; plain text, since thousands of lines are not rare."""
+    """Print the state of the submissions, and one line for each trajectory, as plain text: there may be thousands."""
     for standing in now.standings:
         job = (standing.submission.receipt or {}).get("job")
         named = standing.submission.name + (f", job {job}" if job else "")
@@ -111,43 +109,4 @@ def columns(rows: Sequence[dict[str, str]], width: int) -> list[str]:
     spare = width - sum(wide.values()) - 2 * (len(names) - 1)
     wide[names[0]] = max(12, wide[names[0]] + min(0, spare))
     lines = [{n: n for n in names}, *rows]
-    return ["  ".join(_fit(line[n], wide[n]) for n in names).rstrip()[:width] for line in lines]
-
-
-def _fit(text: str, width: int) -> str:
-    return text.ljust(width) if len(text) <= width else text[: width - 1] + "…"
-
-
-def _watch(look: Callable[[], Status], console: Console) -> None:
-    """`status` again and again, until no worker is left; off a terminal a line whenever something has changed."""
-    from rich.live import Live
-    from rich.text import Text
-
-    if not console.is_terminal:
-        last = ""
-        while True:
-            now = look()
-            if summary(now) != last:
-                last = summary(now)
-                console.print(last)
-            if not now.alive:
-                return
-            time.sleep(WATCH_SECONDS)
-    with Live(console=console, auto_refresh=False, transient=True) as live:
-        while True:
-            now = look()
-            live.update(Text(_page(now, console.width, console.height)), refresh=True)
-            if not now.alive:
-                break
-            time.sleep(WATCH_SECONDS)
-    print_status(now, console)
-
-
-def _page(now: Status, width: int, height: int) -> str:
-    """What fits on a terminal: what runs before what waits or is done."""
-    from difgen_cli.engine.status import STATES
-
-    order = {s: k for k, s in enumerate(("training", "scoring", *STATES[:3], "waiting", "stale", "done"))}
-    lines = sorted(now.lines, key=lambda line: order[line.state])[: max(1, height - len(now.standings) - 4)]
-    heads = [f"{s.submission.name}: {s.words}" for s in now.standings]
-    return "\n".join([*heads, summary(now), *(columns([_cells(line) for line in lines], width) if lines else [])])
+    return ["  ".join(shortened(line[n], wide[n]).ljust(wide[n]) for n in names).rstrip()[:width] for line in lines]

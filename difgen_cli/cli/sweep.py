@@ -1,9 +1,10 @@
-"""`difgen sweep`: run what is missing of a grid, and end with a table of results."""
+"""`difgen sweep`: run the missing cells of a grid, and print a table of results."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,15 +43,15 @@ def sweep(
     cluster: Cluster = "auto",
     workers: Workers = None,
     jobs_per_gpu: JobsPerGpu = "1",
-    detach: Annotated[bool, typer.Option("--detach", help="Leave the workers to it.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Start the workers and return at once.")] = False,
     profile: Profile = None,
     only: Only = None,
     retry: Annotated[str | None, typer.Option(help="`failed`: try failed units again.", metavar="WHAT")] = None,
     set_: Set = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show the plan; run nothing.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors and results.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors and results.")] = False,
 ) -> None:
-    """Run what is missing of a grid, and end with a table of results.
+    """Run the missing cells of a grid, and print a table of results.
 
     Example: difgen sweep grids/size.yaml
     """
@@ -60,6 +61,7 @@ def sweep(
         check_choice("--retry", retry, (None, "failed"))
         jobs = jobs_per_gpu_of(jobs_per_gpu)
         from difgen_cli import sweep as sweeping
+        from difgen_cli.cli import progress
         from difgen_cli.cli.plan import print_brief  # here, so that the help lists sweep before plan
 
         planned = sweeping.prepare(grid, runs, settings_of(set_), only or ())
@@ -73,14 +75,14 @@ def sweep(
             _nothing_to_do(planned, console)
             return
         options = sweeping.Options(cluster, workers, jobs, detach, profile, anew=retry is not None)
-        ended = sweeping.run(planned, options, console)
+        ended = sweeping.run(planned, options, console, partial(progress.watch, console))
         if ended == "detached":
             return
         _print_results(planned, console)
         if ended == "failed":
             _print_failures(planned, sweeping.failures(planned), console)
         if ended == "interrupted":
-            console.print("interrupted: everything so far is kept; the same command goes on")
+            console.print("interrupted: everything so far is kept; run the same command again to resume")
         raise typer.Exit(sweeping.ENDED[ended])
 
 
@@ -90,10 +92,10 @@ def _nothing_to_do(planned: Planned, console: Console) -> None:
     if not (planned.folder / "plan.parquet").exists():
         sweeping.record(planned)
     if planned.state.causes:
-        console.print("nothing to do but what has failed")
+        console.print("nothing to do: every cell is done or has failed")
         _print_failures(planned, planned.state.causes, console)
         raise typer.Exit(1)
-    console.print(f"nothing to do: every cell is done; look at it with: {_report(planned)}", soft_wrap=True)
+    console.print(f"nothing to do: every cell is done; to see the results: {_report(planned)}", soft_wrap=True)
 
 
 def _report(planned: Planned) -> str:
@@ -108,7 +110,7 @@ def _print_results(planned: Planned, console: Console) -> None:
     for study in loading.gather(planned.store, planned.plan.grid.name, planned.folder):
         if ((study.rows["state"] == "done") & (study.rows["kind"] == "model")).any():
             report.show(study, output())
-    console.print(f"figures and page: {_report(planned)}", soft_wrap=True)
+            console.print(f"figures and page: {_report(planned)}", soft_wrap=True)
 
 
 def _print_failures(planned: Planned, causes: Mapping[int, str], console: Console) -> None:
@@ -122,5 +124,5 @@ def _print_failures(planned: Planned, causes: Mapping[int, str], console: Consol
         console.print(f"! and {counted(len(cells) - CAUSES_MAX, 'more cause')}: difgen status {planned.store.root}")
     cell = ["difgen", "logs", str(next(iter(causes)))]
     logs = shlex.join([*cell, "--runs", str(planned.store.root), "--grid", planned.plan.grid.name])
-    console.print(f"what the worker wrote: {logs}", soft_wrap=True)
-    console.print("the same command with --retry failed tries again")
+    console.print(f"the log of the worker: {logs}", soft_wrap=True)
+    console.print("run the same command with --retry failed to try again")

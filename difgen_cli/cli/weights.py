@@ -15,9 +15,9 @@ from difgen_cli.cli.options import check_choice
 @command()
 def weights(
     action: Annotated[str, typer.Argument(help="list, fetch or verify.", metavar="ACTION")] = "list",
-    name: Annotated[str | None, typer.Argument(help="Which weights.", metavar="NAME")] = None,
+    name: Annotated[str | None, typer.Argument(help="The name of the weights; default: all.", metavar="NAME")] = None,
     folder: Annotated[
-        Path | None, typer.Option(help="Where to fetch to; default: $DIFGEN_WEIGHTS.", metavar="FOLDER")
+        Path | None, typer.Option(help="Where to store them; default: $DIFGEN_WEIGHTS.", metavar="FOLDER")
     ] = None,
 ) -> None:
     """Show, fetch or verify the weights that feature spaces need.

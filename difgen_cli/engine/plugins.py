@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, Literal, Union
+from typing import Any
 
-from annotated_types import Ge, Gt, Le, Lt
+from difgen_cli.engine import setting_types
 
 PACKAGE = Path(__file__).parent.parent
 REQUIRED = object()  # the default of a setting that has none
@@ -123,11 +123,26 @@ class Library:
         folder = KINDS[kind].folder
         files = dict(_listing(PACKAGE / folder))
         if self.user is not None:
+            _check_folders(self.user)
             for name, file in _listing(self.user / folder).items():
                 if name in files:
                     raise PluginError(f"{file}: {name} is a built-in plug-in; give yours another name")
                 files[name] = file
         return files
+
+
+@cache
+def _check_folders(user: Path) -> None:
+    """Raise PluginError for a folder of no kind: nothing in it would ever be found. Files are not looked at."""
+    kinds = [kind.folder for kind in KINDS.values() if kind.entry]
+    for folder in sorted(user.iterdir()):
+        if folder.name in kinds or folder.name.startswith(("_", ".")) or not folder.is_dir():
+            continue
+        close = difflib.get_close_matches(folder.name, kinds, n=1)
+        raise PluginError(
+            f"{folder}: no kind of plug-in has this folder ({', '.join(kinds)}); rename it to "
+            f"{close[0] if close else 'one of them'}, or to _{folder.name} if it holds helper modules"
+        )
 
 
 @cache
@@ -257,42 +272,14 @@ def _default(argument: ast.arg, node: ast.expr | None, file: Path) -> Any:
         raise PluginError(f"{file}:{node.lineno}: the default of {argument.arg} must be a literal") from None
 
 
-_NAMES: dict[str, Any] = {"bool": bool, "int": int, "float": float, "str": str, "Path": Path, "None": None}
-_BOUNDS: dict[str, Any] = {"Gt": Gt, "Ge": Ge, "Lt": Lt, "Le": Le}
-
-
 def _type(argument: ast.arg, file: Path) -> Any:
     if argument.annotation is None:
         raise PluginError(f"{file}:{argument.lineno}: the setting {argument.arg} has no type")
     try:
-        return _annotation(argument.annotation)
+        return setting_types.read(argument.annotation)
     except (KeyError, TypeError, ValueError, AttributeError):
         text = ast.unparse(argument.annotation)
         raise PluginError(
             f"{file}:{argument.lineno}: the type {text} of {argument.arg} cannot be read; use bool, int, float, str, "
             "Path, Literal[...], tuple[int, ...], X | None, or Annotated[X, Gt(0)] with Gt, Ge, Lt, Le"
         ) from None
-
-
-def _annotation(node: ast.expr) -> Any:
-    """A type from its syntax, by cases: nothing in a plug-in is evaluated to read it."""
-    match node:
-        case ast.Constant(value=None):
-            return None
-        case ast.Name(id=name):
-            return _NAMES[name]
-        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            sides = [_annotation(left), _annotation(right)]
-            return Union[tuple(sides)]  # noqa: UP007
-        case ast.Subscript(value=ast.Name(id="Literal"), slice=inner):
-            return Literal[ast.literal_eval(inner)]
-        case ast.Subscript(value=ast.Name(id="Annotated"), slice=ast.Tuple(elts=[first, *rest])):
-            bounds = [_BOUNDS[c.func.id](ast.literal_eval(c.args[0])) for c in rest]  # type: ignore[attr-defined]
-            return Annotated[_annotation(first), *bounds]
-        case ast.Subscript(value=ast.Name(id="tuple"), slice=ast.Tuple(elts=[first, ast.Constant(value=v)])) if (
-            v is ...
-        ):
-            return tuple[_annotation(first), ...]  # type: ignore[misc]
-        case ast.Subscript(value=ast.Name(id="list"), slice=inner):
-            return tuple[_annotation(inner), ...]  # type: ignore[misc]
-    raise ValueError(ast.unparse(node))

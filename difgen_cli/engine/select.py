@@ -66,17 +66,17 @@ class Lines:
 
     def values(self, path: str) -> list[Any]:
         """A setting of every cell: what the grid says where it does, the canonical setting elsewhere."""
-        said = self.columns[f"axis.{path}"].to_pylist() if f"axis.{path}" in self.columns else [None] * self.count
+        declared = self.columns[f"axis.{path}"].to_pylist() if f"axis.{path}" in self.columns else [None] * self.count
         plain = self.columns[path].to_pylist() if path in self.columns else [None] * self.count
-        return [b if a is None else a for a, b in zip(said, plain, strict=True)]
+        return [b if a is None else a for a, b in zip(declared, plain, strict=True)]
 
     def cell(self, at: int) -> SelectedCell:
         """One line."""
         line = {name: column[at].as_py() for name, column in self.columns.items()}
         settings = {n: v for n, v in line.items() if "." in n and not n.startswith(("axis.", "result."))}
-        said = {n.removeprefix("axis."): v for n, v in line.items() if n.startswith("axis.") and v is not None}
+        declared = {n.removeprefix("axis."): v for n, v in line.items() if n.startswith("axis.") and v is not None}
         return SelectedCell(self.folder.name, line["index"], line["kind"], line["seed"], line["step"], line["home"],
-                    line["slug"], line["cell"], settings | said)  # fmt: skip
+                    line["slug"], line["cell"], settings | declared)  # fmt: skip
 
 
 def find(store: Store, words: Sequence[str], grid: str | None = None) -> list[SelectedCell]:
@@ -100,9 +100,9 @@ def _folder(store: Store, grid: str | None) -> Path:
     chosen = [f for f in folders if grid in (None, f.name, f.name.rpartition("-")[0])]
     if chosen:
         return chosen[-1]
-    known = ", ".join(sorted({f.name.rpartition("-")[0] for f in folders})) or "none"
+    names = ", ".join(sorted({f.name.rpartition("-")[0] for f in folders})) or "none"
     asked = f"--grid {grid}: no such grid" if grid else "no grid"
-    raise GridError(f"{asked} was swept into {store.root} ({known})")
+    raise GridError(f"{asked} was swept into {store.root} ({names})")
 
 
 def _matching(lines: Lines, words: Sequence[str]) -> list[int]:
@@ -119,10 +119,10 @@ def _matching(lines: Lines, words: Sequence[str]) -> list[int]:
 def _filtered(lines: Lines, rows: list[int], word: str) -> list[int]:
     """The rows whose setting fits KEY=VALUE."""
     path, _, wanted = (part.strip() for part in word.partition("="))
-    known = lines.settings()
-    if path not in known:
-        close = get_close_matches(path, known, 1)
-        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(known[: 2 * SHOWN])} …"
+    paths = lines.settings()
+    if path not in paths:
+        close = get_close_matches(path, paths, 1)
+        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(paths[: 2 * SHOWN])} …"
         raise GridError(f"{word}: no cell of grid {lines.name} has the setting {path or 'without a name'}; {hint}")
     if not wanted:
         raise GridError(f"{word}: write KEY=VALUE, such as data.size=64 or 'data.size=<100'")
@@ -159,20 +159,20 @@ def _shown(value: Any) -> str:
 
 
 def _listed(values: Iterable[Any]) -> str:
-    known = list(dict.fromkeys(map(_shown, values)))
-    return ", ".join(known[:SHOWN]) + (f" and {len(known) - SHOWN} more" if len(known) > SHOWN else "")
+    distinct = list(dict.fromkeys(map(_shown, values)))
+    return ", ".join(distinct[:SHOWN]) + (f" and {len(distinct) - SHOWN} more" if len(distinct) > SHOWN else "")
 
 
 def _advice(lines: Lines, rows: list[int]) -> str:
     """The fewest settings that tell rows apart, with their values."""
-    told: list[tuple[Any, ...]] = [()] * len(rows)
+    groups: list[tuple[Any, ...]] = [()] * len(rows)
     parts = []
     candidates = {path: [values[at] for at in rows] for path in lines.settings()[:20] if (values := lines.values(path))}
-    while len(set(told)) < len(rows) and candidates:
-        path = max(candidates, key=lambda p: len({(*t, v) for t, v in zip(told, candidates[p], strict=True)}))
-        finer = [(*t, v) for t, v in zip(told, candidates[path], strict=True)]
-        if len(set(finer)) == len(set(told)):
+    while len(set(groups)) < len(rows) and candidates:
+        path = max(candidates, key=lambda p: len({(*t, v) for t, v in zip(groups, candidates[p], strict=True)}))
+        finer = [(*t, v) for t, v in zip(groups, candidates[path], strict=True)]
+        if len(set(finer)) == len(set(groups)):
             break
-        told = finer
+        groups = finer
         parts.append(f"{path}={'|'.join(_listed(candidates.pop(path)).split(', '))}")
     return f"add {' '.join(parts)}" if parts else "give an index of `difgen plan`"

@@ -67,12 +67,12 @@ def look(store: Store, submitted: Reconciler) -> Status:
     """The state of things now."""
     standings = [s for s in submitted.look() if s.alive]  # first: the dead are found
     expected = plan_table.expected(store)
-    known = index.read(store, cache.folder())
+    entries = index.read(store, cache.folder())
     for (name, unit, attempt), ending in submitted.lost.items():
-        record = known.get(name, {}).get("units", {}).get(unit, {})
+        record = entries.get(name, {}).get("units", {}).get(unit, {})
         if record.get("attempt") == attempt and record["state"] == "running":
             record |= {"state": "lost", "ending": ending, "cause": failures.EXIT_REASONS[ending]}
-    seen = {name.rpartition("-")[2]: (name.rpartition("-")[0], entry) for name, entry in known.items()}
+    seen = {name.rpartition("-")[2]: (name.rpartition("-")[0], entry) for name, entry in entries.items()}
     lines = [_line(slug, key, entry, expected.get(key)) for key, (slug, entry) in seen.items()]
     wrong = untrusted.find(store).homes
     lines = [replace(line, state="stale") if line.state == "done" and line.key in wrong else line for line in lines]
@@ -88,14 +88,14 @@ def _line(slug: str, key: str, entry: dict[str, Any], expected: Expected | None)
     )
     state = _state(train, scores, complete)
     scored: dict[str, Any] = max((r for r in scores if r.get("values")), key=lambda r: str(r.get("ended")), default={})
-    told = next((r for r in (train, *scores) if state == r.get("state")), train if state == "lost" else {})
-    at = next((r for r in (train, *scores) if r.get("state") == "running"), told)
+    decisive = next((r for r in (train, *scores) if state == r.get("state")), train if state == "lost" else {})
+    at = next((r for r in (train, *scores) if r.get("state") == "running"), decisive)
     rate, step, target = train.get("images_per_second"), train.get("step"), train.get("target")
     left = (target - step) * train["batch"] / rate if state == "training" and rate and target else None
     return TrajectoryStatus(
         slug, key, state, step, target, rate, train.get("roofline"), train.get("mfu"), left, entry["snapshots"],
-        len(entry["results"]), scored.get("values", {}), _worker(at.get("owner", {})), told.get("ending"),
-        told.get("cause"),
+        len(entry["results"]), scored.get("values", {}), _worker(at.get("owner", {})), decisive.get("ending"),
+        decisive.get("cause"),
     )  # fmt: skip
 
 

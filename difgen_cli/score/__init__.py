@@ -20,6 +20,7 @@ from difgen_cli import sweep
 from difgen_cli.engine.plan import Cell, facts, pending
 from difgen_cli.engine.plan.facts import Finder
 from difgen_cli.engine.plugins import Library
+from difgen_cli.engine.progress import Watch, wait
 from difgen_cli.engine.store import Home, Store, nearest, sample_files
 from difgen_cli.engine.store.files import publish
 from difgen_cli.score import groups, planner, sources
@@ -65,12 +66,12 @@ def prepare(request: Request, runs: Path) -> Prepared:
     """Read what is new of the files, and plan; GridError in one sentence where something does not fit."""
     store, library = Store(runs), Library()
     finder = Finder(store, library, Path.cwd())
-    found = sources.find(request, library)
-    data, theirs = sources.data_section(request, found, library), sources.samples_section(request, found, library)
-    ours, given = sources.facts_of(finder, data, found.against), sources.facts_of(finder, theirs, found.samples)
-    sources.check_shapes(found.samples, found.against.of(ours))
+    files = sources.find(request, library)
+    data, theirs = sources.data_section(request, files, library), sources.samples_section(request, files, library)
+    ours, given = sources.facts_of(finder, data, files.against), sources.facts_of(finder, theirs, files.samples)
+    sources.check_shapes(files.samples, files.against.of(ours))
     sources.check_mirrored(request, ours.shape)
-    held_out, notes = sources.held_out(finder.pool(ours.content), data, found)
+    held_out, notes = sources.held_out(finder.pool(ours.content), data, files)
     notes += sources.said(ours, given)
     chosen = _chosen(request.count, given.images)
     if len(chosen) < given.images:
@@ -80,14 +81,14 @@ def prepare(request: Request, runs: Path) -> Prepared:
     metrics, left_out = planner.metrics(request, library, held_out)
     together = None
     if request.group is not None:
-        together = groups.read(request.group, sources.names(found.samples), finder.pool(given.content), chosen)
+        together = groups.read(request.group, sources.names(files.samples), finder.pool(given.content), chosen)
         notes.append(together.note)
-    made = planner.plan(request, data, metrics, given, len(chosen), together, finder)
-    planned = sweep.Planned(made, sweep.survey(made, store, lambda _: True), store, finder, None)
-    return Prepared(planned, found.samples, found.against.of(ours), given.content, chosen, notes, left_out, together)
+    plan = planner.plan(request, data, metrics, given, len(chosen), together, finder)
+    planned = sweep.Planned(plan, sweep.survey(plan, store, lambda _: True), store, finder, None)
+    return Prepared(planned, files.samples, files.against.of(ours), given.content, chosen, notes, left_out, together)
 
 
-def run(prepared: Prepared, console: Console) -> str:
+def run(prepared: Prepared, console: Console, watch: Watch = wait) -> str:
     """Score what is missing, here; returns done, failed, refused or interrupted."""
     planned = prepared.planned
     sweep.record(planned)
@@ -99,7 +100,7 @@ def run(prepared: Prepared, console: Console) -> str:
         pending.release(planned.plan, planned.store, planned.state.causes)
         state = sweep.survey(planned.plan, planned.store, lambda _: True)
         planned = sweep.Planned(planned.plan, state, planned.store, planned.finder, None)
-    return sweep.run(planned, sweep.Options("inline"), console) if planned.state.work else "done"
+    return sweep.run(planned, sweep.Options("inline"), console, watch) if planned.state.work else "done"
 
 
 def pairs(prepared: Prepared) -> pd.DataFrame:
@@ -113,7 +114,7 @@ def pairs(prepared: Prepared) -> pd.DataFrame:
 
     from difgen_cli.data import split
 
-    planned, found = prepared.planned, _neighbours(prepared, prepared.cell)
+    planned, neighbours = prepared.planned, _neighbours(prepared, prepared.cell)
     subset = planned.plan.recipes[prepared.cell.home].inputs["subset"]
     holdout = subset.inputs["holdout"]
     pool = facts.pool(planned.store, holdout.inputs["pool"].key)
@@ -121,13 +122,13 @@ def pairs(prepared: Prepared) -> pd.DataFrame:
     theirs, ours = (np.array(sources.names(s), object) for s in (prepared.samples, prepared.against))
     return pd.DataFrame(
         {
-            "sample": theirs[prepared.chosen[found["seed"].astype("int64")]],
-            "nearest": ours[train[found["nn_index"].astype("int64")]],
-            "d1": found["d1"].to_numpy(),
-            "d2": found["d2"].to_numpy(),
-            "ratio": found["ratio"].to_numpy(),
-            "copy": found["memorized"].to_numpy(),
-            "identical": found["identical"].to_numpy(),
+            "sample": theirs[prepared.chosen[neighbours["seed"].astype("int64")]],
+            "nearest": ours[train[neighbours["nn_index"].astype("int64")]],
+            "d1": neighbours["d1"].to_numpy(),
+            "d2": neighbours["d2"].to_numpy(),
+            "ratio": neighbours["ratio"].to_numpy(),
+            "copy": neighbours["memorized"].to_numpy(),
+            "identical": neighbours["identical"].to_numpy(),
         }
     )
 
@@ -143,13 +144,13 @@ def _neighbours(prepared: Prepared, cell: Cell) -> pd.DataFrame:
     return nearest.neighbours(prepared.planned.store, "key", keys)
 
 
-def _chosen(count: int | None, there: int) -> np.ndarray:
+def _chosen(count: int | None, available: int) -> np.ndarray:
     """Which samples are scored: all, or as many as asked for, drawn, since files may be sorted."""
     import numpy as np
 
-    if count is None or count >= there:
-        return np.arange(there)
-    return np.sort(np.random.default_rng(DRAWN_SEED).permutation(there)[:count])
+    if count is None or count >= available:
+        return np.arange(available)
+    return np.sort(np.random.default_rng(DRAWN_SEED).permutation(available)[:count])
 
 
 def _keep_samples(prepared: Prepared) -> None:

@@ -56,17 +56,17 @@ def read(spec: str, names: list[str], pool: Pool, chosen: np.ndarray) -> Groups:
     """
     import numpy as np
 
-    found: list[str] | dict[int, str]
+    groups: list[str] | dict[int, str]
     if spec == "folder":
-        found, how = _folders(names), "by folder"
+        groups, how = _folders(names), "by folder"
     elif spec == "label":
-        found, how = _labels(pool), "by label"
+        groups, how = _labels(pool), "by label"
     elif Path(spec).is_file():
-        found, how = _listed(Path(spec), names, chosen.tolist()), f"as {spec} has them"
+        groups, how = _listed(Path(spec), names, chosen.tolist()), f"as {spec} has them"
     else:
         raise GridError(f"--group {spec}: there is no such file; write {ALLOWED}")
     numbers: dict[str, int] = {}
-    ids = [numbers.setdefault(found[place], len(numbers)) for place in chosen.tolist()]
+    ids = [numbers.setdefault(groups[place], len(numbers)) for place in chosen.tolist()]
     if len(numbers) < 2:
         only = next(iter(numbers), "")
         raise GridError(f"--group {spec}: all {len(ids):,} samples are in one group ({only or 'of no name'})")
@@ -93,23 +93,23 @@ def _listed(path: Path, names: list[str], chosen: Iterable[int]) -> dict[int, st
     places: Mapping[str, int] = {name: place for place, name in enumerate(names)} if by_name else {}
     if by_name and len(places) < len(names):
         raise GridError(f"--group {path}: several samples bear the same name; give the column index in place of sample")
-    found: dict[int, str] = {}
+    by_place: dict[int, str] = {}
     for sample, group in zip(samples, groups, strict=True):
         place = places.get(str(sample)) if by_name else _place(path, sample)
         if place is None:
             continue
         if group is None or str(group) == "":
             raise GridError(f"--group {path}: {sample} has no group; give each sample one")
-        if found.setdefault(place, str(group)) != str(group):
-            both = f"{found[place]} and {group}"
+        if by_place.setdefault(place, str(group)) != str(group):
+            both = f"{by_place[place]} and {group}"
             raise GridError(f"--group {path}: {sample} is in the groups {both}; give each sample one")
-    lacking = [place for place in chosen if place not in found]
+    lacking = [place for place in chosen if place not in by_place]
     if lacking:
         raise GridError(
             f"--group {path}: {len(lacking):,} of {len(names):,} samples are not in it, the first {names[lacking[0]]} "
             f"(index {lacking[0]}); list every sample"
         )
-    return found
+    return by_place
 
 
 def _place(path: Path, value: Any) -> int:

@@ -25,7 +25,7 @@ from difgen_cli.text import printable
 
 GIVEN_VERSION = 1  # of how files become the samples of a cell
 DEFAULT = (*DEFAULT_SCORE, "aligned")  # for a model that nobody here has trained, copies may have been changed
-NO_MODEL = "needs the model itself (its denoiser), and its images are all there is"
+NO_MODEL = "needs the model itself (its denoiser), and only its images are given"
 
 
 def metrics(request: Request, library: Library, held_out: int) -> tuple[dict[str, Given], dict[str, str]]:
@@ -92,8 +92,8 @@ def plan(
     sampler = resolve("sample", {"count": Given(count)}, finder.library)
     key = Operation("samples", "given", GIVEN_VERSION, {"count": count}).key({"snapshot": home.key})
     drawn = {"count": count, "seed": sampler.own["seed"]}
-    said = {"model.name": printable(str(request.samples)), "sample.count": count}
-    lines = [("model", home, key, said | ({"sample.groups": groups.count} if groups else {}))]
+    shown_settings = {"model.name": printable(str(request.samples)), "sample.count": count}
+    lines = [("model", home, key, shown_settings | ({"sample.groups": groups.count} if groups else {}))]
     for kind in ("heldout", "copycat") if data.own["held_out"] else ("copycat",):
         reference, real = real_images(kind, subset, drawn, request.mirrored)
         lines.append((kind, derive.keep(reference), real, {f"sample.{k}": v for k, v in drawn.items()}))
@@ -134,9 +134,9 @@ def plan(
 def _grid(request: Request, identity: Mapping[str, Any]) -> Grid:
     """What stands in place of a grid file: the request, as JSON, which is YAML too."""
     question = printable(f"Do the samples in {request.samples} copy images of {request.against}?")
-    said = {name: value for name, value in vars(request).items() if value}
+    arguments = {name: value for name, value in vars(request).items() if value}
     base = {path: Given(value) for path, value in identity.items()}
-    text = json.dumps({"score": said}, indent=1, default=as_text) + "\n"
+    text = json.dumps({"score": arguments}, indent=1, default=as_text) + "\n"
     return Grid(Path(f"{_slug(request.samples)}.yaml"), text, question, base, (), (), (), (0,))
 
 

@@ -113,25 +113,25 @@ def section(source: Source, library: Library, **more: Given) -> Section:
     return resolve("data", {"name": Given("files"), "path": Given(source.path), **split, **more}, library)
 
 
-def samples_section(request: Request, found: Sources, library: Library) -> Section:
+def samples_section(request: Request, sources: Sources, library: Library) -> Section:
     """The samples as a grid would name them."""
-    return section(found.samples, library, **{k: g for k, g in _given(request).items() if k in CONVERSIONS})
+    return section(sources.samples, library, **{k: g for k, g in _given(request).items() if k in CONVERSIONS})
 
 
-def data_section(request: Request, found: Sources, library: Library) -> Section:
+def data_section(request: Request, sources: Sources, library: Library) -> Section:
     """The training and held-out images as a grid would name them."""
     more = _given(request)
-    more["held_out"] = Given(found.held_out.count if found.held_out else request.hold_out or 0)
-    if found.held_out:
-        more["held_out_path"] = Given(found.held_out.path)
-        more |= {"held_out_split": Given(found.held_out.split)} if found.held_out.split else {}
-    return section(found.against, library, **more)
+    more["held_out"] = Given(sources.held_out.count if sources.held_out else request.hold_out or 0)
+    if sources.held_out:
+        more["held_out_path"] = Given(sources.held_out.path)
+        more |= {"held_out_split": Given(sources.held_out.split)} if sources.held_out.split else {}
+    return section(sources.against, library, **more)
 
 
 def check_mirrored(request: Request, shape: tuple[int, ...]) -> None:
     """GridError for mirror images of points."""
     if request.mirrored and len(shape) < 3:
-        raise GridError(f"--mirrored: {request.samples} holds points, which have no mirror image; leave it out")
+        raise GridError(f"--mirrored: {request.samples} holds points, which have no mirror image; call it without")
 
 
 def facts_of(finder: Finder, section_: Section, source: Source) -> Facts:
@@ -144,11 +144,11 @@ def facts_of(finder: Finder, section_: Section, source: Source) -> Facts:
         raise GridError(f"{source.flag}: {error}") from None
 
 
-def held_out(pool: Pool, data: Section, found: Sources) -> tuple[int, list[str]]:
+def held_out(pool: Pool, data: Section, sources: Sources) -> tuple[int, list[str]]:
     """How many held-out images are left without those that were trained on, and what a reader must know of them."""
     from difgen_cli.data import DataError, split
 
-    flag, asked = "--held-out" if found.held_out else "--hold-out", data.own["held_out"]
+    flag, asked = "--held-out" if sources.held_out else "--hold-out", data.own["held_out"]
     if not asked:
         return 0, [NO_HELD_OUT]
     try:
@@ -159,8 +159,8 @@ def held_out(pool: Pool, data: Section, found: Sources) -> tuple[int, list[str]]
         raise GridError(f"{flag}: each of the {asked} images is in --against too; give images that were not trained on")
     notes = []
     if left < asked:
-        notes.append(f"{asked - left} of {asked} held-out images are in --against too, byte for byte: left out.")
-    if not found.held_out:
+        notes.append(f"{asked - left} of {asked} held-out images are in --against too, byte for byte: skipped.")
+    if not sources.held_out:
         notes.append(
             f"The {left} held-out images were drawn from --against: if the model was trained on them, the controls are "
             "training images themselves, and nothing here compares with unseen ones."
@@ -171,7 +171,7 @@ def held_out(pool: Pool, data: Section, found: Sources) -> tuple[int, list[str]]
 def said(*found: Facts) -> list[str]:
     """What a reader must know of the files, each once, as sentences."""
     notes = [note for facts in found for note in facts.notes]
-    notes += [f"labels are left out: {facts.unlabelled}" for facts in found if facts.unlabelled]
+    notes += [f"labels are not used: {facts.unlabelled}" for facts in found if facts.unlabelled]
     return [f"{note[:1].upper()}{note[1:]}." for note in dict.fromkeys(notes)]
 
 
@@ -216,7 +216,7 @@ def _source(flag: str, path: Path, settings: Mapping[str, Any], library: Library
 
 def _check_memory(count: int | None, samples: Source, *others: Source) -> None:
     """GridError where what must be held at once is more than is free here."""
-    from difgen_cli.doctor.machine import memory_bytes
+    from difgen_cli.engine.doctor.machine import memory_bytes
 
     free_bytes, values = memory_bytes()[1], math.prod(samples.shape)
     scored, real = min(count or samples.count, samples.count), sum(s.count for s in others)
@@ -227,6 +227,6 @@ def _check_memory(count: int | None, samples: Source, *others: Source) -> None:
     fitting = (free_bytes - fixed_bytes) // (values * VALUE_BYTES)
     remedy = f"use --count {fitting}" if fitting > 0 else "take fewer, or a machine with more"
     raise GridError(
-        f"SAMPLES: {scored:,} samples beside {real:,} real images need about {needed_bytes / 2**30:.1f} GiB of memory, "
+        f"SAMPLES: {scored:,} samples and {real:,} real images need about {needed_bytes / 2**30:.1f} GiB of memory, "
         f"and {free_bytes / 2**30:.1f} GiB are free; {remedy}"
     )

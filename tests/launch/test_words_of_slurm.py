@@ -14,7 +14,7 @@ OWN = "engine/launch/slurm/"
 # File -> the lines in which SLURM is named for people, or as a launcher's name.
 EXCEPTIONS = {
     "cli/": r"on SLURM; their|^CLUSTERS = |Where to run: auto|SLURM's limits|GPUs, SLURM, the run",
-    "doctor/": ".",  # it shows what a cluster allows
+    "engine/doctor/": ".",  # it shows what a cluster allows
     "engine/launch/launcher.py": r"for name, module in ",  # the registry
 }
 

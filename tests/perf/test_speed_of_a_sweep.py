@@ -8,14 +8,16 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from difgen_cli import progress
+from difgen_cli.cli import progress
 from difgen_cli.engine.cost import flops
+from difgen_cli.engine.progress import RunningUnit
 from difgen_cli.engine.store import Store, tables
 from difgen_cli.models import mlp
 
@@ -101,9 +103,9 @@ def test_columns_say_what_they_are_and_references_have_none(swept: Store) -> Non
 
 @pytest.mark.parametrize(("width", "words"), [(150, "31,234/s 55%"), (80, "31,234/s")])
 def test_the_live_view_tells_the_share_where_there_is_room(width: int, words: str) -> None:
-    record = {"images_per_second": 31234.4, "roofline": 0.553, "mfu": 0.51}
-    assert progress._speed(record, width) == words
-    assert progress._speed(record | {"roofline": None}, width) == "31,234/s"
+    unit = RunningUnit("mlp", "training", images_per_second=31234.4, roofline=0.553)
+    assert progress.speed(unit, width) == words
+    assert progress.speed(replace(unit, roofline=None), width) == "31,234/s"
 
 
 def test_rows_from_before_have_null(swept: Store, tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_labels_that_cannot_be_used_stop_those_grids_alone_that_use_them(
     data = "name: npz, path: a.npz, held_out: 4"
     plan = plan_of(write_grid(grid(data)))
     ids = f"{tmp_path}/a.npz: 20 images have 20 different labels, such as 0 and 19000000000: these name images"
-    assert f"labels are left out: {ids}, not classes" in plan.warnings
+    assert f"labels are not used: {ids}, not classes" in plan.warnings
     with pytest.raises(GridError, match=r"condition\.name: this data set has no labels that can be used: .*these name"):
         plan_of(write_grid(grid(data, "name: labels")))
 

@@ -158,5 +158,5 @@ def test_a_word_that_no_worker_knows_is_refused_before_anything_runs(
     (tmp_path / "tiny.yaml").write_text(GRID)
     done = difgen("sweep", "tiny.yaml", DIFGEN_COMPILE="perhaps")
     assert done.returncode == 2
-    assert done.stderr.strip().splitlines()[-1].endswith("$DIFGEN_COMPILE: 'perhaps' is none of auto, never and always")
+    assert done.stderr.strip().splitlines()[-1].endswith("$DIFGEN_COMPILE: 'perhaps': choose auto, never or always")
     assert not (tmp_path / "runs" / "trajectories").exists()

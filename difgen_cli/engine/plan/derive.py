@@ -110,8 +110,8 @@ class RecipeBuilder:
             facts = self.facts(data)
         except ValueError as error:
             raise GridError(f"{named}: {error}", where(named)) from None
-        left_out = [f"labels are left out: {facts.unlabelled}"] if facts.unlabelled else []
-        self.notes.update(dict.fromkeys([*facts.notes, *left_out]))
+        skipped = [f"labels are not used: {facts.unlabelled}"] if facts.unlabelled else []
+        self.notes.update(dict.fromkeys([*facts.notes, *skipped]))
         return facts
 
     def _labels(self, condition: Section, data: Section, subset: Recipe, facts: Facts, where: Where) -> Recipe:

@@ -121,6 +121,6 @@ def read(path: Path) -> pa.Table:
     try:
         plan = parsed(path, pq.read_table)
     except (*ANSWERS, DamagedError) as error:
-        raise DamagedError(f"{path}: is missing or damaged; the same `difgen sweep` writes it anew") from error
+        raise DamagedError(f"{path}: is missing or damaged; run the same `difgen sweep` again to write it") from error
     check_schema(path, (plan.schema.metadata or {}).get(b"schema"), int(SCHEMA))
     return plan

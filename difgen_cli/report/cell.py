@@ -1,4 +1,4 @@
-"""Everything known of one cell: its settings, its metrics beside the references, its training, its samples."""
+"""One cell: its settings, its metrics compared with the references, its training, and a picture of its samples."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 KINDS = ("heldout", "copycat", "ideal")  # references, in the order of their columns
-PAIRS, ACROSS = 32, 4  # on a picture; each is a sample beside its nearest training image
+PAIRS, ACROSS = 32, 4  # on a picture; a pair is a sample and its nearest training image
 PIXELS = 64  # an image's longer side on a picture, at least
 GAP, COPY, PAPER = 6, (213, 94, 0), (255, 255, 255)
 
 
 @dataclass(frozen=True)
-class ShownMetric:
+class MetricText:
     """A metric in words: of the cell, and of each reference that has it."""
 
     name: str
@@ -36,38 +36,38 @@ class ShownMetric:
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A cell as it is shown."""
+class CellReport:
+    """What is reported of one cell."""
 
     cell: SelectedCell
     state: str  # done, missing, failed or stale
     cause: str | None
     changed: dict[str, tuple[Any, Any]]  # setting -> (value, default); None where there is no default
-    measures: list[ShownMetric]
+    measures: list[MetricText]
     values: dict[str, dict[str, Any]]  # kind -> metric -> value
     losses: list[tuple[int, float]]  # (step, loss of that batch), up to the cell's step
     provenance: dict[str, Any]
     findings: list[str]  # what the numbers say, in sentences
 
 
-def look(store: Store, cell: SelectedCell) -> Shown:
-    """Gather what is known."""
+def gather(store: Store, cell: SelectedCell) -> CellReport:
+    """Read settings, metrics, losses and provenance of a cell from the store."""
     study = loading.gather(store, folder=store.grids_folder(cell.grid))[0]
     rows = study.rows
     row = rows[rows["index"] == cell.index].iloc[0]
-    beside = {cell.kind: row} | _references(rows, row)
+    by_kind = {cell.kind: row} | _references(rows, row)
     names = [name for name in curves.read(study).metrics if not _none(row.get(name))]
     order = [name for name in scored.FIRST if name in names] + [name for name in names if name not in scored.FIRST]
-    return Shown(
+    return CellReport(
         cell=cell,
         state=str(row["state"]),
         cause=None if _none(row["cause"]) else str(row["cause"]),
         changed=changed(cell.settings),
-        measures=[_measure(study, beside, name) for name in order],
-        values={kind: {name: _plain(line.get(name)) for name in order} for kind, line in beside.items()},
+        measures=[_measure(study, by_kind, name) for name in order],
+        values={kind: {name: _plain(line.get(name)) for name in order} for kind, line in by_kind.items()},
         losses=[(at, loss) for at, loss in cell.home(store).losses() if cell.step is None or at <= cell.step],
         provenance={n: _plain(row[n]) for n in loading.PROVENANCE + TIMES if n in row and not _none(row[n])},
-        findings=_findings(beside) if row["state"] == "done" and cell.kind == "model" else [],
+        findings=_findings(by_kind) if row["state"] == "done" and cell.kind == "model" else [],
     )
 
 
@@ -75,7 +75,7 @@ TIMES = ("train_seconds", "images_per_second", "roofline", "mfu", "finished_at")
 
 
 def changed(settings: dict[str, Any], library: Library | None = None) -> dict[str, tuple[Any, Any]]:
-    """Settings that differ from their default, with it; None for the default of a plug-in that is not at hand."""
+    """Settings that differ from their default, with it; None for the default of a plug-in that is not available."""
     library = library or Library()
     defaults = {path: _default(library, settings, path) for path in settings}
     return {p: (value, defaults[p]) for p, value in settings.items() if value is not None and value != defaults[p]}
@@ -91,37 +91,37 @@ def _default(library: Library, settings: dict[str, Any], path: str) -> Any:
     declared = dict(own.settings) if own else {}
     with suppress(PluginError):  # a plug-in of a user, which lies elsewhere
         declared |= library.signature(kind, str(name)).settings if kind != "train" else {}
-    found = declared.get(setting)
-    return None if found is None or found.required else as_text(found.default)
+    declaration = declared.get(setting)
+    return None if declaration is None or declaration.required else as_text(declaration.default)
 
 
 def _references(rows: pd.DataFrame, row: pd.Series) -> dict[str, pd.Series]:
-    """The reference rows of the same data, the likest first where several sampler or metric settings were scored."""
+    """The reference row of each kind on the same data; of several, the one whose settings agree most."""
     data = [name for name in rows.columns if str(name).startswith("data.")]
     settings = [name for name in rows.columns if str(name).partition(".")[0] in SECTIONS and "." in str(name)]
-    found = {}
+    references = {}
     for kind in KINDS if row["kind"] == "model" else ():
-        there = rows[(rows["kind"] == kind) & (rows["state"] == "done")]
+        candidates = rows[(rows["kind"] == kind) & (rows["state"] == "done")]
         for name in data:
-            there = there.loc[[_none(value) or value == row[name] for value in there[name]]]
-        if len(there):
-            alike = [sum(line[name] == row[name] for name in settings) for _, line in there.iterrows()]
-            found[kind] = there.iloc[alike.index(max(alike))]
-    return found
+            candidates = candidates.loc[[_none(value) or value == row[name] for value in candidates[name]]]
+        if len(candidates):
+            equal = [sum(line[name] == row[name] for name in settings) for _, line in candidates.iterrows()]
+            references[kind] = candidates.iloc[equal.index(max(equal))]
+    return references
 
 
-def _measure(study: Study, beside: dict[str, pd.Series], name: str) -> ShownMetric:
+def _measure(study: Study, by_kind: dict[str, pd.Series], name: str) -> MetricText:
     unit, meaning = study.units.get(name, ("", ""))
-    return ShownMetric(
+    return MetricText(
         name,
-        {kind: scored.value({str(k): v for k, v in line.items()}, name, unit) for kind, line in beside.items()},
+        {kind: scored.value({str(k): v for k, v in line.items()}, name, unit) for kind, line in by_kind.items()},
         meaning,
     )
 
 
-def _findings(beside: dict[str, pd.Series]) -> list[str]:
+def _findings(by_kind: dict[str, pd.Series]) -> list[str]:
     """The sentences of `findings` for a cell of a model."""
-    rows = {kind: {str(name): value for name, value in line.items()} for kind, line in beside.items()}
+    rows = {kind: {str(name): value for name, value in line.items()} for kind, line in by_kind.items()}
     return findings.of_samples(rows["model"], rows.get("copycat"))
 
 
@@ -137,13 +137,14 @@ def _plain(value: Any) -> Any:
 # Pictures ------------------------------------------------------------------------------------------------------------
 
 
-def picture(store: Store, shown: Shown, folder: Path) -> Path | None:
-    """A PNG of the samples: beside their nearest training images where those are known, the most copied first (copies
-    in a frame), else the first ones alone. None for points, and where no sample is stored.
+def picture(store: Store, report: CellReport, folder: Path) -> Path | None:
+    """A PNG of samples with their nearest training images, the most copied first and copies in a frame.
+
+    Without stored neighbours: the first samples alone. None for points, and where no sample is stored.
     """
-    cell = shown.cell
+    cell = report.cell
     pairs = loading.pairs(store, [cell.key], PAIRS).get(cell.key, [])
-    tiles = [_beside(pair) for pair in pairs] or _alone(cell.home(store).samples(cell.key))
+    tiles = [_paired(pair) for pair in pairs] or _alone(cell.home(store).samples(cell.key))
     if not tiles:
         return None
     path = folder / f"{cell.grid.rpartition('-')[0]}-{cell.index}-{cell.key[:8]}.png"
@@ -156,8 +157,8 @@ def _write(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
-def _beside(pair: Pair) -> Any:
-    """A sample beside its nearest training image, in a frame where it is a copy."""
+def _paired(pair: Pair) -> Any:
+    """A sample and its nearest training image, in a frame where the sample is a copy."""
     from PIL import Image
 
     images = [_large(Image.open(io.BytesIO(content))) for content in (pair.sample_png, pair.nearest_png)]
@@ -174,12 +175,10 @@ def _alone(path: Path) -> list[Any]:
 
     if not path.exists():
         return []
-    found, _ = sample_files.read(path)
-    return (
-        [_large(Image.open(io.BytesIO(sample_files.png(image)))) for image in found[: 2 * PAIRS]]
-        if found.ndim > 2
-        else []
-    )
+    samples, _ = sample_files.read(path)
+    if samples.ndim <= 2:
+        return []
+    return [_large(Image.open(io.BytesIO(sample_files.png(image)))) for image in samples[: 2 * PAIRS]]
 
 
 def _large(image: Any) -> Any:

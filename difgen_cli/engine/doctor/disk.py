@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-from difgen_cli.doctor import Fact
+from difgen_cli.engine.doctor import Fact
 from difgen_cli.engine.store.files import explain
 
 ROUNDS = 20
@@ -26,12 +26,12 @@ def facts(runs: Path, cluster: bool) -> list[Fact]:
     `cluster`: whether machines other than this one will write to it.
     """
     folder = next(p for p in (runs.absolute(), *runs.absolute().parents) if p.is_dir())
-    known = [_kind(folder, cluster), *_room(folder)]
+    disk_facts = [_kind(folder, cluster), *_room(folder)]
     try:
         with tempfile.TemporaryDirectory(prefix=".doctor.", dir=folder) as name:
-            return [*known, *_tried(Path(name))]
+            return [*disk_facts, *_tried(Path(name))]
     except OSError as error:
-        return [*known, Fact("writing", str(explain(error, folder)), "bad", "give a folder that you may write to")]
+        return [*disk_facts, Fact("writing", str(explain(error, folder)), "bad", "give a folder that you may write to")]
 
 
 def _kind(folder: Path, cluster: bool) -> Fact:
@@ -62,11 +62,11 @@ def _room(folder: Path) -> list[Fact]:
     disk = os.statvfs(folder)
     free_bytes = disk.f_bavail * disk.f_frsize
     low = free_bytes < LITTLE_BYTES
-    found = [Fact("free space", f"{free_bytes / (1 << 30):,.1f} GiB", "note" if low else "ok",
+    facts = [Fact("free space", f"{free_bytes / (1 << 30):,.1f} GiB", "note" if low else "ok",
                   "`difgen gc` removes what no row needs" if low else "")]  # fmt: skip
     if disk.f_files and disk.f_favail < FEW_FILES:
-        found.append(Fact("free files", f"{disk.f_favail:,}", "note", "a sweep writes about ten files a cell"))
-    return found
+        facts.append(Fact("free files", f"{disk.f_favail:,}", "note", "a sweep writes about ten files for each cell"))
+    return facts
 
 
 def _tried(folder: Path) -> list[Fact]:
@@ -116,13 +116,13 @@ def _links(folder: Path) -> Fact:
     except FileExistsError:
         return Fact("hard links", "work")
     except OSError as error:
-        advice = "two workers may now and then train the same unit; its results stay right"
+        advice = "two workers may sometimes train the same unit; its results stay correct"
         return Fact("hard links", f"do not work ({error.strerror})", "note", advice)
     return Fact("hard links", "replace a name that is taken: two workers may take one unit", "bad", "use another disk")
 
 
 def _clock(folder: Path) -> Fact:
-    """The disk's clock, which stamps files, beside this machine's."""
+    """The disk's clock, which stamps files, compared with this machine's."""
     before = time.time()
     (folder / "stamped").write_bytes(b"now")
     stamped, after = (folder / "stamped").stat().st_mtime, time.time()

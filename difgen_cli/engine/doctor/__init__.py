@@ -29,7 +29,7 @@ class DoctorSection:
 
 def gather(runs: Path, profile: str | None = None) -> list[DoctorSection]:
     """Ask everything. `runs`: the run directory, there or not; `profile`: the one whose partition is looked for."""
-    from difgen_cli.doctor import disk, machine, scheduler
+    from difgen_cli.engine.doctor import disk, machine, scheduler
 
     sections = [DoctorSection("versions", machine.versions()), DoctorSection("this machine", machine.machine())]
     settings, places = machine.places(profile)
@@ -41,5 +41,5 @@ def gather(runs: Path, profile: str | None = None) -> list[DoctorSection]:
 
 def worst(sections: list[DoctorSection]) -> Verdict:
     """The gravest verdict of all."""
-    found = {fact.verdict for section in sections for fact in section.facts}
-    return "bad" if "bad" in found else "note" if "note" in found else "ok"
+    verdicts = {fact.verdict for section in sections for fact in section.facts}
+    return "bad" if "bad" in verdicts else "note" if "note" in verdicts else "ok"

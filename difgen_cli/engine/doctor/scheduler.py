@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from typing import Any
 
-from difgen_cli.doctor import Fact
+from difgen_cli.engine.doctor import Fact
 from difgen_cli.engine.launch import CHECKPOINT_SECONDS, LaunchError, slurm
 from difgen_cli.engine.launch.slurm import cluster as asking
 from difgen_cli.engine.launch.slurm.cluster import Cluster, Partition
@@ -19,7 +19,7 @@ def facts(profile: dict[str, Any]) -> list[Fact]:
     if not slurm.available():
         if (words := _unreachable()) is not None:
             return [Fact("controller", f"sbatch is installed, but reaches no controller: {words}", "note",
-                         "mend its configuration here; `--cluster local` starts workers on this machine")]  # fmt: skip
+                         "repair its configuration, or use `--cluster local` for workers on this machine")]  # fmt: skip
         return [Fact("none", "there is no SLURM here; `difgen sweep` starts workers on this machine")]
     try:
         cluster = asking.ask()
@@ -28,7 +28,7 @@ def facts(profile: dict[str, Any]) -> list[Fact]:
     return [
         Fact("cluster", f"{cluster.name}, SLURM {cluster.version}"),
         _arrays(cluster),
-        Fact("queue", f"{cluster.max_jobs:,} jobs of everybody (MaxJobCount)" if cluster.max_jobs else "not told"),
+        Fact("queue", f"{cluster.max_jobs:,} jobs of all users (MaxJobCount)" if cluster.max_jobs else "unknown"),
         _accounting(cluster),
         *_preemption(cluster),
         _requeue(cluster),
@@ -48,7 +48,7 @@ def _unreachable() -> str | None:
 def _arrays(cluster: Cluster) -> Fact:
     if cluster.max_array == 0:
         return Fact("arrays", "switched off (MaxArraySize)", "note", "each submission gets one worker")
-    return Fact("arrays", f"{cluster.max_array:,} tasks at most (MaxArraySize)" if cluster.max_array else "not told")
+    return Fact("arrays", f"{cluster.max_array:,} tasks at most (MaxArraySize)" if cluster.max_array else "unknown")
 
 
 def _accounting(cluster: Cluster) -> Fact:
@@ -86,37 +86,37 @@ def _notice(cluster: Cluster, taken: list[Partition]) -> Fact:
 def _not_requeued(taken: list[Partition]) -> list[Fact]:
     cancelled = [p.name for p in taken if "CANCEL" in p.preempt_mode]
     stopped = [p.name for p in taken if "SUSPEND" in p.preempt_mode]
-    found = []
+    facts = []
     if cancelled:
-        found.append(Fact("after it", f"jobs in {', '.join(cancelled)} are cancelled, not requeued", "note",
-                          "the same `difgen sweep` brings new workers"))  # fmt: skip
+        facts.append(Fact("after it", f"jobs in {', '.join(cancelled)} are cancelled, not requeued", "note",
+                          "run the same `difgen sweep` again to start new workers"))  # fmt: skip
     if stopped:
-        found.append(Fact("after it", f"jobs in {', '.join(stopped)} are suspended: others take their units over",
-                          "note", "a partition that requeues wastes less"))  # fmt: skip
-    return found
+        facts.append(Fact("after it", f"jobs in {', '.join(stopped)} are suspended: others take their units over",
+                          "note", "a partition that requeues loses less work"))  # fmt: skip
+    return facts
 
 
 def _requeue(cluster: Cluster) -> Fact:
     if not cluster.requeue:
         return Fact("requeue", "jobs are not requeued (JobRequeue=0)", "note",
-                    "a worker whose node fails does not return; the same `difgen sweep` brings new ones")  # fmt: skip
+                    "a worker whose node fails does not return: run the same `difgen sweep` again")  # fmt: skip
     return Fact("requeue", f"a requeued job starts again after {cluster.requeue_wait_seconds} s at the earliest")
 
 
 def _partitions(cluster: Cluster, wanted: str | None) -> list[Fact]:
-    found = [Fact(f"partition {p.name}", _described(p)) for p in cluster.partitions.values()]
+    facts = [Fact(f"partition {p.name}", _described(p)) for p in cluster.partitions.values()]
     if wanted and wanted not in cluster.partitions:
-        known = ", ".join(cluster.partitions)
-        found.append(Fact("profile", f"it names partition {wanted}, which is not here ({known})", "bad",
-                          "mend partition in difgen.toml"))  # fmt: skip
+        names = ", ".join(cluster.partitions)
+        facts.append(Fact("profile", f"it names partition {wanted}, which is not here ({names})", "bad",
+                          "correct the partition in difgen.toml"))  # fmt: skip
     elif not wanted and cluster.default is None:
-        found.append(Fact("profile", "no partition is the default", "bad", "name a partition in difgen.toml"))
-    return found
+        facts.append(Fact("profile", "no partition is the default", "bad", "name a partition in difgen.toml"))
+    return facts
 
 
 def _described(p: Partition) -> str:
     limit = "no time limit" if p.max_minutes is None else f"{p.max_minutes:,} min at most"
     usual = "" if p.default_minutes is None else f", {p.default_minutes:,} min unless asked"
-    gpus = "GPUs not told" if p.gpus is None else f"{p.gpus} GPUs"
+    gpus = "GPUs unknown" if p.gpus is None else f"{p.gpus} GPUs"
     qos = f", QOS {p.qos}" if p.qos else ""
     return f"{p.nodes} nodes, {gpus}, {limit}{usual}{qos}" + (", the default" if p.is_default else "")

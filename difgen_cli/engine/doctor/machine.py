@@ -12,7 +12,7 @@ from typing import Any
 
 from difgen_cli import __version__, features
 from difgen_cli import config as where
-from difgen_cli.doctor import Fact
+from difgen_cli.engine.doctor import Fact
 from difgen_cli.engine.launch import visible_gpus
 
 PACKAGES = ("torch", "submitit", "pyarrow", "numpy", "pandas", "scikit-learn", "scipy", "safetensors", "pydantic")
@@ -35,8 +35,8 @@ def _package(name: str) -> Fact:
 
 def machine() -> list[Fact]:
     """Cores, memory and GPUs that workers may use here."""
-    usable, there = usable_cores(), os.cpu_count() or 1
-    cores = Fact("CPU cores", f"{usable} usable" + (f" of {there}" if there != usable else ""))
+    usable, installed = usable_cores(), os.cpu_count() or 1
+    cores = Fact("CPU cores", f"{usable} usable" + (f" of {installed}" if installed != usable else ""))
     return [cores, _memory(), *_gpus()]
 
 
@@ -77,12 +77,12 @@ def _gpus() -> list[Fact]:
     if not visible:
         return [Fact("GPUs", "none; workers run on CPU cores")]
     asked = os.environ.get("CUDA_VISIBLE_DEVICES")
-    said = f" ($CUDA_VISIBLE_DEVICES {asked})" if asked is not None else ""
+    variable = f" ($CUDA_VISIBLE_DEVICES {asked})" if asked is not None else ""
     listed = _listed_gpus()
     if not listed:
-        return [Fact("GPUs", f"{len(visible)} named{said}, but nvidia-smi lists none", "note",
-                     "mend the driver, or set CUDA_VISIBLE_DEVICES to nothing")]  # fmt: skip
-    facts = [Fact("GPUs", f"{len(visible)} visible{said}; the driver lists " + ", ".join(listed))]
+        return [Fact("GPUs", f"{len(visible)} named{variable}, but nvidia-smi lists none", "note",
+                     "repair the driver, or set CUDA_VISIBLE_DEVICES to nothing")]  # fmt: skip
+    facts = [Fact("GPUs", f"{len(visible)} visible{variable}; the driver lists " + ", ".join(listed))]
     if "+cpu" in _package("torch").value:
         facts.append(Fact("torch and GPUs", "this torch is built for CPUs alone", "bad",
                           "install a torch built for CUDA, or set CUDA_VISIBLE_DEVICES to nothing"))  # fmt: skip
@@ -110,21 +110,21 @@ def _listed_gpus() -> list[str]:
 def places(profile: str | None) -> tuple[dict[str, Any], list[Fact]]:
     """The settings of a profile, and what is known of data, weights and profiles. Raises PlaceError."""
     settings = where.profile(profile, ANY_GRID)
-    found = where.profiles(ANY_GRID)
-    named = ", ".join(f"{name} ({file})" for name, file in sorted(found.items()))
+    profiles = where.profiles(ANY_GRID)
+    named = ", ".join(f"{name} ({file})" for name, file in sorted(profiles.items()))
     return settings, [
         _data_root(),
         *(_weights(name) for name in features.WEIGHTS),
-        Fact("profiles", named or "none; on SLURM a difgen.toml beside the grids names partition, walltime and GPUs"),
+        Fact("profiles", named or "none; on SLURM a difgen.toml next to the grids names partition, walltime and GPUs"),
     ]
 
 
 def _data_root() -> Fact:
     root = where.data_root()
-    said = f"{root}" if os.environ.get("DIFGEN_DATA") else f"{root}, the current folder ($DIFGEN_DATA is not set)"
+    value = f"{root}" if os.environ.get("DIFGEN_DATA") else f"{root}, the current folder ($DIFGEN_DATA is not set)"
     if not root.is_dir():
         return Fact("data root", f"{root}: no such folder", "bad", "set DIFGEN_DATA to the folder of your data sets")
-    return Fact("data root", said)
+    return Fact("data root", value)
 
 
 def _weights(name: str) -> Fact:

@@ -1,4 +1,4 @@
-"""Who only looks on does not end another's work: Ctrl-C leaves the workers that another command began."""
+"""A command that is attached does not end another's work: Ctrl-C leaves the workers that another command started."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from difgen_cli import progress, sweep
+from difgen_cli import sweep
 from difgen_cli.engine.launch import local, submissions
 from difgen_cli.engine.launch.reconciler import Reconciler
 from difgen_cli.engine.launch.submissions import LaunchTerms
@@ -21,9 +21,9 @@ def _interrupted(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("begun_here", [True, False])
-def test_ctrl_c_ends_the_workers_that_this_command_began_alone(
-    write_grid: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun_here: bool
+@pytest.mark.parametrize("started_here", [True, False])
+def test_ctrl_c_ends_the_workers_that_this_command_started_alone(
+    write_grid: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, started_here: bool
 ) -> None:
     planned = sweep.prepare(write_grid(), tmp_path / "runs", {})
     sweep.record(planned)
@@ -33,14 +33,13 @@ def test_ctrl_c_ends_the_workers_that_this_command_began_alone(
     stopped: list[submissions.Submission] = []
     monkeypatch.setattr(local, "stop", lambda s: (stopped.append(s), submission.close("for the test")))
     monkeypatch.setattr(local, "alive", lambda s: not s.closed)
-    monkeypatch.setattr(progress, "watch", _interrupted)
     said = Console(file=io.StringIO(), width=200)
-    if begun_here:
+    if started_here:
         reconciler = Reconciler(lambda: submissions.every(planned.store))
-        assert sweep._watch(planned, submission, reconciler, said) == "interrupted"
+        assert sweep._wait_for(planned, submission, reconciler, said, _interrupted) == "interrupted"
         assert stopped == [submission]
     else:
-        assert sweep.run(planned, sweep.Options(cluster="local"), said) == "detached"
+        assert sweep.run(planned, sweep.Options(cluster="local"), said, _interrupted) == "detached"
         assert not stopped
-        assert "looking on; Ctrl-C leaves them" in said.file.getvalue()  # type: ignore[attr-defined]
-        assert "the workers run on" in said.file.getvalue()  # type: ignore[attr-defined]
+        assert "attached; Ctrl-C detaches" in said.file.getvalue()  # type: ignore[attr-defined]
+        assert "detached: the workers continue" in said.file.getvalue()  # type: ignore[attr-defined]
