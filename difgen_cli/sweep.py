@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from difgen_cli import config
 from difgen_cli.engine import grid as grids
 from difgen_cli.engine import launch
-from difgen_cli.engine.cost import buildable, sentences
-from difgen_cli.engine.cost.forecast import Forecast, as_dict, forecast
+from difgen_cli.engine.cost import networks, sentences
+from difgen_cli.engine.cost.forecast import Forecast, forecast
 from difgen_cli.engine.grid.document import GridError
 from difgen_cli.engine.launch import submissions
 from difgen_cli.engine.launch.launcher import Launcher, LaunchRequest, choose
@@ -64,7 +64,7 @@ def prepare(file: Path, runs: Path, overrides: Mapping[str, str], only: Sequence
     try:
         with _nothing_collected():
             made = planner.build(read, library, finder)
-            buildable.check(made, finder.shapes(), library)
+            networks.check(made, finder.shapes(), library)
             made.warnings.extend(finder.notes)
             return Planned(made, survey(made, store, filter_by(made, only)), store, finder, plugins)
     except PluginError as error:
@@ -98,17 +98,16 @@ def survey(
 def foresee(planned: Planned, pool: WorkerPool) -> Forecast:
     """What is left to do on these workers: seconds and order of its units, from finished work like it."""
     from difgen_cli.engine.cost import history
-    from difgen_cli.engine.cost.counting import Machine
-    from difgen_cli.engine.cost.pricing import Prices
+    from difgen_cli.engine.cost.estimate import Estimator
 
-    store, library = planned.store, planned.finder.library
-    known = history.read(store, library, pool.device, pool.threads)
-    shapes = {facts.content[:16]: facts.shape for facts in planned.finder.known.values()}
-    machine = Machine(pool.kind, pool.device, pool.threads) if pool.device else None
-    prices = Prices(planned.plan, store, history.HistoryLabels(library), known, planned.plugins, machine, shapes)
+    store, finder = planned.store, planned.finder
+    measured = history.read(store, finder.library, pool.device, pool.threads)
+    machine = networks.Machine(pool.kind, pool.device, pool.threads) if pool.device else None
+    workloads = history.Workloads(finder.library)
+    estimator = Estimator(planned.plan, store, workloads, measured, planned.plugins, machine, finder.shapes())
     overhead = history.overhead(submissions.last_worker_records(store, LAST_SUBMISSIONS), pool.kind)
     with _nothing_collected():
-        return forecast(planned.plan, planned.state.work, prices, pool.workers, overhead)
+        return forecast(planned.state.work, estimator, pool.workers, overhead)
 
 
 def hidden(options: Options) -> str | None:
@@ -221,7 +220,7 @@ def _at_work(planned: Planned, reconciler: Reconciler) -> Submission | None:
 
 
 def _submit(planned: Planned, found: Forecast, terms: LaunchTerms) -> Submission:
-    terms = replace(terms, expected=as_dict(found))
+    terms = replace(terms, expected=sentences.as_dict(found))
     return submissions.write(planned.store, planned.folder, found.work, planned.plugins, terms)
 
 

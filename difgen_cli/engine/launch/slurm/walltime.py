@@ -43,7 +43,7 @@ def _safe(seconds: Seconds) -> float:
 
 def note(asked: Profile, found: Forecast) -> str | None:
     """Where something will not be done within the walltime that cannot be saved in the middle."""
-    name, piece = found.piece
+    name, piece = found.piece.name, found.piece.seconds
     most = asked.walltime_minutes * 60 - asked.notice_seconds
     if piece.how == "unknown" or piece.value <= most:
         return None
