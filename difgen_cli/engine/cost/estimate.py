@@ -1,11 +1,12 @@
 """What work will take, from what finished work has taken.
 
-The time of a training is the median seconds of an image in finished trainings of the same network on the same device;
-that of sampling and of each metric is the median by its evaluations or its images, of work of about the same size.
-Where the network has not run there, the median of the networks nearest in FLOPs is scaled by the root of the ratio of
-FLOPs, halfway between a device that overhead limits and one that arithmetic limits.
-The range holds what was measured, at least ±35 %, wider by every step away from it: for another network it reaches from
-no growth to growth in proportion to FLOPs, and it doubles where settings differ and again where the plug-in does.
+The time of a training is the median seconds of an image over finished trainings of the same network on the same device;
+sampling is estimated likewise by its evaluations and each metric by its images, from work of about the same size.
+Where the network has not run there, it is the median of the networks nearest in FLOPs, scaled by the root of the ratio
+of FLOPs: halfway between no growth, where overhead limits a device, and growth in proportion, where arithmetic does.
+The range holds what was measured and is a factor of 1.35 at least; for another network it reaches from no growth to
+growth in proportion, and it doubles where batch, precision, sampler or a metric's settings differ, and again where the
+plug-in does.
 """
 
 from __future__ import annotations

@@ -75,8 +75,8 @@ def forecast(todo: Work, estimator: Estimator, workers: int, overhead: Sequence[
     order = sorted(range(len(tasks)), key=lambda place: -unit_ranks[place])
     start_up = predict(overhead, Workload(1.0)) if overhead else OVERHEAD
     parts = [*_parts(costs), Part("start-up", workers, start_up.times(workers))]
-    known = [p.seconds for p in parts if p.seconds.how != "unknown"]
-    wall = replace(total(known), value=start_up.value + makespan(tasks, order, workers))
+    predicted = [p.seconds for p in parts if p.seconds.how != "unknown"]
+    wall = replace(total(predicted), value=start_up.value + makespan(tasks, order, workers))
     if any(p.name == "training" and p.seconds.how == "unknown" for p in parts):
         wall = replace(UNKNOWN, value=wall.value)
     totals = [cost.total for cost in costs]
@@ -99,9 +99,9 @@ def _parts(costs: Sequence[UnitCost]) -> list[Part]:
             counts[name][seconds] += units
     parts = []
     for name, count in counts.items():
-        known = {s: units for s, units in count.items() if s.how != "unknown"}
-        more = count.total() / sum(known.values()) if known else 1.0
-        whole = total([s.times(units) for s, units in known.items()]).times(more) if known else UNKNOWN
+        predicted = {s: units for s, units in count.items() if s.how != "unknown"}
+        more = count.total() / sum(predicted.values()) if predicted else 1.0
+        whole = total([s.times(units) for s, units in predicted.items()]).times(more) if predicted else UNKNOWN
         parts.append(Part(name, count.total(), replace(whole, factor=whole.factor * more)))
     first = {"training": 0, "sampling": 1}
     return sorted(parts, key=lambda p: (first.get(p.name, 2), -p.seconds.value))
