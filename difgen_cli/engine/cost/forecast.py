@@ -70,7 +70,8 @@ def forecast(todo: Work, estimator: Estimator, workers: int, overhead: Sequence[
         return Forecast(todo, 0, (), NOTHING, NOTHING, Part("", 0, NOTHING))
     workers = min(workers, len(todo))
     costs = [*map(estimator.training, todo.trainings), *map(estimator.scoring, todo.scorings)]
-    tasks = [replace(task, seconds=cost.total.value) for task, cost in zip(_tasks(todo), costs, strict=True)]
+    totals = [cost.total for cost in costs]
+    tasks = _tasks(todo, totals)
     unit_ranks = ranks(tasks)
     order = sorted(range(len(tasks)), key=lambda place: -unit_ranks[place])
     start_up = predict(overhead, Workload(1.0)) if overhead else OVERHEAD
@@ -79,7 +80,6 @@ def forecast(todo: Work, estimator: Estimator, workers: int, overhead: Sequence[
     wall = replace(total(predicted), value=start_up.value + makespan(tasks, order, workers))
     if any(p.name == "training" and p.seconds.how == "unknown" for p in parts):
         wall = replace(UNKNOWN, value=wall.value)
-    totals = [cost.total for cost in costs]
     longest = max(totals, key=lambda seconds: seconds.value)
     return Forecast(todo, workers, tuple(parts), wall, longest, _longest_piece(costs), totals, unit_ranks)
 
@@ -116,7 +116,7 @@ def _longest_piece(costs: Sequence[UnitCost]) -> Part:
 # Order ---------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Wait:
     """Until a share of an earlier task is done: a snapshot is there when its share of the training's steps is done."""
 
@@ -132,18 +132,18 @@ class ScheduledUnit:
     after: tuple[Wait, ...] = ()
 
 
-def _tasks(todo: Work) -> list[ScheduledUnit]:
+def _tasks(todo: Work, totals: Sequence[Seconds]) -> list[ScheduledUnit]:
     """The units as tasks, which wait for the trainings of the same work whose snapshots they begin with."""
     trained = {training.home: (place, training) for place, training in enumerate(todo.trainings)}
     tasks = []
-    for unit in _units(todo):
-        waits = {}
+    for unit, seconds in zip(_units(todo), totals, strict=True):
+        waits = set()
         for home, step in _begins_with(unit):
             if home in trained and step is not None:
                 place, training = trained[home]
                 share = (step - training.first) / (max(training.steps) - training.first)
-                waits[place, share] = Wait(place, min(max(share, 0.0), 1.0))
-        tasks.append(ScheduledUnit(0.0, tuple(waits[key] for key in sorted(waits))))
+                waits.add(Wait(place, min(max(share, 0.0), 1.0)))
+        tasks.append(ScheduledUnit(seconds.value, tuple(sorted(waits))))
     return tasks
 
 
