@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from difgen_cli import config
 from difgen_cli.engine import grid as grids
 from difgen_cli.engine import launch
-from difgen_cli.engine.cost import buildable, sentences
-from difgen_cli.engine.cost.forecast import Forecast, as_dict, forecast
+from difgen_cli.engine.cost import networks, sentences
+from difgen_cli.engine.cost.forecast import Forecast, forecast
 from difgen_cli.engine.grid.document import GridError
 from difgen_cli.engine.launch import submissions
 from difgen_cli.engine.launch.launcher import LaunchRequest, SubmissionStatus, choose
@@ -65,7 +65,7 @@ def prepare(file: Path, runs: Path, overrides: Mapping[str, str], only: Sequence
     try:
         with _garbage_collection_off():
             plan = planner.build(read, library, finder)
-            buildable.check(plan, finder.shapes(), library)
+            networks.check(plan, finder.shapes(), library)
             plan.warnings.extend(finder.notes)
             return Planned(plan, survey(plan, store, filter_by(plan, only)), store, finder, plugins)
     except PluginError as error:
@@ -99,17 +99,16 @@ def survey(
 def foresee(planned: Planned, pool: WorkerPool) -> Forecast:
     """The seconds and the order of the units that are left, on these workers, from finished work like it."""
     from difgen_cli.engine.cost import history
-    from difgen_cli.engine.cost.counting import Machine
-    from difgen_cli.engine.cost.pricing import Prices
+    from difgen_cli.engine.cost.estimate import Estimator
 
-    store, library = planned.store, planned.finder.library
-    past = history.read(store, library, pool.device, pool.threads)
-    shapes = {facts.content[:16]: facts.shape for facts in planned.finder.facts.values()}
-    machine = Machine(pool.kind, pool.device, pool.threads) if pool.device else None
-    prices = Prices(planned.plan, store, history.HistoryLabels(library), past, planned.plugins, machine, shapes)
+    store, finder = planned.store, planned.finder
+    measured = history.read(store, finder.library, pool.device, pool.threads)
+    machine = networks.Machine(pool.kind, pool.device, pool.threads) if pool.device else None
+    workloads = history.Workloads(finder.library)
+    estimator = Estimator(planned.plan, store, workloads, measured, planned.plugins, machine, finder.shapes())
     overhead = history.overhead(submissions.last_worker_records(store, LAST_SUBMISSIONS), pool.kind)
     with _garbage_collection_off():
-        return forecast(planned.plan, planned.state.work, prices, pool.workers, overhead)
+        return forecast(planned.state.work, estimator, pool.workers, overhead)
 
 
 def hidden(options: Options) -> str | None:
@@ -224,7 +223,7 @@ def _running(planned: Planned, reconciler: Reconciler) -> Submission | None:
 
 def _request(planned: Planned, expected: Forecast, options: Options, console: Console) -> LaunchRequest:
     def write(terms: LaunchTerms) -> Submission:
-        terms = replace(terms, expected=as_dict(expected))
+        terms = replace(terms, expected=sentences.as_dict(expected))
         return submissions.write(planned.store, planned.folder, expected.work, planned.plugins, terms)
 
     grid, profile = planned.plan.grid, config.profile(options.profile, planned.plan.grid.file)

@@ -38,7 +38,7 @@ ROOT = Path(__file__).parent.parent
 # Files of minutes come first: else one worker has the last of them while the others wait.
 LONG = (
     "slurm", "test_sweep.py", "chaos", "test_benchmarks.py", "test_real_data.py", "test_readme.py", "test_score.py",
-    "browser", "test_guidance.py", "test_use.py", "test_waste.py", "test_show.py", "perf", "test_instruments.py",
+    "browser", "test_guidance.py", "test_use.py", "test_waste.py", "test_show.py", "cost", "test_instruments.py",
     "test_agreement.py", "test_aligned.py", "test_errors.py", "test_temi.py", "test_distrust.py", "test_worlds.py",
     "intervals", "test_against.py",
 )  # fmt: skip

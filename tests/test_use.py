@@ -144,7 +144,7 @@ def test_counts_agree_with_their_nouns() -> None:
 
 def test_a_guess_is_one_sentence_of_doubt() -> None:
     guess = Seconds(6000.0, 4.0, "guess")
-    found = Forecast(Work(), 2, (Part("training", 4, guess),), guess, guess, ("frechet", "gap"))  # type: ignore[arg-type]
+    found = Forecast(Work(), 2, (Part("training", 4, guess),), guess, guess, Part("frechet", 1, guess))
     assert expected(found) == "about 1h40 on 2 workers, a guess until the first training has run"
 
 

@@ -144,7 +144,7 @@ def _print_cost(forecast: Forecast, console: Console) -> None:
 
 def content(planned: Planned, forecast: Forecast) -> dict[str, Any]:
     """The plan for machines: every cell with its settings, keys and mark."""
-    from difgen_cli.engine.cost.forecast import as_dict
+    from difgen_cli.engine.cost.sentences import as_dict
 
     cells = [
         {"index": c.index, "kind": c.kind, "seed": c.seed, "step": c.step, "mark": mark, "trajectory": c.home,

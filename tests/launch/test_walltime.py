@@ -15,7 +15,7 @@ HOUR = 3600.0
 
 def work(wall: float, longest: float, piece: float = 1.0, factor: float = 1.0) -> Forecast:
     part = Part("training", 1, Seconds(wall, factor))
-    return Forecast(Work(), 4, (part,), Seconds(wall, factor), Seconds(longest, factor), ("gap", Seconds(piece)))
+    return Forecast(Work(), 4, (part,), Seconds(wall, factor), Seconds(longest, factor), Part("gap", 1, Seconds(piece)))
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_walltime_in_the_profile_is_kept_and_refused_above_the_limit_as_ever()
 
 
 def test_where_nothing_is_known_it_is_the_usual_one():
-    blind = Forecast(Work(), 4, (Part("training", 1, UNKNOWN),), UNKNOWN, UNKNOWN, ("", UNKNOWN))
+    blind = Forecast(Work(), 4, (Part("training", 1, UNKNOWN),), UNKNOWN, UNKNOWN, Part("", 0, UNKNOWN))
     assert walltime.wanted(profile.of({}), blind).profile.walltime_minutes == profile.USUAL_MINUTES
 
 

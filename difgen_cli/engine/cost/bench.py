@@ -63,15 +63,16 @@ class Throughput:
     @property
     def facts(self) -> dict[str, Any]:
         """For machines: speeds, work of an image, and shares of the limits."""
-        known = (self.work, self.limits) if self.work and self.limits else None
+        counted = (self.work, self.limits) if self.work and self.limits else None
         rate = self.images_per_second
         return {
             "network": self.subject.name, "model": self.subject.model, "settings": self.subject.settings,
             "shape": self.subject.shape, "batch": self.subject.batch, "precision": self.subject.precision,
             "weights": self.weights, "flops_per_image": self.work.flops if self.work else None,
             "bytes_per_image": self.work.bytes if self.work else None, "images_per_second": rate,
-            "roofline": roofline.share(*known, rate) if known else None,
-            "mfu": roofline.mfu(*known, rate) if known else None, "bound": roofline.bound(*known) if known else None,
+            "roofline": roofline.share(*counted, rate) if counted else None,
+            "mfu": roofline.mfu(*counted, rate) if counted else None,
+            "bound": roofline.bound(*counted) if counted else None,
             "samples_per_second": self.samples_per_second, "way": self.way,
         }  # fmt: skip
 
@@ -126,9 +127,9 @@ def about(device: str) -> dict[str, Any]:
     return {"device": machine.device_name(device), "threads": threads, "torch": torch.__version__}
 
 
-def limits(found: Iterable[Subject], device: str) -> dict[str, Limits | None]:
+def limits(subjects: Iterable[Subject], device: str) -> dict[str, Limits | None]:
     """The limits of the device by precision, measured now as well as before."""
-    return {precision: machine.best(device, precision) for precision in sorted({s.precision for s in found})}
+    return {precision: machine.best(device, precision) for precision in sorted({s.precision for s in subjects})}
 
 
 def run(

@@ -20,9 +20,9 @@ Numbers = dict[str, float]
 
 def folder() -> Path | None:
     """$XDG_CACHE_HOME/difgen, else ~/.cache/difgen; None for a user without a home."""
-    said = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    configured = Path(os.environ.get("XDG_CACHE_HOME", ""))
     with suppress(RuntimeError):
-        return (said if said.is_absolute() else Path.home() / ".cache") / "difgen"
+        return (configured if configured.is_absolute() else Path.home() / ".cache") / "difgen"
     return None
 
 
@@ -33,32 +33,29 @@ def remembered(
 
     `again` measures in any case, and keeps the greater of each number then and now.
     """
-    path = _path(what, about)
-    known = _numbers(_read(path), names)
-    if known is not None and not again:
-        return known
-    found = measure()
-    if found is None:
-        return known
-    if known is not None:
-        found = {name: max(found[name], known[name]) for name in names}
-    _write(path, {"about": about, "found": found})
-    return found
+    answer = decided(what, about, names, measure, again=again)
+    return None if isinstance(answer, str) else answer
 
 
 def decided(
-    what: str, about: dict[str, Any], names: set[str], measure: Callable[[], Numbers | str | None]
-) -> Numbers | str | None:
+    what: str, about: dict[str, Any], names: set[str], measure: Callable[[], Numbers | str | None],
+    *, again: bool = False,
+) -> Numbers | str | None:  # fmt: skip
     """The same where `measure` may refuse with a sentence, which is remembered too."""
     path = _path(what, about)
     content = _read(path)
-    known = _numbers(content, names)
-    if known is None and isinstance(content.get("refused"), str):
+    kept = _numbers(content, names)
+    if kept is None and isinstance(content.get("refused"), str):
         return str(content["refused"])
-    found = known or measure()
-    if found and not known:
-        _write(path, {"about": about, "refused" if isinstance(found, str) else "found": found})
-    return found
+    if kept and not again:
+        return kept
+    measured = measure()
+    if not measured:
+        return kept
+    if kept and isinstance(measured, dict):
+        measured = {name: max(measured[name], kept[name]) for name in names}
+    _write(path, {"about": about, "refused" if isinstance(measured, str) else "found": measured})
+    return measured
 
 
 def _path(what: str, about: dict[str, Any]) -> Path | None:

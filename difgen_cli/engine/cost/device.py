@@ -54,8 +54,8 @@ def seen(visible: str) -> Seen | None:
 def card(number: str) -> str | None:
     """The name of a GPU, by its number or its identifier; None where the driver does not say."""
     if number.startswith("MIG-"):  # nvidia-smi takes no slice by its identifier
-        found = seen(number)
-        return found.name if found else None
+        gpus = seen(number)
+        return gpus.name if gpus else None
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return None

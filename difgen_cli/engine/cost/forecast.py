@@ -1,22 +1,23 @@
-"""What the work that is left will take: seconds of each unit, the order that follows, and the sums for people."""
+"""What is left to do: what each unit takes, in which order units are claimed, and the sums for people.
+
+Longest first, counted to the end of what waits for a unit: its rank, as in list scheduling by the critical path
+(Graham 1969; Topcuoglu et al. 2002, upward rank). So a unit always ranks above those that wait for it.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+import heapq
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from difgen_cli.engine.cost import estimate
-from difgen_cli.engine.cost.estimate import NOTHING, UNKNOWN, Measured, Seconds
-from difgen_cli.engine.cost.pricing import Prices
-from difgen_cli.engine.cost.schedule import ScheduledUnit, makespan, ranks
-from difgen_cli.engine.plan import Plan
+from difgen_cli.engine.cost.estimate import NOTHING, UNKNOWN, Estimator, Seconds, UnitCost, predict, total
+from difgen_cli.engine.cost.history import Measured, Workload
 from difgen_cli.engine.plan.work import Dependency, Scoring, Training, Work
 
-OVERHEAD_SECONDS = 8.0  # of a worker, where none was seen: start-up and imports
-OVERHEAD = Seconds(OVERHEAD_SECONDS, 3.0, "guess")
+OVERHEAD = Seconds(8.0, 3.0, "guess")  # of a worker, where none was measured: start-up and imports
 
 
 @dataclass(frozen=True)
@@ -37,24 +38,25 @@ class Forecast:
     parts: tuple[Part, ...]
     wall: Seconds  # with these workers, from their start on
     longest: Seconds  # the longest unit
-    piece: tuple[str, Seconds]  # the longest that is lost where a worker stops in the middle of it, and its name
+    piece: Part  # the longest that is lost where a worker stops in the middle of it
     seconds: Sequence[Seconds] = ()  # of each training, then of each scoring
     ranks: Sequence[float] = ()
 
     @cached_property
     def work(self) -> Work:
         """The units with their seconds and ranks: what workers are given."""
-        seconds = (None if s.how == "unknown" else round(s.value, 3) for s in self.seconds)
-        told = list(zip(seconds, self.ranks, strict=True))
+        seconds = [None if s.how == "unknown" else round(s.value, 3) for s in self.seconds]
+        units: list[Any] = [
+            replace(unit, seconds=s, rank=rank)
+            for unit, s, rank in zip(_units(self.todo), seconds, self.ranks, strict=True)
+        ]
         count = len(self.todo.trainings)
-        trainings = [replace(t, seconds=s, rank=r) for t, (s, r) in zip(self.todo.trainings, told[:count], strict=True)]
-        scorings = [replace(t, seconds=s, rank=r) for t, (s, r) in zip(self.todo.scorings, told[count:], strict=True)]
-        return replace(self.todo, trainings=trainings, scorings=scorings)
+        return replace(self.todo, trainings=units[:count], scorings=units[count:])
 
     @property
     def total(self) -> Seconds:
         """Seconds of workers' time, as far as it is known."""
-        return estimate.total([p.seconds for p in self.parts if p.seconds.how != "unknown"])
+        return total([p.seconds for p in self.parts if p.seconds.how != "unknown"])
 
     @property
     def unknown(self) -> tuple[str, ...]:
@@ -62,103 +64,143 @@ class Forecast:
         return tuple(p.name for p in self.parts if p.seconds.how == "unknown")
 
 
-def forecast(plan: Plan, todo: Work, prices: Prices, workers: int, overhead: Sequence[Measured] = ()) -> Forecast:
+def forecast(todo: Work, estimator: Estimator, workers: int, overhead: Sequence[Measured] = ()) -> Forecast:
     """What `todo` takes on so many workers. `overhead`: what each worker spent beside its units."""
     if not todo:
-        return Forecast(todo, 0, (), NOTHING, NOTHING, ("", NOTHING))
+        return Forecast(todo, 0, (), NOTHING, NOTHING, Part("", 0, NOTHING))
     workers = min(workers, len(todo))
-    costs = [prices.training(t) for t in todo.trainings] + [prices.scoring(s) for s in todo.scorings]
-    distinct = {id(cost): cost for cost in costs}  # units that are alike share theirs
-    added = {key: estimate.total(list(cost.values())) for key, cost in distinct.items()}
-    sums = [added[id(cost)] for cost in costs]
-    tasks = _tasks(todo, sums)
-    ordered = ranks(tasks)
-    turn = sorted(range(len(tasks)), key=lambda place: -ordered[place])
-    beside = estimate.predict(overhead, 1.0) if overhead else OVERHEAD
-    parts = [*_parts(costs), Part("start-up", workers, beside.times(workers))]
-    blind = any(p.seconds.how == "unknown" for p in parts if p.name == "training")
-    whole = UNKNOWN if blind else estimate.total([p.seconds for p in parts if p.seconds.how != "unknown"])
-    wall = replace(whole, value=beside.value + makespan(tasks, turn, workers))
-    return Forecast(todo, workers, tuple(parts), wall, max(sums, key=_value), _piece(distinct.values()), sums, ordered)
+    costs = [*map(estimator.training, todo.trainings), *map(estimator.scoring, todo.scorings)]
+    totals = [cost.total for cost in costs]
+    tasks = _tasks(todo, totals)
+    unit_ranks = ranks(tasks)
+    order = sorted(range(len(tasks)), key=lambda place: -unit_ranks[place])
+    start_up = predict(overhead, Workload(1.0)) if overhead else OVERHEAD
+    parts = [*_parts(costs), Part("start-up", workers, start_up.times(workers))]
+    predicted = [p.seconds for p in parts if p.seconds.how != "unknown"]
+    wall = replace(total(predicted), value=start_up.value + makespan(tasks, order, workers))
+    if any(p.name == "training" and p.seconds.how == "unknown" for p in parts):
+        wall = replace(UNKNOWN, value=wall.value)
+    longest = max(totals, key=lambda seconds: seconds.value)
+    return Forecast(todo, workers, tuple(parts), wall, longest, _longest_piece(costs), totals, unit_ranks)
 
 
-def _value(seconds: Seconds) -> float:
-    return seconds.value
+def _units(work: Work) -> list[Training | Scoring]:
+    return [*work.trainings, *work.scorings]
 
 
-def _parts(costs: Iterable[dict[str, Seconds]]) -> list[Part]:
-    """Training, sampling, then the metrics, the dearest first."""
-    found: dict[str, list[Seconds]] = defaultdict(list)
-    for cost in costs:
-        for name, seconds in cost.items():
-            found[name].append(seconds)
-    parts = [Part(name, len(seconds), _all(seconds)) for name, seconds in found.items()]
-    first = ("training", "sampling")
-    return sorted(parts, key=lambda p: (p.name not in first, first.index(p.name) if p.name in first else 0,
-                                        -p.seconds.value))  # fmt: skip
+def _parts(costs: Sequence[UnitCost]) -> list[Part]:
+    """Training, sampling, then the metrics, the dearest first.
+
+    Units of which nothing is known are taken to be as the others of their part, and make it less sure.
+    """
+    counts: dict[str, Counter[Seconds]] = defaultdict(Counter)
+    for cost, units in Counter(costs).items():
+        for name, seconds in cost.parts.items():
+            counts[name][seconds] += units
+    parts = []
+    for name, count in counts.items():
+        predicted = {s: units for s, units in count.items() if s.how != "unknown"}
+        more = count.total() / sum(predicted.values()) if predicted else 1.0
+        whole = total([s.times(units) for s, units in predicted.items()]).times(more) if predicted else UNKNOWN
+        parts.append(Part(name, count.total(), replace(whole, factor=whole.factor * more)))
+    first = {"training": 0, "sampling": 1}
+    return sorted(parts, key=lambda p: (first.get(p.name, 2), -p.seconds.value))
 
 
-def _all(seconds: Sequence[Seconds]) -> Seconds:
-    """The sum; units of which nothing is known are taken to be as the others, and make it less sure."""
-    known = [s for s in seconds if s.how != "unknown"]
-    if not known:
-        return estimate.total(seconds)
-    more = len(seconds) / len(known)
-    whole = estimate.total(known).times(more)
-    return replace(whole, factor=whole.factor * more)
-
-
-def _piece(costs: Iterable[dict[str, Seconds]]) -> tuple[str, Seconds]:
+def _longest_piece(costs: Sequence[UnitCost]) -> Part:
     """Sampling, or a metric: a training is saved wherever it stops."""
-    pieces = (item for cost in costs for item in cost.items() if item[0] != "training")
-    return max(pieces, key=lambda item: item[1].value, default=("", NOTHING))
+    pieces = [Part(n, 1, s) for cost in dict.fromkeys(costs) for n, s in cost.parts.items() if n != "training"]
+    return max(pieces, key=lambda piece: piece.seconds.value, default=Part("", 0, NOTHING))
 
 
-def _tasks(todo: Work, sums: Sequence[Seconds]) -> list[ScheduledUnit]:
-    """The units as tasks: a snapshot that something waits for is there when its share of the training is done."""
-    trained = {t.home: (place, t.first, max(t.steps)) for place, t in enumerate(todo.trainings)}
+# Order ---------------------------------------------------------------------------------------------------------------
 
-    def until(home: str, step: int | None) -> tuple[int, float] | None:
-        if home not in trained or step is None:
-            return None
-        place, first, last = trained[home]
-        return place, min(max((step - first) / (last - first), 0.0), 1.0)
 
+@dataclass(frozen=True, order=True)
+class Wait:
+    """Until a share of an earlier task is done: a snapshot is there when its share of the training's steps is done."""
+
+    place: int
+    share: float = 1.0
+
+
+@dataclass(frozen=True)
+class ScheduledUnit:
+    """A unit that takes `seconds`, and what it waits for."""
+
+    seconds: float
+    after: tuple[Wait, ...] = ()
+
+
+def _tasks(todo: Work, totals: Sequence[Seconds]) -> list[ScheduledUnit]:
+    """The units as tasks, which wait for the trainings of the same work whose snapshots they begin with."""
+    trained = {training.home: (place, training) for place, training in enumerate(todo.trainings)}
     tasks = []
-    units: list[Training | Scoring] = [*todo.trainings, *todo.scorings]
-    for unit, seconds in zip(units, sums, strict=True):
-        after = {until(home, step) for home, step in _waits(unit)}
-        tasks.append(ScheduledUnit(seconds.value, tuple(sorted(at for at in after if at))))
+    for unit, seconds in zip(_units(todo), totals, strict=True):
+        waits = set()
+        for home, step in _begins_with(unit):
+            if home in trained and step is not None:
+                place, training = trained[home]
+                share = (step - training.first) / (max(training.steps) - training.first)
+                waits.add(Wait(place, min(max(share, 0.0), 1.0)))
+        tasks.append(ScheduledUnit(seconds.value, tuple(sorted(waits))))
     return tasks
 
 
-def _waits(unit: Training | Scoring) -> Iterable[tuple[str, int | None]]:
-    """The snapshots that a unit begins with, by trajectory and step."""
-    others: Iterable[Dependency] = [unit.start] if isinstance(unit, Training) and unit.start else []
+def _begins_with(unit: Training | Scoring) -> Iterator[tuple[str, int | None]]:
+    """Trajectory and step of each snapshot that a unit needs."""
+    others: list[Dependency] = []
     if isinstance(unit, Scoring):
-        others = unit.partners.values()
+        others += unit.partners.values()
         if unit.weights:
             yield unit.home, unit.step
-    for other in others:
-        yield from _of(other)
+    elif unit.start:
+        others.append(unit.start)
+    for other in others:  # grows while it is read
+        yield other.home, other.step
+        others += other.partners.values()
 
 
-def _of(other: Dependency) -> Iterable[tuple[str, int | None]]:
-    yield other.home, other.step
-    for further in other.partners.values():
-        yield from _of(further)
+def ranks(tasks: Sequence[ScheduledUnit]) -> list[float]:
+    """Seconds from a task's start to the end of the longest chain that begins with it; ValueError for a circle."""
+    longest = [task.seconds for task in tasks]
+    waiting = Counter(wait.place for task in tasks for wait in task.after)  # those that are not ranked yet
+    ready = [place for place in range(len(tasks)) if not waiting[place]]
+    for place in ready:  # grows while it is read: from the ends of chains to their beginnings
+        for wait in tasks[place].after:
+            longest[wait.place] = max(longest[wait.place], wait.share * tasks[wait.place].seconds + longest[place])
+            waiting[wait.place] -= 1
+            if not waiting[wait.place]:
+                ready.append(wait.place)
+    if len(ready) < len(tasks):
+        raise ValueError("tasks wait for each other in a circle")
+    return longest
 
 
-def as_dict(found: Forecast) -> dict[str, Any]:
-    """For JSON; None for what is not known."""
-
-    def said(seconds: Seconds) -> dict[str, Any]:
-        if seconds.how == "unknown":
-            return {"seconds": None, "seconds_lo": None, "seconds_hi": None, "how": seconds.how, "from": None}
-        low, high = round(seconds.low, 3), round(seconds.high, 3)
-        return {"seconds": round(seconds.value, 3), "seconds_lo": low, "seconds_hi": high, "how": seconds.how,
-                "from": seconds.source if seconds.how == "scaled" else None}  # fmt: skip
-
-    parts = [{"name": p.name, "units": p.units, **said(p.seconds)} for p in found.parts]
-    return {"workers": found.workers, "total": said(found.total), "wall": said(found.wall),
-            "longest_unit": said(found.longest), "parts": parts}  # fmt: skip
+def makespan(tasks: Sequence[ScheduledUnit], order: Sequence[int], workers: int) -> float:
+    """Seconds until all is done, where each worker that is free takes the first task in `order` that is ready."""
+    turn = {place: number for number, place in enumerate(order)}
+    followers: dict[int, list[tuple[int, float]]] = defaultdict(list)
+    for place, task in enumerate(tasks):
+        for wait in task.after:
+            followers[wait.place].append((place, wait.share))
+    lacking = [len(task.after) for task in tasks]
+    ready_at = [0.0] * len(tasks)
+    ready = sorted((turn[place], place) for place, count in enumerate(lacking) if not count)  # a heap
+    later: list[tuple[float, int, int]] = []  # ready at a time: by time, then turn
+    free, end = [0.0] * workers, 0.0
+    while ready or later:
+        moment = heapq.heappop(free)
+        if not ready:
+            moment = max(moment, later[0][0])
+        while later and later[0][0] <= moment:
+            heapq.heappush(ready, heapq.heappop(later)[1:])
+        _, place = heapq.heappop(ready)
+        heapq.heappush(free, moment + tasks[place].seconds)
+        end = max(end, moment + tasks[place].seconds)
+        for follower, share in followers[place]:
+            ready_at[follower] = max(ready_at[follower], moment + share * tasks[place].seconds)
+            lacking[follower] -= 1
+            if not lacking[follower]:
+                heapq.heappush(later, (ready_at[follower], turn[follower], follower))
+    return end

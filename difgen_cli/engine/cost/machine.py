@@ -50,8 +50,8 @@ def best(device: str, precision: str, *, again: bool = True) -> Limits | None:
         except (RuntimeError, KeyError):  # no memory, no such numbers, no such device
             return None
 
-    found = remembered("machine", about, {"flops_per_second", "bytes_per_second"}, measure, again=again)
-    return Limits(**found) if found else None
+    numbers = remembered("machine", about, {"flops_per_second", "bytes_per_second"}, measure, again=again)
+    return Limits(**numbers) if numbers else None
 
 
 def measured(device: str, precision: str) -> Limits:
@@ -59,11 +59,11 @@ def measured(device: str, precision: str) -> Limits:
     kind, dtype = torch.device(device).type, TYPES[precision]
     with products(precision):  # else what fp32 allows would be set beside what TF32 reaches
         flops = max(_matrix_rate(n, device, dtype) for n in SIZES[kind])
-    found = Limits(flops, _bandwidth(ARRAY_BYTES[kind], device))
+    limits = Limits(flops, _bandwidth(ARRAY_BYTES[kind], device))
     if kind == "cuda":  # what this took is no part of what a training takes
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
-    return found
+    return limits
 
 
 def _matrix_rate(size: int, device: str, dtype: torch.dtype) -> float:

@@ -1,31 +1,41 @@
 """How many workers share one device: measured with the plan's own training, by one process, then 2, 4, 8 … at a time.
 
 The count with the best total of images a second is taken: doubling goes on while it gains, while memory has room for
-twice as many of the heaviest training, and while there are cores. A probe takes at most BUDGET_SECONDS and is
-remembered by device and training; a plan that is done sooner is not worth one. On a CPU the same code packs cores.
+twice as many of the heaviest training, and while there are cores. All of it takes at most BUDGET_SECONDS and is
+remembered by device and training; a plan that is done sooner is not measured. On a CPU the same code packs cores.
 """
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Sequence
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from difgen_cli.engine.cost.cache import remembered
 from difgen_cli.engine.cost.device import card
-from difgen_cli.engine.cost.probe_group import ProbeError, Probes
 from difgen_cli.engine.plan.work import Training, Work
 from difgen_cli.engine.store import Store
 
 VERSION = 1  # of the way of measuring
-BUDGET_SECONDS = 90.0  # for a whole probe, starting the processes included
+BUDGET_SECONDS = 90.0  # for all of it, starting the processes included
 SLICE_SECONDS = 3.0  # of training side by side, for each count
 GAIN = 1.1  # a larger count must give so many times the images a second
-MEMORY_SHARE = 0.9  # of what is free: allocators need room, and others live here too
+MEMORY_SHARE = 0.9  # of what is free: allocators need room, and others use it too
 MOST = 16
 USED_UP = "there are no more cores or units"
+Bytes = Mapping[str, float]  # by kind of memory: host, and device if there is one
+
+
+class ProbeError(RuntimeError):
+    """A probe could not go on, or its time is up; one clause."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +57,8 @@ class Reading:
 
     images_per_second: float
     processor_share: float  # processor seconds a second: below 1 where it waits for a core or for the device
-    memory: tuple[tuple[float, float], ...]  # bytes of its own and bytes left: of the host, and of the device if any
+    used_bytes: Bytes  # by this process, at most
+    free_bytes: Bytes
 
 
 @dataclass(frozen=True)
@@ -59,44 +70,36 @@ class Packing:
     why: str
 
 
-def choose(
-    measure: Callable[[int], Sequence[Reading]], most: int, images: float, heaviest: Sequence[float] = ()
+def jobs_per_device(
+    work: Work, store: Store, plugins: Path | None, devices: Sequence[str | None], workers: int | None = None
 ) -> Packing:
-    """Double the count while it pays. `measure(n)` trains n at a time, and raises ProbeError where they cannot.
+    """How many workers to start on each of some devices of one kind; from the user's cache where it is known.
 
-    `images` is what the plan has to train; `heaviest` the bytes of its heaviest training, as in Reading.memory.
+    devices: GPUs by number or identifier, or None for the CPU. workers: the most that are wanted on all of them.
     """
-    rates: dict[int, float] = {}
-    best = count = 1
-    while True:
-        try:
-            readings = measure(count)
-        except ProbeError as error:
-            return Packing(best, rates, f"{_workers(count)} could not be tried: {error}")
-        rates[count] = sum(r.images_per_second for r in readings)
-        if rates[count] < GAIN * rates[best] and count > 1:
-            return Packing(
-                best, rates, f"{count} give {rates[count] / rates[best]:.2f} times the images a second of {best}"
-            )
-        best = count
-        if images / rates[best] < BUDGET_SECONDS:
-            return Packing(best, rates, f"they train all of it in about {images / rates[best]:.0f} s")
-        room = min(_room(r.memory, heaviest, len(readings)) for r in readings)
-        count = min(2 * count, most, room)
-        if count <= best:
-            return Packing(best, rates, "memory has room for no more" if room <= best < most else USED_UP)
+    amounts = tasks(work, store)
+    if not amounts:
+        return Packing(1, {}, "there is nothing to train")
+    cores = len(os.sched_getaffinity(0))
+    most = min(MOST, *(-(-n // len(devices)) for n in (cores, len(work), workers or MOST)))
+    if most == 1:
+        return Packing(1, {}, USED_UP)
+    measured: list[Packing] = []
 
+    def measure() -> dict[str, float] | None:
+        measured.append(probe(amounts, devices[0], most, plugins))
+        settled = len(measured[0].images_per_second) > 1  # one worker alone says nothing of a longer plan
+        return {"jobs": float(measured[0].jobs), "most": float(most)} if settled else None
 
-def _room(memory: Sequence[tuple[float, float]], heaviest: Sequence[float], count: int) -> int:
-    """How many processes fit into each kind of memory where `count` are now, if each may train the heaviest."""
-    needs = [max([own, *heaviest[k : k + 1], 1.0]) for k, (own, _) in enumerate(memory)]
-    return min(
-        int(MEMORY_SHARE * (free + count * own) // need) for need, (own, free) in zip(needs, memory, strict=True)
-    )
-
-
-def _workers(count: int) -> str:
-    return "one worker" if count == 1 else f"{count} workers"
+    name = "cpu" if devices[0] is None else card(devices[0]) or devices[0]
+    about = {"device": name, "cores": cores, "version": VERSION,
+             "networks": sorted({repr(replace(task, images=0, classes=0)) for task, _ in amounts})}  # fmt: skip
+    kept = remembered("packing", about, {"jobs", "most"}, measure)
+    if kept and not measured and kept["jobs"] == kept["most"] < most:  # more were never tried
+        kept = remembered("packing", about, {"jobs", "most"}, measure, again=True)
+    if measured:
+        return measured[0]
+    return Packing(min(most, int(kept["jobs"])) if kept else 1, {}, "as measured before")
 
 
 def tasks(work: Work, store: Store) -> list[tuple[ProbeTask, float]]:
@@ -104,69 +107,143 @@ def tasks(work: Work, store: Store) -> list[tuple[ProbeTask, float]]:
     amounts: dict[str, tuple[ProbeTask, float]] = {}
     for training in work.trainings:
         task = _task(work, training, store)
-        known = amounts.get(repr(task), (task, 0.0))[1]
-        amounts[repr(task)] = (task, known + training.cost)
+        _, images = amounts.get(repr(task), (task, 0.0))
+        amounts[repr(task)] = (task, images + training.cost)
     return sorted(amounts.values(), key=lambda pair: -pair[1])
 
 
 def _task(work: Work, training: Training, store: Store) -> ProbeTask:
     recipe = work.recipes[training.home]
-    subset, network = recipe.inputs["subset"], recipe.inputs["network"]
+    subset, network, labels = recipe.inputs["subset"], recipe.inputs["network"], recipe.inputs["labels"]
     images, _, _ = store.pool(subset.inputs["holdout"].inputs["pool"].key)
-    shape = images.shape[1:] if images.ndim == 2 else (images.shape[3], images.shape[1], images.shape[2])
     settings = {k: v for k, v in recipe.settings.items() if k not in ("steps", "seed")}
-    labels = recipe.inputs["labels"]
     classes = 0 if labels.name == "none" else int(labels.settings.get("clusters", 10))  # how many hardly matters
-    size = subset.settings.get("size") or len(images)
-    return ProbeTask(
-        network.name, network.settings, tuple(map(int, shape)), classes, int(size), settings, training.batch
+    shape = tuple(map(int, (images.shape[-1], *images.shape[1:-1])))
+    size = int(subset.settings.get("size") or len(images))
+    return ProbeTask(network.name, network.settings, shape, classes, size, settings, training.batch)
+
+
+def probe(amounts: Sequence[tuple[ProbeTask, float]], device: str | None, most: int, plugins: Path | None) -> Packing:
+    """Measure how many processes of the plan's commonest training one device carries; `device` None: the CPU."""
+    commonest, images = amounts[0][0], sum(amount for _, amount in amounts)
+    with Probes(device, plugins, BUDGET_SECONDS) as probes:
+        try:
+            heaviest = probes.heaviest([task for task, _ in amounts]) if len(amounts) > 1 else {}
+        except ProbeError as error:
+            return Packing(1, {}, f"the heaviest training could not be tried: {error}")
+        return choose(lambda count: probes.side_by_side(commonest, count, SLICE_SECONDS), most, images, heaviest)
+
+
+def choose(
+    measure: Callable[[int], Sequence[Reading]], most: int, images: float, heaviest: Bytes | None = None
+) -> Packing:
+    """Double the count while it pays. `measure(n)` trains n at a time, and raises ProbeError where they cannot.
+
+    `images` is what the plan has to train; `heaviest` what its heaviest training takes.
+    """
+    rates: dict[int, float] = {}
+    best = count = 1
+    while True:
+        try:
+            readings = measure(count)
+        except ProbeError as error:
+            workers = "one worker" if count == 1 else f"{count} workers"
+            return Packing(best, rates, f"{workers} could not be tried: {error}")
+        rates[count] = sum(r.images_per_second for r in readings)
+        if rates[count] < GAIN * rates[best] and count > 1:
+            gain = rates[count] / rates[best]
+            return Packing(best, rates, f"{count} give {gain:.2f} times the images a second of {best}")
+        best = count
+        if images / rates[best] < BUDGET_SECONDS:
+            return Packing(best, rates, f"they train all of it in about {images / rates[best]:.0f} s")
+        room = min(_room(reading, heaviest or {}, count) for reading in readings)
+        count = min(2 * count, most, room)
+        if count <= best:
+            return Packing(best, rates, "memory has room for no more" if room <= best < most else USED_UP)
+
+
+def _room(reading: Reading, heaviest: Bytes, count: int) -> int:
+    """How many processes fit into each kind of memory where `count` are now, if each may train the heaviest."""
+    needs = {kind: max(used, heaviest.get(kind, 0.0), 1.0) for kind, used in reading.used_bytes.items()}
+    return min(
+        int(MEMORY_SHARE * (free + count * reading.used_bytes[kind]) // needs[kind])
+        for kind, free in reading.free_bytes.items()
     )
 
 
-def probe(planned: Sequence[tuple[ProbeTask, float]], device: str | None, most: int, plugins: Path | None) -> Packing:
-    """Measure how many processes of the plan's commonest training one device carries; `device` None: the CPU."""
-    (task, _), images = planned[0], sum(amount for _, amount in planned)
-    with Probes(device, plugins, BUDGET_SECONDS) as probes:
+class Probes:
+    """Processes of `difgen_cli.engine.cost.probe` on one device, which train side by side.
+
+    They stay while more join them, so that each is started once; all end with this, and each at the deadline by itself.
+    """
+
+    def __init__(self, device: str | None, plugins: Path | None, budget_seconds: float) -> None:
+        self.cuda, self.plugins = device is not None, str(plugins) if plugins else None
+        self.environment = {**os.environ, "CUDA_VISIBLE_DEVICES": device or "", "OMP_NUM_THREADS": "1"}
+        self.ends_at = time.monotonic() + budget_seconds
+        self.members: list[subprocess.Popen[str]] = []  # that train side by side
+        self.everyone: list[subprocess.Popen[str]] = []
+        self.errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
+
+    def __enter__(self) -> Probes:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for process in self.everyone:
+            process.kill()
+        for process in self.everyone:
+            with suppress(OSError):  # what was written to it may not have been read
+                process.__exit__(None, None, None)
+        self.errors.close()
+
+    def heaviest(self, tasks: Sequence[ProbeTask]) -> Bytes:
+        """What a process of the training takes that moves the most bytes."""
+        process = self._start(tasks)
+        used: Bytes = self._hear(process)["used_bytes"]
+        process.kill()
+        return used
+
+    def side_by_side(self, task: ProbeTask, count: int, seconds: float) -> list[Reading]:
+        """What each of `count` processes reads of `seconds` of training at once."""
+        fresh = [self._start([task]) for _ in range(count - len(self.members))]
+        for process in fresh:
+            self._hear(process)  # it is warm
+        self.members += fresh
+        if time.monotonic() + seconds > self.ends_at:
+            raise ProbeError("the time for probing is up")
+        for process in self.members:
+            self._tell(process, seconds)
+        return [Reading(**self._hear(process)) for process in self.members]
+
+    def _start(self, tasks: Sequence[ProbeTask]) -> subprocess.Popen[str]:
+        seconds = max(self.ends_at - time.monotonic(), 0.001)
+        # The timer comes before the import of torch, which may take the longest.
+        code = f"import signal; signal.setitimer(signal.ITIMER_REAL, {seconds})\n"
+        code += "from difgen_cli.engine.cost import probe; probe.main()"
         try:
-            heaviest = probes.heaviest([asdict(t) for t, _ in planned]) if len(planned) > 1 else []
-        except ProbeError as error:
-            return Packing(1, {}, f"the heaviest training could not be tried: {error}")
+            process = subprocess.Popen(
+                [sys.executable, "-c", code], env=self.environment,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True,
+                start_new_session=True,  # Ctrl-C is for the command, which ends them
+            )  # fmt: skip
+        except OSError as error:
+            raise ProbeError(f"it could not be started ({error})") from None
+        self.everyone.append(process)
+        self._tell(process, {"tasks": [asdict(task) for task in tasks], "plugins": self.plugins, "cuda": self.cuda})
+        return process
 
-        def measure(count: int) -> list[Reading]:
-            return [_reading(said) for said in probes.side_by_side(asdict(task), count, SLICE_SECONDS)]
+    def _tell(self, process: subprocess.Popen[str], content: object) -> None:
+        pipe = cast("IO[str]", process.stdin)
+        with suppress(OSError):  # of one that has ended: the next answer is missing
+            pipe.write(json.dumps(content) + "\n")
+            pipe.flush()
 
-        return choose(measure, most, images, heaviest)
-
-
-def _reading(said: dict[str, Any]) -> Reading:
-    memory = tuple((float(own), float(free)) for own, free in said["memory"])
-    return Reading(float(said["images_per_second"]), float(said["processor_share"]), memory)
-
-
-def jobs_per_device(
-    work: Work, store: Store, plugins: Path | None, devices: Sequence[str | None], workers: int | None = None
-) -> Packing:
-    """How many workers to start on each of some devices of one kind; from the user's cache where it is known."""
-    planned = tasks(work, store)
-    if not planned:
-        return Packing(1, {}, "there is nothing to train")
-    cores = len(os.sched_getaffinity(0))
-    most = min(MOST, *(-(-n // len(devices)) for n in (cores, len(work), workers or MOST)))
-    if most == 1:
-        return Packing(1, {}, USED_UP)
-    found: list[Packing] = []
-
-    def measure() -> dict[str, float] | None:
-        found.append(probe(planned, devices[0], most, plugins))
-        settled = len(found[0].images_per_second) > 1  # one worker alone says nothing of a longer plan
-        return {"jobs": float(found[0].jobs), "most": float(most)} if settled else None
-
-    named = "cpu" if devices[0] is None else card(devices[0]) or devices[0]
-    about = {"device": named, "cores": cores, "version": VERSION,
-             "networks": sorted({repr(replace(task, images=0, classes=0)) for task, _ in planned})}  # fmt: skip
-    known = remembered("packing", about, {"jobs", "most"}, measure)
-    if known and not found and known["jobs"] == known["most"] < most:  # more were never tried
-        known = remembered("packing", about, {"jobs", "most"}, measure, again=True)
-    if found:
-        return found[0]
-    return Packing(min(most, int(known["jobs"])) if known else 1, {}, "as measured before")
+    def _hear(self, process: subprocess.Popen[str]) -> dict[str, Any]:
+        if line := cast("IO[str]", process.stdout).readline():
+            answer: dict[str, Any] = json.loads(line)
+            return answer
+        if time.monotonic() >= self.ends_at:
+            raise ProbeError("the time for probing is up")
+        self.errors.seek(0)
+        lines = [line.strip() for line in self.errors if line.strip()]
+        raise ProbeError(lines[-1][:300] if lines else "its process ended without a word")

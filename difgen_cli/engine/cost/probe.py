@@ -1,7 +1,8 @@
 """A process that trains as a plan's worker would, on made-up images, and says how fast, and what memory it takes.
 
-The first line of its input names the tasks; of several it takes the one that moves the most bytes a step. It says so
-when it is warm. Each further line is a number of seconds to train for; it answers with a reading.
+The first line of its input names tasks; of several it takes the one that moves the most bytes a step. When it is warm
+it answers with the memory that it uses. Each further line is a number of seconds to train for; it answers with a
+reading.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from difgen_cli.diffusion.randomness import initialise
 from difgen_cli.diffusion.training import TrainingState, train
 from difgen_cli.engine.cost import flops
 from difgen_cli.engine.cost.device import peak_memory_bytes
+from difgen_cli.engine.cost.machine import moment
 from difgen_cli.engine.cost.throughput import WARM_STEPS
 from difgen_cli.engine.plugins import Library
 
@@ -30,32 +32,29 @@ CONTEXT_BYTES = 600 << 20  # of CUDA in each process, beside what torch has rese
 
 def main() -> None:
     """Read, train and answer until the input ends."""
-    said = json.loads(sys.stdin.readline())
-    device = "cuda" if said["cuda"] else "cpu"
+    request = json.loads(sys.stdin.readline())
+    device = "cuda" if request["cuda"] else "cpu"
     torch.set_num_threads(1)
-    library = Library(Path(said["plugins"]) if said["plugins"] else None)
-    chosen = [_listed(task) for task in said["tasks"]]
-    task = chosen[0] if len(chosen) == 1 else max(chosen, key=lambda t: step_bytes(t, build(t, library)))
-    run = training(task, build(task, library).to(device), device)
+    library = Library(Path(request["plugins"]) if request["plugins"] else None)
+    tasks: list[dict[str, Any]] = [
+        task | {name: _tuples(task[name]) for name in ("network_settings", "settings")} for task in request["tasks"]
+    ]
+    task = tasks[0] if len(tasks) == 1 else max(tasks, key=lambda t: step_bytes(t, build(t, library)))
+    steps = training(task, build(task, library).to(device), device)
     for _ in range(WARM_STEPS):
-        next(run)
-    _wait(device)
-    _say({"memory": memory(device)})
+        next(steps)
+    _answer(memory(device))
     for line in sys.stdin:
-        _say(measured(run, task["batch"], float(line), device))
-
-
-def _listed(task: dict[str, Any]) -> dict[str, Any]:
-    """JSON has lists where settings have tuples."""
-    return {k: _tuples(v) if isinstance(v, dict) else v for k, v in task.items()}
+        _answer(reading(steps, task["batch"], float(line), device))
 
 
 def _tuples(settings: dict[str, Any]) -> dict[str, Any]:
+    """JSON has lists where settings have tuples."""
     return {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
 
 
-def _say(words: dict[str, Any]) -> None:
-    print(json.dumps(words), flush=True)
+def _answer(content: dict[str, Any]) -> None:
+    print(json.dumps(content), flush=True)
 
 
 def build(task: dict[str, Any], library: Library) -> nn.Module:
@@ -82,29 +81,24 @@ def training(task: dict[str, Any], network: nn.Module, device: str) -> Iterator[
     return train(network, images.to(device), labels, 0.5, **settings)
 
 
-def measured(run: Iterator[TrainingState], batch: int, seconds: float, device: str) -> dict[str, Any]:
+def reading(steps: Iterator[TrainingState], batch: int, seconds: float, device: str) -> dict[str, Any]:
     """Train for a while; what is queued on a device is waited for before the clock is read."""
-    steps, start, processor = 0, time.perf_counter(), time.process_time()
+    count, start, processor = 0, moment(device), time.process_time()
     while time.perf_counter() - start < seconds:
-        next(run)
-        steps += 1
-    _wait(device)
-    taken = time.perf_counter() - start
+        next(steps)
+        count += 1
+    taken = moment(device) - start
     share = (time.process_time() - processor) / taken
-    return {"images_per_second": steps * batch / taken, "processor_share": share, "memory": memory(device)}
+    return {"images_per_second": count * batch / taken, "processor_share": share, **memory(device)}
 
 
-def _wait(device: str) -> None:
+def memory(device: str) -> dict[str, dict[str, float]]:
+    """Bytes that this process used at most and bytes left, by kind: of the host, and of the device if it is a GPU."""
+    used, free = {"host": float(peak_memory_bytes())}, {"host": available_bytes()}
     if device == "cuda":
-        torch.cuda.synchronize()
-
-
-def memory(device: str) -> list[tuple[float, float]]:
-    """(peak bytes of this process, bytes left): of the host, then of the device."""
-    host = (float(peak_memory_bytes()), available_bytes())
-    if device != "cuda":
-        return [host]
-    return [host, (float(torch.cuda.max_memory_reserved() + CONTEXT_BYTES), float(torch.cuda.mem_get_info()[0]))]
+        used["device"] = float(torch.cuda.max_memory_reserved() + CONTEXT_BYTES)
+        free["device"] = float(torch.cuda.mem_get_info()[0])
+    return {"used_bytes": used, "free_bytes": free}
 
 
 def available_bytes() -> float:
@@ -114,7 +108,3 @@ def available_bytes() -> float:
     except OSError:
         return float(1 << 62)
     return next((1024.0 * float(line.split()[1]) for line in lines if line.startswith("MemAvailable")), float(1 << 62))
-
-
-if __name__ == "__main__":
-    main()

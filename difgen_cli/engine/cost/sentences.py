@@ -1,4 +1,4 @@
-"""A forecast in a sentence: before the work, and beside what it took."""
+"""A forecast for people and for JSON: before the work, and compared with what it took."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from difgen_cli.format import counted, duration
 WORK = ("training", "sampling", "scoring")  # what a worker's clock tells apart
 
 
-def expected(found: Forecast) -> str:
+def expected(forecast: Forecast) -> str:
     """`about 12m30 on 2 workers (9m to 17m), 24m01 of workers' time; from mlp width 64`."""
-    on = f"on {counted(found.workers, 'worker')}"
-    if found.wall.how == "unknown":
+    on, wall = f"on {counted(forecast.workers, 'worker')}", forecast.wall
+    if wall.how == "unknown":
         return f"how long it takes {on} is not known: no training of this run directory was on this device"
-    if found.total.how == "guess":  # an interval would be one too
-        return f"about {duration(found.wall.value)} {on}, a guess until the first training has run"
-    lacking = f"; without {', '.join(found.unknown)}, of which nothing is known" if found.unknown else ""
-    total = f"{duration(found.total.value)} of workers' time"
-    return f"about {duration(found.wall.value)} {on} ({_range(found.wall)}), {total}; {obtained(found.total)}{lacking}"
+    if forecast.total.how == "guess":  # an interval would be one too
+        return f"about {duration(wall.value)} {on}, a guess until the first training has run"
+    lacking = f"; without {', '.join(forecast.unknown)}, of which nothing is known" if forecast.unknown else ""
+    total = f"{duration(forecast.total.value)} of workers' time"
+    return f"about {duration(wall.value)} {on} ({_range(wall)}), {total}; {obtained(forecast.total)}{lacking}"
 
 
 def obtained(seconds: Seconds) -> str:
@@ -34,24 +34,41 @@ def _range(seconds: Seconds) -> str:
     return f"{duration(seconds.low)} to {duration(seconds.high)}"
 
 
-def beside(said: Mapping[str, Any], worker_records: Sequence[Mapping[str, Any]], units: int) -> str | None:
-    """What the work took beside what was expected, from `forecast.as_dict`'s words; None where it is not all told.
+def as_dict(forecast: Forecast) -> dict[str, Any]:
+    """For JSON; None for what is not known."""
+
+    def numbers(seconds: Seconds) -> dict[str, Any]:
+        if seconds.how == "unknown":
+            return {"seconds": None, "seconds_lo": None, "seconds_hi": None, "how": seconds.how, "from": None}
+        low, high = round(seconds.low, 3), round(seconds.high, 3)
+        return {"seconds": round(seconds.value, 3), "seconds_lo": low, "seconds_hi": high, "how": seconds.how,
+                "from": seconds.source if seconds.how == "scaled" else None}  # fmt: skip
+
+    parts = [{"name": p.name, "units": p.units, **numbers(p.seconds)} for p in forecast.parts]
+    return {"workers": forecast.workers, "total": numbers(forecast.total), "wall": numbers(forecast.wall),
+            "longest_unit": numbers(forecast.longest), "parts": parts}  # fmt: skip
+
+
+def beside(forecast: Mapping[str, Any], worker_records: Sequence[Mapping[str, Any]], units: int) -> str | None:
+    """What the work took beside what was expected, from what `as_dict` said; None where it is not all told.
 
     The workers' own clocks say it: they know nothing of a worker that died.
     """
-    clocks = [b["seconds"] for b in worker_records if b.get("seconds")]
+    clocks = [record["seconds"] for record in worker_records if record.get("seconds")]
     if (
-        sum(b.get("units") or 0 for b in worker_records) != units
+        sum(record.get("units") or 0 for record in worker_records) != units
         or not clocks
-        or said.get("wall", {}).get("seconds") is None
+        or forecast.get("wall", {}).get("seconds") is None
     ):
         return None
-    wall = said["wall"]
+    wall = forecast["wall"]
     range_ = f"{duration(wall['seconds_lo'])} to {duration(wall['seconds_hi'])}"
     spent = {purpose: sum(c.get(purpose, 0.0) for c in clocks) for purpose in WORK}
     spent["start-up"] = sum(c["wall"] - c["waiting"] for c in clocks) - sum(spent.values())
-    thought = {p["name"]: p["seconds"] or 0.0 for p in said["parts"]}
-    thought["scoring"] = sum(seconds for name, seconds in thought.items() if name not in (*WORK, "start-up"))
-    parts = ", ".join(f"{n} {duration(s)} ({duration(thought.get(n, 0.0))})" for n, s in spent.items())
+    expected_seconds = {p["name"]: p["seconds"] or 0.0 for p in forecast["parts"]}
+    expected_seconds["scoring"] = sum(
+        seconds for name, seconds in expected_seconds.items() if name not in (*WORK, "start-up")
+    )
+    parts = ", ".join(f"{n} {duration(s)} ({duration(expected_seconds.get(n, 0.0))})" for n, s in spent.items())
     took = duration(max(c["wall"] for c in clocks))
     return f"took {took}, expected {duration(wall['seconds'])} ({range_}); workers' time (expected): {parts}"

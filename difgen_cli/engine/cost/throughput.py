@@ -51,7 +51,7 @@ class Pace:
     ) -> None:  # fmt: skip
         """`step`: that the training goes on after. `work` of an image and `limits` are asked once, as it warms up."""
         self.step, self.batch, self.work, self.limits, self.now = step, batch, work, limits, now
-        self.known: tuple[NetworkWork, Limits] | None = None
+        self.work_and_limits: tuple[NetworkWork, Limits] | None = None
         # Marks: a step, and the moment when it was done.
         self.begun = self.warm = self.last = (step, now())
 
@@ -60,7 +60,7 @@ class Pace:
         self.step = step
         if self.warm is self.begun:
             work, limits = self.work(), self.limits()
-            self.known = (work, limits) if work and limits else None
+            self.work_and_limits = (work, limits) if work and limits else None
         if self.warming:
             self.warm = self.last = (step, self.now())
 
@@ -81,9 +81,9 @@ class Pace:
     def _since(self, mark: tuple[int, float]) -> Speed:
         step, moment = mark if mark[0] < self.step else self.begun
         rate = (self.step - step) * self.batch / max(self.now() - moment, 1e-9)
-        if self.known is None:
+        if self.work_and_limits is None:
             return Speed(rate, None, None)
-        return Speed(rate, roofline.share(*self.known, rate), roofline.mfu(*self.known, rate))
+        return Speed(rate, roofline.share(*self.work_and_limits, rate), roofline.mfu(*self.work_and_limits, rate))
 
 
 def of_training(
@@ -105,5 +105,5 @@ def _counted(network: nn.Module, name: str, shape: tuple[int, ...], batch: int, 
         work = flops.training(network, shape, batch, precision)
         return None if work is None else vars(work)
 
-    found = remembered("work", about, {"flops", "bytes"}, counted)
-    return None if found is None else NetworkWork(**found)
+    numbers = remembered("work", about, {"flops", "bytes"}, counted)
+    return None if numbers is None else NetworkWork(**numbers)

@@ -45,7 +45,7 @@ def _safe(seconds: Seconds) -> float:
 
 def note(asked: Profile, forecast: Forecast) -> str | None:
     """Where something will not be done within the walltime that cannot be saved in the middle."""
-    name, piece = forecast.piece
+    name, piece = forecast.piece.name, forecast.piece.seconds
     most = asked.walltime_minutes * 60 - asked.notice_seconds
     if piece.how == "unknown" or piece.value <= most:
         return None

@@ -11,8 +11,7 @@ import pytest
 
 from difgen_cli import sweep
 from difgen_cli.engine.cost import packing
-from difgen_cli.engine.cost.packing import Packing, ProbeTask, Reading, choose, probe
-from difgen_cli.engine.cost.probe_group import ProbeError, Probes
+from difgen_cli.engine.cost.packing import Packing, ProbeError, Probes, ProbeTask, Reading, choose, probe
 
 GIB = float(1 << 30)
 LONG = 1e12  # images: more than any probe trains
@@ -25,8 +24,8 @@ def _device(totals: dict[int, float], own: float = GIB, size: float = 1000 * GIB
     def measure(count: int) -> list[Reading]:
         if count not in totals:
             raise ProbeError("CUDA out of memory")
-        memory = ((0.1 * GIB, 1000 * GIB), (own, size - count * own))
-        return [Reading(totals[count] / count, 1.0, memory)] * count
+        used, free = {"host": 0.1 * GIB, "device": own}, {"host": 1000 * GIB, "device": size - count * own}
+        return [Reading(totals[count] / count, 1.0, used, free)] * count
 
     return measure
 
@@ -48,10 +47,10 @@ def test_no_more_are_tried_than_there_are_cores_and_units() -> None:
 def test_memory_must_have_room_for_the_heaviest_training_of_the_plan() -> None:
     endless = {n: 100.0 * n for n in range(1, 17)}
     assert choose(_device(endless, size=10 * GIB), 16, LONG).jobs == 9  # 0.9 of 10 GiB, 1 GiB each
-    assert choose(_device(endless, size=10 * GIB), 16, LONG, heaviest=(0.1 * GIB, 2 * GIB)).jobs == 4
-    found = choose(_device(endless, size=10 * GIB), 16, LONG, heaviest=(0.1 * GIB, 9 * GIB))
+    assert choose(_device(endless, size=10 * GIB), 16, LONG, heaviest={"host": 0.1 * GIB, "device": 2 * GIB}).jobs == 4
+    found = choose(_device(endless, size=10 * GIB), 16, LONG, heaviest={"host": 0.1 * GIB, "device": 9 * GIB})
     assert (found.jobs, found.why) == (1, "memory has room for no more")
-    assert choose(_device(endless), 16, LONG, heaviest=(400 * GIB,)).jobs == 2  # of the host's 1,000
+    assert choose(_device(endless), 16, LONG, heaviest={"host": 400 * GIB}).jobs == 2  # of the host's 1,000
 
 
 def test_a_count_that_dies_is_not_taken() -> None:
@@ -89,10 +88,10 @@ def test_two_processes_on_two_cores_train_more_than_one_and_four_no_more_than_tw
     rates: dict[int, float] = {}
     with Probes(None, None, 200) as probes:
         for count in (1, 2, 4):
-            said = probes.side_by_side(packing.asdict(DIGITS), count, 1.5)
-            assert len(said) == count
-            shares[count] = sum(s["processor_share"] for s in said)
-            rates[count] = sum(s["images_per_second"] for s in said)
+            readings = probes.side_by_side(DIGITS, count, 1.5)
+            assert len(readings) == count
+            shares[count] = sum(reading.processor_share for reading in readings)
+            rates[count] = sum(reading.images_per_second for reading in readings)
     # Whoever else uses these cores: what a process does in a second of processor is its own, and there are two of them.
     assert rates[2] / shares[2] > 0.6 * rates[1] / shares[1]
     assert shares[1] < 1.1
@@ -117,14 +116,14 @@ def test_the_probe_takes_no_more_processes_than_cores(monkeypatch: pytest.Monkey
 def test_the_heaviest_of_several_trainings_is_the_one_that_is_weighed() -> None:
     wide = ProbeTask("mlp", {"width": 64}, (1, 8, 8), 0, 8_000_000, {}, 128)  # 488 MiB of images
     with Probes(None, None, 60) as probes:
-        both = probes.heaviest([packing.asdict(DIGITS), packing.asdict(wide)])
-        small = probes.heaviest([packing.asdict(DIGITS)])
-    assert both[0] > small[0] + 450 * (1 << 20)
+        both = probes.heaviest([DIGITS, wide])
+        small = probes.heaviest([DIGITS])
+    assert both["host"] > small["host"] + 450 * (1 << 20)
 
 
 def test_a_probe_ends_with_its_time_and_leaves_no_process_behind() -> None:
     with Probes(None, None, 0.5) as probes, pytest.raises(ProbeError, match="time for probing is up"):
-        probes.side_by_side(packing.asdict(DIGITS), 2, 1.0)
+        probes.side_by_side(DIGITS, 2, 1.0)
     assert len(probes.everyone) == 2
     assert all(member.returncode is not None for member in probes.everyone)
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 
 from difgen_cli.engine.cost.estimate import UNKNOWN, Seconds
-from difgen_cli.engine.cost.forecast import Forecast, Part, as_dict
-from difgen_cli.engine.cost.sentences import beside, expected
+from difgen_cli.engine.cost.forecast import Forecast, Part
+from difgen_cli.engine.cost.sentences import as_dict, beside, expected
 from difgen_cli.engine.plan.work import Work
 
 SURE = Forecast(
     Work(), 2,
     (Part("training", 4, Seconds(600.0, 1.5)), Part("gap", 8, Seconds(60.0, 1.5)), Part("start-up", 2, Seconds(20.0))),
-    Seconds(350.0, 1.5), Seconds(200.0), ("gap", Seconds(8.0)),
+    Seconds(350.0, 1.5), Seconds(200.0), Part("gap", 1, Seconds(8.0)),
 )  # fmt: skip
-BLIND = Forecast(Work(), 1, (Part("training", 4, UNKNOWN),), UNKNOWN, UNKNOWN, ("", UNKNOWN))
+BLIND = Forecast(Work(), 1, (Part("training", 4, UNKNOWN),), UNKNOWN, UNKNOWN, Part("", 0, UNKNOWN))
 
 
 def test_an_expectation_has_its_interval_its_workers_and_its_source():

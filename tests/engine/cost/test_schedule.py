@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from difgen_cli.engine.cost.schedule import ScheduledUnit, makespan, ranks
+from difgen_cli.engine.cost.forecast import ScheduledUnit, Wait, makespan, ranks
 
 SECONDS = st.floats(0.1, 100.0)
 
@@ -41,14 +41,14 @@ def test_longest_first_is_within_grahams_bound_of_the_best(seconds: list[float],
 
 def test_a_scoring_begins_as_soon_as_its_snapshot_is_there():
     """Training of 100 with a snapshot at a quarter, whose scoring takes 50: done within the training by another."""
-    tasks = [ScheduledUnit(100.0), ScheduledUnit(50.0, ((0, 0.25),)), ScheduledUnit(10.0, ((0, 1.0),))]
+    tasks = [ScheduledUnit(100.0), ScheduledUnit(50.0, (Wait(0, 0.25),)), ScheduledUnit(10.0, (Wait(0),))]
     assert ranks(tasks) == [110.0, 50.0, 10.0]
     assert makespan(tasks, by_rank(tasks), 2) == 110
     assert makespan(tasks, by_rank(tasks), 1) == 160
 
 
 def test_a_short_training_that_much_waits_for_comes_before_a_longer_one():
-    tasks = [ScheduledUnit(60.0), ScheduledUnit(20.0), ScheduledUnit(50.0, ((1, 1.0),))]
+    tasks = [ScheduledUnit(60.0), ScheduledUnit(20.0), ScheduledUnit(50.0, (Wait(1),))]
     assert by_rank(tasks) == [1, 0, 2]
     assert makespan(tasks, by_rank(tasks), 2) == 70
     assert makespan(tasks, [0, 1, 2], 2) == 70
@@ -63,7 +63,9 @@ def chains(draw: st.DrawFn) -> list[ScheduledUnit]:
     tasks = []
     for place in range(count):
         before = draw(st.lists(st.integers(0, place - 1), max_size=2, unique=True)) if place else []
-        tasks.append(ScheduledUnit(draw(SECONDS), tuple((b, draw(st.sampled_from([0.25, 0.5, 1.0]))) for b in before)))
+        tasks.append(
+            ScheduledUnit(draw(SECONDS), tuple(Wait(b, draw(st.sampled_from([0.25, 0.5, 1.0]))) for b in before))
+        )
     return tasks
 
 
@@ -71,7 +73,7 @@ def chains(draw: st.DrawFn) -> list[ScheduledUnit]:
 def test_what_waits_ranks_below_what_it_waits_for_and_all_is_done_in_time(tasks: list[ScheduledUnit], workers: int):
     found = ranks(tasks)
     for place, task in enumerate(tasks):
-        assert all(found[before] > found[place] for before, _ in task.after)
+        assert all(found[wait.place] > found[place] for wait in task.after)
     took = makespan(tasks, by_rank(tasks), workers)
     work, longest = sum(t.seconds for t in tasks), max(found)
     assert max(longest, work / workers) <= took * (1 + 1e-9)
@@ -81,7 +83,7 @@ def test_what_waits_ranks_below_what_it_waits_for_and_all_is_done_in_time(tasks:
 
 def test_a_circle_is_an_error():
     with pytest.raises(ValueError, match="circle"):
-        ranks([ScheduledUnit(1.0, ((1, 1.0),)), ScheduledUnit(1.0, ((0, 1.0),))])
+        ranks([ScheduledUnit(1.0, (Wait(1),)), ScheduledUnit(1.0, (Wait(0),))])
 
 
 def test_nothing_takes_no_time():

@@ -145,7 +145,7 @@ def test_unets_of_any_settings_are_counted(classes: int, settings: dict[str, obj
 
 
 def test_a_users_network_is_counted() -> None:
-    spec = importlib.util.spec_from_file_location("own", Path(__file__).parents[1] / "plugins" / "models" / "linear.py")
+    spec = importlib.util.spec_from_file_location("own", Path(__file__).parents[2] / "plugins" / "models" / "linear.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
