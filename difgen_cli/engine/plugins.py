@@ -13,6 +13,7 @@ import hashlib
 import importlib
 import importlib.util
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,8 @@ from types import ModuleType
 from typing import Annotated, Any, Literal, Union
 
 from annotated_types import Ge, Gt, Le, Lt
+
+from difgen_cli.engine import columns
 
 PACKAGE = Path(__file__).parent.parent
 REQUIRED = object()  # the default of a setting that has none
@@ -159,11 +162,12 @@ def read(file: Path, function: str, *, builtin: bool) -> Signature:
     found = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == function]
     if not found:
         raise PluginError(f"{file}: a plug-in in this folder must define a function {function}(...)")
-    arguments = found[0].args
-    inputs = tuple(a.arg for a in (*arguments.posonlyargs, *arguments.args))
-    pairs = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    inputs = tuple(a.arg for a in (*found[0].args.posonlyargs, *found[0].args.args))
+    pairs = zip(found[0].args.kwonlyargs, found[0].args.kw_defaults, strict=True)
     settings = {a.arg: Setting(a.arg, _type(a, file), _default(a, d, file)) for a, d in pairs}
     constants = _constants(tree)
+    if function == KINDS["score"].entry and (wrong := columns.mistake(tree)):
+        raise PluginError(f"{file}:{wrong}")
     # A user's file without a VERSION is versioned by its code: an edit makes new results, never silently old ones.
     version = constants.pop("VERSION", None if builtin else _version(file))
     if version is None:
@@ -175,8 +179,9 @@ def read(file: Path, function: str, *, builtin: bool) -> Signature:
 
 
 def fingerprint(file: Path) -> str:
-    """Hash of a file's syntax tree without docstrings: what the code does, not how it is laid out."""
+    """Hash of a file's syntax tree without docstrings: what the code does, not how it or a report is laid out."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
+    columns.without_display(tree)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
@@ -237,14 +242,11 @@ def _imported(node: ast.AST, file: Path, top: Path) -> list[str]:
 def _constants(tree: ast.Module) -> dict[str, Any]:
     constants = {}
     for node in tree.body:
-        if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
-            continue
-        target = node.targets[0] if isinstance(node, ast.Assign) else node.target
-        if isinstance(target, ast.Name) and target.id.isupper():
-            try:
-                constants[target.id] = ast.literal_eval(node.value)
-            except ValueError:
-                continue  # computed: not a declaration
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            if isinstance(target, ast.Name) and target.id.isupper():
+                with suppress(ValueError):  # computed: not a declaration
+                    constants[target.id] = ast.literal_eval(node.value)
     return constants
 
 
