@@ -93,7 +93,7 @@ MAY_IMPORT = {
     "progress": {"engine.plan", "engine.store", "format"},
     "logs": {"engine.select", "engine.store"},
     "doctor": {"config", "engine.launch", "engine.store", "features"},
-    "show": {"engine.plan", "engine.plugins", "engine.select", "engine.store", "report"},
+    "show": {"engine.columns", "engine.plan", "engine.plugins", "engine.select", "engine.store", "report"},
     "sweep": {
         "config",
         "engine.cost",

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from difgen_cli.report.plotting import captions, labels, layout, scales, style
+from difgen_cli.report.plotting import captions, facets, labels, layout, scales, style
+from difgen_cli.report.plotting.facets import DASHED, FacetPlan, Text
 from difgen_cli.report.plotting.layout import DrawnFigure
 from difgen_cli.report.plotting.paper import PAGE, Paper
 from difgen_cli.report.study import emm, onset
@@ -16,65 +17,63 @@ from difgen_cli.report.study.curves import SIZE, STEPS, CurveAxis, Curves, per_g
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+ORDER = 40
+DISTANCE = "fd_test"  # whose feature space a criterion depends on
+COVERS: tuple[str, ...] = ()
 ROWS_MOST = 3
 NAMED_MOST = 3  # slopes written into a panel; the caption has more
 
 
-def onsets_against_size(curves: Curves, read: onset.Onsets, paper: Paper = PAGE) -> DrawnFigure | None:
+def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
     """Each seed's onsets against N: the interval it lies in, arrows where an end is unknown, and the fitted line."""
-    found, lines = read.runs, read.slopes
+    found, lines = curves.onsets.runs, curves.onsets.slopes
     if found.empty or SIZE not in curves.paths or not curves.axis(SIZE).numeric:
-        return None
+        return []
     names = [name for name in onset.CRITERIA if name in found and found[name].notna().any()]
     if not names:
-        return None
+        return []
     by = [path for path in curves.paths if path not in (STEPS, SIZE)]
     others = [axis for axis in curves.others() if axis.path in by]
-    colour, rest = (others[0], others[1:]) if others else (None, [])
-    shown, left_out = layout.panels(rest, most=min(ROWS_MOST, paper.across_most))
-    sheet = layout.lattice(paper, len(shown), len(names), colour)
-    hues, shapes, size = style.colours(colour), style.markers(colour), curves.axis(SIZE)
+    made = FacetPlan(curves.axis(SIZE), others[0] if others else None, tuple(others[1:]))
+    sheet, left_out = _sheet(found, lines, names, made, paper)
+    criteria = "; ".join(f"{name}: {onset.CRITERIA[name][0]}" for name in names)
+    slopes = _slopes(lines, by)
+    text = Text(
+        "onset-against-size",
+        "When does it begin?",
+        f"Onset of copying, of quality and of the gap along training against N, both axes logarithmic ({criteria}).",
+        beyond=lambda _: slopes,
+    )
+    notes = [text.what, _said(found), slopes, _emm(found, by), *_notes(curves, left_out * len(names))]
+    caption = " ".join(note for note in notes if note)
+    return [facets.finished(curves, found, text, sheet, made.colour, caption=caption)]
+
+
+def _sheet(
+    found: pd.DataFrame, lines: pd.DataFrame, names: list[str], made: FacetPlan, paper: Paper
+) -> tuple[layout.FigureSheet, int]:
+    """An onset in each column, levels of the other axes in rows; and how many of their combinations did not fit."""
+    shown, left_out = layout.panels(made.columns, most=min(ROWS_MOST, paper.across_most))
+    sheet = layout.lattice(paper, len(shown), len(names), made.colour)
+    hues, shapes = style.colours(made.colour), style.markers(made.colour)
     low, high = _limits(found, names)
     for axes, panel in zip(sheet.grid, shown, strict=True):
-        inside = _at(found, panel)
         for ax, name in zip(axes, names, strict=True):
             for place, (level, hue) in enumerate(hues.items()):
-                mine = _at(inside, {colour.path: level}) if colour else inside
-                _points(ax, _beside(mine, found, size, place, len(hues)), name, hue, shapes[level])
-                slope = _at(lines, {**panel, **({colour.path: level} if colour else {})})
-                _line(ax, slope, name, hue, size)
+                here = {**panel, **({made.colour.path: level} if made.colour else {})}
+                _points(ax, _beside(facets.at(found, here), found, made.x, place, len(hues)), name, hue, shapes[level])
+                slope = facets.at(lines, here)
+                _line(ax, slope, name, hue, made.x)
                 _name_slope(ax, slope, name, hue, place if len(hues) <= NAMED_MOST else None)
-            scales.setting_scale(ax, "x", size, sheet.letters, log=True)
+            scales.setting_scale(ax, "x", made.x, sheet.letters, log=True)
             scales.log_scale(ax, "y", low, high)
             sheet.entitle(ax, panel)
     for ax, name in zip(sheet.grid[0], names, strict=True):
         title = ax.get_title(loc="left")
         ax.set_title(sheet.title(f"{labels.METRICS[name].removesuffix(' (steps)')}{f' — {title}' if title else ''}"))
     sheet.name_axes(labels.setting(SIZE), "training steps")
-    sheet.legend(colour, hues, _legend(found, names))
-    criteria = "; ".join(f"{name}: {onset.CRITERIA[name][0]}" for name in names)
-    what = f"Onset of copying, of quality and of the gap along training against N, both axes logarithmic ({criteria})."
-    slopes = _slopes(lines, by)
-    return DrawnFigure(
-        name="onset-against-size",
-        title="When does it begin?",
-        alt=f"Chart. {what} {slopes}",
-        caption=" ".join(
-            part
-            for part in [what, _said(found), slopes, _emm(found, by), *_notes(curves, left_out * len(names))]
-            if part
-        ),
-        files=sheet.render(),
-        data=found,
-        palette=dict(zip(hues.values(), style.dark_colours(colour).values(), strict=True)),
-    )
-
-
-def _at(frame: pd.DataFrame, levels: dict[str, str]) -> pd.DataFrame:
-    for path, level in levels.items():
-        if path in frame:
-            frame = frame[frame[path] == level]
-    return frame
+    sheet.legend(made.colour, hues, _legend(found, names))
+    return sheet, left_out
 
 
 def _beside(mine: pd.DataFrame, found: pd.DataFrame, size: CurveAxis, place: int, levels: int) -> pd.DataFrame:
@@ -105,9 +104,7 @@ def _line(ax: Axes, lines: pd.DataFrame, name: str, hue: str, size: CurveAxis) -
     mine = lines[lines["onset"] == name] if len(lines) else lines
     for line in mine.to_dict("records"):
         x = np.array([size.values[0], size.values[-1]])
-        ax.plot(
-            x, np.exp(line["intercept"]) * x ** line["slope"], color=hue, linewidth=1.1, linestyle=(0, (5, 2)), zorder=2
-        )
+        ax.plot(x, np.exp(line["intercept"]) * x ** line["slope"], color=hue, linewidth=1.1, linestyle=DASHED, zorder=2)
 
 
 def _name_slope(ax: Axes, lines: pd.DataFrame, name: str, hue: str, place: int | None) -> None:
@@ -143,7 +140,7 @@ def _legend(found: pd.DataFrame, names: list[str]) -> list[Any]:
     if any(((found[f"{name}_lo"] == 0) & found[f"{name}_hi"].notna()).any() for name in names):
         handles.append(mark("v", "begun before the\nfirst snapshot", style.PAPER))
     fitted = "line fitted per seed,\nmean over seeds" if found["seed"].nunique() > 1 else "line fitted to\none seed"
-    return [*handles, layout.context(fitted, (0, (5, 2)))]
+    return [*handles, layout.context(fitted, DASHED)]
 
 
 def _said(found: pd.DataFrame) -> str:
@@ -195,7 +192,7 @@ def _emm(found: pd.DataFrame, by: list[str]) -> str:
 
 def _notes(curves: Curves, left_out: int) -> list[str]:
     return [
-        captions.counts(curves, pd.DataFrame({"metric": ["fd_test"]})),
+        captions.counts(curves, pd.DataFrame({"metric": [DISTANCE]})),
         captions.common(curves) if curves.seeds > 1 else "",
         captions.missing(curves),
         *captions.moving(curves),

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from difgen_cli.report.figures import metric_vs_axis
-from difgen_cli.report.plotting import captions, facets, labels, layout, style
-from difgen_cli.report.plotting.facets import DOTTED, FacetRow, Text
+from difgen_cli.report.plotting import captions, facets, labels, layout, measures, style
+from difgen_cli.report.plotting.facets import DOTTED, FacetPlan, FacetRow, Text
 from difgen_cli.report.plotting.layout import DrawnFigure
 from difgen_cli.report.plotting.paper import PAGE, Paper
 from difgen_cli.report.study.curves import SIZE, STEPS, CurveAxis, Curves, last_snapshot, over_seeds, per_group
@@ -18,43 +18,28 @@ from difgen_cli.report.study.curves import SIZE, STEPS, CurveAxis, Curves, last_
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-METRICS = ("twin_cos", "twin_win", "twin_ceiling", "twin_baseline")
+Crossings = dict[tuple[Any, ...], tuple[float, float, float, int] | None]  # levels -> where the win is one half
+ORDER = 90
+COVERS = ("twin_",)
+COSINE, WIN = "twin_cos", "twin_win"
+METRICS = (COSINE, WIN, "twin_ceiling", "twin_baseline")
 HALF = 0.5
 NAMED_MOST = 3  # crossings written into a panel; the caption has more
-BESIDE = tuple(metric_vs_axis.CONTEXT["twin_cos"])
-ROWS = (
-    FacetRow("twin_cos", labels.METRICS["twin_cos"], beside=BESIDE),
-    FacetRow("twin_win", labels.METRICS["twin_win"], scale="share", marks=(HALF,)),
-)
 
 
-def against_size(curves: Curves, paper: Paper = PAGE) -> DrawnFigure | None:
-    """`twin_cos` and `twin_win` against N at the last snapshot, and the size where the win is one half."""
-    if SIZE not in curves.paths or not curves.axis(SIZE).numeric or not {"twin_cos", "twin_win"} <= set(curves.metrics):
-        return None
+def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
+    """Likeness and win of twins against N at the last snapshot, and the size where the win is one half."""
+    if SIZE not in curves.paths or not curves.axis(SIZE).numeric or not {COSINE, WIN} <= set(curves.metrics):
+        return []
     cells = last_snapshot(curves.cells, curves.paths)
-    numbers = over_seeds(cells, [path for path in curves.paths if path != STEPS], METRICS, curves.units)
+    numbers = over_seeds(cells, [path for path in curves.paths if path != STEPS], METRICS, curves.columns)
     made = facets.plan(curves, curves.axis(SIZE))
     keys = [axis.path for axis in [*made.columns, *([made.colour] if made.colour else [])]]
     crossings = {key: crossing(group, made.x) for key, group in per_group(numbers, keys)}
-
-    def mark(ax: Axes, row: FacetRow, panel: layout.Panel) -> None:
-        for place, (level, hue) in enumerate(style.colours(made.colour).items()):
-            at = crossings.get((*panel.values(), *([level] if made.colour else [])))
-            if at is not None and row.metric == "twin_win":
-                ax.axvline(at[0], color=hue, linestyle=DOTTED, linewidth=1.1, zorder=2)
-                if len(style.colours(made.colour)) <= NAMED_MOST:
-                    words = f"N = {labels.number(at[0], 2)} "
-                    ax.text(
-                        at[0],
-                        0.94 - 0.07 * place,
-                        words,
-                        color=hue,
-                        fontsize="small",
-                        ha="right",
-                        transform=ax.get_xaxis_transform(),
-                    )
-
+    rows = (
+        FacetRow(COSINE, curves.label(COSINE), beside=measures.CONTEXT[COSINE]),
+        FacetRow(WIN, curves.label(WIN), scale="share", marks=(HALF,)),
+    )
     what = (
         f"Likeness of samples of two networks trained on disjoint halves, from the same noise, against N{made.words}."
     )
@@ -65,7 +50,23 @@ def against_size(curves: Curves, paper: Paper = PAGE) -> DrawnFigure | None:
         captions.snapshot(curves, cells),
     ]
     text = Text("twins-against-size", "Do two halves agree?", what, notes, lambda _: notes[1])
-    return facets.draw(curves, numbers, made, ROWS, text, paper, mark)
+    return [facets.draw(curves, numbers, made, rows, text, paper, also=partial(_mark, made, crossings))]
+
+
+def _mark(made: FacetPlan, crossings: Crossings, ax: Axes, row: FacetRow, panel: layout.Panel) -> None:
+    """An upright line where the win crosses one half, with its size where there is room."""
+    if row.metric != WIN:
+        return
+    hues = style.colours(made.colour)
+    for place, (level, hue) in enumerate(hues.items()):
+        at = crossings.get((*panel.values(), *([level] if made.colour else [])))
+        if at is None:
+            continue
+        ax.axvline(at[0], color=hue, linestyle=DOTTED, linewidth=1.1, zorder=2)
+        if len(hues) <= NAMED_MOST:
+            words, above = f"N = {labels.number(at[0], 2)} ", ax.get_xaxis_transform()
+            high = 0.94 - 0.07 * place
+            ax.text(at[0], high, words, color=hue, fontsize="small", ha="right", transform=above)
 
 
 def crossing(numbers: pd.DataFrame, sizes: CurveAxis) -> tuple[float, float, float, int] | None:
@@ -73,7 +74,7 @@ def crossing(numbers: pd.DataFrame, sizes: CurveAxis) -> tuple[float, float, flo
 
     Per seed linear in log N between the two sizes; None where no seed passes. The interval is NaN for a single seed.
     """
-    table = numbers[numbers["metric"] == "twin_win"]
+    table = numbers[numbers["metric"] == WIN]
     seeds = [name for name in table if str(name).startswith("seed_")]
     place = dict(zip(sizes.levels, np.log(sizes.values), strict=True))
     x = table[SIZE].astype(str).map(place).to_numpy(float)
@@ -95,7 +96,7 @@ def _passing(x: np.ndarray, win: np.ndarray) -> float | None:
     return None
 
 
-def _crossings(found: dict[tuple[str, ...], tuple[float, float, float, int] | None], keys: list[str]) -> str:
+def _crossings(found: Crossings, keys: list[str]) -> str:
     """Where the crossings are, in words."""
     parts = []
     for key, at in found.items():
