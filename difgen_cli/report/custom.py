@@ -178,21 +178,21 @@ def _roles(read: Curves, choice: Choice) -> tuple[Curves, Roles]:
     if x is None and not _numeric(read.done[choice.x]):
         x = curves.axis_of(read.done, choice.x)
     by = SEED if choice.by == "seed" else choice.by
-    known = [axis for axis in read.axes if x is None or (axis.path != x.path and x.path not in axis.along)]
-    colour = next((axis for axis in known if axis.path == by), None)
+    candidates = [axis for axis in read.axes if x is None or (axis.path != x.path and x.path not in axis.along)]
+    colour = next((axis for axis in candidates if axis.path == by), None)
     if by and colour is None:
         colour = curves.axis_of(read.done, by)
-        known = [axis for axis in known if by not in axis.along]
-    known = [axis for axis in known if axis is not colour]
-    rank = [axis for axis in read.others() if axis in known]
+        candidates = [axis for axis in candidates if by not in axis.along]
+    candidates = [axis for axis in candidates if axis is not colour]
+    rank = [axis for axis in read.others() if axis in candidates]
     walk = None
     if x is None:
         walk = next((a for a in rank if a.path == STEPS), None) or next((a for a in rank if a.numeric), None)
     rest = [axis for axis in rank if axis is not walk and axis.path != STEPS]
     if colour is None and rest:
         colour, rest = rest[0], rest[1:]
-    made = [axis for axis in (x, colour) if axis is not None]
-    return replace(read, cells=curves.coded(read.cells, made)), Roles(x, walk, colour, tuple(rest))
+    axes = [axis for axis in (x, colour) if axis is not None]
+    return replace(read, cells=curves.coded(read.cells, axes)), Roles(x, walk, colour, tuple(rest))
 
 
 def _walks(ax: Axes, lines: layout.Groups, panel: layout.Panel, roles: Roles, choice: Choice) -> None:
@@ -209,21 +209,21 @@ def _scales(
     ax: Axes, numbers: pd.DataFrame, roles: Roles, choice: Choice, row: FacetRow, read: Curves, letters: float
 ) -> list[str]:
     """Both scales; returns what a caption must say of them."""
-    said = [measures.scale(ax, numbers, row)]
+    remarks = [measures.scale(ax, numbers, row)]
     if roles.x is not None:
         scales.setting_scale(ax, "x", roles.x, letters)
-        return said
+        return remarks
     values = layout.finite(numbers.loc[numbers["metric"] == choice.x, ["mean", "lo", "hi"]].to_numpy())
     low, high = float(values.min()), float(values.max())
     if read.spec(choice.x).scale == "share":
-        said.append(scales.share_scale(ax, "x", high))
+        remarks.append(scales.share_scale(ax, "x", high))
     elif low > 0 and high / low >= 8:
         scales.log_scale(ax, "x", low, high, letters)
     else:
         reach = (high - low) or max(abs(high) * 0.1, 1e-3)
         ax.set_xlim(low - 0.05 * reach, high + 0.05 * reach)
         ax.locator_params(axis="x", nbins=max(2, min(6, int(letters / 6))))
-    return said
+    return remarks
 
 
 def _what(read: Curves, roles: Roles, choice: Choice) -> str:
@@ -251,10 +251,10 @@ def _numeric(column: pd.Series) -> bool:
     return pd.api.types.is_numeric_dtype(words) and not pd.api.types.is_bool_dtype(words)
 
 
-def _near(name: str, known: list[str]) -> str:
+def _near(name: str, names: list[str]) -> str:
     """What may have been meant: a whole name, or the last part of one."""
-    ends = {n.rpartition(".")[2]: n for n in reversed(known)}
-    close = get_close_matches(name, known, 3) or [ends[e] for e in get_close_matches(name.rpartition(".")[2], ends, 3)]
+    ends = {n.rpartition(".")[2]: n for n in reversed(names)}
+    close = get_close_matches(name, names, 3) or [ends[e] for e in get_close_matches(name.rpartition(".")[2], ends, 3)]
     if close:
         return f"did you mean {' or '.join(close)}?"
-    return f"there are {', '.join(known[:SHOWN])}{' …' if len(known) > SHOWN else ''}"
+    return f"there are {', '.join(names[:SHOWN])}{' …' if len(names) > SHOWN else ''}"

@@ -32,26 +32,26 @@ MEANING = (
 
 
 def figure(
-    curves: Curves, numbers: pd.DataFrame, made: FacetPlan, text: Text, cells: pd.DataFrame, paper: Paper
+    curves: Curves, numbers: pd.DataFrame, planned: FacetPlan, text: Text, cells: pd.DataFrame, paper: Paper
 ) -> DrawnFigure:
     """The three rows over the plan's axis; cells: those that were measured."""
-    lines = facets.groups(numbers, made.columns, made.colour, made.x)
+    lines = facets.groups(numbers, planned.columns, planned.colour, planned.x)
 
     def crosses(ax: Axes, row: FacetRow, panel: layout.Panel) -> None:
         """Marks at the foot of the overlap's panels where its power is too low to tell."""
         if row.metric != OVERLAP:
             return
-        for place, (hue, _, (power, told)) in enumerate(facets.levels(lines, panel, made.colour, POWER, OVERLAP)):
+        for place, (hue, _, (power, overlap)) in enumerate(facets.levels(lines, panel, planned.colour, POWER, OVERLAP)):
             if power is None:
                 continue
-            blind = np.isfinite(power.mean) & ~(np.isfinite(told.mean) if told else np.zeros(len(power.x), bool))
+            blind = np.isfinite(power.mean) & ~(np.isfinite(overlap.mean) if overlap else np.zeros(len(power.x), bool))
             if blind.any():  # an empty line would pull the layout to the corner
                 foot, place_of = np.full(blind.sum(), 0.03 + 0.045 * place), ax.get_xaxis_transform()
                 ax.plot(power.x[blind], foot, "x", color=hue, markersize=3.5, transform=place_of, zorder=4)
 
     meaning = f"{MEANING}{captions.each(cells, 'path_states', 'states at each level')}."
     text = Text(text.name, text.title, text.what, [meaning, *text.notes], _told)
-    return facets.draw(curves, numbers, made, ROWS, text, paper, also=crosses)
+    return facets.draw(curves, numbers, planned, ROWS, text, paper, also=crosses)
 
 
 def _told(numbers: pd.DataFrame) -> str:

@@ -28,13 +28,13 @@ def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
         return []
     numbers, sigma = measured
     numbers = numbers[numbers["mean"] > 0]
-    made = facets.plan(curves, sigma, there=list(table.columns))
+    planned = facets.plan(curves, sigma, present=list(table.columns))
     what = (
         "λ(σ) times the mean squared distance per pixel of the denoiser from the ideal denoiser of the training images "
-        f"and from Wiener filters, on noisy training images, over the noise level σ/σ_d{made.words}."
+        f"and from Wiener filters, on noisy training images, over the noise level σ/σ_d{planned.words}."
     )
     last = last_snapshot(table, [path for path in curves.paths if path in table])
     pairs = captions.each(last, "n_pairs", "pairs of image and noise")
     notes = [f"0 would be that closed form itself{pairs}.", captions.snapshot(curves, last)]
     text = Text("deviation-over-noise", "Which closed form is the denoiser near?", what, notes, measures.all_ranges)
-    return [facets.draw(curves, numbers, made, ROWS, text, paper)]
+    return [facets.draw(curves, numbers, planned, ROWS, text, paper)]

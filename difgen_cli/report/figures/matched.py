@@ -28,15 +28,15 @@ def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
     metric, axis = preference(curves), _axis(curves)
     if metric is None or axis is None:
         return []
-    found = compared(curves)
-    lines = found[found["axis"] == axis.path].dropna(subset="distance") if len(found) else found
+    differences = compared(curves)
+    lines = differences[differences["axis"] == axis.path].dropna(subset="distance") if len(differences) else differences
     numbers = over_seeds(curves.done, curves.paths, [DISTANCE, metric], curves.columns)
     sheet, left_out = _sheet(curves, numbers, lines, metric, axis, paper)
     what = (
         f"{curves.label(metric)} against {curves.label(DISTANCE)}, one curve per value of {labels.setting(axis.path)}, "
         "along which training grows."
     )
-    notes = [_said(lines), _how(found, lines), captions.omitted(left_out)]
+    notes = [_said(lines), _how(differences, lines), captions.omitted(left_out)]
     text = Text(
         "preference-at-equal-distance",
         "Preference at equal distance",
@@ -78,9 +78,11 @@ def _axis(curves: Curves) -> CurveAxis | None:
     """The axis whose levels are compared: how models are conditioned or made before how many images they see."""
     if STEPS not in curves.paths:
         return None
-    found = [axis for axis in curves.others() if axis.path not in (STEPS, SIZE)]
-    found.sort(key=lambda axis: next((k for k, start in enumerate(FIRST) if axis.path.startswith(start)), len(FIRST)))
-    return next(iter([*found, *(axis for axis in curves.axes if axis.path == SIZE)]), None)
+    candidates = [axis for axis in curves.others() if axis.path not in (STEPS, SIZE)]
+    candidates.sort(
+        key=lambda axis: next((k for k, start in enumerate(FIRST) if axis.path.startswith(start)), len(FIRST))
+    )
+    return next(iter([*candidates, *(axis for axis in curves.axes if axis.path == SIZE)]), None)
 
 
 def _curve(ax: Axes, x: Series, y: Series, hue: str, shape: str) -> None:
@@ -104,20 +106,20 @@ def _said(lines: pd.DataFrame) -> str:
     """How the differences lie, counted: a reader must not take one of many for all."""
     if lines.empty:
         return "No two curves have a distance in common."
-    told = lines.dropna(subset=["lo", "hi"])
-    if told.empty:
+    bounded = lines.dropna(subset=["lo", "hi"])
+    if bounded.empty:
         return "One seed: the differences at equal distance have no interval."
-    above, below = int((told["lo"] > 0).sum()), int((told["hi"] < 0).sum())
+    above, below = int((bounded["lo"] > 0).sum()), int((bounded["hi"] < 0).sum())
     return (
-        f"At equal distance {above} of {len(told)} differences have a 95 % interval above 0, {below} below, "
-        f"{len(told) - above - below} hold 0."
+        f"At equal distance {above} of {len(bounded)} differences have a 95 % interval above 0, {below} below, "
+        f"{len(bounded) - above - below} hold 0."
     )
 
 
-def _how(found: pd.DataFrame, lines: pd.DataFrame) -> str:
+def _how(differences: pd.DataFrame, lines: pd.DataFrame) -> str:
     if lines.empty:
         return ""
-    apart = found[(found["axis"] == lines["axis"].iloc[0]) & found["distance"].isna()]
+    apart = differences[(differences["axis"] == lines["axis"].iloc[0]) & differences["distance"].isna()]
     absent = f" {len(apart)} pairs of curves have no distance in common." if len(apart) else ""
     return (
         "Differences: each seed's curve up to its best snapshot, linear in log distance between snapshots, at "

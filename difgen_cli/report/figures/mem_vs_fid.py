@@ -64,8 +64,8 @@ def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
 def _with_copycat(curves: Curves) -> pd.DataFrame:
     """The finished cells; where no cell knows of the copycat, with the copycat's own rows of the same size."""
     rows, cells = curves.references, curves.cells
-    known = COPYCAT in cells and cells[COPYCAT].notna().any()
-    if known or DISTANCE not in rows or SIZE not in rows:
+    measured = COPYCAT in cells and cells[COPYCAT].notna().any()
+    if measured or DISTANCE not in rows or SIZE not in rows:
         return curves.done
     copycat = rows[rows["kind"] == "copycat"]
     means = copycat[DISTANCE].groupby(worded(copycat[SIZE])).mean()
@@ -106,18 +106,18 @@ def _curve(ax: Axes, x: Series, y: Series, hue: str, marker: str, points: bool, 
 
 def _copycat(ax: Axes, along: np.ndarray, hue: str) -> None:
     """Crosses at a share of 1: a copy of T has d1 = 0. One where it is the same all along the curve."""
-    known = layout.finite(along)
-    same = len(known) and np.ptp(known) <= 0.05 * known.max()
-    for at, size in zip(known[:1] if same else along, [6.5] if same else np.linspace(5, 8, len(along)), strict=True):
+    measured = layout.finite(along)
+    same = len(measured) and np.ptp(measured) <= 0.05 * measured.max()
+    for at, size in zip(measured[:1] if same else along, [6.5] if same else np.linspace(5, 8, len(along)), strict=True):
         ax.plot(at, 1, "X", color=hue, markersize=size, mec=style.INK, mew=0.7, zorder=5, clip_on=False)
 
 
 def _arrow(ax: Axes, x: np.ndarray, y: np.ndarray, hue: str, inches: float) -> None:
     """An arrowhead into the last point, where the last stretch is long enough to carry one."""
-    known = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
-    if len(known) < 2:
+    measured = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
+    if len(measured) < 2:
         return
-    start, end = ((float(x[i]), float(y[i])) for i in known[-2:])
+    start, end = ((float(x[i]), float(y[i])) for i in measured[-2:])
     place = ax.transScale + ax.transLimits  # to fractions of the panel, which is not laid out yet
     stretch = (place.transform(end) - place.transform(start)) * inches
     if np.hypot(*stretch) > 0.15:  # inches

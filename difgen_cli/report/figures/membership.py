@@ -24,10 +24,10 @@ def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
     measured = noise_levels.at_named(curves, x, [row.metric for row in rows], NAMED) if x else None
     if x is None or measured is None:
         return []
-    numbers, made, cells = measured
+    numbers, planned, cells = measured
     what = (
         "How well the denoising loss tells training from held-out images (AUROC, 0.5: not at all) "
-        f"against {labels.setting(x.path)}{made.words}."
+        f"against {labels.setting(x.path)}{planned.words}."
     )
     if len(rows) > 1:
         what += " Below: the difference of two twins' losses, T of the one against T of the other."
@@ -35,4 +35,4 @@ def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
     notes = [f"Squared error of pixels, at fixed noise levels, never the best of them{images}."]
     notes.append(captions.snapshot_along(curves, x))
     text = Text("membership", "Does the loss tell who was trained on?", what, notes, measures.all_ranges)
-    return [facets.draw(curves, numbers, made, rows, text, paper)]
+    return [facets.draw(curves, numbers, planned, rows, text, paper)]

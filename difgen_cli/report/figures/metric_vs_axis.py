@@ -34,19 +34,19 @@ def against(curves: Curves, axis: CurveAxis, paper: Paper = PAGE) -> DrawnFigure
     numbers = measures.over_axis(curves, axis, metrics)
     if numbers.empty:
         return None
-    made = facets.plan(curves, axis)
+    planned = facets.plan(curves, axis)
     text = Text(
         f"against-{axis.path.replace('.', '-')}",
         f"Against {labels.setting(axis.path)}",
-        _what(curves, metrics, made),
+        _what(curves, metrics, planned),
         [captions.snapshot_along(curves, axis)],
         lambda numbers: measures.ranges(numbers, metrics),
     )
     rows = [measures.row(curves, metric) for metric in metrics]
-    return facets.draw(curves, numbers, made, rows, text, paper, up=measures.scale, most=6)
+    return facets.draw(curves, numbers, planned, rows, text, paper, up=measures.scale, most=6)
 
 
-def _what(curves: Curves, metrics: list[str], made: facets.FacetPlan) -> str:
+def _what(curves: Curves, metrics: list[str], planned: facets.FacetPlan) -> str:
     names = [curves.label(name) for name in metrics]
     listed = f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
-    return f"{listed[:1].upper()}{listed[1:]} against {labels.setting(made.x.path)}{made.words}."
+    return f"{listed[:1].upper()}{listed[1:]} against {labels.setting(planned.x.path)}{planned.words}."

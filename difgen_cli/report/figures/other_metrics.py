@@ -27,21 +27,21 @@ def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
     if not left or not curves.axes:
         return []
     axis = curves.others()[0]
-    made = _plan(curves, axis)
-    numbers = facets.held(measures.over_axis(curves, axis, left), made)
+    planned = _plan(curves, axis)
+    numbers = facets.held(measures.over_axis(curves, axis, left), planned)
     constant = _constant(curves)
     same = {name: constant[name] for name in left if name in constant}
     left = [name for name in left if name in set(numbers["metric"]) - set(same)]
     if not left:
         return []
     kept = left if paper is PAGE else left[: paper.panels_most]
-    sheet = _panels(curves, numbers, made, kept, paper)
-    at = ", ".join(labels.level(path, level) for path, level in made.at)
+    sheet = _panels(curves, numbers, planned, kept, paper)
+    at = ", ".join(labels.level(path, level) for path, level in planned.at)
     what = f"Every other metric against {labels.setting(axis.path)}{f' at {at}' if at else ''}."
     more = f"{len(left) - len(kept)} more metrics are in the CSV beside this figure." if kept != left else ""
     notes = [captions.snapshot_along(curves, axis), captions.constant(same), more]
     text = Text("other-metrics", "Every other metric", what, notes, lambda numbers: measures.ranges(numbers, kept))
-    return [facets.finished(curves, numbers, text, sheet, made.colour, points=True)]
+    return [facets.finished(curves, numbers, text, sheet, planned.colour, points=True)]
 
 
 def _left(curves: Curves) -> list[str]:
@@ -53,28 +53,28 @@ def _left(curves: Curves) -> list[str]:
 
 def _plan(curves: Curves, axis: CurveAxis) -> FacetPlan:
     """No columns: all axes but the coloured one are held."""
-    made = facets.plan(curves, axis)
-    return FacetPlan(made.x, made.colour, (), tuple((other.path, other.levels[-1]) for other in made.columns))
+    planned = facets.plan(curves, axis)
+    return FacetPlan(planned.x, planned.colour, (), tuple((other.path, other.levels[-1]) for other in planned.columns))
 
 
 def _panels(
-    curves: Curves, numbers: pd.DataFrame, made: FacetPlan, metrics: list[str], paper: Paper
+    curves: Curves, numbers: pd.DataFrame, planned: FacetPlan, metrics: list[str], paper: Paper
 ) -> layout.FigureSheet:
     across = min(ACROSS_MOST, paper.across_most, len(metrics))
-    sheet = layout.sheet(paper, -(-len(metrics) // across), across, made.colour, alike=False)
-    lines = facets.groups(numbers, [], made.colour, made.x)
+    sheet = layout.sheet(paper, -(-len(metrics) // across), across, planned.colour, alike=False)
+    lines = facets.groups(numbers, [], planned.colour, planned.x)
     used: dict[str, Any] = {}
     for ax, metric in zip(sheet.grid.flat, metrics, strict=False):
         row = measures.row(curves, metric)
-        used |= facets.draw_panel(ax, lines, {}, made, row, points=True)
-        facets.across(ax, made.x, sheet.letters)
+        used |= facets.draw_panel(ax, lines, {}, planned, row, points=True)
+        facets.across(ax, planned.x, sheet.letters)
         measures.scale(ax, numbers, row)
         unit = curves.spec(metric).unit
         ax.set_title(sheet.title(f"{metric} ({unit})" if unit else metric))
     for ax in sheet.grid.flat[len(metrics) :]:
         ax.set_visible(False)
-    sheet.name_axes(labels.setting(made.x.path))
-    sheet.legend(made.colour, style.colours(made.colour), list(used.values()))
+    sheet.name_axes(labels.setting(planned.x.path))
+    sheet.legend(planned.colour, style.colours(planned.colour), list(used.values()))
     return sheet
 
 

@@ -23,12 +23,13 @@ def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
     if measured is None:
         return []
     numbers, sigma = measured
-    made = facets.plan(curves, sigma, there=list(table.columns))
+    planned = facets.plan(curves, sigma, present=list(table.columns))
     last = last_snapshot(curves.cells, curves.paths)
+    what = "Path overlap, its power and the preference of the sampler's states over the noise level σ/σ_d"
     text = Text(
         "path-over-noise",
         "Where the sampler walks, over noise levels",
-        f"Path overlap, its power and the preference of the sampler's states over the noise level σ/σ_d{made.words}.",
+        f"{what}{planned.words}.",
         [captions.snapshot(curves, last)],
     )
-    return [_path_overlap.figure(curves, numbers, made, text, last, paper)]
+    return [_path_overlap.figure(curves, numbers, planned, text, last, paper)]

@@ -26,13 +26,13 @@ def _against(curves: Curves, axis: CurveAxis, paper: Paper) -> DrawnFigure | Non
     measured = noise_levels.at_named(curves, axis, _path_overlap.METRICS, NAMED)
     if measured is None:
         return None
-    numbers, made, cells = measured
+    numbers, planned, cells = measured
     levels = tuple(level for level in NAMED.values() if level in set(numbers["sigma_rel"]))
-    made = replace(made, columns=(noise_levels.axis_of(levels),))
+    planned = replace(planned, columns=(noise_levels.axis_of(levels),))
     text = Text(
         f"path-against-{axis.path.replace('.', '-')}",
         f"Where the sampler walks, against {labels.setting(axis.path)}",
-        f"Path overlap, its power and the preference against {labels.setting(axis.path)}{made.words}.",
+        f"Path overlap, its power and the preference against {labels.setting(axis.path)}{planned.words}.",
         [captions.snapshot_along(curves, axis)],
     )
-    return _path_overlap.figure(curves, numbers, made, text, cells, paper)
+    return _path_overlap.figure(curves, numbers, planned, text, cells, paper)

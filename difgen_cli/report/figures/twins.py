@@ -33,16 +33,14 @@ def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
         return []
     cells = last_snapshot(curves.cells, curves.paths)
     numbers = over_seeds(cells, [path for path in curves.paths if path != STEPS], METRICS, curves.columns)
-    made = facets.plan(curves, curves.axis(SIZE))
-    keys = [axis.path for axis in [*made.columns, *([made.colour] if made.colour else [])]]
-    crossings = {key: crossing(group, made.x) for key, group in per_group(numbers, keys)}
+    planned = facets.plan(curves, curves.axis(SIZE))
+    keys = [axis.path for axis in [*planned.columns, *([planned.colour] if planned.colour else [])]]
+    crossings = {key: crossing(group, planned.x) for key, group in per_group(numbers, keys)}
     rows = (
         FacetRow(COSINE, curves.label(COSINE), beside=measures.CONTEXT[COSINE]),
         FacetRow(WIN, curves.label(WIN), scale="share", marks=(HALF,)),
     )
-    what = (
-        f"Likeness of samples of two networks trained on disjoint halves, from the same noise, against N{made.words}."
-    )
+    what = f"Likeness of samples of two networks trained on disjoint halves, from the same noise, against N{planned.words}."
     pairs = captions.each(cells, "twin_pairs", "pairs of samples")
     notes = [
         f"Cosines of pixels, each image's own mean removed{pairs}.",
@@ -50,16 +48,16 @@ def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
         captions.snapshot(curves, cells),
     ]
     text = Text("twins-against-size", "Do two halves agree?", what, notes, lambda _: notes[1])
-    return [facets.draw(curves, numbers, made, rows, text, paper, also=partial(_mark, made, crossings))]
+    return [facets.draw(curves, numbers, planned, rows, text, paper, also=partial(_mark, planned, crossings))]
 
 
-def _mark(made: FacetPlan, crossings: Crossings, ax: Axes, row: FacetRow, panel: layout.Panel) -> None:
+def _mark(planned: FacetPlan, crossings: Crossings, ax: Axes, row: FacetRow, panel: layout.Panel) -> None:
     """An upright line where the win crosses one half, with its size where there is room."""
     if row.metric != WIN:
         return
-    hues = style.colours(made.colour)
+    hues = style.colours(planned.colour)
     for place, (level, hue) in enumerate(hues.items()):
-        at = crossings.get((*panel.values(), *([level] if made.colour else [])))
+        at = crossings.get((*panel.values(), *([level] if planned.colour else [])))
         if at is None:
             continue
         ax.axvline(at[0], color=hue, linestyle=DOTTED, linewidth=1.1, zorder=2)
@@ -88,18 +86,18 @@ def crossing(numbers: pd.DataFrame, sizes: CurveAxis) -> tuple[float, float, flo
 
 def _passing(x: np.ndarray, win: np.ndarray) -> float | None:
     """Where the line through the points first rises through one half."""
-    known = np.isfinite(win)
-    order = np.argsort(x[known])
-    x, win = x[known][order], win[known][order]
+    measured = np.isfinite(win)
+    order = np.argsort(x[measured])
+    x, win = x[measured][order], win[measured][order]
     for k in np.flatnonzero((win[:-1] < HALF) & (win[1:] >= HALF)):
         return float(x[k] + (HALF - win[k]) / (win[k + 1] - win[k]) * (x[k + 1] - x[k]))
     return None
 
 
-def _crossings(found: Crossings, keys: list[str]) -> str:
+def _crossings(crossings: Crossings, keys: list[str]) -> str:
     """Where the crossings are, in words."""
     parts = []
-    for key, at in found.items():
+    for key, at in crossings.items():
         where = ", ".join(labels.level(path, str(level)) for path, level in zip(keys, key, strict=True))
         place = f" at {where}" if where else ""
         if at is None:
@@ -112,4 +110,4 @@ def _crossings(found: Crossings, keys: list[str]) -> str:
         return "Dotted upright lines: where the win rises through one half."
     words = "; ".join(parts)
     between = " Linear in log N between the two sizes around it, and no interval tells how well that holds."
-    return f"{words[:1].upper()}{words[1:]}.{between if any(found.values()) else ''}" if words else ""
+    return f"{words[:1].upper()}{words[1:]}.{between if any(crossings.values()) else ''}" if words else ""

@@ -92,12 +92,12 @@ def tiles(axes: Sequence[CurveAxis], colour: CurveAxis | None, paper: Paper, mos
     return Tiles(sheet, panels, left_out)
 
 
-def plan(curves: Curves, x: CurveAxis, *columns: CurveAxis, there: Sequence[str] | None = None) -> FacetPlan:
+def plan(curves: Curves, x: CurveAxis, *columns: CurveAxis, present: Sequence[str] | None = None) -> FacetPlan:
     """Of the axes but `x` (and but steps, where x is something else) the first is coloured.
 
-    The rest become columns, or are held at their last level where `columns` are given. `there`: axes that exist.
+    The rest become columns, or are held at their last level where `columns` are given. present: paths that exist.
     """
-    others = [axis for axis in curves.others(x) if there is None or axis.path in there]
+    others = [axis for axis in curves.others(x) if present is None or axis.path in present]
     others = [axis for axis in others if axis.path != STEPS]
     colour, rest = (others[0], others[1:]) if others else (None, [])
     if columns:
@@ -105,9 +105,9 @@ def plan(curves: Curves, x: CurveAxis, *columns: CurveAxis, there: Sequence[str]
     return FacetPlan(x, colour, tuple(rest))
 
 
-def held(frame: pd.DataFrame, made: FacetPlan) -> pd.DataFrame:
+def held(frame: pd.DataFrame, planned: FacetPlan) -> pd.DataFrame:
     """The lines of a frame at the levels that the plan holds."""
-    return at(frame, dict(made.at))
+    return at(frame, dict(planned.at))
 
 
 def at(frame: pd.DataFrame, levels: layout.Panel) -> pd.DataFrame:
@@ -140,7 +140,7 @@ Up = Callable[["Axes", pd.DataFrame, FacetRow], str]
 def draw(
     curves: Curves,
     numbers: pd.DataFrame,
-    made: FacetPlan,
+    planned: FacetPlan,
     rows: Sequence[FacetRow],
     text: Text,
     paper: Paper,
@@ -154,28 +154,28 @@ def draw(
     most: columns.
     """
     rows = [row for row in rows if (numbers["metric"] == row.metric).any()]
-    shown, left_out = layout.panels(made.columns, most=min(most, paper.across_most))
+    shown, left_out = layout.panels(planned.columns, most=min(most, paper.across_most))
     alone = len(shown) == 1 and len(rows) > 1  # then the rows stand side by side
-    sheet = layout.lattice(paper, len(rows), len(shown), made.colour)
-    lines = groups(numbers, made.columns, made.colour, made.x)
-    points = len(rows) * len(shown) * len(style.colours(made.colour)) <= layout.CROWD
+    sheet = layout.lattice(paper, len(rows), len(shown), planned.colour)
+    lines = groups(numbers, planned.columns, planned.colour, planned.x)
+    points = len(rows) * len(shown) * len(style.colours(planned.colour)) <= layout.CROWD
     handles: dict[str, Any] = {}
-    said: list[str] = []
+    remarks: list[str] = []
     for row, axes in zip(rows, sheet.grid, strict=True):
         for ax, panel in zip(axes, shown, strict=True):
-            handles |= draw_panel(ax, lines, panel, made, row, points=points)
-            across(ax, made.x, sheet.letters)
-            said.append((up or _up)(ax, numbers, row))
+            handles |= draw_panel(ax, lines, panel, planned, row, points=points)
+            across(ax, planned.x, sheet.letters)
+            remarks.append((up or _up)(ax, numbers, row))
             if also:
                 also(ax, row, panel)
         axes[0].set_ylabel(layout.wrapped(row.label))
     for axes in sheet.grid if alone else sheet.grid[:1]:
         for ax, panel in zip(axes, shown, strict=True):
             sheet.entitle(ax, panel)
-    sheet.name_axes(labels.setting(made.x.path))
-    sheet.legend(made.colour, style.colours(made.colour), list(handles.values()))
-    notes = [*text.notes, *dict.fromkeys(said), captions.omitted(left_out * len(rows))]
-    return finished(curves, numbers, replace(text, notes=notes), sheet, made.colour, points=points)
+    sheet.name_axes(labels.setting(planned.x.path))
+    sheet.legend(planned.colour, style.colours(planned.colour), list(handles.values()))
+    notes = [*text.notes, *dict.fromkeys(remarks), captions.omitted(left_out * len(rows))]
+    return finished(curves, numbers, replace(text, notes=notes), sheet, planned.colour, points=points)
 
 
 def finished(
@@ -203,29 +203,29 @@ def finished(
 
 
 def draw_panel(
-    ax: Axes, lines: Groups, panel: layout.Panel, made: FacetPlan, row: FacetRow, *, points: bool
+    ax: Axes, lines: Groups, panel: layout.Panel, planned: FacetPlan, row: FacetRow, *, points: bool
 ) -> dict[str, Any]:
     """Lines of one panel; returns the legend's entries for the lines beside them."""
-    few = len(style.colours(made.colour)) <= 4
+    few = len(style.colours(planned.colour)) <= 4
     handles = {}
     for mark in row.marks:
         ax.axhline(mark, color=style.MUTED, linewidth=0.8, zorder=1)
     names = [metric for metric, _, _ in row.beside]
-    for hue, shape, (drawn, *beside) in levels(lines, panel, made.colour, row.metric, *names):
+    for hue, shape, (drawn, *beside) in levels(lines, panel, planned.colour, row.metric, *names):
         if drawn is not None:
-            layout.line(ax, drawn, hue, shape, band=few, joined=made.x.numeric, points=points)
-        for other, (metric, words, dashes) in zip(beside, () if row.shared else row.beside, strict=False):
-            if other is not None:
+            layout.line(ax, drawn, hue, shape, band=few, joined=planned.x.numeric, points=points)
+        for other, (metric, words, dashes) in zip(beside, row.beside, strict=True):
+            if other is not None and not row.shared:
                 _broken(ax, other.x, other.mean, hue, dashes, True)
                 handles[metric] = layout.context(words, dashes)
-    return handles | (_shared(ax, lines, panel, made, row) if row.shared else {})
+    return handles | (_shared(ax, lines, panel, planned, row) if row.shared else {})
 
 
-def _shared(ax: Axes, lines: Groups, panel: layout.Panel, made: FacetPlan, row: FacetRow) -> dict[str, Any]:
+def _shared(ax: Axes, lines: Groups, panel: layout.Panel, planned: FacetPlan, row: FacetRow) -> dict[str, Any]:
     """What a row is read beside: one grey line where all levels share it, else one in each level's colour."""
     handles = {}
     for metric, words, dashes in row.beside:
-        own = {hue: drawn for hue, _, (drawn,) in levels(lines, panel, made.colour, metric) if drawn is not None}
+        own = {hue: drawn for hue, _, (drawn,) in levels(lines, panel, planned.colour, metric) if drawn is not None}
         if not own:
             continue
         handles[metric] = layout.context(words, dashes)
@@ -233,10 +233,10 @@ def _shared(ax: Axes, lines: Groups, panel: layout.Panel, made: FacetPlan, row: 
         spread = np.nanmax(table, axis=0, initial=-np.inf) - np.nanmin(table, axis=0, initial=np.inf)
         if np.nanmax(spread) <= 1e-3 * max(1e-9, float(np.nanmax(np.abs(table)))):
             filled = np.array([np.nan if np.isnan(c).all() else np.nanmean(c) for c in table.T])
-            _broken(ax, next(iter(own.values())).x, filled, style.MUTED, dashes, made.x.numeric)
+            _broken(ax, next(iter(own.values())).x, filled, style.MUTED, dashes, planned.x.numeric)
             continue
         for hue, drawn in own.items():
-            _broken(ax, drawn.x, drawn.mean, hue, dashes, made.x.numeric)
+            _broken(ax, drawn.x, drawn.mean, hue, dashes, planned.x.numeric)
     return handles
 
 

@@ -37,13 +37,13 @@ def at_named(
     named: ending -> noise level. Returns the numbers over seeds, the plan with a column per level, and the cells; None
     where none of the columns was measured.
     """
-    made = facets.plan(curves, x, axis_of(named.values()))
-    cells = facets.held(curves.along(x), made)
-    by = [axis.path for axis in (made.x, made.colour) if axis]
+    planned = facets.plan(curves, x, axis_of(named.values()))
+    cells = facets.held(curves.along(x), planned)
+    by = [axis.path for axis in (planned.x, planned.colour) if axis]
     parts = []
     for ending, level in named.items():
         numbers = over_seeds(cells, by, [f"{name}_{ending}" for name in names], curves.columns)
         if len(numbers):
             metric = numbers["metric"].astype(str).str.removesuffix(f"_{ending}")
             parts.append(numbers.assign(metric=metric, sigma_rel=level))
-    return (pd.concat(parts, ignore_index=True), made, cells) if parts else None
+    return (pd.concat(parts, ignore_index=True), planned, cells) if parts else None
