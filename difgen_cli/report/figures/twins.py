@@ -40,14 +40,14 @@ def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
         FacetRow(COSINE, curves.label(COSINE), beside=measures.CONTEXT[COSINE]),
         FacetRow(WIN, curves.label(WIN), scale="share", marks=(HALF,)),
     )
-    what = f"Likeness of samples of two networks trained on disjoint halves, from the same noise, against N{planned.words}."
+    what = "Likeness of samples of two networks trained on disjoint halves, from the same noise, against N"
     pairs = captions.each(cells, "twin_pairs", "pairs of samples")
     notes = [
         f"Cosines of pixels, each image's own mean removed{pairs}.",
         _crossings(crossings, keys),
         captions.snapshot(curves, cells),
     ]
-    text = Text("twins-against-size", "Do two halves agree?", what, notes, lambda _: notes[1])
+    text = Text("twins-against-size", "Do two halves agree?", f"{what}{planned.words}.", notes, lambda _: notes[1])
     return [facets.draw(curves, numbers, planned, rows, text, paper, also=partial(_mark, planned, crossings))]
 
 
