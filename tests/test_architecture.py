@@ -42,9 +42,10 @@ MAY_IMPORT = {
     "neighbours": set(),
     "sheets": set(),
     "text": set(),
+    "engine.columns": set(),
     "engine.setting_types": set(),
-    "engine.plugins": {"engine.setting_types"},
-    "engine.store": set(),
+    "engine.plugins": {"engine.columns", "engine.setting_types"},
+    "engine.store": {"engine.columns"},
     "engine.grid": {"engine.plugins"},
     "engine.plan": {"config", "data", "engine.grid", "engine.plugins", "engine.store", "features", "guidance", "text"},
     "engine.cost": {
@@ -86,6 +87,7 @@ MAY_IMPORT = {
     "engine.doctor": {"config", "engine.launch", "engine.store", "features"},
     "report": {
         "data",
+        "engine.columns",
         "engine.grid",
         "engine.plan",
         "engine.plugins",

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 import pytest
 from annotated_types import Ge, Gt
 
+from difgen_cli.engine import columns
 from difgen_cli.engine.plugins import KINDS, Library, PluginError, fingerprint, read
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -63,6 +64,40 @@ def test_a_plugin_that_cannot_be_read_is_refused(tmp_path: Path, text: str, word
     _plugin(tmp_path / "models", text)
     with pytest.raises(PluginError, match=words):
         Library(tmp_path).signature("model", "mine")
+
+
+METRIC = 'COLUMNS = {{\n    "plain": ("float64", "", "what"),\n    "mine": {}}}\n\n\ndef measure(samples): ...\n'
+
+
+def test_what_reports_show_of_a_column_is_no_part_of_a_metrics_version(tmp_path: Path) -> None:
+    plain = _plugin(tmp_path / "a" / "metrics", METRIC.format('("float64", "", "what")'))
+    shown = _plugin(
+        tmp_path / "b" / "metrics", METRIC.format('("float64", "", "what", {"label": "w", "scale": "log"})')
+    )
+    other = _plugin(tmp_path / "c" / "metrics", METRIC.format('("float64", "s", "what")'))
+    assert fingerprint(plain) == fingerprint(shown) != fingerprint(other)
+    declared = columns.declared(read(shown, "measure", builtin=False).constants["COLUMNS"])
+    assert declared == {
+        "plain": columns.ColumnSpec("", "what"),
+        "mine": columns.ColumnSpec("", "what", label="w", scale="log", role="metric"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ('("float64", "", "what", {"lable": "w"})', "mine has the field 'lable', which is none of label, scale, role"),
+        ('("float64", "", "what", {"scale": "lin"})', "mine has the scale 'lin', which is none of linear, log, ratio"),
+        ('("float64", "", "what", {"role": 1})', "mine has the role 1, which is none of metric, count, features"),
+        ('("float64", "", "what", {"label": 1})', "mine has the label 1, which is no text"),
+        ('("float64", "", "what", "label")', "mine must be .type, unit, meaning., or these and a dict"),
+        ('("float64", "what")', "mine must be .type, unit, meaning., or these and a dict"),
+    ],
+)
+def test_a_column_that_is_declared_wrongly_is_refused_with_its_line(tmp_path: Path, entry: str, words: str) -> None:
+    file = _plugin(tmp_path / "metrics", METRIC.format(entry))
+    with pytest.raises(PluginError, match=f"{file}:3: COLUMNS: {words}"):
+        Library(tmp_path).signature("score", "mine")
 
 
 def test_a_user_plugin_may_not_take_a_built_in_name(tmp_path: Path) -> None:

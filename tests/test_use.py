@@ -253,9 +253,9 @@ STAGES = ("references", "one cell", "models", "one metric", "one metric of refer
 def test_every_stage_of_a_sweep_has_a_report(stage: str, real: Path, tmp_path: Path) -> None:
     (study,) = loading.gather(Store(real))
     metrics = {
-        "memorization": [c for c in study.units if c in study.rows and c.startswith("mem_")],
-        "frechet": [c for c in study.units if c in study.rows and c.startswith("fd_")],
-        "gap": [c for c in study.units if c in study.rows and c.startswith("gap_")],
+        "memorization": [c for c in study.columns if c in study.rows and c.startswith("mem_")],
+        "frechet": [c for c in study.columns if c in study.rows and c.startswith("fd_")],
+        "gap": [c for c in study.columns if c in study.rows and c.startswith("gap_")],
     }
     assert all(metrics.values())
     every, rows = set(metrics), study.rows

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from difgen_cli.engine.store import Store
     from difgen_cli.report import Study
-    from difgen_cli.report.figures.custom import Choice
+    from difgen_cli.report.custom import Choice
     from difgen_cli.report.plotting.layout import DrawnFigure
     from difgen_cli.report.plotting.paper import Paper
 
@@ -92,7 +92,7 @@ def _choice(x: str | None, y: str | None, by: str | None) -> Choice | None:
     if not (x or y or by):
         return None
     from difgen_cli.engine.grid.document import GridError
-    from difgen_cli.report.figures.custom import Choice
+    from difgen_cli.report.custom import Choice
 
     if not (x and y):
         raise GridError("--x and --y: name both, such as --x data.size --y mem_frac")
@@ -124,7 +124,7 @@ def _print_stale(studies: Sequence[Study], console: Console) -> None:
 
 def _incomparable(studies: Sequence[Study], choice: Choice | None) -> list[str]:
     """What differs within one curve of each study although nobody varied it, in sentences."""
-    from difgen_cli.report.figures import custom
+    from difgen_cli.report import custom
     from difgen_cli.report.study import comparable, curves
 
     sentences = []
@@ -168,7 +168,7 @@ def _pages(
 def _one_figure(studies: Sequence[Study], choice: Choice, out: Path, console: Console) -> dict[str, Any]:
     """Draw one figure of each study that has its columns; GridError where none has. Its files, for machines."""
     from difgen_cli.engine.grid.document import GridError
-    from difgen_cli.report.figures import custom
+    from difgen_cli.report import custom
 
     refused, drawn = {}, []
     for study, folder in _folders(studies, out):

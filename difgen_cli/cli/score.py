@@ -108,5 +108,5 @@ def content(result: Scored, written: Written, tables: Path) -> dict[str, Any]:
 
 def _values(row: dict[str, Any], result: Scored) -> dict[str, Any]:
     """The metrics of a row; what does not exist is null."""
-    measured = [name for name, (_, meaning) in result.study.units.items() if meaning and name in row]
+    measured = [name for name, spec in result.study.columns.items() if spec.meaning and name in row]
     return {name: None if row[name] != row[name] else row[name] for name in measured}

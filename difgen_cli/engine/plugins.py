@@ -13,13 +13,14 @@ import hashlib
 import importlib
 import importlib.util
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from difgen_cli.engine import setting_types
+from difgen_cli.engine import columns, setting_types
 
 PACKAGE = Path(__file__).parent.parent
 REQUIRED = object()  # the default of a setting that has none
@@ -179,6 +180,8 @@ def read(file: Path, function: str, *, builtin: bool) -> Signature:
     pairs = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
     settings = {a.arg: Setting(a.arg, _type(a, file), _default(a, d, file)) for a, d in pairs}
     constants = _constants(tree)
+    if function == KINDS["score"].entry and (wrong := columns.mistake(tree)):
+        raise PluginError(f"{file}:{wrong}")
     # A user's file without a VERSION is versioned by its code: an edit makes new results, never silently old ones.
     version = constants.pop("VERSION", None if builtin else _version(file))
     if version is None:
@@ -190,8 +193,9 @@ def read(file: Path, function: str, *, builtin: bool) -> Signature:
 
 
 def fingerprint(file: Path) -> str:
-    """Hash of a file's syntax tree without docstrings: what the code does, not how it is laid out."""
+    """Hash of a file's syntax tree without docstrings: what the code does, not how it or a report is laid out."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
+    columns.without_display(tree)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
@@ -252,14 +256,11 @@ def _imported(node: ast.AST, file: Path, top: Path) -> list[str]:
 def _constants(tree: ast.Module) -> dict[str, Any]:
     constants = {}
     for node in tree.body:
-        if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
-            continue
-        target = node.targets[0] if isinstance(node, ast.Assign) else node.target
-        if isinstance(target, ast.Name) and target.id.isupper():
-            try:
-                constants[target.id] = ast.literal_eval(node.value)
-            except ValueError:
-                continue  # computed: not a declaration
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            if isinstance(target, ast.Name) and target.id.isupper():
+                with suppress(ValueError):  # computed: not a declaration
+                    constants[target.id] = ast.literal_eval(node.value)
     return constants
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 VERSION = 1
 
-COLUMNS = {"field_points": ("int64", "points", "of the grid that the flow field is drawn from")}
+COLUMNS = {"field_points": ("int64", "points", "of the grid that the flow field is drawn from", {"role": "count"})}
 
 TABLES = {
     "field": {

@@ -14,21 +14,33 @@ VERSION = 3
 HELD_OUT_MIN = 2
 
 COLUMNS = {
-    "fd_test": ("float64", "features²", "Fréchet distance of the samples to all held-out images"),
+    "fd_test": (
+        "float64",
+        "features²",
+        "Fréchet distance of the samples to all held-out images",
+        {"label": "{frechet}", "scale": "log"},
+    ),
     "fd_test_lo": ("float64", "features²", "lower end of its 95 % interval over samples; missing below three floors"),
     "fd_test_hi": ("float64", "features²", "upper end of its 95 % interval over samples; missing below three floors"),
     "fd_train": (
         "float64",
         "features²",
         "Fréchet distance of the samples to as many training images, or to all there are",
+        {"label": "Fréchet distance to the training images", "scale": "ratio"},
     ),
     "fd_floor": (
         "float64",
         "features²",
         "real against real images at the sizes of fd_test: what a perfect model scores",
+        {"label": "Fréchet distance, real against real", "scale": "ratio"},
     ),
-    "fd_floor_expected": ("float64", "features²", "the same in closed form for Gaussian features"),
-    "fd_copycat": ("float64", "features²", "training images drawn again and again in place of samples"),
+    "fd_floor_expected": ("float64", "features²", "the same in closed form for Gaussian features", {"scale": "ratio"}),
+    "fd_copycat": (
+        "float64",
+        "features²",
+        "training images drawn again and again in place of samples",
+        {"label": "Fréchet distance of the copycat", "scale": "ratio"},
+    ),
     "fd_gap": (
         "float64",
         "features²",
@@ -36,11 +48,21 @@ COLUMNS = {
     ),
     "fd_gap_lo": ("float64", "features²", "lower end of its 95 % interval over samples"),
     "fd_gap_hi": ("float64", "features²", "upper end of its 95 % interval over samples"),
-    "fd_se": ("float64", "features²", "standard error of fd_test over the samples, by its influence function"),
-    "fd_features": ("string", "", "the feature space"),
-    "n_gen": ("int64", "images", "samples"),
-    "n_ref": ("int64", "images", "held-out images that fd_test, fd_floor and fd_copycat refer to"),
-    "n_ref_train": ("int64", "images", "images on each side of fd_gap, and that fd_train refers to"),
+    "fd_se": (
+        "float64",
+        "features²",
+        "standard error of fd_test over the samples, by its influence function",
+        {"label": "standard error of the Fréchet distance"},
+    ),
+    "fd_features": ("string", "", "the feature space", {"role": "features"}),
+    "n_gen": ("int64", "images", "samples", {"label": "generated samples", "role": "count"}),
+    "n_ref": (
+        "int64",
+        "images",
+        "held-out images that fd_test, fd_floor and fd_copycat refer to",
+        {"label": "reference images", "role": "count"},
+    ),
+    "n_ref_train": ("int64", "images", "images on each side of fd_gap, and that fd_train refers to", {"role": "count"}),
 }
 
 SEED = 3

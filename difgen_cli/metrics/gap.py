@@ -26,10 +26,20 @@ VERSION = 3
 HELD_OUT_MIN = 2
 
 COLUMNS = {
-    "gap_max": ("float64", "", "largest L_H/L_T - 1 over the noise levels, by a spline; L the mean squared error"),
+    "gap_max": (
+        "float64",
+        "",
+        "largest L_H/L_T - 1 over the noise levels, by a spline; L the mean squared error",
+        {"label": "largest relative gap over noise levels", "scale": "gain"},
+    ),
     "gap_max_lo": ("float64", "", "lower end of its 95 % interval: of the band, as the peak may be anywhere"),
     "gap_max_hi": ("float64", "", "upper end of its 95 % interval: of one noise level, as the peak is at one"),
-    "gap_sigma": ("float64", "sigma_d", "noise level of the largest gap"),
+    "gap_sigma": (
+        "float64",
+        "sigma_d",
+        "noise level of the largest gap",
+        {"label": "noise level σ / σ_d of the largest gap"},
+    ),
     "gap_sigma_absolute": ("float64", "", "the same in the units of the data"),
     "gap_null": (
         "float64",

@@ -33,7 +33,7 @@ COLUMNS = {
     ),
     "mia_tpr_at_1pct_lo": ("float64", "share", "lower end of its 95 % Clopper-Pearson interval, given the threshold"),
     "mia_tpr_at_1pct_hi": ("float64", "share", "upper end of its 95 % Clopper-Pearson interval, given the threshold"),
-    "mia_images": ("int64", "images", "of T, and as many of H"),
+    "mia_images": ("int64", "images", "of T, and as many of H", {"role": "count"}),
 }
 
 DRAWS = 8  # of noise for each image

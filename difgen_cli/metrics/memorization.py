@@ -9,15 +9,30 @@ from difgen_cli.neighbours import Repeats, distinct, mirror
 VERSION = 3
 
 COLUMNS = {
-    "mem_frac": ("float64", "share", "samples with d1/d2 < 1/3, distances to the two nearest distinct training images"),
+    "mem_frac": (
+        "float64",
+        "share",
+        "samples with d1/d2 < 1/3, distances to the two nearest distinct training images",
+        {"label": "memorized share of samples", "scale": "share"},
+    ),
     "mem_frac_lo": ("float64", "share", "lower end of the 95 % Wilson interval of mem_frac"),
     "mem_frac_hi": ("float64", "share", "upper end of the 95 % Wilson interval of mem_frac"),
-    "mem_frac_control": ("float64", "share", "the same rule for held-out images in place of samples"),
+    "mem_frac_control": (
+        "float64",
+        "share",
+        "the same rule for held-out images in place of samples",
+        {"label": "memorized share, held-out images"},
+    ),
     "mem_frac_control_lo": ("float64", "share", "lower end of its 95 % Wilson interval"),
     "mem_frac_control_hi": ("float64", "share", "upper end of its 95 % Wilson interval"),
-    "mem_frac_half": ("float64", "share", "samples with d1/d2 < 1/2"),
+    "mem_frac_half": ("float64", "share", "samples with d1/d2 < 1/2", {"scale": "share"}),
     "mem_identical": ("int64", "samples", "equal to a training image in every value; mirrored too where training was"),
-    "mem_power": ("float64", "share", "training images plus noise of 0.1 a pixel that the rule catches"),
+    "mem_power": (
+        "float64",
+        "share",
+        "training images plus noise of 0.1 a pixel that the rule catches",
+        {"label": "power of the rule"},
+    ),
     "mem_radius_q10": (
         "float64",
         "rms",

@@ -34,7 +34,7 @@ COLUMNS = {
     "path_overlap_200_hi": ("float64", "", "upper end of its 95 % interval"),
     "path_power_200": ("float64", "share", "the same at 2 sigma_d"),
     "path_pref_200": ("float64", "share", "the same at 2 sigma_d"),
-    "path_states": ("int64", "samples", "states at each level"),
+    "path_states": ("int64", "samples", "states at each level", {"role": "count"}),
 }
 
 TABLES = {

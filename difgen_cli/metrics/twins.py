@@ -14,10 +14,20 @@ from difgen_cli.neighbours import near_duplicates, with_mirrors
 VERSION = 2
 
 COLUMNS = {
-    "twin_cos": ("float64", "", "median cosine of paired samples of networks trained on disjoint halves"),
+    "twin_cos": (
+        "float64",
+        "",
+        "median cosine of paired samples of networks trained on disjoint halves",
+        {"label": "cosine of twins' samples (median)"},
+    ),
     "twin_cos_lo": ("float64", "", "lower end of its 95 % interval over samples"),
     "twin_cos_hi": ("float64", "", "upper end of its 95 % interval over samples"),
-    "twin_win": ("float64", "share", "samples closer to their twin than to any training image; one half: the crossing"),
+    "twin_win": (
+        "float64",
+        "share",
+        "samples closer to their twin than to any training image; one half: the crossing",
+        {"label": "samples nearer to their twin than to any training image"},
+    ),
     "twin_win_lo": ("float64", "share", "lower end of its 95 % interval over samples"),
     "twin_win_hi": ("float64", "share", "upper end of its 95 % interval over samples"),
     "twin_ceiling": ("float64", "", "the same median for the same half and other initial weights"),
@@ -26,7 +36,12 @@ COLUMNS = {
     "twin_baseline": ("float64", "", "the same median for shuffled pairs: what samples have in common by chance"),
     "twin_baseline_lo": ("float64", "", "lower end of its 95 % interval over samples"),
     "twin_baseline_hi": ("float64", "", "upper end of its 95 % interval over samples"),
-    "twin_pairs": ("int64", "pairs", "of samples, none constant, or most similar to an image that is in both halves"),
+    "twin_pairs": (
+        "int64",
+        "pairs",
+        "of samples, none constant, or most similar to an image that is in both halves",
+        {"role": "count"},
+    ),
     "twin_shared": ("int64", "images", "training images with a near-duplicate in the other half"),
 }
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from difgen_cli.engine.columns import Columns
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -43,9 +45,10 @@ class Study:
 
     rows: one line per planned cell, also the missing and the failed ones: a column per setting (`data.size`),
     `kind` (model, heldout, copycat, ideal), `seed`, `step`, `cell`, `trajectory`, `state` (done, missing, failed,
-    stale), `cause`, and every metric. tables: by name (noise, path, deviation, field) lines per noise level or point
-    with the same setting columns; a missing or an empty one is not drawn.
-    units: metric column -> (unit, meaning). stale: what is to be said of stale cells, which are not drawn; or nothing.
+    stale), `cause`, and every metric. tables: by name those that metrics declare with a column `sigma_rel`, lines per
+    noise level with the same setting columns; a missing or an empty one is not drawn.
+    columns: by name what metrics declare of their columns. stale: what is to be said of stale cells, which are not
+    drawn; or nothing.
     """
 
     name: str
@@ -54,7 +57,7 @@ class Study:
     seeds: int
     rows: pd.DataFrame
     tables: dict[str, pd.DataFrame]
-    units: dict[str, tuple[str, str]]
+    columns: Columns
     gallery: Gallery
     provenance: dict[str, str]
     stale: str = ""
@@ -100,18 +103,17 @@ def write(study: Study, out: Path, *, paper: bool = False, live: bool = False) -
 def _draw(study: Study, out: Path, *, reload: bool) -> list[Path]:
     """The page, its figures and the tables behind it; every file that was written."""
     from difgen_cli.report import page, spreadsheet, table
-    from difgen_cli.report.figures import listing, matched
+    from difgen_cli.report.figures import listing
     from difgen_cli.report.page import live
-    from difgen_cli.report.study import clusters, curves, onset
+    from difgen_cli.report.study import clusters, curves, matched, onset
 
     read = curves.read(study)
-    onsets = onset.read(read)
-    drawn = listing.draw(read, onsets)
+    drawn = listing.draw(read)
     files = listing.save(drawn, out / "figures")
     spreadsheet.write(study.rows, out / "rows.csv")
     last = table.last(read)
     spreadsheet.write(last, out / "last.csv")
-    files += [out / "rows.csv", out / "last.csv", *onset.write(onsets, out)]
+    files += [out / "rows.csv", out / "last.csv", *onset.write(read.finished.onsets, out)]
     files += clusters.write(clusters.bounds(read), out)
     files += matched.write(matched.compared(read), out)
     content = page.compose(study, read, drawn, last)
@@ -123,13 +125,12 @@ def _draw_for_paper(study: Study, folder: Path) -> list[Path]:
     """Every figure at a paper's widths; every file that was written."""
     from difgen_cli.report.figures import listing
     from difgen_cli.report.plotting.paper import PAPERS
-    from difgen_cli.report.study import curves, onset
+    from difgen_cli.report.study import curves
 
     read = curves.read(study)
-    onsets = onset.read(read)
     files = []
     for paper in PAPERS:
-        files += listing.save(listing.draw(read, onsets, paper), folder / paper.name)
+        files += listing.save(listing.draw(read, paper), folder / paper.name)
     return files
 
 

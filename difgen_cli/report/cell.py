@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from difgen_cli.engine.columns import ColumnSpec
 from difgen_cli.engine.plan.sections import DEFAULT_PLUGIN, as_text
 from difgen_cli.engine.plugins import SECTIONS, Library, PluginError
 from difgen_cli.engine.select import SelectedCell
@@ -111,11 +112,11 @@ def _references(rows: pd.DataFrame, row: pd.Series) -> dict[str, pd.Series]:
 
 
 def _measure(study: Study, by_kind: dict[str, pd.Series], name: str) -> MetricText:
-    unit, meaning = study.units.get(name, ("", ""))
+    spec = study.columns.get(name, ColumnSpec())
     return MetricText(
         name,
-        {kind: scored.value({str(k): v for k, v in line.items()}, name, unit) for kind, line in by_kind.items()},
-        meaning,
+        {kind: scored.value({str(k): v for k, v in line.items()}, name, spec.unit) for kind, line in by_kind.items()},
+        spec.meaning,
     )
 
 

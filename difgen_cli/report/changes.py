@@ -50,7 +50,7 @@ def shown(made: Comparison, width: int | None = None) -> Table:
         for i, name in enumerate(table.names(keys).values())
     ]
     for place, metric in enumerate(_first(made)):
-        share = bool(seeds.whole(metric, made.a.read.units))
+        share = bool(seeds.whole(metric, made.a.read.columns))
         words = [_words(group[group["metric"] == metric], share=share) for _, group in lines]
         columns.append(table.Column(metric, words, drop=place))
     caption = " ".join(
@@ -130,7 +130,7 @@ def _moved(made: Comparison, numbers: pd.DataFrame) -> list[str]:
 
 
 def _row(made: Comparison, metric: str, ratio: bool) -> facets.FacetRow:
-    name = labels.metric(metric, made.a.read.features, made.a.read.units)
+    name = made.a.read.label(metric)
     return facets.FacetRow(metric, f"{name}: B {'/' if ratio else '−'} A", marks=(float(ratio),), whole=True)
 
 

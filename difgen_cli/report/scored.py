@@ -12,8 +12,8 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from difgen_cli.report import Study, Written, findings, publish, spreadsheet
-from difgen_cli.report.figures import listing, ratio_cdf
+from difgen_cli.report import Study, Written, findings, publish, ratio_cdf, spreadsheet
+from difgen_cli.report.figures import listing
 from difgen_cli.report.page import gallery, parts, stamp
 from difgen_cli.report.page.document import document
 from difgen_cli.report.plotting import labels
@@ -122,10 +122,9 @@ def lines(scored: Scored) -> list[ScoredLine]:
     known = curves.read(scored.study).metrics
     order = [name for name in FIRST if name in known] + [name for name in known if name not in FIRST]
     rows = {kind: row for kind in KINDS if (row := scored.row(kind))}
-    units = {name: scored.study.units[name] for name in order}
     return [
-        ScoredLine(name, {kind: value(row, name, unit) for kind, row in rows.items()}, meaning)
-        for name, (unit, meaning) in units.items()
+        ScoredLine(name, {kind: value(row, name, spec.unit) for kind, row in rows.items()}, spec.meaning)
+        for name, spec in ((name, scored.study.columns[name]) for name in order)
     ]
 
 

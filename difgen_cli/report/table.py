@@ -10,10 +10,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from difgen_cli.engine.columns import Columns
 from difgen_cli.format import counted
 from difgen_cli.report.plotting import captions, labels
 from difgen_cli.report.study import costs, seeds
-from difgen_cli.report.study.curves import LOGARITHMIC, STEPS, Curves, last_snapshot, over_seeds
+from difgen_cli.report.study.curves import STEPS, Curves, last_snapshot, over_seeds
 
 # metric -> header, in the order of reading; the last ones are dropped first where a terminal is narrow
 HEADERS = {
@@ -59,7 +60,7 @@ def last(curves: Curves) -> pd.DataFrame:
     planned = curves.cells[by].drop_duplicates() if by else pd.DataFrame(index=[0])
     numbers = pd.DataFrame()
     if "step" in finished:
-        numbers = over_seeds(finished, [*by, "step"], curves.metrics, curves.units)
+        numbers = over_seeds(finished, [*by, "step"], curves.metrics, curves.columns)
     counts = (
         finished.groupby([*by, "step"], observed=True, dropna=False)["seed"].nunique().rename("seeds").reset_index()
     )
@@ -89,7 +90,7 @@ def columns(curves: Curves, frame: pd.DataFrame) -> list[Column]:
     for name in chosen:
         drop = len(order) - order.index(name) if name in HEADERS else 0
         priority = {"mem_frac": 0, "fd_test": 0}.get(name, 10 - drop if drop else 0)
-        found.append(Column(HEADERS.get(name, name), _words(frame, name, curves.units), drop=priority))
+        found.append(Column(HEADERS.get(name, name), _words(frame, name, curves.columns), drop=priority))
     return found
 
 
@@ -134,7 +135,7 @@ def names(paths: list[str]) -> dict[str, str]:
     return {path: end if ends.count(end) == 1 else path for path, end in zip(paths, ends, strict=True)}
 
 
-def _words(frame: pd.DataFrame, name: str, units: seeds.Units) -> list[str]:
+def _words(frame: pd.DataFrame, name: str, columns: Columns) -> list[str]:
     values = frame[name].to_numpy(float)
     if name == "floors":
         return [f"{labels.number(value, 2)}×" if np.isfinite(value) else labels.NONE for value in values]
@@ -142,7 +143,7 @@ def _words(frame: pd.DataFrame, name: str, units: seeds.Units) -> list[str]:
         return [labels.number(value) for value in values]
     lower, upper = frame[f"{name}_lo"].to_numpy(float), frame[f"{name}_hi"].to_numpy(float)
     over = frame["seeds"].to_numpy() > 1  # a single seed's own interval is not one over seeds
-    kind = "ratio" if name in LOGARITHMIC else "share" if seeds.whole(name, units) else ""
+    kind = "ratio" if seeds.logarithmic(name, columns) else "share" if seeds.whole(name, columns) else ""
     return [
         labels.interval(value, low, high, kind) if many else labels.number(value)
         for value, low, high, many in zip(values, lower, upper, over & np.isfinite(upper - lower), strict=True)

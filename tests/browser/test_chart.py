@@ -172,7 +172,7 @@ def test_means_and_intervals_equal_the_ones_in_the_tables(visit: Visit, four: Fo
     opened = visit(path)
     read = curves.read(study)
     metrics = ["fd_test", "mem_frac", "auth_pct", "gap_max", "mem_frac_control", "n_gen"]
-    expected = curves.over_seeds(read.done, read.paths, metrics, read.units).set_index([*read.paths, "metric"])
+    expected = curves.over_seeds(read.done, read.paths, metrics, read.columns).set_index([*read.paths, "metric"])
     assert {"score over seeds", "t over seeds", ""} <= set(expected["interval"])
     for across, up in (metrics[:2], metrics[2:4], metrics[4:]):
         groups = opened.page.evaluate(

@@ -12,6 +12,7 @@ import pytest
 import synthetic
 
 from difgen_cli import report
+from difgen_cli.engine.columns import ColumnSpec
 from difgen_cli.report import spreadsheet
 
 RUN = "window.planted = true"
@@ -28,8 +29,8 @@ def planted(evil: str) -> report.Study:
     axes = {"model.name": [evil, "mlp"], "data.name": [f"{evil}1", f"{evil}2"], "data.size": [32, 128]}
     study = synthetic.study(axes, seeds=2, failed=[0], missing=[1], cause=evil, features=evil, name=evil, question=evil)
     rows = study.rows.assign(**{evil: 1.0, f"{evil}text": evil, "cell": study.rows["cell"] + evil, "trajectory": evil})
-    units = {**study.units, evil: (evil, evil)}
-    return dataclasses.replace(study, rows=rows, units=units, provenance={evil: evil, "command": evil})
+    columns = {**study.columns, evil: ColumnSpec(evil, evil, evil)}
+    return dataclasses.replace(study, rows=rows, columns=columns, provenance={evil: evil, "command": evil})
 
 
 @pytest.mark.parametrize("evil", PLANTED.values(), ids=PLANTED.keys())

@@ -234,7 +234,7 @@ def test_without_held_out_images_controls_are_missing_and_the_rest_is_the_same(w
 def test_every_column_has_its_type_and_a_larger_shift_finds_more(world: Images) -> None:
     train, held_out, _ = world
     result = run(train[:10], train, held_out)
-    for name, (kind, _, _) in COLUMNS.items():
+    for name, (kind, *_) in COLUMNS.items():
         assert type(result.values[name]) is {"float64": float}[kind], name
     table = result.tables["aligned"]
     assert list(table) == list(TABLES["aligned"])

@@ -108,7 +108,7 @@ def test_few_images_give_values_or_none_and_never_nan(samples: int, train: int, 
 
 def test_every_column_has_its_type_and_the_space_its_name() -> None:
     values = measured(gaussian(30, 1), gaussian(20, 2), gaussian(25, 3))
-    for name, (kind, _, _) in COLUMNS.items():
+    for name, (kind, *_) in COLUMNS.items():
         assert type(values[name]) is {"float64": float, "string": str}[kind], name
     assert values["auth_features"] == "pixels"
 

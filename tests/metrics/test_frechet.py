@@ -176,7 +176,7 @@ def test_every_column_is_there_with_its_type_and_the_spaces_name() -> None:
 
     result: Result = measure(gaussian(50, 4, 1) + 3, gaussian(30, 4, 2), gaussian(40, 4, 3), Space(), shared)
     assert set(result.values) == set(COLUMNS)
-    for name, (kind, _, _) in COLUMNS.items():
+    for name, (kind, *_) in COLUMNS.items():
         assert type(result.values[name]) is {"float64": float, "int64": int, "string": str}[kind], name
     assert result.values["fd_features"] == "digits-cnn64"
 

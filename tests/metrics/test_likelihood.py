@@ -174,7 +174,7 @@ def test_images_that_are_all_the_same_leave_no_feature() -> None:
 
 def test_every_column_has_its_type() -> None:
     values = measured(gaussian(30, 1).astype(np.float32), gaussian(20, 2).astype(np.float32), gaussian(25, 3))
-    for name, (kind, _, _) in COLUMNS.items():
+    for name, (kind, *_) in COLUMNS.items():
         assert type(values[name]) is {"float64": float, "int64": int, "string": str}[kind], name
 
 

@@ -74,7 +74,7 @@ def test_every_column_and_table_is_there_with_its_type(digits: Pool) -> None:
     train, held_out = parts(digits, 32)
     result = measure(held_out[:50], train, held_out, shared, left_out=0)
     assert set(result.values) == set(COLUMNS)
-    for name, (kind, _, _) in COLUMNS.items():
+    for name, (kind, *_) in COLUMNS.items():
         assert type(result.values[name]) is {"float64": float, "int64": int}[kind], name
     assert {name: list(table) for name, table in result.tables.items()} == {n: list(t) for n, t in TABLES.items()}
     for column, values in result.tables["neighbours"].items():

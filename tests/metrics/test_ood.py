@@ -169,7 +169,7 @@ def test_identical_images_tie() -> None:
 
 def test_every_column_has_its_type() -> None:
     values = measured(cloud(20, 1), cloud(20, 2), cloud(20, 3), cloud(20, 4))
-    for name, (kind, _, _) in COLUMNS.items():
+    for name, (kind, *_) in COLUMNS.items():
         assert type(values[name]) is {"float64": float, "int64": int, "string": str}[kind], name
 
 

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pandas as pd
+import synthetic
 
 from difgen_cli.report import Study
 
@@ -35,8 +36,8 @@ def added(study: Study) -> Study:
     new |= {"twin_ceiling": 0.98 + 0 * size, "twin_baseline": 0.1 + 0 * size}
     new |= {"twin_pairs": 256 + 0 * size, "mia_images": size.clip(upper=900)}
     rows = rows.assign(**{name: values.where(model & (rows["state"] == "done")) for name, values in new.items()})
-    units = study.units | {name: ("", name) for name in new}
-    return dataclasses.replace(study, rows=rows, units=units, tables=study.tables | _tables(rows, copied))
+    columns = {**study.columns, **{name: synthetic.declared(name, "", name) for name in new}}
+    return dataclasses.replace(study, rows=rows, columns=columns, tables=study.tables | _tables(rows, copied))
 
 
 def _tables(rows: pd.DataFrame, copied: pd.Series) -> dict[str, pd.DataFrame]:

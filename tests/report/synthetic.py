@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import zlib
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
+from difgen_cli.engine import columns
+from difgen_cli.engine.columns import ColumnSpec
+from difgen_cli.engine.plugins import Library
 from difgen_cli.report import Gallery, Pair, Study
 
 DEFAULTS: dict[str, Any] = {
@@ -82,7 +87,7 @@ def study(
         seeds=seeds,
         rows=rows,
         tables={"noise": noise},
-        units={key: value for key, value in UNITS.items() if key not in drop},
+        columns={name: declared(name, *about) for name, about in UNITS.items() if name not in drop},
         gallery=gallery or pictures,
         provenance={
             "command": "difgen report runs/ --grid size",
@@ -91,6 +96,18 @@ def study(
             "device": "cpu",
         },
     )
+
+
+def declared(name: str, unit: str = "", meaning: str = "") -> ColumnSpec:
+    """A column as the package's metrics declare it, with another unit and meaning; the defaults of any other."""
+    return dataclasses.replace(declarations().get(name, ColumnSpec()), unit=unit, meaning=meaning)
+
+
+@cache
+def declarations() -> dict[str, ColumnSpec]:
+    """Every column that a metric of the package declares."""
+    signatures = [Library().signature("score", metric) for metric in Library().names("score")]
+    return {name: spec for one in signatures for name, spec in columns.declared(one.constants["COLUMNS"]).items()}
 
 
 def pictures(cells: Sequence[str], count: int) -> dict[str, list[Pair]]:

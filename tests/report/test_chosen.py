@@ -8,8 +8,8 @@ import pytest
 import synthetic
 
 from difgen_cli.engine.grid.document import GridError
-from difgen_cli.report.figures import custom
-from difgen_cli.report.figures.custom import Choice
+from difgen_cli.report import custom
+from difgen_cli.report.custom import Choice
 from difgen_cli.report.plotting.paper import COLUMN, TEXT
 
 AXES = {"train.steps": [250, 1000, 4000], "data.size": [32, 128], "model.width": [64, 256]}

@@ -7,6 +7,7 @@ import pytest
 import synthetic
 
 from difgen_cli import report
+from difgen_cli.engine.columns import ColumnSpec
 from difgen_cli.report import Study
 from difgen_cli.report.study import clusters, curves
 
@@ -23,7 +24,9 @@ def planted(in_use: dict[tuple[str, int], list[float]]) -> Study:
         np.nan if clusters_ == 1 else in_use[str(name), int(seed)][TRIED.index(int(clusters_)) - 1]
         for name, clusters_, seed in at
     ]
-    return Study(**(vars(study) | {"rows": rows, "units": study.units | {"clusters_used": ("conditions", "")}}))
+    return Study(
+        **(vars(study) | {"rows": rows, "columns": {**study.columns, "clusters_used": ColumnSpec("conditions")}})
+    )
 
 
 def test_the_bound_is_the_largest_number_of_which_enough_are_in_use() -> None:

@@ -9,6 +9,7 @@ import pytest
 import synthetic
 from scipy import stats
 
+from difgen_cli.engine.columns import ColumnSpec
 from difgen_cli.engine.store import tables
 from difgen_cli.report.plotting import labels
 from difgen_cli.report.study import curves
@@ -24,7 +25,7 @@ FOUR = {
 def test_mean_and_t_interval_agree_with_scipy_in_every_group():
     study = synthetic.study(FOUR, seeds=4, missing=[0, 5], failed=[9, 10, 11])
     read = curves.read(study)
-    numbers = curves.over_seeds(read.done, read.paths, ["gap_max", "fd_test"], read.units)
+    numbers = curves.over_seeds(read.done, read.paths, ["gap_max", "fd_test"], read.columns)
     rows = study.rows[(study.rows["kind"] == "model") & (study.rows["state"] == "done")]
     assert len(numbers) == 2 * 24
     for line in numbers.to_dict("records"):
@@ -116,8 +117,8 @@ def test_keys_of_results_and_clocks_are_neither_axes_nor_metrics():
     study = synthetic.study({"data.size": [32, 128]}, seeds=3)
     keys = [f"{i:04x}" for i in range(len(study.rows))]
     rows = study.rows.assign(**{"result.gap": keys, "train_seconds": np.arange(len(keys)) * 1.0})
-    units = {**study.units, "train_seconds": ("s", ""), "step": ("steps", "")}
-    read = curves.read(dataclasses.replace(study, rows=rows, units=units))
+    columns = {**study.columns, "train_seconds": ColumnSpec("s"), "step": ColumnSpec("steps")}
+    read = curves.read(dataclasses.replace(study, rows=rows, columns=columns))
     assert read.paths == ["data.size"]
     assert not {"train_seconds", "step", "n_gen"} & set(read.metrics)
     assert read.seeds == 3

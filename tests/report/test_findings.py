@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from synthetic import study as made_up
 
+from difgen_cli.engine.columns import ColumnSpec
 from difgen_cli.report import findings
 from difgen_cli.report.findings import samples, study
 from difgen_cli.report.study import curves
@@ -163,8 +164,8 @@ def of_study(**columns: Any) -> dict[str, str]:
     """Rule -> sentence of a small made-up study, with columns of its rows replaced."""
     base = made_up({"data.size": [16, 64], "train.steps": [100, 1000]})
     rows = base.rows.assign(**columns)
-    units = base.units | {name: ("share", "") for name in columns if name not in base.units}
-    read = curves.read(type(base)(**{**vars(base), "rows": rows, "units": units}))
+    shares = {name: ColumnSpec("share") for name in columns if name not in base.columns}
+    read = curves.read(type(base)(**{**vars(base), "rows": rows, "columns": {**base.columns, **shares}}))
     return {name: said for name, rule in study.RULES.items() if (said := rule(read, last(read)))}
 
 

@@ -11,8 +11,8 @@ import pytest
 import synthetic
 
 from difgen_cli import report
-from difgen_cli.report import Written
-from difgen_cli.report.figures import custom, listing, metric_vs_axis, noise_map, path_overlap, twins
+from difgen_cli.report import Written, custom
+from difgen_cli.report.figures import _path_overlap, noise_map, other_metrics, path_over_noise, twins
 from difgen_cli.report.plotting.paper import PAGE
 from difgen_cli.report.study import curves
 
@@ -86,13 +86,11 @@ def test_overlap_without_power_is_left_out_of_the_line_and_marked_as_such(whole:
     told = numbers(whole, "path-over-noise")
     at_four = told[told["sigma_rel"] == 4.0]
     assert "path_overlap" not in set(at_four["metric"])
-    assert (at_four.loc[at_four["metric"] == "path_power", "mean"] < path_overlap.POWER_MIN).all()
+    assert (at_four.loc[at_four["metric"] == "path_power", "mean"] < _path_overlap.POWER_MIN).all()
     study = instruments.added(synthetic.study(STEPS_SIZE, seeds=3))
-    svg = path_overlap.over_noise(curves.read(study))
-    assert svg is not None
+    (svg,) = path_over_noise.draw(curves.read(study))
     everywhere = study.tables["path"].assign(path_power=0.99, path_overlap=0.5)
-    seen = path_overlap.over_noise(curves.read(dataclasses.replace(study, tables={"path": everywhere})))
-    assert seen is not None
+    (seen,) = path_over_noise.draw(curves.read(dataclasses.replace(study, tables={"path": everywhere})))
     assert svg.svg.count("<use") > 0
     crosses = "M -1.75 1.75"  # the marker x of 3.5 points
     assert crosses in svg.svg
@@ -102,8 +100,7 @@ def test_overlap_without_power_is_left_out_of_the_line_and_marked_as_such(whole:
 def test_path_power_too_low_everywhere_is_said(whole: Written) -> None:
     study = instruments.added(synthetic.study(STEPS_SIZE, seeds=2))
     blind = study.tables["path"].assign(path_power=0.55, path_overlap=np.nan)
-    drawn = path_overlap.over_noise(curves.read(dataclasses.replace(study, tables={"path": blind})))
-    assert drawn is not None
+    (drawn,) = path_over_noise.draw(curves.read(dataclasses.replace(study, tables={"path": blind})))
     assert "no overlap can be told" in drawn.alt
 
 
@@ -127,15 +124,13 @@ def test_twins_that_never_agree_have_no_crossing(tmp_path: Path) -> None:
 
 def test_the_map_holds_every_step_and_level_and_dots_what_may_be_nothing() -> None:
     read = curves.read(synthetic.study(STEPS_SIZE, seeds=3))
-    drawn = noise_map.gap_map(read)
-    assert drawn is not None
+    (drawn,) = noise_map.draw(read)
     assert len(drawn.data) == 4 * 3 * len(synthetic.SIGMAS)
     assert "dots: the 95 % interval over seeds holds 0" in drawn.caption
     assert "no value" not in drawn.svg
     assert set(drawn.palette) == set(drawn.palette.values()), "a map keeps its colours on a dark page"
     holes = read.tables["noise"].query("step != 240 or `data.size` != '8'")
-    holed = noise_map.gap_map(dataclasses.replace(read, tables={"noise": holes}))
-    assert holed is not None
+    (holed,) = noise_map.draw(dataclasses.replace(read, tables={"noise": holes}))
     assert "no value" in holed.svg
 
 
@@ -183,17 +178,10 @@ def test_a_study_of_every_size_of_one_seed_is_drawn_without_warnings(tmp_path: P
     assert "at w = 2" in caption(written, "path-against-data-size")
 
 
-def test_figures_own_names_are_those_of_figures() -> None:
-    read = curves.read(instruments.added(synthetic.study(STEPS_SIZE, seeds=1)))
-    drawn = {figure.name.partition("-")[0] for figure in listing.draw(read)}
-    assert set(listing.OWN) <= drawn
-
-
 def test_a_cosine_of_twins_is_drawn_between_its_baseline_and_its_ceiling_without_an_axis_of_sizes_too() -> None:
     study = instruments.added(synthetic.study({"model.width": [64, 256], "train.steps": [60, 240]}, seeds=2))
     read = curves.read(study)
-    others = metric_vs_axis.other_metrics(read)
-    assert others is not None
+    (others,) = other_metrics.draw(read)
     assert "twin_cos" in others.caption or "twin_cos" in others.alt
     assert {"twin_cos", "twin_baseline", "twin_ceiling"} <= set(others.data["metric"])
     drawn = custom.draw(study, custom.Choice("model.width", "twin_cos"), PAGE)

@@ -10,8 +10,7 @@ import synthetic
 
 from difgen_cli import report
 from difgen_cli.report import Study
-from difgen_cli.report.figures import matched
-from difgen_cli.report.study import curves
+from difgen_cli.report.study import curves, matched
 
 STEPS = [125, 250, 500, 1000, 2000, 4000]
 
@@ -36,8 +35,8 @@ def planted(shift: float, faster: float = 2.0, seeds: int = 3, apart: float = 1.
         distance, pref = np.where(last, 3000 / 500, distance), np.where(last, 1.0, pref)
     rows.loc[model, "fd_test"] = distance[model]
     rows["train_pref_share"] = np.where(model, pref, np.nan)
-    units = {**study.units, "train_pref_share": ("share", "of the copycat's excess")}
-    return dataclasses.replace(study, rows=rows, units=units)
+    columns = {**study.columns, "train_pref_share": synthetic.declared("train_pref_share", "share")}
+    return dataclasses.replace(study, rows=rows, columns=columns)
 
 
 def table(study: Study) -> pd.DataFrame:

@@ -11,6 +11,7 @@ import pytest
 import synthetic
 
 from difgen_cli import report
+from difgen_cli.engine.columns import ColumnSpec
 from difgen_cli.report import spreadsheet
 from difgen_cli.report.page import gallery
 from difgen_cli.report.page.document import SCRIPTS
@@ -73,10 +74,10 @@ def planted(tmp_path):
     """A study with a script in every text that a person or a plug-in chooses."""
     axes = {"model.name": [EVIL, '"><img src=x onerror=alert(1)>'], "data.size": [32, 128]}
     study = synthetic.study(axes, seeds=2, failed=[0], cause=EVIL, features=EVIL, name=EVIL, question=EVIL)
-    units = {**study.units, EVIL: (EVIL, EVIL)}
+    columns = {**study.columns, EVIL: ColumnSpec(EVIL, EVIL, EVIL)}
     rows = study.rows.assign(**{EVIL: 1.0, "cell": study.rows["cell"] + EVIL})
     provenance = {EVIL: EVIL, "command": '=HYPERLINK("http://x")'}
-    study = dataclasses.replace(study, rows=rows, units=units, provenance=provenance)
+    study = dataclasses.replace(study, rows=rows, columns=columns, provenance=provenance)
     return study, report.write(study, tmp_path)
 
 

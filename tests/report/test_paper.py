@@ -14,7 +14,7 @@ from PIL import Image
 from difgen_cli.report.figures import gap_over_noise, listing, mem_vs_fid, metric_vs_axis, noise_map, onset_scaling
 from difgen_cli.report.plotting import layout, style
 from difgen_cli.report.plotting.paper import COLUMN, PAGE, PAPERS, TEXT
-from difgen_cli.report.study import curves, onset
+from difgen_cli.report.study import curves
 
 WIDE = {
     "train.steps": [250, 4000],
@@ -67,9 +67,9 @@ def test_what_does_not_fit_is_named_in_the_caption(drawn):
 def test_figures_bear_no_date_and_are_the_same_a_second_later(wide):
     axis = wide.axis("data.size")
     with matplotlib.rc_context(COLUMN.rc):
-        first = metric_vs_axis.metrics_against(wide, axis, COLUMN)
+        first = metric_vs_axis.against(wide, axis, COLUMN)
         time.sleep(1.1)  # dates in PDF and fonts count seconds
-        second = metric_vs_axis.metrics_against(wide, axis, COLUMN)
+        second = metric_vs_axis.against(wide, axis, COLUMN)
     assert first.files == second.files
     assert b"CreationDate" not in first.files["pdf"]
     assert "<dc:date>" not in first.svg
@@ -86,13 +86,12 @@ def sheets(request, monkeypatch):
     monkeypatch.setattr(layout.FigureSheet, "render", lambda sheet: made.append(sheet) or render(sheet))
     read = curves.read(synthetic.study(axes, seeds=1))
     with matplotlib.rc_context(paper.rc):
-        mem_vs_fid.memorization_against_frechet(read, paper)
-        for axis in read.axes:
-            metric_vs_axis.metrics_against(read, axis, paper)
-        gap_over_noise.gap_over_noise(read, paper)
+        mem_vs_fid.draw(read, paper)
+        metric_vs_axis.draw(read, paper)
+        gap_over_noise.draw(read, paper)
         if "train.steps" in axes:
-            onset_scaling.onsets_against_size(read, onset.read(read), paper)
-            noise_map.gap_map(read, paper)
+            onset_scaling.draw(read, paper)
+            noise_map.draw(read, paper)
         assert len(made) >= 4
         for sheet in made:
             sheet.figure.canvas.draw()

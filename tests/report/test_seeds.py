@@ -11,13 +11,14 @@ import synthetic
 from scipy.stats import binom, t
 
 from difgen_cli import report
+from difgen_cli.engine.columns import ColumnSpec, declared
 from difgen_cli.engine.plugins import Library
 from difgen_cli.metrics import wilson
 from difgen_cli.report import changes, table
 from difgen_cli.report.plotting import captions, labels
 from difgen_cli.report.study import comparison, curves, seeds
 
-UNITS = {"mem_frac": ("share", ""), "auth_pct": ("%", ""), "brightness": ("", "")}
+COLUMNS = {"mem_frac": ColumnSpec("share"), "auth_pct": ColumnSpec("%"), "brightness": ColumnSpec()}
 
 
 def rows(hits: list[int], n: int = 1000, name: str = "mem_frac", top: float = 1.0) -> pd.DataFrame:
@@ -35,7 +36,7 @@ def rows(hits: list[int], n: int = 1000, name: str = "mem_frac", top: float = 1.
 
 
 def line(frame: pd.DataFrame, name: str = "mem_frac") -> dict[str, float]:
-    (found,) = curves.over_seeds(frame, ["size"], [name], UNITS).to_dict("records")
+    (found,) = curves.over_seeds(frame, ["size"], [name], COLUMNS).to_dict("records")
     return found
 
 
@@ -98,25 +99,26 @@ def test_a_share_in_per_cent_is_a_share() -> None:
 
 
 def test_which_columns_are_shares_follows_from_their_units_and_names() -> None:
-    units = {
-        name: (unit, meaning)
+    columns = {
+        name: spec
         for metric in Library().names("score")
-        for name, (_, unit, meaning) in Library().signature("score", metric).constants["COLUMNS"].items()
+        for name, spec in declared(Library().signature("score", metric).constants["COLUMNS"]).items()
     }
-    known = {name for name in units if seeds.whole(name, units) == 1.0 and not name.endswith(("_lo", "_hi"))}
+    known = {name for name in columns if seeds.whole(name, columns) == 1.0 and not name.endswith(("_lo", "_hi"))}
     assert {"mem_frac", "mem_power", "train_pref", "twin_win", "recall", "probe_acc_050", "mia_auc_050", "ood_auroc",
             "copy_auc", "mia_twin_auc_100", "path_power_100"} <= known  # fmt: skip
     assert not {"train_pref_excess", "train_pref_share", "diffcls_gap", "path_overlap_100", "fd_test", "ct", "density",
                 "gap_max", "twin_cos"} & known  # fmt: skip
-    assert seeds.whole("auth_pct", units) == 100.0
-    assert seeds.whole("auth_pct_excess", units) is None
-    assert seeds.whole("path_pref", units) == 1.0, "a column of a table"
-    assert set(seeds.SHARES) <= known
+    assert seeds.whole("auth_pct", columns) == 100.0
+    assert seeds.whole("auth_pct_excess", columns) is None
+    assert seeds.whole("path_pref", columns) == 1.0, "a column of a table"
 
 
 def test_a_share_with_a_value_outside_its_range_is_none() -> None:
     frame = pd.DataFrame({"size": "a", "seed": range(3), "brightness": [-0.1, 0.1, 0.3]})
-    (found,) = curves.over_seeds(frame, ["size"], ["brightness"], {"brightness": ("share", "")}).to_dict("records")
+    (found,) = curves.over_seeds(frame, ["size"], ["brightness"], {"brightness": ColumnSpec("share")}).to_dict(
+        "records"
+    )
     assert found["interval"] == "t over seeds"
 
 
@@ -130,7 +132,7 @@ def test_intervals_of_three_seeds_cover_the_share_at_the_ends_and_between(share:
         size = share * (1 - share) / sd**2 - 1
         shares = rng.beta(share * size, (1 - share) * size, (400, 3))
     frames = [rows(list(rng.binomial(1000, own))).assign(size=str(i)) for i, own in enumerate(shares)]
-    found = curves.over_seeds(pd.concat(frames), ["size"], ["mem_frac"])
+    found = curves.over_seeds(pd.concat(frames), ["size"], ["mem_frac"], COLUMNS)
     covered = int(((found["lo"] <= share) & (share <= found["hi"])).sum())
     assert binom.ppf(0.001, 400, 0.92) <= covered <= binom.isf(0.001, 400, 0.98)
 
@@ -158,7 +160,7 @@ def test_seeds_of_any_section_are_replicates_and_no_axis(paths: list[str]) -> No
     read = curves.read(study)
     assert read.paths == ["data.size"]
     assert read.seeds == 3
-    found = curves.over_seeds(read.done, read.paths, ["mem_frac"], read.units)
+    found = curves.over_seeds(read.done, read.paths, ["mem_frac"], read.columns)
     assert found["n"].tolist() == [3, 3]
     base = study.rows[(study.rows["kind"] == "model") & (study.rows[paths[0]] == 0)].set_index("data.size")["mem_frac"]
     assert found["mean"].tolist() == pytest.approx((base + 0.01).tolist())
@@ -166,7 +168,7 @@ def test_seeds_of_any_section_are_replicates_and_no_axis(paths: list[str]) -> No
 
 def test_a_second_seed_beside_the_first_is_averaged_within_it() -> None:
     read = curves.read(seeded(["sample.seed"], seeds_=2))
-    found = curves.over_seeds(read.done, read.paths, ["mem_frac"], read.units)
+    found = curves.over_seeds(read.done, read.paths, ["mem_frac"], read.columns)
     assert found["n"].tolist() == [2, 2], "noise draws of one training are no trainings"
     assert read.replicate == "seed"
 

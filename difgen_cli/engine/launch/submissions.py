@@ -21,7 +21,7 @@ from difgen_cli.engine.launch import CHECKPOINT_SECONDS, LaunchError, environmen
 from difgen_cli.engine.plan import work
 from difgen_cli.engine.plan.work import Work
 from difgen_cli.engine.store import Store, code, submission_file
-from difgen_cli.engine.store.access import names, tried
+from difgen_cli.engine.store.access import tried
 from difgen_cli.engine.store.attempts import LEASE_SECONDS
 from difgen_cli.engine.store.files import locked, publish_json, publish_text
 from difgen_cli.engine.store.processes import is_dead, now, process_identity
@@ -118,7 +118,7 @@ def write(store: Store, grid: Path, todo: Work, plugins: Path | None, terms: Lau
     """A new submission below a grid's folder: the work, then the intent."""
     with locked(store.counting_on):  # `gc` must not take the code for unused meanwhile
         copy = keep_code(store, plugins)
-        folder = _next(grid / "submissions")
+        folder = _next(grid)
         publish_text(folder / "work.json", todo.dump())
         submission_file.write(folder, _intent(store, copy, plugins, terms))
     return Submission(folder)
@@ -147,26 +147,22 @@ def _intent(store: Store, copy: Path, plugins: Path | None, terms: LaunchTerms) 
 
 def every(store: Store) -> list[Submission]:
     """All submissions of a run directory that are not closed, oldest first."""
-    submissions = [Submission(folder) for grid in store.grids() for folder in _numbered(grid / "submissions")]
+    submissions = [Submission(folder) for grid in store.grids() for folder in submission_file.folders(grid)]
     return [s for s in submissions if s.intent and not s.closed]
 
 
 def last_worker_records(store: Store, most: int) -> list[dict[str, Any]]:
     """What the workers of the last submissions of each grid said of themselves in the end."""
-    submissions = [Submission(folder) for grid in store.grids() for folder in _numbered(grid / "submissions")[-most:]]
+    submissions = [Submission(folder) for grid in store.grids() for folder in submission_file.folders(grid)[-most:]]
     return [worker_record for submission in submissions[-most:] for worker_record in submission.worker_records()]
 
 
-def _numbered(folder: Path) -> list[Path]:
-    return [folder / n for n in sorted((n for n in names(folder) if n.isdigit()), key=int)]
-
-
-def _next(folder: Path) -> Path:
-    """The first free number below a folder, taken."""
-    number = max((int(p.name) for p in _numbered(folder)), default=0)
+def _next(grid: Path) -> Path:
+    """The folder of a grid's next submission, made."""
+    number = max((int(folder.name) for folder in submission_file.folders(grid)), default=0)
     while True:
         number += 1
-        place = folder / str(number)
+        place = grid / "submissions" / str(number)
         try:
             tried(place, partial(place.mkdir, parents=True), reading=False)
         except FileExistsError:

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from difgen_cli.engine.columns import stored
 from difgen_cli.engine.store.access import ANSWERS, DamagedError, StoreError, exists, parsed, set_aside
 from difgen_cli.engine.store.files import check_schema, publish, publish_json, read_json
 
@@ -45,7 +46,7 @@ def publish_result(
     plain = {name: _plain(context["metric"], name, value) for name, value in values.items()}
     publish_json(
         home.result(key),
-        {"schema": SCHEMA, **context, "columns": columns, "tables": sorted(tables), "values": plain},
+        {"schema": SCHEMA, **context, "columns": stored(columns), "tables": sorted(tables), "values": plain},
     )
     return plain
 

@@ -19,6 +19,12 @@ NAME = "submission.json"
 SCHEMA = 2
 
 
+def folders(grid: Path) -> list[Path]:
+    """The folders of a grid's submissions, oldest first."""
+    numbers = (name for name in names(grid / "submissions") if name.isdigit())
+    return [grid / "submissions" / number for number in sorted(numbers, key=int)]
+
+
 def read(folder: Path) -> dict[str, Any]:
     """What it holds, of whichever layout; nothing where its writer died before it was whole."""
     content: dict[str, Any] = read_json(folder / NAME) or {}

@@ -20,7 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from difgen_cli.engine.store import Home, Store
+from difgen_cli.engine.store import Home, Store, submission_file
 from difgen_cli.engine.store.access import exists
 from difgen_cli.engine.store.files import StoreError, explain, read_json
 
@@ -141,8 +141,8 @@ def _start(spec: dict[str, Any]) -> str | None:
 def _of_submissions(store: Store) -> Iterator[Rest]:
     """What was measured or drawn with the weights of others, as submissions have said."""
     for grid in store.grids():
-        for path in (grid / "submissions").glob("*/work.json"):
-            for unit in (read_json(path) or {}).get("scorings", ()):
+        for folder in submission_file.folders(grid):
+            for unit in (read_json(folder / "work.json") or {}).get("scorings", ()):
                 partners = unit.get("partners", {})
                 guided = any(name.startswith("guide.") for name in partners)
                 samples = frozenset({unit["samples"]} if guided else ())

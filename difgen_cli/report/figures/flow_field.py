@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from difgen_cli.report.plotting import captions, labels, layout, style
+from difgen_cli.report.plotting import captions, facets, labels, layout, style
+from difgen_cli.report.plotting.facets import Text
 from difgen_cli.report.plotting.layout import DrawnFigure
 from difgen_cli.report.plotting.paper import PAGE, Paper
 from difgen_cli.report.study.curves import STEPS, CurveAxis, Curves, last_snapshot
@@ -15,52 +17,41 @@ from difgen_cli.report.study.curves import STEPS, CurveAxis, Curves, last_snapsh
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+ORDER = 120
+TABLE = "field"
+COVERS: tuple[str, ...] = ()
 ROWS_MOST, LEVELS_MOST = 3, 3
 TRAIN, HELD_OUT = style.WORDS[1], style.WORDS[0]
 ARROWS = 1.3  # the longest arrow of a panel in units of the grid's spacing
 
 
-def field(curves: Curves, paper: Paper = PAGE) -> DrawnFigure | None:
+def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
     """Arrows of D(x; σ) − x at a few σ (columns) and levels of one axis (rows), the others at their middle level."""
-    table = curves.tables.get("field", pd.DataFrame())
+    table = curves.tables.get(TABLE, pd.DataFrame())
     if table.empty:
-        return None
+        return []
     paths = [path for path in curves.paths if path != STEPS and path in table]
     axes = [axis for axis in curves.others() if axis.path in paths]
     down = next((axis for axis in axes if axis.path.startswith("model.")), axes[0] if axes else None)
     held = {axis.path: axis.levels[len(axis.levels) // 2] for axis in axes if axis is not down}
-    lines = last_snapshot(table, paths)
-    for path, level in held.items():
-        lines = lines[lines[path] == level]
+    lines = facets.at(last_snapshot(table, paths), held)
     lines = lines[lines["seed"] == lines["seed"].min()]
     panels, left_out = layout.panels([down] if down else [], most=min(ROWS_MOST, paper.across_most))
     sigmas = np.sort(lines["sigma_rel"].unique())[:LEVELS_MOST]
     if not len(sigmas):
-        return None
+        return []
     sheet = layout.lattice(paper, len(panels), len(sigmas), None)
     for row, panel in zip(sheet.grid, panels, strict=True):
         for ax, sigma in zip(row, sigmas, strict=True):
-            some = _at(lines, panel)
+            some = facets.at(lines, panel)
             _panel(ax, some[some["sigma_rel"] == sigma])
             sheet.entitle(ax, {**panel, "sigma_rel": labels.text(float(sigma))})
     _legend(sheet)
     sheet.name_axes("first coordinate", "second coordinate")
-    what = _what(down, held, lines)
-    return DrawnFigure(
-        name="flow-field",
-        title="Where the denoiser sends each point",
-        alt=f"Chart. {what}",
-        caption=" ".join(part for part in [what, captions.missing(curves), captions.omitted(left_out)] if part),
-        files=sheet.render(),
-        data=lines,
-        palette={TRAIN: style.WORDS_DARK[1], HELD_OUT: style.WORDS_DARK[0]},
-    )
-
-
-def _at(lines: pd.DataFrame, panel: layout.Panel) -> pd.DataFrame:
-    for path, level in panel.items():
-        lines = lines[lines[path] == level]
-    return lines
+    text = Text("flow-field", "Where the denoiser sends each point", _what(down, held, lines))
+    caption = " ".join(filter(None, [text.what, captions.missing(curves), captions.omitted(left_out)]))
+    drawn = facets.finished(curves, lines, text, sheet, None, caption=caption)
+    return [replace(drawn, palette={TRAIN: style.WORDS_DARK[1], HELD_OUT: style.WORDS_DARK[0]})]
 
 
 def _panel(ax: Axes, some: pd.DataFrame) -> None:

@@ -1,61 +1,53 @@
-"""The figures of a study. A figure appears when its axis has at least two values and its metrics exist."""
+"""The figures of the package's folder: found by listing it, drawn in their order, and written."""
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
-from difgen_cli.report import spreadsheet
-from difgen_cli.report.figures import (
-    denoisers,
-    flow_field,
-    gap_over_noise,
-    matched,
-    mem_vs_fid,
-    metric_vs_axis,
-    noise_map,
-    onset_scaling,
-    path_overlap,
-    twins,
-)
+from difgen_cli.report import figures, spreadsheet
 from difgen_cli.report.plotting.layout import DrawnFigure
 from difgen_cli.report.plotting.paper import PAGE, Paper
-from difgen_cli.report.study import onset
-from difgen_cli.report.study.curves import SIZE, STEPS, Curves
+from difgen_cli.report.study.curves import Curves
 
-ORDER = (SIZE, STEPS, "condition.clusters")
-# metrics that have a figure of their own, and need no further panel where it is drawn: figure's name -> how they begin
-OWN = {
-    "path": ("path_",),
-    "twins": ("twin_",),
-    "membership": ("mia_auc_", "mia_twin_auc_"),
-    "deviation": ("ideal_dev_", "wiener_dev_"),
-}
+OWN_NAME = __name__.rpartition(".")[2]
 
 
-def draw(curves: Curves, onsets: onset.Onsets | None = None, paper: Paper = PAGE) -> list[DrawnFigure]:
-    """Every figure that finished cells have the numbers for, the main one first. onsets: where they are known."""
+class FigureModule(Protocol):
+    """A file of the folder."""
+
+    ORDER: int
+    COVERS: tuple[str, ...]
+
+    def draw(self, curves: Curves, paper: Paper) -> list[DrawnFigure]: ...
+
+
+def modules() -> list[FigureModule]:
+    """The files of the folder in the order of the page; those of one ORDER by name."""
+    names = [module.name for module in pkgutil.iter_modules(figures.__path__)]
+    names = [name for name in names if name != OWN_NAME and not name.startswith("_")]
+    files = [cast(FigureModule, importlib.import_module(f"{figures.__name__}.{name}")) for name in sorted(names)]
+    return sorted(files, key=lambda file: file.ORDER)
+
+
+def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
+    """Every figure that finished cells have the numbers for, in the order of the page."""
     import matplotlib
 
     curves = curves.finished
     if not curves.metrics:
         return []
-    ranked = sorted(curves.axes, key=lambda axis: ORDER.index(axis.path) if axis.path in ORDER else len(ORDER))
+    drawn: list[DrawnFigure] = []
     with matplotlib.rc_context(cast(Any, paper.rc)):
-        drawn = [mem_vs_fid.memorization_against_frechet(curves, paper)]
-        drawn += [metric_vs_axis.metrics_against(curves, axis, paper) for axis in ranked]
-        drawn.append(matched.figure(curves, paper=paper))
-        drawn.append(onset_scaling.onsets_against_size(curves, onsets or onset.read(curves), paper))
-        drawn += gap_over_noise.gap_over_noise(curves, paper)
-        drawn.append(noise_map.gap_map(curves, paper))
-        drawn.append(path_overlap.over_noise(curves, paper))
-        drawn += [path_overlap.against(curves, axis, paper) for axis in ranked]
-        drawn += [figure(curves, paper) for figure in (twins.against_size, denoisers.membership, denoisers.deviations)]
-        drawn.append(flow_field.field(curves, paper))
-        names = [figure.name.partition("-")[0] for figure in drawn if figure is not None]
-        told = tuple(start for name in names for start in OWN.get(name, ()))
-        drawn.append(metric_vs_axis.other_metrics(curves, told, paper))
-    return [figure for figure in drawn if figure is not None]
+        for module in modules():
+            own = module.draw(curves, paper)
+            if own and module.COVERS:
+                curves = replace(curves, covered=(*curves.covered, *module.COVERS))
+            drawn += own
+    return drawn
 
 
 def save(drawn: list[DrawnFigure], folder: Path) -> list[Path]:

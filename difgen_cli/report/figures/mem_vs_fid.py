@@ -7,59 +7,69 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from difgen_cli.report.plotting import captions, labels, layout, scales, style
-from difgen_cli.report.plotting.layout import DrawnFigure
+from difgen_cli.report.plotting import captions, facets, labels, layout, scales, style
+from difgen_cli.report.plotting.facets import DOTTED, Text
+from difgen_cli.report.plotting.layout import DrawnFigure, Series
 from difgen_cli.report.plotting.paper import PAGE, Paper
-from difgen_cli.report.study.curves import STEPS, CurveAxis, Curves, last_snapshot, over_seeds
+from difgen_cli.report.study.curves import SIZE, STEPS, CurveAxis, Curves, last_snapshot, over_seeds, worded
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-METRICS = ["fd_test", "mem_frac", "fd_floor", "fd_copycat"]
+ORDER = 10
+DISTANCE, SHARE, FLOOR, COPYCAT = "fd_test", "mem_frac", "fd_floor", "fd_copycat"
+METRICS = [DISTANCE, SHARE, FLOOR, COPYCAT]
+COVERS = (DISTANCE, SHARE)
 SMALL, LARGE = 12.0, 62.0  # marker areas at the start and the end of a walk, in points²
 
 
-def memorization_against_frechet(curves: Curves, paper: Paper = PAGE) -> DrawnFigure | None:
+def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
     """One curve per data set size (or the first other axis), steps along it, facets for the rest."""
-    if not {"fd_test", "mem_frac"} <= set(curves.metrics):
-        return None
+    if not {DISTANCE, SHARE} <= set(curves.metrics):
+        return []
     walk, colour, rest = _roles(curves)
-    numbers = over_seeds(curves.done, curves.paths, METRICS, curves.units)
-    shown, left_out = layout.panels(rest, most=paper.panels_most)
-    across = layout.columns(rest, shown, paper)
-    sheet = layout.sheet(paper, -(-len(shown) // across), across, colour)
-    groups = layout.lookup(numbers, [*[axis.path for axis in [*rest, *_one(colour)]], "metric"], walk)
-    hues = style.colours(colour)
+    numbers = over_seeds(_with_copycat(curves), curves.paths, METRICS, curves.columns)
+    tiles = facets.tiles(rest, colour, paper, most=paper.panels_most)
+    sheet, hues = tiles.sheet, style.colours(colour)
+    lines = facets.groups(numbers, rest, colour, walk)
     places = _limits(numbers)
-    flat = list(sheet.grid.flat)
     scale_note = ""
-    points = len(shown) * len(hues) <= layout.CROWD
-    for ax in flat:
+    points = len(tiles.panels) * len(hues) <= layout.CROWD
+    for ax, _ in tiles.panels:
         scales.log_scale(ax, "x", places[0], places[1], sheet.letters)
         scale_note = scales.share_scale(ax, "y", places[2])
-    for ax, panel in zip(flat, shown, strict=False):
-        sheet.entitle(ax, panel)
-        for level, hue in hues.items():
-            key = [*panel.values(), *([level] if colour else [])]
-            _curve(ax, groups, key, hue, style.markers(colour)[level], points, sheet.panel_inches)
-        _floor(ax, groups, [*panel.values()], hues if colour else None)
-    for ax in flat[len(shown) :]:
-        ax.set_visible(False)
-    sheet.name_axes(labels.frechet(curves.features), labels.METRICS["mem_frac"])
+    for ax, panel in tiles.panels:
+        for hue, shape, (x, y, copycat) in facets.levels(lines, panel, colour, DISTANCE, SHARE, COPYCAT):
+            if x is not None and y is not None:
+                _curve(ax, x, y, hue, shape, points, sheet.panel_inches)
+                if copycat is not None:
+                    _copycat(ax, copycat.mean, hue)
+        floors = [own.mean for _, _, (own,) in facets.levels(lines, panel, colour, FLOOR) if own is not None]
+        _floor(ax, layout.finite(*floors))
+    sheet.name_axes(curves.label(DISTANCE), curves.label(SHARE))
     sheet.legend(colour, hues, _extra(walk, numbers))
-    what = _what(curves, walk, colour)
-    notes = [_marks(numbers), scale_note, captions.omitted(left_out)]
+    notes = [_marks(numbers), scale_note, captions.omitted(tiles.left_out)]
     if STEPS not in curves.paths:
         notes.append(captions.snapshot(curves, last_snapshot(curves.cells, curves.paths)))
-    return DrawnFigure(
-        name="memorization-against-frechet",
-        title="Memorization against Fréchet distance",
-        alt=_alt(numbers, what),
-        caption=captions.caption(curves, numbers, what, *notes, points=points),
-        files=sheet.render(),
-        data=numbers,
-        palette=dict(zip(hues.values(), style.dark_colours(colour).values(), strict=True)),
+    text = Text(
+        "memorization-against-frechet",
+        "Memorization against Fréchet distance",
+        _what(curves, walk, colour),
+        notes,
+        _ends,
     )
+    return [facets.finished(curves, numbers, text, sheet, colour, points=points)]
+
+
+def _with_copycat(curves: Curves) -> pd.DataFrame:
+    """The finished cells; where no cell knows of the copycat, with the copycat's own rows of the same size."""
+    rows, cells = curves.references, curves.cells
+    measured = COPYCAT in cells and cells[COPYCAT].notna().any()
+    if measured or DISTANCE not in rows or SIZE not in rows:
+        return curves.done
+    copycat = rows[rows["kind"] == "copycat"]
+    means = copycat[DISTANCE].groupby(worded(copycat[SIZE])).mean()
+    return curves.done.assign(**{COPYCAT: worded(curves.done[SIZE]).map(means).astype("float64")})
 
 
 def _roles(curves: Curves) -> tuple[CurveAxis | None, CurveAxis | None, list[CurveAxis]]:
@@ -70,26 +80,19 @@ def _roles(curves: Curves) -> tuple[CurveAxis | None, CurveAxis | None, list[Cur
     return walk, rest[0] if rest else None, rest[1:]
 
 
-def _one(axis: CurveAxis | None) -> list[CurveAxis]:
-    return [axis] if axis else []
-
-
 def _limits(numbers: pd.DataFrame) -> tuple[float, float, float]:
     """Least and greatest distance drawn, greatest share drawn (the copycat's 1 aside)."""
     seeds = [name for name in numbers if str(name).startswith("seed_")]
-    distance = numbers[numbers["metric"].isin(["fd_test", "fd_floor", "fd_copycat"])]
+    distance = numbers[numbers["metric"].isin([DISTANCE, FLOOR, COPYCAT])]
     values = layout.finite(distance["mean"], distance[seeds].to_numpy())
     values = values[values > 0]
-    share = layout.finite(numbers.loc[numbers["metric"] == "mem_frac", "mean"])
+    share = layout.finite(numbers.loc[numbers["metric"] == SHARE, "mean"])
     if not len(values):
         return 0.1, 1.0, float(share.max(initial=0))
     return float(values.min()), float(values.max()), float(share.max(initial=0))
 
 
-def _curve(ax: Axes, groups: layout.Groups, key: list[str], hue: str, marker: str, points: bool, inches: float) -> None:
-    x, y = groups.get((*key, "fd_test")), groups.get((*key, "mem_frac"))
-    if x is None or y is None:
-        return
+def _curve(ax: Axes, x: Series, y: Series, hue: str, marker: str, points: bool, inches: float) -> None:
     sizes = np.linspace(SMALL, LARGE, len(x.mean)) if len(x.mean) > 1 else np.array([40.0])
     ax.plot(x.mean, y.mean, color=hue, linewidth=1.3, zorder=3)
     ax.scatter(x.mean, y.mean, s=sizes, color=hue, marker=marker, linewidth=0, zorder=4)
@@ -99,37 +102,32 @@ def _curve(ax: Axes, groups: layout.Groups, key: list[str], hue: str, marker: st
     if points and 2 <= x.seeds.shape[1] <= 5:
         ax.plot(x.seeds.ravel(), y.seeds.ravel(), ".", color=hue, markersize=2.5, alpha=0.5, zorder=2)
     _arrow(ax, x.mean, y.mean, hue, inches)
-    copycat = groups.get((*key, "fd_copycat"))
-    if copycat is not None:
-        _copycat(ax, copycat.mean, hue)
 
 
 def _copycat(ax: Axes, along: np.ndarray, hue: str) -> None:
     """Crosses at a share of 1: a copy of T has d1 = 0. One where it is the same all along the curve."""
-    known = layout.finite(along)
-    same = len(known) and np.ptp(known) <= 0.05 * known.max()
-    for at, size in zip(known[:1] if same else along, [6.5] if same else np.linspace(5, 8, len(along)), strict=True):
+    measured = layout.finite(along)
+    same = len(measured) and np.ptp(measured) <= 0.05 * measured.max()
+    for at, size in zip(measured[:1] if same else along, [6.5] if same else np.linspace(5, 8, len(along)), strict=True):
         ax.plot(at, 1, "X", color=hue, markersize=size, mec=style.INK, mew=0.7, zorder=5, clip_on=False)
 
 
 def _arrow(ax: Axes, x: np.ndarray, y: np.ndarray, hue: str, inches: float) -> None:
     """An arrowhead into the last point, where the last stretch is long enough to carry one."""
-    known = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
-    if len(known) < 2:
+    measured = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
+    if len(measured) < 2:
         return
-    start, end = ((float(x[i]), float(y[i])) for i in known[-2:])
+    start, end = ((float(x[i]), float(y[i])) for i in measured[-2:])
     place = ax.transScale + ax.transLimits  # to fractions of the panel, which is not laid out yet
     stretch = (place.transform(end) - place.transform(start)) * inches
     if np.hypot(*stretch) > 0.15:  # inches
         ax.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": hue, "shrinkB": 4, "lw": 1.3}, zorder=4)
 
 
-def _floor(ax: Axes, groups: layout.Groups, panel: list[str], hues: dict[str, str] | None) -> None:
+def _floor(ax: Axes, means: np.ndarray) -> None:
     """The distance of real images to real ones of the same numbers: nothing honest is left of it for long."""
-    keys = [(*panel, level, "fd_floor") for level in hues] if hues else [(*panel, "fd_floor")]
-    means = layout.finite(*[groups[key].mean for key in keys if key in groups])
     if len(means):
-        ax.axvline(float(means.mean()), color=style.MUTED, linestyle=(0, (1.5, 1.5)), linewidth=1.2, zorder=1)
+        ax.axvline(float(means.mean()), color=style.MUTED, linestyle=DOTTED, linewidth=1.2, zorder=1)
 
 
 def _extra(walk: CurveAxis | None, numbers: pd.DataFrame) -> list[Any]:
@@ -140,21 +138,21 @@ def _extra(walk: CurveAxis | None, numbers: pd.DataFrame) -> list[Any]:
 
     handles = []
     if walk is not None:
-        name = "steps" if walk.path == "train.steps" else labels.setting(walk.path)
+        name = "steps" if walk.path == STEPS else labels.setting(walk.path)
         handles += [
             mark("o", SMALL**0.5, f"{walk.levels[0]} {name}"),
             mark("o", LARGE**0.5, f"{walk.levels[-1]} {name}"),
         ]
     present = set(numbers["metric"])
-    if "fd_copycat" in present:
+    if COPYCAT in present:
         handles.append(mark("X", 6.5, "copycat (training\nimages resampled)"))
-    if "fd_floor" in present:
-        handles.append(layout.context("floor (real\nagainst real)", (0, (1.5, 1.5))))
+    if FLOOR in present:
+        handles.append(layout.context("floor (real\nagainst real)", DOTTED))
     return handles
 
 
 def _what(curves: Curves, walk: CurveAxis | None, colour: CurveAxis | None) -> str:
-    parts = [f"{labels.METRICS['mem_frac'].capitalize()} (d1/d2 < 1/3) against {labels.frechet(curves.features)}"]
+    parts = [f"{curves.label(SHARE).capitalize()} (d1/d2 < 1/3) against {curves.label(DISTANCE)}"]
     if colour is not None:
         parts.append(f"one curve per value of {labels.setting(colour.path)}")
     if walk is not None:
@@ -165,17 +163,17 @@ def _what(curves: Curves, walk: CurveAxis | None, colour: CurveAxis | None) -> s
 def _marks(numbers: pd.DataFrame) -> str:
     present = set(numbers["metric"])
     parts = []
-    if "fd_copycat" in present:
+    if COPYCAT in present:
         parts.append("crosses at the top: the copycat, training images resampled and scored as samples")
-    if "fd_floor" in present:
+    if FLOOR in present:
         parts.append("dotted: the floor, real images against real ones of the same numbers")
     return f"{'; '.join(parts).capitalize()}." if parts else ""
 
 
-def _alt(numbers: pd.DataFrame, what: str) -> str:
+def _ends(numbers: pd.DataFrame) -> str:
     means = numbers.set_index("metric")["mean"]
-    share, distance = means.loc[["mem_frac"]], means.loc[["fd_test"]]
+    share, distance = means.loc[[SHARE]], means.loc[[DISTANCE]]
     return (
-        f"Chart. {what} Memorized share from {labels.number(share.min())} to {labels.number(share.max())}, "
+        f"Memorized share from {labels.number(share.min())} to {labels.number(share.max())}, "
         f"Fréchet distance from {labels.number(distance.min())} to {labels.number(distance.max())}."
     )

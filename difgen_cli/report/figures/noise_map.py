@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from difgen_cli.report.plotting import captions, labels, layout, scales, style
+from difgen_cli.report.plotting import captions, facets, labels, layout, scales, style
+from difgen_cli.report.plotting.facets import Text
 from difgen_cli.report.plotting.layout import DrawnFigure
 from difgen_cli.report.plotting.paper import PAGE, Paper
 from difgen_cli.report.study.curves import STEPS, CurveAxis, Curves, over_seeds
@@ -16,49 +18,42 @@ from difgen_cli.report.study.curves import STEPS, CurveAxis, Curves, over_seeds
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+ORDER = 60
+GAP, TABLE = "gap", "noise"
+COVERS: tuple[str, ...] = ()
 MOST = 6
 BOUNDS = (-1.0, -0.1, -0.02, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, np.inf)
 UNTOLD, ABSENT = "#3d434f", "#b9bec8"  # of dots, and of no value: the map's own colours are the same on a dark page
 
 
-def gap_map(curves: Curves, paper: Paper = PAGE) -> DrawnFigure | None:
+def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
     """Relative gap over training step and noise level, one panel per data set size and other axes."""
-    table = curves.tables.get("noise", pd.DataFrame())
-    if STEPS not in curves.paths or not {"gap", "sigma_rel"} <= set(table.columns) or table["gap"].isna().all():
-        return None
+    table = curves.tables.get(TABLE, pd.DataFrame())
+    if STEPS not in curves.paths or not {GAP, "sigma_rel"} <= set(table.columns) or table[GAP].isna().all():
+        return []
     paths = [path for path in curves.paths if path in table]
-    cells = table.dropna(subset=["gap"]).drop_duplicates(["cell", *paths, "seed", "sigma_rel"])
-    numbers = over_seeds(cells.assign(sigma_rel=cells["sigma_rel"].round(9)), [*paths, "sigma_rel"], ["gap"])
-    facets = [axis for axis in curves.others() if axis.path in paths and axis.path != STEPS]
-    shown, left_out = layout.panels(facets, most=MOST)
-    across = layout.columns(facets, shown, paper, most=3)
-    sheet = layout.sheet(paper, -(-len(shown) // across), across, None)
+    cells = table.dropna(subset=[GAP]).drop_duplicates(["cell", *paths, "seed", "sigma_rel"])
+    numbers = over_seeds(cells.assign(sigma_rel=cells["sigma_rel"].round(9)), [*paths, "sigma_rel"], [GAP])
+    rest = [axis for axis in curves.others() if axis.path in paths and axis.path != STEPS]
+    tiles = facets.tiles(rest, None, paper, most=MOST, across_most=3)
     steps, sigmas = curves.axis(STEPS), np.sort(numbers["sigma_rel"].unique())
     shades = _shades()
-    for ax, panel in zip(sheet.grid.flat, shown, strict=False):
-        sheet.entitle(ax, panel)
-        mine = numbers
-        for path, level in panel.items():
-            mine = mine[mine[path] == level]
-        _cells(ax, mine, steps, sigmas, shades, sheet.letters)
-    for ax in list(sheet.grid.flat)[len(shown) :]:
-        ax.set_visible(False)
-    sheet.name_axes(labels.setting(STEPS), "noise level σ / σ_d")
-    whole = len(numbers) == len(sigmas) * np.prod([len(axis.levels) for axis in [steps, *facets]])
-    _key(sheet, shades, dotted=bool(numbers["lo"].notna().any()), whole=bool(whole))
-    lines = f", one panel per {captions.names(facets)}" if facets else ""
-    what = f"Relative gap L_H/L_T − 1 by training step and noise level{lines}."
+    for ax, panel in tiles.panels:
+        _cells(ax, facets.at(numbers, panel), steps, sigmas, shades, tiles.sheet.letters)
+    tiles.sheet.name_axes(labels.setting(STEPS), "noise level σ / σ_d")
+    whole = len(numbers) == len(sigmas) * np.prod([len(axis.levels) for axis in [steps, *rest]])
+    _key(tiles.sheet, shades, dotted=bool(numbers["lo"].notna().any()), whole=bool(whole))
+    lines = f", one panel per {captions.names(rest)}" if rest else ""
     pairs = captions.each(cells, "n_pairs", "pairs of image and noise in a split")
-    notes = [f"Squared error of pixels{pairs}.", _dots(numbers), captions.omitted(left_out)]
-    return DrawnFigure(
-        name="gap-by-step-and-noise",
-        title="When and where does the gap open?",
-        alt=f"Chart. {what} {_largest(numbers)}",
-        caption=captions.caption(curves, numbers, what, *notes, points=False),
-        files=sheet.render(),
-        data=numbers,
-        palette={shade: shade for shade in [*shades, UNTOLD, ABSENT]},
+    text = Text(
+        "gap-by-step-and-noise",
+        "When and where does the gap open?",
+        f"Relative gap L_H/L_T − 1 by training step and noise level{lines}.",
+        [f"Squared error of pixels{pairs}.", _dots(numbers), captions.omitted(tiles.left_out)],
+        _largest,
     )
+    drawn = facets.finished(curves, numbers, text, tiles.sheet, None)
+    return [replace(drawn, palette={shade: shade for shade in [*shades, UNTOLD, ABSENT]})]
 
 
 def _shades() -> list[str]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from difgen_cli.report.plotting import captions, labels, layout, scales, style
+from difgen_cli.report.plotting import captions, facets, labels, layout, scales, style
+from difgen_cli.report.plotting.facets import DASHED, FacetPlan, Text
 from difgen_cli.report.plotting.layout import DrawnFigure
 from difgen_cli.report.plotting.paper import PAGE, Paper
 from difgen_cli.report.study import emm, onset
@@ -16,70 +17,68 @@ from difgen_cli.report.study.curves import SIZE, STEPS, CurveAxis, Curves, per_g
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+ORDER = 40
+DISTANCE = "fd_test"  # whose feature space a criterion depends on
+COVERS: tuple[str, ...] = ()
 ROWS_MOST = 3
 NAMED_MOST = 3  # slopes written into a panel; the caption has more
 
 
-def onsets_against_size(curves: Curves, read: onset.Onsets, paper: Paper = PAGE) -> DrawnFigure | None:
+def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
     """Each seed's onsets against N: the interval it lies in, arrows where an end is unknown, and the fitted line."""
-    found, lines = read.runs, read.slopes
-    if found.empty or SIZE not in curves.paths or not curves.axis(SIZE).numeric:
-        return None
-    names = [name for name in onset.CRITERIA if name in found and found[name].notna().any()]
+    runs, lines = curves.onsets.runs, curves.onsets.slopes
+    if runs.empty or SIZE not in curves.paths or not curves.axis(SIZE).numeric:
+        return []
+    names = [name for name in onset.CRITERIA if name in runs and runs[name].notna().any()]
     if not names:
-        return None
+        return []
     by = [path for path in curves.paths if path not in (STEPS, SIZE)]
     others = [axis for axis in curves.others() if axis.path in by]
-    colour, rest = (others[0], others[1:]) if others else (None, [])
-    shown, left_out = layout.panels(rest, most=min(ROWS_MOST, paper.across_most))
-    sheet = layout.lattice(paper, len(shown), len(names), colour)
-    hues, shapes, size = style.colours(colour), style.markers(colour), curves.axis(SIZE)
-    low, high = _limits(found, names)
+    planned = FacetPlan(curves.axis(SIZE), others[0] if others else None, tuple(others[1:]))
+    sheet, left_out = _sheet(runs, lines, names, planned, paper)
+    criteria = "; ".join(f"{name}: {onset.CRITERIA[name][0]}" for name in names)
+    slopes = _slopes(lines, by)
+    text = Text(
+        "onset-against-size",
+        "When does it begin?",
+        f"Onset of copying, of quality and of the gap along training against N, both axes logarithmic ({criteria}).",
+        beyond=lambda _: slopes,
+    )
+    notes = [text.what, _said(runs), slopes, _emm(runs, by), *_notes(curves, left_out * len(names))]
+    caption = " ".join(note for note in notes if note)
+    return [facets.finished(curves, runs, text, sheet, planned.colour, caption=caption)]
+
+
+def _sheet(
+    runs: pd.DataFrame, lines: pd.DataFrame, names: list[str], planned: FacetPlan, paper: Paper
+) -> tuple[layout.FigureSheet, int]:
+    """An onset in each column, levels of the other axes in rows; and how many of their combinations did not fit."""
+    shown, left_out = layout.panels(planned.columns, most=min(ROWS_MOST, paper.across_most))
+    sheet = layout.lattice(paper, len(shown), len(names), planned.colour)
+    hues, shapes = style.colours(planned.colour), style.markers(planned.colour)
+    low, high = _limits(runs, names)
     for axes, panel in zip(sheet.grid, shown, strict=True):
-        inside = _at(found, panel)
         for ax, name in zip(axes, names, strict=True):
             for place, (level, hue) in enumerate(hues.items()):
-                mine = _at(inside, {colour.path: level}) if colour else inside
-                _points(ax, _beside(mine, found, size, place, len(hues)), name, hue, shapes[level])
-                slope = _at(lines, {**panel, **({colour.path: level} if colour else {})})
-                _line(ax, slope, name, hue, size)
+                here = {**panel, **({planned.colour.path: level} if planned.colour else {})}
+                _points(ax, _beside(facets.at(runs, here), runs, planned.x, place, len(hues)), name, hue, shapes[level])
+                slope = facets.at(lines, here)
+                _line(ax, slope, name, hue, planned.x)
                 _name_slope(ax, slope, name, hue, place if len(hues) <= NAMED_MOST else None)
-            scales.setting_scale(ax, "x", size, sheet.letters, log=True)
+            scales.setting_scale(ax, "x", planned.x, sheet.letters, log=True)
             scales.log_scale(ax, "y", low, high)
             sheet.entitle(ax, panel)
     for ax, name in zip(sheet.grid[0], names, strict=True):
         title = ax.get_title(loc="left")
         ax.set_title(sheet.title(f"{labels.METRICS[name].removesuffix(' (steps)')}{f' — {title}' if title else ''}"))
     sheet.name_axes(labels.setting(SIZE), "training steps")
-    sheet.legend(colour, hues, _legend(found, names))
-    criteria = "; ".join(f"{name}: {onset.CRITERIA[name][0]}" for name in names)
-    what = f"Onset of copying, of quality and of the gap along training against N, both axes logarithmic ({criteria})."
-    slopes = _slopes(lines, by)
-    return DrawnFigure(
-        name="onset-against-size",
-        title="When does it begin?",
-        alt=f"Chart. {what} {slopes}",
-        caption=" ".join(
-            part
-            for part in [what, _said(found), slopes, _emm(found, by), *_notes(curves, left_out * len(names))]
-            if part
-        ),
-        files=sheet.render(),
-        data=found,
-        palette=dict(zip(hues.values(), style.dark_colours(colour).values(), strict=True)),
-    )
+    sheet.legend(planned.colour, hues, _legend(runs, names))
+    return sheet, left_out
 
 
-def _at(frame: pd.DataFrame, levels: dict[str, str]) -> pd.DataFrame:
-    for path, level in levels.items():
-        if path in frame:
-            frame = frame[frame[path] == level]
-    return frame
-
-
-def _beside(mine: pd.DataFrame, found: pd.DataFrame, size: CurveAxis, place: int, levels: int) -> pd.DataFrame:
+def _beside(mine: pd.DataFrame, runs: pd.DataFrame, size: CurveAxis, place: int, levels: int) -> pd.DataFrame:
     """`x`: N, with levels and their seeds a little beside each other, and each size apart from the next."""
-    seeds = sorted(found["seed"].unique())
+    seeds = sorted(runs["seed"].unique())
     slots = levels * len(seeds)
     step = min(0.08, 0.6 * float(np.diff(np.log(size.values)).min()) / slots)
     slot = place * len(seeds) + mine["seed"].map({seed: k for k, seed in enumerate(seeds)}).to_numpy(float)
@@ -91,23 +90,21 @@ def _points(ax: Axes, mine: pd.DataFrame, name: str, hue: str, shape: str) -> No
     """Bars between the snapshots, arrows from the last or to the first that is known."""
     x = mine["x"].to_numpy(float)
     low, high, middle = (mine[f"{name}{end}"].to_numpy(float) for end in ("_lo", "_hi", ""))
-    told = np.isfinite(middle)
-    ax.plot(*layout.bars(x[told], low[told], high[told]), color=hue, linewidth=1.4, alpha=0.5, zorder=2)
-    ax.plot(x[told], middle[told], shape, color=hue, markersize=4, zorder=3)
-    for at, known, marker, way in ((low, np.isnan(high) & (low > 0), "^", 1.5), (high, low == 0, "v", 1 / 1.5)):
-        known = known & np.isfinite(at)
-        start = at[known]
-        ax.plot(*layout.bars(x[known], start, start * way), color=hue, linewidth=1, zorder=2)
-        ax.plot(x[known], start * way, marker, color=hue, mfc=style.PAPER, markersize=4.5, zorder=3)
+    bounded = np.isfinite(middle)
+    ax.plot(*layout.bars(x[bounded], low[bounded], high[bounded]), color=hue, linewidth=1.4, alpha=0.5, zorder=2)
+    ax.plot(x[bounded], middle[bounded], shape, color=hue, markersize=4, zorder=3)
+    for at, one_sided, marker, way in ((low, np.isnan(high) & (low > 0), "^", 1.5), (high, low == 0, "v", 1 / 1.5)):
+        one_sided = one_sided & np.isfinite(at)
+        start = at[one_sided]
+        ax.plot(*layout.bars(x[one_sided], start, start * way), color=hue, linewidth=1, zorder=2)
+        ax.plot(x[one_sided], start * way, marker, color=hue, mfc=style.PAPER, markersize=4.5, zorder=3)
 
 
 def _line(ax: Axes, lines: pd.DataFrame, name: str, hue: str, size: CurveAxis) -> None:
     mine = lines[lines["onset"] == name] if len(lines) else lines
     for line in mine.to_dict("records"):
         x = np.array([size.values[0], size.values[-1]])
-        ax.plot(
-            x, np.exp(line["intercept"]) * x ** line["slope"], color=hue, linewidth=1.1, linestyle=(0, (5, 2)), zorder=2
-        )
+        ax.plot(x, np.exp(line["intercept"]) * x ** line["slope"], color=hue, linewidth=1.1, linestyle=DASHED, zorder=2)
 
 
 def _name_slope(ax: Axes, lines: pd.DataFrame, name: str, hue: str, place: int | None) -> None:
@@ -124,13 +121,13 @@ def _interval(line: Any) -> str:
     return f"{labels.number(line['slope'], 2)}{between}"
 
 
-def _limits(found: pd.DataFrame, names: list[str]) -> tuple[float, float]:
-    ends = layout.finite(*[found[f"{name}{end}"] for name in names for end in ("_lo", "_hi")])
+def _limits(runs: pd.DataFrame, names: list[str]) -> tuple[float, float]:
+    ends = layout.finite(*[runs[f"{name}{end}"] for name in names for end in ("_lo", "_hi")])
     ends = ends[ends > 0]
     return float(ends.min()) / 2.2, float(ends.max()) * 1.6
 
 
-def _legend(found: pd.DataFrame, names: list[str]) -> list[Any]:
+def _legend(runs: pd.DataFrame, names: list[str]) -> list[Any]:
     from matplotlib.lines import Line2D
 
     def mark(marker: str, text: str, face: str = style.MUTED) -> Any:
@@ -138,16 +135,16 @@ def _legend(found: pd.DataFrame, names: list[str]) -> list[Any]:
         return Line2D([], [], color=style.MUTED, marker=marker, mfc=face, markersize=4.5, linewidth=wide, label=text)
 
     handles = [mark("o", "between two snapshots")]
-    if any((found[f"{name}_hi"].isna() & (found[f"{name}_lo"] > 0)).any() for name in names):
+    if any((runs[f"{name}_hi"].isna() & (runs[f"{name}_lo"] > 0)).any() for name in names):
         handles.append(mark("^", "not begun yet, or\nnot confirmed", style.PAPER))
-    if any(((found[f"{name}_lo"] == 0) & found[f"{name}_hi"].notna()).any() for name in names):
+    if any(((runs[f"{name}_lo"] == 0) & runs[f"{name}_hi"].notna()).any() for name in names):
         handles.append(mark("v", "begun before the\nfirst snapshot", style.PAPER))
-    fitted = "line fitted per seed,\nmean over seeds" if found["seed"].nunique() > 1 else "line fitted to\none seed"
-    return [*handles, layout.context(fitted, (0, (5, 2)))]
+    fitted = "line fitted per seed,\nmean over seeds" if runs["seed"].nunique() > 1 else "line fitted to\none seed"
+    return [*handles, layout.context(fitted, DASHED)]
 
 
-def _said(found: pd.DataFrame) -> str:
-    seeds = found["seed"].nunique()
+def _said(runs: pd.DataFrame) -> str:
+    seeds = runs["seed"].nunique()
     count = f"{seeds} seeds, each drawn by itself" if seeds > 1 else "One seed"
     return (
         f"{count}: bars from the last snapshot without to the first with it (of two in a row, but for tau_gen), "
@@ -173,16 +170,16 @@ def _slopes(lines: pd.DataFrame, by: list[str]) -> str:
     return f"{fitted}: {', '.join(parts)}."
 
 
-def _emm(found: pd.DataFrame, by: list[str]) -> str:
+def _emm(runs: pd.DataFrame, by: list[str]) -> str:
     """The largest memorized sizes of all seeds in words, where there are few groups; and where the rule is blind."""
-    if "emm" not in found or found["emm"].isna().all():
+    if "emm" not in runs or runs["emm"].isna().all():
         return ""
     parts = []
-    for key, group in per_group(found, by):
-        runs = group.drop_duplicates("seed")
-        seeds = runs["emm"].dropna()
+    for key, group in per_group(runs, by):
+        own = group.drop_duplicates("seed")
+        seeds = own["emm"].dropna()
         about = [labels.level(path, str(level)) for path, level in zip(by, key, strict=True)]
-        about += ["blind at the next size"] if runs["censored"].str.contains("emm blind").any() else []
+        about += ["blind at the next size"] if own["censored"].str.contains("emm blind").any() else []
         where = f" ({', '.join(about)})" if about else ""
         sizes = " to ".join(dict.fromkeys(labels.text(size) for size in (seeds.min(), seeds.max())))
         parts.append(f"{sizes if len(seeds) else 'no size'}{where}")
@@ -195,7 +192,7 @@ def _emm(found: pd.DataFrame, by: list[str]) -> str:
 
 def _notes(curves: Curves, left_out: int) -> list[str]:
     return [
-        captions.counts(curves, pd.DataFrame({"metric": ["fd_test"]})),
+        captions.counts(curves, pd.DataFrame({"metric": [DISTANCE]})),
         captions.common(curves) if curves.seeds > 1 else "",
         captions.missing(curves),
         *captions.moving(curves),

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from difgen_cli.report.figures import metric_vs_axis
-from difgen_cli.report.plotting import captions, facets, labels, layout, style
-from difgen_cli.report.plotting.facets import DOTTED, FacetRow, Text
+from difgen_cli.report.plotting import captions, facets, labels, layout, measures, style
+from difgen_cli.report.plotting.facets import DOTTED, FacetPlan, FacetRow, Text
 from difgen_cli.report.plotting.layout import DrawnFigure
 from difgen_cli.report.plotting.paper import PAGE, Paper
 from difgen_cli.report.study.curves import SIZE, STEPS, CurveAxis, Curves, last_snapshot, over_seeds, per_group
@@ -18,54 +18,53 @@ from difgen_cli.report.study.curves import SIZE, STEPS, CurveAxis, Curves, last_
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-METRICS = ("twin_cos", "twin_win", "twin_ceiling", "twin_baseline")
+Crossings = dict[tuple[Any, ...], tuple[float, float, float, int] | None]  # levels -> where the win is one half
+ORDER = 90
+COVERS = ("twin_",)
+COSINE, WIN = "twin_cos", "twin_win"
+METRICS = (COSINE, WIN, "twin_ceiling", "twin_baseline")
 HALF = 0.5
 NAMED_MOST = 3  # crossings written into a panel; the caption has more
-BESIDE = tuple(metric_vs_axis.CONTEXT["twin_cos"])
-ROWS = (
-    FacetRow("twin_cos", labels.METRICS["twin_cos"], beside=BESIDE),
-    FacetRow("twin_win", labels.METRICS["twin_win"], scale="share", marks=(HALF,)),
-)
 
 
-def against_size(curves: Curves, paper: Paper = PAGE) -> DrawnFigure | None:
-    """`twin_cos` and `twin_win` against N at the last snapshot, and the size where the win is one half."""
-    if SIZE not in curves.paths or not curves.axis(SIZE).numeric or not {"twin_cos", "twin_win"} <= set(curves.metrics):
-        return None
+def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
+    """Likeness and win of twins against N at the last snapshot, and the size where the win is one half."""
+    if SIZE not in curves.paths or not curves.axis(SIZE).numeric or not {COSINE, WIN} <= set(curves.metrics):
+        return []
     cells = last_snapshot(curves.cells, curves.paths)
-    numbers = over_seeds(cells, [path for path in curves.paths if path != STEPS], METRICS, curves.units)
-    made = facets.plan(curves, curves.axis(SIZE))
-    keys = [axis.path for axis in [*made.columns, *([made.colour] if made.colour else [])]]
-    crossings = {key: crossing(group, made.x) for key, group in per_group(numbers, keys)}
-
-    def mark(ax: Axes, row: FacetRow, panel: layout.Panel) -> None:
-        for place, (level, hue) in enumerate(style.colours(made.colour).items()):
-            at = crossings.get((*panel.values(), *([level] if made.colour else [])))
-            if at is not None and row.metric == "twin_win":
-                ax.axvline(at[0], color=hue, linestyle=DOTTED, linewidth=1.1, zorder=2)
-                if len(style.colours(made.colour)) <= NAMED_MOST:
-                    words = f"N = {labels.number(at[0], 2)} "
-                    ax.text(
-                        at[0],
-                        0.94 - 0.07 * place,
-                        words,
-                        color=hue,
-                        fontsize="small",
-                        ha="right",
-                        transform=ax.get_xaxis_transform(),
-                    )
-
-    what = (
-        f"Likeness of samples of two networks trained on disjoint halves, from the same noise, against N{made.words}."
+    numbers = over_seeds(cells, [path for path in curves.paths if path != STEPS], METRICS, curves.columns)
+    planned = facets.plan(curves, curves.axis(SIZE))
+    keys = [axis.path for axis in [*planned.columns, *([planned.colour] if planned.colour else [])]]
+    crossings = {key: crossing(group, planned.x) for key, group in per_group(numbers, keys)}
+    rows = (
+        FacetRow(COSINE, curves.label(COSINE), beside=measures.CONTEXT[COSINE]),
+        FacetRow(WIN, curves.label(WIN), scale="share", marks=(HALF,)),
     )
+    what = "Likeness of samples of two networks trained on disjoint halves, from the same noise, against N"
     pairs = captions.each(cells, "twin_pairs", "pairs of samples")
     notes = [
         f"Cosines of pixels, each image's own mean removed{pairs}.",
         _crossings(crossings, keys),
         captions.snapshot(curves, cells),
     ]
-    text = Text("twins-against-size", "Do two halves agree?", what, notes, lambda _: notes[1])
-    return facets.draw(curves, numbers, made, ROWS, text, paper, mark)
+    text = Text("twins-against-size", "Do two halves agree?", f"{what}{planned.words}.", notes, lambda _: notes[1])
+    return [facets.draw(curves, numbers, planned, rows, text, paper, also=partial(_mark, planned, crossings))]
+
+
+def _mark(planned: FacetPlan, crossings: Crossings, ax: Axes, row: FacetRow, panel: layout.Panel) -> None:
+    """An upright line where the win crosses one half, with its size where there is room."""
+    if row.metric != WIN:
+        return
+    hues = style.colours(planned.colour)
+    for place, (level, hue) in enumerate(hues.items()):
+        at = crossings.get((*panel.values(), *([level] if planned.colour else [])))
+        if at is None:
+            continue
+        ax.axvline(at[0], color=hue, linestyle=DOTTED, linewidth=1.1, zorder=2)
+        if len(hues) <= NAMED_MOST:
+            words, above = f"N = {labels.number(at[0], 2)} ", ax.get_xaxis_transform()
+            high = 0.94 - 0.07 * place
+            ax.text(at[0], high, words, color=hue, fontsize="small", ha="right", transform=above)
 
 
 def crossing(numbers: pd.DataFrame, sizes: CurveAxis) -> tuple[float, float, float, int] | None:
@@ -73,7 +72,7 @@ def crossing(numbers: pd.DataFrame, sizes: CurveAxis) -> tuple[float, float, flo
 
     Per seed linear in log N between the two sizes; None where no seed passes. The interval is NaN for a single seed.
     """
-    table = numbers[numbers["metric"] == "twin_win"]
+    table = numbers[numbers["metric"] == WIN]
     seeds = [name for name in table if str(name).startswith("seed_")]
     place = dict(zip(sizes.levels, np.log(sizes.values), strict=True))
     x = table[SIZE].astype(str).map(place).to_numpy(float)
@@ -87,18 +86,18 @@ def crossing(numbers: pd.DataFrame, sizes: CurveAxis) -> tuple[float, float, flo
 
 def _passing(x: np.ndarray, win: np.ndarray) -> float | None:
     """Where the line through the points first rises through one half."""
-    known = np.isfinite(win)
-    order = np.argsort(x[known])
-    x, win = x[known][order], win[known][order]
+    measured = np.isfinite(win)
+    order = np.argsort(x[measured])
+    x, win = x[measured][order], win[measured][order]
     for k in np.flatnonzero((win[:-1] < HALF) & (win[1:] >= HALF)):
         return float(x[k] + (HALF - win[k]) / (win[k + 1] - win[k]) * (x[k + 1] - x[k]))
     return None
 
 
-def _crossings(found: dict[tuple[str, ...], tuple[float, float, float, int] | None], keys: list[str]) -> str:
+def _crossings(crossings: Crossings, keys: list[str]) -> str:
     """Where the crossings are, in words."""
     parts = []
-    for key, at in found.items():
+    for key, at in crossings.items():
         where = ", ".join(labels.level(path, str(level)) for path, level in zip(keys, key, strict=True))
         place = f" at {where}" if where else ""
         if at is None:
@@ -111,4 +110,4 @@ def _crossings(found: dict[tuple[str, ...], tuple[float, float, float, int] | No
         return "Dotted upright lines: where the win rises through one half."
     words = "; ".join(parts)
     between = " Linear in log N between the two sizes around it, and no interval tells how well that holds."
-    return f"{words[:1].upper()}{words[1:]}.{between if any(found.values()) else ''}" if words else ""
+    return f"{words[:1].upper()}{words[1:]}.{between if any(crossings.values()) else ''}" if words else ""

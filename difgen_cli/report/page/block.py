@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
+from difgen_cli.engine.columns import ColumnSpec
 from difgen_cli.report.plotting import captions, labels, style
 from difgen_cli.report.study import seeds
-from difgen_cli.report.study.curves import CLOCKS, LOGARITHMIC, STEPS, CurveAxis, Curves, worded
+from difgen_cli.report.study.curves import CLOCKS, STEPS, CurveAxis, Curves, worded
 from difgen_cli.report.table import HEADERS
 
 if TYPE_CHECKING:
@@ -40,12 +41,12 @@ def compose(study: Study, curves: Curves, pictures: Mapping[str, Sequence[Pair]]
         "steps": STEPS if STEPS in curves.paths else None,
         "metrics": _first([name for name in curves.metrics if name in study.rows]),
         "clocks": [name for name in CLOCKS[1:] if name in study.rows and study.rows[name].notna().any()],
-        "logarithmic": [name for name in LOGARITHMIC if name in curves.metrics and _positive(curves, name)],
-        "labels": {name: labels.metric(name, curves.features, curves.units) for name in curves.metrics},
+        "logarithmic": [n for n in curves.metrics if seeds.logarithmic(n, curves.columns) and _positive(curves, n)],
+        "labels": {name: curves.label(name) for name in curves.metrics},
         "shares": {
             name: top
             for name in curves.metrics
-            if (top := seeds.whole(name, curves.units)) and _within(curves, name, top)
+            if (top := seeds.whole(name, curves.columns)) and _within(curves, name, top)
         },
         "replicate": curves.replicate,
         "common": captions.common(curves) if curves.seeds > 1 else "",
@@ -115,7 +116,8 @@ def _kept(rows: pd.DataFrame) -> list[Any]:
 
 
 def _unit(study: Study, name: str) -> tuple[str, str]:
-    return study.units.get(name, ("", ""))
+    spec = study.columns.get(name, ColumnSpec())
+    return spec.unit, spec.meaning
 
 
 def _axis(axis: CurveAxis, rows: pd.DataFrame) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from difgen_cli.report.plotting import labels
 from difgen_cli.report.study import seeds as replicates
-from difgen_cli.report.study.curves import LOGARITHMIC, STEPS, CurveAxis, Curves
+from difgen_cli.report.study.curves import STEPS, CurveAxis, Curves
 
 CONSTANTS_MOST = 12  # named in a caption
 SCORE = "shares between the ends of Wilson's interval for all seeds' samples, wider where seeds differ by more"
@@ -32,14 +32,27 @@ def interval(curves: Curves, data: pd.DataFrame, shown: bool = True) -> str:
         return f"One seed: {bars}nothing here says how much another seed would differ."
     seeds = f"{least} to {most} seeds" if least < most else f"{most} seeds"
     alone = " Groups with one seed have no interval." if least == 1 else ""
-    logarithmic = "metric" in data and data["metric"].isin(LOGARITHMIC).any()
-    logged = ", Fréchet distances on a log scale" if logarithmic else ""
+    logged = f", {words} on a log scale" if (words := _logarithmic(curves, data)) else ""
     points = " and the single seeds as small points" if shown and most <= 5 else ""
     shares = "interval" in data and data["interval"].eq("score over seeds").any()
     return (
         f"Means over {seeds}{varied(curves)} with 95 % t intervals over seeds{points}{logged}"
         f"{f', {SCORE}' if shares else ''}; what reaches past the frame is cut off there.{alone} {common(curves)}"
     ).strip()
+
+
+def _logarithmic(curves: Curves, data: pd.DataFrame) -> str:
+    """The metrics that are averaged on a log scale, in words."""
+    metrics = list(data["metric"].unique()) if "metric" in data else []
+    metrics = [name for name in metrics if replicates.logarithmic(name, curves.columns)]
+    words = [curves.label(name) for name in metrics]
+    distances = labels.frechet("") + "s" if any(word.startswith(("Fréchet", "FID")) for word in words) else ""
+    return distances or " and ".join(metrics)
+
+
+def _is_distance(curves: Curves, name: str) -> bool:
+    """Whether a metric's label names the study's feature space."""
+    return labels.FRECHET in curves.spec(name).label
 
 
 def varied(curves: Curves) -> str:
@@ -66,9 +79,9 @@ def common(curves: Curves) -> str:
 def over_seeds(curves: Curves, metrics: Sequence[str]) -> str:
     """What the marks beside a mean over seeds are, in a table."""
     parts = [f"± half a 95 % t interval over up to {curves.seeds} seeds{varied(curves)}"]
-    if any(name in LOGARITHMIC for name in metrics):
+    if any(replicates.logarithmic(name, curves.columns) for name in metrics):
         parts.append("×/÷ the same on a log scale")
-    if any(replicates.whole(name, curves.units) for name in metrics):
+    if any(replicates.whole(name, curves.columns) for name in metrics):
         parts.append(f"[ ] {SCORE}")
     return " ".join(part for part in [f"{'; '.join(parts)}.", common(curves)] if part)
 
@@ -80,13 +93,14 @@ def counts(curves: Curves, data: pd.DataFrame | None = None) -> str:
     """
     done = curves.done
     parts = []
-    for column, what in (("n_gen", "generated samples"), ("n_ref", "reference images")):
+    stated = {name: spec.label for name, spec in curves.columns.items() if spec.role == "count" and spec.label}
+    for column, what in stated.items():
         values = sorted(done[column].dropna().unique()) if column in done else []
         if len(values) == 1:
             parts.append(f"{int(values[0])} {what}")
         elif values:
             parts.append(f"{int(values[0])} to {int(values[-1])} {what} (differing counts: do not compare distances)")
-    if curves.features and data is not None and data["metric"].eq("fd_test").any():
+    if curves.features and data is not None and any(_is_distance(curves, name) for name in data["metric"].unique()):
         parts.append(f"Fréchet distances in {curves.features} features")
     return f"{'; '.join(parts)}." if parts else ""
 
@@ -125,6 +139,11 @@ def snapshot(curves: Curves, last: pd.DataFrame) -> str:
         note = f" ({labels.text(planned)} were planned)" if planned > steps[0] else ""
         return f"At {labels.text(steps[0])} training steps{note}."
     return f"Each at its last finished snapshot: {labels.text(steps[0])} to {labels.text(steps[-1])} training steps."
+
+
+def snapshot_along(curves: Curves, axis: CurveAxis) -> str:
+    """At which step cells stand along an axis; nothing along the steps themselves."""
+    return "" if axis.path == STEPS else snapshot(curves, curves.along(axis))
 
 
 def omitted(count: int) -> str:

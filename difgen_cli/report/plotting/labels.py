@@ -6,6 +6,8 @@ import math
 from numbers import Integral, Real
 from typing import Any
 
+from difgen_cli.engine.columns import Columns, ColumnSpec
+
 NONE = "–"
 
 # setting -> (axis label with its unit, short name before a level)
@@ -36,29 +38,11 @@ SETTINGS = {
     "guide.auto.weak.train.steps": ("training steps of the worse self", "worse steps"),
 }
 
+# what no metric measures: clocks of the engine, and onsets
 METRICS = {
-    "twin_cos": "cosine of twins' samples (median)",
-    "twin_win": "samples nearer to their twin than to any training image",
-    "mia_auc": "AUROC of membership by the denoising loss",
-    "mia_twin_auc": "AUROC of membership between twins",
-    "ideal_dev": "deviation from the ideal denoiser of T",
-    "wiener_dev": "deviation from the Wiener filter of T",
-    "wiener_dev_pool": "deviation from the Wiener filter of the pool",
     "tau_mem": "copying begins (steps)",
     "tau_gen": "quality is near its best (steps)",
     "tau_gap": "the gap opens (steps)",
-    "mem_frac": "memorized share of samples",
-    "mem_frac_control": "memorized share, held-out images",
-    "mem_power": "power of the rule",
-    "train_pref_share": "preference for training images, as a share of a copycat's",
-    "train_pref_excess": "excess preference for training images",
-    "gap_max": "largest relative gap over noise levels",
-    "gap": "relative gap L_H / L_T − 1",
-    "gap_sigma": "noise level σ / σ_d of the largest gap",
-    "fd_se": "standard error of the Fréchet distance",
-    "fd_train": "Fréchet distance to the training images",
-    "fd_copycat": "Fréchet distance of the copycat",
-    "fd_floor": "Fréchet distance, real against real",
     "images_seen": "training images seen",
     "train_seconds": "training time (s)",
     "images_per_second": "training images a second",
@@ -67,6 +51,7 @@ METRICS = {
     "nfe": "evaluations of networks for each sample",
     "peak_memory_bytes": "most memory held in training (bytes)",
 }
+FRECHET = "{frechet}"  # in a label that a metric declares: the Fréchet distance, named by the study's feature space
 
 
 def text(value: Any) -> str:
@@ -123,10 +108,9 @@ def frechet(features: str) -> str:
     return f"Fréchet distance ({features} features)" if features else "Fréchet distance"
 
 
-def metric(name: str, features: str, units: dict[str, tuple[str, str]]) -> str:
-    """The axis label of a metric, with its unit where it has one."""
-    if name == "fd_test":
-        return frechet(features)
-    unit = units.get(name, ("", ""))[0]
-    label = METRICS.get(name, name)
-    return f"{label} ({unit})" if unit and name not in METRICS else label
+def metric(name: str, features: str, columns: Columns) -> str:
+    """The axis label of a metric: what it declares, else its name with its unit where it has one."""
+    spec = columns.get(name, ColumnSpec())
+    if label := METRICS.get(name, spec.label):
+        return label.replace(FRECHET, frechet(features))
+    return f"{name} ({spec.unit})" if spec.unit else name

@@ -63,6 +63,11 @@ def dark_colours(axis: CurveAxis | None) -> dict[str, str]:
     return _spread(axis, 0.42, 0.98, WORDS_DARK)
 
 
+def palette(axis: CurveAxis | None) -> dict[str, str]:
+    """Each colour of the levels -> how it looks on a dark page."""
+    return dict(zip(colours(axis).values(), dark_colours(axis).values(), strict=True))
+
+
 def markers(axis: CurveAxis | None) -> dict[str, str]:
     """Level -> marker, so that a line is told from its neighbour without its colour."""
     levels = axis.levels if axis else ("",)

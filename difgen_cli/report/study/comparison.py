@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
+from difgen_cli.engine.columns import Columns
 from difgen_cli.report import Study
 from difgen_cli.report.study import curves, seeds
-from difgen_cli.report.study.curves import LOGARITHMIC, SECTIONS, CurveAxis, Curves
+from difgen_cli.report.study.curves import SECTIONS, CurveAxis, Curves
 
 VALUES = ["a", "b", "mean", "lo", "hi"]
 COLUMNS = ["metric", "scale", "n_a", "n_b", "pairs", *VALUES, "interval"]
@@ -67,7 +68,8 @@ def compare(a: tuple[str, Study], b: tuple[str, Study]) -> Comparison:
     axes = curves.found_axes(pd.concat([frame[shared] for frame in cells], ignore_index=True), _said(sides, shared))
     metrics = [m for m in sides[0].read.metrics if m in sides[1].read.metrics]
     frames = [curves.coded(frame[frame["identity"].isin(both)], axes) for frame in cells]
-    changes = _changes(frames, [axis.path for axis in axes], metrics, sides[0].read.units | sides[1].read.units)
+    declared = {**sides[0].read.columns, **sides[1].read.columns}
+    changes = _changes(frames, [axis.path for axis in axes], metrics, declared)
     return Comparison(sides[0], sides[1], axes, changes, len(both), tuple(_notes(sides, settings, cells, set(both))))
 
 
@@ -108,7 +110,7 @@ def _identified(rows: pd.DataFrame, shared: Sequence[str], replicates: Sequence[
 
 
 def _changes(
-    frames: Sequence[pd.DataFrame], paths: list[str], metrics: Sequence[str], units: seeds.Units
+    frames: Sequence[pd.DataFrame], paths: list[str], metrics: Sequence[str], columns: Columns
 ) -> pd.DataFrame:
     """The change of every metric in every group of cells: over the seeds that both have, else between the means."""
     by = [*paths, "seed"]
@@ -116,11 +118,12 @@ def _changes(
     left, right = (
         frame.reindex(columns=[*by, *needed]).groupby(by, observed=True, dropna=False).mean() for frame in frames
     )
-    ratios = [m for m in metrics if m in LOGARITHMIC and (left[m].min() > 0) and (right[m].min() > 0)]
+    logged = [metric for metric in metrics if seeds.logarithmic(metric, columns)]
+    ratios = [metric for metric in logged if left[metric].min() > 0 and right[metric].min() > 0]
     parts = []
     for metric in metrics:
         a, b = (_values(frame, metric, name) for frame, name in ((left, "a"), (right, "b")))
-        top = seeds.whole(metric, units)
+        top = seeds.whole(metric, columns)
         if metric in ratios:
             a["a"], b["b"] = np.log(a["a"]), np.log(b["b"])
         part = changed(a, b, paths, top if top and _within(a["a"], top) and _within(b["b"], top) else None)

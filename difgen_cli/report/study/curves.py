@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from difgen_cli.engine.columns import Columns, ColumnSpec
+from difgen_cli.report.plotting import labels
 from difgen_cli.report.plotting.labels import text
 from difgen_cli.report.study import seeds
-from difgen_cli.report.study.seeds import LOGARITHMIC as LOGARITHMIC
 from difgen_cli.report.study.seeds import over_seeds as over_seeds
 
 if TYPE_CHECKING:
     from difgen_cli.report import Study
+    from difgen_cli.report.study.onset import Onsets
 
 STEPS, SIZE = "train.steps", "data.size"
 SECTIONS = (
@@ -41,18 +44,7 @@ CLOCKS = (
     "nfe",
     "nfe_area",
 )
-COUNTS = (
-    "threads",
-    "frozen_parameters",
-    "n_gen",
-    "n_ref",
-    "n_ref_train",
-    "peak_memory_bytes",
-    "path_states",
-    "twin_pairs",
-    "mia_images",
-    "field_points",
-)
+COUNTS = ("threads", "frozen_parameters", "peak_memory_bytes")  # of the engine: never drawn as measures
 # what a reader looks for first: dataset size, then capacity, then conditioning; others as the grid orders them
 PREFERRED = (SIZE, "model.width", "condition.clusters", STEPS)
 
@@ -81,10 +73,11 @@ class Curves:
     references: pd.DataFrame  # held-out, copycat and ideal rows
     tables: dict[str, pd.DataFrame]  # of the models' finished cells, by name; never an empty one
     metrics: tuple[str, ...]  # numeric metric columns with at least one value, intervals left out
-    units: dict[str, tuple[str, str]]
+    columns: Columns  # what metrics declare of theirs
     features: str
     seeds: int  # most seeds that any finished group has
     replicate: str = "seed"  # the column of the study's rows that `seed` is in `cells` and `tables`
+    covered: tuple[str, ...] = ()  # what figures before show: names of metrics, and beginnings that end with `_`
 
     @property
     def paths(self) -> list[str]:
@@ -94,11 +87,31 @@ class Curves:
     def done(self) -> pd.DataFrame:
         return self.cells[self.cells["state"] == "done"]
 
-    @property
+    @cached_property
     def finished(self) -> Curves:
         """The same with those metrics alone that finished cells have: references, scored first, are not drawn alone."""
         done = self.done
-        return replace(self, metrics=tuple(name for name in self.metrics if done[name].notna().any()))
+        metrics = tuple(name for name in self.metrics if done[name].notna().any())
+        return self if metrics == self.metrics else replace(self, metrics=metrics)
+
+    @cached_property
+    def onsets(self) -> Onsets:
+        """When copying, quality and the gap set in along each training run."""
+        from difgen_cli.report.study import onset
+
+        return onset.read(self)
+
+    def along(self, axis: CurveAxis) -> pd.DataFrame:
+        """The finished cells that stand along an axis: all of them along the steps, else the last snapshots."""
+        return self.done if axis.path == STEPS else last_snapshot(self.cells, self.paths)
+
+    def spec(self, metric: str) -> ColumnSpec:
+        """What a metric declares of a column; the defaults where nothing is declared."""
+        return self.columns.get(metric, ColumnSpec())
+
+    def label(self, metric: str) -> str:
+        """The axis label of a metric."""
+        return labels.metric(metric, self.features, self.columns)
 
     def axis(self, path: str) -> CurveAxis:
         return next(axis for axis in self.axes if axis.path == path)
@@ -116,9 +129,10 @@ def read(study: Study) -> Curves:
     cells = rows[rows["kind"] == "model"].reset_index(drop=True)
     axes, replicate = found_axes(cells, study.axes), seeds.of_replicates(cells)
     cells = cells.assign(seed=cells[replicate])
-    cells = _with_copycat(coded(cells, axes), rows)
-    metrics = [name for name in study.units if _measured(rows, name)]
-    names: list[Any] = rows["fd_features"].dropna().unique().tolist() if "fd_features" in rows else []
+    cells = coded(cells, axes)
+    metrics = [name for name, spec in study.columns.items() if spec.role == "metric" and _measured(rows, name)]
+    spaces = [name for name, spec in study.columns.items() if spec.role == "features" and name in rows]
+    names = dict.fromkeys(str(value) for name in spaces for value in rows[name].dropna().unique())
     done = cells[cells["state"] == "done"]
     per_group = _grouped(done, [axis.path for axis in axes])["seed"].nunique() if len(done) else pd.Series([0])
     return Curves(
@@ -127,8 +141,8 @@ def read(study: Study) -> Curves:
         references=rows[rows["kind"] != "model"].reset_index(drop=True),
         tables=_tables(study.tables, done["cell"], axes, replicate),
         metrics=tuple(metrics),
-        units=study.units,
-        features=" / ".join(str(name) for name in names),
+        columns=study.columns,
+        features=" / ".join(names),
         seeds=int(per_group.max()),
         replicate=replicate,
     )
@@ -260,13 +274,3 @@ def coded(frame: pd.DataFrame, axes: Sequence[CurveAxis]) -> pd.DataFrame:
         if axis.path in frame
     }
     return frame.assign(**coded)
-
-
-def _with_copycat(cells: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """Where the rows lack `fd_copycat`, take it from the copycat's own rows of the same size."""
-    known = "fd_copycat" in cells and cells["fd_copycat"].notna().any()
-    if known or "fd_test" not in rows or SIZE not in rows:
-        return cells
-    copycat = rows[rows["kind"] == "copycat"]
-    means = copycat["fd_test"].groupby(worded(copycat[SIZE])).mean()
-    return cells.assign(fd_copycat=worded(cells[SIZE]).map(means).astype("float64"))

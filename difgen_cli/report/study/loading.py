@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,16 +14,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from difgen_cli.engine.columns import ColumnSpec, declared
 from difgen_cli.engine.grid.document import GridError
 from difgen_cli.engine.plan import plan_table
+from difgen_cli.engine.plugins import Library, PluginError
 from difgen_cli.engine.store import Home, Store, failures, nearest, sample_files, submission_file, tables, untrusted
+from difgen_cli.engine.store.access import exists
 from difgen_cli.report import Pair, Study
 from difgen_cli.report.study import costs
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TABLES = {"noise": "gap", "path": "path", "deviation": "deviation", "field": "field"}  # that are drawn: by which metric
+LEVEL = "sigma_rel"  # the column of tables with lines per noise level: those that figures are drawn from
 SECTIONS = ("data", "condition", "model", "train", "sample", "guide")
 PROVENANCE = ("git_commit", "git_dirty", "difgen", "torch", "device", "train_way", "sample_way")
 
@@ -46,14 +50,21 @@ def _study(store: Store, folder: Path, metrics: dict[str, pa.Table]) -> Study:
     doubt = untrusted.find(store, homes)
     table = tables.joined(plan, metrics, doubt)
     rows = _rows(store, table)
+    library = _library(store, folder)
+    constants = {name: _constants(library, name) for name in metrics}
     return Study(
         name=about["grid"],
         question=about["question"],
         axes=json.loads(about["axes"]),
         seeds=int(about["seeds"]),
         rows=rows,
-        tables={name: _table(store, rows, name, metric) for name, metric in TABLES.items()},
-        units=_units(metrics),
+        tables={
+            name: _table(store, rows, name, metric)
+            for metric, own in constants.items()
+            for name, columns in own.get("TABLES", {}).items()
+            if LEVEL in columns
+        },
+        columns=_columns(metrics, constants),
         gallery=partial(pairs, store),
         provenance=_provenance(store, about["grid"], folder, rows),
         stale=doubt.sentence(sorted(homes)),
@@ -95,7 +106,7 @@ def _table(store: Store, rows: pd.DataFrame, name: str, metric: str) -> pd.DataF
     import pandas as pd
 
     path, key = store.tables / f"{name}.parquet", f"result.{metric}"
-    if not path.exists() or key not in rows:
+    if not exists(path) or key not in rows:
         return pd.DataFrame()
     found = pq.read_table(path).drop_columns(["kind", "home", "step", "cell"]).to_pandas()
     settings = [c for c in rows.columns if c.partition(".")[0] in SECTIONS]
@@ -103,14 +114,30 @@ def _table(store: Store, rows: pd.DataFrame, name: str, metric: str) -> pd.DataF
     return lines.dropna(subset="key").merge(found, on="key", how="inner").drop(columns="key")
 
 
-def _units(metrics: dict[str, pa.Table]) -> dict[str, tuple[str, str]]:
-    found = {
-        f.name: (f.metadata.get(b"unit", b"").decode(), f.metadata.get(b"meaning", b"").decode())
-        for table in metrics.values()
-        for f in table.schema
-        if f.metadata
-    }
-    return found | {name: (unit, "") for name, unit in tables.UNITS.items()}
+def _library(store: Store, folder: Path) -> Library:
+    """The package's plug-ins, and those beside the grid as its newest submission has kept them."""
+    submissions = map(submission_file.read, reversed(submission_file.folders(folder)))
+    copies = (store.shared(Path(one["code"]).name) / "plugins" for one in submissions if one.get("plugins"))
+    return Library(next(filter(exists, copies), None))
+
+
+def _constants(library: Library, metric: str) -> dict[str, Any]:
+    """What a metric's file declares; nothing where the file is gone, or cannot be read any more."""
+    try:
+        return library.signature("score", metric).constants
+    except PluginError:
+        return {}
+
+
+def _columns(metrics: dict[str, pa.Table], constants: dict[str, dict[str, Any]]) -> dict[str, ColumnSpec]:
+    """Units and meanings as results hold them, and how columns are shown as their metrics declare it today."""
+    specs = {}
+    for metric, table in metrics.items():
+        shown = declared(constants[metric].get("COLUMNS", {}))
+        for field in (field for field in table.schema if field.metadata):
+            unit, meaning = (field.metadata.get(name, b"").decode() for name in (b"unit", b"meaning"))
+            specs[field.name] = replace(shown.get(field.name, ColumnSpec()), unit=unit, meaning=meaning)
+    return specs | {name: ColumnSpec(unit) for name, unit in tables.UNITS.items()}
 
 
 def _provenance(store: Store, name: str, folder: Path, rows: pd.DataFrame) -> dict[str, str]:
@@ -125,7 +152,7 @@ def _provenance(store: Store, name: str, folder: Path, rows: pd.DataFrame) -> di
         said["finished_at"] = str(rows["finished_at"].dropna().max())
     if spent := costs.words(rows):
         said["measuring"] = spent
-    submissions = [submission_file.read(p) for p in sorted((folder / "submissions").glob("*"))]
+    submissions = map(submission_file.read, submission_file.folders(folder))
     commands = [shlex.join(one["environment"]["command"]) for one in submissions if one]
     report = shlex.join(["difgen", "report", str(store.root), "--grid", name])
     return said | {"command": "\n".join(dict.fromkeys([*commands, report]))}
@@ -145,7 +172,7 @@ def pairs(store: Store, cells: Sequence[str], count: int) -> dict[str, list[Pair
 
 def _has_images(home: Home, cell: str) -> bool:
     file = home.samples(cell)
-    return file.exists() and "image" in pq.read_schema(file).names
+    return exists(file) and "image" in pq.read_schema(file).names
 
 
 def _pairs(home: Home, cell: str, lines: pd.DataFrame, train: np.ndarray) -> list[Pair]:

@@ -9,17 +9,16 @@ Student's t. It is never finer than Wilson's of all the samples.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.special import chdtri, stdtrit
 
+from difgen_cli.engine.columns import Columns
 from difgen_cli.report.plotting.labels import text
 
-# positive, spread over decades and drawn on log axes: averaged there too, or an interval would reach below zero
-LOGARITHMIC = ("fd_test", "fd_train", "fd_floor", "fd_floor_expected", "fd_copycat")
 Z2 = 1.959963984540054**2
 FEW = 8  # counts of the rarer outcome up to which seeds must differ more than chance does on average to be told apart
 SLACK = 1.01  # a single count puts the statistic at its mean, which rounding must not exceed
@@ -28,29 +27,30 @@ ALIKE = 1e-12  # of the mean: seeds that differ by less say nothing of how much 
 SECONDARY = ("data.seed", "train.seed", "data.held_out_seed", "sample.seed")  # that may stand in for `seed`, in order
 AUROC = re.compile(r"(^|_)(auc|auroc)(_|$)")
 DIFFERENCE = re.compile(r"(_excess|_gap|_pref_share)$")  # in units of a share, but not between 0 and 1
-# where no units are at hand: shares that nearly every study has
-SHARES = ("mem_frac", "mem_frac_control", "mem_frac_half", "mem_power", "copy_tail", "train_pref", "twin_win")
-
-Units = Mapping[str, tuple[str, str]]  # metric -> (unit, meaning)
+NOTHING: Columns = {}  # declared of any column
 
 
 # What is averaged ----------------------------------------------------------------------------------------------------
 
 
-def whole(name: str, units: Units | None = None) -> float | None:
+def whole(name: str, columns: Columns) -> float | None:
     """What a metric is at most, where it is a share: 1, or 100 in %; None for everything else.
 
-    A share is at least 0. Differences of shares are none, an AUROC is one. `units` of a study; a column of a table
-    (`path_power`) has the unit of its level (`path_power_050`). Without units only the commonest shares are known.
+    A share is at least 0. Differences of shares are none, an AUROC is one. A column of a table (`x`) that is not
+    declared has the unit of its levels (`x_050`).
     """
     if DIFFERENCE.search(name):
         return None
     if AUROC.search(name):
         return 1.0
-    if units is None:
-        return 1.0 if name in SHARES else None
-    unit = units[name][0] if name in units else next((u for n, (u, _) in units.items() if n.startswith(f"{name}_")), "")
+    levels = (spec.unit for column, spec in columns.items() if column.startswith(f"{name}_"))
+    unit = columns[name].unit if name in columns else next(levels, "")
     return {"share": 1.0, "%": 100.0}.get(unit)
+
+
+def logarithmic(name: str, columns: Columns) -> bool:
+    """Whether a metric spans decades: averaged on a log scale, or an interval would reach below zero."""
+    return name in columns and columns[name].scale in ("log", "ratio")
 
 
 def medians(most: int) -> list[float | None]:
@@ -75,9 +75,9 @@ def of_replicates(cells: pd.DataFrame) -> str:
 
 
 def over_seeds(
-    frame: pd.DataFrame, by: Sequence[str], metrics: Sequence[str], units: Units | None = None
+    frame: pd.DataFrame, by: Sequence[str], metrics: Sequence[str], columns: Columns = NOTHING
 ) -> pd.DataFrame:
-    """Mean and 95 % interval over seeds of every metric in every group; Fréchet distances on a log scale.
+    """Mean and 95 % interval over seeds of every metric in every group; positive ones on the scale that they declare.
 
     Returns one line per group and metric with a value: `by`…, `metric`, `n` (seeds), `mean`, `lo`, `hi`,
     `interval` and the per-seed estimates `seed_<k>`. With one seed there is no interval over seeds: where no
@@ -93,16 +93,16 @@ def over_seeds(
     keys = [*by, "metric"]
     per_seed = tall.groupby([*keys, "seed"], observed=True, sort=False, dropna=False).mean()
     positive = tall.groupby("metric")["value"].min() > 0
-    logarithmic = [name for name in LOGARITHMIC if positive.get(name, False)]
+    logged_names = [str(name) for name in positive.index[positive] if logarithmic(str(name), columns)]
     scaled = per_seed.copy()
-    logged = scaled.index.get_level_values("metric").isin(logarithmic)
+    logged = scaled.index.get_level_values("metric").isin(logged_names)
     scaled.loc[logged, "value"] = np.log(scaled.loc[logged, "value"])
-    top = {str(name): _top(str(name), values, units) for name, values in tall.groupby("metric")}
+    top = {str(name): _top(str(name), values, columns) for name, values in tall.groupby("metric")}
     value = _summarised(scaled, keys, {name: at for name, at in top.items() if at})
     seeds = per_seed["value"].unstack("seed")
     seeds.columns = [f"seed_{text(seed)}" for seed in seeds.columns]
     numbers: pd.DataFrame = value.join(seeds).reset_index()
-    there = numbers["metric"].isin(logarithmic)
+    there = numbers["metric"].isin(logged_names)
     linear = ["mean"] if value["n"].max() == 1 else ["mean", "lo", "hi"]  # a row's own interval was never logged
     numbers.loc[there, linear] = np.exp(numbers.loc[there, linear])
     return numbers
@@ -145,9 +145,9 @@ def _summarised(scaled: pd.DataFrame, keys: list[str], top: dict[str, float]) ->
     return found.assign(interval=found["interval"].where(found["lo"].notna(), ""))
 
 
-def _top(name: str, values: pd.DataFrame, units: Units | None) -> float | None:
+def _top(name: str, values: pd.DataFrame, columns: Columns) -> float | None:
     """What a share is at most; None where a value lies outside, and the metric is no share after all."""
-    top = whole(name, units)
+    top = whole(name, columns)
     return top if top and values["value"].min() >= 0 and values["value"].max() <= top else None
 
 

@@ -11,8 +11,8 @@ import pandas as pd
 
 from difgen_cli.engine.grid.document import GridError
 from difgen_cli.report import Study
-from difgen_cli.report.figures import metric_vs_axis
-from difgen_cli.report.plotting import captions, labels, layout, scales, style
+from difgen_cli.report.plotting import captions, facets, labels, layout, measures, scales, style
+from difgen_cli.report.plotting.facets import FacetPlan, FacetRow, Text
 from difgen_cli.report.plotting.layout import DrawnFigure
 from difgen_cli.report.plotting.paper import Paper
 from difgen_cli.report.study import curves
@@ -110,48 +110,45 @@ def draw(study: Study, choice: Choice, paper: Paper) -> DrawnFigure:
     check(study, choice)
     read, roles = _roles(_by_seed(curves.read(study), choice), choice)
     cells = read.done if STEPS in roles.paths else last_snapshot(read.cells, read.paths)
-    names = [choice.y, *_between(read, choice)] if roles.x else [choice.x, choice.y]
-    numbers = over_seeds(cells, roles.paths, list(dict.fromkeys(names)), read.units)
+    row = replace(measures.row(read, choice.y), label=_label(read, choice.y), marks=(), beside=_beside(choice, roles))
+    names = [choice.y, *(name for name, _, _ in row.beside if name in read.metrics)]
+    names = names if roles.x else [choice.x, choice.y]
+    numbers = over_seeds(cells, roles.paths, list(dict.fromkeys(names)), read.columns)
     if numbers[numbers["metric"] == choice.y].empty:
         raise GridError(f"--y {choice.y}: no finished cell of grid {study.name} has it beside {choice.x}")
-    shown, left_out = layout.panels(roles.facets, most=paper.panels_most)
-    across = layout.columns(roles.facets, shown, paper)
-    groups = layout.lookup(numbers, [a.path for a in [*roles.facets, *_one(roles.colour)]] + ["metric"], roles.along)
-    hues = style.colours(roles.colour)
-    points = len(shown) * len(hues) <= layout.CROWD
     with matplotlib.rc_context(cast(Any, paper.rc)):
-        sheet = layout.sheet(paper, -(-len(shown) // across), across, roles.colour)
-        notes, used = [], dict[str, Any]()
-        for ax, panel in zip(sheet.grid.flat, shown, strict=False):
-            sheet.entitle(ax, panel)
-            _panel(ax, groups, panel, roles, choice, points)
-            if roles.x is not None and _between(read, choice):
-                used |= metric_vs_axis.draw_context(ax, groups, panel, roles.x, roles.colour, choice.y)
-            notes += _scales(ax, numbers, roles, choice, sheet.letters)
-        for ax in list(sheet.grid.flat)[len(shown) :]:
-            ax.set_visible(False)
-        sheet.name_axes(_label(read, choice.x), _label(read, choice.y))
-        sheet.legend(roles.colour, hues, list(used.values()))
-        files = sheet.render()
-    what = _what(read, roles, choice)
-    at = "" if STEPS in roles.paths else captions.snapshot(read, cells)
-    own = [at, *dict.fromkeys(notes), captions.omitted(left_out)]
-    return DrawnFigure(
-        name=choice.name,
-        title=f"{_label(read, choice.y)} against {_label(read, choice.x)}",
-        alt=f"Chart. {what}",
-        caption=_caption(read, numbers, what, choice, own, points=points and roles.x is not None),
-        files=files,
-        data=numbers,
-        palette=dict(zip(hues.values(), style.dark_colours(roles.colour).values(), strict=True)),
-    )
+        tiles = facets.tiles(roles.facets, roles.colour, paper, most=paper.panels_most)
+        points = len(tiles.panels) * len(style.colours(roles.colour)) <= layout.CROWD
+        notes = _draw_panels(tiles, numbers, roles, choice, row, points, read)
+        what = _what(read, roles, choice)
+        at = "" if STEPS in roles.paths else captions.snapshot(read, cells)
+        own = [at, *dict.fromkeys(notes), captions.omitted(tiles.left_out)]
+        caption = _caption(read, numbers, what, choice, own, points=points and roles.x is not None)
+        text = Text(choice.name, f"{row.label} against {_label(read, choice.x)}", what)
+        return facets.finished(read, numbers, text, tiles.sheet, roles.colour, caption=caption)
 
 
-def _between(read: Curves, choice: Choice) -> list[str]:
-    """What a cosine of twins means nothing without: its baseline and its ceiling."""
-    return [
-        name for name, _, _ in metric_vs_axis.CONTEXT["twin_cos"] if name in read.metrics and choice.y == "twin_cos"
-    ]
+def _beside(choice: Choice, roles: Roles) -> tuple[tuple[str, str, Any], ...]:
+    """What a metric means nothing without, such as a cosine of twins without its baseline and its ceiling."""
+    return measures.CONTEXT[choice.y] if roles.x and choice.y in measures.NEVER_ALONE else ()
+
+
+def _draw_panels(
+    tiles: facets.Tiles, numbers: pd.DataFrame, roles: Roles, choice: Choice, row: FacetRow, points: bool, read: Curves
+) -> list[str]:
+    """Lines, scales and the legend; returns what a caption must say of the scales."""
+    lines = facets.groups(numbers, roles.facets, roles.colour, roles.along)
+    notes: list[str] = []
+    used: dict[str, Any] = {}
+    for ax, panel in tiles.panels:
+        if roles.x is not None:
+            used |= facets.draw_panel(ax, lines, panel, FacetPlan(roles.x, roles.colour, ()), row, points=points)
+        else:
+            _walks(ax, lines, panel, roles, choice)
+        notes += _scales(ax, numbers, roles, choice, row, read, tiles.sheet.letters)
+    tiles.sheet.name_axes(_label(read, choice.x), row.label)
+    tiles.sheet.legend(roles.colour, style.colours(roles.colour), list(used.values()))
+    return notes
 
 
 def _caption(read: Curves, numbers: pd.DataFrame, what: str, choice: Choice, notes: list[str], *, points: bool) -> str:
@@ -181,54 +178,52 @@ def _roles(read: Curves, choice: Choice) -> tuple[Curves, Roles]:
     if x is None and not _numeric(read.done[choice.x]):
         x = curves.axis_of(read.done, choice.x)
     by = SEED if choice.by == "seed" else choice.by
-    known = [axis for axis in read.axes if x is None or (axis.path != x.path and x.path not in axis.along)]
-    colour = next((axis for axis in known if axis.path == by), None)
+    candidates = [axis for axis in read.axes if x is None or (axis.path != x.path and x.path not in axis.along)]
+    colour = next((axis for axis in candidates if axis.path == by), None)
     if by and colour is None:
         colour = curves.axis_of(read.done, by)
-        known = [axis for axis in known if by not in axis.along]
-    known = [axis for axis in known if axis is not colour]
-    rank = [axis for axis in read.others() if axis in known]
+        candidates = [axis for axis in candidates if by not in axis.along]
+    candidates = [axis for axis in candidates if axis is not colour]
+    rank = [axis for axis in read.others() if axis in candidates]
     walk = None
     if x is None:
         walk = next((a for a in rank if a.path == STEPS), None) or next((a for a in rank if a.numeric), None)
     rest = [axis for axis in rank if axis is not walk and axis.path != STEPS]
     if colour is None and rest:
         colour, rest = rest[0], rest[1:]
-    made = [axis for axis in (x, colour) if axis is not None]
-    return replace(read, cells=curves.coded(read.cells, made)), Roles(x, walk, colour, tuple(rest))
+    axes = [axis for axis in (x, colour) if axis is not None]
+    return replace(read, cells=curves.coded(read.cells, axes)), Roles(x, walk, colour, tuple(rest))
 
 
-def _panel(ax: Axes, groups: layout.Groups, panel: layout.Panel, roles: Roles, choice: Choice, points: bool) -> None:
-    hues, shapes = style.colours(roles.colour), style.markers(roles.colour)
-    for level, hue in hues.items():
-        key = (*panel.values(), *([level] if roles.colour else []))
-        y, x = groups.get((*key, choice.y)), groups.get((*key, choice.x))
-        if y is not None and roles.x is not None:
-            layout.line(ax, y, hue, shapes[level], band=len(hues) <= 4, joined=roles.x.numeric, points=points)
-        elif y is not None and x is not None:
-            ax.plot(x.mean, y.mean, color=hue, marker=shapes[level], zorder=3, linestyle="-" if roles.walk else "none")
+def _walks(ax: Axes, lines: layout.Groups, panel: layout.Panel, roles: Roles, choice: Choice) -> None:
+    """A number against another, joined along the walked axis."""
+    for hue, shape, (x, y) in facets.levels(lines, panel, roles.colour, choice.x, choice.y):
+        if x is not None and y is not None:
+            ax.plot(x.mean, y.mean, color=hue, marker=shape, zorder=3, linestyle="-" if roles.walk else "none")
             thin: dict[str, Any] = {"color": hue, "linewidth": 0.8, "alpha": 0.45, "zorder": 2}
             ax.plot(*layout.bars(x.mean, y.lo, y.hi), **thin)
             ax.plot(*layout.bars(y.mean, x.lo, x.hi)[::-1], **thin)
 
 
-def _scales(ax: Axes, numbers: pd.DataFrame, roles: Roles, choice: Choice, letters: float) -> list[str]:
+def _scales(
+    ax: Axes, numbers: pd.DataFrame, roles: Roles, choice: Choice, row: FacetRow, read: Curves, letters: float
+) -> list[str]:
     """Both scales; returns what a caption must say of them."""
-    said = [metric_vs_axis.metric_scale(ax, numbers, choice.y)]
+    remarks = [measures.scale(ax, numbers, row)]
     if roles.x is not None:
         scales.setting_scale(ax, "x", roles.x, letters)
-        return said
+        return remarks
     values = layout.finite(numbers.loc[numbers["metric"] == choice.x, ["mean", "lo", "hi"]].to_numpy())
     low, high = float(values.min()), float(values.max())
-    if choice.x in metric_vs_axis.SHARES:
-        said.append(scales.share_scale(ax, "x", high))
+    if read.spec(choice.x).scale == "share":
+        remarks.append(scales.share_scale(ax, "x", high))
     elif low > 0 and high / low >= 8:
         scales.log_scale(ax, "x", low, high, letters)
     else:
         reach = (high - low) or max(abs(high) * 0.1, 1e-3)
         ax.set_xlim(low - 0.05 * reach, high + 0.05 * reach)
         ax.locator_params(axis="x", nbins=max(2, min(6, int(letters / 6))))
-    return said
+    return remarks
 
 
 def _what(read: Curves, roles: Roles, choice: Choice) -> str:
@@ -246,7 +241,7 @@ def _what(read: Curves, roles: Roles, choice: Choice) -> str:
 def _label(read: Curves, name: str) -> str:
     if name in labels.SETTINGS or "." in name:
         return labels.setting(name)
-    return labels.metric(name, read.features, read.units)
+    return read.label(name)
 
 
 def _numeric(column: pd.Series) -> bool:
@@ -256,14 +251,10 @@ def _numeric(column: pd.Series) -> bool:
     return pd.api.types.is_numeric_dtype(words) and not pd.api.types.is_bool_dtype(words)
 
 
-def _near(name: str, known: list[str]) -> str:
+def _near(name: str, names: list[str]) -> str:
     """What may have been meant: a whole name, or the last part of one."""
-    ends = {n.rpartition(".")[2]: n for n in reversed(known)}
-    close = get_close_matches(name, known, 3) or [ends[e] for e in get_close_matches(name.rpartition(".")[2], ends, 3)]
+    ends = {n.rpartition(".")[2]: n for n in reversed(names)}
+    close = get_close_matches(name, names, 3) or [ends[e] for e in get_close_matches(name.rpartition(".")[2], ends, 3)]
     if close:
         return f"did you mean {' or '.join(close)}?"
-    return f"there are {', '.join(known[:SHOWN])}{' …' if len(known) > SHOWN else ''}"
-
-
-def _one(axis: CurveAxis | None) -> list[CurveAxis]:
-    return [axis] if axis else []
+    return f"there are {', '.join(names[:SHOWN])}{' …' if len(names) > SHOWN else ''}"
