@@ -63,8 +63,9 @@ def run_directory(argument: Path | None, option: Path | None) -> Path:
 def existing(runs: Path) -> Path:
     """The same folder; GridError where it is no run directory."""
     from difgen_cli.engine.grid.document import GridError
+    from difgen_cli.engine.store.access import exists
 
-    if not (runs / "grids").is_dir():
+    if not exists(runs / "grids"):
         raise GridError(f"{runs}: no run directory; make one with: difgen sweep grids/smoke.yaml")
     return runs
 

@@ -88,8 +88,9 @@ def sweep(
 
 def _nothing_to_do(planned: Planned, console: Console) -> None:
     from difgen_cli import sweep as sweeping
+    from difgen_cli.engine.store.access import exists
 
-    if not (planned.folder / "plan.parquet").exists():
+    if not exists(planned.folder / "plan.parquet"):
         sweeping.record(planned)
     if planned.state.causes:
         console.print("nothing to do: every cell is done or has failed")

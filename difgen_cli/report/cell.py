@@ -14,6 +14,7 @@ from difgen_cli.engine.plan.sections import DEFAULT_PLUGIN, as_text
 from difgen_cli.engine.plugins import SECTIONS, Library, PluginError
 from difgen_cli.engine.select import SelectedCell
 from difgen_cli.engine.store import Store, sample_files
+from difgen_cli.engine.store.access import exists
 from difgen_cli.engine.store.files import replace
 from difgen_cli.report import Pair, Study, findings, scored
 from difgen_cli.report.study import curves, loading
@@ -174,7 +175,7 @@ def _alone(path: Path) -> list[Any]:
     """The first samples of a file; none of points, or where there is no file."""
     from PIL import Image
 
-    if not path.exists():
+    if not exists(path):
         return []
     samples, _ = sample_files.read(path)
     if samples.ndim <= 2:

@@ -22,6 +22,7 @@ from difgen_cli.engine.plan.facts import Finder
 from difgen_cli.engine.plugins import Library
 from difgen_cli.engine.progress import Watch, wait
 from difgen_cli.engine.store import Home, Store, nearest, sample_files
+from difgen_cli.engine.store.access import exists
 from difgen_cli.engine.store.files import publish
 from difgen_cli.score import groups, planner, sources
 from difgen_cli.score.groups import Groups
@@ -94,7 +95,7 @@ def run(prepared: Prepared, console: Console, watch: Watch = wait) -> str:
     sweep.record(planned)
     if prepared.groups:
         planned.store.save_given(prepared.groups.content, prepared.groups.ids)
-    if not prepared.home.samples(prepared.cell.samples).exists():
+    if not exists(prepared.home.samples(prepared.cell.samples)):
         _keep_samples(prepared)
     if planned.state.counts["failed"]:  # nobody but the same command tries again
         pending.release(planned.plan, planned.store, planned.state.causes)

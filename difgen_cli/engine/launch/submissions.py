@@ -21,7 +21,7 @@ from difgen_cli.engine.launch import CHECKPOINT_SECONDS, LaunchError, environmen
 from difgen_cli.engine.plan import work
 from difgen_cli.engine.plan.work import Work
 from difgen_cli.engine.store import Store, code, submission_file
-from difgen_cli.engine.store.access import tried
+from difgen_cli.engine.store.access import names, status, text, tried
 from difgen_cli.engine.store.attempts import LEASE_SECONDS
 from difgen_cli.engine.store.files import locked, publish_json, publish_text
 from difgen_cli.engine.store.processes import is_dead, now, process_identity
@@ -93,10 +93,12 @@ class Submission:
 
     def last_words(self) -> str:
         """The last line that a worker wrote, and where to read on."""
-        logs = sorted((self.folder / "log").glob("*_log.out"), key=lambda p: p.stat().st_mtime)
-        lines = logs[-1].read_text(encoding="utf-8", errors="replace").split("\n") if logs else []
+        folder = self.folder / "log"
+        logs = [folder / name for name in names(folder) if name.endswith("_log.out")]
+        newest = max(logs, key=lambda log: getattr(status(log), "st_mtime", 0.0), default=None)
+        lines = text(newest).split("\n") if newest else []
         written = (line.strip() for line in reversed(lines) if line.strip() and not line.startswith("submitit "))
-        return f"{next(written, 'nothing')[:300]} (all of it in {self.folder / 'log'})"
+        return f"{next(written, 'nothing')[:300]} (all of it in {folder})"
 
     def answer(self, receipt: Mapping[str, Any]) -> None:
         """Write the receipt, once."""

@@ -12,6 +12,7 @@ from difgen_cli.engine.plan import Cell, Partner, Plan, Trajectory
 from difgen_cli.engine.plan.sections import Section
 from difgen_cli.engine.plan.work import Call, Dependency, MetricSpec, Scoring, Training, Work, awaited
 from difgen_cli.engine.store import Home, Store, failures, untrusted
+from difgen_cli.engine.store.access import exists
 from difgen_cli.engine.store.untrusted import Distrusted, Rest
 
 OlderResults = Mapping[tuple[str, str], set[str]]  # (identity of a cell, metric) -> keys of its results
@@ -150,7 +151,7 @@ class _Shelf:
         self.key, self.home, self.distrusted = key, home, distrusted
         self.whole = key not in distrusted.homes
         self.left_out = distrusted.results(key) if distrusted else set()
-        self.results = home.results() - self.left_out if self.whole and home.path.exists() else set()
+        self.results = home.results() - self.left_out if self.whole and exists(home.path) else set()
 
     def stale(self, keys: Iterable[str]) -> bool:
         """Whether any of these results is there, or could be, of weights that do not count."""

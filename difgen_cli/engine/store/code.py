@@ -27,7 +27,7 @@ def keep(store: Store, parts: Mapping[str, Path]) -> Path:
 
 
 def _kept(store: Store, files: Mapping[str, Path], folder: Path) -> Path:
-    if _is_mine(folder) and digest(folder) == folder.name.removeprefix("code-"):
+    if _is_mine(folder) and _digest_of(folder) == folder.name.removeprefix("code-"):
         os.utime(folder)  # young again: `gc` leaves it, though no submission names it yet
         return folder
     if folder.exists():  # another's, or changed since: workers may run it, so that it stays as it is
@@ -37,7 +37,14 @@ def _kept(store: Store, files: Mapping[str, Path], folder: Path) -> Path:
 
 
 def digest(folder: Path) -> str:
-    """What a copy holds, in 16 hexadecimal digits: every file but what Python has compiled."""
+    """What a copy holds, in 16 hexadecimal digits: every file but what Python has compiled.
+
+    Raises StoreError where it cannot be read now.
+    """
+    return tried(folder, lambda: _digest_of(folder))
+
+
+def _digest_of(folder: Path) -> str:
     files = (f for f in folder.rglob("*") if f.is_file() and f.parent.name != "__pycache__")
     return _digest({str(f.relative_to(folder)): f for f in files})
 

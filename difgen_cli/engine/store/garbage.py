@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from difgen_cli.engine.store import Home, Store, submission_file
+from difgen_cli.engine.store.access import tried
 from difgen_cli.engine.store.files import StoreError, explain, locked, read_json, temporary_name
 from difgen_cli.engine.store.processes import is_dead
 
@@ -127,7 +128,7 @@ def _needs(store: Store, living: Iterable[Path]) -> dict[str, Needs]:
 
 def _read_plan(path: Path, needs: dict[str, Needs]) -> None:
     try:
-        table = pq.read_table(path)
+        table = tried(path, lambda: pq.read_table(path))
     except (pa.ArrowException, OSError) as error:
         raise StoreError(f"{path}: cannot be read ({type(error).__name__}), so nobody knows what it needs; "
                          "the same `difgen sweep` writes it anew") from None  # fmt: skip
@@ -247,10 +248,15 @@ def _key(path: Path) -> str:
 def _folders(parent: Path, room: str) -> list[Path]:
     """True folders below a room, which is a true folder itself."""
     folder = parent / room
-    if folder.is_symlink() or not folder.is_dir():
-        return []
-    with os.scandir(folder) as entries:
-        return sorted(Path(e.path) for e in entries if e.is_dir(follow_symlinks=False) and not e.name.startswith("."))
+
+    def act() -> list[Path]:
+        if folder.is_symlink() or not folder.is_dir():
+            return []
+        with os.scandir(folder) as entries:
+            inside = [e for e in entries if e.is_dir(follow_symlinks=False) and not e.name.startswith(".")]
+        return sorted(Path(e.path) for e in inside)
+
+    return tried(folder, act)
 
 
 def _waste(kind: str, path: Path) -> Garbage:

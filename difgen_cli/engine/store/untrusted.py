@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from difgen_cli.engine.store import Home, Store, submission_file
-from difgen_cli.engine.store.access import exists
+from difgen_cli.engine.store.access import exists, tried
 from difgen_cli.engine.store.files import StoreError, explain, read_json
 
 NAMED = 3  # trajectories that a sentence names
@@ -204,19 +204,24 @@ def _moved(store: Store, home: Path, files: list[Path] | None = None) -> Path:
     names = itertools.chain([home.name], (f"{home.name}.{n}" for n in itertools.count(2)))
     to = next(room / name for name in names if not exists(room / name))
     try:
-        room.mkdir(parents=True, exist_ok=True)
         if files is None:
-            home.rename(to)
+            _move(home, to)
         for file in files or ():
-            place = to / file.relative_to(home)
-            place.parent.mkdir(parents=True, exist_ok=True)
             with suppress(FileNotFoundError):  # another has moved it
-                file.rename(place)
+                _move(file, to / file.relative_to(home))
     except FileNotFoundError:  # another has moved it
         return to
-    except OSError as error:
+    except FileExistsError as error:
         raise explain(error, home) from error
     return to
+
+
+def _move(path: Path, to: Path) -> None:
+    def act() -> None:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(to)
+
+    tried(path, act, reading=False)
 
 
 def _key(home: Home) -> str:

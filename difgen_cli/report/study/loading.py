@@ -19,7 +19,7 @@ from difgen_cli.engine.grid.document import GridError
 from difgen_cli.engine.plan import plan_table
 from difgen_cli.engine.plugins import Library, PluginError
 from difgen_cli.engine.store import Home, Store, failures, nearest, sample_files, submission_file, tables, untrusted
-from difgen_cli.engine.store.access import exists
+from difgen_cli.engine.store.access import exists, parsed
 from difgen_cli.report import Pair, Study
 from difgen_cli.report.study import costs
 
@@ -44,7 +44,7 @@ def gather(store: Store, name: str | None = None, folder: Path | None = None) ->
 
 
 def _study(store: Store, folder: Path, metrics: dict[str, pa.Table]) -> Study:
-    plan = pq.read_table(folder / "plan.parquet")
+    plan = parsed(folder / "plan.parquet", pq.read_table)
     about = {k.decode(): v.decode() for k, v in plan.schema.metadata.items()}
     homes = {*plan["home"].to_pylist(), *(other["home"] for other in plan_table.partners(plan))}
     doubt = untrusted.find(store, homes)
@@ -108,10 +108,10 @@ def _table(store: Store, rows: pd.DataFrame, name: str, metric: str) -> pd.DataF
     path, key = store.tables / f"{name}.parquet", f"result.{metric}"
     if not exists(path) or key not in rows:
         return pd.DataFrame()
-    found = pq.read_table(path).drop_columns(["kind", "home", "step", "cell"]).to_pandas()
+    lines_of = parsed(path, pq.read_table).drop_columns(["kind", "home", "step", "cell"]).to_pandas()
     settings = [c for c in rows.columns if c.partition(".")[0] in SECTIONS]
     lines = rows[[key, "kind", "seed", "step", "cell", "trajectory", *settings]].rename(columns={key: "key"})
-    return lines.dropna(subset="key").merge(found, on="key", how="inner").drop(columns="key")
+    return lines.dropna(subset="key").merge(lines_of, on="key", how="inner").drop(columns="key")
 
 
 def _library(store: Store, folder: Path) -> Library:
@@ -172,11 +172,11 @@ def pairs(store: Store, cells: Sequence[str], count: int) -> dict[str, list[Pair
 
 def _has_images(home: Home, cell: str) -> bool:
     file = home.samples(cell)
-    return exists(file) and "image" in pq.read_schema(file).names
+    return exists(file) and "image" in parsed(file, pq.read_schema).names
 
 
 def _pairs(home: Home, cell: str, lines: pd.DataFrame, train: np.ndarray) -> list[Pair]:
-    drawn = pq.read_table(home.samples(cell))
+    drawn = parsed(home.samples(cell), pq.read_table)
     encoded = drawn["image"].combine_chunks().field("bytes")
     return [
         Pair(
