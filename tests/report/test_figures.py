@@ -1,15 +1,20 @@
 """Figures are found by listing their folder: a file more is a figure more, in its place on the page."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import synthetic
+from matplotlib.figure import Figure
 
 from difgen_cli import report
+from difgen_cli.engine.columns import SCALES, ColumnSpec
 from difgen_cli.report import figures
 from difgen_cli.report.figures import listing
+from difgen_cli.report.plotting import measures
+from difgen_cli.report.plotting.facets import FacetRow
 from difgen_cli.report.study import curves
 
 AXES = {"data.size": [32, 128]}
@@ -78,3 +83,47 @@ def test_every_figure_of_the_package_says_where_it_stands_and_what_it_covers() -
     for name in covered:
         known = {one for one in declared if one == name or (name.endswith("_") and one.startswith(name))}
         assert known, f"{name} covers no metric that any plug-in declares"
+
+
+@pytest.mark.parametrize(
+    ("scale", "values", "axis", "holds"),
+    [
+        ("linear", [50.0, 90.0], "linear", [50.0, 90.0]),
+        ("ratio", [2.0, 90.0], "linear", [2.0, 90.0]),
+        ("log", [2.0, 90.0], "log", [2.0, 90.0]),
+        ("log", [2.0, 5.0], "linear", [2.0, 5.0]),
+        ("log", [-2.0, 90.0], "linear", [-2.0, 90.0]),
+        ("share", [0.02, 0.5], "linear", [0.0, 1.0]),
+        ("share", [0.0, 0.02], "symlog", [0.0, 1.0]),
+        ("difference", [2.0, 90.0], "linear", [0.0, 90.0]),
+        ("gain", [0.2, 2.0], "linear", [0.0, 2.0]),
+        ("gain", [0.2, 90.0], "symlog", [0.0, 90.0]),
+    ],
+)
+def test_the_axis_of_a_metric_runs_as_it_declares(
+    scale: str, values: list[float], axis: str, holds: list[float]
+) -> None:
+    assert scale in SCALES
+    ax = Figure().add_subplot()
+    numbers = pd.DataFrame({"metric": "mine", "mean": values, "seed_0": values})
+    measures.scale(ax, numbers, FacetRow("mine", "mine", scale))
+    assert ax.get_yscale() == axis
+    low, high = ax.get_ylim()
+    assert all(low <= value <= high for value in holds)
+    if scale == "linear":
+        assert low > 0, "an axis that need not hold 0 does not"
+
+
+def test_a_metric_of_a_log_scale_is_averaged_there_and_said_to_be() -> None:
+    study = synthetic.study(AXES, seeds=3, drop=[name for name in synthetic.UNITS if name != "auth_pct"])
+    rows = study.rows.assign(auth_pct=10.0 ** (1 + study.rows["seed"].astype(float)))
+    logged = dataclasses.replace(study, rows=rows, columns={"auth_pct": ColumnSpec("ms", "time", "time", "log")})
+    (figure,) = (one for one in listing.draw(curves.read(logged)) if one.name == "against-data-size")
+    assert np.allclose(figure.data["mean"], 100.0)
+    assert "auth_pct on a log scale" in figure.caption
+    assert figure.alt.startswith("Chart. Time against training images N")
+    plain = dataclasses.replace(logged, columns={"auth_pct": ColumnSpec("ms", "time")})
+    (figure,) = (one for one in listing.draw(curves.read(plain)) if one.name == "against-data-size")
+    assert np.allclose(figure.data["mean"], 370.0)
+    assert "log scale" not in figure.caption
+    assert figure.alt.startswith("Chart. Auth_pct (ms) against")
