@@ -72,7 +72,7 @@ def bench(
 
 
 def _device(option: str | None) -> str:
-    """The device that is meant; exit code 3 where this machine does not have it."""
+    """The chosen device; exit code 3 where this machine does not have it."""
     from difgen_cli.engine.cost import bench
     from difgen_cli.engine.grid.document import GridError
 

@@ -78,7 +78,7 @@ def _print(report: CellReport, picture: Path | None, console: Console) -> None:
 
 
 def heading(report: CellReport) -> str:
-    """Which cell it is, and how it stands."""
+    """Which cell it is, and its state."""
     cell = report.cell
     kind = "" if cell.kind == "model" else f" ({cell.kind})"
     at = f", step {cell.step:,}" if cell.step is not None else ""
@@ -103,7 +103,7 @@ def _settings(report: CellReport, width: int) -> str:
 
 
 def _measures(report: CellReport, width: int) -> list[str]:
-    """Metrics by row; references by column, dropped from the last where there is no room, then the meanings."""
+    """Metrics in rows, references in columns; a narrow terminal skips the last columns and the meanings."""
     if not report.measures:
         return ["no metric yet"]
     kinds = list(report.measures[0].words)
@@ -132,7 +132,7 @@ def _line(words: Sequence[str], wide: Sequence[int]) -> str:
 
 
 def _training(report: CellReport, width: int) -> list[str]:
-    """The loss along training, and what it took."""
+    """The loss along training, and its time and speed."""
     from difgen_cli.report.plotting import labels
 
     if report.cell.kind != "model":

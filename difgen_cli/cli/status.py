@@ -52,7 +52,7 @@ def content(now: Status) -> dict[str, Any]:
     submissions = [
         {"submission": s.submission.name, "launcher": s.submission.launcher, "known": s.is_known, "running": s.running,
          "pending": s.pending, "reasons": s.reasons, "job": (s.submission.receipt or {}).get("job")}
-        for s in now.standings
+        for s in now.submissions
     ]  # fmt: skip
     return {"trajectories": [asdict(line) for line in now.lines], "submissions": submissions}
 
@@ -68,10 +68,9 @@ def summary(now: Status) -> str:
 
 def print_status(now: Status, console: Console) -> None:
     """Print the state of the submissions, and one line for each trajectory, as plain text: there may be thousands."""
-    for standing in now.standings:
-        job = (standing.submission.receipt or {}).get("job")
-        named = standing.submission.name + (f", job {job}" if job else "")
-        console.print(f"{named}: {standing.words}")
+    for status in now.submissions:
+        job = (status.submission.receipt or {}).get("job")
+        console.print(f"{status.submission.name}{f', job {job}' if job else ''}: {status.words}")
     console.print(summary(now))
     if now.lines:
         table = columns([_cells(line) for line in now.lines], console.width)

@@ -16,7 +16,7 @@ from difgen_cli.engine.store import Home, Store
 
 SHORTEST = 4  # digits of a key that are taken for one
 KEY = re.compile(rf"[0-9a-f]{{{SHORTEST},16}}")
-OWN = ("kind", "seed", "step")  # what every cell has beside its settings
+OWN = ("kind", "seed", "step")  # what every cell has in addition to its settings
 SHOWN = 5  # values that an error lists
 
 
@@ -49,7 +49,7 @@ class Lines:
 
     @staticmethod
     def read(store: Store, grid: str | None) -> Lines:
-        """Of a grid by its name, or of the newest. Raises GridError where there is none."""
+        """Read the plan of a grid by its name, or of the newest grid. Raises GridError where none was swept."""
         folder = _folder(store, grid)
         table = plan_table.read(folder / "plan.parquet")
         return Lines(folder, {name: table[name] for name in table.column_names}, table.num_rows)
@@ -59,7 +59,7 @@ class Lines:
         return self.folder.name.rpartition("-")[0]
 
     def settings(self) -> list[str]:
-        """What cells can be told apart by: axes first."""
+        """The settings that may distinguish cells: axes first."""
         axes = [n.removeprefix("axis.") for n in self.columns if n.startswith("axis.")]
         others = [n for n in self.columns if "." in n and not n.startswith(("axis.", "result."))]
         return list(dict.fromkeys([*axes, *OWN, *others]))
@@ -86,7 +86,7 @@ def find(store: Store, words: Sequence[str], grid: str | None = None) -> list[Se
 
 
 def one(store: Store, words: Sequence[str], grid: str | None = None) -> SelectedCell:
-    """The one cell that the words name. Raises GridError where they name several, with what tells those apart."""
+    """The one cell that the words name. Raises GridError where they name several, and how to choose."""
     lines = Lines.read(store, grid)
     rows = _matching(lines, words)
     trajectories, keys = lines.columns["home"], lines.columns["cell"]
@@ -164,7 +164,7 @@ def _listed(values: Iterable[Any]) -> str:
 
 
 def _advice(lines: Lines, rows: list[int]) -> str:
-    """The fewest settings that tell rows apart, with their values."""
+    """The fewest settings that distinguish rows, with their values."""
     groups: list[tuple[Any, ...]] = [()] * len(rows)
     parts = []
     candidates = {path: [values[at] for at in rows] for path in lines.settings()[:20] if (values := lines.values(path))}

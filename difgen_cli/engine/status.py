@@ -1,4 +1,4 @@
-"""What a run directory is doing: one line a trajectory, and how each submission stands."""
+"""The state of a run directory: of each trajectory, and of each submission."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from difgen_cli.engine.plan.plan_table import Expected
 from difgen_cli.engine.store import Store, failures, index, untrusted
 from difgen_cli.engine.store.processes import is_dead
 
-# What a trajectory can be doing, the most urgent first.
+# The states of a trajectory, the most urgent first.
 STATES = ("failed", "lost", "interrupted", "training", "scoring", "waiting", "stale", "done")
 
 
@@ -36,7 +36,7 @@ class TrajectoryStatus:
     snapshots: Sequence[int] = ()
     results: int = 0
     metrics: dict[str, Any] = field(default_factory=dict)  # of the snapshot scored last, one for each metric
-    worker: str | None = None  # host, and job of the one that is at it or was last
+    worker: str | None = None  # host and job of the one that has it now, or had it last
     ending: str | None = None
     cause: str | None = None
 
@@ -46,26 +46,21 @@ class Status:
     """A run directory at one moment."""
 
     lines: list[TrajectoryStatus]
-    standings: list[SubmissionStatus]
+    submissions: list[SubmissionStatus]  # those that are alive
 
     @property
     def counts(self) -> Counter[str]:
         return Counter(line.state for line in self.lines)
 
-    @property
-    def alive(self) -> bool:
-        """Whether any worker is known to be at it."""
-        return any(s.is_known and s.alive for s in self.standings)
-
 
 def reconciler(store: Store, *, writes: bool = True) -> Reconciler:
-    """The open submissions of a run directory, to be looked at again and again; `writes`: and to be tended."""
+    """The reconciler of the open submissions of a run directory; `writes`: it records what it learns."""
     return Reconciler(lambda: submissions.every(store), writes=writes)
 
 
 def look(store: Store, submitted: Reconciler) -> Status:
-    """The state of things now."""
-    standings = [s for s in submitted.look() if s.alive]  # first: the dead are found
+    """The state at this moment."""
+    alive = [status for status in submitted.look() if status.alive]  # first, since it finds the dead workers
     expected = plan_table.expected(store)
     entries = index.read(store, cache.folder())
     for (name, unit, attempt), ending in submitted.lost.items():
@@ -77,7 +72,7 @@ def look(store: Store, submitted: Reconciler) -> Status:
     wrong = untrusted.find(store).homes
     lines = [replace(line, state="stale") if line.state == "done" and line.key in wrong else line for line in lines]
     lines += [TrajectoryStatus(wanted.slug, key, "waiting") for key, wanted in expected.items() if key not in seen]
-    return Status(sorted(lines, key=lambda line: line.trajectory), standings)
+    return Status(sorted(lines, key=lambda line: line.trajectory), alive)
 
 
 def _line(slug: str, key: str, entry: dict[str, Any], expected: Expected | None) -> TrajectoryStatus:
@@ -100,7 +95,7 @@ def _line(slug: str, key: str, entry: dict[str, Any], expected: Expected | None)
 
 
 def _state(train: dict[str, Any], scores: list[dict[str, Any]], complete: bool) -> str:
-    """What it is doing: judged by what lies there before what attempts say."""
+    """Its state: what exists counts before what attempts have recorded."""
     lost = False
     for record in (train, *scores):
         if record.get("state") == "running" and not is_dead(record["owner"]):
@@ -120,7 +115,7 @@ def _worker(who: dict[str, Any]) -> str | None:
 
 
 def lost(store: Store) -> Callable[[], Mapping[tuple[str, str, int], str]]:
-    """A look for attempts whose workers have died and nobody has written down; it writes nothing."""
+    """A function that finds attempts whose workers have died without a record; it writes nothing."""
     submitted = reconciler(store, writes=False)
 
     def look() -> Mapping[tuple[str, str, int], str]:
@@ -131,6 +126,6 @@ def lost(store: Store) -> Callable[[], Mapping[tuple[str, str, int], str]]:
 
 
 def over(store: Store, *, writes: bool) -> frozenset[Path]:
-    """The folders of submissions of which nothing lives any more, though nobody had written it down."""
+    """The folders of submissions whose workers have all ended, though it was not recorded yet."""
     standings = reconciler(store, writes=writes).look()
     return frozenset(s.submission.folder.resolve() for s in standings if not s.alive)

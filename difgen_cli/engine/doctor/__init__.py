@@ -1,4 +1,4 @@
-"""What this machine, its cluster and its disk offer: facts, each with a verdict and, where there is one, what to do."""
+"""Checks of this machine, its cluster and its disk: facts, each with a verdict and, where needed, a remedy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Verdict = Literal["ok", "note", "bad"]
 
 @dataclass(frozen=True)
 class Fact:
-    """One thing that is known: `note` is worth knowing, `bad` stands in the way of a sweep."""
+    """One result of a check: `note` is worth knowing, `bad` prevents a sweep."""
 
     name: str
     value: str
@@ -28,7 +28,7 @@ class DoctorSection:
 
 
 def gather(runs: Path, profile: str | None = None) -> list[DoctorSection]:
-    """Ask everything. `runs`: the run directory, there or not; `profile`: the one whose partition is looked for."""
+    """Run all checks. `runs`: a run directory that may not exist yet; `profile`: whose partition is checked."""
     from difgen_cli.engine.doctor import disk, machine, scheduler
 
     sections = [DoctorSection("versions", machine.versions()), DoctorSection("this machine", machine.machine())]

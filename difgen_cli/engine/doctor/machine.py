@@ -21,7 +21,7 @@ GIB = 1 << 30
 
 
 def versions() -> list[Fact]:
-    """Of Python, difgen and what it stands on; nothing heavy is imported for it."""
+    """Of Python, difgen and its libraries, none of which is imported."""
     own = [Fact("difgen", __version__), Fact("python", f"{platform.python_version()} on {platform.platform()}")]
     return own + [_package(name) for name in PACKAGES]
 

@@ -1,4 +1,4 @@
-"""What SLURM allows here, and what becomes of a worker that it takes away."""
+"""What SLURM allows here, and what happens to a worker that it preempts."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _accounting(cluster: Cluster) -> Fact:
 
 
 def _preemption(cluster: Cluster) -> list[Fact]:
-    """How workers are taken away for others, what tells them, and what that loses."""
+    """How workers are preempted, which signal they get, and what is lost."""
     taken = cluster.preempted
     if not taken:
         return [Fact("preemption", "no partition is preempted")]
