@@ -13,7 +13,7 @@ import pytest
 import submitit.local.local
 
 from difgen_cli.engine.launch import submissions, worker_environment
-from difgen_cli.engine.launch.local import Launcher, Slot
+from difgen_cli.engine.launch.local import LocalWorkers, Slot
 from difgen_cli.engine.launch.submissions import LaunchTerms, Submission
 from difgen_cli.engine.plan.work import Work
 from difgen_cli.engine.store import Store, code, garbage
@@ -124,6 +124,6 @@ def test_workers_are_handed_no_pickle(tmp_path: Path, monkeypatch: pytest.Monkey
         lambda folder, command, *rest, **more: started.append(command) or real(folder, "true", *rest, **more),
     )  # fmt: skip
     slot = Slot(3, "GPU-1")
-    Launcher(_submitted(tmp_path), [slot])._submit(slot)
+    LocalWorkers(_submitted(tmp_path), [slot])._submit(slot)
     slot.job._process.wait()
     assert started[0].split()[1:6] == ["-u", "-m", "difgen_cli.engine.launch.task", "GPU-1", "3"]

@@ -148,7 +148,7 @@ class Slot:
 
 
 @dataclass
-class Launcher:
+class LocalWorkers:
     """Keeps one worker running in each slot until the work is done."""
 
     submission: Submission
@@ -267,7 +267,7 @@ def main(folder: Path, devices: list[str | None]) -> None:
     """The launcher process."""
     (folder / "workers").mkdir(exist_ok=True)
     replace_json(folder / "launcher.json", {"owner": process_identity()})
-    Launcher(Submission(folder), [Slot(k, device) for k, device in enumerate(devices)]).run()
+    LocalWorkers(Submission(folder), [Slot(k, device) for k, device in enumerate(devices)]).run()
 
 
 if __name__ == "__main__":
