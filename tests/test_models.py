@@ -132,7 +132,7 @@ def test_halving_an_odd_image_keeps_the_mean_of_what_lies_at_its_edge():
 
 
 def test_attention_lets_every_pixel_see_every_other():
-    attention = awake(unet.Attention(8))
+    attention = awake(unet.UnetAttention(8))
     x = torch.randn(1, 8, 4, 4, generator=torch.Generator().manual_seed(0), requires_grad=True)
     attention(x)[0, 0, 0, 0].backward()
     assert x.grad is not None
@@ -141,7 +141,7 @@ def test_attention_lets_every_pixel_see_every_other():
 
 @pytest.mark.parametrize("channels", [8, 96, 144, 200])
 def test_attention_heads_have_at_most_64_channels_and_divide_them(channels: int):
-    heads = unet.Attention(channels).heads
+    heads = unet.UnetAttention(channels).heads
     assert channels % heads == 0
     assert channels / heads <= 64
 

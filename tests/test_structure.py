@@ -209,22 +209,15 @@ def test_a_folder_without_python_is_refused_in_a_sentence(tmp_path: Path) -> Non
     assert ended.stderr == f"{tmp_path}: no Python file in it\n"
 
 
-# Of difgen, 0.2.0: none of these may become more. Take out what is gone.
-CLASS_NAMES = {
-    "Array": 2, "Attention": 3, "Axis": 2, "Block": 4, "Cell": 2, "Drawn": 2, "Found": 2, "Kind": 2, "Labels": 2,
-    "Line": 3, "Measure": 2, "Other": 2, "Plan": 2, "Queue": 2, "Reference": 2, "Row": 2, "Scale": 2, "Scoring": 2,
-    "Section": 2, "Sheet": 2, "Standing": 2, "State": 2, "Task": 4, "Trajectory": 3, "Weights": 2, "Work": 2,
-}  # fmt: skip
-LONG_FILES = {"sweep.py"}
+# None of these may become more.
 LONG_FUNCTIONS = {"diffusion/training.py:train"}
 
 
-def test_difgen_has_no_more_repeated_names_long_files_or_long_functions_than_it_had() -> None:
+def test_difgen_has_no_repeated_names_no_long_files_and_no_more_long_functions_than_it_had() -> None:
     numbers, names = _measured(ROOT / "difgen_cli")
-    repeated = (name.split() for name in names.get("class names defined more than once", []))
-    more = {name: int(count) for name, count in repeated if int(count) > CLASS_NAMES.get(name, 1)}
-    assert not more, "classes of the same name: give the new one a name of its own"
-    assert {name.split()[0] for name in names.get("files over 300 lines", [])} <= LONG_FILES
+    repeated = names.get("class names defined more than once")
+    assert not repeated, "classes of the same name: give the new one a name of its own"
+    assert not names.get("files over 300 lines")
     assert {name.split()[0] for name in names.get("... over 60 lines", [])} <= LONG_FUNCTIONS
     assert numbers["... longest"] <= 90
     assert numbers["... with docstring, %"] > 90

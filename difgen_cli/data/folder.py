@@ -25,7 +25,7 @@ ROOT = "data"  # the folder in which a cloned repository of the Hugging Face hub
 
 
 @dataclass(frozen=True)
-class Found:
+class FolderImages:
     """The images of a folder, not read yet, in their order; `values` are their labels, as their files have them."""
 
     tree: Tree
@@ -87,7 +87,7 @@ def listing(path: Path, conversion: Conversion) -> tuple[int, tuple[int, ...]]:
     return len(listed.images), decode(listed.read(1), 1, listed.where, conversion).shape[1:]
 
 
-def find(path: Path) -> Found:
+def find(path: Path) -> FolderImages:
     """The images at a path and their labels. DataError where there are none, or where folders are not classes."""
     tree = look(path)
     images = images_of(tree.files)
@@ -98,9 +98,9 @@ def find(path: Path) -> Found:
         if rows is not None:
             by_name = {name: value for name, value in rows if name is not None}
             labels = [by_name.get(name) for name in images] if by_name else None
-            return Found(tree, images, labels, tree.passed_over([*images, table]))
+            return FolderImages(tree, images, labels, tree.passed_over([*images, table]))
     values = _folders(path, tree, images)
-    return Found(tree, images, values, tree.passed_over(images))
+    return FolderImages(tree, images, values, tree.passed_over(images))
 
 
 def _folders(path: Path, tree: Tree, images: list[str]) -> list[str] | None:

@@ -73,20 +73,20 @@ def load(
 
 
 @dataclass(frozen=True)
-class Found:
+class ParquetFiles:
     """The Parquet files that are meant, and what was passed over, in words."""
 
     files: list[Path]
     others: tuple[str, ...] = ()
 
 
-def find(path: Path, split: str | None, before: str = "data.split: ") -> Found:
+def find(path: Path, split: str | None, before: str = "data.split: ") -> ParquetFiles:
     """The Parquet files that are meant. DataError where there are none, or several splits and none is named.
 
     before: what a message writes before the name of a split.
     """
     if path.is_file():
-        return Found([path])
+        return ParquetFiles([path])
     if not path.is_dir():
         raise DataError(f"{path}: there is no such file or folder: correct data.path{_named(path)}")
     tree = look(path)
@@ -99,7 +99,7 @@ def find(path: Path, split: str | None, before: str = "data.split: ") -> Found:
     if not meant:
         some = ", ".join(tables[:5])
         raise DataError(f"{path}: no Parquet file's name begins with {split!r} (there are {some}): correct data.split")
-    return Found([path / name for name in meant], tree.passed_over(tables))
+    return ParquetFiles([path / name for name in meant], tree.passed_over(tables))
 
 
 def near(folder: Path) -> list[tuple[str, str]]:

@@ -101,7 +101,9 @@ class ImageTower(nn.Module):
         self.proj = nn.Parameter(torch.empty(width, outputs))
         self.conv1 = nn.Conv2d(3, width, patch, patch, bias=False)
         self.ln_pre = nn.LayerNorm(width)
-        self.transformer = nn.ModuleDict({"resblocks": nn.Sequential(*(Block(width, hidden) for _ in range(depth)))})
+        self.transformer = nn.ModuleDict(
+            {"resblocks": nn.Sequential(*(ClipBlock(width, hidden) for _ in range(depth)))}
+        )
         self.ln_post = nn.LayerNorm(width)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -112,12 +114,12 @@ class ImageTower(nn.Module):
         return projected
 
 
-class Block(nn.Module):
+class ClipBlock(nn.Module):
     """Attention and two layers, each after a norm."""
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        self.attn = Attention(width)
+        self.attn = ClipAttention(width)
         self.ln_1 = nn.LayerNorm(width)
         self.mlp = nn.ModuleDict({"c_fc": nn.Linear(width, hidden), "c_proj": nn.Linear(hidden, width)})
         self.ln_2 = nn.LayerNorm(width)
@@ -129,7 +131,7 @@ class Block(nn.Module):
         return x + update
 
 
-class Attention(nn.Module):
+class ClipAttention(nn.Module):
     """Of all tokens (B, T, width) to all, with the parameter names of torch's MultiheadAttention."""
 
     def __init__(self, width: int) -> None:

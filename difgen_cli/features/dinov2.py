@@ -81,7 +81,7 @@ class VisionTransformer(nn.Module):
         self.cls_token = nn.Parameter(torch.empty(1, 1, width))
         self.pos_embed = nn.Parameter(torch.empty(1, positions, width))
         self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(3, width, patch, patch)})
-        self.blocks = nn.ModuleList(Block(width, hidden) for _ in range(depth))
+        self.blocks = nn.ModuleList(DinoBlock(width, hidden) for _ in range(depth))
         self.norm = nn.LayerNorm(width, eps=1e-6)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -104,17 +104,17 @@ class VisionTransformer(nn.Module):
         return torch.cat([self.pos_embed[:, :1], resampled.flatten(2).mT], dim=1)
 
 
-class Block(nn.Module):
+class DinoBlock(nn.Module):
     """Attention and two layers, each after a norm and scaled channel by channel (LayerScale)."""
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=1e-6)
-        self.attn = Attention(width)
-        self.ls1 = Scale(width)
+        self.attn = DinoAttention(width)
+        self.ls1 = LayerScale(width)
         self.norm2 = nn.LayerNorm(width, eps=1e-6)
         self.mlp = nn.ModuleDict({"fc1": nn.Linear(width, hidden), "fc2": nn.Linear(hidden, width)})
-        self.ls2 = Scale(width)
+        self.ls2 = LayerScale(width)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.ls1(self.attn(self.norm1(x)))
@@ -123,7 +123,7 @@ class Block(nn.Module):
         return x + scaled
 
 
-class Attention(nn.Module):
+class DinoAttention(nn.Module):
     """Of all tokens (B, T, width) to all."""
 
     def __init__(self, width: int) -> None:
@@ -136,7 +136,7 @@ class Attention(nn.Module):
         return attended
 
 
-class Scale(nn.Module):
+class LayerScale(nn.Module):
     """A factor for each channel."""
 
     def __init__(self, width: int) -> None:

@@ -87,11 +87,11 @@ def _weights(size: int, border: str) -> np.ndarray:
     return np.asarray(kernel / kernel.sum(axis=2, keepdims=True) @ np.eye(size)[stands], np.float32)
 
 
-Found = tuple[np.ndarray, np.ndarray]  # distances (n, 2) to the nearest and the second, and their places (n, 2)
+Nearest = tuple[np.ndarray, np.ndarray]  # distances (n, 2) to the nearest and the second, and their places (n, 2)
 
 
 @dataclass(frozen=True)
-class Reference:
+class AlignmentReference:
     """Training images (N, H, W, C) with their groups (N,) of repeats and near-duplicates.
 
     The interior of none of them is of one colour, nor is that of a query.
@@ -115,7 +115,7 @@ class Reference:
         """The images by channels (N, C, H, W), without their mean."""
         return _planes(self.images - self.images.mean(axis=(1, 2, 3), keepdims=True))
 
-    def aligned(self, queries: np.ndarray) -> Found:
+    def aligned(self, queries: np.ndarray) -> Nearest:
         """The nearest of the images to queries (n, H, W, C) in whatever way they are moved or mirrored, and the nearest
         that is not the same image but for tone, shift and mirror; infinite and −1 where there is none."""
         step = max(1, MOST // (2 * (2 * self.shift + 1) ** 2 * self.rows.shape[1]))
@@ -126,7 +126,7 @@ class Reference:
         """Distance of each query to the image at its place in each way of `sides`: (n, ways)."""
         return np.stack([_apart(unit(side), self.rows[places]) for side in sides(queries, self.shift)], axis=1)
 
-    def smoothed(self, queries: np.ndarray) -> Found:
+    def smoothed(self, queries: np.ndarray) -> Nearest:
         """The same for the images under the Gaussian that fits best, of those that are nearest under coarse ones."""
         step = max(1, MOST // (4 * CANDIDATES * self.rows.shape[1]))
         return _joined([self._smoothed(queries[k : k + step]) for k in range(0, len(queries), step)])
@@ -166,7 +166,7 @@ class Reference:
     def _smooth_rows(self, planes: np.ndarray, sigma: float) -> np.ndarray:
         return unit(_inside(smoothed(planes, sigma, BORDERS[0]), self.shift))
 
-    def _aligned(self, queries: np.ndarray) -> Found:
+    def _aligned(self, queries: np.ndarray) -> Nearest:
         looks = [unit(side) for side in sides(queries, self.shift)]
         for look in looks:  # one that shows one colour would be equally far from all
             look[~look.any(axis=1)] = looks[0][~look.any(axis=1)]
@@ -174,7 +174,7 @@ class Reference:
         each = zip(np.split(distances, len(looks)), np.split(places, len(looks)), strict=True)
         return self._apart_from_first(looks, [self.rows], reduce(nearer, each))
 
-    def _smoothed(self, queries: np.ndarray) -> Found:
+    def _smoothed(self, queries: np.ndarray) -> Nearest:
         rows = self._plane_rows(queries)
         _, places = reduce(nearer, (nearest(rows, smooth, CANDIDATES) for smooth in self.smooth))
         distances = np.where(places >= 0, self.fitted(queries, np.maximum(places, 0)), np.inf)
@@ -187,7 +187,7 @@ class Reference:
         distances, places = (np.take_along_axis(part, both, axis=1) for part in (distances, places))
         return self._apart_from_first([rows], self.smooth, (distances, places))
 
-    def _apart_from_first(self, looks: list[np.ndarray], references: list[np.ndarray], pair: Found) -> Found:
+    def _apart_from_first(self, looks: list[np.ndarray], references: list[np.ndarray], pair: Nearest) -> Nearest:
         """With a second neighbour that is another image than the first, where it is not."""
         distances, places = pair
         again = np.flatnonzero(self._same(places[:, 0], places[:, 1]))
@@ -241,7 +241,7 @@ def _apart(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return np.asarray(np.sqrt(np.einsum("nd,nd->n", difference, difference)))
 
 
-def _joined(parts: list[Found]) -> Found:
+def _joined(parts: list[Nearest]) -> Nearest:
     if not parts:
         return np.zeros((0, 2)), np.zeros((0, 2), np.int64)
     return np.concatenate([distances for distances, _ in parts]), np.concatenate([places for _, places in parts])

@@ -6,7 +6,7 @@ import numpy as np
 from annotated_types import Ge
 
 from difgen_cli.metrics import Result, Shared, Value, flat
-from difgen_cli.metrics._alignment import Reference, inside, unit
+from difgen_cli.metrics._alignment import AlignmentReference, inside, unit
 from difgen_cli.metrics._features import drawn
 from difgen_cli.metrics._groups import share_interval
 from difgen_cli.metrics.memorization import THRESHOLD, ratio
@@ -103,7 +103,7 @@ class Judge:
     def __init__(self, train: np.ndarray, group: np.ndarray, mirrored: bool, shift: int) -> None:
         self.plain = Repeats(train, group, mirrored)
         self.kept = np.flatnonzero(unit(inside(train, shift)).any(axis=1))  # with a direction
-        self.reference = Reference(train[self.kept], group[self.kept], shift)
+        self.reference = AlignmentReference(train[self.kept], group[self.kept], shift)
         # One image, however moved or toned, is nobody's second neighbour.
         self.can_tell = len(self.kept) > 0 and bool(np.isfinite(self.reference.aligned(train[self.kept[:1]])[0][0, 1]))
 

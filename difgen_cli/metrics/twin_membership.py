@@ -26,7 +26,7 @@ COLUMNS = {
 }
 
 
-class Trajectory(Protocol):
+class TwinNetwork(Protocol):
     """The trajectory of the other half."""
 
     train: np.ndarray
@@ -36,7 +36,7 @@ class Trajectory(Protocol):
 
 def measure(
     denoiser: "DenoiserLike",
-    twin: Trajectory,
+    twin: TwinNetwork,
     train: np.ndarray,
     train_labels: np.ndarray | None,
     sigma_data: float,

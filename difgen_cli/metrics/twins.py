@@ -49,7 +49,7 @@ SEED = 7
 BLOCK = 1 << 24  # cosines held at once
 
 
-class Trajectory(Protocol):
+class TwinSamples(Protocol):
     """Another trajectory: its samples from the same noise, and its training images."""
 
     samples: np.ndarray
@@ -59,8 +59,8 @@ class Trajectory(Protocol):
 def measure(
     samples: np.ndarray,
     train: np.ndarray,
-    twin: Trajectory,
-    sibling: Trajectory,
+    twin: TwinSamples,
+    sibling: TwinSamples,
     mirrored: bool = False,
     *,
     resamples: Annotated[int, Gt(0)] = 1000,

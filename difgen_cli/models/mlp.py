@@ -43,7 +43,7 @@ class Mlp(nn.Module):
         self.first = nn.Linear(dimensions, width)
         self.noise = nn.Linear(self.features.size, width)
         self.labels = ClassEmbedding(classes, width)
-        self.blocks = nn.ModuleList(Block(width, self.features.size) for _ in range(depth))
+        self.blocks = nn.ModuleList(MlpBlock(width, self.features.size) for _ in range(depth))
         self.gate = zero(nn.Linear(self.features.size, width))
         self.last = zero(nn.Linear(width, dimensions))
 
@@ -57,7 +57,7 @@ class Mlp(nn.Module):
         return output.view_as(x)
 
 
-class Block(nn.Module):
+class MlpBlock(nn.Module):
     """h + W₂ silu(a(σ) W₁ silu(h) + b(σ)), half as wide inside: a and b start at 1 and 0."""
 
     def __init__(self, width: int, features: int) -> None:

@@ -77,8 +77,8 @@ class UNet(nn.Module):
         widths = [width * multiplier for multiplier in multipliers]
         attends = [height in attention for height in heights]
 
-        def block(inputs: int, outputs: int, attend: bool) -> Block:
-            return Block(inputs, outputs, 4 * width, attend, dropout)
+        def block(inputs: int, outputs: int, attend: bool) -> UnetBlock:
+            return UnetBlock(inputs, outputs, 4 * width, attend, dropout)
 
         self.down = nn.ModuleList()
         skips = [width]
@@ -116,7 +116,7 @@ class UNet(nn.Module):
         return output
 
 
-class Block(nn.Module):
+class UnetBlock(nn.Module):
     """Two convolutions, scaled and shifted by the embedding in between, and attention (Karras 2022, appendix F.3)."""
 
     def __init__(self, inputs: int, outputs: int, embedding: int, attend: bool, dropout: float) -> None:
@@ -128,7 +128,7 @@ class Block(nn.Module):
         self.dropout = Dropout(dropout)
         self.second = zero(nn.Conv2d(outputs, outputs, 3, padding=1))
         self.shortcut = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
-        self.attention = Attention(outputs) if attend else nn.Identity()
+        self.attention = UnetAttention(outputs) if attend else nn.Identity()
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """(B, outputs, H, W) from (B, inputs, H, W) and (B, embedding)."""
@@ -152,7 +152,7 @@ class Dropout(nn.Dropout):
         return x * torch.empty(x.shape, dtype=x.dtype, device=x.device).bernoulli_(keep).div_(keep)
 
 
-class Attention(nn.Module):
+class UnetAttention(nn.Module):
     """Self-attention over the pixels, heads of at most 64 channels, added to its input."""
 
     def __init__(self, channels: int) -> None:

@@ -17,7 +17,7 @@ from scipy.ndimage import gaussian_filter
 from difgen_cli.data import scaled
 from difgen_cli.data.digits import load
 from difgen_cli.metrics import Result, Value, _alignment, aligned, wilson
-from difgen_cli.metrics._alignment import Reference, inside, sides, unit
+from difgen_cli.metrics._alignment import AlignmentReference, inside, sides, unit
 from difgen_cli.metrics.aligned import COLUMNS, HOW, TABLES, changed, measure
 from difgen_cli.neighbours import mirror
 
@@ -186,7 +186,7 @@ def test_distances_are_those_of_brute_force(world: Images, monkeypatch: pytest.M
                         exact[i, j] = min(exact[i, j], np.sqrt(max(0, 2 - 2 * cosine)))
     for most in (1 << 26, 1 << 12):  # at once, and in parts
         monkeypatch.setattr(_alignment, "MOST", most)
-        distances, places = Reference(train, np.arange(50), 1).aligned(queries)
+        distances, places = AlignmentReference(train, np.arange(50), 1).aligned(queries)
         np.testing.assert_allclose(distances, np.sort(exact, axis=1)[:, :2], atol=1e-5)
         np.testing.assert_array_equal(places[:, 0], exact.argmin(axis=1))
 
@@ -207,7 +207,7 @@ def test_smoothing_is_scipys() -> None:
 def test_each_pair_has_the_smoothing_that_fits_it_best(world: Images) -> None:
     train = world[0][:6]
     made = np.concatenate([blurred(s)(train[i : i + 1]) for i, s in enumerate((0.6, 0.9, 1.2, 1.5, 1.9, 2.4))])
-    found = Reference(train, np.arange(6), 1).fitted(made, np.arange(6)[:, None])
+    found = AlignmentReference(train, np.arange(6), 1).fitted(made, np.arange(6)[:, None])
     plain = np.linalg.norm(unit(inside(made, 1)) - unit(inside(train, 1)), axis=1)
     assert (found[:, 0] < 0.2 * plain).all()
 
@@ -256,7 +256,7 @@ def test_one_or_two_training_images(world: Images) -> None:
 def test_probes_are_changed_in_each_way() -> None:
     images = synthetic(300)
     made = changed(images, 1)
-    ways = Reference(images, np.arange(300), 1).ways(made, np.arange(300))
+    ways = AlignmentReference(images, np.arange(300), 1).ways(made, np.arange(300))
     kinds = np.digitize(ways.argmin(axis=1), [1, 9])
     assert (np.bincount(kinds, minlength=3) > 70).all()
     assert (ways.min(axis=1) < 0.1).all()

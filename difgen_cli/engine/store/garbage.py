@@ -238,9 +238,6 @@ def busy(path: Path, now: float) -> bool:
     return False
 
 
-# -- files
-
-
 def _key(path: Path) -> str:
     return path.name.rpartition("-")[2]
 

@@ -33,9 +33,11 @@ class Home:
         return {int(n[:-12]) for n in names(self.path / "snapshots") if n.endswith(".safetensors")}
 
     def snapshot(self, step: int) -> Path:
+        """The weights after a step, there or not."""
         return self.path / "snapshots" / f"{step}.safetensors"
 
     def samples(self, key: str) -> Path:
+        """The samples of this key, there or not."""
         return self.path / "samples" / f"{key}.parquet"
 
     def sampled(self) -> set[str]:
@@ -47,6 +49,7 @@ class Home:
         return {n[:-5] for n in names(self.path / "results") if n.endswith(".json")}
 
     def result(self, key: str) -> Path:
+        """The values of a result, there or not."""
         return self.path / "results" / f"{key}.json"
 
     def result_files(self, key: str) -> list[Path]:
@@ -56,6 +59,7 @@ class Home:
         return [*(folder / n for n in sorted(tables)), self.result(key)]
 
     def result_table(self, key: str, table: str) -> Path:
+        """A table of a result, there or not."""
         return self.path / "results" / f"{key}.{table}.parquet"
 
     def checkpoints(self) -> dict[int, Path]:
@@ -64,6 +68,7 @@ class Home:
         return {int(n[:-3]): folder / n for n in names(folder) if n.endswith(".pt")}
 
     def checkpoint(self, step: int) -> Path:
+        """The whole state after a step, there or not."""
         return self.path / "checkpoints" / f"{step}.pt"
 
     def prune(self, keep: int) -> None:
@@ -75,6 +80,7 @@ class Home:
 
     @property
     def environment_path(self) -> Path:
+        """The file behind `environment`."""
         return self.path / "env.json"
 
     def environment(self) -> dict[str, Any]:
@@ -86,6 +92,7 @@ class Home:
         return read_json(self.path / "spec.json") or {}
 
     def progress(self, number: int) -> Path:
+        """The losses that one attempt at the training wrote."""
         return self.path / f"progress.{number}.jsonl"
 
     def losses(self) -> list[tuple[int, float]]:
@@ -99,12 +106,15 @@ class Home:
         return sorted(losses.items())
 
     def claim(self, unit: str, claimant: Claimant, complete: Callable[[], bool] = lambda: False) -> Attempt | None:
+        """Claim a unit here: see `attempts.claim`."""
         return attempts.claim(self.path / "attempts", unit, claimant, complete)
 
     def attempt(self, unit: str, number: int) -> Path:
+        """The record of one attempt, there or not."""
         return self.path / "attempts" / f"{unit}.{number}.json"
 
     def history(self, unit: str) -> list[tuple[int, dict[str, Any]]]:
+        """Every attempt at a unit with its number, oldest first."""
         return attempts.history(self.path / "attempts", unit)
 
     def failed(self, unit: str) -> bool:
@@ -126,6 +136,7 @@ class Home:
         return {u: attempts.read(self.path / "attempts", u, n) for u, n in last.items()}
 
     def release(self, unit: str) -> None:
+        """Let a failed unit be tried again, keeping its history."""
         attempts.release(self.path / "attempts", unit)
 
 
