@@ -33,9 +33,11 @@ class Home:
         return {int(n[:-12]) for n in names(self.path / "snapshots") if n.endswith(".safetensors")}
 
     def snapshot(self, step: int) -> Path:
+        """Where the weights at a step lie."""
         return self.path / "snapshots" / f"{step}.safetensors"
 
     def samples(self, key: str) -> Path:
+        """Where the samples of a key lie."""
         return self.path / "samples" / f"{key}.parquet"
 
     def sampled(self) -> set[str]:
@@ -47,6 +49,7 @@ class Home:
         return {n[:-5] for n in names(self.path / "results") if n.endswith(".json")}
 
     def result(self, key: str) -> Path:
+        """Where a result's values lie."""
         return self.path / "results" / f"{key}.json"
 
     def result_files(self, key: str) -> list[Path]:
@@ -56,6 +59,7 @@ class Home:
         return [*(folder / n for n in sorted(tables)), self.result(key)]
 
     def result_table(self, key: str, table: str) -> Path:
+        """Where one table of a result lies."""
         return self.path / "results" / f"{key}.{table}.parquet"
 
     def checkpoints(self) -> dict[int, Path]:
@@ -64,6 +68,7 @@ class Home:
         return {int(n[:-3]): folder / n for n in names(folder) if n.endswith(".pt")}
 
     def checkpoint(self, step: int) -> Path:
+        """Where the checkpoint at a step lies."""
         return self.path / "checkpoints" / f"{step}.pt"
 
     def prune(self, keep: int) -> None:
@@ -86,6 +91,7 @@ class Home:
         return read_json(self.path / "spec.json") or {}
 
     def progress(self, number: int) -> Path:
+        """The log of losses of one attempt at training."""
         return self.path / f"progress.{number}.jsonl"
 
     def losses(self) -> list[tuple[int, float]]:
@@ -99,12 +105,15 @@ class Home:
         return sorted(losses.items())
 
     def claim(self, unit: str, claimant: Claimant, complete: Callable[[], bool] = lambda: False) -> Attempt | None:
+        """Claim a unit; None where it is another's, has failed, or is complete."""
         return attempts.claim(self.path / "attempts", unit, claimant, complete)
 
     def attempt(self, unit: str, number: int) -> Path:
+        """Where the record of one attempt lies."""
         return self.path / "attempts" / f"{unit}.{number}.json"
 
     def history(self, unit: str) -> list[tuple[int, dict[str, Any]]]:
+        """All attempts at a unit, oldest first, by number."""
         return attempts.history(self.path / "attempts", unit)
 
     def failed(self, unit: str) -> bool:
@@ -126,6 +135,7 @@ class Home:
         return {u: attempts.read(self.path / "attempts", u, n) for u, n in last.items()}
 
     def release(self, unit: str) -> None:
+        """Let a failed unit be tried again."""
         attempts.release(self.path / "attempts", unit)
 
 
