@@ -62,10 +62,12 @@ class Submission:
 
     @property
     def launcher(self) -> str:
+        """The name of the launcher that started it."""
         return str(self.intent.get("launcher", ""))
 
     @property
     def grid(self) -> Path:
+        """The folder of its grid."""
         return self.folder.parents[1]
 
     @property
@@ -80,6 +82,7 @@ class Submission:
 
     @property
     def closed(self) -> bool:
+        """Whether nothing of it lives any more, or nothing of it ever did."""
         return submission_file.is_closed(self.folder)
 
     @property

@@ -31,6 +31,7 @@ class Pending:
 
     @property
     def counts(self) -> Counter[str]:
+        """How many cells have each mark."""
         return Counter(self.marks)
 
 
@@ -125,6 +126,7 @@ class _Shelves:
         return self.shelves.get(cell.home) or self._shelf(cell.home, _home(self.plan, self.store, cell))
 
     def trajectory(self, key: str) -> _Shelf:
+        """The folder of a trajectory, by its key."""
         return self.shelves.get(key) or self._shelf(key, self.store.home(key, self.plan.trajectories[key].slug))
 
     def _shelf(self, key: str, home: Home) -> _Shelf:

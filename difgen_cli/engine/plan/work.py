@@ -65,6 +65,7 @@ class Training:
 
     @property
     def unit(self) -> str:
+        """The name under which it is claimed."""
         return "train"
 
     @property
@@ -105,10 +106,12 @@ class Scoring:
 
     @property
     def unit(self) -> str:
+        """The name under which it is claimed."""
         return f"score-{self.samples}"
 
     @property
     def reference(self) -> bool:
+        """Whether it is real images or a model in closed form in place of a trained one."""
         return self.kind != "model"
 
 

@@ -45,6 +45,7 @@ class ScoringRun:
     sampling_seconds: float | None = None  # None: the samples were there, or are real images
 
     def run(self) -> dict[str, Any]:
+        """Sample where that is needed, and measure; returns what the attempt records at its end."""
         start, errors = time.monotonic(), []
         describe(self.home, self.recipe)
         for done, measure in enumerate(self.unit.metrics.values()):

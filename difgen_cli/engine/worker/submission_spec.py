@@ -33,6 +33,7 @@ class StopFlag:
     signal: int | None = None  # which it was; the last one, if there were several
 
     def listen(self) -> None:
+        """Be raised by every signal that asks a worker to save and leave."""
         for number in SIGNALS:
             signal.signal(number, self._raise)
 
@@ -40,6 +41,7 @@ class StopFlag:
         self.raised, self.signal = True, number
 
     def check(self) -> None:
+        """Raise Interrupted where the flag is raised."""
         if self.raised:
             raise Interrupted
 
@@ -95,6 +97,7 @@ class SubmissionSpec:
 
     @staticmethod
     def read(folder: Path) -> SubmissionSpec:
+        """The submission of a folder; raises StoreError where it is missing or a newer difgen wrote it."""
         content = submission_file.read_checked(folder)
         if not content:
             raise StoreError(f"{folder / submission_file.NAME}: is missing or cut short; run `difgen sweep` again")

@@ -52,6 +52,7 @@ class TrainingRun:
     remembers: bool = False  # whether the peak of memory is that of all that this process has done
 
     def run(self) -> dict[str, Any]:
+        """Train to the furthest wanted step; returns what the attempt records at its end."""
         recipe = self.context.recipes[self.unit.home]
         wanted = [s for s in self.unit.steps if not exists(self.home.snapshot(s))]
         if not wanted:
