@@ -10,6 +10,7 @@ import synthetic
 
 from difgen_cli import report
 from difgen_cli.report import Study
+from difgen_cli.report.figures import matched as matched_figure
 from difgen_cli.report.study import curves, matched
 
 STEPS = [125, 250, 500, 1000, 2000, 4000]
@@ -105,7 +106,7 @@ def test_without_steps_or_distance_nothing_is_compared() -> None:
     assert matched.compared(curves.read(flat)).empty
     blind = synthetic.study({"train.steps": STEPS, "condition.clusters": [1, 10]}, seeds=2, drop=["fd_test"])
     assert matched.compared(curves.read(blind)).empty
-    assert matched.figure(curves.read(blind)) is None
+    assert matched_figure.draw(curves.read(blind)) == []
 
 
 def test_every_axis_is_compared_within_the_levels_of_the_others() -> None:
