@@ -116,16 +116,10 @@ def _table(store: Store, rows: pd.DataFrame, name: str, metric: str) -> pd.DataF
 
 def _library(store: Store, folder: Path) -> Library:
     """The package's plug-ins, and those beside the grid as its newest submission has kept them."""
-<<<<<<< HEAD
     submissions = map(submission_file.read, reversed(submission_file.folders(folder)))
-    copies = (store.shared(Path(one["code"]).name) / "plugins" for one in submissions if one.get("plugins"))
+    codes = [Path(one["code"]).name for one in submissions if one.get("plugins") and one.get("code")]
+    copies = (store.shared(code) / "plugins" for code in codes)
     return Library(next(filter(exists, copies), None))
-=======
-    submissions = [read_json(p) or {} for p in sorted((folder / "submissions").glob("*/submission.json"))]
-    copies = [store.shared(Path(one["code"]).name) for one in submissions if one.get("plugins") and one.get("code")]
-    kept = [copy / "plugins" for copy in copies]
-    return Library(next((path for path in reversed(kept) if path.is_dir()), None))
->>>>>>> i-figures
 
 
 def _constants(library: Library, metric: str) -> dict[str, Any]:
