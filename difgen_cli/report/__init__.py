@@ -1,4 +1,4 @@
-"""From the rows of a grid to its curves, its table and one self-contained page.
+"""The report: from the rows of a grid to its numbers, sentences, figures, table and one self-contained page.
 
 Importing this package is cheap: pandas, matplotlib and rich are imported when something is written.
 """

@@ -1,4 +1,4 @@
-"""A grid: YAML in, points out. Pure and strict; what a value means is for the planner to say."""
+"""Grids: strict YAML becomes points, one for each combination of the axes; the planner says what a value means."""
 
 from __future__ import annotations
 

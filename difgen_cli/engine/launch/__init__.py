@@ -1,4 +1,4 @@
-"""Where workers run: how many, what each sees, and which code.
+"""Launchers (inline, local, slurm): where workers run, how many, on which devices, and with which copy of the code.
 
 Every launcher but `inline` runs a copy of the code, kept by hash, so that editing while jobs wait does no harm.
 """

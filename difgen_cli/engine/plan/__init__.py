@@ -1,4 +1,4 @@
-"""What a grid asks for, by key: cells, the trajectories that they read, and the recipes that they share."""
+"""The plan of a grid: cells, the trajectories that they read, the recipes that they share, and what is not done yet."""
 
 from __future__ import annotations
 

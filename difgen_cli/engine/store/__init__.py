@@ -1,4 +1,4 @@
-"""The run directory: the only module that knows a path.
+"""The run directory: this package alone knows its folders and names; what it writes, no other process sees half.
 
 grids/<name>-<hash>/            grid.yaml, plan.json, plan.parquet, submissions/
 trajectories/<slug>-<key>/      spec.json, env.json, attempts/, checkpoints/, snapshots/, samples/, results/

@@ -1,4 +1,4 @@
-"""A worker: one claim after another, longest first, until nothing is left: train, or sample and score, and write.
+"""Workers: each claims one unit after another, longest first, and trains it, or samples and scores, and writes.
 
 Interrupting is normal: SIGTERM, SIGINT and SIGUSR2 raise a flag, and the loop saves at the next step boundary.
 """
