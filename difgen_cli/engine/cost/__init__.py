@@ -1,1 +1,1 @@
-"""How near to its machine's limit a network runs: `count` its work, `machine` the limits, `roofline` the share."""
+"""The cost of work: FLOPs of a network, limits of a machine, the share it reaches, and how long unfinished work takes."""

@@ -1,4 +1,4 @@
-"""The run directory: this package alone knows its folders and names; what it writes, no other process sees half.
+"""The run directory: only this package knows its folders and file names, and every file appears whole.
 
 grids/<name>-<hash>/            grid.yaml, plan.json, plan.parquet, submissions/
 trajectories/<slug>-<key>/      spec.json, env.json, attempts/, checkpoints/, snapshots/, samples/, results/
