@@ -1,1 +1,1 @@
-"""The cost of work: FLOPs of a network, limits of a machine, the share it reaches, and how long unfinished work takes."""
+"""The cost of work: FLOPs of a network, limits of a machine, the share reached, and how long unfinished work takes."""
