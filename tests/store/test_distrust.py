@@ -98,7 +98,7 @@ def test_a_trajectory_that_somebody_is_at_is_not_moved(tmp_path: Path) -> None:
     record = {"state": "running", "owner": process_identity(), "attempt": 1, "counter": 1, "time": now()}
     (attempts / "train.1.json").write_text(json.dumps(record))
     store = Store(tmp_path)
-    with pytest.raises(StoreError, match="a worker of an older difgen is at it"):
+    with pytest.raises(StoreError, match="a worker of an older difgen is running there"):
         untrusted.set_aside(store, untrusted.find(store), [16 * "a"])
     assert attempts.exists()
 
