@@ -194,7 +194,8 @@ def _check_idle(store: Store, path: Path) -> None:
 
     if garbage.busy(path, garbage.disk_now(store.root)):
         raise StoreError(
-            f"{path}: must be trained anew, and a worker of an older difgen is running there: end it with `difgen cancel`"
+            f"{path}: must be trained again, and a worker of an older difgen is running there; end it with "
+            "`difgen cancel`"
         )
 
 
