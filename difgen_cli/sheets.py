@@ -35,7 +35,7 @@ class Sheet:
         return next((name for name in names if name in self.columns), None)
 
     @property
-    def known(self) -> str:
+    def columns_in_words(self) -> str:
         """The columns that there are, for a message."""
         by = f", separated by {self.separator}" if self.separator else ""
         return (", ".join(self.columns) or "none") + by

@@ -208,7 +208,7 @@ def _compared(
             {
                 "grids": [a.name, b.name],
                 "cells": compared.matched,
-                "said": changes.said(compared),
+                "said": changes.summary(compared),
                 "notes": compared.notes,
                 "changes": str(folder / "changes.csv"),
                 "figures": [str(path) for path in files],

@@ -75,7 +75,7 @@ def _table(path: Path, names: Sequence[str] | None) -> tuple[np.ndarray, np.ndar
         files = f" (the images of this data set have no files that `{by_name}` could name)" if by_name else ""
         raise ValueError(
             f"{path}: there is no column {lacking}: begin with a line index,label, or file,label; there are "
-            f"{sheet.known}{files}"
+            f"{sheet.columns_in_words}{files}"
         )
     if by_index is not None:
         index = [_whole(path, sheet, by_index, row) for row in range(len(sheet.columns[by_index]))]

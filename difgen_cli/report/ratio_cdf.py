@@ -27,10 +27,10 @@ def figure(ratios: Mapping[str, np.ndarray], paper: Paper = PAGE) -> DrawnFigure
         sheet = layout.sheet(paper, 1, 1, None)
         ax = sheet.grid[0, 0]
         handles: list[Any] = []
-        for (kind, found), colour in zip(curves.items(), style.WORDS, strict=False):
+        for (kind, ordered), colour in zip(curves.items(), style.WORDS, strict=False):
             name, dashes = KINDS[kind]
             handles += ax.step(
-                [0, *found, 1], [0, *_shares(found), 1], where="post", color=colour, linestyle=dashes, label=name
+                [0, *ordered, 1], [0, *_shares(ordered), 1], where="post", color=colour, linestyle=dashes, label=name
             )
         ax.axvline(COPY, color=style.MUTED, linewidth=0.8)
         ax.set(xlim=(0, 1), ylim=(0, 1.02))

@@ -59,8 +59,8 @@ class Scored:
     def row(self, kind: str) -> dict[str, Any]:
         """The values of the samples, or of a reference; empty where it was not scored."""
         rows = self.study.rows
-        found = rows[rows["kind"] == kind].to_dict("records")
-        return {str(k): v for k, v in found[0].items()} if found else {}
+        records = rows[rows["kind"] == kind].to_dict("records")
+        return {str(k): v for k, v in records[0].items()} if records else {}
 
 
 @dataclass(frozen=True)
@@ -105,12 +105,12 @@ def show(scored: Scored, console: Console) -> None:
     for sentence in sentences(scored):
         console.print(Text(sentence), soft_wrap=not console.is_terminal)
     table = Table(title=Text(scored.study.question), title_justify="left", caption=EXPLAINED, caption_justify="left")
-    there = [kind for kind in KINDS if scored.row(kind)]
-    for name in ("", *(KINDS[kind] for kind in there)):
+    kinds = [kind for kind in KINDS if scored.row(kind)]
+    for name in ("", *(KINDS[kind] for kind in kinds)):
         table.add_column(name, justify="right" if name else "left", no_wrap=not name)
     for line in lines(scored):
         if line.name not in MINOR:
-            table.add_row(Text(line.name), *(Text(line.words[kind]) for kind in there))
+            table.add_row(Text(line.name), *(Text(line.words[kind]) for kind in kinds))
     if table.row_count:
         console.print(table, crop=False)
     for sentence in [*scored.notes, *_left_out(scored)]:
@@ -119,8 +119,8 @@ def show(scored: Scored, console: Console) -> None:
 
 def lines(scored: Scored) -> list[ScoredLine]:
     """The measures that have a value, the main ones first."""
-    known = curves.read(scored.study).metrics
-    order = [name for name in FIRST if name in known] + [name for name in known if name not in FIRST]
+    metrics = curves.read(scored.study).metrics
+    order = [name for name in FIRST if name in metrics] + [name for name in metrics if name not in FIRST]
     rows = {kind: row for kind in KINDS if (row := scored.row(kind))}
     return [
         ScoredLine(name, {kind: value(row, name, spec.unit) for kind, row in rows.items()}, spec.meaning)
@@ -152,19 +152,19 @@ def _left_out(scored: Scored) -> list[str]:
 
 
 def _header(scored: Scored) -> str:
-    said = "".join(f"<p>{escape(sentence)}</p>" for sentence in sentences(scored))
+    paragraphs = "".join(f"<p>{escape(sentence)}</p>" for sentence in sentences(scored))
     causes = [f"{cause}" for cause in scored.study.rows["cause"].dropna().unique()]
     warnings = "".join(parts.note(text, "warning") for text in [*(f"Failed: {c}" for c in causes), *scored.notes])
     absent = "".join(parts.note(text) for text in _left_out(scored))
-    return f"<header><div><h1>{escape(scored.study.question)}</h1>{said}{warnings}{absent}</div></header>"
+    return f"<header><div><h1>{escape(scored.study.question)}</h1>{paragraphs}{warnings}{absent}</div></header>"
 
 
 def _measures(scored: Scored) -> str:
-    there = [kind for kind in KINDS if scored.row(kind)]
-    head = "".join(f'<th scope="col">{escape(KINDS[kind])}</th>' for kind in there)
+    kinds = [kind for kind in KINDS if scored.row(kind)]
+    head = "".join(f'<th scope="col">{escape(KINDS[kind])}</th>' for kind in kinds)
     body = "".join(
         f'<tr><td class="word">{escape(line.name)}</td>'
-        + "".join(f"<td>{escape(line.words[kind])}</td>" for kind in there)
+        + "".join(f"<td>{escape(line.words[kind])}</td>" for kind in kinds)
         + f'<td class="meaning">{escape(line.meaning)}</td></tr>'
         for line in lines(scored)
     )
@@ -186,7 +186,7 @@ def _pictures(scored: Scored) -> str:
     )
     cell = str(scored.row("model")["cell"])
     shown = gallery.section({cell: "Samples"}, scored.study.gallery, SHOWN)
-    known = gallery.section(gallery.references(curves.read(scored.study)), scored.study.gallery)
+    reference_pictures = gallery.section(gallery.references(curves.read(scored.study)), scored.study.gallery)
     named = "".join(
         f'<tr><td class="word">{escape(str(line["sample"]))}</td><td class="word">{escape(str(line["nearest"]))}</td>'
         f"<td>{escape(labels.number(line['ratio']))}</td><td>{'copy' if line['copy'] else ''}</td></tr>"
@@ -194,7 +194,7 @@ def _pictures(scored: Scored) -> str:
     )
     head = '<th class="word">sample</th><th class="word">nearest training image</th><th>d1/d2</th><th></th>'
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{named}</tbody></table>" if named else ""
-    return f'{explained}{shown}<div class="scroll" tabindex="0">{table}</div>{known}'
+    return f'{explained}{shown}<div class="scroll" tabindex="0">{table}</div>{reference_pictures}'
 
 
 def _kind(line: dict[Any, Any]) -> str:

@@ -78,20 +78,20 @@ def last(curves: Curves) -> pd.DataFrame:
 
 def columns(curves: Curves, frame: pd.DataFrame) -> list[Column]:
     """The columns of `last` as words: the axes in full, then the metrics that exist."""
-    found = [
+    shown = [
         Column(name, frame[path].astype(str).tolist(), right=curves.axis(path).numeric)
         for path, name in names([path for path in curves.paths if path != STEPS]).items()
     ]
     if STEPS in curves.paths:
-        found.append(Column("step", [_whole(step) for step in frame["step"]]))
-    found.append(Column("seeds", [str(n) for n in frame["seeds"]], drop=4))
+        shown.append(Column("step", [_whole(step) for step in frame["step"]]))
+    shown.append(Column("seeds", [str(n) for n in frame["seeds"]], drop=4))
     order = list(HEADERS)
     chosen = [name for name in SHOWN if name in frame] or [name for name in curves.metrics[:6] if name in frame]
     for name in chosen:
         drop = len(order) - order.index(name) if name in HEADERS else 0
         priority = {"mem_frac": 0, "fd_test": 0}.get(name, 10 - drop if drop else 0)
-        found.append(Column(HEADERS.get(name, name), _words(frame, name, curves.columns), drop=priority))
-    return found
+        shown.append(Column(HEADERS.get(name, name), _words(frame, name, curves.columns), drop=priority))
+    return shown
 
 
 def table(curves: Curves, title: str, width: int | None = None) -> Table:

@@ -73,7 +73,7 @@ def prepare(request: Request, runs: Path) -> Prepared:
     sources.check_shapes(files.samples, files.against.of(ours))
     sources.check_mirrored(request, ours.shape)
     held_out, notes = sources.held_out(finder.pool(ours.content), data, files)
-    notes += sources.said(ours, given)
+    notes += sources.reader_notes(ours, given)
     chosen = _chosen(request.count, given.images)
     if len(chosen) < given.images:
         notes.append(f"{len(chosen):,} of {given.images:,} samples, drawn at random.")

@@ -168,10 +168,10 @@ def held_out(pool: Pool, data: Section, sources: Sources) -> tuple[int, list[str
     return left, notes
 
 
-def said(*found: Facts) -> list[str]:
+def reader_notes(*facts_of_files: Facts) -> list[str]:
     """What a reader must know of the files, each once, as sentences."""
-    notes = [note for facts in found for note in facts.notes]
-    notes += [f"labels are not used: {facts.unlabelled}" for facts in found if facts.unlabelled]
+    notes = [note for facts in facts_of_files for note in facts.notes]
+    notes += [f"labels are not used: {facts.unlabelled}" for facts in facts_of_files if facts.unlabelled]
     return [f"{note[:1].upper()}{note[1:]}." for note in dict.fromkeys(notes)]
 
 

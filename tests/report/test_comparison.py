@@ -109,7 +109,7 @@ def test_identical_directories_have_no_change(pair):
     differences = made.changes[made.changes["scale"] == "difference"]
     assert (differences["mean"] == 0).all()
     assert changes.draw(made, COLUMN) is None
-    assert changes.said(made).startswith(f"{made.matched} cells in both; 0 of ")
+    assert changes.summary(made).startswith(f"{made.matched} cells in both; 0 of ")
 
 
 def test_nothing_in_common_is_said():

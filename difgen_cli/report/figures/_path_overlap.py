@@ -50,11 +50,11 @@ def figure(
                 ax.plot(power.x[blind], foot, "x", color=hue, markersize=3.5, transform=place_of, zorder=4)
 
     meaning = f"{MEANING}{captions.each(cells, 'path_states', 'states at each level')}."
-    text = Text(text.name, text.title, text.what, [meaning, *text.notes], _told)
+    text = Text(text.name, text.title, text.what, [meaning, *text.notes], _overlap_sentence)
     return facets.draw(curves, numbers, planned, ROWS, text, paper, also=crosses)
 
 
-def _told(numbers: pd.DataFrame) -> str:
+def _overlap_sentence(numbers: pd.DataFrame) -> str:
     overlap = numbers.loc[numbers["metric"] == OVERLAP, "mean"]
     if overlap.dropna().empty:
         return "The power is below 0.65 everywhere: no overlap can be told."

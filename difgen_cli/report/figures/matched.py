@@ -36,13 +36,13 @@ def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
         f"{curves.label(metric)} against {curves.label(DISTANCE)}, one curve per value of {labels.setting(axis.path)}, "
         "along which training grows."
     )
-    notes = [_said(lines), _how(differences, lines), captions.omitted(left_out)]
+    notes = [_differences_sentence(lines), _how(differences, lines), captions.omitted(left_out)]
     text = Text(
         "preference-at-equal-distance",
         "Preference at equal distance",
         f"{what[:1].upper()}{what[1:]}",
         notes,
-        lambda _: _said(lines),
+        lambda _: _differences_sentence(lines),
     )
     return [facets.finished(curves, numbers, text, sheet, axis)]
 
@@ -102,7 +102,7 @@ def _below(axis: CurveAxis) -> str:
     return f"difference to {labels.level(axis.path, axis.levels[0])} at equal distance"
 
 
-def _said(lines: pd.DataFrame) -> str:
+def _differences_sentence(lines: pd.DataFrame) -> str:
     """How the differences lie, counted: a reader must not take one of many for all."""
     if lines.empty:
         return "No two curves have a distance in common."

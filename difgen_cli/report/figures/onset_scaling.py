@@ -44,7 +44,7 @@ def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
         f"Onset of copying, of quality and of the gap along training against N, both axes logarithmic ({criteria}).",
         beyond=lambda _: slopes,
     )
-    notes = [text.what, _said(runs), slopes, _emm(runs, by), *_notes(curves, left_out * len(names))]
+    notes = [text.what, _seeds_sentence(runs), slopes, _emm(runs, by), *_notes(curves, left_out * len(names))]
     caption = " ".join(note for note in notes if note)
     return [facets.finished(curves, runs, text, sheet, planned.colour, caption=caption)]
 
@@ -143,7 +143,7 @@ def _legend(runs: pd.DataFrame, names: list[str]) -> list[Any]:
     return [*handles, layout.context(fitted, DASHED)]
 
 
-def _said(runs: pd.DataFrame) -> str:
+def _seeds_sentence(runs: pd.DataFrame) -> str:
     seeds = runs["seed"].nunique()
     count = f"{seeds} seeds, each drawn by itself" if seeds > 1 else "One seed"
     return (

@@ -23,12 +23,12 @@ def ratio_is_blind(row: Row, copier: Row) -> str | None:
             "The training set is a single distinct image: there is no second nearest one, and the ratio rule says "
             "nothing."
         )
-    if row.known("mem_frac", "mem_frac_control_lo") and row.number("mem_frac_control_lo") > CONTROL_MOST:
+    if row.has_values("mem_frac", "mem_frac_control_lo") and row.number("mem_frac_control_lo") > CONTROL_MOST:
         return (
             f"The ratio rule cannot tell copies here: it calls {share(row, 'mem_frac_control')} of the held-out images "
             "copies."
         )
-    if row.known("mem_frac") and copier.known("mem_frac") and copier.number("mem_frac") < COPYCAT_LEAST:
+    if row.has_values("mem_frac") and copier.has_values("mem_frac") and copier.number("mem_frac") < COPYCAT_LEAST:
         return (
             f"The ratio rule cannot see copies here: it calls only {percent(copier.number('mem_frac'))} of the "
             "training images themselves copies."
@@ -37,38 +37,38 @@ def ratio_is_blind(row: Row, copier: Row) -> str | None:
 
 
 def identical(row: Row, _: Row) -> str | None:
-    found = row["mem_identical"]
-    if not found:
+    sample_count = row["mem_identical"]
+    if not sample_count:
         return None
-    of = f" of {row['sample.count']:,.0f}" if row.known("sample.count") else ""
-    verb = "is" if found == 1 else "are"
-    return f"{found:,.0f}{of} samples {verb} identical to a training image in every value."
+    of = f" of {row['sample.count']:,.0f}" if row.has_values("sample.count") else ""
+    verb = "is" if sample_count == 1 else "are"
+    return f"{sample_count:,.0f}{of} samples {verb} identical to a training image in every value."
 
 
 def ratio_copies(row: Row, copier: Row) -> str | None:
     """Samples called copies by d1/d2 < 1/3, where more are than of the held-out images, or nothing can be compared."""
     if not _ratio_speaks(row, copier) or row.number("mem_frac") == 0:
         return None
-    compared, few = row.known("mem_frac_control_hi"), row.few
+    compared, few = row.has_values("mem_frac_control_hi"), row.few
     if compared and not few and not row.above("mem_frac", "mem_frac_control"):
         return None
-    said = f"{percent(row.number('mem_frac'))} of the samples are copies by the ratio rule"
-    if row.known("mem_unique"):
-        said += f", of {count(row.number('mem_unique'), 'distinct training image')}"
+    sentence = f"{percent(row.number('mem_frac'))} of the samples are copies by the ratio rule"
+    if row.has_values("mem_unique"):
+        sentence += f", of {count(row.number('mem_unique'), 'distinct training image')}"
     if few:
         against = f"; of the held-out images {percent(row.number('mem_frac_control'))}" if compared else ""
-        return f"{said}{against}."
-    said += f": mem_frac {value(row, 'mem_frac')}"
+        return f"{sentence}{against}."
+    sentence += f": mem_frac {value(row, 'mem_frac')}"
     if not compared:
-        return f"{said}; without held-out images nothing says how many of such images would be."
-    return f"{said}, more than held-out images: {value(row, 'mem_frac_control')}."
+        return f"{sentence}; without held-out images nothing says how many of such images would be."
+    return f"{sentence}, more than held-out images: {value(row, 'mem_frac_control')}."
 
 
 def changed_copies(row: Row, _: Row) -> str | None:
     """Copies that were moved, mirrored, toned or smoothed, which the plain rule misses."""
-    if row.few or not row.known("aligned_frac"):
+    if row.few or not row.has_values("aligned_frac"):
         return None
-    if row.known("aligned_control_lo") and row.number("aligned_control_lo") > CONTROL_MOST:
+    if row.has_values("aligned_control_lo") and row.number("aligned_control_lo") > CONTROL_MOST:
         return (
             "Whether samples are changed copies cannot be told here: undone in the same way, "
             f"{share(row, 'aligned_control')} of the held-out images would be called so."
@@ -79,7 +79,7 @@ def changed_copies(row: Row, _: Row) -> str | None:
         return None
     against = (
         f"of the held-out images {share(row, 'aligned_control')} would be"
-        if row.known("aligned_control")
+        if row.has_values("aligned_control")
         else "without held-out images nothing says how many of such images would be"
     )
     return f"Samples that the plain rule misses are changed copies: {', '.join(seen)}; {against}."
@@ -87,23 +87,23 @@ def changed_copies(row: Row, _: Row) -> str | None:
 
 def copies_by_parts(row: Row, _: Row) -> str | None:
     """Collages: each quarter is a copy, of whichever training image."""
-    if row.few or not row.known("tile_copy_frac"):
+    if row.few or not row.has_values("tile_copy_frac"):
         return None
     if not _surely_above(row, "tile_copy_frac", "tile_copy_frac_control"):
         return None
     if row.number("tile_copy_frac_lo") <= max(row["mem_frac_hi"] or 0.0, row["aligned_frac_hi"] or 0.0):
         return None  # the whole images are copies, and so are their quarters
     against = f" (of the held-out images {share(row, 'tile_copy_frac_control')})"
-    known = row.known("tile_copy_frac_control")
+    has_control = row.has_values("tile_copy_frac_control")
     return (
         f"{share(row, 'tile_copy_frac')} of the samples are copies by parts: each quarter is a copy of a training "
-        f"image's quarter{against if known else ''}."
+        f"image's quarter{against if has_control else ''}."
     )
 
 
 def unusually_near(row: Row, _: Row) -> str | None:
     """More samples near one training image than the rule at 1/3 calls copies."""
-    if row.few or not row.known("copy_tail", "copy_tail_lo", "copy_tail_hi"):
+    if row.few or not row.has_values("copy_tail", "copy_tail_lo", "copy_tail_hi"):
         return None
     if row.number("copy_tail_lo") <= max(TAIL, row["mem_frac_hi"] or 0.0):
         return None
@@ -118,26 +118,26 @@ def ratio_silent(row: Row, copier: Row) -> str | None:
     if not _ratio_speaks(row, copier) or ratio_copies(row, copier):
         return None
     numbers = f"mem_frac {value(row, 'mem_frac')}"
-    if row.known("mem_frac_control"):
-        said = "What the ratio rule finds among the samples is not surely more than held-out images give: "
-        said += f"{numbers}, held-out images {value(row, 'mem_frac_control')}"
+    if row.has_values("mem_frac_control"):
+        sentence = "What the ratio rule finds among the samples is not surely more than held-out images give: "
+        sentence += f"{numbers}, held-out images {value(row, 'mem_frac_control')}"
     else:
-        said = f"The ratio rule finds nothing among the samples: {numbers}"
-    if row.known("mem_power") and row.number("mem_power") < SURE_POWER:
-        said += f"; it would miss {percent(1 - row.number('mem_power'))} of copies with noise of 0.1 a pixel"
-    return f"{said}."
+        sentence = f"The ratio rule finds nothing among the samples: {numbers}"
+    if row.has_values("mem_power") and row.number("mem_power") < SURE_POWER:
+        sentence += f"; it would miss {percent(1 - row.number('mem_power'))} of copies with noise of 0.1 a pixel"
+    return f"{sentence}."
 
 
 def power(row: Row, copier: Row) -> str | None:
     """What the ratio rule would catch, where it has found something."""
-    if not row.known("mem_power") or not ratio_copies(row, copier):
+    if not row.has_values("mem_power") or not ratio_copies(row, copier):
         return None
     return f"The rule would catch {percent(row.number('mem_power'))} of copies with noise of 0.1 a pixel at this size."
 
 
 def _surely_above(row: Row, name: str, control: str) -> bool:
     """Above its control's interval; without held-out images, above 0."""
-    if row.known(f"{control}_hi"):
+    if row.has_values(f"{control}_hi"):
         return row.above(name, control)
     lower = row[f"{name}_lo"]
     return lower is not None and lower > 0
@@ -152,4 +152,4 @@ def _beyond_control(row: Row) -> bool:
 
 
 def _ratio_speaks(row: Row, copier: Row) -> bool:
-    return row.known("mem_frac") and not row.constant and not ratio_is_blind(row, copier)
+    return row.has_values("mem_frac") and not row.constant and not ratio_is_blind(row, copier)

@@ -27,7 +27,7 @@ class Row:
             return None
         return None if math.isnan(value) else float(value)
 
-    def known(self, *names: str) -> bool:
+    def has_values(self, *names: str) -> bool:
         """Whether all of these have a value."""
         return all(self[name] is not None for name in names)
 

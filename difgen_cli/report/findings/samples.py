@@ -39,7 +39,7 @@ def one_colour(row: Row, _: Row) -> str | None:
         return None
     if row.constant:
         return "All samples are of a single colour: these measures say nothing about copying here."
-    of = f" of {row['sample.count']:,.0f}" if row.known("sample.count") else ""
+    of = f" of {row['sample.count']:,.0f}" if row.has_values("sample.count") else ""
     verb = "is" if constant == 1 else "are"
     return f"{constant:,.0f}{of} samples {verb} of a single colour; the preference leaves them out."
 
@@ -61,7 +61,7 @@ def few_distinct(row: Row, _: Row) -> str | None:
 
 def old_version(row: Row, _: Row) -> str | None:
     """Rows of `memorization` before version 3 know nothing of repeats."""
-    if not row["near_duplicates"] or row.known("train_distinct"):
+    if not row["near_duplicates"] or row.has_values("train_distinct"):
         return None
     return (
         f"{count(row.number('near_duplicates'), 'training image')} have a near-duplicate among the others, and the "
@@ -77,11 +77,11 @@ def lean(row: Row, _: Row) -> str | None:
     if "train_pref_excess" not in row or row.constant:
         return None
     start = "Whether the samples lean towards the training images cannot be told"
-    if not row.known("train_pref_excess"):
+    if not row.has_values("train_pref_excess"):
         distinct = row["train_pref_distinct"]
         return f"{start}: too few distinct samples took part ({distinct:.0f})." if distinct is not None else None
-    if not row.known("train_pref_excess_lo", "train_pref_excess_hi"):
-        if row.known("train_pref_winners"):
+    if not row.has_values("train_pref_excess_lo", "train_pref_excess_hi"):
+        if row.has_values("train_pref_winners"):
             deciding = count(round(row.number("train_pref_winners")), "distinct image")
             return f"{start}: it rests on about {deciding}, too few."
         return f"{start}: there are too few images to form an interval."
@@ -105,7 +105,7 @@ def lean(row: Row, _: Row) -> str | None:
 
 
 def repeats(row: Row, _: Row) -> str | None:
-    if not row["near_duplicates"] or not row.known("train_distinct"):
+    if not row["near_duplicates"] or not row.has_values("train_distinct"):
         return None
     near, distinct = row.number("near_duplicates"), count(row.number("train_distinct"), "distinct image")
     return (
@@ -115,11 +115,11 @@ def repeats(row: Row, _: Row) -> str | None:
 
 
 def held_out_left_out(row: Row, _: Row) -> str | None:
-    found = row["near_duplicates_held_out"]
-    if not found:
+    left_out = row["near_duplicates_held_out"]
+    if not left_out:
         return None
     return (
-        f"{count(found, 'held-out image was', 'held-out images were')} left out: an image that may be trained on is "
+        f"{count(left_out, 'held-out image was', 'held-out images were')} left out: an image that may be trained on is "
         "nearly the same, as it is or mirrored."
     )
 
@@ -127,7 +127,7 @@ def held_out_left_out(row: Row, _: Row) -> str | None:
 def nothing_found(row: Row, copier: Row) -> str | None:
     """Said only where every measure that was scored could see, and saw nothing; it is no proof of absence."""
     needed = ("mem_frac", "mem_frac_control_hi", "train_pref_excess", "train_pref_excess_lo", "train_pref_excess_hi")
-    if not row.known(*needed) or row.few or row["sample_constant"] or copies.ratio_is_blind(row, copier):
+    if not row.has_values(*needed) or row.few or row["sample_constant"] or copies.ratio_is_blind(row, copier):
         return None
     of_copies = (copies.identical, copies.changed_copies, copies.copies_by_parts, copies.unusually_near)
     if any(rule(row, copier) for rule in (old_version, *of_copies)):
@@ -147,7 +147,7 @@ def nothing_found(row: Row, copier: Row) -> str | None:
 
 
 def _has_share(row: Row) -> bool:
-    return row.known("train_pref_share", "train_pref_share_lo", "train_pref_share_hi")
+    return row.has_values("train_pref_share", "train_pref_share_lo", "train_pref_share_hi")
 
 
 # name -> rule, in the order in which they are told

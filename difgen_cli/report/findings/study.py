@@ -30,11 +30,11 @@ def few_distinct(curves: Curves, _: pd.DataFrame) -> str | None:
     cells = _last_cells(curves)
     if "sample_distinct" not in cells:
         return None
-    found = int((cells["sample_distinct"] < FEW).sum())
-    if not found:
+    few_cells = int((cells["sample_distinct"] < FEW).sum())
+    if not few_cells:
         return None
     return (
-        f"In {count(found, 'cell')} the samples are fewer than {FEW} distinct images: no share of samples says how "
+        f"In {count(few_cells, 'cell')} the samples are fewer than {FEW} distinct images: no share of samples says how "
         "often the model copies there."
     )
 
@@ -57,11 +57,11 @@ def copying(curves: Curves, last: pd.DataFrame) -> str | None:
     cells = _last_cells(curves)
     if any(name not in cells for name in needed) or "mem_frac" not in last:
         return None
-    known = cells.dropna(subset=list(needed))
-    if known.empty:
+    measured = cells.dropna(subset=list(needed))
+    if measured.empty:
         return None
     by = [path for path in curves.paths if path != STEPS]
-    more = [lines["mem_frac_lo"] > lines["mem_frac_control_hi"] for _, lines in per_group(known, by)]
+    more = [lines["mem_frac_lo"] > lines["mem_frac_control_hi"] for _, lines in per_group(measured, by)]
     all_seeds, none = sum(bool(seeds.all()) for seeds in more), sum(not seeds.any() for seeds in more)
     total, several = count(len(more), "setting"), curves.seeds > 1
     if none == len(more):
@@ -69,13 +69,13 @@ def copying(curves: Curves, last: pd.DataFrame) -> str | None:
             f"At the last snapshots the ratio rule finds no more copies than among held-out images, in "
             f"{'any seed' if several else 'the one seed'} of {total}: it does not tell the samples from them."
         )
-    said = "At the last snapshots the ratio rule finds more copies than among held-out images in "
-    said += f"{'every seed' if several else 'the one seed'} of {all_seeds} of {total}"
+    sentence = "At the last snapshots the ratio rule finds more copies than among held-out images in "
+    sentence += f"{'every seed' if several else 'the one seed'} of {all_seeds} of {total}"
     if all_seeds:
         top = last.sort_values("mem_frac", kind="stable", ascending=False).iloc[0]
-        said += f" (most: mem_frac {labels.number(float(top['mem_frac']))}{_where(curves, top)})"
+        sentence += f" (most: mem_frac {labels.number(float(top['mem_frac']))}{_where(curves, top)})"
     quiet = f", and in no seed of {none}: there it does not tell the samples from held-out images" if none else ""
-    return f"{said}{quiet}."
+    return f"{sentence}{quiet}."
 
 
 def leaning(curves: Curves, last: pd.DataFrame) -> str | None:
@@ -83,18 +83,18 @@ def leaning(curves: Curves, last: pd.DataFrame) -> str | None:
     name = "train_pref_excess"
     if f"{name}_lo" not in last or curves.seeds < 2:
         return None
-    known = last.dropna(subset=[name, f"{name}_lo"])
-    if known.empty:
+    measured = last.dropna(subset=[name, f"{name}_lo"])
+    if measured.empty:
         return None
-    more = known[known[f"{name}_lo"] > 0]
-    said = (
+    more = measured[measured[f"{name}_lo"] > 0]
+    sentence = (
         "By the interval over seeds the samples lie nearer to the training images than held-out images do in "
-        f"{len(more)} of {count(len(known), 'setting')}"
+        f"{len(more)} of {count(len(measured), 'setting')}"
     )
     if more.empty:
-        return f"{said}."
+        return f"{sentence}."
     least = more.sort_values(name, kind="stable").iloc[0]
-    return f"{said} (least: {name} {labels.number(float(least[name]))}{_where(curves, least)})."
+    return f"{sentence} (least: {name} {labels.number(float(least[name]))}{_where(curves, least)})."
 
 
 def repeats(curves: Curves, _: pd.DataFrame) -> str | None:
@@ -111,10 +111,10 @@ def repeats(curves: Curves, _: pd.DataFrame) -> str | None:
 
 def held_out_left_out(curves: Curves, _: pd.DataFrame) -> str | None:
     cells = curves.cells
-    found = cells["near_duplicates_held_out"].max() if "near_duplicates_held_out" in cells else 0
-    if not found > 0:
+    left_out = cells["near_duplicates_held_out"].max() if "near_duplicates_held_out" in cells else 0
+    if not left_out > 0:
         return None
-    words = count(float(found), "held-out image was", "held-out images were")
+    words = count(float(left_out), "held-out image was", "held-out images were")
     return f"{words} left out: an image that may be trained on is nearly the same."
 
 

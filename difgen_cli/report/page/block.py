@@ -72,18 +72,18 @@ def compose(study: Study, curves: Curves, pictures: Mapping[str, Sequence[Pair]]
 
 def column(values: pd.Series, name: str, unit: str = "", meaning: str = "") -> dict[str, Any]:
     """A column as JSON: `values`, or `levels` and a `code` for each row (−1: none) where values repeat."""
-    said = {"name": name, "unit": unit, "meaning": meaning}
+    description = {"name": name, "unit": unit, "meaning": meaning}
     if pd.api.types.is_bool_dtype(values):
-        return said | {"type": "truth", **_coded(values.astype(object))}
+        return description | {"type": "truth", **_coded(values.astype(object))}
     if values.dtype == object and pd.api.types.infer_dtype(values, skipna=True) in NUMBERS:
         values = values.astype(float)
     if not pd.api.types.is_numeric_dtype(values):
         words = worded(values).where(values.notna())
-        return said | {"type": "text", **_coded(words)}
+        return description | {"type": "text", **_coded(words)}
     codes, levels = pd.factorize(values)
     if len(levels) * REPEATED < len(values):
-        return said | {"type": "number", "levels": _plain(levels), "codes": codes.tolist()}
-    return said | {"type": "number", "values": _plain(values.to_numpy(float, na_value=np.nan))}
+        return description | {"type": "number", "levels": _plain(levels), "codes": codes.tolist()}
+    return description | {"type": "number", "values": _plain(values.to_numpy(float, na_value=np.nan))}
 
 
 def _coded(values: pd.Series) -> dict[str, Any]:
@@ -94,16 +94,16 @@ def _coded(values: pd.Series) -> dict[str, Any]:
 def _plain(values: Any) -> list[float | int | None]:
     """Numbers as JSON has them: whole ones without a point, and None for what is not finite."""
     numbers = np.asarray(values, dtype=float)
-    known = np.isfinite(numbers)
-    if known.all() and (numbers == np.round(numbers)).all() and (np.abs(numbers) < 2**53).all():
+    is_finite = np.isfinite(numbers)
+    if is_finite.all() and (numbers == np.round(numbers)).all() and (np.abs(numbers) < 2**53).all():
         return [int(value) for value in numbers]
-    return [value if there else None for value, there in zip(numbers.tolist(), known.tolist(), strict=True)]
+    return [value if finite else None for value, finite in zip(numbers.tolist(), is_finite.tolist(), strict=True)]
 
 
-def _rounded(said: dict[str, Any]) -> dict[str, Any]:
-    if "values" not in said:
-        return said
-    return said | {"values": [x if x is None else float(f"{x:.{DIGITS}g}") for x in said["values"]]}
+def _rounded(encoded: dict[str, Any]) -> dict[str, Any]:
+    if "values" not in encoded:
+        return encoded
+    return encoded | {"values": [x if x is None else float(f"{x:.{DIGITS}g}") for x in encoded["values"]]}
 
 
 def _written(content: Any) -> str:

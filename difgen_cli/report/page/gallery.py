@@ -39,7 +39,7 @@ def chosen(curves: Curves) -> dict[str, str]:
     for name, cell in _corners(curves, lines):
         titles.setdefault(cell, []).append(name)
     places = {cell: i for i, cell in enumerate(lines.index)}
-    return {cell: _title(curves, lines.iloc[places[cell]], said) for cell, said in titles.items()}
+    return {cell: _title(curves, lines.iloc[places[cell]], names) for cell, names in titles.items()}
 
 
 def references(curves: Curves) -> dict[str, str]:
@@ -49,14 +49,14 @@ def references(curves: Curves) -> dict[str, str]:
         return {}
     rows = rows[rows["state"] == "done"] if "state" in rows else rows
     rows = rows.sort_values(SIZE, kind="stable") if SIZE in rows else rows
-    found = {}
+    titles = {}
     for kind, name in REFERENCES.items():
         first = rows[rows["kind"] == kind].head(1)
         for _, row in first.iterrows():
             size = labels.text(row[SIZE]) if SIZE in rows else "none"
             at = f" (N = {size})" if size != "none" else ""
-            found[str(row["cell"])] = f"{name}{at}: {_measured(row)}"
-    return found
+            titles[str(row["cell"])] = f"{name}{at}: {_measured(row)}"
+    return titles
 
 
 def pictured(study: Study, curves: Curves, first: Sequence[str]) -> dict[str, list[Pair]]:
@@ -69,11 +69,11 @@ def pictured(study: Study, curves: Curves, first: Sequence[str]) -> dict[str, li
     every = max(1, -(-len(alike) // CELLS))  # of too many groups, some from all over the grid
     ranked = [alike.iloc[::every], last.sort_values("seed", kind="stable")["cell"], curves.done["cell"]]
     wanted = list(dict.fromkeys([*first, *pd.concat(ranked).astype(str)]))[: max(CELLS, len(first))]
-    found = study.gallery(wanted, PAIRS)
+    pairs_by_cell = study.gallery(wanted, PAIRS)
     kept: dict[str, list[Pair]] = {}
     size = 0
     for cell in wanted:
-        pairs = found.get(cell, [])
+        pairs = pairs_by_cell.get(cell, [])
         size += sum(len(pair.sample_png) + len(pair.nearest_png) for pair in pairs)
         if size > MOST_BYTES:
             break
@@ -85,9 +85,9 @@ def pictured(study: Study, curves: Curves, first: Sequence[str]) -> dict[str, li
 def section(cells: Mapping[str, str], pictures: Gallery, count: int = PAIRS) -> str:
     """The pairs of cells under their titles, as HTML."""
     parts = []
-    found = pictures(list(cells), count)
+    pairs_by_cell = pictures(list(cells), count)
     for cell, title in cells.items():
-        pairs = found.get(cell, [])
+        pairs = pairs_by_cell.get(cell, [])
         shown = "".join(_pair(pair) for pair in pairs)
         body = f'<div class="pairs">{shown}</div>' if pairs else '<p class="note">No samples are stored.</p>'
         parts.append(f"<h3>{escape(title)}</h3>{body}")
@@ -97,15 +97,15 @@ def section(cells: Mapping[str, str], pictures: Gallery, count: int = PAIRS) -> 
 def _corners(curves: Curves, lines: pd.DataFrame) -> list[tuple[str, str]]:
     """Smallest and largest level of dataset size and width (else of the first two numeric axes)."""
     axes = [axis for axis in curves.others() if axis.numeric and axis.path != STEPS][:2]
-    found = []
+    corners = []
     for picks in np.ndindex(*[2] * len(axes)):
         at = lines
         for axis, pick in zip(axes, picks, strict=True):
             at = at[at[axis.path] == axis.levels[-pick]]  # 0: the first level, 1: the last
         if len(at) and axes:
             name = ", ".join(_extreme(axis, pick) for axis, pick in zip(axes, picks, strict=True))
-            found.append((name, str(at["cell"].iloc[0])))
-    return found
+            corners.append((name, str(at["cell"].iloc[0])))
+    return corners
 
 
 def _extreme(axis: CurveAxis, pick: int) -> str:
@@ -116,11 +116,11 @@ def _extreme(axis: CurveAxis, pick: int) -> str:
     return f"{('least', 'greatest')[pick]} {labels.setting(axis.path)}"
 
 
-def _title(curves: Curves, row: pd.Series, said: list[str]) -> str:
+def _title(curves: Curves, row: pd.Series, names: list[str]) -> str:
     where = [labels.level(axis.path, str(row[axis.path])) for axis in curves.axes if axis.path != STEPS]
     step = [f"step {labels.text(row['step'])}"] if "step" in row and pd.notna(row["step"]) else []
     place = ", ".join([*where, *step, f"seed {labels.text(row['seed'])}"])
-    name = "; ".join(said)
+    name = "; ".join(names)
     return f"{name[:1].upper()}{name[1:]} ({place}): {_measured(row)}"
 
 

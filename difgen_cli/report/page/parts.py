@@ -34,10 +34,10 @@ def header(study: Study, curves: Curves, sentences: list[str]) -> str:
     )
     seeds = f"<tr><th scope=row>seeds</th><td>{study.seeds}</td></tr>"
     warnings = "".join(note(text, "warning") for text in _warnings(study, curves))
-    found = "".join(f"<p>{escape(sentence)}</p>" for sentence in sentences)
+    paragraphs = "".join(f"<p>{escape(sentence)}</p>" for sentence in sentences)
     return (
         f'<header><div><h1>{escape(study.name)}</h1><p class="question">{escape(study.question)}</p>'
-        f'{found}<ul class="counts">{counts}</ul>{warnings}</div>'
+        f'{paragraphs}<ul class="counts">{counts}</ul>{warnings}</div>'
         f'<div class="scroll"><table class="plain"><caption>What was varied</caption>{axes}{seeds}</table></div>'
         "</header>"
     )
@@ -45,16 +45,16 @@ def header(study: Study, curves: Curves, sentences: list[str]) -> str:
 
 def _warnings(study: Study, curves: Curves) -> list[str]:
     """What a reader must know before believing a curve."""
-    found = [study.stale] if study.stale else []
+    warnings = [study.stale] if study.stale else []
     if curves.seeds == 1:
-        found.append("One seed: no interval here says how much another subset or initialisation would differ.")
+        warnings.append("One seed: no interval here says how much another subset or initialisation would differ.")
     elif 1 < curves.seeds < study.seeds:
-        found.append(f"At most {curves.seeds} of {study.seeds} seeds are finished.")
+        warnings.append(f"At most {curves.seeds} of {study.seeds} seeds are finished.")
     if "differing counts" in captions.counts(curves):
-        found.append("Sample or reference counts differ between cells: their Fréchet distances cannot be compared.")
+        warnings.append("Sample or reference counts differ between cells: their Fréchet distances cannot be compared.")
     if " / " in curves.features:
-        found.append(f"Several feature spaces ({curves.features}): their distances cannot be compared.")
-    return [*found, *captions.moving(curves)]
+        warnings.append(f"Several feature spaces ({curves.features}): their distances cannot be compared.")
+    return [*warnings, *captions.moving(curves)]
 
 
 def chart(figure: DrawnFigure) -> str:
@@ -158,8 +158,8 @@ def absent(curves: Curves) -> str:
 
 def _place(by: list[str], key: tuple[object, ...], steps: list[float]) -> str:
     where = [f"{path} = {word}" for path, word in zip(by, key[:-1], strict=True)]
-    known = [labels.text(step) for step in sorted(step for step in steps if not pd.isna(step))]
-    at = [f"steps {', '.join(known)}"] if known else []
+    step_words = [labels.text(step) for step in sorted(step for step in steps if not pd.isna(step))]
+    at = [f"steps {', '.join(step_words)}"] if step_words else []
     return "; ".join([*where, f"seed {labels.text(key[-1])}", *at])
 
 

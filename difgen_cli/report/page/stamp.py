@@ -20,38 +20,38 @@ NAME = ".report.json"
 
 def digest(*parts: Any) -> str:
     """A hash of tables, arrays, mappings and texts, and of the code that draws them."""
-    found = hashlib.sha256(_code().encode())
+    hasher = hashlib.sha256(_code().encode())
     for part in parts:
-        _add(found, part)
-    return found.hexdigest()
+        _add(hasher, part)
+    return hasher.hexdigest()
 
 
 def kept(out: Path, what: str, digest: str) -> list[Path] | None:
     """The files that were written into a folder for this very content; None where one is gone or was changed."""
-    said = (read_json(out / NAME) or {}).get(what, {})
-    if said.get("digest") != digest:
+    entry = (read_json(out / NAME) or {}).get(what, {})
+    if entry.get("digest") != digest:
         return None
-    files = {out / name: content for name, content in said["files"].items()}
+    files = {out / name: content for name, content in entry["files"].items()}
     return list(files) if all(_content(path) == content for path, content in files.items()) else None
 
 
 def record(out: Path, what: str, digest: str, files: list[Path]) -> None:
     """Write down what was written into a folder, for `kept`."""
-    known = read_json(out / NAME) or {}
+    entries = read_json(out / NAME) or {}
     contents = {path.relative_to(out).as_posix(): _content(path) for path in files}
-    replace_json(out / NAME, known | {what: {"digest": digest, "files": contents}})
+    replace_json(out / NAME, entries | {what: {"digest": digest, "files": contents}})
 
 
 def forget(out: Path, what: str) -> None:
     """Remove what was written for a content that is no more."""
-    known = read_json(out / NAME) or {}
-    if what not in known:
+    entries = read_json(out / NAME) or {}
+    if what not in entries:
         return
-    for name in known.pop(what)["files"]:
+    for name in entries.pop(what)["files"]:
         path = (out / name).resolve()
         if path.is_relative_to(out.resolve()):  # whoever may write here may not name what is elsewhere
             path.unlink(missing_ok=True)
-    replace_json(out / NAME, known)
+    replace_json(out / NAME, entries)
 
 
 def _content(path: Path) -> str | None:
@@ -65,21 +65,21 @@ def _content(path: Path) -> str | None:
     return hashlib.sha256(content).hexdigest()
 
 
-def _add(found: Any, part: Any) -> None:
+def _add(hasher: Any, part: Any) -> None:
     if isinstance(part, pd.DataFrame):
-        found.update(json.dumps([str(name) for name in part.columns]).encode())
+        hasher.update(json.dumps([str(name) for name in part.columns]).encode())
         for name in part.columns:
             column = part[name]
             plain = column.map(repr) if column.dtype == object else column  # lists cannot be hashed
-            found.update(pd.util.hash_pandas_object(plain, index=False).to_numpy().tobytes())
+            hasher.update(pd.util.hash_pandas_object(plain, index=False).to_numpy().tobytes())
     elif isinstance(part, np.ndarray):
-        found.update(np.ascontiguousarray(part).tobytes())
+        hasher.update(np.ascontiguousarray(part).tobytes())
     elif isinstance(part, dict):
         for key, value in part.items():
-            found.update(str(key).encode() + b"\0")
-            _add(found, value)
+            hasher.update(str(key).encode() + b"\0")
+            _add(hasher, value)
     else:
-        found.update(repr(part).encode() + b"\0")
+        hasher.update(repr(part).encode() + b"\0")
 
 
 @cache
@@ -87,7 +87,7 @@ def _code() -> str:
     """A hash of this package and of the libraries that draw."""
     root = Path(str(resources.files("difgen_cli.report")))
     sources = sorted(file for file in root.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
-    found = hashlib.sha256(f"{metadata.version('matplotlib')} {metadata.version('bokeh')}".encode())
+    hasher = hashlib.sha256(f"{metadata.version('matplotlib')} {metadata.version('bokeh')}".encode())
     for source in sources:
-        found.update(str(source.relative_to(root)).encode() + source.read_bytes())
-    return found.hexdigest()
+        hasher.update(str(source.relative_to(root)).encode() + source.read_bytes())
+    return hasher.hexdigest()

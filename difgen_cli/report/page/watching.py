@@ -55,12 +55,12 @@ class Watch:
             time.sleep(max(PAUSE_SECONDS, (SHARE - 1) * (time.monotonic() - start)))
 
     def _write(self) -> tuple[int, int]:
-        found = self.studies()
-        for study, folder in found:
+        studies = self.studies()
+        for study, folder in studies:
             page = folder / "report.html"
             self.pages = list(dict.fromkeys([*self.pages, page]))
             report.write(study, folder, live=True)
-        states = [state for study, _ in found for state in study.rows["state"]]
+        states = [state for study, _ in studies for state in study.rows["state"]]
         return sum(state == "done" for state in states), len(states)
 
     @contextmanager

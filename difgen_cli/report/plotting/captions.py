@@ -118,8 +118,8 @@ def missing(curves: Curves) -> str:
     """How many planned cells have no numbers."""
     state = curves.cells["state"].value_counts()
     absent = {word: int(state.get(word, 0)) for word in ("missing", "failed", "stale")}
-    said = " and ".join(f"{count} {word}" for word, count in absent.items() if count)
-    return f"Of {len(curves.cells)} planned cells {said}; they are listed in the report." if said else ""
+    words = " and ".join(f"{count} {word}" for word, count in absent.items() if count)
+    return f"Of {len(curves.cells)} planned cells {words}; they are listed in the report." if words else ""
 
 
 def moving(curves: Curves) -> list[str]:

@@ -211,8 +211,8 @@ def lattice(paper: Paper, rows: int, across: int, colour: CurveAxis | None) -> F
     turned = lying or (across > paper.across_most >= rows)
     if not turned:
         return sheet(paper, rows, across, colour)
-    made = sheet(paper, across, rows, colour, alike=False)
-    return replace(made, grid=made.grid.T)
+    turned_sheet = sheet(paper, across, rows, colour, alike=False)
+    return replace(turned_sheet, grid=turned_sheet.grid.T)
 
 
 def _legend_above(paper: Paper, across: int) -> bool:
@@ -266,8 +266,8 @@ def bars(at: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray,
 def finite(*arrays: Iterable[float] | np.ndarray) -> np.ndarray:
     """All finite numbers of the arrays, flat."""
     flat = np.concatenate([np.ravel(np.asarray(array, dtype=float)) for array in arrays] or [np.zeros(0)])
-    known: np.ndarray = flat[np.isfinite(flat)]
-    return known
+    finite_values: np.ndarray = flat[np.isfinite(flat)]
+    return finite_values
 
 
 def context(label: str, linestyle: Any, colour: str = style.MUTED) -> Any:

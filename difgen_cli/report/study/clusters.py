@@ -25,9 +25,9 @@ def bounds(curves: Curves) -> pd.DataFrame:
     if CLUSTERS not in curves.paths or USED not in curves.done or not curves.axis(CLUSTERS).numeric:
         return pd.DataFrame()
     by = [path for path in curves.paths if path not in (CLUSTERS, STEPS)]
-    known = curves.done.dropna(subset=[USED])
+    measured = curves.done.dropna(subset=[USED])
     lines = []
-    for key, group in per_group(known, [*by, "seed"]):
+    for key, group in per_group(measured, [*by, "seed"]):
         used = group.groupby(CLUSTERS, observed=True)[USED].max().sort_index()
         asked, share = _tried(used)
         if len(asked) and share.max() <= 1:
@@ -38,11 +38,11 @@ def bounds(curves: Curves) -> pd.DataFrame:
     return frame.sort_values([*by, "seed"], ignore_index=True)
 
 
-def write(found: pd.DataFrame, out: Path) -> list[Path]:
+def write(frame: pd.DataFrame, out: Path) -> list[Path]:
     """clusters.csv into `out`, removed where it has no lines; returns what is there."""
     path = out / "clusters.csv"
-    if len(found):
-        spreadsheet.write(found, path)
+    if len(frame):
+        spreadsheet.write(frame, path)
         return [path]
     path.unlink(missing_ok=True)
     return []

@@ -70,29 +70,29 @@ def differences(curves: Curves, along: Sequence[CurveAxis] | None = None) -> lis
     done = _with_seeds(curves)
     if along is None:
         along = [axis for axis in curves.axes if axis.numeric]
-    found = []
+    differing = []
     for quantity in QUANTITIES:
         for column in (str(name) for name in done.columns if quantity.columns(str(name))):
             apart = _apart(curves, done, along, quantity, column)
             if apart:
-                found.append(_difference(curves, done, quantity, column, sorted(apart)))
-    return found
+                differing.append(_difference(curves, done, quantity, column, sorted(apart)))
+    return differing
 
 
 def _with_seeds(curves: Curves) -> pd.DataFrame:
     """The finished cells, each with the seeds that its point is averaged over: where these differ along a curve, it
     bends though no seed has changed."""
     done = curves.done.reset_index(drop=True)
-    said = pd.Series("", index=done.index)
+    seed_words = pd.Series("", index=done.index)
     for _, group in per_group(done, curves.paths):
-        said[group.index] = " ".join(labels.text(seed) for seed in sorted(group["seed"].unique()))
-    return done.assign(**{SEEDS: said})
+        seed_words[group.index] = " ".join(labels.text(seed) for seed in sorted(group["seed"].unique()))
+    return done.assign(**{SEEDS: seed_words})
 
 
 def _apart(curves: Curves, done: pd.DataFrame, along: Sequence[CurveAxis], quantity: Quantity, column: str) -> set[int]:
     """Places of the cells that have another value than most of their curve."""
-    known = done[done[column].notna()]
-    value = worded(known[column])
+    with_value = done[done[column].notna()]
+    value = worded(with_value[column])
     if value.nunique() < 2:
         return set()
     apart: set[int] = set()
@@ -101,7 +101,7 @@ def _apart(curves: Curves, done: pd.DataFrame, along: Sequence[CurveAxis], quant
         moved = [path for a in curves.axes if a.path not in paths for path in (a.path, *a.along)]
         if any(path == column or quantity.purpose(path) for path in moved):
             continue  # varied on purpose along this axis
-        frame = known[paths].assign(value=value)
+        frame = with_value[paths].assign(value=value)
         groups = frame.groupby(paths, observed=True, sort=False, dropna=False) if paths else [((), frame)]
         for _, group in groups:
             counts = group["value"].value_counts()

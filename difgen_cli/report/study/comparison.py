@@ -17,7 +17,7 @@ from difgen_cli.report.study.curves import SECTIONS, CurveAxis, Curves
 
 VALUES = ["a", "b", "mean", "lo", "hi"]
 COLUMNS = ["metric", "scale", "n_a", "n_b", "pairs", *VALUES, "interval"]
-MADE = (
+PROVENANCE = (
     "difgen",
     "git_commit",
     "git_dirty",
@@ -65,7 +65,7 @@ def compare(a: tuple[str, Study], b: tuple[str, Study]) -> Comparison:
     shared = [name for name in settings[0] if name in settings[1]]
     cells = [_identified(side.study.rows, shared, _replicates(sides)) for side in sides]
     both = cells[0].merge(cells[1][["identity"]], on="identity")["identity"]
-    axes = curves.found_axes(pd.concat([frame[shared] for frame in cells], ignore_index=True), _said(sides, shared))
+    axes = curves.found_axes(pd.concat([frame[shared] for frame in cells], ignore_index=True), _levels(sides, shared))
     metrics = [m for m in sides[0].read.metrics if m in sides[1].read.metrics]
     frames = [curves.coded(frame[frame["identity"].isin(both)], axes) for frame in cells]
     declared = {**sides[0].read.columns, **sides[1].read.columns}
@@ -79,13 +79,13 @@ def _settings(rows: pd.DataFrame) -> list[str]:
     return [n for n in named if n.partition(".")[0] in SECTIONS and "." in n and not n.endswith("seed")]
 
 
-def _said(sides: Sequence[Side], shared: Sequence[str]) -> dict[str, list[Any]]:
-    said: dict[str, list[Any]] = {}
+def _levels(sides: Sequence[Side], shared: Sequence[str]) -> dict[str, list[Any]]:
+    values_by_path: dict[str, list[Any]] = {}
     for side in sides:
         for path, values in side.study.axes.items():
             if path in shared:
-                said[path] = list(dict.fromkeys([*said.get(path, []), *values]))
-    return said
+                values_by_path[path] = list(dict.fromkeys([*values_by_path.get(path, []), *values]))
+    return values_by_path
 
 
 def _replicates(sides: Sequence[Side]) -> list[str]:
@@ -175,22 +175,22 @@ def _paired(a: pd.DataFrame, b: pd.DataFrame, keys: list[str], top: float | None
     """The differences of the pairs, which have a seed in common."""
     pairs = a.merge(b, on=[*keys, "seed"])
     groups = pairs.assign(moved=pairs["b"] - pairs["a"]).groupby(keys, observed=True, dropna=False)
-    found = groups.agg(
+    changes = groups.agg(
         pairs=("moved", "size"), a=("a", "mean"), b=("b", "mean"), mean=("moved", "mean"), sd=("moved", "std"),
         inverse_a=("inverse_a", "mean"), inverse_b=("inverse_b", "mean"),
     ).reset_index()  # fmt: skip
-    half = _t_half(found["sd"] / np.sqrt(found["pairs"]), found["pairs"] - 1)
-    alike = (found["sd"] <= seeds.ALIKE * found["mean"].abs()) & (found["mean"] != 0)
+    half = _t_half(changes["sd"] / np.sqrt(changes["pairs"]), changes["pairs"] - 1)
+    alike = (changes["sd"] <= seeds.ALIKE * changes["mean"].abs()) & (changes["mean"] != 0)
     half = half.mask(alike)  # the same change to the last digit says nothing of how much changes vary
-    found = found.assign(lo=found["mean"] - half, hi=found["mean"] + half)
-    found["interval"] = np.where(half.notna(), "t over paired seeds", "")
+    changes = changes.assign(lo=changes["mean"] - half, hi=changes["mean"] + half)
+    changes["interval"] = np.where(half.notna(), "t over paired seeds", "")
     if top is not None:
-        totals = [(found["pairs"] / found[f"inverse_{name}"]).to_numpy(float) for name in ("a", "b")]
-        shares = [(found[name] / top).to_numpy(float) for name in ("a", "b")]
-        many, spread = found["pairs"].to_numpy(float), (found["sd"] / top).to_numpy(float)
+        totals = [(changes["pairs"] / changes[f"inverse_{name}"]).to_numpy(float) for name in ("a", "b")]
+        shares = [(changes[name] / top).to_numpy(float) for name in ("a", "b")]
+        many, spread = changes["pairs"].to_numpy(float), (changes["sd"] / top).to_numpy(float)
         ends = seeds.difference_interval(shares[0], shares[1], spread**2, many, (totals[0], totals[1]))
-        found = _score(found, ends, top, "score over paired seeds")
-    return found.drop(columns=["sd", "inverse_a", "inverse_b"])
+        changes = _score(changes, ends, top, "score over paired seeds")
+    return changes.drop(columns=["sd", "inverse_a", "inverse_b"])
 
 
 def _side(frame: pd.DataFrame, name: str, keys: list[str]) -> pd.DataFrame:
@@ -206,24 +206,24 @@ def _unpaired(both: pd.DataFrame, keys: list[str], top: float | None) -> pd.Data
     half = _t_half(np.sqrt(x + y), freedom)
     mean = both["mean_b"] - both["mean_a"]
     values = {"a": both["mean_a"], "b": both["mean_b"], "mean": mean, "lo": mean - half, "hi": mean + half}
-    found = both[keys].assign(pairs=0, interval=np.where(half.notna(), "Welch t over seeds", ""), **values)
+    changes = both[keys].assign(pairs=0, interval=np.where(half.notna(), "Welch t over seeds", ""), **values)
     if top is None:
-        return found
+        return changes
     shares, ends = [], []
     for name in ("a", "b"):
         many, share = both[f"n_{name}"].to_numpy(float), (both[f"mean_{name}"] / top).to_numpy(float)
         variance, total = both[f"var_{name}"].to_numpy(float) / top**2, many / both[f"inverse_{name}"].to_numpy(float)
         shares.append(share)
         ends.append(seeds.score_interval(share, variance, many, total))
-    return _score(found, seeds.joined(shares[0], ends[0], shares[1], ends[1]), top, "score over seeds")
+    return _score(changes, seeds.joined(shares[0], ends[0], shares[1], ends[1]), top, "score over seeds")
 
 
-def _score(found: pd.DataFrame, ends: tuple[np.ndarray, np.ndarray], top: float, name: str) -> pd.DataFrame:
+def _score(changes: pd.DataFrame, ends: tuple[np.ndarray, np.ndarray], top: float, name: str) -> pd.DataFrame:
     """With the ends of a score interval of shares where there are any; t's elsewhere, within the range of a change."""
-    known = np.isfinite(ends[0] + ends[1])
-    lo, hi = (found[column].clip(-top, top) for column in ("lo", "hi"))
-    told = {"lo": np.where(known, ends[0] * top, lo), "hi": np.where(known, ends[1] * top, hi)}
-    return found.assign(**told, interval=np.where(known, name, found["interval"]))
+    has_ends = np.isfinite(ends[0] + ends[1])
+    lo, hi = (changes[column].clip(-top, top) for column in ("lo", "hi"))
+    bounds = {"lo": np.where(has_ends, ends[0] * top, lo), "hi": np.where(has_ends, ends[1] * top, hi)}
+    return changes.assign(**bounds, interval=np.where(has_ends, name, changes["interval"]))
 
 
 def _t_half(error: pd.Series, freedom: pd.Series) -> pd.Series:
@@ -252,9 +252,9 @@ def _notes(
             if extra:
                 more = f" and {len(extra) - ABSENT_MOST} more" if len(extra) > ABSENT_MOST else ""
                 notes.append(f"only {side.name} has the {what} {', '.join(extra[:ABSENT_MOST])}{more}")
-    made = [{k: v for k, v in side.study.provenance.items() if k in MADE} for side in sides]
-    for name in MADE:
-        values = [side.get(name) for side in made]
+    provenances = [{k: v for k, v in side.study.provenance.items() if k in PROVENANCE} for side in sides]
+    for name in PROVENANCE:
+        values = [side.get(name) for side in provenances]
         if values[0] != values[1]:
             notes.append(f"{name}: {values[0] or 'not known'} in {sides[0].name}, {values[1] or 'not known'} in "
                          f"{sides[1].name}")  # fmt: skip

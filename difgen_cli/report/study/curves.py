@@ -148,7 +148,7 @@ def read(study: Study) -> Curves:
     )
 
 
-def found_axes(cells: pd.DataFrame, said: dict[str, list[Any]]) -> tuple[CurveAxis, ...]:
+def found_axes(cells: pd.DataFrame, values_by_path: dict[str, list[Any]]) -> tuple[CurveAxis, ...]:
     """The axes with two levels or more among the planned cells, those that move together joined into one.
 
     A setting that differs between cells of one group (an `include:`) is an axis too: else cells that are not
@@ -158,17 +158,17 @@ def found_axes(cells: pd.DataFrame, said: dict[str, list[Any]]) -> tuple[CurveAx
     if cells.empty:
         return ()
     candidates = [name for name in cells.columns if _is_setting(str(name))]
-    said = {path: values for path, values in said.items() if not path.endswith("seed")}
-    words = {path: worded(cells[path]) for path in {*said, *candidates} if path in cells.columns}
-    chosen = [path for path in said if path in words and words[path].nunique() > 1]
-    for path in sorted(set(words) - set(said)):
+    values_by_path = {path: values for path, values in values_by_path.items() if not path.endswith("seed")}
+    words = {path: worded(cells[path]) for path in {*values_by_path, *candidates} if path in cells.columns}
+    chosen = [path for path in values_by_path if path in words and words[path].nunique() > 1]
+    for path in sorted(set(words) - set(values_by_path)):
         if words[path].nunique() > 1 and _splits(pd.DataFrame({p: words[p] for p in chosen}), words[path]):
             chosen.append(path)
     axes: list[CurveAxis] = []
     for path in chosen:
         twin = next((i for i, axis in enumerate(axes) if _together(words[axis.path], words[path])), None)
         if twin is None:
-            axes.append(_axis(path, cells[path], said.get(path, [])))
+            axes.append(_axis(path, cells[path], values_by_path.get(path, [])))
         else:
             axes[twin] = CurveAxis(**{**vars(axes[twin]), "along": (*axes[twin].along, path)})
     return tuple(axes)
@@ -238,9 +238,9 @@ def _together(one: pd.Series, other: pd.Series) -> bool:
     return len(pairs) == one.nunique() == other.nunique()
 
 
-def _axis(path: str, column: pd.Series, said: list[Any]) -> CurveAxis:
+def _axis(path: str, column: pd.Series, grid_values: list[Any]) -> CurveAxis:
     """Numbers ascend; words keep the order of the grid. A model in closed form has no place among the steps."""
-    levels = {text(value): value for value in said} | {
+    levels = {text(value): value for value in grid_values} | {
         text(value): value for value in column.drop_duplicates().tolist()
     }
     present = set(worded(column))
@@ -258,10 +258,10 @@ def _is_number(value: Any) -> bool:
 
 
 def _tables(
-    found: dict[str, pd.DataFrame], cells: pd.Series, axes: Sequence[CurveAxis], replicate: str
+    tables: dict[str, pd.DataFrame], cells: pd.Series, axes: Sequence[CurveAxis], replicate: str
 ) -> dict[str, pd.DataFrame]:
     """The lines of the models' finished cells; a table without any is left out."""
-    kept = {name: table[table["cell"].isin(cells)] for name, table in found.items() if len(table)}
+    kept = {name: table[table["cell"].isin(cells)] for name, table in tables.items() if len(table)}
     kept = {name: table.assign(seed=table[replicate]) for name, table in kept.items() if len(table)}
     return {name: coded(table.reset_index(drop=True), axes) for name, table in kept.items()}
 

@@ -19,14 +19,14 @@ def with_largest(frame: pd.DataFrame, cells: pd.DataFrame, by: list[str]) -> pd.
         return frame
     cells = cells.assign(mem_power=cells.get("mem_power", np.nan))
     peaks = cells.groupby([*by, "seed", SIZE], observed=True, sort=True)[["mem_frac", "mem_power"]].max()
-    found = [
+    lines = [
         (*key, *_largest_memorized(group))
         for key, group in per_group(peaks.dropna(subset="mem_frac").reset_index(), [*by, "seed"])
     ]
-    told = pd.DataFrame(found, columns=[*by, "seed", "emm", "emm_next", "unknown"])
+    largest = pd.DataFrame(lines, columns=[*by, "seed", "emm", "emm_next", "unknown"])
     for path in by:
-        told[path] = told[path].astype(frame[path].dtype)
-    frame = frame.merge(told.astype({"seed": frame["seed"].dtype}), on=[*by, "seed"], how="left")
+        largest[path] = largest[path].astype(frame[path].dtype)
+    frame = frame.merge(largest.astype({"seed": frame["seed"].dtype}), on=[*by, "seed"], how="left")
     words = frame[["censored", "unknown"]].fillna("").to_numpy(str)
     frame["censored"] = [", ".join(filter(None, line)) for line in words]
     return frame.drop(columns="unknown")

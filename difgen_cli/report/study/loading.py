@@ -36,8 +36,8 @@ def gather(store: Store, name: str | None = None, folder: Path | None = None) ->
     tables.fold(store)
     newest = {f.name.rpartition("-")[0]: f for f in store.grids()}
     if name is not None and name not in newest:
-        known = ", ".join(sorted(newest)) or "none"
-        raise GridError(f"--grid {name}: no such grid was swept into {store.root} ({known})")
+        grid_names = ", ".join(sorted(newest)) or "none"
+        raise GridError(f"--grid {name}: no such grid was swept into {store.root} ({grid_names})")
     chosen = [folder] if folder else [f for n, f in sorted(newest.items()) if name in (None, n)]
     metrics = tables.metrics(store)
     return [_study(store, f, metrics) for f in chosen]
@@ -76,8 +76,8 @@ def _rows(store: Store, table: pa.Table) -> pd.DataFrame:
     rows: pd.DataFrame = table.to_pandas()
     for column in [c for c in rows.columns if c.startswith("axis.")]:
         path = column.removeprefix("axis.")
-        said = rows.pop(column)
-        rows[path] = said.where(said.notna(), rows[path]) if path in rows else said
+        grid_values = rows.pop(column)
+        rows[path] = grid_values.where(grid_values.notna(), rows[path]) if path in rows else grid_values
     wanted = rows[[c for c in rows.columns if c.startswith("result.")]].notna().sum(axis=1)
     rows["state"] = (rows["results"] >= wanted).map({True: "done", False: "missing"})
     rows.loc[rows.pop("stale").astype(bool) & (rows["results"] > 0), "state"] = "stale"
@@ -143,32 +143,32 @@ def _columns(metrics: dict[str, pa.Table], constants: dict[str, dict[str, Any]])
 
 def _provenance(store: Store, name: str, folder: Path, rows: pd.DataFrame) -> dict[str, str]:
     """What produced the rows, several values all named; and the commands that make them and this report again."""
-    said = {}
+    provenance = {}
     for column in PROVENANCE:
         if column in rows:
             values = sorted({str(v) for v in rows[column].dropna()})
             if values:
-                said[column] = ", ".join(values)
+                provenance[column] = ", ".join(values)
     if "finished_at" in rows and rows["finished_at"].notna().any():
-        said["finished_at"] = str(rows["finished_at"].dropna().max())
+        provenance["finished_at"] = str(rows["finished_at"].dropna().max())
     if spent := costs.words(rows):
-        said["measuring"] = spent
+        provenance["measuring"] = spent
     submissions = map(submission_file.read, submission_file.folders(folder))
     commands = [shlex.join(one["environment"]["command"]) for one in submissions if one]
     report = shlex.join(["difgen", "report", str(store.root), "--grid", name])
-    return said | {"command": "\n".join(dict.fromkeys([*commands, report]))}
+    return provenance | {"command": "\n".join(dict.fromkeys([*commands, report]))}
 
 
 def pairs(store: Store, cells: Sequence[str], count: int) -> dict[str, list[Pair]]:
     """The most copied samples of cells, each beside its nearest training image; none for points."""
     best = nearest.neighbours(store, "cell", cells).groupby("cell", sort=False).head(count)
-    found: dict[str, list[Pair]] = {}
+    pairs_by_cell: dict[str, list[Pair]] = {}
     for (home, reference), some in best.groupby(["home", best["kind"] != "model"], sort=False):
         at = store.home(str(home), "", reference=bool(reference))
         drawn = {str(cell): own for cell, own in some.groupby("cell", sort=False) if _has_images(at, str(cell))}
         train = _training_images(store, at) if drawn else np.zeros(0)
-        found |= {cell: _pairs(at, cell, own, train) for cell, own in drawn.items()}
-    return found
+        pairs_by_cell |= {cell: _pairs(at, cell, own, train) for cell, own in drawn.items()}
+    return pairs_by_cell
 
 
 def _has_images(home: Home, cell: str) -> bool:
@@ -200,8 +200,8 @@ def _training_images(store: Store, home: Home) -> np.ndarray:
     from difgen_cli.engine.plan import facts, recipes
 
     spec = home.spec()
-    made = recipes.load(spec["recipe"])
-    subset = made[spec["key"]].inputs["subset"]
+    recipe_by_key = recipes.load(spec["recipe"])
+    subset = recipe_by_key[spec["key"]].inputs["subset"]
     holdout = subset.inputs["holdout"]
     pool = facts.pool(store, holdout.inputs["pool"].key)
     chosen: np.ndarray = data.split(pool, **holdout.settings, **subset.settings).train

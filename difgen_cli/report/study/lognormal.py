@@ -33,18 +33,18 @@ def fit(sizes: np.ndarray, low: np.ndarray, high: np.ndarray) -> FittedLine | No
 
     In (1/s, a/s, b/s) the likelihood is log-concave (Burridge 1981), so that the maximum is the only one.
     """
-    known = (low > 0) & np.isfinite(high)
-    if len(np.unique(sizes[known])) < SIZES_MIN:
+    has_both_ends = (low > 0) & np.isfinite(high)
+    if len(np.unique(sizes[has_both_ends])) < SIZES_MIN:
         return None
     with np.errstate(divide="ignore"):
         ends = np.log(np.asarray(low, float)), np.log(np.asarray(high, float))
     x = np.log(np.asarray(sizes, float))
     centre = float(x.mean())
     least = finest(low, high)
-    middle = (ends[0][known] + ends[1][known]) / 2
-    slope, height = np.polyfit(x[known] - centre, middle, 1)
-    scatter = max(least, float(np.std(middle - height - slope * (x[known] - centre))))
-    found = minimize(
+    middle = (ends[0][has_both_ends] + ends[1][has_both_ends]) / 2
+    slope, height = np.polyfit(x[has_both_ends] - centre, middle, 1)
+    scatter = max(least, float(np.std(middle - height - slope * (x[has_both_ends] - centre))))
+    optimum = minimize(
         _loss,
         np.array([1.0, height, slope]) / scatter,
         args=(x - centre, *ends),
@@ -53,15 +53,15 @@ def fit(sizes: np.ndarray, low: np.ndarray, high: np.ndarray) -> FittedLine | No
         bounds=[(1e-6, 1 / least), (None, None), (None, None)],
         options={"ftol": 1e-14, "gtol": 1e-9, "maxiter": 1000},
     )
-    precision, height, slope = (float(value) for value in found.x)
-    resolution = least / float(np.sqrt(np.square(x[known] - x[known].mean()).sum()))
+    precision, height, slope = (float(value) for value in optimum.x)
+    resolution = least / float(np.sqrt(np.square(x[has_both_ends] - x[has_both_ends].mean()).sum()))
     return FittedLine(slope / precision, (height - slope * centre) / precision, 1 / precision, resolution)
 
 
 def finest(low: np.ndarray, high: np.ndarray) -> float:
     """The least scatter that such intervals can tell: a uniform distribution's over the median one with both ends."""
-    known = (low > 0) & np.isfinite(high)
-    return float(UNIFORM * np.median(np.log(high[known] / low[known])))
+    has_both_ends = (low > 0) & np.isfinite(high)
+    return float(UNIFORM * np.median(np.log(high[has_both_ends] / low[has_both_ends])))
 
 
 def log_likelihood(line: FittedLine, sizes: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
@@ -90,9 +90,9 @@ def _ends(scaled: np.ndarray, x: np.ndarray, low: np.ndarray, high: np.ndarray) 
     log_share = _log_between(*z)
     ends = []
     for end in z:
-        there = np.where(np.isfinite(end), end, 0)
-        log_pull = np.where(np.isfinite(end), -(there**2) / 2 - LOG_ROOT_2_PI - log_share, -np.inf)
-        ends.append((there, np.exp(np.minimum(log_pull, MOST))))  # a search far off the mark may be cut short
+        finite_z = np.where(np.isfinite(end), end, 0)
+        log_pull = np.where(np.isfinite(end), -(finite_z**2) / 2 - LOG_ROOT_2_PI - log_share, -np.inf)
+        ends.append((finite_z, np.exp(np.minimum(log_pull, MOST))))  # a search far off the mark may be cut short
     return log_share, ends[0], ends[1]
 
 

@@ -56,8 +56,8 @@ def compared(curves: Curves) -> pd.DataFrame:
 
 def preference(curves: Curves) -> str | None:
     """The column of the preference for training images; None where that or the distance is not measured."""
-    known = set(curves.metrics)
-    return next((name for name in PREFERENCES if name in known), None) if DISTANCE in known else None
+    measured = set(curves.metrics)
+    return next((name for name in PREFERENCES if name in measured), None) if DISTANCE in measured else None
 
 
 def branch(distance: np.ndarray, value: np.ndarray) -> Branch:
@@ -85,13 +85,13 @@ def at_equal_distance(pairs: list[tuple[Branch, Branch]]) -> tuple[np.ndarray, n
     return np.exp(places), both[0], both[1]
 
 
-def write(found: pd.DataFrame, out: Path) -> list[Path]:
+def write(differences: pd.DataFrame, out: Path) -> list[Path]:
     """matched.csv into `out`; returns it. Without lines it is removed."""
     path = out / "matched.csv"
-    if found.empty:
+    if differences.empty:
         path.unlink(missing_ok=True)
         return []
-    spreadsheet.write(found, path)
+    spreadsheet.write(differences, path)
     return [path]
 
 
@@ -101,12 +101,12 @@ def _levels(group: pd.DataFrame, axis: CurveAxis, metric: str) -> Iterator[dict[
         (str(level), seed): branch(run[DISTANCE].to_numpy(float), run[metric].to_numpy(float))
         for (level, seed), run in group.groupby([axis.path, "seed"], observed=True, sort=False)
     }
-    there = [level for level in axis.levels if any(known == level for known, _ in branches)]
-    for level in there[1:]:
-        common = [seed for known, seed in branches if known == level and (there[0], seed) in branches]
-        pairs = [(branches[there[0], seed], branches[level, seed]) for seed in common]
+    levels = [level for level in axis.levels if any(branch_level == level for branch_level, _ in branches)]
+    for level in levels[1:]:
+        common = [seed for branch_level, seed in branches if branch_level == level and (levels[0], seed) in branches]
+        pairs = [(branches[levels[0], seed], branches[level, seed]) for seed in common]
         distances, a, b = at_equal_distance(pairs)
-        about = {axis.path: level, "level": level, "against": there[0]}
+        about = {axis.path: level, "level": level, "against": levels[0]}
         if not len(distances):
             yield about | {"n": 0, "interval": ""}
         for k, distance in enumerate(distances):

@@ -123,8 +123,8 @@ def onsets(curves: Curves) -> pd.DataFrame:
         return pd.DataFrame()
     lines = []
     for key, run in _runs(cells, [*by, "seed"]):
-        found = {name: _onset(run, name) for name in measured}
-        lines.append({**dict(zip([*by, "seed"], key, strict=True)), "snapshots": len(run["step"]), **_values(found)})
+        by_name = {name: _onset(run, name) for name in measured}
+        lines.append({**dict(zip([*by, "seed"], key, strict=True)), "snapshots": len(run["step"]), **_values(by_name)})
     frame = pd.DataFrame(lines)
     for path in by:
         frame[path] = pd.Categorical(frame[path], categories=curves.axis(path).levels, ordered=True)
@@ -155,20 +155,20 @@ def read(curves: Curves) -> Onsets:
     return Onsets(runs, slopes(runs, [path for path in curves.paths if path not in (STEPS, SIZE)]))
 
 
-def write(found: Onsets, out: Path) -> list[Path]:
+def write(tables: Onsets, out: Path) -> list[Path]:
     """onset.csv, slopes.csv and onset.txt (what the columns are) into `out`; returns what is there.
 
     What has no lines is removed.
     """
     files = []
-    for frame, name in ((found.runs, "onset.csv"), (found.slopes, "slopes.csv")):
+    for frame, name in ((tables.runs, "onset.csv"), (tables.slopes, "slopes.csv")):
         if len(frame):
             spreadsheet.write(frame, out / name)
             files.append(out / name)
         else:
             (out / name).unlink(missing_ok=True)
     about = [f"{name} ({unit}): {words}" if unit else f"{name}: {words}" for name, (unit, words) in COLUMNS.items()]
-    if len(found.runs):
+    if len(tables.runs):
         (out / "onset.txt").write_text("\n".join(about) + "\n", encoding="utf-8")
         files.append(out / "onset.txt")
     else:
@@ -176,7 +176,7 @@ def write(found: Onsets, out: Path) -> list[Path]:
     return files
 
 
-def slopes(found: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+def slopes(runs: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     """Slope of log τ on log N: fitted per seed, then the mean and 95 % t interval over seeds, per group of `by`.
 
     The interval is at least what the snapshots resolve (± 1.96 `Line.resolution`): where all seeds cross between the
@@ -187,9 +187,9 @@ def slopes(found: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     """
     lines = []
     for name in CRITERIA:
-        if f"{name}_lo" not in found or SIZE not in found:
+        if f"{name}_lo" not in runs or SIZE not in runs:
             continue
-        for key, group in per_group(found, by):
+        for key, group in per_group(runs, by):
             lines += _slope({**dict(zip(by, key, strict=True)), "onset": name}, group, name)
     frame = pd.DataFrame(lines)
     return frame[sorted(frame, key=lambda name: str(name).startswith("seed_"))] if lines else frame
@@ -199,9 +199,9 @@ def gap_at(noise: pd.DataFrame, level: float) -> pd.Series:
     """The gap of each cell at a noise level in σ_d: log(1 + gap) between its nearest levels, linear in log σ."""
     if noise.empty or not {"cell", "sigma_rel", "gap"} <= set(noise.columns):
         return pd.Series(dtype=float)
-    known = noise.dropna(subset=["gap"]).drop_duplicates(["cell", "sigma_rel"])  # both splits carry it
+    gaps = noise.dropna(subset=["gap"]).drop_duplicates(["cell", "sigma_rel"])  # both splits carry it
     places = pd.DataFrame(
-        {"cell": known["cell"], "place": np.log(known["sigma_rel"] / level), "height": np.log1p(known["gap"])}
+        {"cell": gaps["cell"], "place": np.log(gaps["sigma_rel"] / level), "height": np.log1p(gaps["gap"])}
     ).sort_values("place")
     below = places[places["place"] <= 0].groupby("cell").last()
     above = places[places["place"] >= 0].groupby("cell").first()
@@ -229,8 +229,8 @@ def _runs(cells: pd.DataFrame, by: list[str]) -> Iterator[tuple[tuple[Any, ...],
 def _onset(run: dict[str, np.ndarray], name: str) -> Onset | None:
     """The onset from the snapshots that have everything that its criterion needs."""
     needed = CRITERIA[name][1]
-    known = np.all([np.isfinite(run[column]) for column in needed], axis=0)
-    steps, *values = (run[column][known] for column in ("step", *needed))
+    complete = np.all([np.isfinite(run[column]) for column in needed], axis=0)
+    steps, *values = (run[column][complete] for column in ("step", *needed))
     if name == "tau_gen":
         return nearly_best(steps, values[0])
     if name == "tau_mem":
@@ -239,13 +239,13 @@ def _onset(run: dict[str, np.ndarray], name: str) -> Onset | None:
     return crossing(steps, values[0] > GAP)
 
 
-def _values(found: dict[str, Onset | None]) -> dict[str, float | str]:
+def _values(by_name: dict[str, Onset | None]) -> dict[str, float | str]:
     values: dict[str, float | str] = {}
-    for name, onset in found.items():
+    for name, onset in by_name.items():
         ends = (np.nan, np.nan) if onset is None else (onset.low, onset.high)
         values[name] = np.nan if onset is None else onset.middle
         values[f"{name}_lo"], values[f"{name}_hi"] = ends[0], ends[1] if np.isfinite(ends[1]) else np.nan
-    words = [f"{name} {onset.censored}" for name, onset in found.items() if onset is not None and onset.censored]
+    words = [f"{name} {onset.censored}" for name, onset in by_name.items() if onset is not None and onset.censored]
     return values | {"censored": ", ".join(words)}
 
 

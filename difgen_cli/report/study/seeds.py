@@ -60,8 +60,8 @@ def medians(most: int) -> list[float | None]:
 
 def named(columns: Iterable[Any]) -> list[str]:
     """The columns that are seeds of some section: those that may stand in for `seed` first, in their order."""
-    found = {str(name) for name in columns if "." in str(name) and str(name).endswith("seed")}
-    return [name for name in SECONDARY if name in found] + sorted(found - set(SECONDARY))
+    seed_columns = {str(name) for name in columns if "." in str(name) and str(name).endswith("seed")}
+    return [name for name in SECONDARY if name in seed_columns] + sorted(seed_columns - set(SECONDARY))
 
 
 def of_replicates(cells: pd.DataFrame) -> str:
@@ -102,9 +102,9 @@ def over_seeds(
     seeds = per_seed["value"].unstack("seed")
     seeds.columns = [f"seed_{text(seed)}" for seed in seeds.columns]
     numbers: pd.DataFrame = value.join(seeds).reset_index()
-    there = numbers["metric"].isin(logged_names)
+    is_logged = numbers["metric"].isin(logged_names)
     linear = ["mean"] if value["n"].max() == 1 else ["mean", "lo", "hi"]  # a row's own interval was never logged
-    numbers.loc[there, linear] = np.exp(numbers.loc[there, linear])
+    numbers.loc[is_logged, linear] = np.exp(numbers.loc[is_logged, linear])
     return numbers
 
 
@@ -124,8 +124,8 @@ def _summarised(scaled: pd.DataFrame, keys: list[str], top: dict[str, float]) ->
     value = groups["value"].agg(n="count", mean="mean", sd="std")
     if value["n"].max() == 1:
         own = groups[["lo", "hi"]].first()
-        found: pd.DataFrame = value.drop(columns="sd").join(own)
-        return found.assign(interval=np.where(own["lo"].notna(), "own, one seed", ""))
+        summary: pd.DataFrame = value.drop(columns="sd").join(own)
+        return summary.assign(interval=np.where(own["lo"].notna(), "own, one seed", ""))
     half = stdtrit(value["n"].clip(lower=2) - 1, 0.975) * value["sd"] / np.sqrt(value["n"])  # null at n = 1
     half = half.where(value["sd"] > ALIKE * value["mean"].abs())
     value = value.assign(lo=value["mean"] - half, hi=value["mean"] + half, interval="t over seeds")
@@ -141,8 +141,8 @@ def _summarised(scaled: pd.DataFrame, keys: list[str], top: dict[str, float]) ->
         ends = score_interval(mean, spread**2, many, total)
         value.loc[here.index, "lo"], value.loc[here.index, "hi"] = (end * scale for end in ends)
         value.loc[here.index, "interval"] = "score over seeds"
-    found = value.drop(columns="sd")
-    return found.assign(interval=found["interval"].where(found["lo"].notna(), ""))
+    summary = value.drop(columns="sd")
+    return summary.assign(interval=summary["interval"].where(summary["lo"].notna(), ""))
 
 
 def _top(name: str, values: pd.DataFrame, columns: Columns) -> float | None:
@@ -174,11 +174,11 @@ def counts(share: np.ndarray, lo: np.ndarray, hi: np.ndarray) -> np.ndarray:
         return np.where(w2 > 0, Z2 / u, np.nan)
 
 
-def told(dispersion: np.ndarray, seeds: np.ndarray, rare: np.ndarray) -> np.ndarray:
+def exceeds_sampling(dispersion: np.ndarray, seeds: np.ndarray, rare: np.ndarray) -> np.ndarray:
     """Whether seeds differ by more than their samples explain, so that the difference counts.
 
     dispersion: variance between seeds over what their samples alone explain, 1 on average without any other cause. It
-    is told where it exceeds the median of χ²/(K − 1); where few counts decide, its mean: `rare`, how many samples had
+    counts where it exceeds the median of χ²/(K − 1); where few counts decide, its mean: `rare`, how many samples had
     the rarer outcome, since of one count alone the dispersion is 1 whatever the cause.
     """
     freedom = np.maximum(seeds - 1, 1)
@@ -198,11 +198,11 @@ def score_interval(
     with np.errstate(divide="ignore", invalid="ignore"):
         dispersion = np.where(binomial > 0, variance * total / seeds / binomial, 0.0)
         t2 = np.square(stdtrit(np.maximum(seeds - 1, 1), 0.975))
-        wider = told(dispersion, seeds, total * np.minimum(share, 1 - share))
-        known = np.where(wider, np.maximum(Z2, t2 * dispersion), Z2) / total
+        wider = exceeds_sampling(dispersion, seeds, total * np.minimum(share, 1 - share))
+        from_samples = np.where(wider, np.maximum(Z2, t2 * dispersion), Z2) / total
         between = t2 * variance / (seeds * binomial)
         alike = np.sqrt(variance) <= ALIKE * share
-        u = np.where(np.isfinite(total), known, np.where(alike, np.nan, between))
+        u = np.where(np.isfinite(total), from_samples, np.where(alike, np.nan, between))
     return wilson(share, np.where(seeds > 1, u, np.nan))
 
 
@@ -228,7 +228,7 @@ def difference_interval(
         dispersion = np.where(explained > 0, variance / explained, 0.0)
         rare = totals[0] * np.minimum(a, 1 - a) + totals[1] * np.minimum(b, 1 - b)
         half = stdtrit(np.maximum(seeds - 1, 1), 0.975) * np.sqrt(variance / seeds)
-        half = np.where(told(dispersion, seeds, rare), half, 0.0)
+        half = np.where(exceeds_sampling(dispersion, seeds, rare), half, 0.0)
         z2 = np.where(seeds > 1, Z2, np.nan)
         lo, hi = joined(a, wilson(a, z2 / totals[0]), b, wilson(b, z2 / totals[1]))
     return np.maximum(np.minimum(lo, b - a - half), -1.0), np.minimum(np.maximum(hi, b - a + half), 1.0)
