@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from difgen_cli import diffusion
 from difgen_cli.diffusion import (
     Denoiser,
     IdealDenoiser,
+    closed_forms,
     loss,
     loss_weight,
     per_item,
@@ -114,7 +114,7 @@ def test_the_ideal_denoiser_does_not_depend_on_its_blocks(monkeypatch: pytest.Mo
     ideal = IdealDenoiser(torch.randn(101, 1, 4, 4, generator=generator), 0.7)
     x, sigma = torch.randn(53, 1, 4, 4, generator=generator), torch.rand(53, generator=generator) + 0.1
     whole = ideal(x, sigma)
-    monkeypatch.setattr(diffusion, "BLOCK_ELEMENTS", 256)
+    monkeypatch.setattr(closed_forms, "BLOCK_ELEMENTS", 256)
     torch.testing.assert_close(ideal(x, sigma), whole, rtol=0, atol=1e-6)
 
 

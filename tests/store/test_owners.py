@@ -63,10 +63,10 @@ import encodings.ascii, encodings.idna, os, sys
 from pathlib import Path
 import numpy, pyarrow.parquet
 import difgen_cli.engine.launch.slurm.poll
-from difgen_cli import status
+from difgen_cli.engine import status
 from difgen_cli.engine.store import Store
 os.setgroups([]); os.setresgid({0}, {0}, {0}); os.setresuid({0}, {0}, {0})
-status.tending(Store(Path(sys.argv[1]))).look()
+status.reconciler(Store(Path(sys.argv[1]))).look()
 print("looked")
 """
 
