@@ -39,8 +39,8 @@ ROOT = Path(__file__).parent.parent
 LONG = (
     "slurm", "test_sweep.py", "chaos", "test_benchmarks.py", "test_real_data.py", "test_readme.py", "test_score.py",
     "browser", "test_guidance.py", "test_use.py", "test_waste.py", "test_show.py", "cost", "test_instruments.py",
-    "test_agreement.py", "test_aligned.py", "test_errors.py", "test_temi.py", "test_distrust.py", "test_worlds.py",
-    "intervals", "test_against.py",
+    "test_compiled_networks.py", "test_agreement.py", "test_aligned.py", "test_errors.py", "test_temi.py",
+    "test_distrust.py", "test_worlds.py", "intervals", "test_against.py",
 )  # fmt: skip
 
 TINY = """\
