@@ -220,6 +220,7 @@ def test_difgen_has_no_repeated_names_no_long_files_and_no_more_long_functions_t
     assert not names.get("files over 300 lines")
     assert {name.split()[0] for name in names.get("... over 60 lines", [])} <= LONG_FUNCTIONS
     assert numbers["... longest"] <= 90
+    assert numbers["uses of vague names"] == 0
     assert numbers["... with docstring, %"] > 90
     for row in ("records from YAML to row", "concepts that a cell meets", "files that name a launcher"):
         assert numbers[row], row

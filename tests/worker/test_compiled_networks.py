@@ -26,10 +26,8 @@ from difgen_cli.engine.worker import modes
 from difgen_cli.models import mlp, unet
 from difgen_cli.sampling import block_of
 
-pytestmark = pytest.mark.long
-
 LINEAR = Library(Path(__file__).parent.parent / "plugins").module("model", "linear").build
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")]
 EVERYTHING = os.environ.get("DIFGEN_COMPILE_TESTS") == "all"
 CLASSES = 3
 

@@ -81,15 +81,15 @@ def test_weights_that_somebody_makes_are_waited_for(planned: Planned, tmp_path: 
 def test_what_gc_removed_after_the_plan_is_trained_again(planned: Planned) -> None:
     garbage.remove(planned.store, garbage.chosen(garbage.find(planned.store), everything=True))
     assert not _snapshot(planned).exists()
-    assert len(sweep._settled(planned).state.work.trainings) == 1
+    assert len(sweep._recorded(planned).state.work.trainings) == 1
     assert not [w for w in garbage.find(planned.store) if w.kind == "orphans"]
 
 
 def test_a_sweep_whose_weights_are_removed_on_the_way_says_so(
     planned: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settled = sweep._settled
-    monkeypatch.setattr(sweep, "_settled", lambda p: (settled(p), _snapshot(p).unlink())[0])
+    settled = sweep._recorded
+    monkeypatch.setattr(sweep, "_recorded", lambda p: (settled(p), _snapshot(p).unlink())[0])
     with pytest.raises(StoreError, match=r"4\.safetensors: weights that it needs are gone; the same .* trains"):
         sweep.run(planned, Options(cluster="inline"), Console(quiet=True))
     monkeypatch.undo()

@@ -91,7 +91,7 @@ def test_the_environment_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
         assert steps.asked == [expected] * (expected == "compiled"), "what is always taken is tried too"
     assert choose_mode({"network": "another"}, 10**9, "cpu", Steps({}), print) == "eager", "where it cannot be had"
     monkeypatch.setenv("DIFGEN_COMPILE", "perhaps")
-    with pytest.raises(PlaceError, match="auto, never and always"):
+    with pytest.raises(PlaceError, match="auto, never or always"):
         choose_mode({}, 10**9, "cpu", steps, print)
 
 
