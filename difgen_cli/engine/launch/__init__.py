@@ -1,4 +1,4 @@
-"""Launchers (inline, local, slurm): where workers run, how many, on which devices, and with which copy of the code.
+"""Launchers: where workers run, how many, on which devices, and with which copy of the code.
 
 Every launcher but `inline` runs a copy of the code, kept by hash, so that editing while jobs wait does no harm.
 """
