@@ -146,7 +146,7 @@ def test_a_path_that_slurm_would_change_is_refused_in_one_sentence(new_study: Ne
 
 
 def test_cancelled_work_is_saved_and_goes_on_later(new_study: NewStudy, lab: Lab, calm: Content) -> None:
-    study = new_study(PACE_SECONDS=PACE)
+    study = new_study(PACE_SECONDS="0.05")  # twenty seconds: none ends before the command has begun
     assert study.sweep("--detach").returncode == 0
     study.await_training()
     done = study.difgen("cancel", "--yes", "runs")
