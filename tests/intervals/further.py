@@ -16,6 +16,7 @@ import pandas as pd
 from drawing import Arrays, Ends, World, ends, unshared
 from worlds import rectified
 
+from difgen_cli.engine.columns import ColumnSpec
 from difgen_cli.metrics import copying, coverage, frechet, likelihood, wilson
 from difgen_cli.report.study import curves
 
@@ -56,7 +57,7 @@ class Seeds:
 def _over_seeds(world: Seeds, chunk: int) -> list[tuple[float, float]]:
     """The intervals of CHUNK draws at once, as a report makes those of many groups."""
     frame = pd.concat([world.rows(chunk * CHUNK + k) for k in range(CHUNK)])
-    numbers = curves.over_seeds(frame, ["draw"], ["mem_frac"])
+    numbers = curves.over_seeds(frame, ["draw"], ["mem_frac"], {"mem_frac": ColumnSpec("share")})
     return list(zip(numbers["lo"], numbers["hi"], strict=True))
 
 

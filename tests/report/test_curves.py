@@ -14,6 +14,7 @@ from difgen_cli.engine.store import tables
 from difgen_cli.report.plotting import labels
 from difgen_cli.report.study import curves
 
+SHARE = {"mem_frac": ColumnSpec("share")}
 FOUR = {
     "model.width": [64, 256],
     "train.steps": [250, 1000, 4000],
@@ -48,14 +49,16 @@ def test_mean_and_t_interval_agree_with_scipy_in_every_group():
 
 def test_two_rows_of_one_seed_count_as_one_estimate():
     frame = pd.DataFrame({"size": ["a"] * 3, "seed": [0, 0, 1], "mem_frac": [0.0, 0.4, 0.6]})
-    line = curves.over_seeds(frame, ["size"], ["mem_frac"]).iloc[0]
+    line = curves.over_seeds(frame, ["size"], ["mem_frac"], SHARE).iloc[0]
     assert (line["n"], line["mean"], line["seed_0"], line["seed_1"]) == (2, pytest.approx(0.4), 0.2, 0.6)
 
 
 def test_one_seed_shows_the_rows_own_interval_and_says_so():
     study = synthetic.study({"data.size": [32, 128]}, seeds=1)
     read = curves.read(study)
-    numbers = curves.over_seeds(read.done, read.paths, ["mem_frac", "fd_test"]).set_index(["metric", "data.size"])
+    numbers = curves.over_seeds(read.done, read.paths, ["mem_frac", "fd_test"], read.columns).set_index(
+        ["metric", "data.size"]
+    )
     rows = study.rows[study.rows["kind"] == "model"].set_index("data.size")
     assert numbers.loc[("mem_frac", "32"), "lo"] == rows.loc[32, "mem_frac_lo"]
     assert numbers.loc[("mem_frac", "128"), "hi"] == rows.loc[128, "mem_frac_hi"]
@@ -73,7 +76,7 @@ def test_a_single_seed_among_groups_with_more_gets_no_interval():
             "mem_frac_hi": 1.0,
         }
     )
-    numbers = curves.over_seeds(frame, ["size"], ["mem_frac"]).set_index("size")
+    numbers = curves.over_seeds(frame, ["size"], ["mem_frac"], SHARE).set_index("size")
     assert math.isnan(numbers.loc["a", "lo"])
     assert numbers.loc["b", "lo"] < 0.2 < numbers.loc["b", "hi"]
 

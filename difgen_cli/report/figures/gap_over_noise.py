@@ -97,10 +97,10 @@ def averaged(lines: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 
     The gap spans decades: a symmetric interval of 51.6 [34.8, 68.4] at one noise level is one below 0 at the next.
     """
-    numbers = over_seeds(lines, by, [GAP])
+    numbers = over_seeds(lines, by, [GAP], {})
     if not _many(numbers) or lines[GAP].min() <= -1:
         return numbers
-    logged = over_seeds(lines.assign(**{GAP: np.log1p(lines[GAP])}), by, [GAP])
+    logged = over_seeds(lines.assign(**{GAP: np.log1p(lines[GAP])}), by, [GAP], {})
     ends = ["mean", "lo", "hi"]
     return numbers.assign(**{end: np.where(numbers["n"] > 1, np.expm1(logged[end]), numbers[end]) for end in ends})
 

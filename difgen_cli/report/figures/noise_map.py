@@ -33,7 +33,7 @@ def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
         return []
     paths = [path for path in curves.paths if path in table]
     cells = table.dropna(subset=[GAP]).drop_duplicates(["cell", *paths, "seed", "sigma_rel"])
-    numbers = over_seeds(cells.assign(sigma_rel=cells["sigma_rel"].round(9)), [*paths, "sigma_rel"], [GAP])
+    numbers = over_seeds(cells.assign(sigma_rel=cells["sigma_rel"].round(9)), [*paths, "sigma_rel"], [GAP], {})
     rest = [axis for axis in curves.others() if axis.path in paths and axis.path != STEPS]
     tiles = facets.tiles(rest, None, paper, most=MOST, across_most=3)
     steps, sigmas = curves.axis(STEPS), np.sort(numbers["sigma_rel"].unique())

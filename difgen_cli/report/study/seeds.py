@@ -27,7 +27,6 @@ ALIKE = 1e-12  # of the mean: seeds that differ by less say nothing of how much 
 SECONDARY = ("data.seed", "train.seed", "data.held_out_seed", "sample.seed")  # that may stand in for `seed`, in order
 AUROC = re.compile(r"(^|_)(auc|auroc)(_|$)")
 DIFFERENCE = re.compile(r"(_excess|_gap|_pref_share)$")  # in units of a share, but not between 0 and 1
-NOTHING: Columns = {}  # declared of any column
 
 
 # What is averaged ----------------------------------------------------------------------------------------------------
@@ -74,9 +73,7 @@ def of_replicates(cells: pd.DataFrame) -> str:
     return next((name for name in named(cells.columns) if cells[name].nunique() > 1), "seed")
 
 
-def over_seeds(
-    frame: pd.DataFrame, by: Sequence[str], metrics: Sequence[str], columns: Columns = NOTHING
-) -> pd.DataFrame:
+def over_seeds(frame: pd.DataFrame, by: Sequence[str], metrics: Sequence[str], columns: Columns) -> pd.DataFrame:
     """Mean and 95 % interval over seeds of every metric in every group; positive ones on the scale that they declare.
 
     Returns one line per group and metric with a value: `by`…, `metric`, `n` (seeds), `mean`, `lo`, `hi`,
