@@ -14,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from safetensors.numpy import load_file
 
 from difgen_cli.engine.store import Store, StoreError, access, attempts, files
 from difgen_cli.engine.store.access import DamagedError, NotWritableError, parsed, remade, tried
@@ -66,27 +65,6 @@ def test_an_error_that_a_library_hides_behind_its_own_is_the_systems(tmp_path: P
     with pytest.raises(NotWritableError, match="not writable"):
         tried(tmp_path / "file", act, reading=False)
     assert next(errors, None) is None, "the passing one was tried again"
-
-
-def test_a_file_that_a_library_cannot_open_is_not_missing(tmp_path: Path) -> None:
-    """safetensors raises FileNotFoundError whatever the system answers: weights would be gone for a passing error."""
-    loop, weights = tmp_path / "loop.safetensors", tmp_path / "0.safetensors"
-    loop.symlink_to(loop)
-    with pytest.raises(FileNotFoundError):
-        load_file(loop)
-    with pytest.raises(StoreError, match="symbolic links"):
-        parsed(loop, load_file)
-    weights.touch()
-    refusals = iter([FileNotFoundError(f"No such file or directory: {weights}")] * 3)
-
-    def act() -> int:
-        for refusal in refusals:
-            raise refusal
-        return 7
-
-    assert tried(weights, act) == 7
-    weights.unlink()
-    assert remade(weights, load_file) is None
 
 
 def test_an_error_that_was_handled_before_is_not_that_of_an_access(tmp_path: Path) -> None:

@@ -68,29 +68,16 @@ def tried(path: Path, act: Callable[[], T], *, reading: bool = True) -> T:
     for pause in (*PAUSES_SECONDS, None):
         try:
             return act()
+        except ANSWERS:
+            raise
         except Exception as error:
-            number = _hidden_number(error, path) if isinstance(error, ANSWERS) else _number(error, handled)
+            number = _number(error, handled)
             if number is None:
                 raise
             if pause is None or number not in PASSING:
                 raise explain(OSError(number, os.strerror(number)), path, reading=reading) from error
             time.sleep(pause)
     raise AssertionError
-
-
-def _hidden_number(error: OSError, path: Path) -> int | None:
-    """The number of an error that a library calls by the name of another: safetensors says of every file that it cannot
-    open that it was not found. None where the answer is the system's own, or the file is missing indeed.
-    """
-    if error.errno is not None:
-        return None
-    try:
-        with path.open("rb"):
-            return errno.EIO  # it can be opened now: the error has passed
-    except FileNotFoundError:
-        return None
-    except OSError as own:
-        return own.errno
 
 
 def _number(error: BaseException | None, handled: BaseException | None) -> int | None:

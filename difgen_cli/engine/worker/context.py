@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load
 from torch import Tensor
 
 from difgen_cli.engine.cost.machine import device_name
@@ -80,10 +80,10 @@ def check(attempt: Attempt) -> None:
 
 def weights(path: Path, device: str) -> dict[str, Tensor]:
     """The weights of a snapshot by name. Raises StoreError where they are missing, or damaged and so set aside."""
-    tensors = remade(path, lambda p: load_file(p, device=device))
+    tensors = remade(path, lambda p: load(p.read_bytes()))  # its reader of files hides the errors of the system
     if tensors is None:
         raise StoreError(f"{path}: the weights are missing or damaged; the same `difgen sweep` trains them again")
-    return tensors
+    return {name: tensor.to(device) for name, tensor in tensors.items()}
 
 
 def describe(home: Home, recipe: Recipe) -> None:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import safe_open
 
 from difgen_cli import data, guidance, sampling
 from difgen_cli.engine.plan.groups import independent
@@ -31,6 +30,8 @@ from difgen_cli.engine.worker.artifacts import Conditions, Subset, shape_of
 from difgen_cli.engine.worker.context import WorkerContext, check, describe, weights
 from difgen_cli.engine.worker.dependency import DependencyView
 from difgen_cli.guidance import Meter, Metered, Unconditional
+
+HEADER_BYTES_MAX = 100_000_000  # of a safetensors file, as its format has it
 
 
 @dataclass
@@ -287,7 +288,9 @@ class ScoringRun:
 
 
 def _making(snapshot: Path) -> dict[str, Any]:
-    """What a snapshot says of its making."""
-    with safe_open(snapshot, framework="numpy") as file:
-        making: dict[str, Any] = json.loads(file.metadata()["difgen"])
+    """What a snapshot says of its making, in its header: the length in 8 bytes, then JSON (format of safetensors)."""
+    with snapshot.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(min(length, HEADER_BYTES_MAX)))
+    making: dict[str, Any] = json.loads(header["__metadata__"]["difgen"])
     return making
