@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -224,3 +225,10 @@ def test_difgen_has_no_repeated_names_no_long_files_and_no_more_long_functions_t
     assert numbers["... with docstring, %"] > 90
     for row in ("records from YAML to row", "concepts that a cell meets", "files that name a launcher"):
         assert numbers[row], row
+
+
+def test_no_two_test_files_have_one_name() -> None:
+    """Tests import helpers from each other by bare names, and pytest refuses the second file of a name."""
+    paths = [path for path in sorted((ROOT / "tests").rglob("*.py")) if not (path.parent / "__init__.py").exists()]
+    names = Counter(path.name for path in paths if path.name != "conftest.py")
+    assert [name for name, count in names.items() if count > 1] == []
