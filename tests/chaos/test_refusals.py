@@ -5,8 +5,8 @@ file system hiccups, or so often that trying again does not help. Accesses are o
 of file. DIFGEN_REFUSALS says what is tried:
 
 - a number (18): so many places, each of another kind as far as there are kinds, drawn by DIFGEN_CHAOS_SEED;
-- `passing`: each error that passes, once, at one access of each PERIOD, from each number on (300 sweeps): of a file
-  that has more accesses than PERIOD, the later ones are not reached;
+- `passing`: each error that passes, once, at one access of each PERIOD, from each number on (300 sweeps), then each at
+  one access of each kind that these did not meet, since an access that is tried again moves all later numbers;
 - `kinds`: one place of each kind with one error; `errors`: one of each kind with each error (hours);
 - `all`: every place, with each error, both ways (days).
 """
@@ -96,12 +96,12 @@ def test_an_access_that_fails_harms_nothing(ask: Ask, tmp_path: Path, capsys: py
     expected, kinds = content(calm), _kinds(calm, tmp_path / "calls")
     assert sum(map(len, kinds.values())) == done["calls"]
     if WANTED == "passing":
-        reached = _passing(ask, tmp_path, expected)
+        reached = _passing(ask, tmp_path, expected, kinds)
         outcome = (
             f"{sum(map(len, reached.values())):,} failures at {len(reached)} kinds of access, each once with "
             f"{' or '.join(errno.errorcode[e] for e in PASSING)}, changed nothing"
         )
-        assert len(reached) > 0.95 * len(kinds)
+        assert len(reached) > 0.98 * len(kinds), sorted(set(kinds) - set(reached))
     else:
         ends = [_one(ask, tmp_path / "runs", *fault, expected) for fault in _chosen(kinds)]
         outcome = f"{sum(ends)} of {len(ends)} refusals changed nothing"
@@ -110,22 +110,34 @@ def test_an_access_that_fails_harms_nothing(ask: Ask, tmp_path: Path, capsys: py
 
 
 def _kinds(runs: Path, calls: Path) -> dict[str, list[int]]:
-    """Numbers of calls, from 1, by call and file, without keys and counts in its name; all code is one file."""
+    """Numbers of calls, from 1, by call and file, without keys, counts and words drawn for it; all code is one file."""
     kinds = defaultdict(list)
     for number, call in enumerate(calls.read_text().splitlines(), 1):
         name = re.sub(r"(/shared/\.?code-[^/]+)/.*", r"\1/code", call.replace(str(runs), ""))
+        name = re.sub(r"/\.tmp\w{6}\b", "/.tmp*", name).removesuffix(" (deleted)")
         kinds[re.sub(r"[0-9a-f]{8,}|[0-9]+", "*", name)].append(number)
     return kinds
 
 
-def _passing(ask: Ask, folder: Path, expected: Any) -> dict[str, list[int]]:
-    """Sweeps in which one access of each PERIOD fails, from each place on; the failures by kind of access."""
+def _passing(ask: Ask, folder: Path, expected: Any, kinds: dict[str, list[int]]) -> dict[str, list[int]]:
+    """Sweeps that end as if nothing had been refused; the failures by kind of access.
+
+    One access of each PERIOD fails, from each place on; then one of each kind that was not met.
+    """
     runs, failures = folder / "runs", folder / "failures"
-    for error, first in product(PASSING, range(1, PERIOD + 1)):
-        disturbed = ask(runs, first, 1, error, PERIOD, failures)
-        about = f"{errno.errorcode[error]} at {first} and each {PERIOD} after it\n{Path(f'{runs}.log').read_text()}"
+
+    def sweep(error: int, first: int, period: int) -> None:
+        disturbed = ask(runs, first, 1, error, period, failures)
+        every = f" and each {period} after it" if period else ""
+        about = f"{errno.errorcode[error]} at {first}{every}\n{Path(f'{runs}.log').read_text()}"
         assert disturbed["code"] == 0, about
         _unharmed(runs, expected, about)
+
+    for error, first in product(PASSING, range(1, PERIOD + 1)):
+        sweep(error, first, PERIOD)
+    missed = sorted(set(kinds) - set(_kinds(runs, failures)))
+    for error, kind in product(PASSING, missed):
+        sweep(error, kinds[kind][0], 0)
     return _kinds(runs, failures)
 
 
