@@ -1,7 +1,8 @@
 /* A file system that refuses: of all calls on files below one folder, counted from 1, some fail with an error number:
  * `times` from number `first` on; with a period so many of each period after it, but never one file twice, as a file
  * is read or written again from its start, and the copy of the code as a whole (names are compared without digits and a
- * to f, which number those on the way).
+ * to f, which number those on the way). aim(call, path): number `first` is counted among the calls alone whose name and
+ * path match these patterns of the shell, and from there on among all; after it refuse() keeps the aim.
  * LD_PRELOAD=refuse.so, then refuse(folder, first, times, period, error); refused() says how many calls there were, and
  * record(fd, failed) has each, or each that failed, written to fd as a line: the call, a space, and the path. */
 #define _GNU_SOURCE
@@ -9,6 +10,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -20,15 +22,21 @@
 static char folder[4096], told[4400];
 static long first, times, period;
 static int error_number, recorded_to = -1, only_failed;
-static atomic_long calls;
+static char aimed_call[64], aimed_path[4400];
+static atomic_long calls, matching, hit; /* hit: the number of the first call that fails, where one is aimed at */
 static atomic_char failed_before[1 << 16]; /* by hash of a name */
 static atomic_char below[1 << 16]; /* whether a descriptor is of a file there */
 
 void refuse(const char *under, long at, long how_often, long again, int error) {
     snprintf(folder, sizeof folder, "%s", under);
     first = at, times = how_often, period = again, error_number = error;
-    atomic_store(&calls, 0);
+    atomic_store(&calls, 0), atomic_store(&matching, 0), atomic_store(&hit, 0);
     told[0] = 0;
+}
+
+void aim(const char *call, const char *path) {
+    snprintf(aimed_call, sizeof aimed_call, "%s", call);
+    snprintf(aimed_path, sizeof aimed_path, "%s", path);
 }
 
 long refused(void) { return atomic_load(&calls); }
@@ -64,9 +72,20 @@ static int there(const char *path) {
     return folder[0] && path && !strncmp(path, folder, strlen(folder));
 }
 
+/* How many calls after the first that fails this one is; negative before it. */
+static long place_of(const char *name, const char *path, int fd, char of_file[4096]) {
+    long number = atomic_fetch_add(&calls, 1) + 1;
+    if (!aimed_call[0]) return number - first;
+    if (atomic_load(&hit)) return number - atomic_load(&hit);
+    if (fnmatch(aimed_call, name, 0) || fnmatch(aimed_path, path_of(path, fd, of_file), 0)) return -1;
+    if (atomic_fetch_add(&matching, 1) + 1 < first) return -1;
+    atomic_store(&hit, number);
+    return 0;
+}
+
 static int fails(const char *name, const char *path, int fd) {
-    long after = atomic_fetch_add(&calls, 1) + 1 - first;
     char of_file[4096];
+    long after = place_of(name, path, fd, of_file);
     int failed = first > 0 && after >= 0 && (period ? after % period : after) < times;
     if (failed && period) failed = first_of(path_of(path, fd, of_file));
     if (recorded_to >= 0 && (failed || !only_failed)) write_down(name, path_of(path, fd, of_file));

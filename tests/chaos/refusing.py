@@ -1,8 +1,9 @@
 """A sweep on a file system that refuses: commands in processes of their own, forked from one that has imported all.
 
 Run with `refuse.so` preloaded and `tests` in PYTHONPATH, with grid and library as arguments. A line of JSON on standard
-input is one command, {"runs", "first", "times", "period", "error", "recorded"}; one on standard output says how it
-ended and how many calls there were. Each call, or each that failed where any does, is a line of the file `recorded`.
+input is one command, {"runs", "first", "times", "period", "error", "call", "path", "recorded"}; one on standard output
+says how it ended and how many calls there were. Each call, or each that failed where any does, is a line of the file
+`recorded`.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ def serve(grid: str, library: str) -> None:
                 fault.record(
                     os.open(asked["recorded"], os.O_WRONLY | os.O_CREAT | os.O_APPEND), int(asked["first"] > 0)
                 )
+            fault.aim(asked["call"].encode(), asked["path"].encode())
             fault.refuse(
                 runs.encode(), *(ctypes.c_long(asked[n]) for n in ("first", "times", "period")), asked["error"]
             )

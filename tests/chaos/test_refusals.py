@@ -4,11 +4,11 @@ Each access to the run directory during a small sweep fails in turn, with each o
 file system hiccups, or so often that trying again does not help. Accesses are of one kind where one call meets one kind
 of file. DIFGEN_REFUSALS says what is tried:
 
-- a number (18): so many places, each of another kind as far as there are kinds, drawn by DIFGEN_CHAOS_SEED;
+- a number (18): so many accesses, each of another kind as far as there are kinds, drawn by DIFGEN_CHAOS_SEED;
 - `passing`: each error that passes, once, at one access of each PERIOD, from each number on (300 sweeps), then each at
   one access of each kind that these did not meet, since an access that is tried again moves all later numbers;
-- `kinds`: one place of each kind with one error; `errors`: one of each kind with each error (hours);
-- `all`: every place, with each error, both ways (days).
+- `kinds`: one access of each kind with one error; `errors`: one of each kind with each error (hours);
+- `all`: every access, with each error, both ways (days).
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ import re
 import shutil
 import subprocess
 import sys
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator
-from itertools import chain, cycle, islice, product
+from itertools import cycle, islice, product
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +74,13 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
     assert process.stdout is not None
 
     def run(
-        runs: Path, first: int = 0, times: int = 0, error: int = 0, period: int = 0, recorded: Path | None = None
-    ) -> dict[str, Any]:
+        runs: Path, first: int = 0, times: int = 0, error: int = 0, period: int = 0, kind: str = "",
+        recorded: Path | None = None,
+    ) -> dict[str, Any]:  # fmt: skip
+        call, _, path = kind.partition(" ")
+        path = re.sub(r"/code$", "/*", path)  # all files of the copied code are one kind
         asked = {"runs": str(runs), "first": first, "times": times, "period": period, "error": error}
-        asked["recorded"] = str(recorded or "")
+        asked |= {"call": call, "path": f"{runs}{path}" if kind else "", "recorded": str(recorded or "")}
         process.stdin.write(json.dumps(asked) + "\n")
         process.stdin.flush()
         answer: dict[str, Any] = json.loads(process.stdout.readline())
@@ -94,72 +97,74 @@ def test_an_access_that_fails_harms_nothing(ask: Ask, tmp_path: Path, capsys: py
     done = ask(calm, recorded=tmp_path / "calls")
     assert done["code"] == 0, (tmp_path / "calm.log").read_text()
     expected, kinds = content(calm), _kinds(calm, tmp_path / "calls")
-    assert sum(map(len, kinds.values())) == done["calls"]
+    assert sum(kinds.values()) == done["calls"]
     if WANTED == "passing":
         reached = _passing(ask, tmp_path, expected, kinds)
         outcome = (
-            f"{sum(map(len, reached.values())):,} failures at {len(reached)} kinds of access, each once with "
+            f"{sum(reached.values()):,} failures at {len(reached)} kinds of access, each once with "
             f"{' or '.join(errno.errorcode[e] for e in PASSING)}, changed nothing"
         )
         assert len(reached) > 0.98 * len(kinds), sorted(set(kinds) - set(reached))
     else:
         ends = [_one(ask, tmp_path / "runs", *fault, expected) for fault in _chosen(kinds)]
-        outcome = f"{sum(ends)} of {len(ends)} refusals changed nothing"
+        outcome = f"{sum(ends)} of {len(ends)} refusals were met and changed nothing"
+        # How often a kind is met differs by a few between sweeps, as heartbeats do, so that the last may not come.
+        assert sum(ends) >= 0.95 * len(ends) - 1
     with capsys.disabled():
-        print(f"\n{outcome}, of {done['calls']} places of {len(kinds)} kinds (seed {SEED})")
+        print(f"\n{outcome}, of {done['calls']} accesses of {len(kinds)} kinds (seed {SEED})")
 
 
-def _kinds(runs: Path, calls: Path) -> dict[str, list[int]]:
-    """Numbers of calls, from 1, by call and file, without keys, counts and words drawn for it; all code is one file."""
-    kinds = defaultdict(list)
-    for number, call in enumerate(calls.read_text().splitlines(), 1):
+def _kinds(runs: Path, calls: Path) -> Counter[str]:
+    """How often each call meets each file, named without keys, counts and words drawn for it; all code is one file."""
+    kinds: Counter[str] = Counter()
+    for call in calls.read_text().splitlines():
         name = re.sub(r"(/shared/\.?code-[^/]+)/.*", r"\1/code", call.replace(str(runs), ""))
         name = re.sub(r"/\.tmp\w{6}\b", "/.tmp*", name).removesuffix(" (deleted)")
-        kinds[re.sub(r"[0-9a-f]{8,}|[0-9]+", "*", name)].append(number)
+        kinds[re.sub(r"[0-9a-f]{8,}|[0-9]+", "*", name)] += 1
     return kinds
 
 
-def _passing(ask: Ask, folder: Path, expected: Any, kinds: dict[str, list[int]]) -> dict[str, list[int]]:
+def _passing(ask: Ask, folder: Path, expected: Any, kinds: Counter[str]) -> Counter[str]:
     """Sweeps that end as if nothing had been refused; the failures by kind of access.
 
     One access of each PERIOD fails, from each place on; then one of each kind that was not met.
     """
     runs, failures = folder / "runs", folder / "failures"
 
-    def sweep(error: int, first: int, period: int) -> None:
-        disturbed = ask(runs, first, 1, error, period, failures)
-        every = f" and each {period} after it" if period else ""
-        about = f"{errno.errorcode[error]} at {first}{every}\n{Path(f'{runs}.log').read_text()}"
+    def sweep(error: int, first: int, period: int, kind: str = "") -> None:
+        disturbed = ask(runs, first, 1, error, period, kind, failures)
+        where = kind or f"{first} and each {period} after it"
+        about = f"{errno.errorcode[error]} at {where}\n{Path(f'{runs}.log').read_text()}"
         assert disturbed["code"] == 0, about
         _unharmed(runs, expected, about)
 
     for error, first in product(PASSING, range(1, PERIOD + 1)):
         sweep(error, first, PERIOD)
-    missed = sorted(set(kinds) - set(_kinds(runs, failures)))
-    for error, kind in product(PASSING, missed):
-        sweep(error, kinds[kind][0], 0)
+    for error, kind in product(PASSING, sorted(set(kinds) - set(_kinds(runs, failures)))):
+        sweep(error, 1, 0, kind)
     return _kinds(runs, failures)
 
 
-def _chosen(kinds: dict[str, list[int]]) -> list[tuple[int, int, int]]:
-    """The places that fail, the error of each, and how many times."""
-    chance, places = random.Random(SEED), sorted(kinds.items())
+def _chosen(kinds: Counter[str]) -> list[tuple[str, int, int, int]]:
+    """The accesses that fail: kind, and which of that kind; the error of each, and how many times."""
+    chance, each = random.Random(SEED), sorted(kinds.items())
     if WANTED == "all":
-        return list(product(sorted(chain(*kinds.values())), ERRORS, TIMES))
+        accesses = [(kind, number) for kind, count in each for number in range(1, count + 1)]
+        return [(*access, error, times) for access, error, times in product(accesses, ERRORS, TIMES)]
     if WANTED == "errors":
-        return [(chance.choice(numbers), error, chance.choice(TIMES)) for _, numbers in places for error in ERRORS]
-    chance.shuffle(places)
-    drawn = islice(cycle(places), len(places) if WANTED == "kinds" else int(WANTED))
-    return [(chance.choice(numbers), chance.choice(ERRORS), chance.choice(TIMES)) for _, numbers in drawn]
+        drawn = [(kind, count, error) for kind, count in each for error in ERRORS]
+    else:
+        chance.shuffle(each)
+        wanted = len(each) if WANTED == "kinds" else int(WANTED)
+        drawn = [(kind, count, chance.choice(ERRORS)) for kind, count in islice(cycle(each), wanted)]
+    return [(kind, chance.randint(1, count), error, chance.choice(TIMES)) for kind, count, error in drawn]
 
 
-def _one(ask: Ask, runs: Path, place: int, error: int, times: int, expected: Any) -> bool:
-    """One command whose access number `place` fails, and the next; whether it came so far."""
-    disturbed = ask(runs, place, times, error)
+def _one(ask: Ask, runs: Path, kind: str, number: int, error: int, times: int, expected: Any) -> bool:
+    """One command one of whose accesses of a kind fails, and the next command; whether it came so far."""
+    disturbed = ask(runs, number, times, error, kind=kind)
     log = Path(f"{runs}.log")
-    about = (
-        f"{disturbed['what']}: {errno.errorcode[error]} {times} times (place {place}, seed {SEED})\n{log.read_text()}"
-    )
+    about = f"{kind} ({number}): {errno.errorcode[error]} {times} times (seed {SEED})\n{log.read_text()}"
     assert disturbed["code"] in ENDINGS, about
     assert ask(runs)["code"] == 0, about + log.read_text()
     _unharmed(runs, expected, about)
