@@ -1,6 +1,7 @@
 """The newer instruments' figures: they appear where their columns or tables are; what cannot be told is drawn so."""
 
 import dataclasses
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -132,6 +133,15 @@ def test_the_map_holds_every_step_and_level_and_dots_what_may_be_nothing() -> No
     holes = read.tables["noise"].query("step != 240 or `data.size` != '8'")
     (holed,) = noise_map.draw(dataclasses.replace(read, tables={"noise": holes}))
     assert "no value" in holed.svg
+
+
+def test_the_map_shows_every_size_and_the_widest_network_where_not_all_settings_have_room() -> None:
+    axes = {"train.steps": [60, 120], "data.size": [8, 16, 32], "model.width": [2, 4, 8], "condition.clusters": [1, 5]}
+    (drawn,) = noise_map.draw(curves.read(synthetic.study(axes)))
+    titles = re.findall(r"<!-- (N = \d+.*?) -->", drawn.svg)
+    assert titles == ["N = 8", "N = 16", "N = 32"]
+    assert "one panel per training images N, at width 8 and 5 clusters." in drawn.caption
+    assert "15 more combinations of settings" in drawn.caption
 
 
 @pytest.mark.parametrize("seeds", [1, 2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ COVERS: tuple[str, ...] = ()
 MOST = 6
 BOUNDS = (-1.0, -0.1, -0.02, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, np.inf)
 UNTOLD, ABSENT = "#3d434f", "#b9bec8"  # of dots, and of no value: the map's own colours are the same on a dark page
+MIDDLE = "#f7f7f5"  # of a gap of about 0, and around the dots, which would not be seen on dark red
 
 
 def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
@@ -35,25 +37,36 @@ def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
     cells = table.dropna(subset=[GAP]).drop_duplicates(["cell", *paths, "seed", "sigma_rel"])
     numbers = over_seeds(cells.assign(sigma_rel=cells["sigma_rel"].round(9)), [*paths, "sigma_rel"], [GAP], {})
     rest = [axis for axis in curves.others() if axis.path in paths and axis.path != STEPS]
-    tiles = facets.tiles(rest, None, paper, most=MOST, across_most=3)
+    shown, held = _shown(rest)
+    tiles = facets.tiles(shown, None, paper, most=MOST, across_most=3)
     steps, sigmas = curves.axis(STEPS), np.sort(numbers["sigma_rel"].unique())
     shades = _shades()
     for ax, panel in tiles.panels:
-        _cells(ax, facets.at(numbers, panel), steps, sigmas, shades, tiles.sheet.letters)
+        _cells(ax, facets.at(numbers, panel | held), steps, sigmas, shades, tiles.sheet.letters)
     tiles.sheet.name_axes(labels.setting(STEPS), "noise level σ / σ_d")
     whole = len(numbers) == len(sigmas) * np.prod([len(axis.levels) for axis in [steps, *rest]])
     _key(tiles.sheet, shades, dotted=bool(numbers["lo"].notna().any()), whole=bool(whole))
-    lines = f", one panel per {captions.names(rest)}" if rest else ""
+    lines = f", one panel per {captions.names(shown)}" if shown else ""
+    lines += f", at {' and '.join(labels.level(path, level) for path, level in held.items())}" if held else ""
+    more = math.prod(len(axis.levels) for axis in rest) - len(tiles.panels)
     pairs = captions.each(cells, "n_pairs", "pairs of image and noise in a split")
     text = Text(
         "gap-by-step-and-noise",
         "When and where does the gap open?",
         f"Relative gap L_H/L_T − 1 by training step and noise level{lines}.",
-        [f"Squared error of pixels{pairs}.", _dots(numbers), captions.omitted(tiles.left_out)],
+        [f"Squared error of pixels{pairs}.", _dots(numbers), captions.omitted(more)],
         _largest,
     )
     drawn = facets.finished(curves, numbers, text, tiles.sheet, None)
     return [replace(drawn, palette={shade: shade for shade in [*shades, UNTOLD, ABSENT]})]
+
+
+def _shown(axes: list[CurveAxis]) -> tuple[list[CurveAxis], dict[str, str]]:
+    """The axes that have a panel for each level, the first ones as far as there is room, and the others' last level."""
+    shown = list(axes)
+    while len(shown) > 1 and math.prod(len(axis.levels) for axis in shown) > MOST:
+        shown.pop()
+    return shown, {axis.path: axis.levels[-1] for axis in axes[len(shown) :]}
 
 
 def _shades() -> list[str]:
@@ -64,7 +77,7 @@ def _shades() -> list[str]:
     below, above = BOUNDS.index(-0.02), len(BOUNDS) - 2 - BOUNDS.index(-0.02)
     cold = [to_hex(colormaps["Blues"](share)) for share in np.linspace(0.75, 0.3, below)]
     warm = [to_hex(colormaps["YlOrRd"](share)) for share in np.linspace(0.15, 1.0, above)]
-    return [*cold, "#f7f7f5", *warm]
+    return [*cold, MIDDLE, *warm]
 
 
 def _cells(
@@ -83,7 +96,15 @@ def _cells(
     inside = np.clip(table[0], BOUNDS[0], top)
     ax.pcolormesh(x, y, np.ma.masked_invalid(inside), cmap=ListedColormap(shades), norm=norm, edgecolors="face", lw=0.3)
     untold = np.argwhere((table[1] <= 0) & (table[2] >= 0))
-    ax.plot(np.array(steps.values)[untold[:, 1]], sigmas[untold[:, 0]], ".", color=UNTOLD, markersize=2.2, mew=0)
+    ax.plot(
+        np.array(steps.values)[untold[:, 1]],
+        sigmas[untold[:, 0]],
+        "o",
+        color=UNTOLD,
+        markersize=3.2,
+        mew=0.6,
+        mec=MIDDLE,
+    )
     ax.set_facecolor(ABSENT)
     ax.grid(visible=False)
     scales.setting_scale(ax, "x", steps, letters)
@@ -118,7 +139,7 @@ def _key(sheet: layout.FigureSheet, shades: list[str], *, dotted: bool, whole: b
     if not whole:
         handles.append(Line2D([], [], color=ABSENT, label="no value", **square))
     if dotted:
-        handles.append(Line2D([], [], color=UNTOLD, marker=".", markersize=4, linestyle="none", label="may be 0"))
+        handles.append(Line2D([], [], color=UNTOLD, marker="o", markersize=3.2, linestyle="none", label="may be 0"))
     sheet.key(handles, "gap L_H/L_T − 1")
 
 

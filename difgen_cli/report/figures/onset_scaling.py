@@ -65,7 +65,8 @@ def _sheet(
                 slope = facets.at(lines, here)
                 _line(ax, slope, name, hue, planned.x)
                 _name_slope(ax, slope, name, hue, place if len(hues) <= NAMED_MOST else None)
-            scales.setting_scale(ax, "x", planned.x, sheet.letters, log=True)
+            room = _step(runs, planned.x, len(hues)) * (_slots(runs, len(hues)) - 1) / 2
+            scales.setting_scale(ax, "x", planned.x, sheet.letters, log=True, room=room)
             scales.log_scale(ax, "y", low, high)
             sheet.entitle(ax, panel)
     for ax, name in zip(sheet.grid[0], names, strict=True):
@@ -79,11 +80,20 @@ def _sheet(
 def _beside(mine: pd.DataFrame, runs: pd.DataFrame, size: CurveAxis, place: int, levels: int) -> pd.DataFrame:
     """`x`: N, with levels and their seeds a little beside each other, and each size apart from the next."""
     seeds = sorted(runs["seed"].unique())
-    slots = levels * len(seeds)
-    step = min(0.08, 0.6 * float(np.diff(np.log(size.values)).min()) / slots)
+    slots, step = _slots(runs, levels), _step(runs, size, levels)
     slot = place * len(seeds) + mine["seed"].map({seed: k for k, seed in enumerate(seeds)}).to_numpy(float)
     images = pd.to_numeric(mine[SIZE].astype(str)).to_numpy(float)
     return mine.assign(x=images * np.exp(step * (slot - (slots - 1) / 2)))
+
+
+def _slots(runs: pd.DataFrame, levels: int) -> int:
+    """How many marks stand at one size: one for each seed of each level."""
+    return int(levels * runs["seed"].nunique())
+
+
+def _step(runs: pd.DataFrame, size: CurveAxis, levels: int) -> float:
+    """How far apart two of them stand, in units of ln N."""
+    return min(0.08, 0.6 * float(np.diff(np.log(size.values)).min()) / _slots(runs, levels))
 
 
 def _points(ax: Axes, mine: pd.DataFrame, name: str, hue: str, shape: str) -> None:

@@ -14,15 +14,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def setting_scale(ax: Axes, which: str, axis: CurveAxis, letters: float, *, log: bool = False) -> None:
+def setting_scale(
+    ax: Axes, which: str, axis: CurveAxis, letters: float, *, log: bool = False, room: float = 0.0
+) -> None:
     """Ticks at the levels themselves, thinned (numbers) or wrapped (words) where their labels would touch.
 
-    letters: how many fit along the axis. log: logarithmic however little the levels span.
+    letters: how many fit along the axis. log: logarithmic however little the levels span. room: how far from the first
+    and the last level marks may lie, in the axis' own units, or in natural ones of a logarithmic axis.
     """
     log = log or axis.log
     place = np.log(axis.values) if log else np.array(axis.values)
     reach = (place.max() - place.min()) or 1.0
-    margin = 0.06 * reach if axis.numeric else 0.5
+    margin = max(0.06 * reach, room + 0.03 * reach) if axis.numeric else 0.5
     low, high = place.min() - margin, place.max() + margin
     if log:
         (ax.set_xscale if which == "x" else ax.set_yscale)("log")
