@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from difgen_cli import sweep
-from difgen_cli.engine.launch import local, submissions
+from difgen_cli.engine.launch import Slots, local, submissions
 from difgen_cli.engine.launch.reconciler import Reconciler
 from difgen_cli.engine.launch.submissions import LaunchTerms
 from difgen_cli.engine.store import processes
@@ -43,3 +43,27 @@ def test_ctrl_c_ends_the_workers_that_this_command_started_alone(
         assert not stopped
         assert "attached; Ctrl-C detaches" in said.file.getvalue()  # type: ignore[attr-defined]
         assert "detached: the workers continue" in said.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_launcher_is_known_before_it_has_started(
+    write_grid: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command that comes in the second after `sweep --detach` has ended finds its submission alive."""
+    planned = sweep.prepare(write_grid(), tmp_path / "runs", {})
+    sweep.record(planned)
+    late = tmp_path / "late"  # a Python that never comes to its first line
+    late.write_text("#!/bin/sh\nexec sleep 60\n")
+    late.chmod(0o755)
+    monkeypatch.setattr(local.sys, "executable", str(late))
+    submission = submissions.write(planned.store, planned.folder, planned.state.work, None, LaunchTerms("local", 1, 1))
+    launcher = local.start(submission, Slots((None,), 1))
+    try:
+        monkeypatch.setattr(submissions, "is_dead", lambda who: True)  # the submitter has ended
+        assert submission.abandoned
+        assert local.alive(submission)
+        assert Reconciler(lambda: submissions.every(planned.store)).look()[0].alive
+        assert not submission.closed
+    finally:
+        launcher.kill()
+        launcher.wait()
+    assert not local.alive(submission)

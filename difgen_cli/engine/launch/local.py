@@ -36,10 +36,10 @@ LONG_LIFE_SECONDS = 10.0  # after which a death is the first again
 
 
 def start(submission: Submission, slots: Slots) -> subprocess.Popen[bytes]:
-    """Begin the launcher of a submission; it outlives this process."""
+    """Begin the launcher of a submission; it outlives this process, and is known from now on."""
     folder, devices = submission.folder, [device or task.CPU for device in slots.devices]
     with (folder / "launcher.log").open("ab") as log:
-        return subprocess.Popen(
+        launcher = subprocess.Popen(
             [sys.executable, "-m", "difgen_cli.engine.launch.local", str(folder), *devices],
             env=worker_environment(Path(submission.intent["code"]), slots.threads),
             stdin=subprocess.DEVNULL,
@@ -47,6 +47,10 @@ def start(submission: Submission, slots: Slots) -> subprocess.Popen[bytes]:
             stderr=log,
             start_new_session=True,
         )
+    # The launcher says so itself, but only when it has started: a command that comes before would close the submission
+    # as one whose submitter has ended.
+    replace_json(folder / "launcher.json", {"owner": process_identity(launcher.pid)})
+    return launcher
 
 
 def alive(submission: Submission) -> bool | None:

@@ -74,9 +74,9 @@ def _pid_namespace() -> str:
         return ""
 
 
-def process_identity() -> dict[str, Any]:
-    """Who this process is; in a job of difgen's own with its task and how often it was requeued."""
-    pid, here = os.getpid(), next(iter(_task), None)
+def process_identity(pid: int | None = None) -> dict[str, Any]:
+    """Who this process is, or a child of it; in a job of difgen's own with its task and how often it was requeued."""
+    pid, here = pid or os.getpid(), next(iter(_task), None)
     return {
         "host": socket.gethostname(), "boot": boot_id(), "namespace": _pid_namespace(), "pid": pid,
         "started": start_time(pid), "job": here and here.job, "task": here and here.task,
