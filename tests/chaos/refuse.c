@@ -1,8 +1,8 @@
 /* A file system that refuses: of all calls on files below one folder, counted from 1, some fail with an error number:
  * `times` from number `first` on; with a period so many of each period after it, but never one file twice, as a file
  * is read or written again from its start, and the copy of the code as a whole (names are compared without digits and a
- * to f, which number those on the way). aim(call, path): number `first` is counted among the calls alone whose name and
- * path match these patterns of the shell, and from there on among all; after it refuse() keeps the aim.
+ * to f, which number those on the way). aim(call, path), before refuse(): number `first` is counted among the calls
+ * alone whose name and path match these patterns of the shell, and from there on among all; "" aims at none.
  * LD_PRELOAD=refuse.so, then refuse(folder, first, times, period, error); refused() says how many calls there were, and
  * record(fd, failed) has each, or each that failed, written to fd as a line: the call, a space, and the path. */
 #define _GNU_SOURCE

@@ -65,7 +65,7 @@ def _sheet(
                 slope = facets.at(lines, here)
                 _line(ax, slope, name, hue, planned.x)
                 _name_slope(ax, slope, name, hue, place if len(hues) <= NAMED_MOST else None)
-            room = _step(runs, planned.x, len(hues)) * (_slots(runs, len(hues)) - 1) / 2
+            room = float(_offsets(runs, planned.x, len(hues))[-1])
             scales.setting_scale(ax, "x", planned.x, sheet.letters, log=True, room=room)
             scales.log_scale(ax, "y", low, high)
             sheet.entitle(ax, panel)
@@ -80,20 +80,16 @@ def _sheet(
 def _beside(mine: pd.DataFrame, runs: pd.DataFrame, size: CurveAxis, place: int, levels: int) -> pd.DataFrame:
     """`x`: N, with levels and their seeds a little beside each other, and each size apart from the next."""
     seeds = sorted(runs["seed"].unique())
-    slots, step = _slots(runs, levels), _step(runs, size, levels)
-    slot = place * len(seeds) + mine["seed"].map({seed: k for k, seed in enumerate(seeds)}).to_numpy(float)
+    slot = place * len(seeds) + mine["seed"].map({seed: k for k, seed in enumerate(seeds)}).to_numpy(int)
     images = pd.to_numeric(mine[SIZE].astype(str)).to_numpy(float)
-    return mine.assign(x=images * np.exp(step * (slot - (slots - 1) / 2)))
+    return mine.assign(x=images * np.exp(_offsets(runs, size, levels)[slot]))
 
 
-def _slots(runs: pd.DataFrame, levels: int) -> int:
-    """How many marks stand at one size: one for each seed of each level."""
-    return int(levels * runs["seed"].nunique())
-
-
-def _step(runs: pd.DataFrame, size: CurveAxis, levels: int) -> float:
-    """How far apart two of them stand, in units of ln N."""
-    return min(0.08, 0.6 * float(np.diff(np.log(size.values)).min()) / _slots(runs, levels))
+def _offsets(runs: pd.DataFrame, size: CurveAxis, levels: int) -> np.ndarray:
+    """Where the marks of a size stand beside it, in units of ln N: one for each seed of each level, evenly."""
+    slots = levels * runs["seed"].nunique()
+    step = min(0.08, 0.6 * float(np.diff(np.log(size.values)).min()) / slots)
+    return np.asarray(step * (np.arange(slots) - (slots - 1) / 2))
 
 
 def _points(ax: Axes, mine: pd.DataFrame, name: str, hue: str, shape: str) -> None:
