@@ -3,11 +3,11 @@
 from difgen_cli.diffusion.closed_forms import IdealDenoiser as IdealDenoiser
 from difgen_cli.diffusion.closed_forms import Mixture as Mixture
 from difgen_cli.diffusion.closed_forms import MixtureDenoiser as MixtureDenoiser
+from difgen_cli.diffusion.denoiser import COEFFICIENTS as COEFFICIENTS
 from difgen_cli.diffusion.denoiser import P_MEAN as P_MEAN
 from difgen_cli.diffusion.denoiser import P_STD as P_STD
 from difgen_cli.diffusion.denoiser import Denoiser as Denoiser
 from difgen_cli.diffusion.denoiser import DenoiserLike as DenoiserLike
-from difgen_cli.diffusion.denoiser import Loss as Loss
 from difgen_cli.diffusion.denoiser import loss as loss
 from difgen_cli.diffusion.denoiser import loss_weight as loss_weight
 from difgen_cli.diffusion.denoiser import per_item as per_item

@@ -18,11 +18,11 @@ def stream(seed: int, purpose: str, place: int) -> int:
     return int.from_bytes(digest) >> 1
 
 
-def initialise(build: Callable[[], nn.Module], seed: int) -> nn.Module:
-    """`build()` with initial weights of `seed` alone; the random state around it stays as it was."""
+def initialise(build: Callable[[], nn.Module], seed: int, purpose: str = "weights") -> nn.Module:
+    """`build()` with initial weights of `seed` and purpose alone; the random state around it stays as it was."""
     before = torch.default_generator.get_state()
     try:
-        torch.default_generator.manual_seed(stream(seed, "weights", 0))
+        torch.default_generator.manual_seed(stream(seed, purpose, 0))
         return build()
     finally:
         torch.default_generator.set_state(before)

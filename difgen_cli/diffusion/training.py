@@ -6,28 +6,38 @@ step t are functions of (seed, t). So a resumed run equals an uninterrupted one,
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 
-from difgen_cli.diffusion import Denoiser, Loss, loss, scaled, training_sigma
+from difgen_cli.diffusion import Denoiser, per_item, scaled
+from difgen_cli.diffusion.objective import Batch, Draws, Objective, Trained, hidden_width
 from difgen_cli.diffusion.optimizer import Adam, Flat, Idle, flatten
 from difgen_cli.diffusion.precision import arithmetic, products
-from difgen_cli.diffusion.randomness import batches, has_dropout, replaced, seeded, stream, unseeded
+from difgen_cli.diffusion.randomness import batches, has_dropout, initialise, replaced, seeded, stream, unseeded
 
 VERSION = 1
 HORIZON = ("cosine",)  # schedules that depend on where the run ends
 
 
+Step = Callable[..., Tensor]  # of what is trained and the tensors of a batch: the loss
+
+
+def as_written(step: Step) -> Step:
+    """The same."""
+    return step
+
+
 @dataclass(frozen=True)
 class ExecutionMode:
-    """How a step is computed: the loss, or the same in fewer operations, and the order of images in memory."""
+    """How a step is computed: as it is written or in fewer operations, and the order of images in memory."""
 
-    compute: Loss = loss
+    wrap: Callable[[Step], Step] = as_written
     layout: torch.memory_format = torch.contiguous_format
 
     def laid(self, x: Tensor) -> Tensor:
@@ -39,13 +49,13 @@ class ExecutionMode:
 class TrainingState:
     """A run after `step` steps.
 
-    `denoiser` has the raw weights, `ema` their average; `loss` is the last step's, a scalar on the device that nobody
-    has waited for, `lr` its learning rate. `weights` and `averages` are all the parameters of the one and of the other
-    in one array each.
+    `trained` has the raw weights and the heads, `ema` the average of the network's; `loss` is the last step's, a scalar
+    on the device that nobody has waited for, `lr` its learning rate. `weights` are all the parameters of the network
+    and then of the heads in few arrays, `averages` those of the network's average.
     """
 
     step: int
-    denoiser: Denoiser
+    trained: Trained
     ema: Denoiser
     weights: list[Flat]
     averages: list[Flat]
@@ -53,11 +63,17 @@ class TrainingState:
     loss: Tensor
     idle: Idle
     lr: float = 0.0
+    compute: Step | None = None  # of a step, known once a run has begun
+
+    @property
+    def denoiser(self) -> Denoiser:
+        """With the raw weights."""
+        return self.trained.denoiser
 
     @property
     def grad_norm(self) -> Tensor:
         """Euclidean norm of the last step's gradient, as the optimizer saw it (clipped, if clipping is on)."""
-        gradients = [p.grad for p in self.denoiser.parameters() if p.grad is not None]
+        gradients = [p.grad for p in self.trained.parameters() if p.grad is not None]
         return torch.nn.utils.get_total_norm(gradients, foreach=True)
 
     @property
@@ -77,12 +93,15 @@ class TrainingState:
             "optimizer": self.optimizer.state_dict(),
             "loss": self.loss,
             "idle": self.idle.state_dict(),
+            **({} if self.trained.heads is None else {"heads": self.trained.heads.state_dict()}),
         }
 
     def restore(self, checkpoint: dict[str, Any]) -> None:
         """Become the state that `checkpoint` was taken of; KeyError or RuntimeError where it does not fit."""
         self.denoiser.network.load_state_dict(checkpoint["network"])
         self.ema.network.load_state_dict(checkpoint["ema"])
+        if self.trained.heads is not None:
+            self.trained.heads.load_state_dict(checkpoint["heads"])
         self.optimizer.load_state_dict(checkpoint["optimizer"])
         self.loss = checkpoint["loss"].to(self.loss.device)
         self.step = int(checkpoint["step"])
@@ -90,16 +109,36 @@ class TrainingState:
 
 
 def begin(
-    network: nn.Module, sigma_data: float, device: str | torch.device, *, weight_decay: float = 0.0
-) -> TrainingState:
-    """The state before the first step. The network moves to `device` and is trained in place."""
-    denoiser = Denoiser(network, sigma_data).to(device).train()
-    ema = copy.deepcopy(denoiser).eval()
-    weights, averages = flatten(denoiser), flatten(ema)
+    network: nn.Module, sigma_data: float, device: str | torch.device, *, weight_decay: float = 0.0,
+    objective: Objective = Objective(), denoiser: Callable[[nn.Module, float], Denoiser] = Denoiser,
+    image: Tensor | None = None, conditional: bool = False, seed: int = 0,
+) -> TrainingState:  # fmt: skip
+    """The state before the first step. The network moves to `device` and is trained in place.
+
+    `denoiser(network, sigma_data)` reads it. Heads need `image`, one scaled image (1, ...), and whether there are
+    labels; their initial weights are of `seed`.
+    """
+    own = denoiser(network, sigma_data).to(device).train()
+    ema = copy.deepcopy(own).eval()
+    trained = Trained(own, objective)
+    if objective.heads is not None and image is not None:
+        trained.heads = initialise(lambda: _heads(trained, objective, image, conditional), seed, "heads").to(device)
+    weights = flatten(network) + (flatten(trained.heads) if trained.heads is not None else [])
+    averages = flatten(ema.network)
     ema.requires_grad_(False)
     optimizer = Adam(weights, weight_decay)
     zero = torch.zeros((), device=device)
-    return TrainingState(0, denoiser, ema, weights, averages, optimizer, zero, Idle(weights))
+    return TrainingState(0, trained, ema, weights, averages, optimizer, zero, Idle(weights))
+
+
+def _heads(trained: Trained, objective: Objective, image: Tensor, conditional: bool) -> nn.Module:
+    assert objective.heads is not None
+    label = torch.zeros(1, dtype=torch.int64, device=image.device) if conditional else None
+    trained.eval()  # dropout would draw
+    width = hidden_width(trained, image, image.new_ones(1), label) if trained.hidden is not None else 0
+    trained.train()
+    targets = objective.inputs.get("targets")
+    return objective.heads(width=width, features=0 if targets is None else targets.shape[1])
 
 
 def train(
@@ -109,6 +148,8 @@ def train(
     sigma_data: float,
     checkpoint: dict[str, Any] | None = None,
     way: ExecutionMode = ExecutionMode(),
+    objective: Objective = Objective(),
+    denoiser: Callable[[nn.Module, float], Denoiser] = Denoiser,
     *,
     steps: Annotated[int, Gt(0)] = 4000,
     batch: Annotated[int, Gt(0)] = 128,
@@ -125,11 +166,11 @@ def train(
     precision: Literal["tf32", "fp32", "bf16"] = "fp32",
     seed: Annotated[int, Ge(0)] = 0,
 ) -> Iterator[TrainingState]:
-    """Train F of the EDM denoiser on `images`, yielding the same State, moved on, after every step.
+    """Train a network by an objective on `images`, yielding the same State, moved on, after every step.
 
     `images` (N, C, H, W) uint8, or float32 and scaled, or points (N, D) float32, on the device to train on; `labels`
     (N,) int64 there or None. Starts after `checkpoint["step"]` steps if given one, and yields nothing where that is
-    `steps` already. Ways differ by rounding alone.
+    `steps` already. Ways differ by rounding alone. `denoiser(network, sigma_data)` is how the network is read.
 
     steps: optimizer steps; a shorter run is a prefix of a longer one unless the schedule is cosine.
     batch: images a step, taken from an endless stream of random permutations of the N images.
@@ -155,29 +196,28 @@ def train(
     if condition_perturbation > 0:
         perturb(network, condition_perturbation)
     network.to(memory_format=way.layout)  # type: ignore[call-overload]
-    state = begin(network, sigma_data, images.device, weight_decay=weight_decay)
+    state = begin(
+        network, sigma_data, images.device, weight_decay=weight_decay, objective=objective, denoiser=denoiser,
+        image=scaled(images[:1]), conditional=labels is not None, seed=seed,
+    )  # fmt: skip
     state.idle.conditional = labels is not None
     if checkpoint is not None:
         state.restore(checkpoint)
         checkpoint = None  # its tensors would live as long as this generator
-    weights: list[Tensor] = list(state.denoiser.parameters())
-    arrays, averages = ([flat.array for flat in flats] for flats in (state.weights, state.averages))
-    buffers = list(zip(state.ema.buffers(), state.denoiser.buffers(), strict=True))
-    randomness = seeded if has_dropout(network) or condition_perturbation > 0 else unseeded
-    order, generator = batches(len(images), batch, seed, state.step, images.device), torch.Generator(images.device)
+    weights: list[Tensor] = list(state.trained.parameters())
+    averages = [flat.array for flat in state.averages]
+    arrays = [flat.array for flat in state.weights[: len(averages)]]
+    buffers = list(zip(state.ema.network.buffers(), network.buffers(), strict=True))
+    randomness = seeded if has_dropout(state.trained) or condition_perturbation > 0 else unseeded
+    drawn = drawn_batches(
+        images, labels, sigma_data, state, way, objective, batch=batch, seed=seed, flip=flip,
+        condition_dropout=condition_dropout,
+    )  # fmt: skip
     for step in range(state.step, steps):
-        places = next(order)
-        generator.manual_seed(stream(seed, "noise", step))
-        x, y = way.laid(scaled(images[places])), None if labels is None else labels[places]
-        sigma = training_sigma(torch.randn(batch, device=x.device, generator=generator), sigma_data)
-        noise = way.laid(torch.randn(x.shape, device=x.device, generator=generator))
-        if flip:
-            x = replaced(x, x.flip(-1), 0.5, generator)
-        if y is not None and condition_dropout > 0:
-            y = replaced(y, torch.full_like(y, dropped_condition(network)), condition_dropout, generator)
+        compute, tensors = next(drawn)
         with products(precision):
-            with randomness(seed, step, x.device), arithmetic(precision, x.device):
-                value = way.compute(state.denoiser, x, sigma, noise, y)
+            with randomness(seed, step, images.device), arithmetic(precision, images.device):
+                value = compute(state.trained, *tensors)
             value.backward()
         if clip > 0:
             torch.nn.utils.clip_grad_norm_(weights, clip, foreach=True)
@@ -192,6 +232,51 @@ def train(
         yield state
         for weight in weights:
             weight.grad = None
+
+
+def drawn_batches(
+    images: Tensor, labels: Tensor | None, sigma_data: float, state: TrainingState, way: ExecutionMode,
+    objective: Objective, *, batch: int, seed: int, flip: bool, condition_dropout: float,
+) -> Iterator[tuple[Step, tuple[Tensor | None, ...]]]:  # fmt: skip
+    """For each step from the state's on: how its loss is computed, and the tensors of its batch."""
+    inputs = {**objective.inputs, "average": state.ema}
+    order = batches(len(images), batch, seed, state.step, images.device)
+    generator, draws = torch.Generator(images.device), Draws(seed, images.device)
+    drawn: dict[str, Tensor] = {}
+    for step in count(state.step):
+        draws.step = step
+        generator.manual_seed(stream(seed, "noise", step))
+        places = next(order)
+        x, y = way.laid(scaled(images[places])), None if labels is None else labels[places]
+        sigma, weight = objective.levels(torch.randn(batch, device=x.device, generator=generator), sigma_data)
+        noise, flipped = way.laid(torch.randn(x.shape, device=x.device, generator=generator)), None
+        if flip:
+            flipped = torch.rand(batch, device=x.device, generator=generator) < 0.5
+            x = torch.where(per_item(flipped, x), x.flip(-1), x)
+        if y is not None and condition_dropout > 0:
+            dropped = torch.full_like(y, dropped_condition(state.denoiser.network))
+            y = replaced(y, dropped, condition_dropout, generator)
+        if objective.draw is not None:
+            whole = Batch(x, y, places, flipped, sigma, weight, noise)
+            drawn = objective.draw(whole, draws, **{name: inputs[name] for name in objective.draw_asks})
+        if state.compute is None:
+            state.compute = way.wrap(step_of(objective, tuple(drawn), state.ema))
+        yield state.compute, (x, y, places, flipped, sigma, weight, noise, *drawn.values())
+
+
+def step_of(objective: Objective, drawn: tuple[str, ...], average: Denoiser) -> Step:
+    """The loss as a function of what is trained and tensors alone, which is what a compiler takes.
+
+    `drawn` are the names of the tensors that the objective draws: those after the first seven.
+    """
+
+    def compute(trained: Trained, *tensors: Tensor | None) -> Tensor:
+        batch = Batch(*tensors[:7], dict(zip(drawn, tensors[7:], strict=True)))  # type: ignore[arg-type]
+        own = {"heads": trained.heads, "hidden": trained.hidden, "average": average}
+        asked = {name: own[name] for name in objective.asks}
+        return objective.loss(trained.denoiser, batch, **objective.inputs, **asked)
+
+    return compute
 
 
 def check(

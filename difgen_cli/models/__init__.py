@@ -6,15 +6,52 @@ condition, and so is `labels=None`. A module of it with an attribute `perturbati
 """
 
 import math
-from typing import TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import torch
+from annotated_types import Gt
 from torch import Tensor, nn
 from torch.nn import functional
+
+from difgen_cli.diffusion import Denoiser
+from difgen_cli.diffusion.denoiser import log_level, time_level
+from difgen_cli.diffusion.schedules import Timesteps
 
 VERSION = 1
 
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
+
+
+def denoiser(
+    network: nn.Module,
+    sigma_data: float,
+    *,
+    prediction: Literal["edm", "noise", "clean", "velocity", "flow"] = "edm",
+    unit: Annotated[float, Gt(0)] | None = None,
+    noise_input: Literal["log", "time", "timestep"] = "log",
+    schedule: Literal["linear", "scaled_linear", "cosine"] | None = None,
+) -> Denoiser:
+    """How the weights of a network are read: D(x; σ) from F. `sigma_data` is that of the pool.
+
+    prediction: what F is: edm's mixture; the noise; the clean image; the velocity of Salimans & Ho (2022), which is
+        edm's up to the sign; or the difference of noise and image, as flow matching has it.
+    unit: the standard deviation that images have in the network's own units; none: that of the pool. Published models
+        of noise or flow have 1, those of EDM 0.5.
+    noise_input: what the network is inputs of the noise: log is ln(σ / unit) / 4, and with edm ln σ / 4; time is that of
+        a flow, from 0 to 1; timestep is that of `schedule`, from 0 to 999.
+    schedule: of the network's training; σ outside of it are not asked for.
+
+    Raises ValueError for timesteps without a schedule.
+    """
+    if noise_input == "timestep" and schedule is None:
+        raise ValueError("model.noise_input: timestep needs model.schedule: name linear, scaled_linear or cosine")
+    timesteps = Timesteps(schedule) if schedule else None
+    span = (0.0, math.inf)
+    if timesteps is not None:
+        scale = sigma_data if unit is None else unit
+        span = (timesteps.range[0] * scale, timesteps.range[1] * scale)
+    inputs = {"log": None if prediction == "edm" else log_level, "time": time_level, "timestep": timesteps}
+    return Denoiser(network, sigma_data, prediction, unit, inputs[noise_input], span)
 
 
 class NoiseFeatures(nn.Module):

@@ -23,8 +23,8 @@ import torch
 from torch import Tensor
 
 from difgen_cli import config
-from difgen_cli.diffusion import DenoiserLike, loss
-from difgen_cli.diffusion.training import ExecutionMode
+from difgen_cli.diffusion import DenoiserLike
+from difgen_cli.diffusion.training import ExecutionMode, Step, TrainingState
 from difgen_cli.engine.cost.cache import decided
 from difgen_cli.engine.worker.agreement import Function, disagreement
 from difgen_cli.guidance import Around
@@ -49,14 +49,16 @@ def way(name: str, shape: tuple[int, ...], device: str, *, strict: bool = False,
         say: Callable[[str], None] = print) -> ExecutionMode:  # fmt: skip
     """A way of training by its name, for images of a shape or points; strict and say as `computed` has them."""
     plain = _layout(shape) if device.startswith("cuda") else ExecutionMode.layout
-    if name in COMPILED:
-        return ExecutionMode(computed(loss, name, strict=strict, say=say, layout=plain), _layout(shape))
-    return ExecutionMode(layout=plain)
+
+    def wrap(step: Step) -> Step:
+        return computed(step, name, strict=strict, say=say, layout=plain)
+
+    return ExecutionMode(wrap, _layout(shape)) if name in COMPILED else ExecutionMode(layout=plain)
 
 
-def used(mode: ExecutionMode) -> str:
+def used(state: TrainingState) -> str:
     """The way in which a training was computed, known from its first step on."""
-    return mode.compute.used if isinstance(mode.compute, Checked) else "eager"
+    return state.compute.used if isinstance(state.compute, Checked) else "eager"
 
 
 def computed(

@@ -1,0 +1,64 @@
+"""Noise schedules of the field by timestep: which σ a timestep is, and which timestep a σ.
+
+s = σ / u is the noise per unit of signal, √(1 − ᾱ) / √ᾱ of a schedule that keeps the variance (Ho et al. 2020).
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+STEPS = 1000  # timesteps of the published schedules
+BETAS = (1e-4, 0.02)  # linear: β from the first timestep to the last (Ho et al. 2020)
+SCALED_BETAS = (0.00085, 0.012)  # scaled_linear: linear in √β (Rombach et al. 2022)
+COSINE_OFFSET, MOST_BETA = 0.008, 0.999  # cosine (Nichol & Dhariwal 2021)
+SCHEDULES = ("linear", "scaled_linear", "cosine")
+
+
+def levels(schedule: str, steps: int = STEPS) -> Tensor:
+    """s of every timestep, ascending: (steps,) float64. Fewer steps than 1000 have larger β, so that the ends stay."""
+    return torch.expm1(-torch.log1p(-_betas(schedule, steps)).cumsum(0)).sqrt()
+
+
+def _betas(schedule: str, steps: int) -> Tensor:
+    if schedule == "linear":
+        return torch.linspace(*BETAS, steps, dtype=torch.float64) * (STEPS / steps)
+    if schedule == "scaled_linear":
+        first, last = SCALED_BETAS
+        return torch.linspace(math.sqrt(first), math.sqrt(last), steps, dtype=torch.float64).square() * (STEPS / steps)
+    if schedule == "cosine":
+        kept = cosine(torch.linspace(0, 1, steps + 1, dtype=torch.float64))
+        return (1 - kept[1:] / kept[:-1]).clamp(max=MOST_BETA)
+    raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, not {schedule!r}")
+
+
+def cosine(t: Tensor) -> Tensor:
+    """ᾱ at time t in [0, 1] of the cosine schedule, as a share of that at 0."""
+    first = math.cos(COSINE_OFFSET / (1 + COSINE_OFFSET) * math.pi / 2) ** 2
+    return ((t + COSINE_OFFSET) / (1 + COSINE_OFFSET) * (math.pi / 2)).cos().square() / first
+
+
+class Timesteps(nn.Module):
+    """Which timestep a level s is, between two of them by linear interpolation in ln s.
+
+    Whole timesteps alone would be coarse: of the linear schedule they are 20 % apart at s = 0.02.
+    """
+
+    log_levels: Tensor
+
+    def __init__(self, schedule: str) -> None:
+        super().__init__()
+        self.register_buffer("log_levels", levels(schedule).log().float(), persistent=False)
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The least and the largest s of the schedule."""
+        return float(self.log_levels[0].exp()), float(self.log_levels[-1].exp())
+
+    def forward(self, s: Tensor) -> Tensor:
+        """Timesteps in [0, 999], (B,) float32, of s (B,); those outside of the schedule are its ends."""
+        log_s = s.log()
+        above = torch.searchsorted(self.log_levels, log_s).clamp(1, len(self.log_levels) - 1)
+        lower, upper = self.log_levels[above - 1], self.log_levels[above]
+        share = ((log_s - lower) / (upper - lower)).clamp(0, 1)
+        return above - 1 + share
