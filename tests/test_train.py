@@ -11,8 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from difgen_cli.diffusion import Denoiser, IdealDenoiser, loss
-from difgen_cli.diffusion import training as training
+from difgen_cli.diffusion import Denoiser, IdealDenoiser, loss, training_sigma
 from difgen_cli.diffusion.randomness import batches, initialise, stream
 from difgen_cli.diffusion.training import TrainingState, rate, train
 from difgen_cli.models import ClassEmbedding, mlp, unet, zero
@@ -173,7 +172,7 @@ def test_the_first_step_is_that_of_adam_on_the_edm_loss():
     peer = Denoiser(copy.deepcopy(network), 0.7)
     state = after(1, network, lr=2e-3, warmup=0)
     generator = torch.Generator().manual_seed(stream(0, "noise", 0))
-    sigma = training.training_sigma(torch.randn(8, generator=generator), 0.7)
+    sigma = training_sigma(torch.randn(8, generator=generator), 0.7)
     noise = torch.randn(8, 1, 8, 8, generator=generator)
     optimizer = torch.optim.Adam(peer.parameters(), lr=2e-3)
     value = loss(peer, IMAGES[next(batches(23, 8, 0, 0))], sigma, noise, None)
@@ -279,7 +278,7 @@ def test_training_approaches_the_ideal_denoiser():
     *_, state = train(network, points, None, 0.6, steps=1200, batch=128, lr=2e-3)
     generator = torch.Generator().manual_seed(1)
     clean = points.repeat(5000, 1)
-    sigma = training.training_sigma(torch.randn(len(clean), generator=generator), 0.6)
+    sigma = training_sigma(torch.randn(len(clean), generator=generator), 0.6)
     noise = torch.randn(clean.shape, generator=generator)
     with torch.no_grad():
         trained = loss(state.ema, clean, sigma, noise, None).item()

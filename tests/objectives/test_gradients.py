@@ -1,0 +1,159 @@
+"""Whatever a network predicts and however it is weighted, the loss is least at the posterior mean: its gradient is zero
+there, and is not where an error is planted."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from difgen_cli import objectives
+from difgen_cli.diffusion import COEFFICIENTS
+from difgen_cli.diffusion.objective import Batch, Draws
+from difgen_cli.objectives import distill, edm, repa, unlearn
+from worlds import DIMENSIONS, Exact, data, denoiser, z_of_gradient
+
+COUNT = 2048
+LAWS = [
+    {"law": "edm"}, {"law": "vp"}, {"law": "vp", "timesteps": 1000}, {"law": "cosine"}, {"law": "uniform_t"},
+    {"law": "logit_normal"},
+]  # fmt: skip
+
+
+def batch(seed: int, sigma_data: float, count: int = COUNT, **levels: object) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    images = data(count, sigma_data, generator)
+    sigma, weight = objectives.levels(torch.randn(count, generator=generator), sigma_data, **levels)
+    noise = torch.randn(images.shape, generator=generator)
+    return Batch(images, None, torch.arange(count), None, sigma, weight, noise)
+
+
+@pytest.mark.parametrize("prediction", COEFFICIENTS)
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: "-".join(map(str, law.values())))
+def test_at_the_posterior_mean_the_gradient_is_zero_and_an_error_is_seen(prediction: str, law: dict) -> None:
+    sigma_data = 0.4
+    weight = prediction
+
+    def mean_square(error: float) -> float:
+        d, network = denoiser(prediction, sigma_data, error)
+        z = z_of_gradient(lambda seed: edm.loss(d, batch(seed, sigma_data, weight=weight, **law)), network.theta)
+        return float(z.square().mean())
+
+    assert 0.7 < mean_square(0.0) < 1.5
+    assert mean_square(0.05) > 2.5
+
+
+def test_an_image_and_the_posterior_mean_have_the_same_gradient_on_average() -> None:
+    """With the target in closed form it is zero in every batch, not on average alone."""
+    exact = Exact(0.4)
+    d, network = denoiser("velocity", 0.4)
+    b = batch(0, 0.4)
+    target = exact(b.noised, b.sigma)
+    with_target = Batch(b.images, None, b.places, None, b.sigma, b.weight, b.noise, {"target": target})
+    edm.loss(d, with_target).backward()
+    assert network.theta.grad is not None
+    closed = network.theta.grad.clone()
+    network.theta.grad = None
+    edm.loss(d, b).backward()
+    assert float(closed.abs().max()) < 1e-3 * float(network.theta.grad.abs().max())
+
+
+def test_velocity_in_units_of_the_data_is_edm_up_to_the_sign() -> None:
+    sigma = torch.logspace(-2, 2, 9)
+    s = sigma / 0.4
+    skip, out, scale = COEFFICIENTS["edm"](s)
+    assert all(
+        torch.equal(a, b) for a, b in zip(COEFFICIENTS["velocity"](s), (skip, -out, scale), strict=True)
+    )
+
+
+class Linear(torch.nn.Module):
+    """D = θ x, labels ignored."""
+
+    sigma_data = 0.4
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.theta = torch.nn.Parameter(torch.full((), 0.5))
+
+    def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self.theta * x
+
+
+def gradient(loss: Tensor, d: Linear) -> float:
+    d.theta.grad = None
+    loss.backward()
+    assert d.theta.grad is not None
+    return float(d.theta.grad)
+
+
+def test_unlearning_subtracts_the_gradient_of_the_images_to_be_unlearnt() -> None:
+    d, b = Linear(), batch(0, 0.4, 64)
+    marked = torch.zeros(64, dtype=torch.bool)
+    marked[::3] = True
+    each = [gradient(edm.loss(d, part(b, rows)), d) * int(rows.sum()) / 64 for rows in (~marked, marked)]
+    assert gradient(unlearn.loss(d, b, None, marked, strength=0.5), d) == pytest.approx(each[0] - 0.5 * each[1], rel=1e-4)
+    none = torch.zeros(64, dtype=torch.bool)
+    assert unlearn.loss(d, b, None, none).item() == pytest.approx(edm.loss(d, b).item(), rel=1e-6)
+
+
+def test_erasing_begins_as_neggrad_does_and_has_an_end() -> None:
+    """At the teacher both have the same gradient for the marked images; beyond its target erase turns back."""
+    d, b = Linear(), batch(0, 0.4, 64)
+    marked = torch.ones(64, dtype=torch.bool)
+    teacher = Linear()
+    first = gradient(unlearn.loss(d, b, None, marked, method="neggrad", strength=0.5), d)
+    assert gradient(unlearn.loss(d, b, teacher, marked, method="erase", strength=0.5), d) == pytest.approx(first, rel=1e-4)
+    with torch.no_grad():
+        d.theta.copy_(d.theta - 20 * torch.sign(torch.tensor(first)))
+    assert gradient(unlearn.loss(d, b, teacher, marked, method="erase", strength=0.5), d) * first < 0
+    assert gradient(unlearn.loss(d, b, None, marked, method="neggrad", strength=0.5), d) * first > 0
+
+
+def part(b: Batch, rows: Tensor) -> Batch:
+    return Batch(b.images[rows], None, b.places[rows], None, b.sigma[rows], b.weight[rows], b.noise[rows])
+
+
+def test_a_student_that_takes_its_teachers_two_steps_at_once_has_no_loss() -> None:
+    settings = {"steps": 8, "every": 2, "rho": 7.0, "sigma_min": 0.02, "sigma_max": 40.0}
+    exact, b = Exact(0.4), batch(0, 0.4, 256)
+    drawn = distill.draw(b, Draws(0, torch.device("cpu")), 0.4, **settings)
+    b = Batch(b.images, None, b.places, None, b.sigma, b.weight, b.noise, drawn)
+    assert set(drawn["sigma"].tolist()) >= set(drawn["after"].tolist()) - {0.0}
+
+    class Student(torch.nn.Module):
+        sigma_data, factor = 0.4, 1.0
+
+        def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
+            y, middle, end = x, drawn["between"][:, None], drawn["after"][:, None]
+            for a, c in ((sigma[:, None], middle), (middle, end)):
+                y = y + (c - a) * (y - exact(y, a[:, 0])) / a
+            # Euler from x over the whole step leads to y.
+            return self.factor * (x - sigma[:, None] * (y - x) / (end - sigma[:, None]))
+
+    student = Student()
+    right = distill.loss(student, b, exact, **settings).item()
+    student.factor = 1.01
+    assert right < 1e-6 < 1e-2 * distill.loss(student, b, exact, **settings).item()
+
+
+def test_alignment_adds_its_own_gradient_to_that_of_edm() -> None:
+    d, b = Linear(), batch(0, 0.4, 64)
+    targets = torch.randn(64, 3, generator=torch.Generator().manual_seed(1))
+    head = repa.heads(DIMENSIONS, 3, head_width=8)
+
+    class Seen:
+        value = torch.empty(0)
+
+    class Watched(Linear):
+        def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
+            Seen.value = self.theta * x
+            return self.theta * x
+
+    d = Watched()
+    plain = gradient(edm.loss(d, b), d)
+    values = [gradient(repa.loss(d, b, head, Seen, targets, weight=w), d) - plain for w in (0.0, 1.0, 2.0)]
+    assert values[0] == 0
+    assert values[2] == pytest.approx(2 * values[1], rel=1e-3)
+    assert values[1] != 0
+    assert repa.canonical({"weight": 0.0, "features": "auto"}) == ("edm", {})
