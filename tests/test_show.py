@@ -21,7 +21,7 @@ from PIL import Image
 from difgen_cli.cli.show import _measures, sparkline
 from difgen_cli.engine.store import Home
 from difgen_cli.report import cell
-from difgen_cli.report.page import live
+from difgen_cli.report.page.document import RELOAD
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 GRID = """\
@@ -203,7 +203,7 @@ def test_watching_ends_by_itself_when_every_cell_is_done(copied: Path, difgen: R
     done = difgen("report", "runs", "--watch")
     assert done.returncode == 0, done.stderr
     assert "every cell is done" in done.stderr
-    assert live.HOOK not in (copied / "report" / "report.html").read_text()
+    assert RELOAD not in (copied / "report" / "report.html").read_text()
     before = {p: p.stat().st_mtime_ns for p in (copied / "report").rglob("*.png")}
     assert difgen("report", "runs").returncode == 0
     assert {p: p.stat().st_mtime_ns for p in (copied / "report").rglob("*.png")} == before
@@ -223,9 +223,9 @@ def test_watching_follows_a_sweep_and_ctrl_c_leaves_a_whole_page(tmp_path: Path)
     deadline.start()
     try:
         assert watch.stderr is not None
-        words = watch.stderr.readline()  # said when the first page is there
+        words = watch.stderr.readline()  # printed when the first page is there
         assert "cells: report/report.html" in words
-        assert live.HOOK in page.read_text()
+        assert RELOAD in page.read_text()
         watch.send_signal(signal.SIGINT)
         watch.communicate(timeout=60)
     finally:
@@ -235,5 +235,5 @@ def test_watching_follows_a_sweep_and_ctrl_c_leaves_a_whole_page(tmp_path: Path)
                        capture_output=True)  # fmt: skip
     assert watch.returncode == 130
     text = page.read_text()
-    assert live.HOOK not in text
+    assert RELOAD not in text
     assert text.rstrip().endswith("</html>")

@@ -108,7 +108,7 @@ def draw(study: Study, choice: Choice, paper: Paper) -> DrawnFigure:
     import matplotlib
 
     check(study, choice)
-    read, roles = _roles(_by_seed(curves.read(study), choice), choice)
+    read, roles = _roles(_by_seed(study.curves, choice), choice)
     cells = read.done if STEPS in roles.paths else last_snapshot(read.cells, read.paths)
     row = replace(measures.row(read, choice.y), label=_label(read, choice.y), marks=(), beside=_beside(choice, roles))
     names = [choice.y, *(name for name, _, _ in row.beside if name in read.metrics)]
@@ -161,7 +161,7 @@ def _caption(read: Curves, numbers: pd.DataFrame, what: str, choice: Choice, not
 def along(study: Study, choice: Choice) -> list[CurveAxis]:
     """The axis that a line of the figure joins; none where nothing is joined."""
     check(study, choice)
-    _, roles = _roles(_by_seed(curves.read(study), choice), choice)
+    _, roles = _roles(_by_seed(study.curves, choice), choice)
     return [roles.along] if roles.along is not None and roles.along.numeric else []
 
 

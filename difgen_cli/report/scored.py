@@ -17,7 +17,6 @@ from difgen_cli.report.figures import listing
 from difgen_cli.report.page import gallery, parts, stamp
 from difgen_cli.report.page.document import document
 from difgen_cli.report.plotting import labels
-from difgen_cli.report.study import curves
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -119,7 +118,7 @@ def show(scored: Scored, console: Console) -> None:
 
 def lines(scored: Scored) -> list[ScoredLine]:
     """The measures that have a value, the main ones first."""
-    metrics = curves.read(scored.study).metrics
+    metrics = scored.study.curves.metrics
     order = [name for name in FIRST if name in metrics] + [name for name in metrics if name not in FIRST]
     rows = {kind: row for kind in KINDS if (row := scored.row(kind))}
     return [
@@ -168,7 +167,7 @@ def _measures(scored: Scored) -> str:
         + f'<td class="meaning">{escape(line.meaning)}</td></tr>'
         for line in lines(scored)
     )
-    features = curves.read(scored.study).features
+    features = scored.study.curves.features
     space = parts.note(f"fd_*: {labels.frechet(features)}.") if features else ""
     return (
         f'<div class="scroll" tabindex="0"><table><thead><tr><th scope="col" class="word">measure</th>{head}'
@@ -186,7 +185,7 @@ def _pictures(scored: Scored) -> str:
     )
     cell = str(scored.row("model")["cell"])
     shown = gallery.section({cell: "Samples"}, scored.study.gallery, SHOWN)
-    reference_pictures = gallery.section(gallery.references(curves.read(scored.study)), scored.study.gallery)
+    reference_pictures = gallery.section(gallery.references(scored.study.curves), scored.study.gallery)
     named = "".join(
         f'<tr><td class="word">{escape(str(line["sample"]))}</td><td class="word">{escape(str(line["nearest"]))}</td>'
         f"<td>{escape(labels.number(line['ratio']))}</td><td>{'copy' if line['copy'] else ''}</td></tr>"

@@ -14,7 +14,6 @@ from difgen_cli.engine.columns import ColumnSpec
 from difgen_cli.report import findings
 from difgen_cli.report.findings import samples, study
 from difgen_cli.report.study import curves
-from difgen_cli.report.table import last
 
 # A row where nothing was found and every measure could see.
 CLEAN: dict[str, Any] = {
@@ -166,7 +165,7 @@ def of_study(**columns: Any) -> dict[str, str]:
     rows = base.rows.assign(**columns)
     shares = {name: ColumnSpec("share") for name in columns if name not in base.columns}
     read = curves.read(type(base)(**{**vars(base), "rows": rows, "columns": {**base.columns, **shares}}))
-    return {name: said for name, rule in study.RULES.items() if (said := rule(read, last(read)))}
+    return {name: said for name, rule in study.RULES.items() if (said := rule(read, read.last))}
 
 
 def test_a_study_counts_the_settings_that_copy_in_every_seed() -> None:

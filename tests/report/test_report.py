@@ -172,7 +172,7 @@ def test_the_summary_counts_missing_and_failed_and_marks_what_does_not_exist():
 
 def test_the_summary_gives_means_floors_and_half_widths_of_the_last_snapshot():
     study = synthetic.study(STEPS_SIZE, seeds=3)
-    frame = table.last(curves.read(study)).set_index("data.size")
+    frame = study.curves.last.set_index("data.size")
     rows = study.rows[(study.rows["kind"] == "model") & (study.rows["step"] == 4000)]
     for size, some in rows.groupby("data.size"):
         line = frame.loc[str(size)]

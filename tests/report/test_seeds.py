@@ -193,7 +193,7 @@ def test_the_table_prints_the_ends_of_a_share_and_no_zero_width() -> None:
     low, high = wilson(0, 1000)
     clean = study.rows.assign(mem_frac=0.0, mem_frac_lo=low, mem_frac_hi=high)
     read = curves.read(dataclasses.replace(study, rows=clean))
-    words = next(column.words for column in table.columns(read, table.last(read)) if column.header == "mem_frac")
+    words = next(column.words for column in table.columns(read) if column.header == "mem_frac")
     assert words == ["0.000 [0.0000, 0.0013]"] * 2 or words == [f"0 [0, {labels.number(wilson(0, 3000)[1], 2)}]"] * 2
     assert "± 0" not in " ".join(words)
 

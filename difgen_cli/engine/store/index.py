@@ -55,15 +55,6 @@ def _digest(root: Path) -> str:
     return hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
 
 
-def pulse(store: Store) -> dict[str, int]:
-    """When a result last came to each trajectory and reference, and when each grid was planned, by folder.
-
-    One `stat` a folder; equal to an earlier one where there is nothing new to fold.
-    """
-    results = {home.path.name: _stamp(home.path)[FOLDERS.index("results")] for home in store.homes()}
-    return results | {grid.name: _changed(grid / "plan.parquet") for grid in store.grids()}
-
-
 def _stamp(folder: Path) -> list[int]:
     """When each folder last changed, on the file server's clock: compared for equality alone."""
     return [_changed(folder / name) for name in FOLDERS]

@@ -17,12 +17,12 @@ from difgen_cli.report.study.curves import STEPS, Curves, last_snapshot, per_gro
 
 WEAK_POWER = 0.5  # below it the ratio rule misses most copies with a little noise
 
-Rule = Callable[[Curves, pd.DataFrame], str | None]  # the study, its last snapshots over seeds (`table.last`)
+Rule = Callable[[Curves, pd.DataFrame], str | None]  # the study, its last snapshots over seeds
 
 
-def of_study(curves: Curves, last: pd.DataFrame) -> list[str]:
-    """The sentences for a study; `last`: one line per setting as `table.last` gives it."""
-    return [sentence for rule in RULES.values() if (sentence := rule(curves, last))]
+def of_study(curves: Curves) -> list[str]:
+    """The sentences for a study."""
+    return [sentence for rule in RULES.values() if (sentence := rule(curves, curves.last))]
 
 
 def few_distinct(curves: Curves, _: pd.DataFrame) -> str | None:

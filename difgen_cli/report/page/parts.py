@@ -98,9 +98,9 @@ def _light(png: bytes) -> bytes:
     return file.getvalue()
 
 
-def last_snapshots(curves: Curves, last: pd.DataFrame) -> str:
+def last_snapshots(curves: Curves) -> str:
     """The last snapshots over seeds, as in the terminal."""
-    columns = table.columns(curves, last)
+    columns = table.columns(curves)
     head = "".join(f'<th scope="col">{escape(column.header)}</th>' for column in columns)
     lines = zip(*[column.words for column in columns], strict=True)
     rows = "".join(
