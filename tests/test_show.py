@@ -19,9 +19,11 @@ import pytest
 from PIL import Image
 
 from difgen_cli.cli.show import _measures, sparkline
-from difgen_cli.engine.store import Home
+from difgen_cli.engine.store import Home, Store
 from difgen_cli.report import cell
 from difgen_cli.report.page.document import RELOAD
+from difgen_cli.report.redraw import Redraw
+from difgen_cli.report.study import loading
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 GRID = """\
@@ -196,6 +198,31 @@ def test_two_run_directories_side_by_side(copied: Path, difgen: Run) -> None:
     missing = difgen("report", "--compare", "runs", "nowhere")
     assert missing.returncode == 2
     assert "nowhere: no run directory" in missing.stderr
+
+
+def test_a_report_is_drawn_again_when_a_result_changes_the_rows(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(copied)
+    store, lines = Store(Path("runs")), list[str]()
+    result = min(Path("runs").glob("trajectories/*/results/*.json"))
+    result.rename("elsewhere.json")
+    with Redraw(store, lambda: [(loading.gather(store)[0], Path("report"))], lines.append) as redraw:
+        assert not redraw.if_changed()
+        page, rows = Path("report/report.html"), Path("runs/tables/rows.parquet")
+        drawn, before = page.read_bytes(), rows.read_bytes()
+        assert RELOAD.encode() in drawn
+        redraw._due = 0.0
+        assert not redraw.if_changed()
+        assert (page.read_bytes(), rows.read_bytes(), len(lines)) == (drawn, before, 1), "no row has changed"
+        Path("elsewhere.json").rename(result)
+        assert not redraw.if_changed(), "too early: workers need the processor"
+        redraw._due = 0.0
+        assert redraw.if_changed(), "every cell is done"
+        assert rows.read_bytes() != before
+        assert page.read_bytes() != drawn
+    done, planned = (int(number) for number in re.findall(r"\d+", lines[1])[:2])
+    assert done == planned
+    assert len(lines) == 2
+    assert RELOAD not in page.read_text()
 
 
 @pytest.mark.long

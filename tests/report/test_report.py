@@ -16,7 +16,7 @@ from rich.console import Console
 from difgen_cli import report
 from difgen_cli.report import table
 from difgen_cli.report.plotting import labels, style
-from difgen_cli.report.study import curves
+from difgen_cli.report.study import curves, last_snapshots
 
 STEPS_SIZE = {"train.steps": [250, 1000, 4000], "data.size": [32, 128, 512]}
 FOUR = {**STEPS_SIZE, "model.width": [64, 256], "condition.clusters": [1, 10]}
@@ -168,6 +168,18 @@ def test_the_summary_counts_missing_and_failed_and_marks_what_does_not_exist():
     assert "2 of 4 cells done, 1 missing, 1 failed" in text
     line = next(line for line in text.splitlines() if re.match(r"│\s+32 │", line))
     assert set(re.split(r"[│\s]+", line)) == {"", "32", "0", labels.NONE}
+
+
+def test_the_last_snapshots_are_computed_once(tmp_path, monkeypatch):
+    """The page, its sentences and last.csv, and the sentences and the table of the terminal show the same frame."""
+    calls = []
+    compute = last_snapshots.read
+    monkeypatch.setattr(last_snapshots, "read", lambda curves: calls.append(curves) or compute(curves))
+    study = synthetic.study({"data.size": [32, 128]}, seeds=2)
+    report.write(study, tmp_path)
+    report.show(study, Console(file=io.StringIO(), width=200))
+    assert report.sentences(study)
+    assert len(calls) == 1
 
 
 def test_the_summary_gives_means_floors_and_half_widths_of_the_last_snapshot():

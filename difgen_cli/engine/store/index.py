@@ -21,7 +21,7 @@ SCHEMA = 3
 FOLDERS = ("attempts", "snapshots", "results")  # whose times tell that nothing has happened
 KEPT = (  # of a record
     "state", "step", "target", "batch", "images_per_second", "roofline", "mfu", "loss", "attempt", "owner",
-    "submission", "started", "ended", "ending", "cause", "metric", "values",
+    "submission", "started", "ended", "ending", "cause", "metric", "phase", "values",
 )  # fmt: skip
 
 Entry = dict[str, Any]  # stamp, units (unit -> last record), snapshots (steps), results (keys)
