@@ -121,7 +121,7 @@ base:
   model:     {name: mlp, width: 8, depth: 1}
   train:     {batch: 16, steps: 10}
   sample:    {name: peeking, count: 32}
-  score:     [{frechet: {features: peeked}}]
+  score:     {frechet: {features: peeked}}
 seeds: 1
 """
 

@@ -37,7 +37,7 @@ def report(
         tuple[Path, Path] | None, typer.Option(help="Compare two run directories.", metavar="RUNS RUNS")
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse what should not be compared.")] = False,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Write the page again as rows arrive.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Draw again when rows change.")] = False,
     json_: Json = False,
 ) -> None:
     """Write figures, their numbers, a table and one page.

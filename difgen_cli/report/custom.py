@@ -115,7 +115,7 @@ def draw(study: Study, choice: Choice, paper: Paper) -> DrawnFigure:
     names = names if roles.x else [choice.x, choice.y]
     numbers = over_seeds(cells, roles.paths, list(dict.fromkeys(names)), read.columns)
     if numbers[numbers["metric"] == choice.y].empty:
-        raise GridError(f"--y {choice.y}: no finished cell of grid {study.name} has it beside {choice.x}")
+        raise GridError(f"--y {choice.y}: no finished cell of grid {study.name} has both it and {choice.x}")
     with matplotlib.rc_context(cast(Any, paper.rc)):
         tiles = facets.tiles(roles.facets, roles.colour, paper, most=paper.panels_most)
         points = len(tiles.panels) * len(style.colours(roles.colour)) <= layout.CROWD

@@ -83,7 +83,7 @@ def fitted(chosen: list[Column], title: str, caption: str, width: int | None) ->
         if not droppable:
             return drawn  # rich wraps what is left
         chosen.remove(max(droppable, key=lambda column: column.drop))
-        drawn = _drawn(chosen, title, f"{caption} Columns left out for width: see a wider terminal.")
+        drawn = _drawn(chosen, title, f"{caption} Some columns are not shown: the terminal is too narrow.")
     drawn.width = _natural(drawn)
     return drawn
 
@@ -99,7 +99,7 @@ def notes(curves: Curves) -> str:
     elif curves.seeds:
         parts.append(captions.over_seeds(curves, curves.metrics))
     if "fd_test" in curves.metrics:
-        parts.append(f"fd_test: {labels.frechet(curves.features)}; floors: how many times real against real.")
+        parts.append(f"fd_test: {labels.frechet(curves.features)}; floors: fd_test / fd_floor (real against real).")
     parts.append(costs.words(curves.cells))
     return " ".join(part for part in parts if part)
 

@@ -127,7 +127,7 @@ def test_the_map_holds_every_step_and_level_and_dots_what_may_be_nothing() -> No
     read = curves.read(synthetic.study(STEPS_SIZE, seeds=3))
     (drawn,) = noise_map.draw(read)
     assert len(drawn.data) == 4 * 3 * len(synthetic.SIGMAS)
-    assert "dots: the 95 % interval over seeds holds 0" in drawn.caption
+    assert "dots: the 95 % interval over seeds contains 0" in drawn.caption
     assert "no value" not in drawn.svg
     assert set(drawn.palette) == set(drawn.palette.values()), "a map keeps its colours on a dark page"
     holes = read.tables["noise"].query("step != 240 or `data.size` != '8'")

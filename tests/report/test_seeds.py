@@ -174,7 +174,7 @@ def test_a_second_seed_beside_the_first_is_averaged_within_it() -> None:
 
 
 def test_captions_and_the_page_say_what_all_seeds_share(tmp_path: Path) -> None:
-    shared = "All seeds share the held-out images and the sampler's noise, which the intervals leave out."
+    shared = "All seeds share the held-out images and the sampler's noise, which the intervals do not include."
     study = synthetic.study({"data.size": [32, 128]}, seeds=3)
     report.write(study, tmp_path)
     assert shared in (tmp_path / "figures" / "memorization-against-frechet.txt").read_text(encoding="utf-8")
@@ -182,7 +182,7 @@ def test_captions_and_the_page_say_what_all_seeds_share(tmp_path: Path) -> None:
     assert page.count("which the intervals leave out") >= 3
     assert shared in table.notes(curves.read(study))
     noise = curves.read(seeded(["sample.seed"]))
-    assert captions.common(noise) == "All seeds share the held-out images, which the intervals leave out."
+    assert captions.common(noise) == "All seeds share the held-out images, which the intervals do not include."
     assert "(sample.seed varied)" in captions.varied(noise)
     both = curves.read(seeded(["data.held_out_seed", "sample.seed"]))
     assert captions.common(both) == ""

@@ -84,7 +84,7 @@ def weights(path: Path, device: str) -> dict[str, Tensor]:
     """The weights of a snapshot by name. Raises StoreError where they are missing, or damaged and so set aside."""
     tensors = remade(path, lambda p: load(p.read_bytes()))  # its reader of files hides the errors of the system
     if tensors is None:
-        raise StoreError(f"{path}: the weights are missing or damaged; run the same sweep again to train them again")
+        raise StoreError(f"{path}: the weights are missing or damaged; run the same `difgen sweep` again to train them")
     return {name: tensor.to(device) for name, tensor in tensors.items()}
 
 

@@ -28,7 +28,7 @@ def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
     what = "Path overlap, its power and the preference of the sampler's states over the noise level σ/σ_d"
     text = Text(
         "path-over-noise",
-        "Where the sampler walks, over noise levels",
+        "Path overlap over noise levels",
         f"{what}{planned.words}.",
         [captions.snapshot(curves, last)],
     )
