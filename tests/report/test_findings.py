@@ -55,7 +55,7 @@ def test_a_clean_row_says_what_was_not_seen_and_claims_nothing() -> None:
     )
     assert "the interval ends at 23.0 % of an exact copier's value" in said
     assert "samples are copies" not in said
-    assert said.endswith("never trained on; copies that are changed more (rotated, say) can be missed.")
+    assert said.endswith("never trained on; copies that are changed more (for example, rotated) can be missed.")
 
 
 def test_no_rule_says_that_there_are_no_copies() -> None:
@@ -176,7 +176,7 @@ def test_a_study_counts_the_settings_that_copy_in_every_seed() -> None:
     said = of_study(mem_frac=0.5, mem_frac_lo=0.4, mem_frac_hi=0.6, mem_frac_control_hi=0.01)["copying"]
     assert "in every seed of 2 of 2 settings (most: mem_frac 0.500 at N = " in said
     quiet = of_study(mem_frac=0.0, mem_frac_lo=0.0, mem_frac_hi=0.01, mem_frac_control_hi=0.01)["copying"]
-    assert "no more copies than among held-out images, in any seed of 2 settings: it does not tell" in quiet
+    assert "no more copies than among held-out images, in any seed of 2 settings: it does not distinguish" in quiet
 
 
 def test_a_study_says_first_where_the_rule_is_blind() -> None:
