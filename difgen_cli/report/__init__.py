@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pair:
-    """A generated sample beside its nearest training image; `ratio` is d1/d2 of Yoon et al. 2023 (0 … 1).
+    """A generated sample and its nearest training image; `ratio` is d1/d2 of Yoon et al. 2023 (0 … 1).
 
     identical: in every value. nearness: what pairs are ordered by, 0 for identical ones; NaN where it is not known.
     """
@@ -79,7 +79,7 @@ class Study:
 
 @dataclass(frozen=True)
 class Written:
-    """What `write` left: the page, and the figures' PNG files (other formats, CSV and caption lie beside each)."""
+    """What `write` left: the page, and the figures' PNG files (other formats, CSV and caption are next to each)."""
 
     page: Path
     figures: list[Path]

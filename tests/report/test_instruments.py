@@ -102,7 +102,7 @@ def test_path_power_too_low_everywhere_is_said(whole: Written) -> None:
     study = instruments.added(synthetic.study(STEPS_SIZE, seeds=2))
     blind = study.tables["path"].assign(path_power=0.55, path_overlap=np.nan)
     (drawn,) = path_over_noise.draw(curves.read(dataclasses.replace(study, tables={"path": blind})))
-    assert "no overlap can be told" in drawn.alt
+    assert "no overlap is given" in drawn.alt
 
 
 def test_the_crossing_of_twins_is_interpolated_per_seed_in_log_size() -> None:

@@ -1,4 +1,4 @@
-"""Path overlap over whatever axis: its rows, and the crosses where it cannot be told."""
+"""Path overlap over any axis: its rows, and the crosses where the power is too low."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Path overlap over noise levels: where the sampler walks at the last snapshot, and where that can be told."""
+"""Path overlap over noise levels: the states of the sampler at the last snapshot, where the power suffices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be said of copies among samples, and of what the rules for copies could not have seen."""
+"""Sentences for copies among samples, and for what the rules for copies could not have detected."""
 
 from __future__ import annotations
 

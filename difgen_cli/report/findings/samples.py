@@ -1,4 +1,4 @@
-"""What can be said of one set of samples beside held-out images and an exact copier.
+"""Sentences for one set of samples, compared with held-out images and an exact copier.
 
 `RULES` are in the order in which a reader must hear them: first what makes the other numbers say little, then copies,
 then the lean towards the training images, then what the measures could not have seen.

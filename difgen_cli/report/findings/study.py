@@ -1,4 +1,4 @@
-"""What can be said of a study: of each setting at its last snapshot, over seeds.
+"""Sentences for a study: for each setting at its last snapshot, over seeds.
 
 A sentence counts settings by their own intervals, names the extremes, and puts what the measures could not see first.
 """

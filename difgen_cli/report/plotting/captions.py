@@ -1,4 +1,4 @@
-"""What stands under a figure: how many seeds and samples, which features, what the intervals are, what is missing."""
+"""What is printed under a figure: how many seeds and samples, which features, what the intervals are, what is missing."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def common(curves: Curves) -> str:
 
 
 def over_seeds(curves: Curves, metrics: Sequence[str]) -> str:
-    """What the marks beside a mean over seeds are, in a table."""
+    """What ±, ×/÷ and [ ] after a mean over seeds mean, in a table."""
     parts = [f"± half a 95 % t interval over up to {curves.seeds} seeds{varied(curves)}"]
     if any(replicates.logarithmic(name, curves.columns) for name in metrics):
         parts.append("×/÷ the same on a log scale")
@@ -130,7 +130,7 @@ def moving(curves: Curves) -> list[str]:
 
 
 def snapshot(curves: Curves, last: pd.DataFrame) -> str:
-    """At which step the last snapshots are; said loudly where they differ."""
+    """At which step the last snapshots are, with a note where they differ."""
     steps = sorted(last["step"].dropna().unique()) if "step" in last else []
     if not steps:
         return ""
