@@ -1,4 +1,4 @@
-"""What is printed under a figure: how many seeds and samples, which features, what the intervals are, what is missing."""
+"""What stands below a figure: how many seeds and samples, which features, what the intervals are, what is missing."""
 
 from __future__ import annotations
 
