@@ -150,7 +150,7 @@ def test_below_five_groups_the_note_says_that_there_is_no_interval(score: Score)
     assert model["train_pref_lo"] is model["train_pref_excess_lo"] is model["train_pref_share_lo"] is None
     assert model["train_pref_excess"] > 0
     assert "4 groups" in said["notes"][-1]
-    assert "below 5 groups there is none" in said["notes"][-1]
+    assert "below 5 groups there is no interval" in said["notes"][-1]
     assert "The samples come in 4 groups" in Path("report/made/report.html").read_text()
 
 
