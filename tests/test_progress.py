@@ -157,11 +157,14 @@ def test_the_phase_of_a_scoring_is_shown(submission: Submission) -> None:
 
 
 def test_a_view_ends_when_its_caller_has_what_it_waits_for(submission: Submission) -> None:
-    calls: list[int] = []
-    console = Console(file=io.StringIO())
-    tracker = _tracker(submission)
-    progress.watch(console, tracker.store, tracker.poll, lambda: len(calls) == 2 or bool(calls.append(0)))
-    assert len(calls) == 2
+    polls: list[int] = []
+
+    def poll() -> list[SubmissionStatus]:
+        polls.append(0)
+        return [SubmissionStatus(submission, True, running=1)] if len(polls) < 5 else []
+
+    progress.watch(Console(file=io.StringIO()), _tracker(submission).store, poll, lambda: len(polls) == 3)
+    assert len(polls) == 3
 
 
 def test_a_failed_training_settles_what_waits_for_it(submission: Submission) -> None:
