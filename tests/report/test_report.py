@@ -108,7 +108,7 @@ def test_all_rows_are_in_the_csv_also_missing_and_failed_ones(four):
 
 def test_one_seed_is_announced_on_the_page_and_under_every_figure(tmp_path):
     written = report.write(synthetic.study(STEPS_SIZE, seeds=1), tmp_path)
-    assert "One seed: no interval here" in written.page.read_text(encoding="utf-8")
+    assert "One seed: it is not known" in written.page.read_text(encoding="utf-8")
     for path in written.figures:
         assert "One seed:" in path.with_suffix(".txt").read_text(encoding="utf-8")
 
