@@ -1,11 +1,9 @@
 """What work will take, from what finished work has taken.
 
-A training takes the median seconds of an image over finished trainings of the same network on the same device, and
-sampling and metrics likewise by their evaluations and images. Another network takes those of the network nearest in
-FLOPs, times the root of the ratio of FLOPs; where nothing was trained, it is a guess from the FLOPs alone. The range
-holds what was measured and is a factor of 1.35 at least, for another network it reaches from no growth to growth in
-proportion to FLOPs, and it doubles where batch, precision, sampler or a metric's settings differ, and once more where
-the plug-in does.
+It is the median of what the same network took on the same device, by images, evaluations or images read. Another
+network takes the time of the one nearest in FLOPs, times the root of the ratio of FLOPs; where nothing was trained, it
+is a guess from the FLOPs alone. The range holds what was measured, and widens with each difference: in FLOPs, in
+settings, in the plug-in.
 """
 
 from __future__ import annotations
@@ -35,7 +33,7 @@ DIFFERENCE_FACTOR = 2.0  # of doubt for each of plug-in and settings that are ot
 NO_FLOPS_FACTOR = 4.0  # of doubt where the FLOPs of a network could not be counted
 
 UNKNOWN_FLOPS = 1e7  # of a training image
-GUESSED_RATES = {"cpu": 1e10, "cuda": 1e13}  # FLOPs a second of a training
+GUESSED_RATES = {"cpu": 1e10, "cuda": 1e13}  # FLOPs a second of a training; that of cuda was never measured
 GUESSED_STEP_SECONDS = 2e-3  # that a step takes however small it is
 GUESS_FACTOR = 6.0
 FORWARD = 1 / 3  # of a training's operations: an evaluation
