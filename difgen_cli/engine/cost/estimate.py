@@ -205,9 +205,9 @@ class Estimator:
             if spec and workload.network not in trained:
                 trained[workload.network] = recipes.load(spec["recipe"])[workload.home]
         shapes = {pool: self._shape(pool) for pool in map(networks.pool_of, trained.values())}
-        known = {n: networks.of_recipe(r, s) for n, r in trained.items() if (s := shapes[networks.pool_of(r)])}
-        counts = networks.count_flops(list(known.values()), self.plugins)
-        return {name: counts[network.key] for name, network in known.items() if network.key in counts}
+        asked = {n: networks.of_recipe(r, s) for n, r in trained.items() if (s := shapes[networks.pool_of(r)])}
+        counts = networks.count_flops(list(asked.values()), self.plugins)
+        return {name: counts[network.key] for name, network in asked.items() if network.key in counts}
 
     def _shape(self, pool: str) -> tuple[int, ...] | None:
         """(C, H, W) or (D,) of a data set."""
