@@ -103,9 +103,8 @@ def foresee(planned: Planned, pool: WorkerPool) -> Forecast:
 
     store, finder = planned.store, planned.finder
     measured = history.read(store, finder.library, pool.device, pool.threads)
-    machine = networks.Machine(pool.kind, pool.device, pool.threads) if pool.device else None
-    workloads = history.Workloads(finder.library)
-    estimator = Estimator(planned.plan, store, workloads, measured, planned.plugins, machine, finder.shapes())
+    workloads, kind = history.Workloads(finder.library), pool.kind if pool.device else None
+    estimator = Estimator(planned.plan, store, workloads, measured, planned.plugins, kind, finder.shapes())
     overhead = history.overhead(submissions.last_worker_records(store, LAST_SUBMISSIONS), pool.kind)
     with _garbage_collection_off():
         return forecast(planned.state.work, estimator, pool.workers, overhead)

@@ -142,8 +142,9 @@ seeds: 2
 
 
 def test_what_waits_and_runs_in_the_queue_is_shown_and_cancelled(
-    write_grid: Callable[..., Path], tmp_path: Path
+    write_grid: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("DIFGEN_COMPILE", "never")  # so long a training would first try whether compiling pays
     planned = sweep.prepare(write_grid(LONG), tmp_path / "runs", {})
     options = sweep.Options(cluster="queue", workers=2, detach=True)
     assert sweep.run(planned, options, Console(file=io.StringIO())) == "detached"

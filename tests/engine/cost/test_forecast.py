@@ -72,7 +72,7 @@ def to_do(difgen: Difgen, *arguments: str | Path) -> dict[str, Any]:
     return said | {"parts": {p["name"]: p for p in said["parts"]}}
 
 
-def test_where_nothing_was_trained_the_roofline_of_this_machine_is_a_guess(write_grid: Write, difgen: Difgen):
+def test_where_nothing_was_trained_it_is_a_guess_from_flops(write_grid: Write, difgen: Difgen):
     found = to_do(difgen, write_grid(GRID))
     training = found["parts"]["training"]
     assert training["how"] == "guess"
