@@ -207,7 +207,7 @@ def test_a_backend_that_loses_a_gradient_trains_nothing(faulty: None) -> None:
     said: list[str] = []
     way = modes.way("compiled", SHAPE, "cpu", say=said.append)
     state = trained(way)
-    assert torch.equal(averaged(state), averaged(trained(modes.way("eager", SHAPE, "cpu")))))
+    assert torch.equal(averaged(state), averaged(trained(modes.way("eager", SHAPE, "cpu"))))
     assert modes.used(state) == "eager"
     assert said == [
         "compiled here, the gradient of 1 of 25 parameters is wrong: noise.weight (missing); it is computed as it is "
@@ -229,7 +229,7 @@ def test_a_right_backend_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(modes.COMPILED, "compiled", {"backend": "eager"})
     way = modes.way("compiled", SHAPE, "cpu", say=pytest.fail)
     state = trained(way)
-    torch.testing.assert_close(averaged(state), averaged(trained(modes.way("eager", SHAPE, "cpu")))))
+    torch.testing.assert_close(averaged(state), averaged(trained(modes.way("eager", SHAPE, "cpu"))))
     assert modes.used(state) == "compiled"
 
 
