@@ -191,7 +191,7 @@ class Estimator:
         cell, metrics = self._cells[unit.home, unit.samples], tuple(m.metric for m in unit.metrics.values())
         home = self._once(("home", unit.home), lambda: self._home(cell))
         draws = self._draws(unit, metrics)
-        key = ("scoring", home, metrics, draws, cell.sampler, cell.guidance, cell.scoring)
+        key = ("scoring", home, metrics, draws, cell.sampler, cell.guidance, *cell.scoring.values())
         cost: UnitCost = self._once(key, lambda: self._scoring(cell, metrics, draws=draws))
         return cost
 

@@ -140,14 +140,14 @@ class ScoringRun:
     def _shared(self, measure: MetricSpec, name: str, compute: Callable[[], Arrays]) -> Arrays:
         """What depends on the subset alone, once for all cells of it."""
         signature = self.context.library.signature("score", measure.metric)
-        head = Operation("statistics", f"{measure.metric}/{name}", signature.version, measure.settings)
+        operation = Operation("statistics", f"{measure.metric}/{name}", signature.version, measure.settings)
         subset = self.parents["subset"]
         inputs = {"subset": subset.key, "held_out": apart(subset.inputs["holdout"]).key, "embed": measure.embed or ""}
         if measure.against:
             inputs["against"] = measure.against
         if self.mirrored and "mirrored" in signature.inputs:
             inputs["mirrored"] = "flip"
-        key = head.key(inputs)
+        key = operation.key(inputs)
         artifacts = self.context.artifacts
         kept: Arrays = artifacts.keep("statistics", key, lambda: artifacts.once(key, "statistics", compute))
         return kept

@@ -98,7 +98,7 @@ class TrainingRun:
         artifacts, device = self.context.artifacts, self.context.device
         self._phase("loading data")
         subset = artifacts.subset(recipe.inputs["subset"].key)
-        if recipe.inputs["labels"].head.name != "none":
+        if recipe.inputs["labels"].name != "none":
             self._phase("fitting labels")
         conditions = artifacts.conditions(recipe.inputs["labels"].key, recipe.inputs["subset"].key)
         shape, seed = shape_of(subset.images), recipe.settings.get("seed", 0)
