@@ -62,6 +62,7 @@ def test_each_worker_has_its_own_gpu_and_jobs_share_them_evenly(monkeypatch: pyt
     assert local_devices(None, 1) == ("4", "GPU-x")
     assert local_devices(None, 2) == ("4", "GPU-x", "4", "GPU-x")
     assert local_devices(3, 2) == ("4", "GPU-x", "4")
+    assert threads_each(("4", "GPU-x")) == max(1, len(os.sched_getaffinity(0)) // 2)
 
 
 def test_on_a_cpu_there_is_one_worker_a_core_with_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
