@@ -157,8 +157,9 @@ class Estimator:
         """Sampling, where samples are asked for and not there, and each metric. Units that are alike share one cost."""
         cell, metrics = self._cells[unit.home, unit.samples], tuple(m.metric for m in unit.metrics.values())
         network = self._once(("network", unit.home), lambda: self._network(cell))
-        key = (network, metrics, self._draws(unit, metrics), cell.sampler, cell.guidance, cell.scoring)
-        cost: UnitCost = self._once(key, lambda: self._scoring(cell, metrics, draws=key[2]))
+        draws = self._draws(unit, metrics)
+        key = (network, metrics, draws, cell.sampler, cell.guidance, *cell.scoring.values())
+        cost: UnitCost = self._once(key, lambda: self._scoring(cell, metrics, draws=draws))
         return cost
 
     def _scoring(self, cell: Cell, metrics: Sequence[str], *, draws: bool) -> UnitCost:

@@ -16,7 +16,8 @@ from typing import Any
 
 from difgen_cli.engine.cost.estimate import NOTHING, UNKNOWN, Estimator, Seconds, UnitCost, predict, total
 from difgen_cli.engine.cost.history import Workload
-from difgen_cli.engine.plan.work import Dependency, Scoring, Training, Work
+from difgen_cli.engine.plan import Dependency
+from difgen_cli.engine.plan.work import Scoring, Training, Work
 
 OVERHEAD = Seconds(8.0, 3.0, "guess")  # of a worker, where none was measured: start-up and imports
 

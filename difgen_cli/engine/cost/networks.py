@@ -53,8 +53,8 @@ class Network:
 
 def of_recipe(trajectory: Recipe, shape: tuple[int, ...]) -> Network:
     """The network that a trajectory trains on images of this shape."""
-    head = trajectory.inputs["network"].head
-    return Network(head.name, head.version, head.settings, shape, trajectory.inputs["labels"].head.name != "none")
+    network, labels = trajectory.inputs["network"].operation, trajectory.inputs["labels"]
+    return Network(network.name, network.version, network.settings, shape, labels.name != "none")
 
 
 def pool_of(trajectory: Recipe) -> str:
