@@ -43,7 +43,7 @@ class PositionalFeatures(nn.Module):
 
 
 class FourierFeatures(nn.Module):
-    """Sines, then cosines, of 2π f times the noise level: f are normal of deviation 16, drawn once and never trained."""
+    """Sines, then cosines, of 2π f times the noise level: f are normal of deviation 16, drawn once, never trained."""
 
     frequencies: Tensor
 
