@@ -8,7 +8,6 @@ from itertools import islice
 import pytest
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from difgen_cli.diffusion import Denoiser, loss
 from difgen_cli.diffusion.randomness import initialise
@@ -156,7 +155,7 @@ def test_the_middle_of_a_transformer_keeps_pixels_at_their_place() -> None:
     assert torch.equal(dit.TokenMap(3, 4)(tokens)[0, 0], torch.arange(12.0).view(3, 4))
 
 
-# Training --------------------------------------------------------------------------------------------------------------
+# Training -------------------------------------------------------------------------------------------------------------
 
 
 def images(count: int = 24) -> tuple[Tensor, Tensor]:
@@ -175,7 +174,7 @@ def test_training_lowers_the_loss_on_fresh_noise(name: str, conditional: bool) -
     given = labels if conditional else None
     before = _loss(Denoiser(network, 0.6), x, given)
     options = {"condition_dropout": 0.1, "condition_perturbation": 0.1} if conditional else {}
-    *_, state = islice(train(network, x, given, 0.6, steps=30, batch=16, lr=3e-3, warmup=5, **options), 30)
+    *_, state = islice(train(network, x, given, 0.6, steps=60, batch=16, lr=3e-3, warmup=5, **options), 60)
     assert _loss(state.denoiser.eval(), x, given) < 0.8 * before
 
 
@@ -198,19 +197,15 @@ def test_training_in_bfloat16_stays_near_that_in_float32(name: str) -> None:
 
 
 @of_the_field
-def test_forward_and_backward_run_on_the_device_of_the_weights_alone(name: str) -> None:
-    """On a GPU that is not there: shapes, types and devices are those of CUDA, and mixed ones are an error."""
-    if not torch.cuda.is_available():
-        torch.cuda._lazy_init = lambda: None  # nothing is computed
-    with FakeTensorMode(allow_non_fake_inputs=False):
-        with torch.device("cuda"):
-            network = FIELD[name](SHAPE, 3).train()
-            x, noise, labels = torch.empty(2, *SHAPE), torch.empty(2), torch.zeros(2, dtype=torch.int64)
-        for given in (labels, None):
-            output = network(x, noise, given)
-            assert output.device.type == "cuda"
-            output.square().sum().backward()
-        assert {p.grad.device.type for p in network.parameters() if p.grad is not None} == {"cuda"}
+def test_forward_and_backward_stay_on_the_device_of_the_weights(name: str) -> None:
+    """On the meta device, where an operation on arrays of two devices is an error: a CPU build of torch has no other."""
+    network = FIELD[name](SHAPE, 3).to("meta").train()
+    x, noise = torch.empty(2, *SHAPE, device="meta"), torch.empty(2, device="meta")
+    for labels in (torch.zeros(2, dtype=torch.int64, device="meta"), None):
+        output = network(x, noise, labels)
+        assert output.device.type == "meta"
+        output.square().sum().backward()
+    assert {p.grad.device.type for p in network.parameters() if p.grad is not None} == {"meta"}
 
 
 @of_the_field
