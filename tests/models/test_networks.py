@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from itertools import islice
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from difgen_cli.diffusion import Denoiser, loss
 from difgen_cli.diffusion.randomness import initialise
 from difgen_cli.diffusion.training import train
 from difgen_cli.engine.cost import flops
+from difgen_cli.engine.worker import modes
 from difgen_cli.models import ddpmpp, dit, mlp, unet, unet2d
 
 Build = Callable[[tuple[int, ...], int], nn.Module]
@@ -196,9 +199,29 @@ def test_training_in_bfloat16_stays_near_that_in_float32(name: str) -> None:
     assert losses[1] == pytest.approx(losses[0], rel=0.03)
 
 
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+@pytest.mark.parametrize("name", ["ncsnpp", "dit", "unet2d"])
+def test_decomposed_as_a_compiler_does_a_network_is_trained_as_written(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The check is strict: it compares every gradient. No C++ is compiled."""
+    torch._dynamo.reset()
+    monkeypatch.setitem(modes.COMPILED, "compiled", {"backend": "aot_eager_decomp_partition"})
+    x, labels = images()
+    losses = []
+    for kind in ("eager", "compiled"):
+        way = modes.way(kind, SHAPE, "cpu", strict=True)
+        network = initialise(lambda: FIELD[name](SHAPE, 2), 0)
+        run = train(network, x, labels, 0.6, None, way, steps=3, batch=8, warmup=0, lr=1e-4, condition_dropout=0.2)
+        losses.append([state.loss.item() for state in run])
+        assert modes.used(way) == kind
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+
+
 @of_the_field
 def test_forward_and_backward_stay_on_the_device_of_the_weights(name: str) -> None:
-    """On the meta device, where an operation on arrays of two devices is an error: a CPU build of torch has no other."""
+    """On the meta device, where an operation on arrays of two devices is an error; a CPU build has no other."""
     network = FIELD[name](SHAPE, 3).to("meta").train()
     x, noise = torch.empty(2, *SHAPE, device="meta"), torch.empty(2, device="meta")
     for labels in (torch.zeros(2, dtype=torch.int64, device="meta"), None):
@@ -236,3 +259,43 @@ def _flops_of_layers(network: nn.Module) -> dict[str, int]:
     for handle in handles:
         handle.remove()
     return work
+
+
+# Planning ------------------------------------------------------------------------------------------------------------
+
+GRID = """
+base:
+  data:   {{name: digits}}
+  model:  {model}
+  train:  {{batch: 16, steps: 20}}
+  sample: {{count: 16, steps: 4}}
+  score:  [memorization]
+"""
+PLANNED = {
+    "{name: dit, width: 32, depth: 2, heads: 2}": "dit",
+    "{name: ddpmpp, width: 8, depth: 1, multipliers: [1, 2], attention: [4]}": "ddpmpp",
+    "{name: unet2d, block_out_channels: [32, 64], up_attention: []}": "unet2d",
+}
+REFUSED = {
+    "{name: ddpmpp, width: 8}": "model.attention at height 16",
+    "{name: dit, patch: 3}": "model.patch must divide the height and width",
+    "{name: unet2d, attention: [5]}": "model.attention at level 5",
+}
+
+
+@pytest.mark.parametrize("model", PLANNED)
+def test_a_grid_with_a_network_of_the_field_plans(
+    model: str, difgen: Callable[..., subprocess.CompletedProcess[str]], write_grid: Callable[..., Path], tmp_path: Path
+) -> None:
+    done = difgen("plan", write_grid(GRID.format(model=model)), "--runs", tmp_path / "runs")
+    assert done.returncode == 0, done.stderr
+    assert PLANNED[model] in done.stdout
+
+
+@pytest.mark.parametrize("model", REFUSED)
+def test_a_grid_with_settings_that_no_network_can_have_does_not(
+    model: str, difgen: Callable[..., subprocess.CompletedProcess[str]], write_grid: Callable[..., Path], tmp_path: Path
+) -> None:
+    done = difgen("plan", write_grid(GRID.format(model=model)), "--runs", tmp_path / "runs")
+    assert done.returncode == 2
+    assert REFUSED[model] in done.stdout + done.stderr
