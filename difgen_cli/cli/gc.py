@@ -23,7 +23,7 @@ def gc(
     runs_: RunsOption = None,
     all_: Annotated[bool, typer.Option("--all", help="Also what only more training or new metrics need.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would go; remove nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would be removed.")] = False,
     json_: Json = False,
 ) -> None:
     """Remove files that no row needs any more; ask first.

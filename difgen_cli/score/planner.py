@@ -1,4 +1,4 @@
-"""From a request to a plan: which metrics can be had, the cell of the samples, and the references beside it."""
+"""From a request to a plan: which metrics can be computed, the cell of the samples, and its references."""
 
 from __future__ import annotations
 

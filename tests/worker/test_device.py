@@ -131,7 +131,7 @@ def test_what_was_compiled_is_forgotten() -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_a_worker_with_a_device_that_is_not_there_claims_nothing() -> None:
     nothing: Any = None
-    with pytest.raises(DeviceError, match=r"this worker was given a GPU, but .*: mend that, or ask for no GPU"):
+    with pytest.raises(DeviceError, match=r"this worker was given a GPU, but .*: repair that, or ask for no GPU"):
         WorkerContext(nothing, nothing, nothing, "cuda", nothing, nothing, nothing, nothing, nothing)
 
 

@@ -131,7 +131,7 @@ def _read_plan(path: Path, needs: dict[str, Needs]) -> None:
         table = tried(path, lambda: pq.read_table(path))
     except (pa.ArrowException, OSError) as error:
         raise StoreError(f"{path}: cannot be read ({type(error).__name__}), so nobody knows what it needs; "
-                         "the same `difgen sweep` writes it anew") from None  # fmt: skip
+                         "run the same `difgen sweep` again to write it") from None  # fmt: skip
     columns = [table[n].to_pylist() for n in table.column_names if n.startswith("result.")]
     lines = zip(*(table[n].to_pylist() for n in ("home", "step", "cell")), strict=True)
     for at, (home, step, cell) in enumerate(lines):

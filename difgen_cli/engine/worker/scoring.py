@@ -49,9 +49,10 @@ class ScoringRun:
         """Sample where that is needed, and measure; returns what the attempt records at its end."""
         start, errors = time.monotonic(), []
         describe(self.home, self.recipe)
+        self.context.phases.attempt = self.attempt
         for done, measure in enumerate(self.unit.metrics.values()):
             self.context.flag.check()
-            self.attempt.beat(metric=measure.metric, step=done, target=len(self.unit.metrics))
+            self.context.phases.show(None, metric=measure.metric, step=done, target=len(self.unit.metrics))
             if exists(self.home.result(measure.key)):
                 continue
             try:
@@ -148,8 +149,8 @@ class ScoringRun:
         if self.mirrored and "mirrored" in signature.inputs:
             inputs["mirrored"] = "flip"
         key = head.key(inputs)
-        artifacts = self.context.artifacts
-        kept: Arrays = artifacts.keep("statistics", key, lambda: artifacts.once(key, "statistics", compute))
+        once = partial(self.context.artifacts.once, key, "statistics", compute)
+        kept: Arrays = self.context.artifacts.keep("statistics", key, once, f"preparing {measure.metric}")
         return kept
 
     @functools.cached_property
@@ -256,8 +257,9 @@ class ScoringRun:
     def _along(self, follow: Callable[..., Any], guided: Any, **settings: Any) -> Any:
         """What `follow` makes of the sampler's way: of guided denoiser, sampler, shape, shares of labels and device."""
         walk = drawing.interruptible(self._walk, self.context.flag)
-        shape = shape_of(self.subset.images)
-        return follow(guided, walk, shape, self.conditions.proportions, self.context.device, **settings)
+        shape, proportions = shape_of(self.subset.images), self.conditions.proportions
+        follow = self.context.phases.on("sampling")(follow)
+        return follow(guided, walk, shape, proportions, self.context.device, **settings)
 
     @property
     def _walk(self) -> Callable[..., sampling.Walk]:
@@ -271,10 +273,12 @@ class ScoringRun:
             return self.denoiser
         facts = self.context.environment()
         about = {"network": self.parents["network"].key} | {n: facts[n] for n in ("device", "threads", "torch")}
-        return drawing.faster(
+        denoiser = drawing.faster(
             self.denoiser, self._walk, shape_of(self.subset.images), self.conditions.classes,
-            self.unit.sampler.own["count"], self.context.device, about, self.context.say,
+            self.unit.sampler.own["count"], self.context.device, about, self.context.say, self.context.phases.show,
         )  # fmt: skip
+        self.context.phases.leave()
+        return denoiser
 
     def _provenance(self, metric: Signature) -> dict[str, Any]:
         """What a row says of the making of a result; what samples cost is told by the metrics that see them."""
