@@ -5,7 +5,7 @@ trained are converted by `from_edm` in `_edm_names.py`.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import torch
 from annotated_types import Ge, Gt, Lt
@@ -141,11 +141,12 @@ class DdpmPlusPlus(nn.Module):
         self.up = nn.ModuleList()
         for level, outputs in reversed(list(enumerate(widths))):
             last = level == len(widths) - 1
-            self.up.append(nn.ModuleList([] if last else [block(hidden, hidden, resample=Resample(taps, up=True))]))
+            blocks = nn.ModuleList([] if last else [block(hidden, hidden, resample=Resample(taps, up=True))])
             for index in range(settings.depth + 1):
                 attend = attends[level] and index == settings.depth
-                self.up[-1].append(block(hidden + skips.pop(), outputs, attend))
+                blocks.append(block(hidden + skips.pop(), outputs, attend))
                 hidden = outputs
+            self.up.append(blocks)
         self.norm = normalisation(hidden, EPS)
         self.last = xavier(nn.Conv2d(hidden, shape[0], 3, padding=1), SMALL)
 
@@ -155,7 +156,7 @@ class DdpmPlusPlus(nn.Module):
         hidden, skips = self._encoded(x, embedding)
         hidden = self.middle(hidden, embedding)
         for level, blocks in enumerate(self.up):
-            for index, block in enumerate(blocks):
+            for index, block in enumerate(cast("nn.ModuleList", blocks)):
                 doubles = level > 0 and index == 0
                 hidden = block(hidden if doubles else torch.cat([hidden, skips.pop()], dim=1), embedding)
         output: Tensor = self.last(functional.silu(self.norm(hidden)))
@@ -166,7 +167,7 @@ class DdpmPlusPlus(nn.Module):
         hidden, image = self.first(x), x
         skips = [hidden]
         for level, blocks in enumerate(self.down):
-            for index, block in enumerate(blocks):
+            for index, block in enumerate(cast("nn.ModuleList", blocks)):
                 hidden = block(hidden, embedding)
                 if level and not index and len(self.inputs):
                     hidden = image = (hidden + self.inputs[level - 1](image)) * ROOT_HALF

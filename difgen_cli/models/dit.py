@@ -167,7 +167,8 @@ class TokenMap(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, width, rows, columns) from (B, rows · columns, width), without a copy."""
-        return tokens.transpose(1, 2).unflatten(2, (self.rows, self.columns))
+        image: Tensor = tokens.transpose(1, 2).unflatten(2, (self.rows, self.columns))
+        return image
 
 
 def modulated(tokens: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
