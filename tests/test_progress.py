@@ -21,7 +21,7 @@ from difgen_cli.cli.progress import Clock
 from difgen_cli.engine import status
 from difgen_cli.engine.launch import submissions
 from difgen_cli.engine.launch.launcher import SubmissionStatus
-from difgen_cli.engine.launch.submissions import LaunchTerms, Submission
+from difgen_cli.engine.launch.submissions import Submission
 from difgen_cli.engine.progress import Progress, RunningUnit, Tracker
 from difgen_cli.engine.store import Store
 from difgen_cli.engine.store.attempts import Attempt, Claimant
@@ -36,7 +36,7 @@ def submission(write_grid: Callable[..., Path], tmp_path: Path) -> Submission:
     """A submission of the tiny grid whose worker is this process."""
     planned = sweep.prepare(write_grid(), tmp_path / "runs", {})
     sweep.record(planned)
-    written = submissions.write(planned.store, planned.folder, planned.state.work, None, LaunchTerms("local", 1, 1))
+    written = submissions.write(planned.store, planned.folder, planned.state.work, None, "local", 1, 1)
     publish_json(written.folder / "launcher.json", {"owner": process_identity()})
     return written
 

@@ -54,11 +54,11 @@ def _print_kinds(removable: Sequence[Garbage], chosen: Sequence[Garbage], consol
     """What would be removed, by kind, and what --all would add."""
     from difgen_cli.engine.store.garbage import KINDS
 
-    for kind in KINDS:
-        items = [item for item in removable if item.kind == kind.name]
+    for kind, what in KINDS.items():
+        items = [item for item in removable if item.kind == kind]
         if items:
             more = "" if items[0] in chosen else " (stays without --all)"
-            console.print(f"{kind.name}: {_sum(items)}: {kind.what}{more}")
+            console.print(f"{kind}: {_sum(items)}: {what}{more}")
     if not chosen:
         console.print("nothing to remove" + (" without --all" if removable else ""))
 

@@ -73,7 +73,7 @@ def test_torch_itself_says_that_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch)
     assert seen("0") == Seen(0, None)
     note = launch.hide_unusable()
     assert note is not None
-    assert launch.local_slots(2, 1).devices == (None, None)
+    assert launch.local_devices(2, 1) == (None, None)
 
 
 def test_the_name_of_a_slice_is_asked_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:

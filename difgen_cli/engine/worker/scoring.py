@@ -141,14 +141,14 @@ class ScoringRun:
     def _shared(self, measure: MetricSpec, name: str, compute: Callable[[], Arrays]) -> Arrays:
         """What depends on the subset alone, once for all cells of it."""
         signature = self.context.library.signature("score", measure.metric)
-        head = Operation("statistics", f"{measure.metric}/{name}", signature.version, measure.settings)
+        operation = Operation("statistics", f"{measure.metric}/{name}", signature.version, measure.settings)
         subset = self.parents["subset"]
         inputs = {"subset": subset.key, "held_out": apart(subset.inputs["holdout"]).key, "embed": measure.embed or ""}
         if measure.against:
             inputs["against"] = measure.against
         if self.mirrored and "mirrored" in signature.inputs:
             inputs["mirrored"] = "flip"
-        key = head.key(inputs)
+        key = operation.key(inputs)
         once = partial(self.context.artifacts.once, key, "statistics", compute)
         kept: Arrays = self.context.artifacts.keep("statistics", key, once, f"preparing {measure.metric}")
         return kept

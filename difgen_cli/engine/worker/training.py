@@ -99,7 +99,7 @@ class TrainingRun:
         artifacts, device = self.context.artifacts, self.context.device
         self._phase(LOADING)
         subset = artifacts.subset(recipe.inputs["subset"].key)
-        if recipe.inputs["labels"].head.name != "none":
+        if recipe.inputs["labels"].name != "none":
             self._phase(FITTING_LABELS)
         conditions = artifacts.conditions(recipe.inputs["labels"].key, recipe.inputs["subset"].key)
         shape, seed = shape_of(subset.images), recipe.settings.get("seed", 0)
