@@ -98,11 +98,11 @@ class Hidden:
 class Objective:
     """A loss, the noise levels that it is trained at, what it draws, and the heads that are trained along.
 
-    `loss(denoiser, batch, **inputs)` is a scalar. `inputs` are those that are there before training, such as a teacher;
-    `asks` are the names of those that come from the training itself: `heads`, `hidden` and `average`.
-    `levels(normal, sigma_data)` gives σ and weight, (B,) each. `draw(batch, draws, **inputs)` gives tensors by name,
-    from such of the inputs as `draw_asks` names. `heads(width, features)` makes a module; width is the number of
-    channels of the network's middle, features the size of a target.
+    `loss(denoiser, batch, <inputs>)` is a scalar, from the inputs that `asks` names: those in `inputs`, which are there
+    before training, such as a teacher, and `heads`, `hidden` and `average`, which come from the training itself.
+    `levels(normal, sigma_data)` gives σ and weight, (B,) each. `draw(batch, draws, <inputs>)` gives tensors by name,
+    from the inputs that `draw_asks` names. `heads(width, features)` makes a module; width is the number of channels of
+    the network's middle, features the size of a target.
     """
 
     loss: Callable[..., Tensor] = regression
@@ -112,6 +112,9 @@ class Objective:
     inputs: Mapping[str, Any] = field(default_factory=dict)
     asks: tuple[str, ...] = ()
     draw_asks: tuple[str, ...] = ()
+
+
+EDM = Objective()  # what trained all weights before there were others
 
 
 class Trained(nn.Module):
@@ -137,7 +140,8 @@ def middle(network: nn.Module) -> nn.Module:
 
 @torch.no_grad()
 def hidden_width(trained: Trained, image: Tensor, sigma: Tensor, label: Tensor | None) -> int:
-    """The number of channels of the network's middle, from one image (1, ...) and its σ and label (1,)."""
-    assert trained.hidden is not None
+    """Channels of the network's middle, from one image (1, ...) and its σ and label (1,); 0 where nobody looks there."""
+    if trained.hidden is None:
+        return 0
     trained.denoiser(image, sigma, label)
     return trained.hidden.value.shape[1]

@@ -8,6 +8,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import Annotated, Any, Literal
 
@@ -16,13 +17,14 @@ from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 
 from difgen_cli.diffusion import Denoiser, per_item, scaled
-from difgen_cli.diffusion.objective import Batch, Draws, Objective, Trained, hidden_width
+from difgen_cli.diffusion.objective import EDM, Batch, Draws, Objective, Trained, hidden_width
 from difgen_cli.diffusion.optimizer import Adam, Flat, Idle, flatten
 from difgen_cli.diffusion.precision import arithmetic, products
 from difgen_cli.diffusion.randomness import batches, has_dropout, initialise, replaced, seeded, stream, unseeded
 
 VERSION = 1
 HORIZON = ("cosine",)  # schedules that depend on where the run ends
+READ_WHEN = {"decay_start": ("schedule", ("inverse_sqrt",))}  # a setting -> the values of another that it is read under
 
 
 Step = Callable[..., Tensor]  # of what is trained and the tensors of a batch: the loss
@@ -110,7 +112,7 @@ class TrainingState:
 
 def begin(
     network: nn.Module, sigma_data: float, device: str | torch.device, *, weight_decay: float = 0.0,
-    objective: Objective = Objective(), denoiser: Callable[[nn.Module, float], Denoiser] = Denoiser,
+    objective: Objective = EDM, denoiser: Callable[[nn.Module, float], Denoiser] = Denoiser,
     image: Tensor | None = None, conditional: bool = False, seed: int = 0,
 ) -> TrainingState:  # fmt: skip
     """The state before the first step. The network moves to `device` and is trained in place.
@@ -122,7 +124,8 @@ def begin(
     ema = copy.deepcopy(own).eval()
     trained = Trained(own, objective)
     if objective.heads is not None and image is not None:
-        trained.heads = initialise(lambda: _heads(trained, objective, image, conditional), seed, "heads").to(device)
+        make = partial(_heads, objective.heads, trained, objective.inputs.get("targets"), image, conditional)
+        trained.heads = initialise(make, seed, "heads").to(device)
     weights = flatten(network) + (flatten(trained.heads) if trained.heads is not None else [])
     averages = flatten(ema.network)
     ema.requires_grad_(False)
@@ -131,14 +134,14 @@ def begin(
     return TrainingState(0, trained, ema, weights, averages, optimizer, zero, Idle(weights))
 
 
-def _heads(trained: Trained, objective: Objective, image: Tensor, conditional: bool) -> nn.Module:
-    assert objective.heads is not None
+def _heads(
+    make: Callable[..., nn.Module], trained: Trained, targets: Tensor | None, image: Tensor, conditional: bool
+) -> nn.Module:
     label = torch.zeros(1, dtype=torch.int64, device=image.device) if conditional else None
     trained.eval()  # dropout would draw
-    width = hidden_width(trained, image, image.new_ones(1), label) if trained.hidden is not None else 0
+    width = hidden_width(trained, image, image.new_ones(1), label)
     trained.train()
-    targets = objective.inputs.get("targets")
-    return objective.heads(width=width, features=0 if targets is None else targets.shape[1])
+    return make(width=width, features=0 if targets is None else targets.shape[1])
 
 
 def train(
@@ -148,7 +151,7 @@ def train(
     sigma_data: float,
     checkpoint: dict[str, Any] | None = None,
     way: ExecutionMode = ExecutionMode(),
-    objective: Objective = Objective(),
+    objective: Objective = EDM,
     denoiser: Callable[[nn.Module, float], Denoiser] = Denoiser,
     *,
     steps: Annotated[int, Gt(0)] = 4000,
@@ -272,9 +275,8 @@ def step_of(objective: Objective, drawn: tuple[str, ...], average: Denoiser) -> 
 
     def compute(trained: Trained, *tensors: Tensor | None) -> Tensor:
         batch = Batch(*tensors[:7], dict(zip(drawn, tensors[7:], strict=True)))  # type: ignore[arg-type]
-        own = {"heads": trained.heads, "hidden": trained.hidden, "average": average}
-        asked = {name: own[name] for name in objective.asks}
-        return objective.loss(trained.denoiser, batch, **objective.inputs, **asked)
+        own = {**objective.inputs, "heads": trained.heads, "hidden": trained.hidden, "average": average}
+        return objective.loss(trained.denoiser, batch, **{name: own[name] for name in objective.asks})
 
     return compute
 

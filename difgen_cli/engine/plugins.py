@@ -38,12 +38,14 @@ class Kind:
     entry: str | None  # the plug-in's function; None where the section has no plug-ins
     own: str | None = None  # the function of the package itself, whose settings every plug-in of it shares
     own_file: str = "__init__.py"  # the file in that folder which defines it
+    helper: str | None = None  # another function of a plug-in, whose positional parameters are inputs too
 
 
 KINDS = {
     "data": Kind("data", "load", "split"),
     "condition": Kind("condition", "fit", "alter"),
-    "model": Kind("models", "build"),
+    "model": Kind("models", "build", "denoiser"),
+    "objective": Kind("objectives", "loss", "levels", helper="draw"),
     "train": Kind("diffusion", None, "train", "training.py"),
     "sample": Kind("sampling", "sample", "draw"),
     "guide": Kind("guidance", "negative", "term"),
@@ -107,7 +109,8 @@ class Library:
             close = difflib.get_close_matches(str(name), files, n=1)
             hint = f"; did you mean {close[0]}?" if close else ""
             raise PluginError(f"no {KINDS[kind].folder} plug-in is called {name!r} ({', '.join(sorted(files))}){hint}")
-        return read(files[name], KINDS[kind].entry or "", builtin=files[name].is_relative_to(PACKAGE))
+        spec, builtin = KINDS[kind], files[name].is_relative_to(PACKAGE)
+        return read(files[name], spec.entry or "", builtin=builtin, helper=spec.helper)
 
     def own(self, kind: str) -> Signature | None:
         """The settings that all plug-ins of a section share, from the package's own function."""
@@ -166,8 +169,8 @@ def _import(file: Path) -> ModuleType:
 
 
 @cache
-def read(file: Path, function: str, *, builtin: bool) -> Signature:
-    """The signature of `function` in `file`, from its syntax tree."""
+def read(file: Path, function: str, *, builtin: bool, helper: str | None = None) -> Signature:
+    """The signature of `function` in `file`, from its syntax tree; the inputs of a helper function are among its own."""
     try:
         tree = ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
     except (SyntaxError, UnicodeDecodeError, OSError) as error:
@@ -176,7 +179,9 @@ def read(file: Path, function: str, *, builtin: bool) -> Signature:
     if not definitions:
         raise PluginError(f"{file}: a plug-in in this folder must define a function {function}(...)")
     arguments = definitions[0].args
-    inputs = tuple(a.arg for a in (*arguments.posonlyargs, *arguments.args))
+    helpers = [n.args for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == helper]
+    positional = [a.arg for each in (arguments, *helpers) for a in (*each.posonlyargs, *each.args)]
+    inputs = tuple(dict.fromkeys(positional))
     pairs = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
     settings = {a.arg: Setting(a.arg, _type(a, file), _default(a, d, file)) for a, d in pairs}
     constants = _constants(tree)

@@ -37,8 +37,8 @@ def denoiser(
         edm's up to the sign; or the difference of noise and image, as flow matching has it.
     unit: the standard deviation that images have in the network's own units; none: that of the pool. Published models
         of noise or flow have 1, those of EDM 0.5.
-    noise_input: what the network is inputs of the noise: log is ln(σ / unit) / 4, and with edm ln σ / 4; time is that of
-        a flow, from 0 to 1; timestep is that of `schedule`, from 0 to 999.
+    noise_input: how the network is told the noise: log is ln(σ / unit) / 4, and with edm ln σ / 4; time is that of a
+        flow, from 0 to 1; timestep is that of `schedule`, from 0 to 999.
     schedule: of the network's training; σ outside of it are not asked for.
 
     Raises ValueError for timesteps without a schedule.

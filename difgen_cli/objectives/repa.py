@@ -22,15 +22,15 @@ def loss(
     hidden: Hidden,
     targets: Tensor,
     *,
-    weight: Annotated[float, Ge(0)] = 0.5,
+    alignment: Annotated[float, Ge(0)] = 0.5,
     head_width: Annotated[int, Gt(0)] = 256,
     features: str = "auto",
 ) -> Tensor:
-    """The denoising loss minus `weight` times the mean cosine between projected hidden states and `targets` (N, F).
+    """The denoising loss minus `alignment` times the mean cosine between projected hidden states and `targets` (N, F).
 
     The hidden state of an image is the mean over all positions of the middle of the network.
 
-    weight: of the alignment; 0 is the objective edm.
+    alignment: its weight beside the denoising loss; 0 is the objective edm.
     head_width: of the two hidden layers of the projection.
     features: the space of the targets; auto is the embedded default for this kind of data.
     """
@@ -40,7 +40,7 @@ def loss(
 
     value = regression(denoiser, batch)
     projected = heads(hidden.value.flatten(2).mean(2) if hidden.value.dim() > 2 else hidden.value)
-    return value - weight * functional.cosine_similarity(projected, targets[batch.places]).mean()
+    return value - alignment * functional.cosine_similarity(projected, targets[batch.places]).mean()
 
 
 def heads(width: int, features: int, *, head_width: int) -> nn.Module:
@@ -54,5 +54,5 @@ def heads(width: int, features: int, *, head_width: int) -> nn.Module:
 
 
 def canonical(settings: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Without a weight it is edm."""
-    return ("repa", settings) if settings["weight"] else ("edm", {})
+    """Without alignment it is edm."""
+    return ("repa", settings) if settings["alignment"] else ("edm", {})

@@ -6,12 +6,12 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
+from worlds import DIMENSIONS, Exact, data, denoiser, z_of_gradient
 
 from difgen_cli import objectives
 from difgen_cli.diffusion import COEFFICIENTS
 from difgen_cli.diffusion.objective import Batch, Draws
 from difgen_cli.objectives import distill, edm, repa, unlearn
-from worlds import DIMENSIONS, Exact, data, denoiser, z_of_gradient
 
 COUNT = 2048
 LAWS = [
@@ -62,9 +62,7 @@ def test_velocity_in_units_of_the_data_is_edm_up_to_the_sign() -> None:
     sigma = torch.logspace(-2, 2, 9)
     s = sigma / 0.4
     skip, out, scale = COEFFICIENTS["edm"](s)
-    assert all(
-        torch.equal(a, b) for a, b in zip(COEFFICIENTS["velocity"](s), (skip, -out, scale), strict=True)
-    )
+    assert all(torch.equal(a, b) for a, b in zip(COEFFICIENTS["velocity"](s), (skip, -out, scale), strict=True))
 
 
 class Linear(torch.nn.Module):
@@ -92,7 +90,9 @@ def test_unlearning_subtracts_the_gradient_of_the_images_to_be_unlearnt() -> Non
     marked = torch.zeros(64, dtype=torch.bool)
     marked[::3] = True
     each = [gradient(edm.loss(d, part(b, rows)), d) * int(rows.sum()) / 64 for rows in (~marked, marked)]
-    assert gradient(unlearn.loss(d, b, None, marked, strength=0.5), d) == pytest.approx(each[0] - 0.5 * each[1], rel=1e-4)
+    assert gradient(unlearn.loss(d, b, None, marked, strength=0.5), d) == pytest.approx(
+        each[0] - 0.5 * each[1], rel=1e-4
+    )
     none = torch.zeros(64, dtype=torch.bool)
     assert unlearn.loss(d, b, None, none).item() == pytest.approx(edm.loss(d, b).item(), rel=1e-6)
 
@@ -103,7 +103,9 @@ def test_erasing_begins_as_neggrad_does_and_has_an_end() -> None:
     marked = torch.ones(64, dtype=torch.bool)
     teacher = Linear()
     first = gradient(unlearn.loss(d, b, None, marked, method="neggrad", strength=0.5), d)
-    assert gradient(unlearn.loss(d, b, teacher, marked, method="erase", strength=0.5), d) == pytest.approx(first, rel=1e-4)
+    assert gradient(unlearn.loss(d, b, teacher, marked, method="erase", strength=0.5), d) == pytest.approx(
+        first, rel=1e-4
+    )
     with torch.no_grad():
         d.theta.copy_(d.theta - 20 * torch.sign(torch.tensor(first)))
     assert gradient(unlearn.loss(d, b, teacher, marked, method="erase", strength=0.5), d) * first < 0
@@ -152,8 +154,8 @@ def test_alignment_adds_its_own_gradient_to_that_of_edm() -> None:
 
     d = Watched()
     plain = gradient(edm.loss(d, b), d)
-    values = [gradient(repa.loss(d, b, head, Seen, targets, weight=w), d) - plain for w in (0.0, 1.0, 2.0)]
+    values = [gradient(repa.loss(d, b, head, Seen, targets, alignment=w), d) - plain for w in (0.0, 1.0, 2.0)]
     assert values[0] == 0
     assert values[2] == pytest.approx(2 * values[1], rel=1e-3)
     assert values[1] != 0
-    assert repa.canonical({"weight": 0.0, "features": "auto"}) == ("edm", {})
+    assert repa.canonical({"alignment": 0.0, "features": "auto"}) == ("edm", {})

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from worker.test_ways import needs_compiler
 
 from difgen_cli.diffusion import Denoiser

@@ -125,8 +125,8 @@ def _begins_with(unit: Training | Scoring) -> Iterator[str]:
         others += unit.partners.values()
         if unit.weights:
             yield unit.home
-    elif unit.start:
-        others.append(unit.start)
+    else:
+        others += unit.needs.values()
     for other in others:  # grows while it is read
         yield other.home
         others += other.partners.values()

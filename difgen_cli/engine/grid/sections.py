@@ -32,7 +32,7 @@ def _section(section: str, node: Node, place: Place) -> Iterator[tuple[str, Give
         for item in node.value:
             yield f"{section}.{scalar(item)}", Given(True, place_of(item))
         return
-    if section == "guide":  # a term's settings are a map, and what its worse self has otherwise is a map in there
+    if section in ("guide", "objective"):  # a term is a map, and so is what a worse self or a teacher has otherwise
         yield from _nested(section, node, place)
         return
     if section != "score":

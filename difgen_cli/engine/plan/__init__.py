@@ -37,7 +37,13 @@ def channels_first(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 # settings that plans of 0.1.0 do not have, and the default that stands for what they did
-LATER = {"data.held_out_seed": 0}
+LATER = {
+    "data.held_out_seed": 0,
+    "model.prediction": "edm", "model.unit": None, "model.noise_input": "log", "model.schedule": None,
+    "objective.name": "edm", "objective.law": "edm", "objective.p_mean": -1.2, "objective.p_std": 1.2,
+    "objective.timesteps": 0, "objective.weight": "edm", "objective.noise_bank": None,
+    "objective.target": "stochastic",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,15 +139,22 @@ class Trajectory:
         return self.recipe.key
 
     @property
-    def start(self) -> tuple[str, int] | None:
-        """The trajectory and step whose weights this one begins with; None: initial weights."""
-        start = self.recipe.inputs.get("start")
-        return (start.inputs["trajectory"].key, start.settings["step"]) if start else None
+    def needs(self) -> dict[str, Recipe]:
+        """The weights that this one begins with, and is taught by: snapshots, or models in closed form."""
+        objective = self.recipe.inputs.get("objective")
+        both = {"start": self.recipe.inputs.get("start"), "teacher": objective and objective.inputs.get("teacher")}
+        return {name: recipe for name, recipe in both.items() if recipe}
 
     @property
     def images(self) -> int:
         """Training images that the longest run shows."""
         return max(self.steps, default=0) * self.batch
+
+
+def weights_of(recipe: Recipe) -> tuple[Recipe, int | None]:
+    """The trajectory and step of a snapshot; a model in closed form is itself, and has no step."""
+    snapshot = recipe.operation.kind == "snapshot"
+    return (recipe.inputs["trajectory"], recipe.settings["step"]) if snapshot else (recipe, None)
 
 
 @dataclass(frozen=True, eq=False)

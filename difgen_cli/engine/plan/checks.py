@@ -10,6 +10,15 @@ from difgen_cli.engine.plan.points import Where
 from difgen_cli.engine.plan.sections import Section
 
 
+def reading(model: Section, where: Where) -> None:
+    """GridError where a network is to be told timesteps of no schedule."""
+    if model.own.get("noise_input") == "timestep" and model.own.get("schedule") is None:
+        raise GridError(
+            "model.noise_input: timestep needs a schedule; set model.schedule to linear, scaled_linear or cosine",
+            where("model.noise_input"),
+        )
+
+
 def population(model: Section, condition: Section, facts: Facts, where: Where) -> None:
     """GridError where the denoiser of what the data were drawn from is not known, as a whole or within a condition."""
     if not facts.population:

@@ -13,11 +13,12 @@ from difgen_cli.engine.plan import Facts, checks
 from difgen_cli.engine.plan.metric import Metric
 from difgen_cli.engine.plan.points import Where
 from difgen_cli.engine.plan.recipes import Operation, Recipe, apart
-from difgen_cli.engine.plan.sections import DEFAULT_SCORE, Section, resolve_metric, shaping
+from difgen_cli.engine.plan.sections import DEFAULT_SCORE, Section, in_closed_form, resolve_metric, shaping, wants
 from difgen_cli.engine.plugins import Library
 
 MATCHED_VERSION = 1  # of how another data set is brought to the size and colours of this one
 OF_HOLDOUT = ("held_out", "held_out_seed")  # settings that choose H
+FIRST_OBJECTIVE = ("edm", "1.1")  # which is in no key
 CLOSED_FORM_VERSION = 1  # of how a worker makes the denoiser of a model that is not trained
 
 
@@ -33,14 +34,14 @@ class FactSource(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class RunRecipe:
-    """The training of one data, condition, model and train section, and what it is made of."""
+    """The training of one section of each kind that shapes weights, and what it is made of."""
 
     trajectory: Recipe
     subset: Recipe
     labels: Recipe
     inputs: dict[str, str]  # a metric's positional parameter -> key
     batch: int | None  # None: a model in closed form, which is not trained
-    columns: tuple[dict[str, Any], ...]  # settings by dotted path: of data, condition, model and train
+    columns: tuple[dict[str, Any], ...]  # settings by dotted path: of data, condition, model, objective and train
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,21 +57,26 @@ class RecipeBuilder:
         """The recipe of this key that was met first."""
         return self.recipes.setdefault(recipe.key, recipe)
 
-    def trained(self, data: Section, condition: Section, model: Section, train: Section, where: Where) -> RunRecipe:
-        """The trajectory of four sections, and what it is made of."""
+    def trained(
+        self, data: Section, condition: Section, model: Section, objective: Section, train: Section, where: Where,
+        teacher: Recipe | None = None,
+    ) -> RunRecipe:  # fmt: skip
+        """The trajectory of five sections, taught by a snapshot where its objective wants one."""
         subset, size = self.subset(data, where)
         facts = self._facts(data, where)
         labels = self._labels(condition, data, subset, facts, where)
         if "population" in model.signature.inputs:
             checks.population(model, condition, facts, where)
-        network = self.keep(Recipe(Operation("network", model.name, model.signature.version, model.changed), {}))
-        closed = in_closed_form(model)
+        network, closed = self._network(model, where), in_closed_form(model.signature)
         operation = (
             Operation("trajectory", "closed-form", CLOSED_FORM_VERSION, {})
             if closed
             else Operation("trajectory", "train", train.signature.version, dict(shaping(train)))
         )
-        trajectory = self.keep(Recipe(operation, {"subset": subset, "labels": labels, "network": network}))
+        parts = {"subset": subset, "labels": labels, "network": network}
+        if not closed and (aim := self._objective(objective, facts, subset.inputs["holdout"], teacher, where)):
+            parts["objective"] = aim
+        trajectory = self.keep(Recipe(operation, parts))
         inputs = images_of(subset) | {"train_labels": labels.key, "held_out_labels": labels.key}
         if not closed and train.settings["flip"]:
             inputs["mirrored"] = "flip"
@@ -78,10 +84,33 @@ class RecipeBuilder:
             data.columns | {"data.size": size},
             condition.columns,
             model.columns,
+            {} if closed else objective.columns,
             {} if closed else train.columns,
         )
         batch = None if closed else train.settings["batch"]
         return RunRecipe(trajectory, subset, labels, inputs, batch, columns)
+
+    def _network(self, model: Section, where: Where) -> Recipe:
+        """A network, and how its output is read, where that is not as the default has it."""
+        checks.reading(model, where)
+        inputs, own = {}, model.own_signature
+        if own is not None and model.changed_own:
+            inputs["reading"] = self.keep(Recipe(Operation("reading", "denoiser", own.version, model.changed_own), {}))
+        return self.keep(Recipe(Operation("network", model.name, model.signature.version, model.changed), inputs))
+
+    def _objective(
+        self, objective: Section, facts: Facts, holdout: Recipe, teacher: Recipe | None, where: Where
+    ) -> Recipe | None:
+        """The recipe of an objective; None for the one that trained all weights before there were others."""
+        inputs = {"teacher": teacher} if teacher else {}
+        if wants(objective, "targets"):
+            inputs["targets"] = self.features(objective, facts, holdout, where("objective.features"))
+        # the key of the space stands for its name
+        settings = {k: v for k, v in (objective.changed | objective.changed_own).items() if k != "features"}
+        version = f"{objective.signature.version}.{_version(objective)}"
+        if (objective.name, version) == FIRST_OBJECTIVE and not settings:
+            return None
+        return self.keep(Recipe(Operation("objective", objective.name, version, settings), inputs))
 
     def subset(self, data: Section, where: Where) -> tuple[Recipe, int]:
         """The training subset of a data section, and how many images it has."""
@@ -239,11 +268,6 @@ def images_of(subset: Recipe) -> dict[str, str]:
         "train": subset.key, "shared": subset.key, "train_classes": subset.key,
         "held_out": held_out, "held_out_classes": held_out, "rest": holdout.key, "sigma_data": holdout.key,
     }  # fmt: skip
-
-
-def in_closed_form(model: Section) -> bool:
-    """Whether a model is made of the training images themselves, or of what they were drawn from, and not trained."""
-    return bool({"train", "population"} & set(model.signature.inputs))
 
 
 def _version(section: Section) -> int | str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any
 
-from difgen_cli.engine.plan import Cell, Dependency, Plan, Trajectory
+from difgen_cli.engine.plan import Cell, Dependency, Plan, Trajectory, weights_of
 from difgen_cli.engine.plan.metric import inputs_of
 from difgen_cli.engine.plan.sections import Section
 from difgen_cli.engine.plan.work import Call, MetricSpec, Scoring, Training, Work
@@ -202,10 +202,13 @@ def _needed_partners(cell: Cell, missing: Iterable[str], shelf: _Shelf) -> list[
 
 def _trainings(plan: Plan, steps: dict[str, set[int]], shelves: _Shelves) -> tuple[list[Training], list[str]]:
     trainings, retrained = [], []
-    for key in list(steps):
-        start = plan.trajectories[key].start
-        if start and steps[key] - shelves.trajectory(key).snapshots:  # what it begins with comes before it
-            steps.setdefault(start[0], set()).add(start[1])
+    wanting = list(steps)
+    for key in wanting:  # grows while it is read: what a trajectory begins with, or learns from, may need others
+        if steps[key] - shelves.trajectory(key).snapshots:
+            for other, step in map(weights_of, plan.trajectories[key].needs.values()):
+                if step is not None:
+                    steps.setdefault(other.key, set()).add(step)
+                    wanting.append(other.key)
     for key, wanted in steps.items():
         snapshots = shelves.trajectory(key).snapshots
         lacking = wanted - snapshots
@@ -215,16 +218,18 @@ def _trainings(plan: Plan, steps: dict[str, set[int]], shelves: _Shelves) -> tup
         if snapshots and min(lacking) < max(snapshots):
             retrained.append(trajectory.slug)
         trainings.append(
-            Training(key, trajectory.slug, tuple(sorted(lacking)), trajectory.batch, _start(plan, trajectory), first)
+            Training(key, trajectory.slug, tuple(sorted(lacking)), trajectory.batch, _needs(plan, trajectory), first)
         )
     return sorted(trainings, key=lambda t: (-t.cost, t.slug)), retrained
 
 
-def _start(plan: Plan, trajectory: Trajectory) -> Dependency | None:
-    if trajectory.start is None:
-        return None
-    home, step = trajectory.start
-    return Dependency(home, plan.trajectories[home].slug, step, trajectory.recipe.inputs["start"].key)
+def _needs(plan: Plan, trajectory: Trajectory) -> dict[str, Dependency]:
+    """The weights of others that a training is given."""
+    needs = {}
+    for name, snapshot in trajectory.needs.items():
+        other, step = weights_of(snapshot)
+        needs[name] = Dependency(other.key, plan.trajectories[other.key].slug, step, snapshot.key)
+    return needs
 
 
 def _measure(cell: Cell, metric: str) -> MetricSpec:

@@ -15,7 +15,8 @@ from difgen_cli.engine.plan.guidance import Guidance
 from difgen_cli.engine.plan.sections import AGAINST, DEFAULT_PLUGIN, Section, meant, resolve
 from difgen_cli.engine.plugins import SECTIONS, Library, Setting
 
-SHAPING = ("data", "condition", "model", "train")  # the sections that shape the weights
+SHAPING = ("data", "condition", "model", "objective", "train")  # the sections that shape the weights
+TEACHER = "teacher."  # below `objective:`, what the trajectory that teaches has otherwise
 
 Where = Callable[[str], Place | None]  # dotted path -> where this point of the grid says it
 
@@ -27,6 +28,7 @@ class Point:
     levels: tuple[Assignments, ...]  # what each axis says here, the seeds' last; empty where it says nothing
     numbers: tuple[int, ...] = ()  # of these levels along their axes, where they are the axes' own
     own: Assignments | None = None  # settings that no axis brings: of `include`, or of another trajectory
+    reset: tuple[str, ...] = ()  # sections of which only its own settings count, and not those of `base`
 
     @property
     def assignments(self) -> tuple[Assignments, ...]:
@@ -65,28 +67,38 @@ class Points:
         """The seed of one of the grid's own points."""
         return int(dict(point.levels[-1])["seed"].value)
 
-    def beside(self, point: Point, changed: Mapping[str, Given]) -> Point:
-        """Where another trajectory stands: the same settings that shape weights, but for those that are changed."""
-        same = (pair for pair in point.pairs() if _section(pair[0]) in SHAPING and pair[0] not in changed)
-        return Point(((),) * len(self.axes), own=(*same, *changed.items()))
+    def beside(self, point: Point, changed: Mapping[str, Given], reset: tuple[str, ...] = ()) -> Point:
+        """Where another trajectory stands: the same settings that shape weights, but for those that are changed, and
+        for sections that begin at their defaults again."""
+        kept = [section for section in SHAPING if section not in reset]
+        same = (pair for pair in point.pairs() if _section(pair[0]) in kept and pair[0] not in changed)
+        return Point(((),) * len(self.axes), own=(*same, *changed.items()), reset=tuple({*point.reset, *reset}))
 
     def given(self, section: str, point: Point) -> dict[str, Given]:
         """What base and a point say of a section, by setting."""
         prefix = section + "."
-        pairs = [*self.grid.base.items(), *point.pairs()]
+        pairs = [*(() if section in point.reset else self.grid.base.items()), *point.pairs()]
         return {p.removeprefix(prefix): g for p, g in pairs if p.startswith(prefix)}
+
+    def teacher(self, point: Point) -> dict[str, Given]:
+        """What the trajectory that teaches at a point has otherwise, by dotted path."""
+        given = self.given("objective", point)
+        return {p.removeprefix(TEACHER): g for p, g in given.items() if p.startswith(TEACHER)}
 
     def key(self, section: str, point: Point) -> tuple[Any, ...]:
         """What decides a section at a point: the levels of the axes that touch it."""
         if point.own is not None:
-            return (section, point.levels[-1], point.own)
+            return (section, point.levels[-1], point.own, point.reset)
         return (section, *(point.numbers[i] for i in self.touching[section]))
 
     def resolved(self, kind: str, point: Point) -> Section:
         """A section at a point, checked; raises GridError."""
         key = self.key(kind, point)
         if key not in self.sections:
-            self.sections[key] = resolve(kind, self.given(kind, point), self.library, self.plugins[kind])
+            given = {
+                k: g for k, g in self.given(kind, point).items() if kind != "objective" or not k.startswith(TEACHER)
+            }
+            self.sections[key] = resolve(kind, given, self.library, self.plugins[kind])
         return self.sections[key]
 
     def guidance(self, point: Point) -> Guidance:

@@ -13,7 +13,10 @@ from difgen_cli.engine.plan.derive import RecipeBuilder, RunRecipe
 from difgen_cli.engine.plan.naming import condition_words, data_words, short, slug
 from difgen_cli.engine.plan.points import SHAPING, Point, Points
 from difgen_cli.engine.plan.recipes import Operation, Recipe
-from difgen_cli.engine.plan.sections import Section, has_horizon, shaping
+from difgen_cli.engine.plan.sections import Section, has_horizon, shaping, wants
+
+# What a teacher may differ in: it must see images of the same shape, under the same labels.
+MAY_TEACH = ("model.", "objective.", "train.", "data.size", "data.half", "data.seed")
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +62,7 @@ class Trajectories:
         start = self.derive.keep(Recipe(_snapshot(own, weights.step), {"trajectory": trajectory}))
         operation = Operation("trajectory", "continue", train.signature.version, dict(shaping(train)))
         recipe = self.derive.keep(Recipe(operation, trajectory.inputs | {"start": start}))
-        run = replace(weights.run, trajectory=recipe, columns=(*weights.run.columns[:3], train.columns))
+        run = replace(weights.run, trajectory=recipe, columns=(*weights.run.columns[:-1], train.columns))
         return self._wanted(run, train, train.settings["steps"])
 
     def trajectories(self) -> dict[str, Trajectory]:
@@ -80,15 +83,38 @@ class Trajectories:
     def _trained(self, point: Point) -> RunRecipe:
         key = self.points.key("weights", point)
         if key not in self.trained:
-            data, condition, model, train = (self.points.resolved(section, point) for section in SHAPING)
+            data, condition, model, objective, train = (self.points.resolved(section, point) for section in SHAPING)
             self._check_horizon(train, point)
-            shared = (data, condition, model, shaping(train))  # all steps of one run share it
+            teacher = self._teacher(point, objective)
+            shared = (data, condition, model, objective, shaping(train), teacher)  # all steps of one run share it
             if shared not in self.runs:
-                self.runs[shared] = self.derive.trained(data, condition, model, train, self.points.where(point))
+                where = self.points.where(point)
+                self.runs[shared] = self.derive.trained(data, condition, model, objective, train, where, teacher)
             run = self.runs[shared]
-            columns = (*run.columns[:3], train.columns if run.batch else {})
+            columns = (*run.columns[:-1], train.columns if run.batch else {})
             self.trained[key] = replace(run, columns=columns)
         return self.trained[key]
+
+    def _teacher(self, point: Point, objective: Section) -> Recipe | None:
+        """The weights that an objective learns from: those of this point by edm, but for what `teacher:` says."""
+        changed = self.points.teacher(point)
+        if not wants(objective, "teacher"):
+            if changed:
+                path, given = next(iter(changed.items()))
+                raise GridError(f"objective.teacher.{path}: {objective.name} has no teacher; remove it", given.place)
+            return None
+        for path, given in changed.items():
+            if not path.startswith(MAY_TEACH):
+                raise GridError(
+                    f"objective.teacher.{path}: a teacher may differ in model, objective and train, and in data.size, "
+                    "data.half and data.seed",
+                    given.place,
+                )
+        weights = self.at(self.points.beside(point, changed, reset=("objective",)))
+        if weights.step is None:
+            return weights.run.trajectory
+        train = self.points.resolved("train", self.points.beside(point, changed, reset=("objective",)))
+        return self.derive.keep(Recipe(_snapshot(train, weights.step), {"trajectory": weights.run.trajectory}))
 
     def _check_horizon(self, train: Section, point: Point) -> None:
         axis = next((a for a in self.points.grid.axes if "train.steps" in a.paths), None)
@@ -122,5 +148,9 @@ def _slug(run: RunRecipe) -> str:
     words += [f"{k}{short(v)}" for k, v in network.settings.items()]
     words += [f"from{start.settings['step']}"] if start else []
     words += [f"{k}{short(v)}" for k, v in recipe.settings.items() if k not in ("steps", "seed")]
+    if reading := network.inputs.get("reading"):
+        words += [f"{k}{short(v)}" for k, v in reading.settings.items()]
+    if objective := recipe.inputs.get("objective"):
+        words += [objective.name, *(f"{k}{short(v)}" for k, v in objective.settings.items())]
     seed = recipe.settings.get("seed", 0)
     return slug([*words, *([f"seed{seed}"] if seed else [])])

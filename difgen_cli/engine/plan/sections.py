@@ -20,9 +20,8 @@ from difgen_cli.engine.grid.values import Given, Spaced, number
 from difgen_cli.engine.plugins import KINDS, Library, PluginError, Setting, Signature
 from difgen_cli.text import printable
 
-DEFAULT_PLUGIN = {"condition": "none", "sample": "heun"}  # data and model must be named
+DEFAULT_PLUGIN = {"condition": "none", "objective": "edm", "sample": "heun"}  # data and model must be named
 AGAINST = "against"  # a metric's positional parameter that stands for another data set
-OF_SCHEDULE = {"decay_start": "inverse_sqrt"}  # a setting that one schedule alone looks at
 DEFAULT_SCORE = ("memorization", "preference", "frechet", "gap")
 
 
@@ -55,16 +54,28 @@ class Section:
 
 
 def _changed(signature: Signature, settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in sorted(settings.items()) if v != signature.settings[k].default}
+    """What differs from the default, but for settings that are not read under the values of another one."""
+    read_when = signature.constants.get("READ_WHEN", {})
+    unread = {k for k, (other, values) in read_when.items() if settings.get(other) not in values}
+    return {k: v for k, v in sorted(settings.items()) if k not in unread and v != signature.settings[k].default}
 
 
 @cache
 def shaping(train: Section) -> tuple[tuple[str, Any], ...]:
-    """The settings of training that shape the weights: all that differ from the default, but for how long it lasts and
-    for those that its schedule does not look at."""
-    unread = {k for k, schedule in OF_SCHEDULE.items() if train.settings.get("schedule") != schedule}
-    unread |= set() if has_horizon(train) else {"steps"}
+    """The settings of training that shape the weights: all that differ from the default, but for how long it lasts."""
+    unread = set() if has_horizon(train) else {"steps"}
     return tuple((k, v) for k, v in train.changed.items() if k not in unread)
+
+
+def in_closed_form(signature: Signature) -> bool:
+    """Whether a model is made of the training images themselves, or of what they were drawn from, and not trained."""
+    return bool({"train", "population"} & set(signature.inputs))
+
+
+def wants(section: Section, name: str) -> bool:
+    """Whether a plug-in is given an input: it names it, and its settings are such that it needs it."""
+    needed = section.signature.constants.get("INPUT_WHEN", {}).get(name)
+    return name in section.signature.inputs and (needed is None or section.settings[needed[0]] == needed[1])
 
 
 def has_horizon(train: Section) -> bool:
@@ -88,7 +99,7 @@ def resolve(
     if KINDS[kind].entry and name == kind:
         raise GridError(f"{path}.name: not given; name one of {', '.join(library.names(kind))}")
     signature = _signature(kind, name, library, place, path)
-    own = None if alone else library.own(kind)
+    own = None if alone or (kind == "model" and in_closed_form(signature)) else library.own(kind)
     accepted = signature.settings | (own.settings if own and own is not signature else {})
     elsewhere = {s for other in others for s in _signature(kind, other, library, place).settings}
     checked: dict[str, Any] = {}

@@ -38,7 +38,7 @@ class Training:
     slug: str
     steps: tuple[int, ...]  # every wanted snapshot, those that are there too
     batch: int
-    start: Dependency | None = None  # the snapshot that it begins with; None: initial weights
+    needs: dict[str, Dependency] = field(default_factory=dict)  # `start` and `teacher`: the weights of others
     first: int = 0  # the step of the checkpoint that it goes on from, when it was planned
     seconds: float | None = None  # what it will take, as far as that is known
     rank: float = 0.0  # seconds until what waits for it is done too: the highest first
@@ -146,8 +146,9 @@ class Work:
             return _made(Dependency, d | {"partners": {name: dependency(p) for name, p in d["partners"].items()}})
 
         def training(t: dict[str, Any]) -> Training:
-            start = dependency(t["start"]) if t["start"] else None
-            return _made(Training, t | {"steps": tuple(t["steps"]), "start": start})
+            needs = t["needs"] if "needs" in t else {"start": t["start"]} if t["start"] else {}  # as 0.1.0 wrote it
+            others = {name: dependency(d) for name, d in needs.items()}
+            return _made(Training, t | {"steps": tuple(t["steps"]), "needs": others})
 
         def scoring(s: dict[str, Any]) -> Scoring:
             loaded = {

@@ -96,7 +96,8 @@ def _compared(expected: Outcome, outcome: Outcome, moved: list[Outcome], digit: 
 
 def _sentence(what: str, bad: dict[str, str], of: int) -> str:
     """`the gradient of 64 of 108 parameters is wrong: down.1.conv.weight (zero), … and 61 more`."""
-    named = [f"{name.removeprefix('denoiser.').removeprefix('network.')} ({why})" for name, why in list(bad.items())[:NAMED]]
+    shown = [(name.removeprefix("denoiser.").removeprefix("network."), why) for name, why in list(bad.items())[:NAMED]]
+    named = [f"{name} ({why})" for name, why in shown]
     more = [f"{len(bad) - NAMED} more"] if len(bad) > NAMED else []
     return f"{what} of {len(bad)} of {of} parameters is wrong: {', '.join(named + more)}"
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from difgen_cli import condition, config, data
+from difgen_cli import condition, config, data, models
 from difgen_cli.diffusion import Denoiser, DenoiserLike, IdealDenoiser, Mixture, to_tensor
 from difgen_cli.diffusion.randomness import initialise
 from difgen_cli.engine.plan import facts
@@ -247,7 +247,14 @@ class Artifacts:
         conditions = self.conditions(trajectory.inputs["labels"].key, trajectory.inputs["subset"].key)
         network = self.network(trajectory.inputs["network"], shape_of(subset.images), conditions.classes, 0)
         network.load_state_dict(weights)
-        return Denoiser(network, subset.holdout.sigma_data).to(self.device).eval().requires_grad_(False)
+        denoiser = self.reading(trajectory.inputs["network"])(network, subset.holdout.sigma_data)
+        return denoiser.to(self.device).eval().requires_grad_(False)
+
+    def reading(self, network: Recipe) -> Callable[[nn.Module, float], Denoiser]:
+        """What makes the denoiser of a network and σ_d; a model's own file may have a function for it."""
+        reading = network.inputs.get("reading")
+        own = getattr(self.library.module("model", network.name), "denoiser", models.denoiser)
+        return partial(own, **(reading.settings if reading else {}))
 
     def closed_form(self, trajectory: Recipe) -> DenoiserLike:
         """The denoiser of a model that is not trained: made of the subset itself, or of what it was drawn from."""

@@ -122,7 +122,7 @@ def _verdict(unit: Training | Scoring, home: Home, store: Store) -> tuple[str, l
 def _wanted_weights(unit: Training | Scoring, home: Home, store: Store) -> Iterator[tuple[Home, int]]:
     """The snapshots without which a unit cannot begin: its own, and those of others."""
     if isinstance(unit, Training):
-        others = [unit.start] if unit.start else []
+        others = list(unit.needs.values())
     else:
         others = list(unit.partners.values())
         if unit.weights and unit.step is not None:

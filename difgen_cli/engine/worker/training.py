@@ -27,7 +27,7 @@ from difgen_cli.engine.store.access import check_zip, exists, remade
 from difgen_cli.engine.store.attempts import Attempt
 from difgen_cli.engine.store.files import append, publish, publish_json, replace
 from difgen_cli.engine.store.processes import now
-from difgen_cli.engine.worker import modes
+from difgen_cli.engine.worker import modes, objectives
 from difgen_cli.engine.worker.artifacts import FITTING_LABELS, LOADING, shape_of
 from difgen_cli.engine.worker.context import WorkerContext, check, describe, weights
 
@@ -104,16 +104,19 @@ class TrainingRun:
         conditions = artifacts.conditions(recipe.inputs["labels"].key, recipe.inputs["subset"].key)
         shape, seed = shape_of(subset.images), recipe.settings.get("seed", 0)
         network = artifacts.network(recipe.inputs["network"], shape, conditions.classes, seed)
-        if self.unit.start:
-            home = self.context.store.home(self.unit.start.home, self.unit.start.slug)
-            network.load_state_dict(weights(home.snapshot(self.unit.start.step or 0), device))
+        if start := self.unit.needs.get("start"):
+            home = self.context.store.home(start.home, start.slug)
+            network.load_state_dict(weights(home.snapshot(start.step or 0), device))
         settings = {k: v for k, v in recipe.settings.items() if k != "steps"}
         images, labels = artifacts.pixels(subset.images), artifacts.labels_tensor(conditions.train)
+        objective = objectives.of_training(self.context, recipe, self.unit, images, labels)
+        read = artifacts.reading(recipe.inputs["network"])
 
         def begin(
             way: ExecutionMode, own: nn.Module, state: dict[str, Any] | None, steps: int
         ) -> Iterator[TrainingState]:
-            return train(own, images, labels, subset.holdout.sigma_data, state, way, steps=steps, **settings)
+            sigma_data = subset.holdout.sigma_data
+            return train(own, images, labels, sigma_data, state, way, objective, read, steps=steps, **settings)
 
         return network, begin
 
@@ -123,6 +126,7 @@ class TrainingRun:
         about = {
             "network": recipe.inputs["network"].key, "subset": recipe.inputs["subset"].key,
             "labels": recipe.inputs["labels"].key, "batch": self.unit.batch,
+            **({"objective": recipe.inputs["objective"].key} if "objective" in recipe.inputs else {}),
             **{name: recipe.settings.get(name, plain) for name, plain in SHAPING.items()},
             **{name: environment[name] for name in ("device", "threads", "torch")},
         }  # fmt: skip

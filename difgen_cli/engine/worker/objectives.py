@@ -1,0 +1,105 @@
+"""The objective of a training, from its recipe: the plug-in's functions with their settings, and what they are given."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from difgen_cli import objectives
+from difgen_cli.diffusion import DenoiserLike, IdealDenoiser, scaled
+from difgen_cli.diffusion.objective import Objective
+from difgen_cli.engine.plan import weights_of
+from difgen_cli.engine.plan.recipes import Recipe
+from difgen_cli.engine.plan.work import Training
+from difgen_cli.engine.worker.context import WorkerContext, weights
+
+OF_TRAINING = ("average", "heads", "hidden")  # inputs that come from the training itself
+GIVEN = ("denoiser", "batch", "draws")  # positional parameters that are no inputs
+
+
+def of_training(
+    context: WorkerContext, trajectory: Recipe, unit: Training, images: Tensor, labels: Tensor | None
+) -> Objective:
+    """The objective that trains a trajectory on images (N, ...) and labels (N,) on the device."""
+    recipe = trajectory.inputs.get("objective")
+    if recipe is None:
+        return Objective()
+    library = context.library
+    module, signature = library.module("objective", recipe.name), library.signature("objective", recipe.name)
+    shared = library.own("objective")
+    assert shared is not None
+    settings = {k: s.default for k, s in signature.settings.items()} | {
+        k: v for k, v in recipe.settings.items() if k in signature.settings
+    }
+    of_levels = {k: v for k, v in recipe.settings.items() if k in shared.settings}
+    needed = signature.constants.get("INPUT_WHEN", {})
+
+    def asked(function: Callable[..., Any] | None) -> tuple[str, ...]:
+        """The inputs of a function, by the names of its positional parameters."""
+        return tuple(name for name in _positional(function) if name not in GIVEN)
+
+    draw, heads = getattr(module, "draw", None), getattr(module, "heads", None)
+    sources = _sources(context, trajectory, unit, images, labels)
+    names = {*asked(module.loss), *asked(draw)} - set(OF_TRAINING)
+    unused = {name for name, (key, value) in needed.items() if settings[key] != value}
+    inputs = {name: None if name in unused else sources[name]() for name in names}
+    return Objective(
+        loss=partial(module.loss, **settings),
+        levels=partial(objectives.levels, **of_levels),
+        draw=draw and partial(draw, **_taken(draw, settings)),
+        heads=heads and partial(heads, **_taken(heads, settings)),
+        inputs=inputs,
+        asks=asked(module.loss),
+        draw_asks=asked(draw),
+    )
+
+
+def _sources(
+    context: WorkerContext, trajectory: Recipe, unit: Training, images: Tensor, labels: Tensor | None
+) -> dict[str, Callable[[], Any]]:
+    """What makes each input that is there before training, by the name of a positional parameter."""
+    artifacts = context.artifacts
+    subset = artifacts.subset(trajectory.inputs["subset"].key)
+
+    def ideal() -> IdealDenoiser:
+        shown, of_shown = scaled(images), labels
+        if trajectory.settings.get("flip"):  # mirror images are training images then
+            shown = torch.cat([shown, shown.flip(-1)])
+            of_shown = None if labels is None else torch.cat([labels, labels])
+        return IdealDenoiser(shown, subset.holdout.sigma_data, of_shown).to(context.device)
+
+    def targets() -> Tensor:
+        embed = artifacts.embed(trajectory.inputs["objective"].inputs["targets"].key, subset.holdout)
+        return torch.from_numpy(np.asarray(embed(subset.images), dtype=np.float32)).to(context.device)
+
+    return {
+        "ideal": ideal,
+        "sigma_data": lambda: subset.holdout.sigma_data,
+        "targets": targets,
+        "teacher": lambda: _teacher(context, trajectory.inputs["objective"].inputs["teacher"], unit),
+    }
+
+
+def _teacher(context: WorkerContext, snapshot: Recipe, unit: Training) -> DenoiserLike:
+    trajectory, step = weights_of(snapshot)
+    if step is None:
+        return context.artifacts.closed_form(trajectory)
+    home = context.store.home(unit.needs["teacher"].home, unit.needs["teacher"].slug)
+    return context.artifacts.denoiser(trajectory, weights(home.snapshot(step), context.device))
+
+
+def _positional(function: Callable[..., Any] | None) -> tuple[str, ...]:
+    parameters = inspect.signature(function).parameters.values() if function else ()
+    return tuple(p.name for p in parameters if p.kind != p.KEYWORD_ONLY)
+
+
+def _taken(function: Callable[..., Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings that a function takes."""
+    parameters = inspect.signature(function).parameters
+    return {name: value for name, value in settings.items() if name in parameters}
