@@ -140,7 +140,7 @@ def middle(network: nn.Module) -> nn.Module:
 
 @torch.no_grad()
 def hidden_width(trained: Trained, image: Tensor, sigma: Tensor, label: Tensor | None) -> int:
-    """Channels of the network's middle, from one image (1, ...) and its σ and label (1,); 0 where nobody looks there."""
+    """Channels of the network's middle, of one image (1, ...), σ and label (1,); 0 where nobody looks there."""
     if trained.hidden is None:
         return 0
     trained.denoiser(image, sigma, label)

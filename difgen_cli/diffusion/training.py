@@ -7,7 +7,7 @@ step t are functions of (seed, t). So a resumed run equals an uninterrupted one,
 import copy
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from itertools import count
 from typing import Annotated, Any, Literal
@@ -23,6 +23,7 @@ from difgen_cli.diffusion.precision import arithmetic, products
 from difgen_cli.diffusion.randomness import batches, has_dropout, initialise, replaced, seeded, stream, unseeded
 
 VERSION = 1
+BATCH_TENSORS = len(fields(Batch)) - 1  # all but what an objective draws
 HORIZON = ("cosine",)  # schedules that depend on where the run ends
 READ_WHEN = {"decay_start": ("schedule", ("inverse_sqrt",))}  # a setting -> the values of another that it is read under
 
@@ -65,7 +66,6 @@ class TrainingState:
     loss: Tensor
     idle: Idle
     lr: float = 0.0
-    compute: Step | None = None  # of a step, known once a run has begun
 
     @property
     def denoiser(self) -> Denoiser:
@@ -246,6 +246,7 @@ def drawn_batches(
     order = batches(len(images), batch, seed, state.step, images.device)
     generator, draws = torch.Generator(images.device), Draws(seed, images.device)
     drawn: dict[str, Tensor] = {}
+    compute: Step | None = None  # what is drawn is known only then
     for step in count(state.step):
         draws.step = step
         generator.manual_seed(stream(seed, "noise", step))
@@ -262,19 +263,19 @@ def drawn_batches(
         if objective.draw is not None:
             whole = Batch(x, y, places, flipped, sigma, weight, noise)
             drawn = objective.draw(whole, draws, **{name: inputs[name] for name in objective.draw_asks})
-        if state.compute is None:
-            state.compute = way.wrap(step_of(objective, tuple(drawn), state.ema))
-        yield state.compute, (x, y, places, flipped, sigma, weight, noise, *drawn.values())
+        compute = compute or way.wrap(step_of(objective, tuple(drawn), state.ema))
+        yield compute, (x, y, places, flipped, sigma, weight, noise, *drawn.values())
 
 
 def step_of(objective: Objective, drawn: tuple[str, ...], average: Denoiser) -> Step:
     """The loss as a function of what is trained and tensors alone, which is what a compiler takes.
 
-    `drawn` are the names of the tensors that the objective draws: those after the first seven.
+    `drawn` are the names of the tensors that the objective draws, which come after those of the batch itself.
     """
 
     def compute(trained: Trained, *tensors: Tensor | None) -> Tensor:
-        batch = Batch(*tensors[:7], dict(zip(drawn, tensors[7:], strict=True)))  # type: ignore[arg-type]
+        own_batch: tuple[Any, ...] = tensors[:BATCH_TENSORS]
+        batch = Batch(*own_batch, dict(zip(drawn, tensors[BATCH_TENSORS:], strict=True)))
         own = {**objective.inputs, "heads": trained.heads, "hidden": trained.hidden, "average": average}
         return objective.loss(trained.denoiser, batch, **{name: own[name] for name in objective.asks})
 

@@ -170,7 +170,7 @@ def _import(file: Path) -> ModuleType:
 
 @cache
 def read(file: Path, function: str, *, builtin: bool, helper: str | None = None) -> Signature:
-    """The signature of `function` in `file`, from its syntax tree; the inputs of a helper function are among its own."""
+    """The signature of `function` in `file`, from its syntax tree; the inputs of a helper are among its own."""
     try:
         tree = ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
     except (SyntaxError, UnicodeDecodeError, OSError) as error:

@@ -62,7 +62,8 @@ def _posterior_mean(batch: Batch, noise: Tensor, ideal: IdealDenoiser) -> Tensor
 
     noised = torch.addcmul(batch.images, per_item(batch.sigma, batch.images), noise)
     if batch.labels is None or ideal.image_labels is None:
-        return ideal(noised, batch.sigma)
+        target: Tensor = ideal(noised, batch.sigma)
+        return target
     dropped = ~torch.isin(batch.labels, ideal.image_labels)
     target = torch.empty_like(noised)
     for chosen, labels in ((dropped, None), (~dropped, batch.labels)):

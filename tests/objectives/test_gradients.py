@@ -11,7 +11,7 @@ from worlds import DIMENSIONS, Exact, data, denoiser, z_of_gradient
 from difgen_cli import objectives
 from difgen_cli.diffusion import COEFFICIENTS
 from difgen_cli.diffusion.objective import Batch, Draws
-from difgen_cli.objectives import distill, edm, repa, unlearn
+from difgen_cli.objectives import distill, edm, repa
 
 COUNT = 2048
 LAWS = [
@@ -83,37 +83,6 @@ def gradient(loss: Tensor, d: Linear) -> float:
     loss.backward()
     assert d.theta.grad is not None
     return float(d.theta.grad)
-
-
-def test_unlearning_subtracts_the_gradient_of_the_images_to_be_unlearnt() -> None:
-    d, b = Linear(), batch(0, 0.4, 64)
-    marked = torch.zeros(64, dtype=torch.bool)
-    marked[::3] = True
-    each = [gradient(edm.loss(d, part(b, rows)), d) * int(rows.sum()) / 64 for rows in (~marked, marked)]
-    assert gradient(unlearn.loss(d, b, None, marked, strength=0.5), d) == pytest.approx(
-        each[0] - 0.5 * each[1], rel=1e-4
-    )
-    none = torch.zeros(64, dtype=torch.bool)
-    assert unlearn.loss(d, b, None, none).item() == pytest.approx(edm.loss(d, b).item(), rel=1e-6)
-
-
-def test_erasing_begins_as_neggrad_does_and_has_an_end() -> None:
-    """At the teacher both have the same gradient for the marked images; beyond its target erase turns back."""
-    d, b = Linear(), batch(0, 0.4, 64)
-    marked = torch.ones(64, dtype=torch.bool)
-    teacher = Linear()
-    first = gradient(unlearn.loss(d, b, None, marked, method="neggrad", strength=0.5), d)
-    assert gradient(unlearn.loss(d, b, teacher, marked, method="erase", strength=0.5), d) == pytest.approx(
-        first, rel=1e-4
-    )
-    with torch.no_grad():
-        d.theta.copy_(d.theta - 20 * torch.sign(torch.tensor(first)))
-    assert gradient(unlearn.loss(d, b, teacher, marked, method="erase", strength=0.5), d) * first < 0
-    assert gradient(unlearn.loss(d, b, None, marked, method="neggrad", strength=0.5), d) * first > 0
-
-
-def part(b: Batch, rows: Tensor) -> Batch:
-    return Batch(b.images[rows], None, b.places[rows], None, b.sigma[rows], b.weight[rows], b.noise[rows])
 
 
 def test_a_student_that_takes_its_teachers_two_steps_at_once_has_no_loss() -> None:

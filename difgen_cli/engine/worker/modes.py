@@ -24,7 +24,7 @@ from torch import Tensor
 
 from difgen_cli import config
 from difgen_cli.diffusion import DenoiserLike
-from difgen_cli.diffusion.training import ExecutionMode, Step, TrainingState
+from difgen_cli.diffusion.training import ExecutionMode, Step
 from difgen_cli.engine.cost.cache import decided
 from difgen_cli.engine.worker.agreement import Function, disagreement
 from difgen_cli.guidance import Around
@@ -49,16 +49,30 @@ def way(name: str, shape: tuple[int, ...], device: str, *, strict: bool = False,
         say: Callable[[str], None] = print) -> ExecutionMode:  # fmt: skip
     """A way of training by its name, for images of a shape or points; strict and say as `computed` has them."""
     plain = _layout(shape) if device.startswith("cuda") else ExecutionMode.layout
-
-    def wrap(step: Step) -> Step:
-        return computed(step, name, strict=strict, say=say, layout=plain)
-
-    return ExecutionMode(wrap, _layout(shape)) if name in COMPILED else ExecutionMode(layout=plain)
+    if name in COMPILED:
+        return ExecutionMode(Wrap(name, strict, say, plain), _layout(shape))
+    return ExecutionMode(layout=plain)
 
 
-def used(state: TrainingState) -> str:
+@dataclass
+class Wrap:
+    """A step of training computed in a way; strict, say and layout as `computed` has them."""
+
+    name: str
+    strict: bool
+    say: Callable[[str], None]
+    layout: torch.memory_format
+    step: Step | None = None  # the last one that was wrapped
+
+    def __call__(self, step: Step) -> Step:
+        self.step = computed(step, self.name, strict=self.strict, say=self.say, layout=self.layout)
+        return self.step
+
+
+def used(mode: ExecutionMode) -> str:
     """The way in which a training was computed, known from its first step on."""
-    return state.compute.used if isinstance(state.compute, Checked) else "eager"
+    step = mode.wrap.step if isinstance(mode.wrap, Wrap) else None
+    return step.used if isinstance(step, Checked) else "eager"
 
 
 def computed(

@@ -1,4 +1,4 @@
-"""The objective of a training, from its recipe: the plug-in's functions with their settings, and what they are given."""
+"""The objective of a training, from its recipe: the plug-in's functions, their settings and their inputs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from difgen_cli import objectives
 from difgen_cli.diffusion import DenoiserLike, IdealDenoiser, scaled
-from difgen_cli.diffusion.objective import Objective
+from difgen_cli.diffusion.objective import EDM, Objective
 from difgen_cli.engine.plan import weights_of
 from difgen_cli.engine.plan.recipes import Recipe
 from difgen_cli.engine.plan.work import Training
@@ -27,13 +27,11 @@ def of_training(
     context: WorkerContext, trajectory: Recipe, unit: Training, images: Tensor, labels: Tensor | None
 ) -> Objective:
     """The objective that trains a trajectory on images (N, ...) and labels (N,) on the device."""
-    recipe = trajectory.inputs.get("objective")
-    if recipe is None:
-        return Objective()
-    library = context.library
-    module, signature = library.module("objective", recipe.name), library.signature("objective", recipe.name)
+    recipe, library = trajectory.inputs.get("objective"), context.library
     shared = library.own("objective")
-    assert shared is not None
+    if recipe is None or shared is None:
+        return EDM
+    module, signature = library.module("objective", recipe.name), library.signature("objective", recipe.name)
     settings = {k: s.default for k, s in signature.settings.items()} | {
         k: v for k, v in recipe.settings.items() if k in signature.settings
     }

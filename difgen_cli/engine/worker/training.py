@@ -81,7 +81,7 @@ class TrainingRun:
             beat = moment if pace.warming else beat
             seconds = saved["train_seconds"] + moment - start
             if state.step in wanted:
-                self._snapshot(state, seconds, pace.whole(), modes.used(state))
+                self._snapshot(state, seconds, pace.whole(), modes.used(way))
             if self.context.flag.raised or moment - mark > self.context.spec.checkpoint_seconds:
                 self._save(state, seconds)
                 mark = moment
