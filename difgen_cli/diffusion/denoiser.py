@@ -22,6 +22,12 @@ class DenoiserLike(Protocol):
     def __call__(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None, /) -> Tensor: ...
 
 
+def sigma_range(denoiser: DenoiserLike) -> tuple[float, float]:
+    """The absolute noise levels that a denoiser is for, both ends included: its `sigma_range`, else all."""
+    lowest, highest = getattr(denoiser, "sigma_range", (0.0, math.inf))
+    return float(lowest), float(highest)
+
+
 class Denoiser(nn.Module):
     """D(x; σ) = c_skip x + c_out F(c_in x; c_noise, label) (Karras 2022, eq. 7 and table 1).
 

@@ -79,7 +79,9 @@ class Workloads:
         block = int(own.constants.get("BLOCK", 1)) if own else 1
         count = math.ceil(float(settings.get("sample.count") or 1) / block) * block
         images = 1.0 if kind == "model" else float(settings.get("data.size") or 1)
-        size = count * float(settings.get("sample.steps") or 1) * images
+        listed = settings.get("sample.levels")  # a tuple, or as a table holds it
+        steps = len(json.loads(listed) if isinstance(listed, str) else listed) - 1 if listed else None
+        size = count * float(steps or settings.get("sample.steps") or 1) * images
         counted = {f"sample.{name}" for name in ("steps", *(own.settings if own else ()))}
         sampler = {k: v for k, v in _section(settings, "sample.").items() if k not in counted}
         return Workload(size, *self._denoiser(kind, settings), _text(sampler | _section(settings, "guide.")))

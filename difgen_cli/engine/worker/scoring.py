@@ -202,6 +202,7 @@ class ScoringRun:
             worse = Metered(other.denoiser, meter)
             inputs["weak"] = inputs["continued"] = worse if other.conditions.classes else Unconditional(worse)
         takes = library.signature("guide", call.name).inputs
+        inputs |= {i: self._given(i) for i in takes if i not in inputs}
         negative = library.module("guide", call.name).negative(**{i: inputs[i] for i in takes}, **call.settings)
         return guidance.term(negative, **call.own)
 
@@ -249,7 +250,7 @@ class ScoringRun:
         """Where the samples are at noise levels on their way: σ (L,) and x (L, n, ...)."""
         with self.context.clock.on("sampling"):
             states: tuple[np.ndarray, np.ndarray] = self._along(
-                sampling.states, self.guided, levels=levels, **self.unit.sampler.own
+                sampling.states, self.guided, at=levels, **self.unit.sampler.own
             )
             return states
 
@@ -257,7 +258,19 @@ class ScoringRun:
         """What `follow` makes of the sampler's way: of guided denoiser, sampler, shape, shares of labels and device."""
         walk = drawing.interruptible(self._walk, self.context.flag)
         shape = shape_of(self.subset.images)
-        return follow(guided, walk, shape, self.conditions.proportions, self.context.device, **settings)
+        return follow(guided, walk, shape, self.conditions.proportions, self.context.device, *self._begun, **settings)
+
+    @property
+    def _begun(self) -> tuple[sampling.Labelled | None, dict[str, Any]]:
+        """The images that samples begin from, if any, and what their sampler names."""
+        takes = self.context.library.signature("sample", self.unit.sampler.name).inputs
+        inputs = {name: self._given(name) for name in takes if name in drawing.GIVEN}
+        return drawing.begun_from(self.unit.sampler.own.get("start"), self.subset, self.conditions), inputs
+
+    def _given(self, name: str) -> Any:
+        """What samplers and terms of guidance may name of the training subset."""
+        key = f"{self.parents['subset'].key} {self.parents['labels'].key}"
+        return drawing.given(name, key, self.context.artifacts, self.subset, self.conditions)
 
     @property
     def _walk(self) -> Callable[..., sampling.Walk]:
@@ -271,9 +284,11 @@ class ScoringRun:
             return self.denoiser
         facts = self.context.environment()
         about = {"network": self.parents["network"].key} | {n: facts[n] for n in ("device", "threads", "torch")}
+        shape, own = shape_of(self.subset.images), self.unit.sampler.own
+        asked = sampling.evaluations(self.denoiser, self._walk, shape, *self._begun, **own)
         return drawing.faster(
-            self.denoiser, self._walk, shape_of(self.subset.images), self.conditions.classes,
-            self.unit.sampler.own["count"], self.context.device, about, self.context.say,
+            self.denoiser, asked, shape, self.conditions.classes, own["count"], self.context.device, about,
+            self.context.say,
         )  # fmt: skip
 
     def _provenance(self, metric: Signature) -> dict[str, Any]:
