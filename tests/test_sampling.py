@@ -14,7 +14,19 @@ from torch import Tensor
 from difgen_cli import sampling
 from difgen_cli.diffusion import Denoiser, IdealDenoiser, to_array
 from difgen_cli.models import mlp, unet
-from difgen_cli.sampling import Walk, draw, euler, heun, labels_of, noise_levels, starting_points, states
+from difgen_cli.sampling import (
+    Randomness,
+    Walk,
+    dpmpp,
+    draw,
+    euler,
+    heun,
+    labels_of,
+    levels_of,
+    noise_levels,
+    starting_points,
+    states,
+)
 
 Sample = Callable[..., Tensor]
 
@@ -42,21 +54,22 @@ def gaussian() -> Wiener:
     )
 
 
-def last(walk: Walk) -> Tensor:
-    """x at the end of a walk."""
-    return [x for _, x in walk][-1]
+def last(sample: Sample, denoiser: object, noise: Tensor, **even: float) -> Tensor:
+    """x at the end of a walk from `noise`, as `draw` begins it."""
+    levels, rng = levels_of(denoiser, **even), [Randomness(0, 0, 16)] if sample is heun.sample else []  # type: ignore
+    return [x for _, x in sample(denoiser, noise * levels[0], levels, None, *rng)][-1]
 
 
 def error(sample: Sample, denoiser: Wiener, steps: int) -> float:
     """Largest distance to the closed form at a σ_min that is far below what it is compared with."""
     noise = torch.randn(64, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     settings = {"sigma_min": 1e-5, "sigma_max": 20.0}
-    x = last(sample(denoiser, noise, None, steps=steps, **settings))
+    x = last(sample, denoiser, noise, steps=steps, **settings)
     first = noise_levels(steps, 7.0, 1e-5, 20.0, denoiser.sigma_data)[0]
     return (x - denoiser.solution(noise * first, first)).abs().max().item()
 
 
-@pytest.mark.parametrize(("sample", "order"), [(euler.sample, 1), (heun.sample, 2)])
+@pytest.mark.parametrize(("sample", "order"), [(euler.sample, 1), (heun.sample, 2), (dpmpp.sample, 2)])
 def test_samplers_converge_to_the_closed_form_at_their_order(sample: Sample, order: int, gaussian: Wiener):
     errors = [error(sample, gaussian, steps) for steps in (128, 256, 512)]
     observed = [math.log2(a / b) for a, b in pairwise(errors)]
@@ -109,12 +122,12 @@ def test_one_step_goes_from_the_highest_noise_to_the_denoiser_output(gaussian: W
     first = 160 * gaussian.sigma_data
     expected = gaussian(noise * first, torch.full((2,), first, dtype=torch.float64))
     for sample in (heun.sample, euler.sample):
-        torch.testing.assert_close(last(sample(gaussian, noise, None, steps=1)), expected)
+        torch.testing.assert_close(last(sample, gaussian, noise, steps=1), expected)
 
 
 def test_noise_levels_in_the_wrong_order_are_refused(gaussian: Wiener):
     with pytest.raises(ValueError, match="sigma_min must lie below sigma_max"):
-        last(heun.sample(gaussian, torch.ones(1, 3), None, sigma_min=2.0, sigma_max=1.0))
+        last(heun.sample, gaussian, torch.ones(1, 3), sigma_min=2.0, sigma_max=1.0)
 
 
 def counted(gaussian: Wiener, sample: Sample) -> int:
@@ -126,7 +139,7 @@ def counted(gaussian: Wiener, sample: Sample) -> int:
         return gaussian(x, sigma, labels)
 
     denoiser.sigma_data = gaussian.sigma_data  # type: ignore[attr-defined]
-    last(sample(denoiser, torch.ones(1, 3, dtype=torch.float64), None, steps=10))
+    last(sample, denoiser, torch.ones(1, 3, dtype=torch.float64), steps=10)
     return calls
 
 
@@ -143,7 +156,8 @@ def small_network() -> IdealDenoiser:
 def test_the_first_128_of_512_samples_are_the_128_samples():
     sample = functools.partial(draw, steps=5)
     few, many = (
-        sample(small_network(), heun.sample, (1, 4, 4), np.array([0.2, 0.3, 0.5]), count=count, seed=7) for count in (128, 512)
+        sample(small_network(), heun.sample, (1, 4, 4), np.array([0.2, 0.3, 0.5]), count=count, seed=7)
+        for count in (128, 512)
     )
     np.testing.assert_array_equal(few.x, many.x[:128])
     assert few.labels is not None
