@@ -11,9 +11,10 @@ the w here, Karras et al.'s is s).
 A term is a file with `negative(<inputs>, *, ...)`, which returns what is called like a denoiser. Its positional
 parameters name its inputs: `denoiser` the network itself, `shape` (C, H, W) or (D,), `weak` the network of another
 trajectory or snapshot, which the grid names by what differs, `continued` the network trained on for a while, with the
-settings that the file's constant CONTINUED draws from its own, and `train`, `train_labels` and `classifier` what is
-made of T. A negative with a method `beside(positive, x, sigma, labels)` is given the network's estimate. What a term needs of the model, its constant NEEDS
-says; what settings cannot be had, its function `check(shape, *, ...)`, which is called before anything runs.
+settings that the file's constant CONTINUED draws from its own, and `train`, `train_labels` and `classifier`, made of T.
+A negative with a method `beside(positive, x, sigma, labels)` is given the network's estimate. What a term needs of the
+model, its constant NEEDS says; what settings cannot be had, its function `check(shape, *, ...)`, which is called before
+anything runs.
 
 Nothing here imports torch by itself, so that planning can ask.
 """

@@ -70,7 +70,7 @@ def draw(
     rho: how much the steps crowd towards low noise.
     sigma_min: the last noise level before 0, in units of σ_d.
     sigma_max: the first noise level, in units of σ_d.
-    levels: the noise levels themselves, in units of σ_d, in place of the four above; they may rise, and end at 0 or not.
+    levels: noise levels in units of σ_d in place of the four settings above; they may rise, and end at 0 or not.
     start: begin from noise, or from training or held-out images, in their order, with noise of the first level added;
         sample i begins from image i modulo their number, and has its label.
     prior: labels in the proportions that they have in T, or all as often.

@@ -1,6 +1,6 @@
-"""Heun's second-order steps along the probability-flow ODE, with fresh noise if asked (Karras et al. 2022, alg. 1 and 2).
+"""Heun's second-order steps along the probability-flow ODE (Karras et al. 2022, algorithm 1, deterministic).
 
-Without churn it is algorithm 1, which is deterministic.
+With churn, noise is added and removed again on the way (algorithm 2).
 """
 
 from collections.abc import Iterator, Sequence
