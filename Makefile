@@ -7,8 +7,10 @@ GRID   ?= grids/size.yaml
 OUT    ?= report
 
 export OMP_NUM_THREADS ?= 1
+# Hundreds of processes import the package; where bytecode may not be kept, each compiles it anew.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test rest long-test lint browser sweep plan status report bench coverage worlds chaos slurm-test pins rooms clean
+.PHONY: demo test pytest rest rest-slurm rest-others long-test lint style mypy browser sweep plan status report bench coverage worlds chaos slurm-test pins rooms clean
 
 demo: $(VENV)/ready
 	$(BIN)/difgen sweep grids/size.yaml --runs $(RUNS) --cluster local
@@ -19,20 +21,35 @@ demo: $(VENV)/ready
 TOGETHER := -n auto --dist loadfile --no-loadscope-reorder
 
 # All but what waits for a cluster (slurm), for faults (chaos) or for numbers (long): `make rest` runs those.
-test: lint browser
+# mypy runs beside pytest, which often waits.
+test: style browser
+	+@$(MAKE) --no-print-directory --jobs=2 mypy pytest
+
+pytest: $(VENV)/ready
 	$(BIN)/python -m pytest $(TOGETHER) -m "not slurm and not chaos and not long"
 
 # What `make test` leaves out, in short: SLURM without what takes minutes, 20 faults, 18 refusals, and all of the long tests.
+# Those on SLURM wait for it most of the time: they run in a process of their own, beside the others.
 rest: $(VENV)/ready browser
-	$(BIN)/python -m pytest $(TOGETHER) -m "slurm or chaos or long"
+	+@$(MAKE) --no-print-directory --jobs=2 rest-slurm rest-others
+
+rest-slurm: $(VENV)/ready
+	$(BIN)/python -m pytest tests/slurm
+
+rest-others: $(VENV)/ready
+	$(BIN)/python -m pytest $(TOGETHER) -m "chaos or long"
 
 # Real images, statistics, benchmarks, compilers, sweeps that are stopped and go on.
 long-test: $(VENV)/ready browser
 	$(BIN)/python -m pytest $(TOGETHER) -m long
 
-lint: $(VENV)/ready
+lint: style mypy
+
+style: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+mypy: $(VENV)/ready
 	$(BIN)/mypy
 
 # The tests of the report's page run in Chromium; where it is not and cannot be installed, they are skipped and say so.

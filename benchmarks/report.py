@@ -17,9 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "report")
 import synthetic
 
 from difgen_cli import report
-from difgen_cli.report import table
 from difgen_cli.report.figures import listing
-from difgen_cli.report.study import curves
+from difgen_cli.report.study import curves, last_snapshots
 
 
 def study(rows: int) -> report.Study:
@@ -45,7 +44,7 @@ def main(rows: int) -> None:
     made = study(rows)
     print(f"{len(made.rows):,} rows, {len(made.tables['noise']):,} rows of the noise table")
     read = timed("rows to curves", curves.read, made)
-    timed("last snapshots over seeds", table.last, read)
+    timed("last snapshots over seeds", last_snapshots.read, read)
     timed("figures drawn", listing.draw, read)
     with tempfile.TemporaryDirectory() as folder:
         timed("report.write, everything", report.write, made, Path(folder))

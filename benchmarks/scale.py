@@ -68,7 +68,7 @@ def finish(grid: Path, runs: Path) -> int:
     for cell in planned.plan.cells:
         home: Home = planned.store.home(cell.home, planned.plan.slug(cell), reference=cell.kind != "model")
         for metric, key in cell.metrics.items():
-            declared = cell.scoring.sections[metric].signature.constants
+            declared = cell.scoring[metric].section.signature.constants
             plain = {"float64": chance.random(), "int64": 1, "string": "classifier", "bool": False}
             values = {name: plain[kind] for name, (kind, _, _) in declared["COLUMNS"].items()}
             context = {"metric": metric, "key": key, "version": 1, "kind": cell.kind, "home": cell.home,

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from difgen_cli.engine.grid.document import GridError
 from difgen_cli.engine.launch import submissions
 from difgen_cli.engine.launch.launcher import LaunchRequest, SubmissionStatus, choose
 from difgen_cli.engine.launch.reconciler import Reconciler
-from difgen_cli.engine.launch.submissions import LaunchTerms, Submission
+from difgen_cli.engine.launch.submissions import Submission
 from difgen_cli.engine.launch.worker_pool import WorkerPool, resolve_pool
 from difgen_cli.engine.plan import Cell, Plan, pending, plan_table, planner
 from difgen_cli.engine.plan.facts import Finder
@@ -103,9 +103,8 @@ def foresee(planned: Planned, pool: WorkerPool) -> Forecast:
 
     store, finder = planned.store, planned.finder
     measured = history.read(store, finder.library, pool.device, pool.threads)
-    machine = networks.Machine(pool.kind, pool.device, pool.threads) if pool.device else None
-    workloads = history.Workloads(finder.library)
-    estimator = Estimator(planned.plan, store, workloads, measured, planned.plugins, machine, finder.shapes())
+    workloads, kind = history.Workloads(finder.library), pool.kind if pool.device else None
+    estimator = Estimator(planned.plan, store, workloads, measured, planned.plugins, kind, finder.shapes())
     overhead = history.overhead(submissions.last_worker_records(store, LAST_SUBMISSIONS), pool.kind)
     with _garbage_collection_off():
         return forecast(planned.state.work, estimator, pool.workers, overhead)
@@ -222,10 +221,10 @@ def _running(planned: Planned, reconciler: Reconciler) -> Submission | None:
 
 
 def _request(planned: Planned, expected: Forecast, options: Options, console: Console) -> LaunchRequest:
-    def write(terms: LaunchTerms) -> Submission:
-        terms = replace(terms, expected=sentences.as_dict(expected))
-        return submissions.write(planned.store, planned.folder, expected.work, planned.plugins, terms)
-
+    write = partial(
+        submissions.write, planned.store, planned.folder, expected.work, planned.plugins,
+        expected=sentences.as_dict(expected),
+    )  # fmt: skip
     grid, profile = planned.plan.grid, config.profile(options.profile, planned.plan.grid.file)
     return LaunchRequest(
         grid.name, planned.folder, expected, options.workers, options.jobs_per_gpu, profile, write, console.print

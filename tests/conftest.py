@@ -37,10 +37,12 @@ ROOT = Path(__file__).parent.parent
 
 # Files of minutes come first: else one worker has the last of them while the others wait.
 LONG = (
-    "slurm", "test_sweep.py", "chaos", "test_benchmarks.py", "test_real_data.py", "test_readme.py", "test_score.py",
-    "browser", "test_guidance.py", "test_use.py", "test_waste.py", "test_show.py", "cost", "test_instruments.py",
-    "test_compiled_networks.py", "test_agreement.py", "test_aligned.py", "test_errors.py", "test_temi.py",
-    "test_distrust.py", "test_worlds.py", "intervals", "test_against.py",
+    "slurm", "chaos", "test_ways.py", "test_benchmarks.py", "test_compiled_networks.py", "test_real_data.py",
+    "test_sweep.py", "test_readme.py", "test_chart.py", "test_score.py", "test_forecast.py", "test_plugins.py",
+    "test_paper.py", "browser", "test_a_launcher_in_one_file.py", "test_instruments.py", "test_report.py",
+    "test_stamp.py", "test_failures.py", "test_against.py", "cost", "test_drawing.py", "test_use.py", "intervals",
+    "test_populations.py", "test_guidance.py", "test_page.py", "test_errors.py", "test_logs.py", "test_worlds.py",
+    "test_show.py", "test_waste.py", "test_agreement.py", "test_aligned.py", "test_temi.py", "test_distrust.py",
 )  # fmt: skip
 
 TINY = """\

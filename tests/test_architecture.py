@@ -81,7 +81,7 @@ MAY_IMPORT = {
         "format",
     },
     "engine.select": {"engine.grid", "engine.plan", "engine.store"},
-    "engine.status": {"engine.cost", "engine.launch", "engine.plan", "engine.store"},
+    "engine.status": {"engine.cost", "engine.launch", "engine.plan", "engine.progress", "engine.store"},
     "engine.progress": {"engine.launch", "engine.plan", "engine.store", "format"},
     "engine.logs": {"engine.select", "engine.store"},
     "engine.doctor": {"config", "engine.launch", "engine.store", "features"},

@@ -10,9 +10,8 @@ import pytest
 from rich.console import Console
 
 from difgen_cli import sweep
-from difgen_cli.engine.launch import Slots, local, submissions
+from difgen_cli.engine.launch import local, submissions
 from difgen_cli.engine.launch.reconciler import Reconciler
-from difgen_cli.engine.launch.submissions import LaunchTerms
 from difgen_cli.engine.store import processes
 from difgen_cli.engine.store.files import publish_json
 
@@ -28,7 +27,7 @@ def test_ctrl_c_ends_the_workers_that_this_command_started_alone(
     planned = sweep.prepare(write_grid(), tmp_path / "runs", {})
     sweep.record(planned)
     work = planned.state.work
-    submission = submissions.write(planned.store, planned.folder, work, None, LaunchTerms("local", 1, 1))
+    submission = submissions.write(planned.store, planned.folder, work, None, "local", 1, 1)
     publish_json(submission.folder / "launcher.json", {"owner": processes.process_identity()})  # this process: it lives
     stopped: list[submissions.Submission] = []
     monkeypatch.setattr(local, "stop", lambda s: (stopped.append(s), submission.close("for the test")))
@@ -55,8 +54,8 @@ def test_a_launcher_is_known_before_it_has_started(
     late.write_text("#!/bin/sh\nexec sleep 60\n")
     late.chmod(0o755)
     monkeypatch.setattr(local.sys, "executable", str(late))
-    submission = submissions.write(planned.store, planned.folder, planned.state.work, None, LaunchTerms("local", 1, 1))
-    launcher = local.start(submission, Slots((None,), 1))
+    submission = submissions.write(planned.store, planned.folder, planned.state.work, None, "local", 1, 1)
+    launcher = local.start(submission, (None,))
     try:
         monkeypatch.setattr(submissions, "is_dead", lambda who: True)  # the submitter has ended
         assert submission.abandoned

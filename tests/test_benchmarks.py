@@ -142,3 +142,11 @@ def test_stacked_networks_have_the_gradients_of_each(tmp_path: Path) -> None:
     assert rows[0]["images"] == rows[1]["images"]
     assert rows[1]["ratio_processor"] > 0
     assert all(row["largest_difference"] < 1e-5 for row in rows)
+
+
+@pytest.mark.long
+def test_expected_times_are_compared_with_what_was_left_out(tmp_path: Path) -> None:
+    _, rows = _quick("estimate", tmp_path)
+    counts = {(row["left_out"], row["unit"]): row["predictions"] for row in rows}
+    assert counts == {(left, unit): 8 for left in ("trajectory", "network") for unit in ("train", "score")}
+    assert all(row["error_factor"] >= 1 and 0 <= row["inside"] <= row["predictions"] for row in rows)

@@ -12,7 +12,15 @@ import pytest
 
 from difgen_cli import config
 from difgen_cli.config import PlaceError
-from difgen_cli.engine.launch import LaunchError, keep_code, local_slots, slurm, visible_gpus, worker_environment
+from difgen_cli.engine.launch import (
+    LaunchError,
+    keep_code,
+    local_devices,
+    slurm,
+    threads_each,
+    visible_gpus,
+    worker_environment,
+)
 from difgen_cli.engine.launch.local import memory_kills
 from difgen_cli.engine.launch.slurm import TaskArray, profile
 from difgen_cli.engine.launch.submissions import Submission
@@ -51,17 +59,18 @@ def test_without_the_variable_the_driver_is_asked(monkeypatch: pytest.MonkeyPatc
 
 def test_each_worker_has_its_own_gpu_and_jobs_share_them_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,GPU-x")
-    assert local_slots(None, 1).devices == ("4", "GPU-x")
-    assert local_slots(None, 2).devices == ("4", "GPU-x", "4", "GPU-x")
-    assert local_slots(3, 2).devices == ("4", "GPU-x", "4")
+    assert local_devices(None, 1) == ("4", "GPU-x")
+    assert local_devices(None, 2) == ("4", "GPU-x", "4", "GPU-x")
+    assert local_devices(3, 2) == ("4", "GPU-x", "4")
+    assert threads_each(("4", "GPU-x")) == max(1, len(os.sched_getaffinity(0)) // 2)
 
 
 def test_on_a_cpu_there_is_one_worker_a_core_with_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    slots = local_slots(None, 1)
-    assert slots.devices == (None,) * len(os.sched_getaffinity(0))
-    assert slots.threads == 1
-    assert local_slots(5, 1).devices == (None,) * 5
+    devices = local_devices(None, 1)
+    assert devices == (None,) * len(os.sched_getaffinity(0))
+    assert threads_each(devices) == 1
+    assert local_devices(5, 1) == (None,) * 5
 
 
 def test_a_worker_sees_its_device_before_torch_is_imported(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import subprocess
 import time
@@ -20,7 +21,7 @@ from difgen_cli.cli.progress import Clock
 from difgen_cli.engine import status
 from difgen_cli.engine.launch import submissions
 from difgen_cli.engine.launch.launcher import SubmissionStatus
-from difgen_cli.engine.launch.submissions import LaunchTerms, Submission
+from difgen_cli.engine.launch.submissions import Submission
 from difgen_cli.engine.progress import Progress, RunningUnit, Tracker
 from difgen_cli.engine.store import Store
 from difgen_cli.engine.store.attempts import Attempt, Claimant
@@ -35,7 +36,7 @@ def submission(write_grid: Callable[..., Path], tmp_path: Path) -> Submission:
     """A submission of the tiny grid whose worker is this process."""
     planned = sweep.prepare(write_grid(), tmp_path / "runs", {})
     sweep.record(planned)
-    written = submissions.write(planned.store, planned.folder, planned.state.work, None, LaunchTerms("local", 1, 1))
+    written = submissions.write(planned.store, planned.folder, planned.state.work, None, "local", 1, 1)
     publish_json(written.folder / "launcher.json", {"owner": process_identity()})
     return written
 
@@ -73,6 +74,97 @@ def test_a_scoring_names_its_metric(submission: Submission) -> None:
     _claimed(submission, scoring).beat(metric="gap", step=1, target=2)
     name = f"{scoring.slug} step {scoring.step}"
     assert _tracker(submission).look().running == [RunningUnit(name, "scoring gap", 1, 2)]
+
+
+PEEK = """
+import json
+from pathlib import Path
+
+def peek(what):
+    for path in Path("runs").glob("*/*/attempts/score-*.json"):
+        record = json.loads(path.read_text())
+        if record["state"] == "running":
+            with open("peeks.jsonl", "a") as file:
+                print(json.dumps([what, record.get("phase"), record.get("metric")]), file=file)
+"""
+SAMPLER = f"""\"\"\"Euler, and what the attempt at the cell has as its phase meanwhile.\"\"\"
+from difgen_cli.sampling import euler
+{PEEK}
+VERSION = 1
+
+def sample(denoiser, noise, labels, *, steps: int = 3):
+    \"\"\"steps: of Euler.\"\"\"
+    for state in euler.sample(denoiser, noise, labels, steps=steps):
+        peek("sample")
+        yield state
+"""
+FEATURES = f"""\"\"\"Pixels, and what the attempt at the cell has as its phase meanwhile.\"\"\"
+import numpy as np
+from difgen_cli.features import flat
+{PEEK}
+VERSION = 1
+
+def fit(images: np.ndarray):
+    \"\"\"Nothing to fit.\"\"\"
+    peek("fit")
+    return {{}}
+
+def embed(images, state):
+    \"\"\"The pixels.\"\"\"
+    peek("embed")
+    return flat(images)
+"""
+PEEKING = """\
+# What does a worker do before it scores?
+base:
+  data:      {name: digits, held_out: 900, size: 16}
+  model:     {name: mlp, width: 8, depth: 1}
+  train:     {batch: 16, steps: 10}
+  sample:    {name: peeking, count: 32}
+  score:     {frechet: {features: peeked}}
+seeds: 1
+"""
+
+
+def test_a_scoring_writes_its_phases_into_its_attempt(
+    write_grid: Callable[..., Path], tmp_path: Path, difgen: Callable[..., Any]
+) -> None:
+    """A real sweep; its plug-ins read the attempts while they run."""
+    for kind, name, text in (("sampling", "peeking", SAMPLER), ("features", "peeked", FEATURES)):
+        (tmp_path / "plugins" / kind).mkdir(parents=True)
+        (tmp_path / "plugins" / kind / f"{name}.py").write_text(text)
+    done = difgen("sweep", write_grid(PEEKING), "--cluster", "inline")
+    assert done.returncode == 0, done.stderr
+    peeks = {tuple(json.loads(line)) for line in (tmp_path / "peeks.jsonl").read_text().splitlines()}
+    assert ("sample", "sampling", "frechet") in peeks
+    assert {phase for what, phase, _ in peeks if what == "fit"} == {"fitting features peeked"}
+    assert {phase for what, phase, _ in peeks if what == "embed"} == {"preparing frechet", None}
+    records = [json.loads(path.read_text()) for path in (tmp_path / "runs").glob("*/*/attempts/score-*.json")]
+    assert {record["phase"] for record in records} == {None}, "the metric itself comes last"
+
+
+def test_the_phase_of_a_scoring_is_shown(submission: Submission) -> None:
+    scoring = next(unit for unit in submission.work.scorings if not unit.reference)
+    attempt, store = _claimed(submission, scoring), Store(submission.folder.parents[3])
+    attempt.beat(metric="gap", step=1, target=2, phase="sampling")
+    now = _tracker(submission).look()
+    assert [(unit.activity, unit.done, unit.target) for unit in now.running] == [("sampling", 1, 2)]
+    assert now.activities == "sampling"
+    standing = next(line for line in status.look(store, status.reconciler(store, writes=False)).lines if line.activity)
+    assert (standing.state, standing.activity) == ("scoring", "sampling")
+    attempt.beat(phase=None)
+    assert _tracker(submission).look().activities == "scoring"
+
+
+def test_a_view_ends_when_its_caller_has_what_it_waits_for(submission: Submission) -> None:
+    polls: list[int] = []
+
+    def poll() -> list[SubmissionStatus]:
+        polls.append(0)
+        return [SubmissionStatus(submission, True, running=1)] if len(polls) < 5 else []
+
+    progress.watch(Console(file=io.StringIO()), _tracker(submission).store, poll, lambda: len(polls) == 3)
+    assert len(polls) == 3
 
 
 def test_a_failed_training_settles_what_waits_for_it(submission: Submission) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import shutil
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +14,14 @@ import pytest
 from markdown import blocks
 from PIL import Image
 from sklearn.datasets import load_digits
-from typer.testing import CliRunner
 
 from difgen_cli.cli import app
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
-# Commands that only read: they run in this process, since half of their time would be imports.
-READING = {"plan", "show", "logs", "status", "gc", "doctor", "data", "weights"}
 
 
 def _bash_commands(text: str) -> list[list[str]]:
@@ -43,16 +41,9 @@ def _sessions() -> list[tuple[list[str], list[str]]]:
     return sessions
 
 
-def _run(command: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:
+def _run(command: list[str], folder: Path, difgen_in: Run) -> tuple[int, str]:
     """Exit code and output of a `difgen` command."""
-    if command[1] in READING:
-        monkeypatch.chdir(folder)
-        result = CliRunner().invoke(app, command[1:])
-        return result.exit_code, result.output
-    run = subprocess.run(
-        [sys.executable, "-m", "difgen_cli", *command[1:]], cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    run = difgen_in(folder, *command[1:])
     return run.returncode, run.stdout + run.stderr
 
 
@@ -87,9 +78,9 @@ def _pattern(text: str) -> str:
 
 @pytest.mark.parametrize(("command", "shown"), _sessions(), ids=lambda part: " ".join(part)[:40])
 def test_the_commands_of_the_readme_print_what_it_shows(
-    command: list[str], shown: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch
+    command: list[str], shown: list[str], folder: Path, difgen_in: Run
 ) -> None:
-    code, output = _run(command, folder, monkeypatch)
+    code, output = _run(command, folder, difgen_in)
     assert code == 0, output
     printed = [_pattern(line) for line in output.splitlines()]
     for line in shown:
@@ -99,11 +90,9 @@ def test_the_commands_of_the_readme_print_what_it_shows(
 
 
 @pytest.mark.parametrize("command", _bash_commands(COMMANDS), ids=" ".join)
-def test_the_other_commands_run_after_those_of_the_readme(
-    command: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_other_commands_run_after_those_of_the_readme(command: list[str], folder: Path, difgen_in: Run) -> None:
     assert command[0] == "difgen"
-    code, output = _run(command, folder, monkeypatch)
+    code, output = _run(command, folder, difgen_in)
     assert code == 0, output
 
 

@@ -150,7 +150,7 @@ def test_below_five_groups_the_note_says_that_there_is_no_interval(score: Score)
     assert model["train_pref_lo"] is model["train_pref_excess_lo"] is model["train_pref_share_lo"] is None
     assert model["train_pref_excess"] > 0
     assert "4 groups" in said["notes"][-1]
-    assert "below 5 groups there is none" in said["notes"][-1]
+    assert "below 5 groups there is no interval" in said["notes"][-1]
     assert "The samples come in 4 groups" in Path("report/made/report.html").read_text()
 
 
@@ -164,7 +164,7 @@ def test_below_five_groups_the_note_says_that_there_is_no_interval(score: Score)
         ("made.npz", "one.csv", "all 160 samples are in one group (x)"),
         ("made.npz", "twice.csv", "3 is in the groups 0 and 1; give each sample one"),
         ("made.npz", "empty.csv", "7 has no group"),
-        ("made.npz", "words.csv", "the index 'three' is no whole number"),
+        ("made.npz", "words.csv", "the index 'three' is not a whole number"),
         ("made.npz", "columns.csv", "its columns are file, prompt; write folder, label, or"),
         ("made.npz", "broken.parquet", "this Parquet file cannot be read"),
         ("made", "names.csv", "160 of 160 samples are not in it, the first prompt 0/0000.png"),

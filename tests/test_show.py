@@ -19,9 +19,11 @@ import pytest
 from PIL import Image
 
 from difgen_cli.cli.show import _measures, sparkline
-from difgen_cli.engine.store import Home
+from difgen_cli.engine.store import Home, Store
 from difgen_cli.report import cell
-from difgen_cli.report.page import live
+from difgen_cli.report.page.document import RELOAD
+from difgen_cli.report.redraw import Redraw
+from difgen_cli.report.study import loading
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 GRID = """\
@@ -198,12 +200,37 @@ def test_two_run_directories_side_by_side(copied: Path, difgen: Run) -> None:
     assert "nowhere: no run directory" in missing.stderr
 
 
+def test_a_report_is_drawn_again_when_a_result_changes_the_rows(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(copied)
+    store, lines = Store(Path("runs")), list[str]()
+    result = min(Path("runs").glob("trajectories/*/results/*.json"))
+    result.rename("elsewhere.json")
+    with Redraw(store, lambda: [(loading.gather(store)[0], Path("report"))], lines.append) as redraw:
+        assert not redraw.if_changed()
+        page, rows = Path("report/report.html"), Path("runs/tables/rows.parquet")
+        drawn, before = page.read_bytes(), rows.read_bytes()
+        assert RELOAD.encode() in drawn
+        redraw._due = 0.0
+        assert not redraw.if_changed()
+        assert (page.read_bytes(), rows.read_bytes(), len(lines)) == (drawn, before, 1), "no row has changed"
+        Path("elsewhere.json").rename(result)
+        assert not redraw.if_changed(), "too early: workers need the processor"
+        redraw._due = 0.0
+        assert redraw.if_changed(), "every cell is done"
+        assert rows.read_bytes() != before
+        assert page.read_bytes() != drawn
+    done, planned = (int(number) for number in re.findall(r"\d+", lines[1])[:2])
+    assert done == planned
+    assert len(lines) == 2
+    assert RELOAD not in page.read_text()
+
+
 @pytest.mark.long
 def test_watching_ends_by_itself_when_every_cell_is_done(copied: Path, difgen: Run) -> None:
     done = difgen("report", "runs", "--watch")
     assert done.returncode == 0, done.stderr
     assert "every cell is done" in done.stderr
-    assert live.HOOK not in (copied / "report" / "report.html").read_text()
+    assert RELOAD not in (copied / "report" / "report.html").read_text()
     before = {p: p.stat().st_mtime_ns for p in (copied / "report").rglob("*.png")}
     assert difgen("report", "runs").returncode == 0
     assert {p: p.stat().st_mtime_ns for p in (copied / "report").rglob("*.png")} == before
@@ -223,9 +250,9 @@ def test_watching_follows_a_sweep_and_ctrl_c_leaves_a_whole_page(tmp_path: Path)
     deadline.start()
     try:
         assert watch.stderr is not None
-        words = watch.stderr.readline()  # said when the first page is there
+        words = watch.stderr.readline()  # printed when the first page is there
         assert "cells: report/report.html" in words
-        assert live.HOOK in page.read_text()
+        assert RELOAD in page.read_text()
         watch.send_signal(signal.SIGINT)
         watch.communicate(timeout=60)
     finally:
@@ -235,5 +262,5 @@ def test_watching_follows_a_sweep_and_ctrl_c_leaves_a_whole_page(tmp_path: Path)
                        capture_output=True)  # fmt: skip
     assert watch.returncode == 130
     text = page.read_text()
-    assert live.HOOK not in text
+    assert RELOAD not in text
     assert text.rstrip().endswith("</html>")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -217,7 +218,7 @@ def test_a_plugin_beside_the_grid_brings_a_network_a_data_set_and_a_metric(copie
         "       sample: {name: euler, steps: 3, count: 16}, score: [brightness]}\n"
         "axes: {train.steps: [5], model.rank: [1, 2]}\n"
     )
-    sweep(difgen, grid, cluster="local")
+    sweep(difgen, grid, "--workers", "1", cluster="local")
     table = rows(copied / "runs")
     mine = table[(table["data.name"] == "stripes") & (table["kind"] == "model")]
     assert sorted(mine["model.rank"]) == [1, 2]
@@ -234,14 +235,9 @@ def test_two_sweeps_of_overlapping_grids_train_nothing_twice(tmp_path: Path, wri
 
     first = write_grid(TINY.replace("[8, 16]", "[8, 16, 32]").replace("[10, 20]", "[200, 400]"), "first.yaml")
     second = write_grid(TINY.replace("[8, 16]", "[16, 32, 64]").replace("[10, 20]", "[200, 400]"), "second.yaml")
-    command = [sys.executable, "-m", "difgen_cli", "sweep", "--workers", "1"]
-    both = [
-        subprocess.Popen([*command, str(g)], cwd=tmp_path, stderr=subprocess.PIPE, text=True) for g in (first, second)
-    ]
-    for process in both:
-        assert process.wait(300) == 0, process.stderr and process.stderr.read()
-        assert process.stderr is not None
-        process.stderr.close()
+    with ThreadPoolExecutor() as threads:
+        for done in threads.map(lambda grid: difgen("sweep", grid, "--workers", "1"), (first, second)):
+            assert done.returncode == 0, done.stderr
     assert images_trained(tmp_path / "runs") == 4 * 400 * 16
     assert len(attempts(tmp_path / "runs", "train.*")) == 4
     table = rows(tmp_path / "runs")
@@ -317,15 +313,15 @@ def test_only_runs_a_part_and_the_rest_stays_missing(tmp_path: Path, write_grid:
     assert marks == {(8, "done"), (16, "new")}
 
 
-def test_detached_workers_finish_alone(tmp_path: Path, write_grid: Write, difgen: Run) -> None:
+def test_detached_workers_finish_alone(finished: Path, tmp_path: Path, write_grid: Write, difgen: Run) -> None:
+    def results(folder: Path) -> set[Path]:
+        return {path.relative_to(folder) for path in folder.glob("runs/*/*/results/*.json")}
+
     grid = write_grid()
     assert difgen("sweep", grid, "--detach").returncode == 0
-    _wait_for(lambda: "nothing to do" in difgen("sweep", grid, "-n").stderr + _left(difgen, grid), 120)
-
-
-def _left(difgen: Run, grid: Path) -> str:
+    _wait_for(lambda: results(tmp_path) == results(finished), 120)
     plan = json.loads(difgen("plan", grid, "--json").stdout)
-    return "nothing to do" if all(c["mark"] == "done" for c in plan["cells"]) else ""
+    assert {cell["mark"] for cell in plan["cells"]} == {"done"}
 
 
 def test_workers_that_never_get_to_work_are_given_up_and_their_words_are_shown(copied: Path, difgen: Run) -> None:

@@ -23,7 +23,7 @@ def gc(
     runs_: RunsOption = None,
     all_: Annotated[bool, typer.Option("--all", help="Also what only more training or new metrics need.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would go; remove nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would be removed.")] = False,
     json_: Json = False,
 ) -> None:
     """Remove files that no row needs any more; ask first.
@@ -54,11 +54,11 @@ def _print_kinds(removable: Sequence[Garbage], chosen: Sequence[Garbage], consol
     """What would be removed, by kind, and what --all would add."""
     from difgen_cli.engine.store.garbage import KINDS
 
-    for kind in KINDS:
-        items = [item for item in removable if item.kind == kind.name]
+    for kind, what in KINDS.items():
+        items = [item for item in removable if item.kind == kind]
         if items:
             more = "" if items[0] in chosen else " (stays without --all)"
-            console.print(f"{kind.name}: {_sum(items)}: {kind.what}{more}")
+            console.print(f"{kind}: {_sum(items)}: {what}{more}")
     if not chosen:
         console.print("nothing to remove" + (" without --all" if removable else ""))
 

@@ -30,10 +30,10 @@ NAME_LEAST, GAP = 14, 2  # columns of a name with its indent, and between two co
 Update = Callable[[Progress], None]
 
 
-def watch(console: Console, store: Store, poll: Poll) -> None:
+def watch(console: Console, store: Store, poll: Poll, until: Callable[[], bool] = lambda: False) -> None:
     """Show the units of submissions until all are settled or no submission is alive; KeyboardInterrupt passes through.
 
-    `poll`: the submissions that are alive now.
+    `poll`: the submissions that are alive now. `until`: called after each update; the view ends where it returns True.
     """
     tracker, clock = Tracker(store, poll), Clock()
     show: AbstractContextManager[Update] = (
@@ -45,9 +45,10 @@ def watch(console: Console, store: Store, poll: Poll) -> None:
             now = tracker.look()
             if tracker.units:
                 update(now)
-            if now.finished or not now.submissions:
+            seconds = time.monotonic() - start
+            if now.finished or not now.submissions or until():
                 return
-            time.sleep(max(TICK_SECONDS, BUSY_SHARE * (time.monotonic() - start)))
+            time.sleep(max(TICK_SECONDS, BUSY_SHARE * seconds))
 
 
 @dataclass

@@ -37,7 +37,7 @@ def report(
         tuple[Path, Path] | None, typer.Option(help="Compare two run directories.", metavar="RUNS RUNS")
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse what should not be compared.")] = False,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Write the page again as rows arrive.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Draw again when rows change.")] = False,
     json_: Json = False,
 ) -> None:
     """Write figures, their numbers, a table and one page.
@@ -125,12 +125,12 @@ def _print_stale(studies: Sequence[Study], console: Console) -> None:
 def _incomparable(studies: Sequence[Study], choice: Choice | None) -> list[str]:
     """What differs within one curve of each study although nobody varied it, in sentences."""
     from difgen_cli.report import custom
-    from difgen_cli.report.study import comparable, curves
+    from difgen_cli.report.study import comparable
 
     sentences = []
     for study in studies:
         along = None if choice is None else custom.along(study, choice)
-        differences = comparable.differences(curves.read(study), along)
+        differences = comparable.differences(study.curves, along)
         sentences += [f"grid {study.name}: {difference.sentence}" for difference in differences]
     return sentences
 
@@ -234,20 +234,24 @@ def _pairs(runs: tuple[Path, Path], name: str | None) -> list[tuple[Study, Study
 
 
 def _watch(store: Store, name: str | None, out: Path, console: Console) -> None:
-    """Write pages again and again while workers run, and print how it ended."""
+    """Show the live view, and draw the pages again when rows have changed; print how it ended."""
+    from difgen_cli.cli import progress
     from difgen_cli.engine import status
-    from difgen_cli.engine.store import index
-    from difgen_cli.report.page.watching import Watch
+    from difgen_cli.report.redraw import Redraw
     from difgen_cli.report.study import loading
 
     reconciler = status.reconciler(store, writes=False)
-    watch = Watch(
-        pulse=lambda: index.pulse(store),
-        studies=lambda: _folders(loading.gather(store, name), out),
-        alive=lambda: any(submission.alive for submission in reconciler.look()),
+
+    def studies() -> list[tuple[Study, Path]]:
+        return _folders(loading.gather(store, name), out)
+
+    with Redraw(store, studies, partial(console.print, soft_wrap=True)) as redraw:
+        if not redraw.if_changed():
+            progress.watch(console, store, lambda: [s for s in reconciler.look() if s.alive], redraw.if_changed)
+            redraw.draw()
+    console.print(
+        "every cell is done" if redraw.complete else "no worker is running: run the same sweep again to resume"
     )
-    complete = watch.run(lambda line: console.print(line, soft_wrap=True))
-    console.print("every cell is done" if complete else "no worker is running: run the same sweep again to resume")
 
 
 def _saved(draw: Callable[[Paper], DrawnFigure | None], folder: Path) -> list[Path]:

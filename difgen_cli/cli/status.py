@@ -28,7 +28,7 @@ def status(
 ) -> None:
     """Show which workers are running, and the state of each trajectory.
 
-    One line for each trajectory: its state, step, images per second, time left and last metrics.
+    One line for each trajectory: its state, what its worker does, step, images per second, time left, last metrics.
 
     Example: difgen status runs/ --watch
     """
@@ -87,6 +87,7 @@ def _cells(line: TrajectoryStatus) -> dict[str, str]:
     return {
         "trajectory": line.trajectory,
         "state": line.state,
+        "activity": "" if line.activity in (None, line.state) else line.activity,
         "step": "" if line.step is None else f"{line.step}/{line.target}" if line.target else str(line.step),
         "images/s": f"{rate:,.0f}" if rate else "",
         "roofline": f"{line.roofline:.0%}" if rate and line.roofline is not None else "",

@@ -126,4 +126,4 @@ def _print_failures(planned: Planned, causes: Mapping[int, str], console: Consol
     cell = ["difgen", "logs", str(next(iter(causes)))]
     logs = shlex.join([*cell, "--runs", str(planned.store.root), "--grid", planned.plan.grid.name])
     console.print(f"the log of the worker: {logs}", soft_wrap=True)
-    console.print("run the same command with --retry failed to try again")
+    console.print("run the same command with --retry failed to try them again")

@@ -59,4 +59,4 @@ def _missing(name: str) -> str:
 
     spec = features.WEIGHTS[name]
     own = f"; a file of your own may be called {' or '.join(spec.own)}" if spec.own else ""
-    return f"not here; {spec.size_bytes:,} bytes, SHA-256 {spec.sha256}, {spec.licence}; {spec.purpose}{own}"
+    return f"not on this machine; {spec.size_bytes:,} bytes, SHA-256 {spec.sha256}, {spec.licence}; {spec.purpose}{own}"

@@ -104,7 +104,7 @@ def _whole(path: Path, sheet: sheets.Sheet, column: str, row: int) -> int:
                 "numbers: convert it"
             )
         where = f"line {sheet.lines[row]}"
-        raise ValueError(f"{path}, {where}: the {column} {values[row]!r} is no whole number: mend that line")
+        raise ValueError(f"{path}, {where}: the {column} {values[row]!r} is no whole number: correct that line")
     return number
 
 

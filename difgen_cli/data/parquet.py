@@ -205,7 +205,7 @@ def _points(rows: Sequence[Any], origin: Sequence[str]) -> np.ndarray:
     for place, row in zip(origin, rows, strict=True):
         plain = isinstance(row, list) and all(isinstance(value, int | float) for value in row)
         if not plain or len(row) != len(rows[0]):
-            raise DataError(f"{place}: `x` is no list of as many numbers as the first row has: mend that row")
+            raise DataError(f"{place}: `x` is no list of as many numbers as the first row has: correct that row")
     points = np.asarray(rows, np.float32).reshape(len(rows), -1)
     finite = np.isfinite(points).all(axis=1)
     if not finite.all():

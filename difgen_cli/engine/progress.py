@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ Unit = Training | Scoring
 Poll = Callable[[], Sequence[SubmissionStatus]]  # the submissions that are alive now
 Watch = Callable[[Store, Poll], None]  # returns when no submission is alive, or no unit is left
 POLL_SECONDS = 0.5
+SCORING = "scoring"
 
 
 def wait(_: Store, poll: Poll) -> None:
@@ -31,7 +32,7 @@ class RunningUnit:
     """A unit that a worker has claimed."""
 
     name: str  # slug of its trajectory, and the step of the snapshot that is scored
-    activity: str  # training, what is done before its first step, or the metric that is computed
+    activity: str  # training, scoring and the metric that is computed, or the phase before: loading data, sampling
     done: int = 0  # steps, or metrics
     target: int | None = None
     images_per_second: float | None = None
@@ -62,7 +63,7 @@ class Progress:
     @property
     def activities(self) -> str:
         """What workers do at this moment, in words: `loading data, scoring`."""
-        kinds = [unit.activity.partition(" ")[0] if unit.target else unit.activity for unit in self.running]
+        kinds = [SCORING if unit.activity.startswith(f"{SCORING} ") else unit.activity for unit in self.running]
         return ", ".join(dict.fromkeys(kinds)) or ", ".join(self.idle) or "starting"
 
     @property
@@ -146,12 +147,20 @@ def _running(unit: Unit, record: dict[str, Any]) -> RunningUnit:
     done, target = int(record.get("step", 0)), record.get("target")
     if isinstance(unit, Scoring):
         step = "" if unit.step is None else f" step {unit.step}"
-        metric = record.get("metric")
-        return RunningUnit(unit.slug + step, f"scoring {metric}" if metric else "scoring", done, target)
+        return RunningUnit(unit.slug + step, activity(record, training=False), done, target)
     if record.get("phase") or target is None:
-        return RunningUnit(unit.slug, str(record.get("phase") or "starting"), done)
+        return RunningUnit(unit.slug, activity(record, training=True), done)
     rate = record.get("images_per_second")
-    return RunningUnit(unit.slug, "training", done, target, rate, record.get("roofline"))
+    return RunningUnit(unit.slug, activity(record, training=True), done, target, rate, record.get("roofline"))
+
+
+def activity(record: Mapping[str, Any], *, training: bool) -> str:
+    """What the worker of a running attempt does: its phase, else training, or scoring and the metric."""
+    if record.get("phase"):
+        return str(record["phase"])
+    if training:
+        return "training" if record.get("target") is not None else "starting"
+    return f"{SCORING} {record['metric']}" if record.get("metric") else SCORING
 
 
 def _idle(submissions: Sequence[SubmissionStatus], busy: int) -> Counter[str]:

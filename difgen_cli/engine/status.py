@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from difgen_cli.engine import progress
 from difgen_cli.engine.cost import cache
 from difgen_cli.engine.launch import submissions
 from difgen_cli.engine.launch.reconciler import Reconciler, SubmissionStatus
@@ -37,6 +38,7 @@ class TrajectoryStatus:
     results: int = 0
     metrics: dict[str, Any] = field(default_factory=dict)  # of the snapshot scored last, one for each metric
     worker: str | None = None  # host and job of the one that has it now, or had it last
+    activity: str | None = None  # what that worker does now: loading data, training, sampling, scoring and the metric
     ending: str | None = None
     cause: str | None = None
 
@@ -86,11 +88,12 @@ def _line(slug: str, key: str, entry: dict[str, Any], expected: Expected | None)
     decisive = next((r for r in (train, *scores) if state == r.get("state")), train if state == "lost" else {})
     at = next((r for r in (train, *scores) if r.get("state") == "running"), decisive)
     rate, step, target = train.get("images_per_second"), train.get("step"), train.get("target")
+    doing = progress.activity(at, training=at is train) if state in ("training", "scoring") else None
     left = (target - step) * train["batch"] / rate if state == "training" and rate and target else None
     return TrajectoryStatus(
         slug, key, state, step, target, rate, train.get("roofline"), train.get("mfu"), left, entry["snapshots"],
-        len(entry["results"]), scored.get("values", {}), _worker(at.get("owner", {})), decisive.get("ending"),
-        decisive.get("cause"),
+        len(entry["results"]), scored.get("values", {}), _worker(at.get("owner", {})), doing,
+        decisive.get("ending"), decisive.get("cause"),
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ COLUMNS = {
     "auth_pct": (
         "float64",
         "%",
-        "samples with d(g, t) > d(t, nearest other image of T), t the nearest training image: read beside its control",
+        "samples with d(g, t) > d(t, nearest other image of T), t the nearest training image: compare with its control",
     ),
     "auth_pct_lo": ("float64", "%", "lower end of its 95 % Wilson interval"),
     "auth_pct_hi": ("float64", "%", "upper end of its 95 % Wilson interval"),

@@ -19,7 +19,7 @@ COLUMNS = {
     "diffcls_acc": ("float64", "share", "held-out images whose class has the lowest conditional denoising loss"),
     "diffcls_acc_lo": ("float64", "share", "lower end of its 95 % Wilson interval"),
     "diffcls_acc_hi": ("float64", "share", "upper end of its 95 % Wilson interval"),
-    "diffcls_gap": ("float64", "share", "accuracy on training less that on held-out images"),
+    "diffcls_gap": ("float64", "share", "accuracy on training images minus that on held-out images"),
     "diffcls_gap_lo": ("float64", "share", "lower end of its 95 % interval (Newcombe 1998, method 10)"),
     "diffcls_gap_hi": ("float64", "share", "upper end of its 95 % interval (Newcombe 1998, method 10)"),
     "diffcls_chance": ("float64", "share", "accuracy of guessing: 1/classes"),

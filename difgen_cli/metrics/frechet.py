@@ -38,7 +38,7 @@ COLUMNS = {
     "fd_copycat": (
         "float64",
         "features²",
-        "training images drawn again and again in place of samples",
+        "resampled training images in place of samples",
         {"label": "Fréchet distance of the copycat", "scale": "ratio"},
     ),
     "fd_gap": (

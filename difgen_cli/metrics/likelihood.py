@@ -27,7 +27,7 @@ COLUMNS = {
     "fld_gap": (
         "float64",
         "0.01 nats",
-        "fld_nll of the training images minus that of held-out ones: negative overfits",
+        "fld_nll of the training images minus that of held-out ones: negative for overfitting",
     ),
     "fld_gap_lo": ("float64", "0.01 nats", "lower end of its 95 % interval over held-out images, the samples fixed"),
     "fld_gap_hi": ("float64", "0.01 nats", "upper end of its 95 % interval over held-out images, the samples fixed"),

@@ -29,7 +29,7 @@ COLUMNS = {
     "mia_tpr_at_1pct": (
         "float64",
         "share",
-        "training images found at 0.5 sigma_d where 1 % of H are taken for such; missing below 1,000 of H",
+        "training images found at 0.5 sigma_d where 1 % of H are taken for training images; missing below 1,000 of H",
     ),
     "mia_tpr_at_1pct_lo": ("float64", "share", "lower end of its 95 % Clopper-Pearson interval, given the threshold"),
     "mia_tpr_at_1pct_hi": ("float64", "share", "upper end of its 95 % Clopper-Pearson interval, given the threshold"),

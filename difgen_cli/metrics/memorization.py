@@ -36,7 +36,7 @@ COLUMNS = {
     "mem_radius_q10": (
         "float64",
         "rms",
-        "10 % quantile over T of d(t, nearest distinct other) / (4 sqrt d): surely caught below",
+        "10 % quantile over T of d(t, nearest distinct other) / (4 sqrt d): displaced copies are surely found below it",
     ),
     "mem_radius_q50": ("float64", "rms", "median over T of the same"),
     "copy_auc": ("float64", "", "AUROC of d1/d2, samples against held-out images: 0.5 without copies, 1 for copies"),
@@ -63,7 +63,7 @@ COLUMNS = {
     "near_duplicates_held_out": (
         "int64",
         "images",
-        "held-out images left out, since an image outside H is within 0.05 rms, as it is or mirrored",
+        "held-out images excluded, since an image outside H is within 0.05 rms, as it is or mirrored",
     ),
     "sample_distinct": ("int64", "images", "samples, repeats and near-duplicates (0.05 rms) counted once"),
     "sample_constant": ("int64", "samples", "of a single colour: each channel the same at every pixel"),

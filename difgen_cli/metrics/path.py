@@ -22,7 +22,7 @@ COLUMNS = {
     "path_overlap_050": ("float64", "", "states rank like noisy T (1) or like noisy H (0), at 0.5 sigma_d"),
     "path_overlap_050_lo": ("float64", "", "lower end of its 95 % interval over images and samples"),
     "path_overlap_050_hi": ("float64", "", "upper end of its 95 % interval"),
-    "path_power_050": ("float64", "share", "P(noisy T outranks noisy H); below 0.65 the overlap is not told"),
+    "path_power_050": ("float64", "share", "P(noisy T outranks noisy H); below 0.65 the overlap is not given"),
     "path_pref_050": ("float64", "share", "states nearer to T than to as many of H, at 0.5 sigma_d"),
     "path_overlap_100": ("float64", "", "the same at sigma_d"),
     "path_overlap_100_lo": ("float64", "", "lower end of its 95 % interval"),

@@ -32,7 +32,7 @@ COLUMNS = {
     ),
     "train_pref_excess_lo": ("float64", "share", "lower end of its 95 % interval"),
     "train_pref_excess_hi": ("float64", "share", "upper end of its 95 % interval"),
-    "train_pref_copycat": ("float64", "share", "the excess that an exact copier of T reads here: its ceiling"),
+    "train_pref_copycat": ("float64", "share", "the excess of an exact copier of T: the ceiling"),
     "train_pref_share": (
         "float64",
         "share",
@@ -52,7 +52,7 @@ COLUMNS = {
         "effective number of images that decide, mean over draws: below 10 there is no interval",
     ),
     "train_pref_distinct": ("int64", "images", "distinct samples that took part: below 10 there is no excess"),
-    "train_pref_constant": ("int64", "samples", "samples of one colour, which are left out"),
+    "train_pref_constant": ("int64", "samples", "samples of one colour, which are ignored"),
 }
 
 CONTROL = 8  # one in so many held-out images, at least, stays outside H_N as the control

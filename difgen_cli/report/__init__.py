@@ -6,7 +6,8 @@ Importing this package is cheap: pandas, matplotlib and rich are imported when s
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,12 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from difgen_cli.engine.columns import Columns
+    from difgen_cli.report.study.curves import Curves
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A generated sample beside its nearest training image; `ratio` is d1/d2 of Yoon et al. 2023 (0 … 1).
+    """A generated sample and its nearest training image; `ratio` is d1/d2 of Yoon et al. 2023 (0 … 1).
 
     identical: in every value. nearness: what pairs are ordered by, 0 for identical ones; NaN where it is not known.
     """
@@ -65,59 +67,65 @@ class Study:
     @property
     def content(self) -> dict[str, Any]:
         """All but the pictures, which the rows' cells name."""
-        return {name: value for name, value in vars(self).items() if name != "gallery"}
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "gallery"}
+
+    @cached_property
+    def curves(self) -> Curves:
+        """The study made ready for drawing, once."""
+        from difgen_cli.report.study import curves
+
+        return curves.read(self)
 
 
 @dataclass(frozen=True)
 class Written:
-    """What `write` left: the page, and the figures' PNG files (other formats, CSV and caption lie beside each)."""
+    """What `write` left: the page, and the figures' PNG files (other formats, CSV and caption are next to each)."""
 
     page: Path
     figures: list[Path]
 
 
-def write(study: Study, out: Path, *, paper: bool = False, live: bool = False) -> Written:
+def write(study: Study, out: Path, *, paper: bool = False, reload: bool = False) -> Written:
     """Write `report.html`, `figures/*.{png,svg,csv,txt}`, `rows.csv`, `last.csv` and, where they exist, `onset.csv`,
     `slopes.csv`, `matched.csv` and `clusters.csv` into the folder `out`; with `paper` also `*.{png,svg,pdf,csv,txt}` in
     `paper/column` and `paper/text`.
 
     What shows the same as before is left as it is; other files of the same names are replaced, and a figure whose axis
-    is gone is removed. live: the page loads itself anew every few seconds.
+    is gone is removed. reload: a browser loads the page again every few seconds.
     """
-    from difgen_cli.report.page import live as reloading
     from difgen_cli.report.page import stamp
+    from difgen_cli.report.page.document import reloading
 
     digest = stamp.digest(study.content)
     drawn = stamp.kept(out, "page", digest)
     if drawn is None:
         stamp.forget(out, "paper")  # else old figures would look like this study's
-        drawn = _draw(study, out, reload=live)
+        drawn = _draw(study, out, reload=reload)
         stamp.record(out, "page", digest, drawn)
     if paper and stamp.kept(out, "paper", digest) is None:
         stamp.record(out, "paper", digest, _draw_for_paper(study, out / "paper"))
     page = out / "report.html"
-    publish(page, (reloading.reloading if live else reloading.still)(page.read_text(encoding="utf-8")))
+    publish(page, reloading(page.read_text(encoding="utf-8"), on=reload))
     return Written(page, [path for path in drawn if path.suffix == ".png"])
 
 
 def _draw(study: Study, out: Path, *, reload: bool) -> list[Path]:
     """The page, its figures and the tables behind it; every file that was written."""
-    from difgen_cli.report import page, spreadsheet, table
+    from difgen_cli.report import page, spreadsheet
     from difgen_cli.report.figures import listing
-    from difgen_cli.report.page import live
-    from difgen_cli.report.study import clusters, curves, matched, onset
+    from difgen_cli.report.page.document import reloading
+    from difgen_cli.report.study import clusters, matched, onset
 
-    read = curves.read(study)
+    read = study.curves
     drawn = listing.draw(read)
     files = listing.save(drawn, out / "figures")
     spreadsheet.write(study.rows, out / "rows.csv")
-    last = table.last(read)
-    spreadsheet.write(last, out / "last.csv")
+    spreadsheet.write(read.last, out / "last.csv")
     files += [out / "rows.csv", out / "last.csv", *onset.write(read.finished.onsets, out)]
     files += clusters.write(clusters.bounds(read), out)
     files += matched.write(matched.compared(read), out)
-    content = page.compose(study, read, drawn, last)
-    publish(out / "report.html", live.reloading(content) if reload else content)
+    content = page.compose(study, drawn)
+    publish(out / "report.html", reloading(content, on=reload))
     return [*files, out / "report.html"]
 
 
@@ -125,12 +133,10 @@ def _draw_for_paper(study: Study, folder: Path) -> list[Path]:
     """Every figure at a paper's widths; every file that was written."""
     from difgen_cli.report.figures import listing
     from difgen_cli.report.plotting.paper import PAPERS
-    from difgen_cli.report.study import curves
 
-    read = curves.read(study)
     files = []
     for paper in PAPERS:
-        files += listing.save(listing.draw(read, paper), folder / paper.name)
+        files += listing.save(listing.draw(study.curves, paper), folder / paper.name)
     return files
 
 
@@ -147,20 +153,16 @@ def publish(page: Path, content: str) -> None:
 
 def summary(study: Study, *, width: int | None = None) -> Table:
     """The last snapshots, over seeds. `width`: columns of the terminal, to drop what does not fit; None: keep all."""
-    from difgen_cli.report.study import curves
     from difgen_cli.report.table import table
 
-    return table(curves.read(study), study.name, width)
+    return table(study.curves, study.name, width)
 
 
 def sentences(study: Study) -> list[str]:
     """What the numbers of a study say."""
     from difgen_cli.report import findings
-    from difgen_cli.report.study import curves
-    from difgen_cli.report.table import last
 
-    read = curves.read(study)
-    return findings.of_study(read, last(read))
+    return findings.of_study(study.curves)
 
 
 def show(study: Study, console: Console) -> None:

@@ -17,7 +17,7 @@ from difgen_cli.engine.store import Store, sample_files
 from difgen_cli.engine.store.access import exists
 from difgen_cli.engine.store.files import replace
 from difgen_cli.report import Pair, Study, findings, scored
-from difgen_cli.report.study import curves, loading
+from difgen_cli.report.study import loading
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +58,7 @@ def gather(store: Store, cell: SelectedCell) -> CellReport:
     rows = study.rows
     row = rows[rows["index"] == cell.index].iloc[0]
     by_kind = {cell.kind: row} | _references(rows, row)
-    names = [name for name in curves.read(study).metrics if not _none(row.get(name))]
+    names = [name for name in study.curves.metrics if not _none(row.get(name))]
     order = [name for name in scored.FIRST if name in names] + [name for name in names if name not in scored.FIRST]
     return CellReport(
         cell=cell,

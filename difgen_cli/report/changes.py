@@ -147,7 +147,7 @@ def _caption(comparison: Comparison, numbers: pd.DataFrame, what: str) -> str:
         f"{both}, matched by settings, seed and step; {seeds} paired seeds at a point; bars are 95 % "
         f"intervals ({kinds})." if kinds else f"{both}; one seed: no intervals.",
         "Grey line: no change.",
-        f"Nowhere changed, and not drawn: {', '.join(still)}." if still else "",
+        f"Changed nowhere and not drawn: {', '.join(still)}." if still else "",
         captions.common(comparison.a.read) if kinds else "",
         "At the last snapshot that both have." if STEPS in [axis.path for axis in comparison.axes] else "",
         f"Fréchet distances in {' / '.join(features)} features, as ratios." if features else "",

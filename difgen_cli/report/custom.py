@@ -108,14 +108,14 @@ def draw(study: Study, choice: Choice, paper: Paper) -> DrawnFigure:
     import matplotlib
 
     check(study, choice)
-    read, roles = _roles(_by_seed(curves.read(study), choice), choice)
+    read, roles = _roles(_by_seed(study.curves, choice), choice)
     cells = read.done if STEPS in roles.paths else last_snapshot(read.cells, read.paths)
     row = replace(measures.row(read, choice.y), label=_label(read, choice.y), marks=(), beside=_beside(choice, roles))
     names = [choice.y, *(name for name, _, _ in row.beside if name in read.metrics)]
     names = names if roles.x else [choice.x, choice.y]
     numbers = over_seeds(cells, roles.paths, list(dict.fromkeys(names)), read.columns)
     if numbers[numbers["metric"] == choice.y].empty:
-        raise GridError(f"--y {choice.y}: no finished cell of grid {study.name} has it beside {choice.x}")
+        raise GridError(f"--y {choice.y}: no finished cell of grid {study.name} has both it and {choice.x}")
     with matplotlib.rc_context(cast(Any, paper.rc)):
         tiles = facets.tiles(roles.facets, roles.colour, paper, most=paper.panels_most)
         points = len(tiles.panels) * len(style.colours(roles.colour)) <= layout.CROWD
@@ -161,7 +161,7 @@ def _caption(read: Curves, numbers: pd.DataFrame, what: str, choice: Choice, not
 def along(study: Study, choice: Choice) -> list[CurveAxis]:
     """The axis that a line of the figure joins; none where nothing is joined."""
     check(study, choice)
-    _, roles = _roles(_by_seed(curves.read(study), choice), choice)
+    _, roles = _roles(_by_seed(study.curves, choice), choice)
     return [roles.along] if roles.along is not None and roles.along.numeric else []
 
 

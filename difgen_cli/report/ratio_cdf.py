@@ -1,4 +1,4 @@
-"""How near samples lie to the training images: the share below each ratio d1/d2, beside that of real images."""
+"""How near samples lie to the training images: the share below each ratio d1/d2, compared with real images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report of samples that came from any model: what can be said of them, beside real images and copies."""
+"""The report of samples that came from any model, compared with real images and with copies."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ from difgen_cli.report.figures import listing
 from difgen_cli.report.page import gallery, parts, stamp
 from difgen_cli.report.page.document import document
 from difgen_cli.report.plotting import labels
-from difgen_cli.report.study import curves
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 KINDS = {"model": "samples", "heldout": "held-out", "copycat": "copycat"}
 EXPLAINED = (
-    "held-out: real images that were not trained on, scored as if they were samples. copycat: training images drawn "
-    "again, what a model that only copies would give."
+    "held-out: real images that were not trained on, scored as if they were samples. copycat: resampled training "
+    "images, as a model that only copies would produce them."
 )
 SHOWN = 24  # pairs in pictures
 LISTED = 24  # pairs by name
@@ -91,9 +90,9 @@ def _draw(scored: Scored, out: Path) -> list[Path]:
     html = out / "report.html"
     sections = [
         parts.section("Measures", _measures(scored)),
-        parts.section("Samples beside their nearest training images", _pictures(scored)),
-        parts.section("How near they are", "".join(parts.chart(figure) for figure in drawn)) if drawn else "",
-        parts.section("Where this comes from", parts.provenance(scored.study)),
+        parts.section("Samples and their nearest training images", _pictures(scored)),
+        parts.section("Nearness to the training images", "".join(map(parts.chart, drawn))) if drawn else "",
+        parts.section("Provenance", parts.provenance(scored.study)),
     ]
     body = f"{_header(scored)}<main>{''.join(sections)}</main>"
     publish(html, document(scored.study.question, body, drawn))
@@ -119,7 +118,7 @@ def show(scored: Scored, console: Console) -> None:
 
 def lines(scored: Scored) -> list[ScoredLine]:
     """The measures that have a value, the main ones first."""
-    metrics = curves.read(scored.study).metrics
+    metrics = scored.study.curves.metrics
     order = [name for name in FIRST if name in metrics] + [name for name in metrics if name not in FIRST]
     rows = {kind: row for kind in KINDS if (row := scored.row(kind))}
     return [
@@ -148,7 +147,7 @@ def sentences(scored: Scored) -> list[str]:
 
 
 def _left_out(scored: Scored) -> list[str]:
-    return [f"Left out: {metric}: {why}." for metric, why in scored.left_out.items()]
+    return [f"Not computed: {metric}: {why}." for metric, why in scored.left_out.items()]
 
 
 def _header(scored: Scored) -> str:
@@ -168,7 +167,7 @@ def _measures(scored: Scored) -> str:
         + f'<td class="meaning">{escape(line.meaning)}</td></tr>'
         for line in lines(scored)
     )
-    features = curves.read(scored.study).features
+    features = scored.study.curves.features
     space = parts.note(f"fd_*: {labels.frechet(features)}.") if features else ""
     return (
         f'<div class="scroll" tabindex="0"><table><thead><tr><th scope="col" class="word">measure</th>{head}'
@@ -180,13 +179,13 @@ def _measures(scored: Scored) -> str:
 def _pictures(scored: Scored) -> str:
     """The most copied samples, the same of the references, and the names of the files."""
     explained = parts.note(
-        "Left the sample, right its nearest training image, below d1/d2 (a copy below 1/3: Yoon et al. 2023). "
-        "Identical ones come first, then by the smaller of d1/d2 and d1 over the held-out images' median; pairs.csv "
-        "beside this page has every sample."
+        "Left: the sample. Right: its nearest training image. Below: d1/d2 (a copy below 1/3: Yoon et al. 2023). "
+        "Identical ones come first, the others are sorted by the smaller of d1/d2 and d1 over the held-out images' "
+        "median; pairs.csv, next to this page, has every sample."
     )
     cell = str(scored.row("model")["cell"])
     shown = gallery.section({cell: "Samples"}, scored.study.gallery, SHOWN)
-    reference_pictures = gallery.section(gallery.references(curves.read(scored.study)), scored.study.gallery)
+    reference_pictures = gallery.section(gallery.references(scored.study.curves), scored.study.gallery)
     named = "".join(
         f'<tr><td class="word">{escape(str(line["sample"]))}</td><td class="word">{escape(str(line["nearest"]))}</td>'
         f"<td>{escape(labels.number(line['ratio']))}</td><td>{'copy' if line['copy'] else ''}</td></tr>"

@@ -1,4 +1,4 @@
-"""The last snapshots, over seeds: as a frame, and as a table for the terminal."""
+"""The last snapshots, over seeds, as a table for the terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from difgen_cli.engine.columns import Columns
 from difgen_cli.format import counted
 from difgen_cli.report.plotting import captions, labels
 from difgen_cli.report.study import costs, seeds
-from difgen_cli.report.study.curves import STEPS, Curves, last_snapshot, over_seeds
+from difgen_cli.report.study.curves import STEPS, Curves
 
 # metric -> header, in the order of reading; the last ones are dropped first where a terminal is narrow
 HEADERS = {
@@ -50,34 +50,9 @@ class Column:
     right: bool = True
 
 
-def last(curves: Curves) -> pd.DataFrame:
-    """One line per planned group: axes, `step`, `seeds` and every metric with `_lo`, `_hi` over seeds.
-
-    Groups without a finished cell keep their line, with nothing in it. `floors` is fd_test / fd_floor.
-    """
-    by = [path for path in curves.paths if path != STEPS]
-    finished = last_snapshot(curves.cells, curves.paths)
-    planned = curves.cells[by].drop_duplicates() if by else pd.DataFrame(index=[0])
-    numbers = pd.DataFrame()
-    if "step" in finished:
-        numbers = over_seeds(finished, [*by, "step"], curves.metrics, curves.columns)
-    counts = (
-        finished.groupby([*by, "step"], observed=True, dropna=False)["seed"].nunique().rename("seeds").reset_index()
-    )
-    wide = counts
-    for end, suffix in (("mean", ""), ("lo", "_lo"), ("hi", "_hi")):
-        if numbers.empty:
-            break
-        part = numbers.pivot(index=[*by, "step"], columns="metric", values=end).add_suffix(suffix)  # a null step stays
-        wide = wide.merge(part.dropna(axis=1, how="all").reset_index(), on=[*by, "step"], how="left")
-    if {"fd_test", "fd_floor"} <= set(wide.columns):
-        wide["floors"] = wide["fd_test"] / wide["fd_floor"]
-    lines = planned.merge(wide, on=by, how="left").sort_values(by) if by else wide
-    return lines.reset_index(drop=True).assign(seeds=lambda frame: frame["seeds"].fillna(0).astype(int))
-
-
-def columns(curves: Curves, frame: pd.DataFrame) -> list[Column]:
-    """The columns of `last` as words: the axes in full, then the metrics that exist."""
+def columns(curves: Curves) -> list[Column]:
+    """The last snapshots as words: the axes in full, then the metrics that exist."""
+    frame = curves.last
     shown = [
         Column(name, frame[path].astype(str).tolist(), right=curves.axis(path).numeric)
         for path, name in names([path for path in curves.paths if path != STEPS]).items()
@@ -96,7 +71,7 @@ def columns(curves: Curves, frame: pd.DataFrame) -> list[Column]:
 
 def table(curves: Curves, title: str, width: int | None = None) -> Table:
     """The last snapshots as a rich table; columns are dropped from the least important until `width` holds it."""
-    return fitted(columns(curves, last(curves)), title, notes(curves), width)
+    return fitted(columns(curves), title, notes(curves), width)
 
 
 def fitted(chosen: list[Column], title: str, caption: str, width: int | None) -> Table:
@@ -108,7 +83,7 @@ def fitted(chosen: list[Column], title: str, caption: str, width: int | None) ->
         if not droppable:
             return drawn  # rich wraps what is left
         chosen.remove(max(droppable, key=lambda column: column.drop))
-        drawn = _drawn(chosen, title, f"{caption} Columns left out for width: see a wider terminal.")
+        drawn = _drawn(chosen, title, f"{caption} Some columns are not shown: the terminal is too narrow.")
     drawn.width = _natural(drawn)
     return drawn
 
@@ -124,7 +99,7 @@ def notes(curves: Curves) -> str:
     elif curves.seeds:
         parts.append(captions.over_seeds(curves, curves.metrics))
     if "fd_test" in curves.metrics:
-        parts.append(f"fd_test: {labels.frechet(curves.features)}; floors: how many times real against real.")
+        parts.append(f"fd_test: {labels.frechet(curves.features)}; floors: fd_test / fd_floor (real against real).")
     parts.append(costs.words(curves.cells))
     return " ".join(part for part in parts if part)
 

@@ -42,10 +42,10 @@ class Groups:
 
     @property
     def note(self) -> str:
-        few = f"; below {LEAST} groups there is none" if self.count < LEAST else ""
+        few = f"; below {LEAST} groups there is no interval" if self.count < LEAST else ""
         return (
             f"The samples come in {self.count:,} groups, {self.how}: intervals are over draws of groups, not of single "
-            f"samples{few}. Measures that know no groups have no interval."
+            f"samples{few}. Measures that do not support groups have no interval."
         )
 
 
@@ -92,7 +92,7 @@ def _listed(path: Path, names: list[str], chosen: Iterable[int]) -> dict[int, st
     by_name = which == "sample"
     places: Mapping[str, int] = {name: place for place, name in enumerate(names)} if by_name else {}
     if by_name and len(places) < len(names):
-        raise GridError(f"--group {path}: several samples bear the same name; give the column index in place of sample")
+        raise GridError(f"--group {path}: several samples have the same name; give the column index in place of sample")
     by_place: dict[int, str] = {}
     for sample, group in zip(samples, groups, strict=True):
         place = places.get(str(sample)) if by_name else _place(path, sample)
@@ -115,7 +115,7 @@ def _listed(path: Path, names: list[str], chosen: Iterable[int]) -> dict[int, st
 def _place(path: Path, value: Any) -> int:
     place = sheets.whole(value)
     if place is None:
-        raise GridError(f"--group {path}: the index {value!r} is no whole number; they count from 0")
+        raise GridError(f"--group {path}: the index {value!r} is not a whole number; indices count from 0")
     return place
 
 

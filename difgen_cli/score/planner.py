@@ -1,4 +1,4 @@
-"""From a request to a plan: which metrics can be had, the cell of the samples, and the references beside it."""
+"""From a request to a plan: which metrics can be computed, the cell of the samples, and its references."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 from difgen_cli.engine.grid import Grid
 from difgen_cli.engine.grid.document import GridError
 from difgen_cli.engine.grid.values import Given
-from difgen_cli.engine.plan import LACKING, Cell, Facts, Plan, Reference, Trajectory
+from difgen_cli.engine.plan import Cell, Facts, Plan, Reference, Trajectory
 from difgen_cli.engine.plan.derive import RecipeBuilder, images_of
 from difgen_cli.engine.plan.facts import Finder
-from difgen_cli.engine.plan.guidance import UNGUIDED
+from difgen_cli.engine.plan.metric import LACKING, result_keys
 from difgen_cli.engine.plan.planner import real_images
 from difgen_cli.engine.plan.recipes import Operation, Recipe
 from difgen_cli.engine.plan.sections import DEFAULT_SCORE, Section, as_text, resolve
@@ -108,15 +108,11 @@ def plan(
                 kind=kind,
                 seed=0,
                 home=recipe.key,
-                step=None,
-                snapshot=None,
                 samples=drawn_key,
                 sampler=sampler,
-                guidance=UNGUIDED,
                 scoring=scoring,
-                metrics=scoring.keys("heldout", images | own),
+                metrics=result_keys(scoring, "heldout", images | own),
                 columns=(settings, shown),
-                axes=(),
                 groups=together,
             )
         )

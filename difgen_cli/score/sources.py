@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 VALUE_BYTES, LIBRARIES_BYTES = 16, 400 << 20
 CONVERSIONS = ("mode", "resize", "resize_filter")  # settings of data that apply to samples as well
 NO_HELD_OUT = (
-    "No held-out images: nothing here says how often images that were never trained on look like copies, whether the "
+    "No held-out images: it is not known how often images that were never trained on look like copies, whether the "
     "samples lie nearer to the training images than to others of their kind, or how far they are from real images. "
     "A high mem_frac may then come from the data alone. Give --held-out."
 )
@@ -131,7 +131,7 @@ def data_section(request: Request, sources: Sources, library: Library) -> Sectio
 def check_mirrored(request: Request, shape: tuple[int, ...]) -> None:
     """GridError for mirror images of points."""
     if request.mirrored and len(shape) < 3:
-        raise GridError(f"--mirrored: {request.samples} holds points, which have no mirror image; call it without")
+        raise GridError(f"--mirrored: {request.samples} holds points, which have no mirror image; omit --mirrored")
 
 
 def facts_of(finder: Finder, section_: Section, source: Source) -> Facts:
@@ -163,7 +163,7 @@ def held_out(pool: Pool, data: Section, sources: Sources) -> tuple[int, list[str
     if not sources.held_out:
         notes.append(
             f"The {left} held-out images were drawn from --against: if the model was trained on them, the controls are "
-            "training images themselves, and nothing here compares with unseen ones."
+            "training images themselves, and no number compares the samples with unseen images."
         )
     return left, notes
 

@@ -11,9 +11,7 @@ import pytest
 import synthetic
 
 from difgen_cli import report
-from difgen_cli.report import table
 from difgen_cli.report.page import compose
-from difgen_cli.report.study import curves
 
 
 def closed_form(study: report.Study) -> report.Study:
@@ -38,8 +36,7 @@ STUDIES = {
 
 def page_of(study: report.Study) -> str:
     """Its page without figures, which are tested alone."""
-    read = curves.read(study)
-    return compose(study, read, [], table.last(read))
+    return compose(study, [])
 
 
 @pytest.mark.parametrize("name", STUDIES)

@@ -24,8 +24,8 @@ from rich.console import Console
 from difgen_cli import sweep
 from difgen_cli.engine import worker
 from difgen_cli.engine.launch import reconciler, submissions, worker_environment
-from difgen_cli.engine.launch.launcher import LAUNCHERS, LaunchRequest, Observation, SubmissionStatus
-from difgen_cli.engine.launch.submissions import LaunchTerms, Submission
+from difgen_cli.engine.launch.launcher import LAUNCHERS, LaunchRequest, SubmissionStatus
+from difgen_cli.engine.launch.submissions import Submission
 from difgen_cli.engine.launch.worker_pool import WorkerPool
 from difgen_cli.engine.store.processes import SchedulerTask
 from difgen_cli.engine.worker.allocation import Allocation
@@ -55,7 +55,7 @@ class QueueLauncher:
         return WorkerPool("queue", workers or 1, 1, "cpu", None)
 
     def submit(self, request: LaunchRequest) -> Submission:
-        submission = request.write(LaunchTerms("queue", request.forecast.workers, 1))
+        submission = request.write("queue", request.forecast.workers, 1)
         folder = submission.folder / "queue"
         folder.mkdir()
         for number in range(request.forecast.workers):
@@ -64,17 +64,18 @@ class QueueLauncher:
         request.print("queued")
         return submission
 
-    def poll(self, submissions: Sequence[Submission]) -> list[Observation]:
+    def poll(self, submissions: Sequence[Submission]) -> list[SubmissionStatus]:
         return [self._observe(submission) for submission in submissions]
 
-    def _observe(self, submission: Submission) -> Observation:
+    def _observe(self, submission: Submission) -> SubmissionStatus:
         folder = submission.folder / "queue"
         for waiting in sorted(folder.glob("*.queued")):
             if len(list(folder.glob("*.running"))) < AT_A_TIME:
                 self._start(submission, waiting)
         running, pending = len(list(folder.glob("*.running"))), len(list(folder.glob("*.queued")))
-        status = SubmissionStatus(submission, True, running, pending, {"Places": pending} if pending else {})
-        return Observation(status, over=None if running + pending else "its tasks have ended")
+        over = None if running + pending else "its tasks have ended"
+        reasons = {"Places": pending} if pending else {}
+        return SubmissionStatus(submission, True, running, pending, reasons, over=over)
 
     def _start(self, submission: Submission, waiting: Path) -> None:
         running = waiting.with_suffix(".running")
@@ -142,8 +143,9 @@ seeds: 2
 
 
 def test_what_waits_and_runs_in_the_queue_is_shown_and_cancelled(
-    write_grid: Callable[..., Path], tmp_path: Path
+    write_grid: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("DIFGEN_COMPILE", "never")  # so long a training would first try whether compiling pays
     planned = sweep.prepare(write_grid(LONG), tmp_path / "runs", {})
     options = sweep.Options(cluster="queue", workers=2, detach=True)
     assert sweep.run(planned, options, Console(file=io.StringIO())) == "detached"

@@ -30,29 +30,29 @@ def work(wall: float, longest: float, piece: float = 1.0, factor: float = 1.0) -
     ],
 )
 def test_a_profile_without_a_walltime_gets_what_the_work_needs(found: Forecast, minutes: int):
-    asked = walltime.wanted(profile.of({"partition": "gpu"}), found)
-    assert asked.profile.walltime_minutes == minutes
-    assert asked.profile.partition == "gpu"
-    assert "longest unit is expected to take" in asked.why
+    asked, why = walltime.asked_for(profile.of({"partition": "gpu"}), found)
+    assert asked.walltime_minutes == minutes
+    assert asked.partition == "gpu"
+    assert "longest unit is expected to take" in why
 
 
 @pytest.mark.parametrize("longest", [0.1, 1.0, 5.0, 30.0, 300.0])
 def test_it_is_never_above_the_partitions_limit(longest: float):
-    asked = walltime.wanted(profile.of({}), work(longest * HOUR, longest * HOUR)).profile
+    asked, _ = walltime.asked_for(profile.of({}), work(longest * HOUR, longest * HOUR))
     assert asked.within(480, "gpu").walltime_minutes <= 480
 
 
 def test_a_walltime_in_the_profile_is_kept_and_refused_above_the_limit_as_ever():
     said = profile.of({"walltime_minutes": 600})
-    asked = walltime.wanted(said, work(60.0, 10.0))
-    assert (asked.profile, asked.why) == (said, "")
+    asked, why = walltime.asked_for(said, work(60.0, 10.0))
+    assert (asked, why) == (said, "")
     with pytest.raises(LaunchError, match="gpu allows 480 minutes"):
-        asked.profile.within(480, "gpu")
+        asked.within(480, "gpu")
 
 
 def test_where_nothing_is_known_it_is_the_usual_one():
     blind = Forecast(Work(), 4, (Part("training", 1, UNKNOWN),), UNKNOWN, UNKNOWN, Part("", 0, UNKNOWN))
-    assert walltime.wanted(profile.of({}), blind).profile.walltime_minutes == profile.USUAL_MINUTES
+    assert walltime.asked_for(profile.of({}), blind)[0].walltime_minutes == profile.USUAL_MINUTES
 
 
 def test_only_what_cannot_be_saved_in_the_middle_is_warned_of():

@@ -49,7 +49,7 @@ def test_keys_from_before_labels_could_be_altered_are_the_same(
 ) -> None:
     """As planned by the version of this tool that had neither noise nor permutation."""
     plan = plan_of(write_grid(TEXT % condition))
-    assert [r.key for r in plan.recipes.values() if r.head.kind == "labels"] == [key]
+    assert [r.key for r in plan.recipes.values() if r.operation.kind == "labels"] == [key]
 
 
 @pytest.mark.parametrize("name", ["labels", "kmeans", "temi", "random", "unique"])
@@ -68,7 +68,7 @@ def test_without_a_condition_there_is_nothing_to_alter(home: Callable[[str], str
 def test_fitted_labels_are_shared_by_all_that_alters_them(write_grid: Write, plan_of: PlanOf) -> None:
     axes = "axes: {condition.noise: [0, 0.1, 0.2], data.size: [16, 64], train.lr: [1e-3, 1e-4]}\n"
     plan = plan_of(write_grid(TEXT % "name: kmeans" + axes))
-    labels = [r for r in plan.recipes.values() if r.head.kind == "labels"]
+    labels = [r for r in plan.recipes.values() if r.operation.kind == "labels"]
     assert [r.name for r in labels].count("kmeans") == 1
     assert [r.name for r in labels].count("altered") == 4  # two shares of noise under two subsets
 

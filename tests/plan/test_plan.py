@@ -76,8 +76,8 @@ def test_a_setting_written_at_its_default_changes_no_key(write_grid: Write, plan
 
 def test_the_held_out_split_ignores_seed_size_and_half(write_grid: Write, plan_of: PlanOf) -> None:
     plan = plan_of(write_grid(BASE % "" + "axes: {data.size: [8, 16], data.half: [A, B]}\nseeds: 2"))
-    assert len({r.key for r in plan.recipes.values() if r.head.kind == "holdout"}) == 1
-    assert len({r.key for r in plan.recipes.values() if r.head.kind == "subset"}) == 8
+    assert len({r.key for r in plan.recipes.values() if r.operation.kind == "holdout"}) == 1
+    assert len({r.key for r in plan.recipes.values() if r.operation.kind == "subset"}) == 8
 
 
 def test_a_metric_setting_changes_that_metric_alone(write_grid: Write, plan_of: PlanOf) -> None:

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from difgen_cli.engine.launch.submissions import Submission
-from difgen_cli.engine.plan import plan_table, work
-from difgen_cli.engine.plan.work import Call, Dependency, MetricSpec, Scoring, Training, Work
+from difgen_cli.engine.plan import Dependency, plan_table, work
+from difgen_cli.engine.plan.work import Call, MetricSpec, Scoring, Training, Work
 from difgen_cli.engine.store import StoreError, attempts
 from difgen_cli.engine.worker.submission_spec import SubmissionSpec
 

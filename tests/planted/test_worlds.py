@@ -34,7 +34,7 @@ def test_a_planted_world_is_read_and_told_as_it_is(name: str, data: Data, folder
 def test_the_judge_sees_a_wrong_number_a_missing_sentence_and_a_false_one() -> None:
     world = next(world for world in WORLDS if world.name == "T exactly")
     row = {"mem_frac": 0.5, "train_pref_share": 1.0}
-    faults = judge(world, row, ["No lean towards the training images was seen."]).faults
+    faults = judge(world, row, ["No preference of the samples for the training images was found."]).faults
     assert "mem_frac 0.5 not in (1, 1)" in faults
     assert "does not say: identical to a training image" in faults
-    assert "says: No lean towards the training images was seen" in faults
+    assert "says: No preference of the samples for the training images was found" in faults

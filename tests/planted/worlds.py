@@ -17,10 +17,10 @@ CHANGED = "Samples that the plain rule misses are changed copies"
 NEAR = "nearer to one training image than 99 %"
 PARTS = "copies by parts"
 LEANS = "The samples lie nearer to the training images"
-NO_LEAN = "No lean towards the training images was seen"
-CLEAN = "Nothing here tells the samples"
-SILENT = "is not surely more than held-out images give"
-CANNOT = "Whether the samples lean towards the training images cannot be told"
+NO_LEAN = "No preference of the samples for the training images was found"
+CLEAN = "No measure here distinguishes the samples"
+SILENT = "does not find more copies among the samples than among held-out images"
+CANNOT = "Whether the samples lie nearer to the training images than held-out images do cannot be decided"
 ANY_COPY = (COPIES, CHANGED, NEAR, PARTS, LEANS)
 
 

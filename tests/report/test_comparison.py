@@ -134,7 +134,7 @@ def test_the_table_gives_both_values_and_the_change_and_fits_a_terminal(pair):
 
 def test_the_figure_says_pairs_features_and_intervals(pair):
     drawn = changes.draw(comparison.compare(("old", pair[0]), ("new", pair[1])), COLUMN)
-    still = "Nowhere changed, and not drawn: train_pref_excess"
+    still = "Changed nowhere and not drawn: train_pref_excess"
     kinds = "95 % intervals (score over paired seeds; t over paired seeds)"
     for words in ("4 paired seeds", kinds, "digits-cnn64", "Grey line", still):
         assert words in drawn.caption

@@ -14,7 +14,6 @@ from difgen_cli.engine.columns import ColumnSpec
 from difgen_cli.report import findings
 from difgen_cli.report.findings import samples, study
 from difgen_cli.report.study import curves
-from difgen_cli.report.table import last
 
 # A row where nothing was found and every measure could see.
 CLEAN: dict[str, Any] = {
@@ -50,10 +49,13 @@ def told(copycat: dict[str, Any] | None = None, **changed: Any) -> dict[str, str
 def test_a_clean_row_says_what_was_not_seen_and_claims_nothing() -> None:
     assert list(told()) == ["ratio_silent", "lean", "nothing_found"]
     said = " ".join(told().values())
-    assert "No lean towards the training images was seen: train_pref_excess 0.0100 [−0.0500, 0.0700]" in said
-    assert "the interval ends at 23.0 % of what an exact copier reads" in said
+    assert (
+        "No preference of the samples for the training images was found: train_pref_excess 0.0100 [−0.0500, 0.0700]"
+        in said
+    )
+    assert "the interval ends at 23.0 % of an exact copier's value" in said
     assert "samples are copies" not in said
-    assert said.endswith("never trained on; copies that are changed more (rotated, say) can be missed.")
+    assert said.endswith("never trained on; copies that are changed more (for example, rotated) can be missed.")
 
 
 def test_no_rule_says_that_there_are_no_copies() -> None:
@@ -84,33 +86,34 @@ def test_no_rule_says_that_there_are_no_copies() -> None:
         ("ratio_copies", COPIES, "33.3 % of the samples are copies by the ratio rule, of 30 distinct training images: "
          "mem_frac 0.333 [0.282, 0.389], more than held-out images: 0 [0, 0.0055].", ("ratio_silent", "nothing_found")),
         ("ratio_copies", COPIES | {"mem_frac_control": None, "mem_frac_control_lo": None, "mem_frac_control_hi": None},
-         "without held-out images nothing says how many", ("ratio_silent", "nothing_found")),
+         "without held-out images it is not known how many", ("ratio_silent", "nothing_found")),
         ("ratio_silent", {"mem_frac": 0.003, "mem_frac_lo": 0.001, "mem_power": 0.45},
-         "is not surely more than held-out images give: mem_frac 0.0030 [0.0010, 0.0126], held-out images 0 [0, "
+         "within the 95 % intervals: mem_frac 0.0030 [0.0010, 0.0126], held-out images 0 [0, "
          "0.0055]", ("ratio_copies", "power")),
         ("ratio_silent", {"mem_power": 0.45}, "it would miss 55.0 % of copies with noise of 0.1 a pixel", ()),
         ("changed_copies", {"aligned_frac": 1.0, "aligned_frac_lo": 0.987, "aligned_shifted": 0.9,
          "aligned_mirrored": 0.1}, "moved by a pixel (90.0 %), mirrored (10.0 %)", ("nothing_found",)),
         ("changed_copies", {"aligned_smoothed": 0.6}, "smoothed (60.0 %)", ("nothing_found",)),
         ("changed_copies", {"aligned_frac": 0.3, "aligned_frac_lo": 0.2, "aligned_control": 0.2,
-         "aligned_control_lo": 0.15, "aligned_control_hi": 0.25}, "cannot be told here", ()),
+         "aligned_control_lo": 0.15, "aligned_control_hi": 0.25}, "cannot be decided here", ()),
         ("copies_by_parts", {"tile_copy_frac": 1.0, "tile_copy_frac_lo": 0.98, "tile_copy_frac_hi": 1.0},
          "each quarter is a copy", ("nothing_found",)),
         ("unusually_near", {"copy_tail": 0.98, "copy_tail_lo": 0.95, "copy_tail_hi": 0.99},
          "98.0 % [95.0 %, 99.0 %] of the samples lie nearer to one training image than 99 %", ("nothing_found",)),
         ("lean", LEANS, "The samples lie nearer to the training images than held-out images do: train_pref_excess "
-         "0.200 [0.100, 0.300], 65.0 % [30.0 %, 97.0 %] of what an exact copier reads.", ("nothing_found",)),
+         "0.200 [0.100, 0.300], 65.0 % [30.0 %, 97.0 %] of an exact copier's value.", ("nothing_found",)),
         ("lean", {"train_pref_excess": -0.2, "train_pref_excess_lo": -0.3, "train_pref_excess_hi": -0.1},
          "nearer to the held-out images than other held-out images do", ()),
-        ("lean", {"train_pref_copycat": 0.05}, "cannot be told: an exact copier reads 0.0500 here, within the interval",
-         ("nothing_found",)),
-        ("lean", ONE_IMAGE, "cannot be told: it rests on about 1 distinct image, too few", ("nothing_found",)),
-        ("lean", {"train_pref_excess": None, "train_pref_distinct": 4}, "too few distinct samples took part (4)",
+        ("lean", {"train_pref_copycat": 0.05},
+         "cannot be decided: the value of an exact copier, 0.0500, is within the interval", ("nothing_found",)),
+        ("lean", ONE_IMAGE,
+         "cannot be decided: the answer depends on about 1 distinct image, too few", ("nothing_found",)),
+        ("lean", {"train_pref_excess": None, "train_pref_distinct": 4}, "too few distinct samples were compared (4)",
          ("nothing_found",)),
         ("power", COPIES | {"mem_power": 0.65}, "would catch 65.0 % of copies", ("ratio_silent",)),
         ("repeats", {"near_duplicates": 90, "train_distinct": 940}, "repeats count as one image, which leaves 940 "
          "distinct images", ("old_version",)),
-        ("held_out_left_out", {"near_duplicates_held_out": 1}, "1 held-out image was left out", ()),
+        ("held_out_left_out", {"near_duplicates_held_out": 1}, "1 held-out image was excluded", ()),
         ("nothing_found", {"mem_power": 0.45}, "weak copies and copies that are changed more", ()),
     ],
 )  # fmt: skip
@@ -142,7 +145,7 @@ def test_what_makes_other_numbers_say_little_comes_first() -> None:
     found = list(told(**COPIES, sample_distinct=3, mem_identical=100))
     assert found[:3] == ["few_distinct", "identical", "ratio_copies"]
     few = told(**COPIES, sample_distinct=3)["ratio_copies"]
-    assert few.endswith("by the ratio rule, of 30 distinct training images; of the held-out images 0 %.")
+    assert few.endswith("by the ratio rule, of 30 distinct training images; of the held-out images, 0 % are.")
 
 
 def test_a_row_of_an_older_version_is_still_told() -> None:
@@ -166,14 +169,14 @@ def of_study(**columns: Any) -> dict[str, str]:
     rows = base.rows.assign(**columns)
     shares = {name: ColumnSpec("share") for name in columns if name not in base.columns}
     read = curves.read(type(base)(**{**vars(base), "rows": rows, "columns": {**base.columns, **shares}}))
-    return {name: said for name, rule in study.RULES.items() if (said := rule(read, last(read)))}
+    return {name: said for name, rule in study.RULES.items() if (said := rule(read, read.last))}
 
 
 def test_a_study_counts_the_settings_that_copy_in_every_seed() -> None:
     said = of_study(mem_frac=0.5, mem_frac_lo=0.4, mem_frac_hi=0.6, mem_frac_control_hi=0.01)["copying"]
     assert "in every seed of 2 of 2 settings (most: mem_frac 0.500 at N = " in said
     quiet = of_study(mem_frac=0.0, mem_frac_lo=0.0, mem_frac_hi=0.01, mem_frac_control_hi=0.01)["copying"]
-    assert "no more copies than among held-out images, in any seed of 2 settings: it does not tell" in quiet
+    assert "no more copies than among held-out images, in any seed of 2 settings: it does not distinguish" in quiet
 
 
 def test_a_study_says_first_where_the_rule_is_blind() -> None:
@@ -193,9 +196,9 @@ def test_a_study_counts_the_settings_that_lean_by_the_interval_over_seeds() -> N
 
 
 def test_a_study_tells_repeats_and_old_versions_and_few_distinct_samples() -> None:
-    assert "some rows are of a version that misses copies" in of_study(near_duplicates=6)["repeats"]
+    assert "a version that misses copies of them" in of_study(near_duplicates=6)["repeats"]
     assert "repeats count as one image" in of_study(near_duplicates=6, train_distinct=10)["repeats"]
-    assert "7 held-out images were left out" in of_study(near_duplicates_held_out=7)["held_out_left_out"]
+    assert "7 held-out images were excluded" in of_study(near_duplicates_held_out=7)["held_out_left_out"]
     assert "In 6 cells the samples are fewer than 10 distinct images" in of_study(sample_distinct=2)["few_distinct"]
 
 

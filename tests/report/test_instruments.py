@@ -102,7 +102,7 @@ def test_path_power_too_low_everywhere_is_said(whole: Written) -> None:
     study = instruments.added(synthetic.study(STEPS_SIZE, seeds=2))
     blind = study.tables["path"].assign(path_power=0.55, path_overlap=np.nan)
     (drawn,) = path_over_noise.draw(curves.read(dataclasses.replace(study, tables={"path": blind})))
-    assert "no overlap can be told" in drawn.alt
+    assert "no overlap is given" in drawn.alt
 
 
 def test_the_crossing_of_twins_is_interpolated_per_seed_in_log_size() -> None:
@@ -127,7 +127,7 @@ def test_the_map_holds_every_step_and_level_and_dots_what_may_be_nothing() -> No
     read = curves.read(synthetic.study(STEPS_SIZE, seeds=3))
     (drawn,) = noise_map.draw(read)
     assert len(drawn.data) == 4 * 3 * len(synthetic.SIGMAS)
-    assert "dots: the 95 % interval over seeds holds 0" in drawn.caption
+    assert "dots: the 95 % interval over seeds contains 0" in drawn.caption
     assert "no value" not in drawn.svg
     assert set(drawn.palette) == set(drawn.palette.values()), "a map keeps its colours on a dark page"
     holes = read.tables["noise"].query("step != 240 or `data.size` != '8'")

@@ -16,7 +16,7 @@ from rich.console import Console
 from difgen_cli import report
 from difgen_cli.report import table
 from difgen_cli.report.plotting import labels, style
-from difgen_cli.report.study import curves
+from difgen_cli.report.study import curves, last_snapshots
 
 STEPS_SIZE = {"train.steps": [250, 1000, 4000], "data.size": [32, 128, 512]}
 FOUR = {**STEPS_SIZE, "model.width": [64, 256], "condition.clusters": [1, 10]}
@@ -108,7 +108,7 @@ def test_all_rows_are_in_the_csv_also_missing_and_failed_ones(four):
 
 def test_one_seed_is_announced_on_the_page_and_under_every_figure(tmp_path):
     written = report.write(synthetic.study(STEPS_SIZE, seeds=1), tmp_path)
-    assert "One seed: no interval here" in written.page.read_text(encoding="utf-8")
+    assert "One seed: it is not known" in written.page.read_text(encoding="utf-8")
     for path in written.figures:
         assert "One seed:" in path.with_suffix(".txt").read_text(encoding="utf-8")
 
@@ -170,9 +170,21 @@ def test_the_summary_counts_missing_and_failed_and_marks_what_does_not_exist():
     assert set(re.split(r"[│\s]+", line)) == {"", "32", "0", labels.NONE}
 
 
+def test_the_last_snapshots_are_computed_once(tmp_path, monkeypatch):
+    """The page, its sentences and last.csv, and the sentences and the table of the terminal show the same frame."""
+    calls = []
+    compute = last_snapshots.read
+    monkeypatch.setattr(last_snapshots, "read", lambda curves: calls.append(curves) or compute(curves))
+    study = synthetic.study({"data.size": [32, 128]}, seeds=2)
+    report.write(study, tmp_path)
+    report.show(study, Console(file=io.StringIO(), width=200))
+    assert report.sentences(study)
+    assert len(calls) == 1
+
+
 def test_the_summary_gives_means_floors_and_half_widths_of_the_last_snapshot():
     study = synthetic.study(STEPS_SIZE, seeds=3)
-    frame = table.last(curves.read(study)).set_index("data.size")
+    frame = study.curves.last.set_index("data.size")
     rows = study.rows[(study.rows["kind"] == "model") & (study.rows["step"] == 4000)]
     for size, some in rows.groupby("data.size"):
         line = frame.loc[str(size)]

@@ -174,7 +174,7 @@ def test_a_second_seed_beside_the_first_is_averaged_within_it() -> None:
 
 
 def test_captions_and_the_page_say_what_all_seeds_share(tmp_path: Path) -> None:
-    shared = "All seeds share the held-out images and the sampler's noise, which the intervals leave out."
+    shared = "All seeds share the held-out images and the sampler's noise, which the intervals do not include."
     study = synthetic.study({"data.size": [32, 128]}, seeds=3)
     report.write(study, tmp_path)
     assert shared in (tmp_path / "figures" / "memorization-against-frechet.txt").read_text(encoding="utf-8")
@@ -182,7 +182,7 @@ def test_captions_and_the_page_say_what_all_seeds_share(tmp_path: Path) -> None:
     assert page.count("which the intervals leave out") >= 3
     assert shared in table.notes(curves.read(study))
     noise = curves.read(seeded(["sample.seed"]))
-    assert captions.common(noise) == "All seeds share the held-out images, which the intervals leave out."
+    assert captions.common(noise) == "All seeds share the held-out images, which the intervals do not include."
     assert "(sample.seed varied)" in captions.varied(noise)
     both = curves.read(seeded(["data.held_out_seed", "sample.seed"]))
     assert captions.common(both) == ""
@@ -193,7 +193,7 @@ def test_the_table_prints_the_ends_of_a_share_and_no_zero_width() -> None:
     low, high = wilson(0, 1000)
     clean = study.rows.assign(mem_frac=0.0, mem_frac_lo=low, mem_frac_hi=high)
     read = curves.read(dataclasses.replace(study, rows=clean))
-    words = next(column.words for column in table.columns(read, table.last(read)) if column.header == "mem_frac")
+    words = next(column.words for column in table.columns(read) if column.header == "mem_frac")
     assert words == ["0.000 [0.0000, 0.0013]"] * 2 or words == [f"0 [0, {labels.number(wilson(0, 3000)[1], 2)}]"] * 2
     assert "± 0" not in " ".join(words)
 

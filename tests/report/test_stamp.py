@@ -6,7 +6,8 @@ import pytest
 import synthetic
 
 from difgen_cli import report
-from difgen_cli.report.page import live, stamp
+from difgen_cli.report.page import stamp
+from difgen_cli.report.page.document import RELOAD
 
 AXES = {"data.size": [32, 128]}
 
@@ -73,11 +74,11 @@ def test_a_stamp_of_others_removes_nothing_outside_its_folder(tmp_path, study):
     assert outside.read_text() == "mine"
 
 
-def test_a_live_page_reloads_itself_and_is_the_same_page_afterwards(tmp_path, study):
+def test_a_page_that_browsers_load_again_is_the_same_page_afterwards(tmp_path, study):
     page = report.write(study, tmp_path).page
     plain, before = page.read_bytes(), times(tmp_path / "figures")
-    report.write(study, tmp_path, live=True)
-    assert page.read_text().count(live.HOOK) == 1
+    report.write(study, tmp_path, reload=True)
+    assert page.read_text().count(RELOAD) == 1
     report.write(study, tmp_path)
     assert page.read_bytes() == plain
-    assert times(tmp_path / "figures") == before, "a live page costs no drawing"
+    assert times(tmp_path / "figures") == before, "nothing is drawn for that"

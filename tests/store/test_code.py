@@ -14,7 +14,7 @@ import submitit.local.local
 
 from difgen_cli.engine.launch import submissions, worker_environment
 from difgen_cli.engine.launch.local import LocalWorkers, Slot
-from difgen_cli.engine.launch.submissions import LaunchTerms, Submission
+from difgen_cli.engine.launch.submissions import Submission
 from difgen_cli.engine.plan.work import Work
 from difgen_cli.engine.store import Store, code, garbage
 
@@ -86,9 +86,7 @@ def test_gc_leaves_an_old_copy_that_a_sweep_is_about_to_use(tmp_path: Path, sour
 
 
 def _submitted(tmp_path: Path) -> Submission:
-    return submissions.write(
-        Store(tmp_path / "runs"), tmp_path / "runs" / "grids" / "g-0", Work(), None, LaunchTerms("local", 1, 1)
-    )
+    return submissions.write(Store(tmp_path / "runs"), tmp_path / "runs" / "grids" / "g-0", Work(), None, "local", 1, 1)
 
 
 @pytest.mark.parametrize(

@@ -327,7 +327,7 @@ def test_after_it_every_done_cell_is_done_and_the_report_is_the_same(runs: Path,
     done = difgen("gc", "runs", "--yes", *more)
     assert done.returncode == 0, done.stderr
     assert "removed " in done.stderr
-    assert not found(runs, *(kind.name for kind in garbage.KINDS if more or not kind.more))
+    assert not found(runs, *(kind for kind in garbage.KINDS if more or kind not in garbage.ON_DEMAND))
     assert _marks(difgen) == {"done"}
     assert "nothing to do" in difgen("sweep", "tiny.yaml").stderr
     assert _kept(runs) == kept

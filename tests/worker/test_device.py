@@ -73,7 +73,7 @@ def test_torch_itself_says_that_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch)
     assert seen("0") == Seen(0, None)
     note = launch.hide_unusable()
     assert note is not None
-    assert launch.local_slots(2, 1).devices == (None, None)
+    assert launch.local_devices(2, 1) == (None, None)
 
 
 def test_the_name_of_a_slice_is_asked_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +131,7 @@ def test_what_was_compiled_is_forgotten() -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_a_worker_with_a_device_that_is_not_there_claims_nothing() -> None:
     nothing: Any = None
-    with pytest.raises(DeviceError, match=r"this worker was given a GPU, but .*: mend that, or ask for no GPU"):
+    with pytest.raises(DeviceError, match=r"this worker was given a GPU, but .*: repair that, or ask for no GPU"):
         WorkerContext(nothing, nothing, nothing, "cuda", nothing, nothing, nothing, nothing, nothing)
 
 

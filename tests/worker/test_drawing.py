@@ -36,6 +36,7 @@ def test_few_samples_are_drawn_by_the_denoiser_as_it_is(monkeypatch: pytest.Monk
     assert faster(one, 47, (1, 8, 8), 3, 1000, "cpu", {}, print) is one
 
 
+@pytest.mark.long
 @needs_compiler
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
 def test_a_compiled_denoiser_draws_the_same_samples_but_for_rounding(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,7 +90,7 @@ def test_a_sweep_whose_weights_are_removed_on_the_way_says_so(
 ) -> None:
     settled = sweep._recorded
     monkeypatch.setattr(sweep, "_recorded", lambda p: (settled(p), _snapshot(p).unlink())[0])
-    with pytest.raises(StoreError, match=r"4\.safetensors: weights that it needs are gone; the same .* trains"):
+    with pytest.raises(StoreError, match=r"4\.safetensors: weights that it needs are gone; run the .* again to train"):
         sweep.run(planned, Options(cluster="inline"), Console(quiet=True))
     monkeypatch.undo()
     again = sweep.prepare(tmp_path / "tiny.yaml", tmp_path / "runs", {})

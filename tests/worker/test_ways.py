@@ -102,9 +102,12 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
+WAYS = [("mlp", "compiled"), ("mlp", "graphed"), pytest.param("unet", "compiled", marks=pytest.mark.long)]
+
+
 @needs_compiler
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
-@pytest.mark.parametrize(("name", "how"), [("mlp", "compiled"), ("mlp", "graphed"), ("unet", "compiled")])
+@pytest.mark.parametrize(("name", "how"), WAYS)
 def test_ways_differ_by_rounding_alone(name: str, how: str) -> None:
     """After ten steps by no more than a run whose first weights are all rounded up or down by the last bit."""
     settings = {"steps": 10, "batch": 8, "condition_dropout": 0.2, "flip": True, "warmup": 0}
@@ -129,6 +132,7 @@ axes: {train.steps: [20, 40], data.size: [32]}
 """
 
 
+@pytest.mark.long
 @needs_compiler
 def test_whoever_goes_on_takes_the_way_that_was_begun_with(
     tmp_path: Path, difgen: Callable[..., subprocess.CompletedProcess[str]]

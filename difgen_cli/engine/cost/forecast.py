@@ -11,11 +11,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from graphlib import TopologicalSorter
 from typing import Any
 
 from difgen_cli.engine.cost.estimate import NOTHING, UNKNOWN, Estimator, Seconds, UnitCost, predict, total
-from difgen_cli.engine.cost.history import Measured, Workload
-from difgen_cli.engine.plan.work import Dependency, Scoring, Training, Work
+from difgen_cli.engine.cost.history import Workload
+from difgen_cli.engine.plan import Dependency
+from difgen_cli.engine.plan.work import Scoring, Training, Work
 
 OVERHEAD = Seconds(8.0, 3.0, "guess")  # of a worker, where none was measured: start-up and imports
 
@@ -64,20 +66,19 @@ class Forecast:
         return tuple(p.name for p in self.parts if p.seconds.how == "unknown")
 
 
-def forecast(todo: Work, estimator: Estimator, workers: int, overhead: Sequence[Measured] = ()) -> Forecast:
-    """What `todo` takes on so many workers. `overhead`: what each worker spent beside its units."""
+def forecast(todo: Work, estimator: Estimator, workers: int, overhead: Sequence[float] = ()) -> Forecast:
+    """What `todo` takes on so many workers. `overhead`: seconds that workers spent beside units."""
     if not todo:
         return Forecast(todo, 0, (), NOTHING, NOTHING, Part("", 0, NOTHING))
     workers = min(workers, len(todo))
     costs = [*map(estimator.training, todo.trainings), *map(estimator.scoring, todo.scorings)]
     totals = [cost.total for cost in costs]
-    tasks = _tasks(todo, totals)
-    unit_ranks = ranks(tasks)
-    order = sorted(range(len(tasks)), key=lambda place: -unit_ranks[place])
-    start_up = predict(overhead, Workload(1.0)) if overhead else OVERHEAD
+    values = [seconds.value for seconds in totals]
+    unit_ranks = ranks(values, _after(todo))
+    start_up = predict({Workload(1.0): list(overhead)}, Workload(1.0)) if overhead else OVERHEAD
     parts = [*_parts(costs), Part("start-up", workers, start_up.times(workers))]
     predicted = [p.seconds for p in parts if p.seconds.how != "unknown"]
-    wall = replace(total(predicted), value=start_up.value + makespan(tasks, order, workers))
+    wall = replace(total(predicted), value=start_up.value + makespan(values, unit_ranks, workers))
     if any(p.name == "training" and p.seconds.how == "unknown" for p in parts):
         wall = replace(UNKNOWN, value=wall.value)
     longest = max(totals, key=lambda seconds: seconds.value)
@@ -89,20 +90,15 @@ def _units(work: Work) -> list[Training | Scoring]:
 
 
 def _parts(costs: Sequence[UnitCost]) -> list[Part]:
-    """Training, sampling, then the metrics, the dearest first.
-
-    Units of which nothing is known are taken to be as the others of their part, and make it less sure.
-    """
+    """Training, sampling, then the metrics, the dearest first; of a part without any time nothing is known."""
     counts: dict[str, Counter[Seconds]] = defaultdict(Counter)
     for cost, units in Counter(costs).items():
         for name, seconds in cost.parts.items():
             counts[name][seconds] += units
     parts = []
     for name, count in counts.items():
-        predicted = {s: units for s, units in count.items() if s.how != "unknown"}
-        more = count.total() / sum(predicted.values()) if predicted else 1.0
-        whole = total([s.times(units) for s, units in predicted.items()]).times(more) if predicted else UNKNOWN
-        parts.append(Part(name, count.total(), replace(whole, factor=whole.factor * more)))
+        predicted = [seconds.times(units) for seconds, units in count.items() if seconds.how != "unknown"]
+        parts.append(Part(name, count.total(), total(predicted) if predicted else UNKNOWN))
     first = {"training": 0, "sampling": 1}
     return sorted(parts, key=lambda p: (first.get(p.name, 2), -p.seconds.value))
 
@@ -116,91 +112,44 @@ def _longest_piece(costs: Sequence[UnitCost]) -> Part:
 # Order ---------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, order=True)
-class Wait:
-    """Until a share of an earlier task is done: a snapshot is there when its share of the training's steps is done."""
-
-    place: int
-    share: float = 1.0
+def _after(todo: Work) -> list[set[int]]:
+    """By unit, the places of the trainings of the same work that it waits for."""
+    trained = {training.home: place for place, training in enumerate(todo.trainings)}
+    return [{trained[home] for home in _begins_with(unit) if home in trained} for unit in _units(todo)]
 
 
-@dataclass(frozen=True)
-class ScheduledUnit:
-    """A unit that takes `seconds`, and what it waits for."""
-
-    seconds: float
-    after: tuple[Wait, ...] = ()
-
-
-def _tasks(todo: Work, totals: Sequence[Seconds]) -> list[ScheduledUnit]:
-    """The units as tasks, which wait for the trainings of the same work whose snapshots they begin with."""
-    trained = {training.home: (place, training) for place, training in enumerate(todo.trainings)}
-    tasks = []
-    for unit, seconds in zip(_units(todo), totals, strict=True):
-        waits = set()
-        for home, step in _begins_with(unit):
-            if home in trained and step is not None:
-                place, training = trained[home]
-                share = (step - training.first) / (max(training.steps) - training.first)
-                waits.add(Wait(place, min(max(share, 0.0), 1.0)))
-        tasks.append(ScheduledUnit(seconds.value, tuple(sorted(waits))))
-    return tasks
-
-
-def _begins_with(unit: Training | Scoring) -> Iterator[tuple[str, int | None]]:
-    """Trajectory and step of each snapshot that a unit needs."""
+def _begins_with(unit: Training | Scoring) -> Iterator[str]:
+    """The trajectory of each snapshot that a unit needs."""
     others: list[Dependency] = []
     if isinstance(unit, Scoring):
         others += unit.partners.values()
         if unit.weights:
-            yield unit.home, unit.step
+            yield unit.home
     elif unit.start:
         others.append(unit.start)
     for other in others:  # grows while it is read
-        yield other.home, other.step
+        yield other.home
         others += other.partners.values()
 
 
-def ranks(tasks: Sequence[ScheduledUnit]) -> list[float]:
-    """Seconds from a task's start to the end of the longest chain that begins with it; ValueError for a circle."""
-    longest = [task.seconds for task in tasks]
-    waiting = Counter(wait.place for task in tasks for wait in task.after)  # those that are not ranked yet
-    ready = [place for place in range(len(tasks)) if not waiting[place]]
-    for place in ready:  # grows while it is read: from the ends of chains to their beginnings
-        for wait in tasks[place].after:
-            longest[wait.place] = max(longest[wait.place], wait.share * tasks[wait.place].seconds + longest[place])
-            waiting[wait.place] -= 1
-            if not waiting[wait.place]:
-                ready.append(wait.place)
-    if len(ready) < len(tasks):
-        raise ValueError("tasks wait for each other in a circle")
+def ranks(seconds: Sequence[float], after: Sequence[set[int]]) -> list[float]:
+    """Seconds from a unit's start to the end of the longest chain that begins with it; ValueError for a circle.
+
+    after: by unit, the places of those that it waits for.
+    """
+    longest = list(seconds)
+    for place in reversed(list(TopologicalSorter(dict(enumerate(after))).static_order())):
+        for earlier in after[place]:
+            longest[earlier] = max(longest[earlier], seconds[earlier] + longest[place])
     return longest
 
 
-def makespan(tasks: Sequence[ScheduledUnit], order: Sequence[int], workers: int) -> float:
-    """Seconds until all is done, where each worker that is free takes the first task in `order` that is ready."""
-    turn = {place: number for number, place in enumerate(order)}
-    followers: dict[int, list[tuple[int, float]]] = defaultdict(list)
-    for place, task in enumerate(tasks):
-        for wait in task.after:
-            followers[wait.place].append((place, wait.share))
-    lacking = [len(task.after) for task in tasks]
-    ready_at = [0.0] * len(tasks)
-    ready = sorted((turn[place], place) for place, count in enumerate(lacking) if not count)  # a heap
-    later: list[tuple[float, int, int]] = []  # ready at a time: by time, then turn
-    free, end = [0.0] * workers, 0.0
-    while ready or later:
-        moment = heapq.heappop(free)
-        if not ready:
-            moment = max(moment, later[0][0])
-        while later and later[0][0] <= moment:
-            heapq.heappush(ready, heapq.heappop(later)[1:])
-        _, place = heapq.heappop(ready)
-        heapq.heappush(free, moment + tasks[place].seconds)
-        end = max(end, moment + tasks[place].seconds)
-        for follower, share in followers[place]:
-            ready_at[follower] = max(ready_at[follower], moment + share * tasks[place].seconds)
-            lacking[follower] -= 1
-            if not lacking[follower]:
-                heapq.heappush(later, (ready_at[follower], turn[follower], follower))
-    return end
+def makespan(seconds: Sequence[float], unit_ranks: Sequence[float], workers: int) -> float:
+    """Seconds until all is done, where each worker that is free takes the unit with the highest rank.
+
+    Units count as ready, but no chain is shorter than it is: where a worker waits for a snapshot, another works.
+    """
+    free = [0.0] * workers
+    for place in sorted(range(len(seconds)), key=lambda place: -unit_ranks[place]):
+        heapq.heapreplace(free, free[0] + seconds[place])
+    return max(*free, *unit_ranks, 0.0)

@@ -1,9 +1,9 @@
 """What must be known of a plan's networks before they run, for a process that must not import torch.
 
 Another process builds each on the meta device, without memory for its weights: whether it can be built, by the very
-code that would fail in a worker; and the FLOPs and bytes of a training image. Its answers are kept for the user.
+code that would fail in a worker; and the FLOPs of a training image. Its answers are kept for the user.
 
-`python -m difgen_cli.engine.cost.networks` reads {"question", "plugins", "networks", "machines"} on stdin and writes a
+`python -m difgen_cli.engine.cost.networks` reads {"question", "plugins", "networks"} on stdin and writes a
 line of JSON for each of them, [key, answer], until it is stopped.
 """
 
@@ -14,7 +14,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -28,24 +28,15 @@ from difgen_cli.engine.plan.recipes import Recipe
 from difgen_cli.engine.plugins import Library
 from difgen_cli.engine.store.files import StoreError, read_json, replace_json
 
-Question = Literal["buildable", "work"]
-KEPT = {"buildable": "networks.json", "work": "work.json"}  # files of the user's cache folder
+Question = Literal["buildable", "flops"]
+KEPT = {"buildable": "networks.json", "flops": "flops.json"}  # files of the user's cache folder
 BUILD_SECONDS = 120.0  # for all networks of a plan; what is not known by then is left to the workers
 COUNT_SECONDS = 30.0  # likewise; the next plan goes on
 BATCH = 128  # at which FLOPs are counted: those of an image do not depend on it
 
 
 @dataclass(frozen=True)
-class Keyed:
-    """What is asked about; the answer is kept under its hash."""
-
-    @cached_property
-    def key(self) -> str:
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True, default=str).encode()).hexdigest()[:16]
-
-
-@dataclass(frozen=True)
-class Network(Keyed):
+class Network:
     """What decides the work of an image: plug-in, version, settings, shape (C, H, W) or (D,), labels or none."""
 
     name: str
@@ -54,20 +45,16 @@ class Network(Keyed):
     shape: tuple[int, ...]
     conditional: bool
 
-
-@dataclass(frozen=True)
-class Machine(Keyed):
-    """A device of this machine, cpu or cuda, by the name that rows give it."""
-
-    kind: str
-    name: str
-    threads: int
+    @cached_property
+    def key(self) -> str:
+        """The hash of it all, under which an answer is kept."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def of_recipe(trajectory: Recipe, shape: tuple[int, ...]) -> Network:
     """The network that a trajectory trains on images of this shape."""
-    head = trajectory.inputs["network"].head
-    return Network(head.name, head.version, head.settings, shape, trajectory.inputs["labels"].head.name != "none")
+    network, labels = trajectory.inputs["network"].operation, trajectory.inputs["labels"]
+    return Network(network.name, network.version, network.settings, shape, labels.name != "none")
 
 
 def pool_of(trajectory: Recipe) -> str:
@@ -87,8 +74,7 @@ def check(plan: Plan, shapes: Mapping[str, tuple[int, ...]], library: Library) -
             network = of_recipe(trajectory.recipe, shape)
             asked.setdefault(network.key, (network, trajectory))
     networks = [network for network, _ in asked.values()]
-    # A refusal is not kept: code that refuses may be mended without another VERSION.
-    refusals = _ask("buildable", networks, library.user, BUILD_SECONDS, keeps=lambda sentence: sentence is None)
+    refusals = _ask("buildable", networks, library.user, BUILD_SECONDS)
     for key, sentence in refusals.items():
         network, trajectory = asked[key]
         cell = next(cell for cell in plan.cells if cell.home == trajectory.key)
@@ -107,38 +93,34 @@ def _place(plan: Plan, cell: Cell, sentence: str) -> Place | None:
     return next((named[word] for word in words if word in named), named.get("name"))
 
 
-def count_work(questions: Sequence[Network | Machine], plugins: Path | None) -> dict[str, tuple[float, float]]:
-    """FLOPs and bytes by key: of one training image of a network, or at most of a second of a machine.
-
-    Of what could be counted, now or before; nothing here is an error.
-    """
-    return _ask("work", questions, plugins, COUNT_SECONDS)
+def count_flops(networks: Sequence[Network], plugins: Path | None) -> dict[str, float]:
+    """FLOPs of one training image by the network's key, as far as they could be counted; nothing here is an error."""
+    return _ask("flops", networks, plugins, COUNT_SECONDS)
 
 
 def _ask(
-    question: Question, subjects: Sequence[Network | Machine], plugins: Path | None, patience_seconds: float,
-    keeps: Callable[[Any], bool] = lambda _: True,
-) -> dict[str, Any]:  # fmt: skip
-    """Answers that are something, by key: those kept, else those of the other process. `keeps`: which are kept."""
+    question: Question, networks: Sequence[Network], plugins: Path | None, patience_seconds: float
+) -> dict[str, Any]:
+    """Answers that are something, by key: those kept, else those of the other process."""
     folder = cache.folder()
     file = folder / KEPT[question] if folder else None
     answers: dict[str, Any] = (file and read_json(file)) or {}
-    lacking = {s.key: s for s in subjects if s.key not in answers}
+    lacking = {n.key: asdict(n) for n in networks if n.key not in answers}
     if lacking:
         answers |= _answers_of_process(question, lacking, plugins, patience_seconds)
+        # A refusal is not kept: code that refuses may be mended without another VERSION.
+        kept = {key: answer for key, answer in answers.items() if question == "flops" or answer is None}
         if file:
             with suppress(StoreError):  # else it is asked again next time
-                replace_json(file, {key: answer for key, answer in answers.items() if keeps(answer)})
-    return {s.key: answers[s.key] for s in subjects if answers.get(s.key)}
+                replace_json(file, kept)
+    return {n.key: answers[n.key] for n in networks if answers.get(n.key)}
 
 
 def _answers_of_process(
-    question: Question, subjects: Mapping[str, Network | Machine], plugins: Path | None, patience_seconds: float
+    question: Question, networks: Mapping[str, Any], plugins: Path | None, patience_seconds: float
 ) -> dict[str, Any]:
     """The answers of a process of its own: it may be as slow as torch is to import, or fail."""
-    kinds = {"networks": Network, "machines": Machine}
-    content = {n: {k: asdict(s) for k, s in subjects.items() if isinstance(s, kind)} for n, kind in kinds.items()}
-    request = json.dumps({"question": question, "plugins": plugins, **content}, default=str)
+    request = json.dumps({"question": question, "plugins": plugins, "networks": networks}, default=str)
     try:
         with subprocess.Popen(
             [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -156,17 +138,8 @@ def _answers_of_process(
 
 def main() -> None:
     """Answer stdin; null stands for what is not known, or not refused."""
-    import torch
-
-    from difgen_cli.engine.cost import machine
-
     request = json.load(sys.stdin)
-    answer = _refusal if request["question"] == "buildable" else _work
-    for key, m in request["machines"].items():
-        torch.set_num_threads(m["threads"])
-        limits = machine.limits(m["kind"])
-        numbers = (limits.flops_per_second, limits.bytes_per_second) if limits else None
-        print(json.dumps([key, numbers]), flush=True)
+    answer = {"buildable": _refusal, "flops": _flops}[request["question"]]
     library = Library(Path(request["plugins"]) if request["plugins"] else None)
     for key, n in request["networks"].items():
         settings = {k: tuple(v) if isinstance(v, list) else v for k, v in n["settings"].items()}
@@ -192,14 +165,14 @@ def _refusal(network: Network, library: Library) -> str | None:
     return None
 
 
-def _work(network: Network, library: Library) -> tuple[float, float] | None:
+def _flops(network: Network, library: Library) -> float | None:
     from difgen_cli.engine.cost import flops
 
     try:
         work = flops.training(_build(network, library), network.shape, BATCH)
     except Exception:  # a plug-in may be anything; not to know its work harms nothing
         return None
-    return (work.flops, work.bytes) if work else None
+    return work.flops if work else None
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ MOST_CELLS = 2_000_000
 
 
 Meaning = Callable[[str, Any], Any]
+Skip = tuple[tuple[str, Callable[[Any], bool], Place], ...]  # one line of `skip`: a cell is dropped where all hold
 Assignments = tuple[tuple[str, Given], ...]  # dotted path -> value, e.g. (("model.width", Given(64)),)
 
 
@@ -46,13 +47,6 @@ class Axis:
 
 
 @dataclass(frozen=True)
-class Condition:
-    """One `skip` line: a cell is dropped where every test holds."""
-
-    tests: tuple[tuple[str, Callable[[Any], bool], Place], ...]
-
-
-@dataclass(frozen=True)
 class Grid:
     """What a grid file says, flattened to dotted paths."""
 
@@ -62,7 +56,7 @@ class Grid:
     base: dict[str, Given]
     axes: tuple[Axis, ...]
     include: tuple[Assignments, ...]
-    skip: tuple[Condition, ...]
+    skip: tuple[Skip, ...]
     seeds: tuple[int, ...]
 
     @property
@@ -92,19 +86,19 @@ class Grid:
 
         The last axis runs fastest. `meaning`: a setting's value as it is used, from its path and what the grid says.
         """
-        dropped = [tests for condition in self.skip if (tests := self._dropped(condition, meaning)) is not None]
+        dropped = [levels for skip in self.skip if (levels := self._dropped(skip, meaning)) is not None]
         for point in itertools.product(*(range(len(a.levels)) for a in self.axes)):
-            if not any(all(point[i] in levels for i, levels in tests.items()) for tests in dropped):
+            if not any(all(point[i] in levels[i] for i in levels) for levels in dropped):
                 yield point
 
     def idle(self, meaning: Meaning) -> list[Place]:
         """Where a line of `skip` stands that drops no cell."""
-        return [c.tests[0][2] for c in self.skip if self._dropped(c, meaning) is None]
+        return [skip[0][2] for skip in self.skip if self._dropped(skip, meaning) is None]
 
-    def _dropped(self, condition: Condition, meaning: Meaning) -> dict[int, set[int]] | None:
-        """A condition as axis -> its levels that match; None where it matches nothing."""
+    def _dropped(self, skip: Skip, meaning: Meaning) -> dict[int, set[int]] | None:
+        """A line of `skip` as axis -> its levels that match; None where it matches nothing."""
         tests: dict[int, set[int]] = {}
-        for path, holds, place in condition.tests:
+        for path, holds, place in skip:
             index = next((i for i, a in enumerate(self.axes) if path in a.paths), None)
             if index is not None:
                 every = enumerate(self.axes[index].levels)
@@ -152,7 +146,7 @@ def _read(file: Path, overrides: Mapping[str, str]) -> Grid:
             f"the axes multiply to {cells:,} cells, more than {MOST_CELLS:,}; shorten an axis", parts["axes"][1]
         )
     include = tuple(_flat(n) for n in items(parts["include"][0], "include")) if "include" in parts else ()
-    skip = tuple(_condition(n) for n in items(parts["skip"][0], "skip")) if "skip" in parts else ()
+    skip = tuple(_skip(n) for n in items(parts["skip"][0], "skip")) if "skip" in parts else ()
     seeds = _seeds(parts["seeds"][0]) if "seeds" in parts else (0,)
     grid = Grid(file, text, _question(text), base, tuple(axes), include, skip, seeds)
     if next(grid.points(), None) is None and not include:
@@ -216,7 +210,7 @@ def _flat(node: Node) -> Assignments:
     return tuple(out)
 
 
-def _condition(node: Node) -> Condition:
+def _skip(node: Node) -> Skip:
     tests = []
     for path, (value, place) in mapping(node, "skip").items():
         if path == "seed":
@@ -225,7 +219,7 @@ def _condition(node: Node) -> Condition:
         tests.append((path, predicate(scalar(value), place_of(value)), place))
     if not tests:
         raise GridError("skip: an empty condition would drop every cell", place_of(node))
-    return Condition(tuple(tests))
+    return tuple(tests)
 
 
 def _seeds(node: Node) -> tuple[int, ...]:

@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,23 +26,21 @@ class LaunchError(RuntimeError):
     """The cluster or the machine refused; one sentence. Exit code 3."""
 
 
-@dataclass(frozen=True)
-class Slots:
-    """How many workers, and what each sees: a GPU's name, or None for the CPU."""
+def local_devices(workers: int | None, jobs_per_gpu: int) -> tuple[str | None, ...]:
+    """What each worker of this machine sees: `jobs_per_gpu` see each visible GPU by its name; without one there is a
+    worker per core, which sees the CPU alone (None).
+    """
+    shared = tuple(visible_gpus()) * jobs_per_gpu
+    return shared[: workers or None] or (None,) * (workers or _cores())
 
-    devices: tuple[str | None, ...]
-    threads: int
+
+def threads_each(devices: Sequence[str | None]) -> int:
+    """Threads for each of these workers: workers on GPUs share the cores, others have one each."""
+    return 1 if devices[0] is None else max(1, _cores() // len(devices))
 
 
-def local_slots(workers: int | None, jobs_per_gpu: int) -> Slots:
-    """Workers for this machine: `jobs_per_gpu` on each visible GPU, else one per core with one thread each."""
-    gpus = visible_gpus()
-    if gpus:
-        devices: list[str | None] = [g for _ in range(jobs_per_gpu) for g in gpus]
-        cores = len(os.sched_getaffinity(0))
-        count = min(workers or len(devices), len(devices))
-        return Slots(tuple(devices[:count]), max(1, cores // count))
-    return Slots((None,) * (workers or len(os.sched_getaffinity(0))), 1)
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
 
 
 def hide_unusable() -> str | None:

@@ -7,9 +7,9 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from difgen_cli.engine.launch import local_slots
-from difgen_cli.engine.launch.launcher import LaunchRequest, Observation, observe_processes
-from difgen_cli.engine.launch.submissions import LaunchTerms, Submission
+from difgen_cli.engine.launch import local_devices, threads_each
+from difgen_cli.engine.launch.launcher import LaunchRequest, SubmissionStatus, observe_processes
+from difgen_cli.engine.launch.submissions import Submission
 from difgen_cli.engine.launch.worker_pool import WorkerPool, local_pool
 from difgen_cli.engine.worker import work_on
 from difgen_cli.engine.worker.allocation import Allocation
@@ -41,15 +41,15 @@ class InlineLauncher:
         return True
 
     def pool(self, workers: int | None, jobs_per_gpu: int, profile: Mapping[str, Any]) -> WorkerPool:
-        return local_pool("inline", local_slots(1, 1))
+        return local_pool("inline", local_devices(1, 1))
 
     def submit(self, request: LaunchRequest) -> Submission:
-        slots = local_slots(1, 1)
-        submission = request.write(LaunchTerms("inline", 1, slots.threads))
-        run(submission, slots.devices[0], request.print)
+        devices = local_devices(1, 1)
+        submission = request.write("inline", 1, threads_each(devices))
+        run(submission, devices[0], request.print)
         return submission
 
-    def poll(self, submissions: Sequence[Submission]) -> list[Observation]:
+    def poll(self, submissions: Sequence[Submission]) -> list[SubmissionStatus]:
         return [observe_processes(s, not (s.closed or s.abandoned)) for s in submissions]
 
     def cancel(self, submissions: Sequence[Submission]) -> list[str]:

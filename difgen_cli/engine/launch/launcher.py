@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from difgen_cli.engine.launch import LaunchError
-from difgen_cli.engine.launch.submissions import LaunchTerms, Submission
+from difgen_cli.engine.launch.submissions import Submission
 from difgen_cli.engine.store import submission_file
 from difgen_cli.format import counted
 
@@ -36,13 +36,24 @@ class LaunchRequest:
     workers: int | None  # None: as many as the launcher finds best
     jobs_per_gpu: int | None
     profile: Mapping[str, Any]  # as difgen.toml has it
-    write: Callable[[LaunchTerms], Submission]  # makes the folder of the submission
+    # Makes the folder of the submission, given launcher, workers, threads and, by name, what else it is asked for:
+    # `submissions.write` without what is known of it before.
+    write: Callable[..., Submission]
     print: Callable[..., None]  # a line for the person, with a `style` as rich has it
 
 
 @dataclass(frozen=True)
+class Death:
+    """A worker that has ended without a word, how, and who says so."""
+
+    worker_record: dict[str, Any]
+    ending: str
+    by: str
+
+
+@dataclass(frozen=True)
 class SubmissionStatus:
-    """How a submission stands."""
+    """How a submission stands, and what of that nobody has written down yet: the reconciler does."""
 
     submission: Submission
     is_known: bool  # False where nobody here can tell: another machine's workers, a controller that is away
@@ -50,6 +61,9 @@ class SubmissionStatus:
     pending: int = 0
     reasons: dict[str, int] = field(default_factory=dict)  # why tasks wait, in the scheduler's words -> how many
     unknown_because: str = ""  # for a person, where it is not known
+    deaths: Sequence[Death] = ()
+    receipt: Mapping[str, Any] | None = None  # one that a crash has swallowed
+    over: str | None = None  # why the submission is to be closed
 
     @property
     def alive(self) -> bool:
@@ -69,25 +83,6 @@ class SubmissionStatus:
         return counted(self.running, "worker") + waiting
 
 
-@dataclass(frozen=True)
-class Death:
-    """A worker that has ended without a word, how, and who says so."""
-
-    worker_record: dict[str, Any]
-    ending: str
-    by: str
-
-
-@dataclass(frozen=True)
-class Observation:
-    """What a launcher learnt of a submission; the reconciler writes it down."""
-
-    status: SubmissionStatus
-    deaths: Sequence[Death] = ()
-    receipt: Mapping[str, Any] | None = None  # one that a crash has swallowed
-    over: str | None = None  # why the submission is to be closed
-
-
 class Launcher(Protocol):
     """One way to run workers; an instance may remember what it has learnt between two polls."""
 
@@ -103,7 +98,7 @@ class Launcher(Protocol):
     def submit(self, request: LaunchRequest) -> Submission:
         """Write the submission and start its workers. Raises LaunchError."""
 
-    def poll(self, submissions: Sequence[Submission]) -> list[Observation]:
+    def poll(self, submissions: Sequence[Submission]) -> list[SubmissionStatus]:
         """Observe open submissions of this launcher, in their order; write nothing."""
 
     def cancel(self, submissions: Sequence[Submission]) -> list[str]:
@@ -135,10 +130,10 @@ def working(submission: Submission) -> list[dict[str, Any]]:
     return submission_file.working(submission.folder)
 
 
-def observe_processes(submission: Submission, alive: bool | None) -> Observation:
+def observe_processes(submission: Submission, alive: bool | None) -> SubmissionStatus:
     """Observe a submission whose workers are processes; `alive` None: they are another machine's."""
     if alive is False:
         deaths = [Death(record, "killed", "the next command") for record in working(submission)]
-        return Observation(SubmissionStatus(submission, True), deaths, over="its workers are gone")
+        return SubmissionStatus(submission, True, deaths=deaths, over="its workers are gone")
     running = int(submission.intent["workers"]) if alive else 0
-    return Observation(SubmissionStatus(submission, alive is not None, running=running))
+    return SubmissionStatus(submission, alive is not None, running=running)

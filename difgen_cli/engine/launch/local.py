@@ -20,9 +20,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from difgen_cli.engine.launch import LaunchError, Slots, local_slots, task, worker_environment
-from difgen_cli.engine.launch.launcher import LaunchRequest, Observation, observe_processes
-from difgen_cli.engine.launch.submissions import LaunchTerms, Submission
+from difgen_cli.engine.launch import LaunchError, local_devices, task, threads_each, worker_environment
+from difgen_cli.engine.launch.launcher import LaunchRequest, SubmissionStatus, observe_processes
+from difgen_cli.engine.launch.submissions import Submission
 from difgen_cli.engine.launch.worker_pool import WorkerPool, local_pool
 from difgen_cli.engine.store.files import StoreError, read_json, remove, replace_json
 from difgen_cli.engine.store.processes import command_line, is_dead, is_here, process_identity
@@ -35,13 +35,19 @@ MOST_STILLBORN = 3  # in a row: a worker that never claims a unit will not the n
 LONG_LIFE_SECONDS = 10.0  # after which a death is the first again
 
 
-def start(submission: Submission, slots: Slots) -> subprocess.Popen[bytes]:
+def start(submission: Submission, devices: Sequence[str | None]) -> subprocess.Popen[bytes]:
     """Begin the launcher of a submission; it outlives this process, and is known from now on."""
-    folder, devices = submission.folder, [device or task.CPU for device in slots.devices]
+    folder, intent = submission.folder, submission.intent
     with (folder / "launcher.log").open("ab") as log:
         launcher = subprocess.Popen(
-            [sys.executable, "-m", "difgen_cli.engine.launch.local", str(folder), *devices],
-            env=worker_environment(Path(submission.intent["code"]), slots.threads),
+            [
+                sys.executable,
+                "-m",
+                "difgen_cli.engine.launch.local",
+                str(folder),
+                *(device or task.CPU for device in devices),
+            ],
+            env=worker_environment(Path(intent["code"]), intent["threads"]),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -106,16 +112,16 @@ class LocalLauncher:
         return True
 
     def pool(self, workers: int | None, jobs_per_gpu: int, profile: Mapping[str, Any]) -> WorkerPool:
-        return local_pool("local", local_slots(workers, jobs_per_gpu))
+        return local_pool("local", local_devices(workers, jobs_per_gpu))
 
     def submit(self, request: LaunchRequest) -> Submission:
-        slots = local_slots(request.workers, request.jobs_per_gpu or 1)
-        slots = Slots(slots.devices[: len(request.forecast.todo)], slots.threads)
-        submission = request.write(LaunchTerms("local", len(slots.devices), slots.threads))
-        start(submission, slots)
+        devices = local_devices(request.workers, request.jobs_per_gpu or 1)
+        used = devices[: len(request.forecast.todo)]
+        submission = request.write("local", len(used), threads_each(devices))
+        start(submission, used)
         return submission
 
-    def poll(self, submissions: Sequence[Submission]) -> list[Observation]:
+    def poll(self, submissions: Sequence[Submission]) -> list[SubmissionStatus]:
         return [observe_processes(s, alive(s)) for s in submissions]
 
     def cancel(self, submissions: Sequence[Submission]) -> list[str]:

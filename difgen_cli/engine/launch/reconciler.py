@@ -11,16 +11,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from difgen_cli.engine.launch import LaunchError
-from difgen_cli.engine.launch.launcher import Launcher, Observation, SubmissionStatus, launcher
+from difgen_cli.engine.launch.launcher import Launcher, SubmissionStatus, launcher
 from difgen_cli.engine.launch.submissions import Submission
 
 __all__ = ["Reconciler", "SubmissionStatus", "cancel"]
 
 
-def cancel(standings: Sequence[SubmissionStatus]) -> list[str]:
+def cancel(statuses: Sequence[SubmissionStatus]) -> list[str]:
     """Ask all workers to save and leave; says of each submission what was done. Raises LaunchError."""
     answers, refused = [], []
-    for name, submissions in _by_launcher([s.submission for s in standings if s.alive]).items():
+    for name, submissions in _by_launcher([s.submission for s in statuses if s.alive]).items():
         chosen = launcher(name)
         if chosen is None:
             refused += [f"{s.name}: {_unknown(s)}; cancel it with the version that started it" for s in submissions]
@@ -60,30 +60,30 @@ class Reconciler:
     def look(self) -> list[SubmissionStatus]:
         """How each submission stands now, as far as is known."""
         submissions = self.find()
-        observations: dict[str, Observation] = {}
+        statuses: dict[str, SubmissionStatus] = {}
         for name, group in _by_launcher(submissions).items():
             if name not in self.launchers:
                 self.launchers[name] = launcher(name)
             chosen = self.launchers[name]
-            for observation in chosen.poll(group) if chosen else [_observe_unknown(s) for s in group]:
-                observations[observation.status.submission.name] = observation
-        return [self._write(observations[submission.name]) for submission in submissions]
+            for status in chosen.poll(group) if chosen else [_status_unknown(s) for s in group]:
+                statuses[status.submission.name] = status
+        return [self._write(statuses[submission.name]) for submission in submissions]
 
-    def _write(self, observation: Observation) -> SubmissionStatus:
+    def _write(self, status: SubmissionStatus) -> SubmissionStatus:
         """Write down what was learnt, where this command may."""
-        submission = observation.status.submission
-        if self.writes and observation.receipt is not None:
-            submission.answer(observation.receipt)
-        for death in observation.deaths:
+        submission = status.submission
+        if self.writes and status.receipt is not None:
+            submission.answer(status.receipt)
+        for death in status.deaths:
             at = death.worker_record.get("at")
             if self.writes:
                 submission.record_death(death.worker_record, death.ending, death.by)
             elif at:
                 self.lost[str(at["home"]), str(at["unit"]), int(at["attempt"])] = death.ending
-        if self.writes and observation.over is not None:
-            submission.close(observation.over)
-        return observation.status
+        if self.writes and status.over is not None:
+            submission.close(status.over)
+        return status
 
 
-def _observe_unknown(submission: Submission) -> Observation:
-    return Observation(SubmissionStatus(submission, is_known=False, unknown_because=_unknown(submission)))
+def _status_unknown(submission: Submission) -> SubmissionStatus:
+    return SubmissionStatus(submission, is_known=False, unknown_because=_unknown(submission))

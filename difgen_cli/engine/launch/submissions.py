@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -24,19 +24,8 @@ from difgen_cli.engine.store import Store, code, submission_file
 from difgen_cli.engine.store.access import names, status, text, tried
 from difgen_cli.engine.store.attempts import LEASE_SECONDS
 from difgen_cli.engine.store.files import locked, publish_json, publish_text
-from difgen_cli.engine.store.processes import is_dead, now, process_identity
-
-
-@dataclass(frozen=True)
-class LaunchTerms:
-    """How the workers of a submission run."""
-
-    launcher: str  # its name in launcher.LAUNCHERS
-    workers: int
-    threads: int
-    walltime_seconds: float | None = None  # what the scheduler is asked for
-    notice_seconds: float = 0.0  # how long before its end it is to tell
-    expected: Mapping[str, Any] = field(default_factory=dict)  # what it was expected to take
+from difgen_cli.engine.store.processes import is_dead, now
+from difgen_cli.engine.worker.submission_spec import SubmissionSpec
 
 
 @dataclass(frozen=True)
@@ -119,35 +108,39 @@ class Submission:
             home.record_death(str(at["unit"]), int(at["attempt"]), ending, by)
 
 
-def write(store: Store, grid: Path, todo: Work, plugins: Path | None, terms: LaunchTerms) -> Submission:
-    """A new submission below a grid's folder: the work, then the intent."""
+def write(
+    store: Store, grid: Path, todo: Work, plugins: Path | None, launcher: str, workers: int, threads: int, *,
+    walltime_seconds: float | None = None, notice_seconds: float = 0.0, expected: Mapping[str, Any] | None = None,
+) -> Submission:  # fmt: skip
+    """A new submission below a grid's folder: the work, then how it is to run, as `SubmissionSpec` says it.
+
+    `launcher`: its name in launcher.LAUNCHERS. `threads`: of each worker. `expected`: what it is expected to take.
+    Raises LaunchError for a variable of the environment that is no time.
+    """
+    lease_seconds = _seconds("DIFGEN_LEASE_SECONDS", LEASE_SECONDS)
+    checkpoint_seconds = _seconds("DIFGEN_CHECKPOINT_SECONDS", CHECKPOINT_SECONDS)
     with locked(store.counting_on):  # `gc` must not take the code for unused meanwhile
         copy = keep_code(store, plugins)
         folder = _next(grid)
         publish_text(folder / "work.json", todo.dump())
-        submission_file.write(folder, _intent(store, copy, plugins, terms))
+        SubmissionSpec(
+            folder=folder,
+            runs=store.root,
+            plugins=copy / "plugins" if plugins else None,
+            threads=threads,
+            environment=environment(),
+            lease_seconds=lease_seconds,
+            checkpoint_seconds=checkpoint_seconds,
+            walltime_seconds=walltime_seconds,
+            notice_seconds=notice_seconds,
+            code=copy,
+            code_digest=code.digest(copy),
+            launcher=launcher,
+            job_name=f"difgen-{secrets.token_hex(6)}",
+            workers=workers,
+            expected=expected or {},
+        ).write()
     return Submission(folder)
-
-
-def _intent(store: Store, copy: Path, plugins: Path | None, terms: LaunchTerms) -> dict[str, Any]:
-    return {
-        "runs": str(store.root),
-        "launcher": terms.launcher,
-        "name": f"difgen-{secrets.token_hex(6)}",
-        "plugins": str(copy / "plugins") if plugins else None,
-        "code": str(copy),
-        "code_digest": code.digest(copy),
-        "threads": terms.threads,
-        "workers": terms.workers,
-        "walltime_seconds": terms.walltime_seconds,
-        "notice_seconds": terms.notice_seconds,
-        "expected": terms.expected,
-        "lease_seconds": _seconds("DIFGEN_LEASE_SECONDS", LEASE_SECONDS),
-        "checkpoint_seconds": _seconds("DIFGEN_CHECKPOINT_SECONDS", CHECKPOINT_SECONDS),
-        "environment": environment(),
-        "owner": process_identity(),
-        "submitted": now(),
-    }
 
 
 def every(store: Store) -> list[Submission]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from difgen_cli.engine import launch
 from difgen_cli.engine.cost.device import card, processor
+from difgen_cli.engine.launch import threads_each
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,7 @@ def resolve_pool(cluster: str, workers: int | None, jobs_per_gpu: int, profile: 
     return choose(cluster)[1].pool(workers, jobs_per_gpu, profile)
 
 
-def local_pool(launcher: str, slots: launch.Slots) -> WorkerPool:
-    """The workers of this machine's slots."""
-    first = slots.devices[0]
-    named = (launcher, len(slots.devices), slots.threads)
-    return WorkerPool(*named, "cpu", processor()) if first is None else WorkerPool(*named, "cuda", card(first))
+def local_pool(launcher: str, devices: Sequence[str | None]) -> WorkerPool:
+    """Workers on these devices of this machine, as `local_devices` gives them."""
+    kind, device = ("cpu", processor()) if devices[0] is None else ("cuda", card(devices[0]))
+    return WorkerPool(launcher, len(devices), threads_each(devices), kind, device)

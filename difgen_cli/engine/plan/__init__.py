@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from difgen_cli.engine.grid import Assignments, Grid
 from difgen_cli.engine.grid.values import number
-from difgen_cli.engine.plan.groups import concern
-from difgen_cli.engine.plan.guidance import Guidance
-from difgen_cli.engine.plan.recipes import Operation, Recipe
+from difgen_cli.engine.plan.guidance import UNGUIDED, Guidance
+from difgen_cli.engine.plan.metric import Metric
+from difgen_cli.engine.plan.recipes import Recipe
 from difgen_cli.engine.plan.sections import Section
 
 
@@ -36,97 +36,42 @@ def channels_first(shape: tuple[int, ...]) -> tuple[int, ...]:
     return (shape[-1], *shape[:-1])
 
 
-PARTNERS = frozenset({"twin", "sibling"})  # a metric's positional parameters that stand for other trajectories
-OF_A_CELL = PARTNERS | {"denoiser", "samples", "states"}  # the parameters by which results of two cells differ
-# Inputs of metrics that reference rows lack: real images were not drawn, under no condition, and nothing has a partner
-# but a network.
-LACKING = {
-    "heldout": PARTNERS | {"denoiser", "states", "train_labels"},
-    "copycat": PARTNERS | {"denoiser", "states", "train_labels"},
-    "ideal": PARTNERS,
-}
-
-
 # settings that plans of 0.1.0 do not have, and the default that stands for what they did
 LATER = {"data.held_out_seed": 0}
 
 
-@dataclass(frozen=True, eq=False)
-class Against:
-    """Another data set that a metric compares with: the section that names it, and its images as they are compared."""
-
-    section: Section
-    images: Recipe
-
-
-@dataclass(frozen=True, eq=False)
-class CellScoring:
-    """The metrics of a cell: their sections, their recipes' heads, the feature space and the other data of some."""
-
-    sections: dict[str, Section]
-    heads: dict[str, Operation]
-    features: dict[str, Recipe]
-    against: dict[str, Against]
-
-    def keys(self, kind: str, inputs: dict[str, str]) -> dict[str, str]:
-        """Metric -> key of its result, from the keys of what its positional parameters name."""
-        return {m: self._key(m, inputs) for m in self._applying(kind)}
-
-    def inputs(self, metrics: Iterable[str]) -> set[str]:
-        """What these metrics are given, by the names of their positional parameters."""
-        return {name for metric in metrics for name in self.sections[metric].signature.inputs}
-
-    def guided(self, metrics: Iterable[str]) -> bool:
-        """Whether one of these metrics asks the denoiser that the sampler follows, guidance and all."""
-        return any(self.sections[metric].settings.get("guided") for metric in metrics)
-
-    def _applying(self, kind: str) -> Iterator[str]:
-        lacking = LACKING.get(kind, frozenset())
-        for name in self.sections:
-            if not lacking & self.inputs([name]):
-                yield name
-
-    def _key(self, metric: str, inputs: dict[str, str]) -> str:
-        section = self.sections[metric]
-        taken = {i: inputs[i] for i in section.signature.inputs if i in inputs}
-        if self.guided([metric]):
-            taken["denoiser"] = inputs["guided"]
-        if metric in self.features:
-            taken["embed"] = self.features[metric].key
-        if metric in self.against:
-            taken["against"] = self.against[metric].images.key
-        if "groups" in inputs and concern(section.signature):
-            taken["groups"] = inputs["groups"]
-        if not OF_A_CELL & set(taken):  # a result lies with a trajectory or reference: each has one of its own
-            taken["home"] = inputs["home"]
-        return self.heads[metric].key(taken)
-
-    def settings(self, metric: str) -> dict[str, Any]:
-        """Every setting of a metric by its name, those of the other data set too."""
-        other = self.against[metric].section if metric in self.against else None
-        named = {"name": other.name, **other.settings} if other else {}
-        return self.sections[metric].settings | {f"against.{k}": v for k, v in named.items()}
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Partner:
-    """What a cell needs of another trajectory.
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """What a cell, or a unit of work, needs of another trajectory.
 
     Samples at the same step with the same sampler, that a metric compares with; or weights alone, that guidance steers
-    away from.
+    away from and that a training begins with.
     """
 
     home: str
+    slug: str
     step: int | None  # None: a model in closed form
     snapshot: str
-    samples: str | None  # None: the weights alone
-    partners: dict[str, Partner]  # what its own samples need
+    samples: str | None = None  # None: the weights alone
+    partners: dict[str, Dependency] = field(default_factory=dict)  # what its own samples need
 
-    def all(self) -> Iterator[Partner]:
+    def all(self) -> Iterator[Dependency]:
         """Itself, and what it needs in turn."""
         yield self
         for other in self.partners.values():
             yield from other.all()
+
+    def awaited(self, has_samples: Callable[[Dependency], bool]) -> Iterator[Dependency]:
+        """Those whose weights must be there first: none where the samples are there.
+
+        Itself, unless it is a model in closed form, and what its own samples need in turn.
+        """
+        if self.samples is not None and has_samples(self):
+            return
+        if self.step is not None:
+            yield self
+        for other in self.partners.values():
+            yield from other.awaited(has_samples)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,22 +82,22 @@ class Cell:
     kind: str  # model, heldout, copycat, ideal
     seed: int
     home: str  # key of the trajectory, or of the reference, under which its files lie
-    step: int | None
-    snapshot: str | None
     samples: str  # key of snapshot, sampler and guidance: the cell's own
     sampler: Section
-    guidance: Guidance
-    scoring: CellScoring
+    scoring: dict[str, Metric]  # those that are asked for, also where this cell cannot have them
     metrics: dict[str, str]  # metric -> key of its result
     columns: tuple[dict[str, Any], ...]  # settings by dotted path, section by section
-    axes: tuple[Assignments, ...]  # what the grid says for this cell
+    step: int | None = None
+    snapshot: str | None = None
+    guidance: Guidance = UNGUIDED
+    axes: tuple[Assignments, ...] = ()  # what the grid says for this cell
     # a metric's positional parameter, or `guide.` and a term -> what it stands for
-    partners: dict[str, Partner] = field(default_factory=dict)
+    partners: dict[str, Dependency] = field(default_factory=dict)
     groups: str | None = None  # key of the groups that its samples come in
 
     def settings(self) -> dict[str, Any]:
         """Every setting of the cell in canonical form, by dotted path."""
-        scores = {f"score.{m}.{k}": v for m in self.metrics for k, v in self.scoring.settings(m).items()}
+        scores = {f"score.{m}.{k}": v for m in self.metrics for k, v in self.scoring[m].settings().items()}
         return {path: value for part in self.columns for path, value in part.items()} | scores
 
     def axis_values(self) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from typing import Any
 
 from difgen_cli.engine.grid.document import GridError, Place
 from difgen_cli.engine.grid.values import Given
-from difgen_cli.engine.plan import PARTNERS, CellScoring, Partner, channels_first
+from difgen_cli.engine.plan import Dependency, channels_first
 from difgen_cli.engine.plan.guidance import Guidance
+from difgen_cli.engine.plan.metric import PARTNERS, Metric
 from difgen_cli.engine.plan.points import Point, Points
 from difgen_cli.engine.plan.recipes import Operation
 from difgen_cli.engine.plan.runs import SnapshotRef, Trajectories
@@ -33,7 +34,7 @@ class Drawn:
     samples: str
     guided: str  # of the denoiser that the sampler follows: the snapshot itself without guidance
     guidance: Guidance  # the terms that have an effect here
-    partners: dict[str, Partner]  # the terms' worse selves, as `guide.<term>`
+    partners: dict[str, Dependency]  # the terms' worse selves, as `guide.<term>`
 
 
 class Partners:
@@ -64,19 +65,19 @@ class Partners:
 
     # Guidance ------------------------------------------------------------------------------------------------------
 
-    def _worse(self, name: str, guidance: Guidance, weights: SnapshotRef, point: Point) -> Partner | None:
+    def _worse(self, name: str, guidance: Guidance, weights: SnapshotRef, point: Point) -> Dependency | None:
         """The weights that a term steers away from, where they are not the cell's own."""
         section, place = guidance.terms[name], guidance.places.get(name)
         self._check_needs(name, section, point, weights, place)
         inputs = section.signature.inputs
         if "weak" in inputs:
-            return _partner(self.runs.at(self.points.beside(point, guidance.weak[name])))
+            return self.runs.at(self.points.beside(point, guidance.weak[name])).dependency()
         if "continued" in inputs:
             if weights.step is None:
                 raise GridError(f"guide.{name}: trains on, and a model in closed form cannot be trained", place)
             settings: Mapping[str, str] = section.signature.constants["CONTINUED"]
             changed = {path: Given(section.settings[setting]) for path, setting in settings.items()}
-            return _partner(self.runs.continued(point, weights, changed))
+            return self.runs.continued(point, weights, changed).dependency()
         return None
 
     def _check_needs(
@@ -115,12 +116,12 @@ class Partners:
 
     # Metrics -------------------------------------------------------------------------------------------------------
 
-    def compared(self, point: Point, scoring: CellScoring) -> dict[str, Partner]:
+    def compared(self, point: Point, metrics: Mapping[str, Metric]) -> dict[str, Dependency]:
         """The trajectories that a cell's metrics name."""
-        named = {i: m for m, section in scoring.sections.items() for i in section.signature.inputs if i in PARTNERS}
+        named = {name: metric for metric in metrics for name in metrics[metric].inputs if name in PARTNERS}
         return {name: self._twin(name, metric, point) for name, metric in sorted(named.items())}
 
-    def _twin(self, name: str, metric: str, point: Point) -> Partner:
+    def _twin(self, name: str, metric: str, point: Point) -> Dependency:
         data, train = self.points.resolved("data", point), self.points.resolved("train", point)
         half, seed, where = data.own["half"], train.settings.get("seed", 0), self.points.where(point)
         if half is None:
@@ -131,9 +132,4 @@ class Partners:
         if weights.step is None:
             raise GridError(f"score.{metric}: compares trained networks", where("model.name"))
         drawn = self.drawn(weights, self.points.resolved("sample", point), self.points.guidance(point), other)
-        return _partner(weights, drawn)
-
-
-def _partner(weights: SnapshotRef, drawn: Drawn | None = None) -> Partner:
-    samples, partners = (drawn.samples, drawn.partners) if drawn else (None, {})
-    return Partner(weights.home, weights.step, weights.snapshot, samples, partners)
+        return weights.dependency(drawn.samples, drawn.partners)

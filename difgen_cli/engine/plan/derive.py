@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from difgen_cli import config
 from difgen_cli.engine.grid.document import GridError, Place
 from difgen_cli.engine.grid.values import Given
-from difgen_cli.engine.plan import Against, CellScoring, Facts, checks
+from difgen_cli.engine.plan import Facts, checks
+from difgen_cli.engine.plan.metric import Metric
 from difgen_cli.engine.plan.points import Where
 from difgen_cli.engine.plan.recipes import Operation, Recipe, apart
 from difgen_cli.engine.plan.sections import DEFAULT_SCORE, Section, resolve_metric, shaping
@@ -20,7 +21,7 @@ OF_HOLDOUT = ("held_out", "held_out_seed")  # settings that choose H
 CLOSED_FORM_VERSION = 1  # of how a worker makes the denoiser of a model that is not trained
 
 
-class Known(Protocol):
+class FactSource(Protocol):
     """What planning asks of data and files; ValueError in one sentence where they are bad."""
 
     def __call__(self, section: Section, /) -> Facts: ...
@@ -32,14 +33,14 @@ class Known(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class RunRecipe:
-    """What cells of one data, condition, model and train section share."""
+    """The training of one data, condition, model and train section, and what it is made of."""
 
     trajectory: Recipe
     subset: Recipe
     labels: Recipe
     inputs: dict[str, str]  # a metric's positional parameter -> key
-    size: int  # images in the subset
     batch: int | None  # None: a model in closed form, which is not trained
+    columns: tuple[dict[str, Any], ...]  # settings by dotted path: of data, condition, model and train
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +48,7 @@ class RecipeBuilder:
     """Derives recipes, and keeps each once by its key."""
 
     library: Library
-    facts: Known
+    facts: FactSource
     recipes: dict[str, Recipe]
     notes: dict[str, None] = field(default_factory=dict)  # what a reader must know of the data, each once
 
@@ -64,16 +65,23 @@ class RecipeBuilder:
             checks.population(model, condition, facts, where)
         network = self.keep(Recipe(Operation("network", model.name, model.signature.version, model.changed), {}))
         closed = in_closed_form(model)
-        head = (
+        operation = (
             Operation("trajectory", "closed-form", CLOSED_FORM_VERSION, {})
             if closed
             else Operation("trajectory", "train", train.signature.version, dict(shaping(train)))
         )
-        trajectory = self.keep(Recipe(head, {"subset": subset, "labels": labels, "network": network}))
+        trajectory = self.keep(Recipe(operation, {"subset": subset, "labels": labels, "network": network}))
         inputs = images_of(subset) | {"train_labels": labels.key, "held_out_labels": labels.key}
         if not closed and train.settings["flip"]:
             inputs["mirrored"] = "flip"
-        return RunRecipe(trajectory, subset, labels, inputs, size, None if closed else train.settings["batch"])
+        columns = (
+            data.columns | {"data.size": size},
+            condition.columns,
+            model.columns,
+            {} if closed else train.columns,
+        )
+        batch = None if closed else train.settings["batch"]
+        return RunRecipe(trajectory, subset, labels, inputs, batch, columns)
 
     def subset(self, data: Section, where: Where) -> tuple[Recipe, int]:
         """The training subset of a data section, and how many images it has."""
@@ -99,8 +107,7 @@ class RecipeBuilder:
         """The pool apart from its held-out images: the same whatever size, seed or half."""
         pool = self.pool(data, facts)
         own = {"held_out": data.own["held_out"]} | {k: v for k, v in data.changed_own.items() if k in OF_HOLDOUT}
-        head = Operation("holdout", "split", _version(data), own)
-        recipe = self.keep(Recipe(head, {"pool": pool}))
+        recipe = self.keep(Recipe(Operation("holdout", "split", _version(data), own), {"pool": pool}))
         self.keep(apart(recipe))
         return recipe
 
@@ -173,7 +180,7 @@ class RecipeBuilder:
 
     def scoring(
         self, given: dict[str, Given], data: Section, where: Where, compared: Iterable[str] = ()
-    ) -> CellScoring:
+    ) -> dict[str, Metric]:
         """The metrics that `score:` names, the default ones where it names none, and those that an axis sets.
 
         `compared` are the data plug-ins that other cells compare with.
@@ -183,27 +190,30 @@ class RecipeBuilder:
         holdout, asked = self.holdout(data, facts), data.own["held_out"]
         left = self.facts.held_out(data) if asked else 0
         checks.held_out(asked, left, where)
-        scoring = CellScoring({}, {}, {}, {})
+        metrics = {}
         for metric in sorted(named | {path.partition(".")[0] for path in given}):
             own = {p.partition(".")[2]: g for p, g in given.items() if p.startswith(metric + ".")}
             place = next((g.place for g in (given.get(metric), *own.values()) if g), None)
             section, other = resolve_metric(metric, own, self.library, place, compared)
-            if other:
-                scoring.against[metric] = self._against(metric, other, facts, where, place)
+            against = self._against(metric, other, facts, where, place) if other else None
             needed = section.signature.constants.get("HELD_OUT_MIN", 0)
             checks.enough(metric, needed, asked, left, where("data.held_out") or place)
+            features = None
             if "embed" in section.signature.inputs:
                 at = own["features"].place if "features" in own else place
-                scoring.features[metric] = self.features(section, facts, holdout, at)
-                section = replace(section, settings=section.settings | {"features": scoring.features[metric].name})
+                features = self.features(section, facts, holdout, at)
+                section = replace(section, settings=section.settings | {"features": features.name})
             # The keys of the space and of the denoiser that it looks at stand for these two.
             settings = {k: v for k, v in section.changed.items() if k not in ("features", "guided")}
-            scoring.sections[metric] = section
-            scoring.heads[metric] = Operation("metric", metric, section.signature.version, settings)
-        return scoring
+            operation = Operation("metric", metric, section.signature.version, settings)
+            metrics[metric] = Metric(section, operation, features, other, against)
+        return metrics
 
-    def _against(self, metric: str, other: Section, facts: Facts, where: Where, place: Place | None) -> Against:
-        """Another data set in the size and colours of this one; raises GridError where it has none, or is this one."""
+    def _against(self, metric: str, other: Section, facts: Facts, where: Where, place: Place | None) -> Recipe:
+        """The images of another data set in the size and colours of this one.
+
+        Raises GridError where it has none, or is this one.
+        """
         from difgen_cli.data import fits
 
         path = f"score.{metric}.against"
@@ -217,8 +227,8 @@ class RecipeBuilder:
                 "can be compared with images, and points with points of as many values",
                 place,
             )
-        head = Operation("images", "matched", MATCHED_VERSION, {"shape": facts.shape})
-        return Against(other, self.keep(Recipe(head, {"pool": self.pool(other, others)})))
+        operation = Operation("images", "matched", MATCHED_VERSION, {"shape": facts.shape})
+        return self.keep(Recipe(operation, {"pool": self.pool(other, others)}))
 
 
 def images_of(subset: Recipe) -> dict[str, str]:

@@ -56,8 +56,8 @@ class Guidance:
         return columns
 
     @cached_property
-    def heads(self) -> dict[str, Operation]:
-        """The head of each term's recipe; a worse self enters by its key."""
+    def operations(self) -> dict[str, Operation]:
+        """By term, the part of its key that does not depend on its worse self, which enters by its own key."""
         return {
             name: Operation("guide", name, _version(section), section.changed | section.changed_own)
             for name, section in self.terms.items()
@@ -74,7 +74,7 @@ class Guidance:
         """From the keys of each term's inputs, by term and role."""
         if not self.terms:
             return NONE
-        terms = {name: head.key(inputs.get(name, {})) for name, head in self.heads.items()}
+        terms = {name: operation.key(inputs.get(name, {})) for name, operation in self.operations.items()}
         return Operation("guide", "sum", VERSION, {}).key(terms)
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any
 
-from difgen_cli.engine.plan import Cell, Partner, Plan, Trajectory
+from difgen_cli.engine.plan import Cell, Dependency, Plan, Trajectory
+from difgen_cli.engine.plan.metric import inputs_of
 from difgen_cli.engine.plan.sections import Section
-from difgen_cli.engine.plan.work import Call, Dependency, MetricSpec, Scoring, Training, Work, awaited
+from difgen_cli.engine.plan.work import Call, MetricSpec, Scoring, Training, Work
 from difgen_cli.engine.store import Home, Store, failures, untrusted
 from difgen_cli.engine.store.access import exists
 from difgen_cli.engine.store.untrusted import Distrusted, Rest
@@ -61,7 +62,7 @@ def survey(
         shelf, at = shelves.of(cell), (cell.home, cell.samples)
         missing = [m for m, key in cell.metrics.items() if key not in shelf.results]
         partners = _needed_partners(cell, missing, shelf) if missing and cell.partners else []
-        others = [(name, other) for name in partners for other in shelves.wanted(cell.partners[name])]
+        others = [(name, other) for name in partners for other in shelves.awaited(cell.partners[name])]
         tried = missing and cell.index not in forgiven
         cause = (shelf.failure(cell) or shelves.failure(others)) if tried else None
         marks.append(_mark(cell, shelf, missing, cause, older_results))
@@ -104,10 +105,10 @@ def _rests(plan: Plan) -> Iterator[Rest]:
     """What of a plan's cells rests on the weights of others."""
     for cell in (c for c in plan.cells if c.partners):
         guided = {o.home for name, p in cell.partners.items() if name.startswith("guide.") for o in p.all()}
-        for metric, key in cell.metrics.items():
-            inputs = cell.scoring.inputs([metric])
-            beside = {o.home for name, p in cell.partners.items() if name in inputs for o in p.all()}
-            steered = {"samples", "states"} & inputs or cell.scoring.guided([metric])
+        for name, key in cell.metrics.items():
+            metric = cell.scoring[name]
+            beside = {o.home for role, p in cell.partners.items() if role in metric.inputs for o in p.all()}
+            steered = {"samples", "states"} & set(metric.inputs) or metric.guided
             yield Rest(cell.home, frozenset({key}), frozenset(), frozenset(beside | guided if steered else beside))
         yield Rest(cell.home, frozenset(), frozenset({cell.samples}), frozenset(guided))
         for other in (o for p in cell.partners.values() for o in p.all() if o.partners and o.samples):
@@ -132,11 +133,11 @@ class _Shelves:
     def _shelf(self, key: str, home: Home) -> _Shelf:
         return self.shelves.setdefault(key, _Shelf(key, home, self.distrusted))
 
-    def wanted(self, partner: Partner) -> list[Partner]:
-        """Whose weights a partner asks for: none where its samples are there."""
-        return list(awaited(partner, lambda other: other.samples in self.trajectory(other.home).sampled))
+    def awaited(self, other: Dependency) -> Iterator[Dependency]:
+        """Whose weights are needed first: none where the samples are there."""
+        return other.awaited(lambda o: o.samples in self.trajectory(o.home).sampled)
 
-    def failure(self, others: Iterable[tuple[str, Partner]]) -> str | None:
+    def failure(self, others: Iterable[tuple[str, Dependency]]) -> str | None:
         """Why weights that a cell waits for will not come, if their last attempt says so."""
         for name, other in others:
             shelf = self.trajectory(other.home)
@@ -186,18 +187,16 @@ class _Shelf:
 
 
 def _needs_snapshot(cell: Cell, missing: Iterable[str], shelf: _Shelf) -> bool:
-    inputs = cell.scoring.inputs(missing)
+    inputs = inputs_of(cell.scoring[m] for m in missing)
     return bool({"denoiser", "states"} & inputs) or ("samples" in inputs and cell.samples not in shelf.sampled)
 
 
 def _needed_partners(cell: Cell, missing: Iterable[str], shelf: _Shelf) -> list[str]:
     """The partners that missing results ask for; those of its guidance where it is guided to get them."""
-    inputs = cell.scoring.inputs(missing)
-    guided = (
-        "states" in inputs
-        or ("samples" in inputs and cell.samples not in shelf.sampled)
-        or cell.scoring.guided(missing)
-    )
+    metrics = [cell.scoring[m] for m in missing]
+    inputs = inputs_of(metrics)
+    drawn = "states" in inputs or ("samples" in inputs and cell.samples not in shelf.sampled)
+    guided = drawn or any(metric.guided for metric in metrics)
     return [name for name in cell.partners if (guided if name.startswith("guide.") else name in inputs)]
 
 
@@ -229,10 +228,9 @@ def _start(plan: Plan, trajectory: Trajectory) -> Dependency | None:
 
 
 def _measure(cell: Cell, metric: str) -> MetricSpec:
-    space, other = cell.scoring.features.get(metric), cell.scoring.against.get(metric)
-    settings = cell.scoring.sections[metric].changed
-    keys = (space.key if space else None, other.images.key if other else None)
-    return MetricSpec(metric, cell.metrics[metric], settings, *keys)
+    planned = cell.scoring[metric]
+    keys = (recipe.key if recipe else None for recipe in (planned.features, planned.against))
+    return MetricSpec(metric, cell.metrics[metric], planned.section.changed, *keys)
 
 
 def _scoring(plan: Plan, cell: Cell, metrics: dict[str, MetricSpec], weights: bool, needed: set[str]) -> Scoring:
@@ -247,15 +245,9 @@ def _scoring(plan: Plan, cell: Cell, metrics: dict[str, MetricSpec], weights: bo
         _call(cell.sampler),
         {name: _call(section) for name, section in cell.guidance.terms.items()},
         metrics,
-        {name: _other(plan, partner) for name, partner in cell.partners.items() if name in needed},
+        {name: other for name, other in cell.partners.items() if name in needed},
         cell.groups,
     )
-
-
-def _other(plan: Plan, partner: Partner) -> Dependency:
-    partners = {name: _other(plan, other) for name, other in partner.partners.items()}
-    slug = plan.trajectories[partner.home].slug
-    return Dependency(partner.home, slug, partner.step, partner.snapshot, partner.samples, partners)
 
 
 @cache
@@ -280,7 +272,7 @@ def release(plan: Plan, store: Store, failed: Iterable[int]) -> int:
         own = _home(plan, store, cell)
         units = [(own, "train"), (own, f"score-{cell.samples}")]
         others = (other for partner in cell.partners.values() for other in partner.all())
-        units += [(store.home(o.home, plan.trajectories[o.home].slug), "train") for o in others]
+        units += [(store.home(o.home, o.slug), "train") for o in others]
         for home, unit in units:
             if home.failed(unit):
                 home.release(unit)

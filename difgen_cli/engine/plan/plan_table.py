@@ -60,10 +60,9 @@ def _partners(plan: Plan) -> list[dict[str, Any]]:
     named = (other for cell in plan.cells for p in cell.partners.values() for other in p.all())
     distinct = {(p.snapshot, p.samples): p for p in named if p.step is not None}  # what is in closed form lies nowhere
     return [
-        {"home": p.home, "slug": plan.trajectories[p.home].slug, "step": p.step, "snapshot": p.snapshot,
-         "samples": p.samples}
+        {"home": p.home, "slug": p.slug, "step": p.step, "snapshot": p.snapshot, "samples": p.samples}
         for p in distinct.values()
-    ]  # fmt: skip
+    ]
 
 
 def partners(plan: pa.Table) -> list[dict[str, Any]]:

@@ -9,10 +9,11 @@ from typing import Any
 
 from difgen_cli.engine.grid import Grid
 from difgen_cli.engine.grid.document import GridError
-from difgen_cli.engine.plan import Cell, CellScoring, Plan, Reference
+from difgen_cli.engine.plan import Cell, Plan, Reference
 from difgen_cli.engine.plan.dependencies import Partners
-from difgen_cli.engine.plan.derive import Known, RecipeBuilder
+from difgen_cli.engine.plan.derive import FactSource, RecipeBuilder
 from difgen_cli.engine.plan.guidance import NONE, UNGUIDED
+from difgen_cli.engine.plan.metric import Metric, result_keys
 from difgen_cli.engine.plan.naming import condition_words, data_words, slug
 from difgen_cli.engine.plan.notes import notes_on
 from difgen_cli.engine.plan.points import Point, Points, visible
@@ -25,7 +26,7 @@ REFERENCES = ("heldout", "copycat", "ideal")
 REFERENCE_VERSION = 1  # of how a worker makes the samples of reference rows
 
 
-def build(grid: Grid, library: Library, facts: Known) -> Plan:
+def build(grid: Grid, library: Library, facts: FactSource) -> Plan:
     """The plan of a grid. Raises GridError with its place."""
     try:
         return _Planner(grid, library, facts).plan()
@@ -37,11 +38,11 @@ def build(grid: Grid, library: Library, facts: Known) -> Plan:
 class _Planner:
     """One pass over the points of a grid: a cell for each, and the references beside it."""
 
-    def __init__(self, grid: Grid, library: Library, facts: Known) -> None:
+    def __init__(self, grid: Grid, library: Library, facts: FactSource) -> None:
         self.points, self.derive = Points(grid, library), RecipeBuilder(library, facts, {})
         self.runs = Trajectories(self.points, self.derive)
         self.partners = Partners(self.points, self.runs)
-        self.scorings: dict[tuple[Any, ...], CellScoring] = {}
+        self.scorings: dict[tuple[Any, ...], dict[str, Metric]] = {}
         self.references: dict[str, Reference] = {}
         self.seen: set[tuple[Any, ...]] = set()
         self.cells: list[Cell] = []
@@ -75,8 +76,8 @@ class _Planner:
             "home": weights.home,
             **{name: partner.samples for name, partner in compared.items() if partner.samples},
         }  # fmt: skip
-        metrics = scoring.keys("model", weights.run.inputs | inputs)
-        seed, columns = self.points.seed(point), (*weights.columns, sampler.columns, drawn.guidance.columns)
+        metrics = result_keys(scoring, "model", weights.run.inputs | inputs)
+        seed, columns = self.points.seed(point), (*weights.run.columns, sampler.columns, drawn.guidance.columns)
         self.cells.append(
             Cell(
                 index=len(self.cells),
@@ -99,18 +100,18 @@ class _Planner:
             self._add_reference(kind, weights, sampler, scoring, seed, point)
 
     def _add_reference(
-        self, kind: str, weights: SnapshotRef, sampler: Section, scoring: CellScoring, seed: int, point: Point
+        self, kind: str, weights: SnapshotRef, sampler: Section, scoring: dict[str, Metric], seed: int, point: Point
     ) -> None:
         """Held-out images, resampled training images or the ideal denoiser, scored like the models, each once."""
-        run, (data, condition, *_) = weights.run, weights.columns
+        run, (data, condition, *_) = weights.run, weights.run.columns
         mirrored, labels = "mirrored" in run.inputs, run.labels.key if kind == "ideal" else ""
-        reference = (kind, run.subset.key, labels, mirrored, sampler, scoring)
+        reference = (kind, run.subset.key, labels, mirrored, sampler, *scoring.values())
         if reference in self.seen or (kind == "heldout" and not run.subset.inputs["holdout"].settings["held_out"]):
             return
         self.seen.add(reference)
         if kind == "ideal":
             parents = {"subset": run.subset, "labels": run.labels}
-            recipe = self.derive.keep(Recipe(_reference_head(kind, mirrored), parents))
+            recipe = self.derive.keep(Recipe(_reference(kind, mirrored), parents))
             samples = self.partners.sampled(sampler, recipe.key, NONE)
             shown: tuple[dict[str, Any], ...] = (data, condition, sampler.columns, UNGUIDED.columns)
         else:
@@ -121,7 +122,7 @@ class _Planner:
         inputs = {
             "denoiser": recipe.key, "guided": recipe.key, "samples": samples, "states": samples, "home": recipe.key,
         }  # fmt: skip
-        metrics = scoring.keys(kind, run.inputs | inputs)
+        metrics = result_keys(scoring, kind, run.inputs | inputs)
         if not metrics or (samples, *metrics.values(), seed) in self.seen:
             return
         self.seen.add((samples, *metrics.values(), seed))
@@ -133,11 +134,9 @@ class _Planner:
                 kind=kind,
                 seed=seed,
                 home=recipe.key,
-                step=None,
                 snapshot=recipe.key if kind == "ideal" else None,
                 samples=samples,
                 sampler=sampler,
-                guidance=UNGUIDED,
                 scoring=scoring,
                 metrics=metrics,
                 columns=shown,
@@ -145,7 +144,7 @@ class _Planner:
             )
         )
 
-    def _scoring(self, point: Point) -> CellScoring:
+    def _scoring(self, point: Point) -> dict[str, Metric]:
         key = (*self.points.key("score", point), *self.points.key("data", point))
         if key not in self.scorings:
             data = self.points.resolved("data", point)
@@ -157,10 +156,10 @@ class _Planner:
 def real_images(kind: str, subset: Recipe, drawn: dict[str, Any], mirrored: bool = False) -> tuple[Recipe, str]:
     """Held-out images, or training images resampled, in place of a model; and the key of such samples."""
     inputs = {"subset": subset} | ({"held_out": apart(subset.inputs["holdout"])} if kind == "heldout" else {})
-    recipe = Recipe(_reference_head(kind, mirrored), inputs)
+    recipe = Recipe(_reference(kind, mirrored), inputs)
     return recipe, Operation("samples", kind, REFERENCE_VERSION, drawn).key({"reference": recipe.key})
 
 
-def _reference_head(kind: str, mirrored: bool) -> Operation:
+def _reference(kind: str, mirrored: bool) -> Operation:
     """A reference beside models whose training showed mirror images is scored as they are."""
     return Operation("reference", kind, REFERENCE_VERSION, {"flip": True} if mirrored else {})

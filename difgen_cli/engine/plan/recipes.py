@@ -38,24 +38,24 @@ class Operation:
 
 @dataclass(frozen=True, eq=False)
 class Recipe:
-    """How a thing is made: a head, and the recipes of its inputs by role."""
+    """How a thing is made: an operation, and the recipes of its inputs by role."""
 
-    head: Operation
+    operation: Operation
     inputs: dict[str, Recipe]
     content: str | None = None  # a pool's identity is its content
 
     @cached_property
     def key(self) -> str:
         """Identity of the thing."""
-        return self.content or self.head.key({role: r.key for role, r in self.inputs.items()})
+        return self.content or self.operation.key({role: r.key for role, r in self.inputs.items()})
 
     @property
     def settings(self) -> dict[str, Any]:
-        return self.head.settings
+        return self.operation.settings
 
     @property
     def name(self) -> str:
-        return self.head.name
+        return self.operation.name
 
 
 def apart(holdout: Recipe) -> Recipe:
@@ -67,10 +67,10 @@ def dump(recipes: Mapping[str, Recipe]) -> dict[str, Any]:
     """Recipes as a flat table from key to parts, for JSON."""
     return {
         key: {
-            "kind": r.head.kind,
-            "name": r.head.name,
-            "version": r.head.version,
-            "settings": {k: _plain(v) for k, v in r.head.settings.items()},
+            "kind": r.operation.kind,
+            "name": r.operation.name,
+            "version": r.operation.version,
+            "settings": {k: _plain(v) for k, v in r.operation.settings.items()},
             "inputs": {role: i.key for role, i in r.inputs.items()},
             **({"content": r.content} if r.content else {}),
         }
@@ -86,8 +86,8 @@ def load(table: Mapping[str, Any]) -> dict[str, Recipe]:
         if key not in loaded:
             t = table[key]
             settings = {k: tuple(v) if isinstance(v, list) else v for k, v in t["settings"].items()}
-            head = Operation(t["kind"], t["name"], t["version"], settings)
-            loaded[key] = Recipe(head, {role: make(k) for role, k in t["inputs"].items()}, t.get("content"))
+            operation = Operation(t["kind"], t["name"], t["version"], settings)
+            loaded[key] = Recipe(operation, {role: make(k) for role, k in t["inputs"].items()}, t.get("content"))
         return loaded[key]
 
     for key in table:

@@ -6,12 +6,12 @@ A unit is a training run up to its furthest missing snapshot, or the sampling an
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
-from difgen_cli.engine.plan import recipes
+from difgen_cli.engine.plan import Dependency, recipes
 from difgen_cli.engine.plan.recipes import Recipe
 from difgen_cli.engine.store import Home, StoreError
 from difgen_cli.engine.store.access import exists, text
@@ -19,7 +19,6 @@ from difgen_cli.engine.store.files import check_schema
 
 SCHEMA = 1
 T = TypeVar("T")
-N = TypeVar("N", bound="_Needed")
 
 
 @dataclass(frozen=True)
@@ -29,25 +28,6 @@ class Call:
     name: str
     settings: dict[str, Any]
     own: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Dependency:
-    """What a unit needs of another trajectory: a snapshot's samples, or its weights alone."""
-
-    home: str
-    slug: str
-    step: int | None  # None: a model in closed form
-    snapshot: str
-    samples: str | None = None  # None: the weights alone
-    partners: dict[str, Dependency] = field(default_factory=dict)  # what its own samples need
-
-    @staticmethod
-    def load(content: dict[str, Any]) -> Dependency:
-        return _made(
-            Dependency,
-            content | {"partners": {name: Dependency.load(other) for name, other in content["partners"].items()}},
-        )
 
 
 @dataclass(frozen=True)
@@ -159,21 +139,22 @@ class Work:
         def call(c: dict[str, Any]) -> Call:
             return Call(c["name"], _tuples(c["settings"]), _tuples(c["own"]))
 
-        def measure(m: dict[str, Any]) -> MetricSpec:
+        def metric(m: dict[str, Any]) -> MetricSpec:
             return _made(MetricSpec, m | {"settings": _tuples(m["settings"])})
 
+        def dependency(d: dict[str, Any]) -> Dependency:
+            return _made(Dependency, d | {"partners": {name: dependency(p) for name, p in d["partners"].items()}})
+
         def training(t: dict[str, Any]) -> Training:
-            start = Dependency.load(t["start"]) if t["start"] else None
+            start = dependency(t["start"]) if t["start"] else None
             return _made(Training, t | {"steps": tuple(t["steps"]), "start": start})
 
         def scoring(s: dict[str, Any]) -> Scoring:
             loaded = {
                 "sampler": call(s["sampler"]),
                 "guidance": {name: call(term) for name, term in s["guidance"].items()},
-                "metrics": {
-                    k: _made(MetricSpec, m | {"settings": _tuples(m["settings"])}) for k, m in s["metrics"].items()
-                },
-                "partners": {name: Dependency.load(other) for name, other in s["partners"].items()},
+                "metrics": {key: metric(m) for key, m in s["metrics"].items()},
+                "partners": {name: dependency(d) for name, d in s["partners"].items()},
             }
             return _made(Scoring, s | loaded)
 
@@ -189,30 +170,6 @@ def _made(kind: Callable[..., T], content: dict[str, Any]) -> T:
 
 def _tuples(settings: dict[str, Any]) -> dict[str, Any]:
     return {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
-
-
-class _Needed(Protocol):
-    """A `Dependency` of a unit, or a plan's `Partner`."""
-
-    @property
-    def step(self) -> int | None: ...
-    @property
-    def samples(self) -> str | None: ...
-    @property
-    def partners(self: N) -> Mapping[str, N]: ...
-
-
-def awaited(other: N, has_samples: Callable[[N], bool]) -> Iterator[N]:
-    """Those whose weights a unit waits for, for what it needs of another trajectory: none where the samples are there.
-
-    The other trajectory itself, unless it is a model in closed form, and what its own samples need in turn.
-    """
-    if other.samples is not None and has_samples(other):
-        return
-    if other.step is not None:
-        yield other
-    for further in other.partners.values():
-        yield from awaited(further, has_samples)
 
 
 def is_done(unit: Training | Scoring, home: Home) -> bool:

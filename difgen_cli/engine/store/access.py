@@ -50,7 +50,9 @@ def explain(error: OSError, path: Path, *, reading: bool = False) -> StoreError:
     if error.errno in FORBIDDEN and reading:
         return StoreError(f"{path}: not readable ({reason}); ask its owner for the right to read it")
     if error.errno in FORBIDDEN:
-        return NotWritableError(f"{path}: not writable ({reason}); give another folder with --runs or mend its rights")
+        return NotWritableError(
+            f"{path}: not writable ({reason}); give another folder with --runs or change its permissions"
+        )
     if error.errno in PASSING:
         return StoreError(
             f"{path}: {reason}, {len(PAUSES_SECONDS) + 1} times; run the same command again: nothing is lost"

@@ -24,7 +24,7 @@ EXIT_REASONS = {
     "bad_data": "data that cannot be used",
     "storage": "the run directory could not be read or written",
     "asked": "asked to stop",
-    "weights_gone": "weights that it needs are gone; the same `difgen sweep` trains them again",
+    "weights_gone": "weights that it needs are gone; run the same `difgen sweep` again to train them",
 }
 # Never counted against a unit.
 NOT_COUNTED = frozenset({"node_failure", "preempted", "cancelled", "storage", "asked", "weights_gone"})

@@ -33,26 +33,18 @@ TEMPORARY = re.compile(r"\..*\.tmp|\.(?:probe|doctor)\..*|[^.].*\.broken")
 PARTS = ("checkpoints", "snapshots", "samples")  # of a home; its results, attempts and descriptions stay
 
 
-@dataclass(frozen=True)
-class GarbageKind:
-    """A kind of waste; `more`: only on demand, since something that may be wanted again goes with it."""
-
-    name: str
-    what: str
-    more: bool = False
-
-
-KINDS = [
-    GarbageKind("temporary", "temporary and damaged files older than a day"),
-    GarbageKind("orphans", "weights and samples of trajectories and references that no plan names; their results stay"),
-    GarbageKind("checkpoints", "of finished trajectories, all but the last"),
-    GarbageKind("snapshots", "of steps that no plan names"),
-    GarbageKind("samples", "of cells that no plan names"),
-    GarbageKind("code", "copies of the code, older than a day, whose workers have ended"),
-    GarbageKind("distrusted", "trajectories that an older difgen trained wrong, set aside when they were trained anew"),
-    GarbageKind("last checkpoints", "of finished trajectories: more steps would train from zero", more=True),
-    GarbageKind("scored snapshots", "of which every result is there: a new metric would train again", more=True),
-]
+KINDS = {
+    "temporary": "temporary and damaged files older than a day",
+    "orphans": "weights and samples of trajectories and references that no plan names; their results stay",
+    "checkpoints": "of finished trajectories, all but the last",
+    "snapshots": "of steps that no plan names",
+    "samples": "of cells that no plan names",
+    "code": "copies of the code, older than a day, whose workers have ended",
+    "distrusted": "trajectories that an older difgen trained wrong, set aside when they were trained anew",
+    "last checkpoints": "of finished trajectories: more steps would train from zero",
+    "scored snapshots": "of which every result is there: a new metric would train again",
+}
+ON_DEMAND = {"last checkpoints", "scored snapshots"}  # since something that may be wanted again goes with them
 
 
 @dataclass(frozen=True)
@@ -91,15 +83,14 @@ def find(store: Store, over: Collection[Path] = ()) -> list[Garbage]:
             garbage += _of_home(Home(path), needs[_key(path)])
     garbage += _code(root, living, now)
     garbage += [_waste("distrusted", path) for path in _folders(root, "distrusted")]
-    order = {kind.name: place for place, kind in enumerate(KINDS)}
+    order = list(KINDS)
     ours = {folder for folder in {w.path.parent for w in garbage} if folder.resolve() == folder}  # no link on the way
-    return sorted((w for w in garbage if w.path.parent in ours), key=lambda w: (order[w.kind], str(w.path)))
+    return sorted((w for w in garbage if w.path.parent in ours), key=lambda w: (order.index(w.kind), str(w.path)))
 
 
 def chosen(garbage: Iterable[Garbage], *, everything: bool) -> list[Garbage]:
     """What goes: with `everything` also what may be wanted again."""
-    names = {kind.name for kind in KINDS if everything or not kind.more}
-    return [w for w in garbage if w.kind in names]
+    return [w for w in garbage if everything or w.kind not in ON_DEMAND]
 
 
 def remove(store: Store, unwanted: Iterable[Garbage], over: Collection[Path] = ()) -> list[Garbage]:
@@ -131,7 +122,7 @@ def _read_plan(path: Path, needs: dict[str, Needs]) -> None:
         table = tried(path, lambda: pq.read_table(path))
     except (pa.ArrowException, OSError) as error:
         raise StoreError(f"{path}: cannot be read ({type(error).__name__}), so nobody knows what it needs; "
-                         "the same `difgen sweep` writes it anew") from None  # fmt: skip
+                         "run the same `difgen sweep` again to write it") from None  # fmt: skip
     columns = [table[n].to_pylist() for n in table.column_names if n.startswith("result.")]
     lines = zip(*(table[n].to_pylist() for n in ("home", "step", "cell")), strict=True)
     for at, (home, step, cell) in enumerate(lines):

@@ -21,7 +21,7 @@ SCHEMA = 3
 FOLDERS = ("attempts", "snapshots", "results")  # whose times tell that nothing has happened
 KEPT = (  # of a record
     "state", "step", "target", "batch", "images_per_second", "roofline", "mfu", "loss", "attempt", "owner",
-    "submission", "started", "ended", "ending", "cause", "metric", "values",
+    "submission", "started", "ended", "ending", "cause", "metric", "phase", "values",
 )  # fmt: skip
 
 Entry = dict[str, Any]  # stamp, units (unit -> last record), snapshots (steps), results (keys)
@@ -53,15 +53,6 @@ def read(store: Store, kept: Path | None) -> dict[str, Entry]:
 
 def _digest(root: Path) -> str:
     return hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
-
-
-def pulse(store: Store) -> dict[str, int]:
-    """When a result last came to each trajectory and reference, and when each grid was planned, by folder.
-
-    One `stat` a folder; equal to an earlier one where there is nothing new to fold.
-    """
-    results = {home.path.name: _stamp(home.path)[FOLDERS.index("results")] for home in store.homes()}
-    return results | {grid.name: _changed(grid / "plan.parquet") for grid in store.grids()}
 
 
 def _stamp(folder: Path) -> list[int]:

@@ -107,7 +107,7 @@ def _other_code(spec: SubmissionSpec) -> str | None:
 
     Where the copy is gone Python would go on with what is installed; where it was changed, with that.
     """
-    again = "the same `difgen sweep` makes another copy"
+    again = "run the same `difgen sweep` again to make another copy"
     if spec.code is None or spec.code_digest is None:  # of 0.1.0
         return None
     if not PACKAGE.resolve().is_relative_to(spec.code.resolve()):

@@ -23,9 +23,11 @@ from difgen_cli.engine.plugins import Library
 from difgen_cli.engine.store import Arrays, Store
 from difgen_cli.engine.store.attempts import Claimant
 from difgen_cli.engine.worker.feature_cache import Space
+from difgen_cli.engine.worker.phases import Phases
 from difgen_cli.neighbours import near_duplicates
 
 Embed = Callable[[np.ndarray], np.ndarray]
+LOADING, FITTING_LABELS = "loading data", "fitting labels"  # phases
 
 
 @dataclass(frozen=True)
@@ -82,16 +84,18 @@ class Artifacts:
     """Makes what recipes describe, and keeps it."""
 
     def __init__(
-        self, store: Store, recipes: dict[str, Recipe], library: Library, device: str, claimant: Claimant
-    ) -> None:
+        self, store: Store, recipes: dict[str, Recipe], library: Library, device: str, claimant: Claimant,
+        phases: Phases | None = None,
+    ) -> None:  # fmt: skip
         self.store, self.recipes, self.library, self.device = store, recipes, library, torch.device(device)
-        self.claimant = claimant
+        self.claimant, self.phases = claimant, phases or Phases()
         self._kept: dict[tuple[str, str], Any] = {}
 
-    def keep(self, what: str, key: str, make: Callable[[], Any]) -> Any:
-        """A thing of a kind and key, made once."""
+    def keep(self, what: str, key: str, make: Callable[[], Any], phase: str) -> Any:
+        """A thing of a kind and key, made once; the phase of the worker meanwhile."""
         if (what, key) not in self._kept:
-            self._kept[what, key] = make()
+            with self.phases.on(phase):
+                self._kept[what, key] = make()
         return self._kept[what, key]
 
     def once(self, key: str, name: str, compute: Callable[[], Arrays]) -> Arrays:
@@ -100,7 +104,7 @@ class Artifacts:
 
     def holdout(self, key: str) -> Holdout:
         """The rest and the held-out images of a pool."""
-        holdout: Holdout = self.keep("holdout", key, lambda: self._holdout(self.recipes[key]))
+        holdout: Holdout = self.keep("holdout", key, lambda: self._holdout(self.recipes[key]), LOADING)
         return holdout
 
     def _holdout(self, recipe: Recipe) -> Holdout:
@@ -112,7 +116,8 @@ class Artifacts:
 
         rest = pool.images[parts.rest]
         scaled, drawn = data.scaled(rest), data.scaled(pool.images[parts.held_out])
-        duplicates = self.once(apart(recipe).key, "near-duplicates", lambda: {"near": near_duplicates(drawn, scaled)})
+        near = self.phases.on("searching near-duplicates")(lambda: {"near": near_duplicates(drawn, scaled)})
+        duplicates = self.once(apart(recipe).key, "near-duplicates", near)
         kept = np.flatnonzero(~duplicates["near"])
         return Holdout(
             rest=scaled, rest_labels=labels(parts.rest), rest_places=parts.rest,
@@ -122,7 +127,7 @@ class Artifacts:
 
     def subset(self, key: str) -> Subset:
         """A training subset T."""
-        subset: Subset = self.keep("subset", key, lambda: self._subset(self.recipes[key]))
+        subset: Subset = self.keep("subset", key, lambda: self._subset(self.recipes[key]), LOADING)
         return subset
 
     def _subset(self, recipe: Recipe) -> Subset:
@@ -141,13 +146,14 @@ class Artifacts:
             other = facts.pool(self.store, recipe.inputs["pool"].key)
             return data.scaled(data.matched(other.images, recipe.settings["shape"]))
 
-        images: np.ndarray = self.keep("against", key, make)
+        images: np.ndarray = self.keep("against", key, make, LOADING)
         return images
 
     def conditions(self, key: str, subset_key: str) -> Conditions:
         """The labels of a conditioning, restricted to a subset."""
         recipe, subset = self.recipes[key], self.subset(subset_key)
-        labels: condition.Labels = self.keep("labels", f"{key} {subset_key}", lambda: self._labels(recipe, subset))
+        labels: condition.Labels
+        labels = self.keep("labels", f"{key} {subset_key}", lambda: self._labels(recipe, subset), FITTING_LABELS)
         if labels.classes == 0:
             return Conditions(None, None, 0)
         return Conditions(labels.rest[subset.positions], labels.held_out[subset.holdout.apart], labels.classes)
@@ -182,7 +188,8 @@ class Artifacts:
 
     def embed(self, key: str, holdout: Holdout) -> Embed:
         """A feature space, fitted where it must be."""
-        embed: Embed = self.keep("embed", key, lambda: self._embed(self.recipes[key], holdout))
+        recipe = self.recipes[key]
+        embed: Embed = self.keep("embed", key, lambda: self._embed(recipe, holdout), f"fitting features {recipe.name}")
         return embed
 
     def _embed(self, recipe: Recipe, holdout: Holdout) -> Embed:
@@ -210,7 +217,7 @@ class Artifacts:
             )
         name = recipe.name if features.proved(path, weights) else f"{recipe.name}@{sha256[:8]}"
         module = self.library.module("features", recipe.name)
-        embed = partial(module.embed, state=module.fit(path))
+        embed = self.phases.on(f"embedding images with {recipe.name}")(partial(module.embed, state=module.fit(path)))
         return Space(name, embed, partial(self.once, recipe.key), self._is_own)
 
     def _is_own(self, images: np.ndarray) -> bool:

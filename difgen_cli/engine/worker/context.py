@@ -19,6 +19,7 @@ from difgen_cli.engine.store.attempts import Attempt, Claimant
 from difgen_cli.engine.store.files import replace_json
 from difgen_cli.engine.worker import modes
 from difgen_cli.engine.worker.artifacts import Artifacts
+from difgen_cli.engine.worker.phases import Phases
 from difgen_cli.engine.worker.submission_spec import PhaseTimer, StopFlag, SubmissionSpec, Superseded
 
 
@@ -46,7 +47,7 @@ class WorkerContext:
     ) -> None:  # fmt: skip
         if device.startswith("cuda") and not torch.cuda.is_available():
             why = "this torch is built for CPUs alone" if torch.version.cuda is None else "torch finds no driver for it"
-            raise DeviceError(f"this worker was given a GPU, but {why}: mend that, or ask for no GPU")
+            raise DeviceError(f"this worker was given a GPU, but {why}: repair that, or ask for no GPU")
         torch.set_num_threads(spec.threads)
         if device.startswith("cuda"):
             repeatable()
@@ -54,7 +55,8 @@ class WorkerContext:
         self.flag, self.clock, self.say = flag, clock, say
         self.device = device
         self.network: str | None = None  # key of the last unit's
-        self.artifacts = Artifacts(store, recipes, library, device, claimant)
+        self.phases = Phases()
+        self.artifacts = Artifacts(store, recipes, library, device, claimant, self.phases)
 
     def settle(self, home: str) -> None:
         """Before a unit: what was compiled for another network is forgotten, and memory that nobody uses given back."""
@@ -82,7 +84,7 @@ def weights(path: Path, device: str) -> dict[str, Tensor]:
     """The weights of a snapshot by name. Raises StoreError where they are missing, or damaged and so set aside."""
     tensors = remade(path, lambda p: load(p.read_bytes()))  # its reader of files hides the errors of the system
     if tensors is None:
-        raise StoreError(f"{path}: the weights are missing or damaged; the same `difgen sweep` trains them again")
+        raise StoreError(f"{path}: the weights are missing or damaged; run the same `difgen sweep` again to train them")
     return {name: tensor.to(device) for name, tensor in tensors.items()}
 
 

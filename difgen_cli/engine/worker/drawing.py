@@ -68,14 +68,18 @@ def given(name: str, key: str, artifacts: Artifacts, subset: Subset, conditions:
 
 def faster(
     denoiser: DenoiserLike, evaluations: int, shape: tuple[int, ...], classes: int, count: int, device: str,
-    about: dict[str, Any], say: Callable[[str], None],
+    about: dict[str, Any], say: Callable[[str], None], show: Callable[[str], None] = lambda _: None,
 ) -> DenoiserLike:  # fmt: skip
     """A network's denoiser, computed in the way in which `count` samples, each of so many evaluations, are drawn first;
-    itself where that is it."""
+    itself where that is it.
+
+    `show` is given the phase: what is timed.
+    """
     block = block_of(shape, device)
     calls = evaluations * drawn_together(count, device) // block
 
     def begin(way: str) -> Callable[[], Tensor]:
+        show(f"timing {way} sampling")
         call = modes.Evaluated(denoiser, way, block, strict=True)
         x, labels = torch.randn(block, *shape, device=device), torch.zeros(block, dtype=torch.int64, device=device)
         return torch.no_grad()(partial(call, x, x.new_ones(block), labels if classes else None))

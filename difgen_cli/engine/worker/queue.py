@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
-from difgen_cli.engine.plan.work import Dependency, Scoring, Training, awaited, is_done
+from difgen_cli.engine.plan import Dependency
+from difgen_cli.engine.plan.work import Scoring, Training, is_done
 from difgen_cli.engine.store import Home, Store, failures
 from difgen_cli.engine.store.access import exists
 from difgen_cli.engine.store.attempts import Attempt, Claimant
@@ -127,7 +128,7 @@ def _wanted_weights(unit: Training | Scoring, home: Home, store: Store) -> Itera
         if unit.weights and unit.step is not None:
             yield home, unit.step
     for other in others:
-        for needed in awaited(other, lambda o: exists(_home(o, store).samples(str(o.samples)))):
+        for needed in other.awaited(lambda o: exists(_home(o, store).samples(str(o.samples)))):
             yield _home(needed, store), int(needed.step or 0)
 
 

@@ -49,9 +49,10 @@ class ScoringRun:
         """Sample where that is needed, and measure; returns what the attempt records at its end."""
         start, errors = time.monotonic(), []
         describe(self.home, self.recipe)
+        self.context.phases.attempt = self.attempt
         for done, measure in enumerate(self.unit.metrics.values()):
             self.context.flag.check()
-            self.attempt.beat(metric=measure.metric, step=done, target=len(self.unit.metrics))
+            self.context.phases.show(None, metric=measure.metric, step=done, target=len(self.unit.metrics))
             if exists(self.home.result(measure.key)):
                 continue
             try:
@@ -140,16 +141,16 @@ class ScoringRun:
     def _shared(self, measure: MetricSpec, name: str, compute: Callable[[], Arrays]) -> Arrays:
         """What depends on the subset alone, once for all cells of it."""
         signature = self.context.library.signature("score", measure.metric)
-        head = Operation("statistics", f"{measure.metric}/{name}", signature.version, measure.settings)
+        operation = Operation("statistics", f"{measure.metric}/{name}", signature.version, measure.settings)
         subset = self.parents["subset"]
         inputs = {"subset": subset.key, "held_out": apart(subset.inputs["holdout"]).key, "embed": measure.embed or ""}
         if measure.against:
             inputs["against"] = measure.against
         if self.mirrored and "mirrored" in signature.inputs:
             inputs["mirrored"] = "flip"
-        key = head.key(inputs)
-        artifacts = self.context.artifacts
-        kept: Arrays = artifacts.keep("statistics", key, lambda: artifacts.once(key, "statistics", compute))
+        key = operation.key(inputs)
+        once = partial(self.context.artifacts.once, key, "statistics", compute)
+        kept: Arrays = self.context.artifacts.keep("statistics", key, once, f"preparing {measure.metric}")
         return kept
 
     @functools.cached_property
@@ -257,8 +258,9 @@ class ScoringRun:
     def _along(self, follow: Callable[..., Any], guided: Any, **settings: Any) -> Any:
         """What `follow` makes of the sampler's way: of guided denoiser, sampler, shape, shares of labels and device."""
         walk = drawing.interruptible(self._walk, self.context.flag)
-        shape = shape_of(self.subset.images)
-        return follow(guided, walk, shape, self.conditions.proportions, self.context.device, *self._begun, **settings)
+        shape, proportions = shape_of(self.subset.images), self.conditions.proportions
+        follow = self.context.phases.on("sampling")(follow)
+        return follow(guided, walk, shape, proportions, self.context.device, *self._begun, **settings)
 
     @property
     def _begun(self) -> tuple[sampling.Labelled | None, dict[str, Any]]:
@@ -284,12 +286,14 @@ class ScoringRun:
             return self.denoiser
         facts = self.context.environment()
         about = {"network": self.parents["network"].key} | {n: facts[n] for n in ("device", "threads", "torch")}
-        shape, own = shape_of(self.subset.images), self.unit.sampler.own
+        shape, own, context = shape_of(self.subset.images), self.unit.sampler.own, self.context
         asked = sampling.evaluations(self.denoiser, self._walk, shape, *self._begun, **own)
-        return drawing.faster(
-            self.denoiser, asked, shape, self.conditions.classes, own["count"], self.context.device, about,
-            self.context.say,
+        denoiser = drawing.faster(
+            self.denoiser, asked, shape, self.conditions.classes, own["count"], context.device, about, context.say,
+            context.phases.show,
         )  # fmt: skip
+        self.context.phases.leave()
+        return denoiser
 
     def _provenance(self, metric: Signature) -> dict[str, Any]:
         """What a row says of the making of a result; what samples cost is told by the metrics that see them."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from difgen_cli.engine.store import submission_file
 from difgen_cli.engine.store.access import StoreError
+from difgen_cli.engine.store.processes import now, process_identity
 
 PURPOSES = ("training", "sampling", "scoring", "preparing")  # preparing: what metrics are given
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
@@ -74,13 +76,13 @@ class PhaseTimer:
 
 @dataclass(frozen=True)
 class SubmissionSpec:
-    """What a submission asks of its workers: read from submission.json beside work.json."""
+    """What a submission asks of its workers: submission.json beside work.json, written and read here alone."""
 
     folder: Path
     runs: Path
     plugins: Path | None
     threads: int
-    environment: dict[str, str]  # git commit, dirty flag, command, versions
+    environment: dict[str, Any]  # git commit, dirty flag, command, versions
     lease_seconds: float
     checkpoint_seconds: float
     walltime_seconds: float | None = None  # what the scheduler was asked for
@@ -88,12 +90,36 @@ class SubmissionSpec:
     code: Path | None = None  # the copy of the code that its workers are to run
     code_digest: str | None = None
     launcher: str = ""
-    job_name: str | None = None  # of its job, where the launcher has a scheduler
+    job_name: str | None = None  # of its job in a scheduler: no other submission has it
+    workers: int = 1
+    expected: Mapping[str, Any] = field(default_factory=dict)  # what it was expected to take
 
     @property
     def name(self) -> str:
         """The submission's name: its grid's folder and its number."""
         return f"{self.folder.parents[1].name}/{self.folder.name}"
+
+    def write(self) -> None:
+        """Write it, once, in the name of this process."""
+        content = {
+            "runs": str(self.runs),
+            "launcher": self.launcher,
+            "name": self.job_name,
+            "plugins": str(self.plugins) if self.plugins else None,
+            "code": str(self.code),
+            "code_digest": self.code_digest,
+            "threads": self.threads,
+            "workers": self.workers,
+            "walltime_seconds": self.walltime_seconds,
+            "notice_seconds": self.notice_seconds,
+            "expected": self.expected,
+            "lease_seconds": self.lease_seconds,
+            "checkpoint_seconds": self.checkpoint_seconds,
+            "environment": self.environment,
+            "owner": process_identity(),
+            "submitted": now(),
+        }
+        submission_file.write(self.folder, content)
 
     @staticmethod
     def read(folder: Path) -> SubmissionSpec:
@@ -115,4 +141,6 @@ class SubmissionSpec:
             code_digest=content.get("code_digest"),
             launcher=content.get("launcher", ""),
             job_name=content.get("name"),
+            workers=content.get("workers", 1),
+            expected=content.get("expected") or {},
         )

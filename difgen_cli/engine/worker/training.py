@@ -28,7 +28,7 @@ from difgen_cli.engine.store.attempts import Attempt
 from difgen_cli.engine.store.files import append, publish, publish_json, replace
 from difgen_cli.engine.store.processes import now
 from difgen_cli.engine.worker import modes
-from difgen_cli.engine.worker.artifacts import shape_of
+from difgen_cli.engine.worker.artifacts import FITTING_LABELS, LOADING, shape_of
 from difgen_cli.engine.worker.context import WorkerContext, check, describe, weights
 
 PROGRESS_SECONDS = 2.0
@@ -58,6 +58,7 @@ class TrainingRun:
         if not wanted:
             return {}
         describe(self.home, recipe)
+        self.context.phases.attempt = self.attempt
         self.remembers = not _forget_peak_memory(self.context.device)
         return self._train(recipe, wanted, self._checkpoint_before(wanted[0]))
 
@@ -68,7 +69,7 @@ class TrainingRun:
         chosen = self._way(recipe, wanted[-1] - first, shape, network, begin)
         way = modes.way(chosen, shape, self.context.device, say=self.context.say)
         run = begin(way, network, saved.pop("state") or None, wanted[-1])  # nobody else holds its tensors
-        self.attempt.beat(step=first, from_step=first, target=wanted[-1], batch=self.unit.batch, phase=None)
+        self.context.phases.show(None, step=first, from_step=first, target=wanted[-1], batch=self.unit.batch)
         pace = self._pace(recipe, network, first)
         start = mark = beat = time.monotonic()
         state: TrainingState | None = None
@@ -96,10 +97,10 @@ class TrainingRun:
     def _prepared(self, recipe: Recipe) -> tuple[nn.Module, Begin]:
         """The network before its first step, and what begins a run with it or a copy."""
         artifacts, device = self.context.artifacts, self.context.device
-        self._phase("loading data")
+        self._phase(LOADING)
         subset = artifacts.subset(recipe.inputs["subset"].key)
-        if recipe.inputs["labels"].head.name != "none":
-            self._phase("fitting labels")
+        if recipe.inputs["labels"].name != "none":
+            self._phase(FITTING_LABELS)
         conditions = artifacts.conditions(recipe.inputs["labels"].key, recipe.inputs["subset"].key)
         shape, seed = shape_of(subset.images), recipe.settings.get("seed", 0)
         network = artifacts.network(recipe.inputs["network"], shape, conditions.classes, seed)
@@ -141,8 +142,8 @@ class TrainingRun:
         return modes.confirmed(str(first.get("way", "eager")), about, device, trial, say)
 
     def _phase(self, words: str) -> None:
-        """Say what is being done before the first step, in the log and to whoever looks on."""
-        self.attempt.beat(phase=words)
+        """Write what is done before the first step into the attempt and the log."""
+        self.context.phases.show(words)
         self.context.say(f"{self.unit.unit} of {self.unit.slug}: {words}")
 
     def _told(self, state: TrainingState) -> bool:

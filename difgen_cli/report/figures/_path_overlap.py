@@ -1,4 +1,4 @@
-"""Path overlap over whatever axis: its rows, and the crosses where it cannot be told."""
+"""Path overlap over any axis: its rows, and the crosses where the power is too low."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ POWER_MIN = 0.65  # below it noisy training and noisy unseen images cannot be to
 OVERLAP, POWER, PREFERENCE = METRICS = ("path_overlap", "path_power", "path_pref")
 ROWS = (
     FacetRow(OVERLAP, "path overlap", marks=(0.0, 1.0)),
-    FacetRow(POWER, "power to tell", marks=(POWER_MIN,)),
+    FacetRow(POWER, "power of the overlap", marks=(POWER_MIN,)),
     FacetRow(PREFERENCE, "states nearer to T than to as many of H", marks=(0.5,)),
 )
 MEANING = (
     "Overlap is 1 where states rank like noisy training images and 0 where they rank like noisy unseen ones; crosses "
-    "at the foot of a panel: the power (how often the one kind outranks the other) is below 0.65, and overlap cannot "
-    "be told. Distances in pixels"
+    "at the foot of a panel: the power (how often the one kind outranks the other) is below 0.65, and the overlap "
+    "is not given. Distances in pixels"
 )
 
 
@@ -57,5 +57,5 @@ def figure(
 def _overlap_sentence(numbers: pd.DataFrame) -> str:
     overlap = numbers.loc[numbers["metric"] == OVERLAP, "mean"]
     if overlap.dropna().empty:
-        return "The power is below 0.65 everywhere: no overlap can be told."
-    return f"Overlap from {labels.number(overlap.min())} to {labels.number(overlap.max())} where it can be told."
+        return "The power is below 0.65 everywhere: no overlap is given."
+    return f"Overlap from {labels.number(overlap.min())} to {labels.number(overlap.max())} where it is given."

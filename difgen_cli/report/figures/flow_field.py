@@ -1,4 +1,4 @@
-"""Points in two dimensions: where the denoiser sends each place, with the training and the held-out points."""
+"""Points in two dimensions: where the denoiser moves each point, with the training and the held-out points."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
             sheet.entitle(ax, {**panel, "sigma_rel": labels.text(float(sigma))})
     _legend(sheet)
     sheet.name_axes("first coordinate", "second coordinate")
-    text = Text("flow-field", "Where the denoiser sends each point", _what(down, held, lines))
+    text = Text("flow-field", "Where the denoiser moves each point", _what(down, held, lines))
     caption = " ".join(filter(None, [text.what, captions.missing(curves), captions.omitted(left_out)]))
     drawn = facets.finished(curves, lines, text, sheet, None, caption=caption)
     return [replace(drawn, palette={TRAIN: style.WORDS_DARK[1], HELD_OUT: style.WORDS_DARK[0]})]

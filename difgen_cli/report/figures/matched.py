@@ -112,7 +112,7 @@ def _differences_sentence(lines: pd.DataFrame) -> str:
     above, below = int((bounded["lo"] > 0).sum()), int((bounded["hi"] < 0).sum())
     return (
         f"At equal distance {above} of {len(bounded)} differences have a 95 % interval above 0, {below} below, "
-        f"{len(bounded) - above - below} hold 0."
+        f"{len(bounded) - above - below} contain 0."
     )
 
 

@@ -26,7 +26,7 @@ def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
         return []
     numbers, planned, cells = measured
     what = (
-        "How well the denoising loss tells training from held-out images (AUROC, 0.5: not at all) "
+        "How well the denoising loss distinguishes training from held-out images (AUROC, 0.5: not at all) "
         f"against {labels.setting(x.path)}{planned.words}."
     )
     if len(rows) > 1:
@@ -34,5 +34,5 @@ def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
     images = captions.each(cells, "mia_images", "images of T and as many of H")
     notes = [f"Squared error of pixels, at fixed noise levels, never the best of them{images}."]
     notes.append(captions.snapshot_along(curves, x))
-    text = Text("membership", "Does the loss tell who was trained on?", what, notes, measures.all_ranges)
+    text = Text("membership", "Does the loss reveal which images were trained on?", what, notes, measures.all_ranges)
     return [facets.draw(curves, numbers, planned, rows, text, paper)]

@@ -147,7 +147,7 @@ def _dots(numbers: pd.DataFrame) -> str:
     if numbers["lo"].isna().all():
         return "White: within 0.02 of 0; no interval says where it may be 0."
     over = "over seeds" if (numbers["n"] > 1).any() else "over images"
-    return f"White: within 0.02 of 0; dots: the 95 % interval {over} holds 0."
+    return f"White: within 0.02 of 0; dots: the 95 % interval {over} contains 0."
 
 
 def _largest(numbers: pd.DataFrame) -> str:

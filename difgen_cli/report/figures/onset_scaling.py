@@ -172,7 +172,7 @@ def _slopes(lines: pd.DataFrame, by: list[str]) -> str:
         seeds = f"{line['n']} seeds" if line["n"] > 1 else "one seed, no interval"
         parts.append(f"{line['onset']} {_interval(line)} ({seeds}{f'; {where}' if where else ''})")
     if len(parts) > 8:
-        return f"{fitted}: in slopes.csv beside the report."
+        return f"{fitted}: in slopes.csv."
     return f"{fitted}: {', '.join(parts)}."
 
 
@@ -192,7 +192,7 @@ def _emm(runs: pd.DataFrame, by: list[str]) -> str:
     if len(parts) > 6:
         return ""
     blind = any("blind" in part for part in parts)
-    power = f" Blind: mem_power is below {emm.POWER}, so that more may be memorized than is seen." if blind else ""
+    power = f" Blind: mem_power is below {emm.POWER}, so that memorized samples may be missed." if blind else ""
     return f"Largest N of the grid with a memorized share of 0.9 at some snapshot (emm): {'; '.join(parts)}.{power}"
 
 

@@ -1,4 +1,4 @@
-"""Path overlap over noise levels: where the sampler walks at the last snapshot, and where that can be told."""
+"""Path overlap over noise levels: the states of the sampler at the last snapshot, where the power suffices."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
     what = "Path overlap, its power and the preference of the sampler's states over the noise level σ/σ_d"
     text = Text(
         "path-over-noise",
-        "Where the sampler walks, over noise levels",
+        "Path overlap over noise levels",
         f"{what}{planned.words}.",
         [captions.snapshot(curves, last)],
     )

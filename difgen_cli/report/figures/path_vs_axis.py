@@ -31,7 +31,7 @@ def _against(curves: Curves, axis: CurveAxis, paper: Paper) -> DrawnFigure | Non
     planned = replace(planned, columns=(noise_levels.axis_of(levels),))
     text = Text(
         f"path-against-{axis.path.replace('.', '-')}",
-        f"Where the sampler walks, against {labels.setting(axis.path)}",
+        f"Path overlap against {labels.setting(axis.path)}",
         f"Path overlap, its power and the preference against {labels.setting(axis.path)}{planned.words}.",
         [captions.snapshot_along(curves, axis)],
     )

@@ -1,4 +1,4 @@
-"""What can be said of copies among samples, and of what the rules for copies could not have seen."""
+"""Sentences for copies among samples, and for what the rules for copies could not have detected."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ KINDS_OF_CHANGE = {
 
 
 def ratio_is_blind(row: Row, copier: Row) -> str | None:
-    """The ratio rule's own controls say that it cannot tell copies here."""
+    """Where its own controls show that the ratio rule cannot detect copies."""
     if "mem_frac" in row and row["mem_frac"] is None:
         return (
-            "The training set is a single distinct image: there is no second nearest one, and the ratio rule says "
-            "nothing."
+            "The training set is a single distinct image: it has no second nearest image, and the ratio rule cannot be "
+            "used."
         )
     if row.has_values("mem_frac", "mem_frac_control_lo") and row.number("mem_frac_control_lo") > CONTROL_MOST:
         return (
-            f"The ratio rule cannot tell copies here: it calls {share(row, 'mem_frac_control')} of the held-out images "
-            "copies."
+            f"The ratio rule cannot distinguish copies here: it calls {share(row, 'mem_frac_control')} of the held-out "
+            "images copies."
         )
     if row.has_values("mem_frac") and copier.has_values("mem_frac") and copier.number("mem_frac") < COPYCAT_LEAST:
         return (
-            f"The ratio rule cannot see copies here: it calls only {percent(copier.number('mem_frac'))} of the "
+            f"The ratio rule cannot detect copies here: it calls only {percent(copier.number('mem_frac'))} of the "
             "training images themselves copies."
         )
     return None
@@ -56,11 +56,11 @@ def ratio_copies(row: Row, copier: Row) -> str | None:
     if row.has_values("mem_unique"):
         sentence += f", of {count(row.number('mem_unique'), 'distinct training image')}"
     if few:
-        against = f"; of the held-out images {percent(row.number('mem_frac_control'))}" if compared else ""
+        against = f"; of the held-out images, {percent(row.number('mem_frac_control'))} are" if compared else ""
         return f"{sentence}{against}."
     sentence += f": mem_frac {value(row, 'mem_frac')}"
     if not compared:
-        return f"{sentence}; without held-out images nothing says how many of such images would be."
+        return f"{sentence}; without held-out images it is not known how many unseen images the rule calls copies."
     return f"{sentence}, more than held-out images: {value(row, 'mem_frac_control')}."
 
 
@@ -70,17 +70,17 @@ def changed_copies(row: Row, _: Row) -> str | None:
         return None
     if row.has_values("aligned_control_lo") and row.number("aligned_control_lo") > CONTROL_MOST:
         return (
-            "Whether samples are changed copies cannot be told here: undone in the same way, "
-            f"{share(row, 'aligned_control')} of the held-out images would be called so."
+            "Whether samples are changed copies cannot be decided here: the same rule calls "
+            f"{share(row, 'aligned_control')} of the held-out images changed copies."
         )
     kinds = [(row[name] or 0.0, words) for name, words in KINDS_OF_CHANGE.items()]
     seen = [f"{words} ({percent(part)})" for part, words in sorted(kinds, reverse=True) if part >= TAIL]
     if not seen or not _beyond_control(row):
         return None
     against = (
-        f"of the held-out images {share(row, 'aligned_control')} would be"
+        f"the same rule calls {share(row, 'aligned_control')} of the held-out images copies"
         if row.has_values("aligned_control")
-        else "without held-out images nothing says how many of such images would be"
+        else "without held-out images it is not known how many unseen images the rule calls copies"
     )
     return f"Samples that the plain rule misses are changed copies: {', '.join(seen)}; {against}."
 
@@ -93,7 +93,7 @@ def copies_by_parts(row: Row, _: Row) -> str | None:
         return None
     if row.number("tile_copy_frac_lo") <= max(row["mem_frac_hi"] or 0.0, row["aligned_frac_hi"] or 0.0):
         return None  # the whole images are copies, and so are their quarters
-    against = f" (of the held-out images {share(row, 'tile_copy_frac_control')})"
+    against = f" (held-out images: {share(row, 'tile_copy_frac_control')})"
     has_control = row.has_values("tile_copy_frac_control")
     return (
         f"{share(row, 'tile_copy_frac')} of the samples are copies by parts: each quarter is a copy of a training "
@@ -119,8 +119,8 @@ def ratio_silent(row: Row, copier: Row) -> str | None:
         return None
     numbers = f"mem_frac {value(row, 'mem_frac')}"
     if row.has_values("mem_frac_control"):
-        sentence = "What the ratio rule finds among the samples is not surely more than held-out images give: "
-        sentence += f"{numbers}, held-out images {value(row, 'mem_frac_control')}"
+        sentence = "The ratio rule does not find more copies among the samples than among held-out images, within the "
+        sentence += f"95 % intervals: {numbers}, held-out images {value(row, 'mem_frac_control')}"
     else:
         sentence = f"The ratio rule finds nothing among the samples: {numbers}"
     if row.has_values("mem_power") and row.number("mem_power") < SURE_POWER:

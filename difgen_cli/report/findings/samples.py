@@ -1,4 +1,4 @@
-"""What can be said of one set of samples beside held-out images and an exact copier.
+"""Sentences for one set of samples, compared with held-out images and an exact copier.
 
 `RULES` are in the order in which a reader must hear them: first what makes the other numbers say little, then copies,
 then the lean towards the training images, then what the measures could not have seen.
@@ -41,7 +41,7 @@ def one_colour(row: Row, _: Row) -> str | None:
         return "All samples are of a single colour: these measures say nothing about copying here."
     of = f" of {row['sample.count']:,.0f}" if row.has_values("sample.count") else ""
     verb = "is" if constant == 1 else "are"
-    return f"{constant:,.0f}{of} samples {verb} of a single colour; the preference leaves them out."
+    return f"{constant:,.0f}{of} samples {verb} of a single colour; the preference ignores them."
 
 
 def few_distinct(row: Row, _: Row) -> str | None:
@@ -52,10 +52,10 @@ def few_distinct(row: Row, _: Row) -> str | None:
         many_repeat = n is not None and 2 * distinct <= n
         return f"The {n:,.0f} samples are {distinct:,.0f} distinct images." if many_repeat else None
     if distinct == 1:
-        return "All samples are one image: no share of samples says how often the model copies."
+        return "All samples are one image: a share of samples does not show how often the model copies."
     return (
-        f"The samples are only {distinct:.0f} distinct images: no share of samples says how often the model copies, "
-        "and no interval over samples holds."
+        f"The samples are only {distinct:.0f} distinct images: a share of samples does not show how often the model "
+        "copies, and intervals over samples are not valid."
     )
 
 
@@ -65,7 +65,7 @@ def old_version(row: Row, _: Row) -> str | None:
         return None
     return (
         f"{count(row.number('near_duplicates'), 'training image')} have a near-duplicate among the others, and the "
-        "version of memorization that made these numbers misses copies of them: score again."
+        "version of memorization that computed these numbers misses copies of them: score again."
     )
 
 
@@ -76,29 +76,29 @@ def lean(row: Row, _: Row) -> str | None:
     """Are samples nearer to training images than as many unseen images are? With what an exact copier would read."""
     if "train_pref_excess" not in row or row.constant:
         return None
-    start = "Whether the samples lean towards the training images cannot be told"
+    start = "Whether the samples lie nearer to the training images than held-out images do cannot be decided"
     if not row.has_values("train_pref_excess"):
         distinct = row["train_pref_distinct"]
-        return f"{start}: too few distinct samples took part ({distinct:.0f})." if distinct is not None else None
+        return f"{start}: too few distinct samples were compared ({distinct:.0f})." if distinct is not None else None
     if not row.has_values("train_pref_excess_lo", "train_pref_excess_hi"):
         if row.has_values("train_pref_winners"):
             deciding = count(round(row.number("train_pref_winners")), "distinct image")
-            return f"{start}: it rests on about {deciding}, too few."
+            return f"{start}: the answer depends on about {deciding}, too few."
         return f"{start}: there are too few images to form an interval."
     lower, upper = row.number("train_pref_excess_lo"), row.number("train_pref_excess_hi")
     numbers = f"train_pref_excess {value(row, 'train_pref_excess')}"
     copier = row["train_pref_copycat"]
     if lower > 0:
-        part = f", {share(row, 'train_pref_share')} of what an exact copier reads" if _has_share(row) else ""
+        part = f", {share(row, 'train_pref_share')} of an exact copier's value" if _has_share(row) else ""
         return f"The samples lie nearer to the training images than held-out images do: {numbers}{part}."
     if upper < 0:
         return f"The samples lie nearer to the held-out images than other held-out images do: {numbers}."
     if copier is not None and upper >= copier:
-        return f"{start}: an exact copier reads {labels.number(copier)} here, within the interval ({numbers})."
+        return f"{start}: the value of an exact copier, {labels.number(copier)}, is within the interval ({numbers})."
     limit = ""
     if _has_share(row):
-        limit = f"; the interval ends at {percent(row.number('train_pref_share_hi'))} of what an exact copier reads"
-    return f"No lean towards the training images was seen: {numbers}{limit}."
+        limit = f"; the interval ends at {percent(row.number('train_pref_share_hi'))} of an exact copier's value"
+    return f"No preference of the samples for the training images was found: {numbers}{limit}."
 
 
 # What could not have been seen ---------------------------------------------------------------------------------------
@@ -119,7 +119,7 @@ def held_out_left_out(row: Row, _: Row) -> str | None:
     if not left_out:
         return None
     return (
-        f"{count(left_out, 'held-out image was', 'held-out images were')} left out: an image that may be trained on is "
+        f"{count(left_out, 'held-out image was', 'held-out images were')} excluded: an image that may be trained on is "
         "nearly the same, as it is or mirrored."
     )
 
@@ -141,8 +141,8 @@ def nothing_found(row: Row, copier: Row) -> str | None:
         return None
     weak = "weak copies and " if (row["mem_power"] or 0.0) < copies.SURE_POWER else ""
     return (
-        f"Nothing here tells the samples from images that were never trained on; {weak}copies that are changed more "
-        "(rotated, say) can be missed."
+        "No measure here distinguishes the samples from images that were never trained on; "
+        f"{weak}copies that are changed more (for example, rotated) can be missed."
     )
 
 

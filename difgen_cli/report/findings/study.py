@@ -1,4 +1,4 @@
-"""What can be said of a study: of each setting at its last snapshot, over seeds.
+"""Sentences for a study: for each setting at its last snapshot, over seeds.
 
 A sentence counts settings by their own intervals, names the extremes, and puts what the measures could not see first.
 """
@@ -17,12 +17,12 @@ from difgen_cli.report.study.curves import STEPS, Curves, last_snapshot, per_gro
 
 WEAK_POWER = 0.5  # below it the ratio rule misses most copies with a little noise
 
-Rule = Callable[[Curves, pd.DataFrame], str | None]  # the study, its last snapshots over seeds (`table.last`)
+Rule = Callable[[Curves, pd.DataFrame], str | None]  # the study, its last snapshots over seeds
 
 
-def of_study(curves: Curves, last: pd.DataFrame) -> list[str]:
-    """The sentences for a study; `last`: one line per setting as `table.last` gives it."""
-    return [sentence for rule in RULES.values() if (sentence := rule(curves, last))]
+def of_study(curves: Curves) -> list[str]:
+    """The sentences for a study."""
+    return [sentence for rule in RULES.values() if (sentence := rule(curves, curves.last))]
 
 
 def few_distinct(curves: Curves, _: pd.DataFrame) -> str | None:
@@ -34,8 +34,8 @@ def few_distinct(curves: Curves, _: pd.DataFrame) -> str | None:
     if not few_cells:
         return None
     return (
-        f"In {count(few_cells, 'cell')} the samples are fewer than {FEW} distinct images: no share of samples says how "
-        "often the model copies there."
+        f"In {count(few_cells, 'cell')} the samples are fewer than {FEW} distinct images: there, a share of samples "
+        "does not show how often the model copies."
     )
 
 
@@ -48,7 +48,7 @@ def blind(_: Curves, last: pd.DataFrame) -> str | None:
     if "mem_power" in last and (low := int((last["mem_power"] < WEAK_POWER).sum())):
         least = percent(float(last["mem_power"].min()))
         parts.append(f"in {_of(low, last)} it catches less than half of copies with noise of 0.1 a pixel ({least})")
-    return f"The ratio rule is nearly blind in places: {'; '.join(parts)}." if parts else None
+    return f"The ratio rule is unreliable in some settings: {'; '.join(parts)}." if parts else None
 
 
 def copying(curves: Curves, last: pd.DataFrame) -> str | None:
@@ -67,14 +67,14 @@ def copying(curves: Curves, last: pd.DataFrame) -> str | None:
     if none == len(more):
         return (
             f"At the last snapshots the ratio rule finds no more copies than among held-out images, in "
-            f"{'any seed' if several else 'the one seed'} of {total}: it does not tell the samples from them."
+            f"{'any seed' if several else 'the one seed'} of {total}: it does not distinguish the samples from them."
         )
     sentence = "At the last snapshots the ratio rule finds more copies than among held-out images in "
     sentence += f"{'every seed' if several else 'the one seed'} of {all_seeds} of {total}"
     if all_seeds:
         top = last.sort_values("mem_frac", kind="stable", ascending=False).iloc[0]
         sentence += f" (most: mem_frac {labels.number(float(top['mem_frac']))}{_where(curves, top)})"
-    quiet = f", and in no seed of {none}: there it does not tell the samples from held-out images" if none else ""
+    quiet = f", and in no seed of {none}: there it does not distinguish them from held-out images" if none else ""
     return f"{sentence}{quiet}."
 
 
@@ -105,7 +105,7 @@ def repeats(curves: Curves, _: pd.DataFrame) -> str | None:
     most = count(float(cells["near_duplicates"].max()), "training image")
     old = cells["train_distinct"].isna() if "train_distinct" in cells else pd.Series(True, cells.index)
     if (old & (cells["near_duplicates"] > 0)).any():
-        return f"Up to {most} have near-duplicates, and some rows are of a version that misses copies of them."
+        return f"Up to {most} have near-duplicates, and a version that misses copies of them has computed some rows."
     return f"Up to {most} have near-duplicates in the training set: repeats count as one image."
 
 
@@ -115,7 +115,7 @@ def held_out_left_out(curves: Curves, _: pd.DataFrame) -> str | None:
     if not left_out > 0:
         return None
     words = count(float(left_out), "held-out image was", "held-out images were")
-    return f"{words} left out: an image that may be trained on is nearly the same."
+    return f"{words} excluded: an image that may be trained on is nearly the same."
 
 
 def _last_cells(curves: Curves) -> pd.DataFrame:

@@ -8,27 +8,25 @@ from difgen_cli.report import findings
 from difgen_cli.report.page import block, gallery, parts
 from difgen_cli.report.page.document import asset, document, running, scripts
 from difgen_cli.report.plotting.layout import DrawnFigure
-from difgen_cli.report.study.curves import Curves
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from difgen_cli.report import Study
 
 
-def compose(study: Study, curves: Curves, figures: list[DrawnFigure], last: pd.DataFrame) -> str:
-    """The whole page of a study, its figures and its last snapshots (`table.last`).
+def compose(study: Study, figures: list[DrawnFigure]) -> str:
+    """The whole page of a study with its figures.
 
     What stands still is written here; the rest is made by the page's scripts from its block of rows.
     """
+    curves = study.curves
     titles = gallery.chosen(curves) | gallery.references(curves)
     pictures = gallery.pictured(study, curves, list(titles))
     allowed = scripts()
     places = {
         "SCRIPTS": running(block.compose(study, curves, pictures, titles), allowed),
-        "HEADER": parts.header(study, curves, findings.of_study(curves, last)),
+        "HEADER": parts.header(study, curves, findings.of_study(curves)),
         "FIGURES": "".join(parts.chart(figure) for figure in figures) or parts.note("Nothing to draw yet."),
-        "LAST": parts.last_snapshots(curves, last),
+        "LAST": parts.last_snapshots(curves),
         "REFERENCES": parts.references(curves),
         "ABSENT": parts.absent(curves),
         "PROVENANCE": parts.provenance(study),

@@ -35,12 +35,15 @@ SCRIPTS = (
     "table.js",
     "main.js",
 )
+HEAD = '<html lang="en"><head>'
+# No script, so that it works under every policy of the page; a browser keeps its place in a page that it loads again.
+RELOAD = '<meta http-equiv="refresh" content="10">'
 
 
 def document(title: str, body: str, figures: list[DrawnFigure], scripts: Sequence[str] = ()) -> str:
     """A page of its own, from its sections. scripts: those that are in the body, and may run."""
     return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<!doctype html>\n{HEAD}<meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{escape(policy(scripts), quote=False)}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
@@ -48,6 +51,12 @@ def document(title: str, body: str, figures: list[DrawnFigure], scripts: Sequenc
         f"{asset('interactive.css') if scripts else ''}{_palette(figures)}</style></head>"
         f"<body>{body}</body></html>\n"
     )
+
+
+def reloading(page: str, *, on: bool) -> str:
+    """A page that a browser loads again every 10 seconds; `on` False: the same page without that."""
+    plain = page.replace(HEAD + RELOAD, HEAD, 1)
+    return plain.replace(HEAD, HEAD + RELOAD, 1) if on else plain
 
 
 def scripts() -> list[str]:

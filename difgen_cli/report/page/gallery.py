@@ -1,4 +1,4 @@
-"""Which cells' samples are shown beside their nearest training images, and how they are shown."""
+"""Which cells' samples are shown with their nearest training images, and how."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def _warnings(study: Study, curves: Curves) -> list[str]:
     """What a reader must know before believing a curve."""
     warnings = [study.stale] if study.stale else []
     if curves.seeds == 1:
-        warnings.append("One seed: no interval here says how much another subset or initialisation would differ.")
+        warnings.append("One seed: it is not known how much another subset or initialisation would differ.")
     elif 1 < curves.seeds < study.seeds:
         warnings.append(f"At most {curves.seeds} of {study.seeds} seeds are finished.")
     if "differing counts" in captions.counts(curves):
@@ -98,9 +98,9 @@ def _light(png: bytes) -> bytes:
     return file.getvalue()
 
 
-def last_snapshots(curves: Curves, last: pd.DataFrame) -> str:
+def last_snapshots(curves: Curves) -> str:
     """The last snapshots over seeds, as in the terminal."""
-    columns = table.columns(curves, last)
+    columns = table.columns(curves)
     head = "".join(f'<th scope="col">{escape(column.header)}</th>' for column in columns)
     lines = zip(*[column.words for column in columns], strict=True)
     rows = "".join(
@@ -114,7 +114,7 @@ def last_snapshots(curves: Curves, last: pd.DataFrame) -> str:
     )
     return (
         f'<div class="scroll" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
-        f"{note(table.notes(curves))}{note('All metrics are in last.csv, all cells in rows.csv, beside this page.')}"
+        f"{note(table.notes(curves))}{note('All metrics are in last.csv, all cells in rows.csv, next to this page.')}"
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from difgen_cli.engine.store.files import read_json, replace_json
-from difgen_cli.report.page import live
+from difgen_cli.report.page.document import reloading
 
 NAME = ".report.json"
 
@@ -55,13 +55,13 @@ def forget(out: Path, what: str) -> None:
 
 
 def _content(path: Path) -> str | None:
-    """A hash of a file; of a page without the line that reloads it."""
+    """A hash of a file; of a page without the line by which a browser loads it again."""
     try:
         content = path.read_bytes()
     except OSError:
         return None
     if path.suffix == ".html":
-        content = live.still(content.decode(errors="replace")).encode()
+        content = reloading(content.decode(errors="replace"), on=False).encode()
     return hashlib.sha256(content).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""What stands under a figure: how many seeds and samples, which features, what the intervals are, what is missing."""
+"""What stands below a figure: how many seeds and samples, which features, what the intervals are, what is missing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def interval(curves: Curves, data: pd.DataFrame, shown: bool = True) -> str:
     if most == 1:
         own = data["interval"].astype(str).str.startswith("own").any()
         bars = "bars are the rows' own 95 % intervals, given that one model and data subset; " if own else ""
-        return f"One seed: {bars}nothing here says how much another seed would differ."
+        return f"One seed: {bars}it is not known how much another seed would differ."
     seeds = f"{least} to {most} seeds" if least < most else f"{most} seeds"
     alone = " Groups with one seed have no interval." if least == 1 else ""
     logged = f", {words} on a log scale" if (words := _logarithmic(curves, data)) else ""
@@ -37,7 +37,7 @@ def interval(curves: Curves, data: pd.DataFrame, shown: bool = True) -> str:
     shares = "interval" in data and data["interval"].eq("score over seeds").any()
     return (
         f"Means over {seeds}{varied(curves)} with 95 % t intervals over seeds{points}{logged}"
-        f"{f', {SCORE}' if shares else ''}; what reaches past the frame is cut off there.{alone} {common(curves)}"
+        f"{f', {SCORE}' if shares else ''}; whatever lies outside the frame is cut off.{alone} {common(curves)}"
     ).strip()
 
 
@@ -73,11 +73,11 @@ def common(curves: Curves) -> str:
         parts = [part for part in parts if part != "held-out images"]
     if not parts:
         return ""
-    return f"All seeds share the {' and the '.join(parts)}, which the intervals leave out."
+    return f"All seeds share the {' and the '.join(parts)}, which the intervals do not include."
 
 
 def over_seeds(curves: Curves, metrics: Sequence[str]) -> str:
-    """What the marks beside a mean over seeds are, in a table."""
+    """What ±, ×/÷ and [ ] after a mean over seeds mean, in a table."""
     parts = [f"± half a 95 % t interval over up to {curves.seeds} seeds{varied(curves)}"]
     if any(replicates.logarithmic(name, curves.columns) for name in metrics):
         parts.append("×/÷ the same on a log scale")
@@ -130,7 +130,7 @@ def moving(curves: Curves) -> list[str]:
 
 
 def snapshot(curves: Curves, last: pd.DataFrame) -> str:
-    """At which step the last snapshots are; said loudly where they differ."""
+    """At which step the last snapshots are, with a note where they differ."""
     steps = sorted(last["step"].dropna().unique()) if "step" in last else []
     if not steps:
         return ""
@@ -148,7 +148,7 @@ def snapshot_along(curves: Curves, axis: CurveAxis) -> str:
 
 def omitted(count: int) -> str:
     """Panels that did not fit."""
-    return f"{count} more combinations of settings are in the CSV beside this figure." if count else ""
+    return f"{count} more combinations of settings are in the CSV of this figure." if count else ""
 
 
 def constant(same: dict[str, float]) -> str:

@@ -1,4 +1,4 @@
-"""How a metric is drawn wherever it stands: the scale that it declares, and what it must be read beside."""
+"""How a metric is drawn in every figure: the scale that it declares, and what it must be compared with."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def row(curves: Curves, metric: str) -> FacetRow:
 
 
 def read_alone(curves: Curves) -> list[str]:
-    """The metrics that are drawn for themselves, and not beside another one."""
+    """The metrics that have a row of their own."""
     return [name for name in curves.metrics if name not in BESIDE]
 
 
 def over_axis(curves: Curves, axis: CurveAxis, metrics: list[str]) -> pd.DataFrame:
-    """Metrics, and what they are read beside, over seeds: along the steps, else at the last snapshots."""
+    """Metrics, and what they are compared with, over seeds: along the steps, else at the last snapshots."""
     beside = [name for metric in metrics for name, _, _ in CONTEXT.get(metric, ()) if name in curves.metrics]
     paths = [path for path in curves.paths if path != STEPS or axis.path == STEPS]
     return over_seeds(curves.along(axis), paths, [*metrics, *beside], curves.columns)

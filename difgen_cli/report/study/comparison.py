@@ -60,7 +60,7 @@ def compare(a: tuple[str, Study], b: tuple[str, Study]) -> Comparison:
     Settings that only one of them knows (new ones, of a newer version) cannot tell cells apart, and are named. Cells
     that differ in a seed alone are replicates, and pair with the same seed.
     """
-    sides = [Side(name, study, curves.read(study)) for name, study in (a, b)]
+    sides = [Side(name, study, study.curves) for name, study in (a, b)]
     settings = [_settings(side.study.rows) for side in sides]
     shared = [name for name in settings[0] if name in settings[1]]
     cells = [_identified(side.study.rows, shared, _replicates(sides)) for side in sides]

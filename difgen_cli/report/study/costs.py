@@ -1,4 +1,4 @@
-"""What each metric cost beside the training that it measures."""
+"""What each metric cost, compared with the training that it measures."""
 
 from __future__ import annotations
 

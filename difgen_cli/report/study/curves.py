@@ -101,6 +101,13 @@ class Curves:
 
         return onset.read(self)
 
+    @cached_property
+    def last(self) -> pd.DataFrame:
+        """The last snapshots over seeds; computed once, since a report shows them in several places."""
+        from difgen_cli.report.study import last_snapshots
+
+        return last_snapshots.read(self)
+
     def along(self, axis: CurveAxis) -> pd.DataFrame:
         """The finished cells that stand along an axis: all of them along the steps, else the last snapshots."""
         return self.done if axis.path == STEPS else last_snapshot(self.cells, self.paths)

@@ -115,7 +115,7 @@ def _table(store: Store, rows: pd.DataFrame, name: str, metric: str) -> pd.DataF
 
 
 def _library(store: Store, folder: Path) -> Library:
-    """The package's plug-ins, and those beside the grid as its newest submission has kept them."""
+    """The package's plug-ins, and those next to the grid as its newest submission has stored them."""
     submissions = map(submission_file.read, reversed(submission_file.folders(folder)))
     codes = [Path(one["code"]).name for one in submissions if one.get("plugins") and one.get("code")]
     copies = (store.shared(code) / "plugins" for code in codes)
@@ -160,7 +160,7 @@ def _provenance(store: Store, name: str, folder: Path, rows: pd.DataFrame) -> di
 
 
 def pairs(store: Store, cells: Sequence[str], count: int) -> dict[str, list[Pair]]:
-    """The most copied samples of cells, each beside its nearest training image; none for points."""
+    """The most copied samples of cells, each with its nearest training image; none for points."""
     best = nearest.neighbours(store, "cell", cells).groupby("cell", sort=False).head(count)
     pairs_by_cell: dict[str, list[Pair]] = {}
     for (home, reference), some in best.groupby(["home", best["kind"] != "model"], sort=False):

@@ -17,7 +17,6 @@ from comparing import assert_equal_content, content
 from difgen_cli import sweep
 from difgen_cli.engine.cost.device import processor
 from difgen_cli.engine.launch import inline, submissions
-from difgen_cli.engine.launch.submissions import LaunchTerms
 from difgen_cli.engine.launch.worker_pool import WorkerPool
 from difgen_cli.engine.plan.work import Work, read
 from difgen_cli.engine.store import tables
@@ -52,7 +51,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "tiny.yaml").write_text(GRID)
     planned = sweep.prepare(folder / "tiny.yaml", folder / "runs", {})
     sweep.record(planned)
-    submission = submissions.write(planned.store, planned.folder, planned.state.work, None, LaunchTerms("inline", 1, 1))
+    submission = submissions.write(planned.store, planned.folder, planned.state.work, None, "inline", 1, 1)
     assert inline.run(submission, None, lambda line: None) == "done"
     tables.fold(planned.store)
     return folder / "runs"
@@ -72,7 +71,7 @@ def to_do(difgen: Difgen, *arguments: str | Path) -> dict[str, Any]:
     return said | {"parts": {p["name"]: p for p in said["parts"]}}
 
 
-def test_where_nothing_was_trained_the_roofline_of_this_machine_is_a_guess(write_grid: Write, difgen: Difgen):
+def test_where_nothing_was_trained_it_is_a_guess_from_flops(write_grid: Write, difgen: Difgen):
     found = to_do(difgen, write_grid(GRID))
     training = found["parts"]["training"]
     assert training["how"] == "guess"
@@ -165,7 +164,7 @@ def test_the_order_of_units_changes_no_result(swept: Path, write_grid: Write, tm
         shuffled = replace(todo, trainings=[replace(t, rank=draw.random()) for t in todo.trainings],
                            scorings=[replace(s, rank=draw.random()) for s in todo.scorings])  # fmt: skip
         assert shuffled.units != todo.units
-        submission = submissions.write(planned.store, planned.folder, shuffled, None, LaunchTerms("inline", 1, 1))
+        submission = submissions.write(planned.store, planned.folder, shuffled, None, "inline", 1, 1)
         assert inline.run(submission, None, lambda line: None) == "done"
         assert_equal_content(tmp_path / f"runs{seed}", calm)
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any
 
 from difgen_cli.engine.launch import slurm
-from difgen_cli.engine.launch.launcher import Death, LaunchRequest, Observation, SubmissionStatus, working
+from difgen_cli.engine.launch.launcher import Death, LaunchRequest, SubmissionStatus, working
 from difgen_cli.engine.launch.slurm import inside, profile, states, walltime
 from difgen_cli.engine.launch.slurm.poll import Poll, SlurmQueue
-from difgen_cli.engine.launch.submissions import LaunchTerms, Submission
+from difgen_cli.engine.launch.submissions import Submission
 from difgen_cli.engine.launch.worker_pool import WorkerPool
 from difgen_cli.engine.worker.allocation import Allocation
 from difgen_cli.engine.worker.submission_spec import SubmissionSpec
@@ -44,12 +44,12 @@ class SlurmLauncher:
             request.print(
                 "note: --jobs-per-gpu is for the GPUs of this machine; each SLURM task is one worker", style="yellow"
             )
-        wanted = walltime.wanted(profile.of(dict(request.profile)), request.forecast)
-        array = slurm.array(wanted.profile, request.forecast.workers, len(request.forecast.todo))
+        wanted, why = walltime.asked_for(profile.of(dict(request.profile)), request.forecast)
+        array = slurm.array(wanted, request.forecast.workers, len(request.forecast.todo))
         asked = array.profile
         seconds = asked.walltime_minutes * 60.0
         submission = request.write(
-            LaunchTerms("slurm", array.workers, asked.cpus, seconds, float(asked.notice_seconds))
+            "slurm", array.workers, asked.cpus, walltime_seconds=seconds, notice_seconds=float(asked.notice_seconds)
         )
         asked_for = array.tasks
         job, array = slurm.start(submission, array, request.grid)
@@ -58,20 +58,21 @@ class SlurmLauncher:
                           style="yellow")  # fmt: skip
         request.print(
             f"submitted job {job}: {counted(array.tasks, 'task')}, {array.workers} at a time, "
-            f"{counted(asked.walltime_minutes, 'minute')} each{wanted.why}",
+            f"{counted(asked.walltime_minutes, 'minute')} each{why}",
         )
         if note := walltime.note(asked, request.forecast):
             request.print(f"note: {note}", style="yellow")
         return submission
 
-    def poll(self, submissions: Sequence[Submission]) -> list[Observation]:
+    def poll(self, submissions: Sequence[Submission]) -> list[SubmissionStatus]:
         receipts = [s.receipt for s in submissions]  # before the queue: what is submitted meanwhile is not in it
         queue = self.queue.look([s.job_name for s in submissions], min((_day(s) for s in submissions), default=""))
         if queue is None:
-            return [Observation(self.last.get(s.name) or _unknown(s)) for s in submissions]
-        observations = [_observe(s, queue, receipt) for s, receipt in zip(submissions, receipts, strict=True)]
-        self.last = {o.status.submission.name: o.status for o in observations}
-        return observations
+            return [self.last.get(s.name) or _unknown(s) for s in submissions]
+        statuses = [_status(s, queue, receipt) for s, receipt in zip(submissions, receipts, strict=True)]
+        # What it told is written down by now, and is not told again.
+        self.last = {s.submission.name: replace(s, deaths=(), receipt=None, over=None) for s in statuses}
+        return statuses
 
     def cancel(self, submissions: Sequence[Submission]) -> list[str]:
         jobs = {s.name: str(s.receipt["job"]) for s in submissions if s.receipt}
@@ -93,21 +94,22 @@ def _unknown(submission: Submission) -> SubmissionStatus:
     return SubmissionStatus(submission, is_known=False, unknown_because=SILENT)
 
 
-def _observe(submission: Submission, queue: SlurmQueue, receipt: dict[str, Any] | None) -> Observation:
+def _status(submission: Submission, queue: SlurmQueue, receipt: dict[str, Any] | None) -> SubmissionStatus:
     """Hold a submission, with its receipt as it was before the queue was asked, against the queue."""
     job = str(receipt["job"]) if receipt else _job(submission, queue)
     tasks = queue.of(submission.job_name)
     if job is None and not tasks:
         if submission.abandoned:
-            status = SubmissionStatus(submission, is_known=True)
-            return Observation(status, over="its writer died before SLURM heard of it")
-        return Observation(_unknown(submission))  # it may be waiting for sbatch
+            return SubmissionStatus(submission, is_known=True, over="its writer died before SLURM heard of it")
+        return _unknown(submission)  # it may be waiting for sbatch
     mended = {"job": job, "mended": True} if receipt is None and job is not None else None
     deaths = [Death(r, _ending(r, queue), "SLURM") for r in working(submission) if _ended(r, queue)]
     pending = [task for task in tasks if task.pending]
     reasons = Counter(task.reason for task in pending if task.reason not in ("", "None", "JobArrayTaskLimit"))
-    status = SubmissionStatus(submission, True, len(tasks) - len(pending), len(pending), dict(reasons))
-    return Observation(status, deaths, mended, None if tasks else "none of its tasks is in the queue")
+    return SubmissionStatus(
+        submission, True, len(tasks) - len(pending), len(pending), dict(reasons), deaths=deaths, receipt=mended,
+        over=None if tasks else "none of its tasks is in the queue",
+    )  # fmt: skip
 
 
 def _job(submission: Submission, queue: SlurmQueue) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from difgen_cli.engine.cost.estimate import Seconds
 from difgen_cli.engine.cost.forecast import Forecast
@@ -16,27 +15,17 @@ LEAST_MINUTES = 30  # less saves little: a job costs the scheduler, and the work
 ROUND_MINUTES = 10
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """A profile with its walltime, and where that comes from."""
-
-    profile: Profile
-    why: str = ""
-
-
-def wanted(profile: Profile, forecast: Forecast) -> Wanted:
-    """What to ask for; what the profile says, where it says a walltime, or the usual where nothing is known.
+def asked_for(profile: Profile, forecast: Forecast) -> tuple[Profile, str]:
+    """A profile with the walltime to ask for; and where that comes from, unless it is the profile's own or the usual.
 
     Enough for the longest unit, so that none need be cut, and for all of a worker's share where that is within the
     usual walltime: short jobs start earlier. What is cut all the same goes on in the next job.
     """
     if "walltime_minutes" in profile.model_fields_set or forecast.wall.how == "unknown" or forecast.unknown:
-        return Wanted(profile)
+        return profile, ""
     seconds = max(_safe(forecast.longest), min(_safe(forecast.wall), USUAL_MINUTES * 60 / MARGIN))
     minutes = max(LEAST_MINUTES, ROUND_MINUTES * math.ceil(MARGIN * seconds / 60 / ROUND_MINUTES))
-    return Wanted(
-        profile.usually(minutes), f" (the longest unit is expected to take {duration(forecast.longest.value)})"
-    )
+    return profile.usually(minutes), f" (the longest unit is expected to take {duration(forecast.longest.value)})"
 
 
 def _safe(seconds: Seconds) -> float:

@@ -59,7 +59,7 @@ const Cell = (() => {
     const pairs = Data.pictures[cell];
     if (!pairs) {
       const many = Object.keys(Data.pictures).length;
-      return Dom.make("p", { class: "note" }, many ? `This page carries the pictures of ${many} cells, not of this one.` : "No samples are stored as pictures.");
+      return Dom.make("p", { class: "note" }, many ? `This page contains the pictures of ${many} cells, not of this one.` : "No samples are stored as pictures.");
     }
     return Dom.make("div", { class: "pairs small", role: "group", "aria-label": "The samples of this cell that are nearest to training images" }, pairs.map((pair) => Gallery.figure(pair)));
   }
