@@ -103,7 +103,7 @@ def draw(samples: int, folder: Path) -> Callable[[], object]:
     from difgen_cli.sampling import heun
 
     denoiser = Denoiser(initialise(lambda: mlp.build((1, 8, 8), 0), 0), 0.5).eval().requires_grad_(False)
-    return lambda: sampling.draw(denoiser, partial(heun.sample, steps=12), (1, 8, 8), None, count=samples)
+    return lambda: sampling.draw(denoiser, heun.sample, (1, 8, 8), None, count=samples, steps=12)
 
 
 def neighbours(queries: int, references: int, folder: Path) -> Callable[[], object]:

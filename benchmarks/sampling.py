@@ -69,7 +69,7 @@ def ours(case: Case, network: nn.Module, count: int, way: str) -> np.ndarray:
     denoiser: DenoiserLike = Denoiser(network, SIGMA_DATA).eval()
     if way != "eager":
         denoiser = modes.Evaluated(denoiser, way, sampling.block_of(case.shape, "cpu"))
-    return sampling.draw(denoiser, partial(heun.sample, steps=case.steps), case.shape, None, count=count).x
+    return sampling.draw(denoiser, heun.sample, case.shape, None, count=count, steps=case.steps).x
 
 
 def theirs(case: Case, network: nn.Module, count: int) -> torch.Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -156,8 +155,7 @@ def test_samples_of_the_exact_denoiser_are_at_the_floor(name: str, conditional: 
     pool = POOLS[name]
     assert pool.population is not None
     shares = pool.population.weights if conditional else None
-    way = partial(heun.sample, steps=64)
-    samples = sampling.draw(exact(pool), way, pool.images.shape[1:], shares, "cpu", count=2048).x
+    samples = sampling.draw(exact(pool), heun.sample, pool.images.shape[1:], shares, "cpu", count=2048, steps=64).x
     floors = [distance(pool.population.draw(2048, seed)[0], pool.images[:2048]) for seed in range(100, 120)]
     assert min(floors) * 0.8 < distance(samples, pool.images[:2048]) < max(floors) * 1.2
 

@@ -14,7 +14,19 @@ from torch import Tensor
 from difgen_cli import sampling
 from difgen_cli.diffusion import Denoiser, IdealDenoiser, to_array
 from difgen_cli.models import mlp, unet
-from difgen_cli.sampling import Walk, draw, euler, heun, labels_of, noise_levels, starting_points, states
+from difgen_cli.sampling import (
+    Randomness,
+    Walk,
+    dpmpp,
+    draw,
+    euler,
+    heun,
+    labels_of,
+    levels_of,
+    noise_levels,
+    starting_points,
+    states,
+)
 
 Sample = Callable[..., Tensor]
 
@@ -42,21 +54,22 @@ def gaussian() -> Wiener:
     )
 
 
-def last(walk: Walk) -> Tensor:
-    """x at the end of a walk."""
-    return [x for _, x in walk][-1]
+def last(sample: Sample, denoiser: object, noise: Tensor, **even: float) -> Tensor:
+    """x at the end of a walk from `noise`, as `draw` begins it."""
+    levels, rng = levels_of(denoiser, **even), [Randomness(0, 0, 16)] if sample is heun.sample else []  # type: ignore
+    return [x for _, x in sample(denoiser, noise * levels[0], levels, None, *rng)][-1]
 
 
 def error(sample: Sample, denoiser: Wiener, steps: int) -> float:
     """Largest distance to the closed form at a σ_min that is far below what it is compared with."""
     noise = torch.randn(64, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     settings = {"sigma_min": 1e-5, "sigma_max": 20.0}
-    x = last(sample(denoiser, noise, None, steps=steps, **settings))
+    x = last(sample, denoiser, noise, steps=steps, **settings)
     first = noise_levels(steps, 7.0, 1e-5, 20.0, denoiser.sigma_data)[0]
     return (x - denoiser.solution(noise * first, first)).abs().max().item()
 
 
-@pytest.mark.parametrize(("sample", "order"), [(euler.sample, 1), (heun.sample, 2)])
+@pytest.mark.parametrize(("sample", "order"), [(euler.sample, 1), (heun.sample, 2), (dpmpp.sample, 2)])
 def test_samplers_converge_to_the_closed_form_at_their_order(sample: Sample, order: int, gaussian: Wiener):
     errors = [error(sample, gaussian, steps) for steps in (128, 256, 512)]
     observed = [math.log2(a / b) for a, b in pairwise(errors)]
@@ -64,7 +77,7 @@ def test_samplers_converge_to_the_closed_form_at_their_order(sample: Sample, ord
 
 
 def test_samples_of_gaussian_data_have_its_moments(gaussian: Wiener):
-    drawn = draw(gaussian, functools.partial(heun.sample, steps=100), (3,), None, count=20_000).x
+    drawn = draw(gaussian, heun.sample, (3,), None, count=20_000, steps=100).x
     assert drawn.mean(0) == pytest.approx(gaussian.mean.numpy(), abs=0.03)
     assert drawn.var(0) == pytest.approx(gaussian.variance.numpy(), rel=0.03)
 
@@ -109,12 +122,12 @@ def test_one_step_goes_from_the_highest_noise_to_the_denoiser_output(gaussian: W
     first = 160 * gaussian.sigma_data
     expected = gaussian(noise * first, torch.full((2,), first, dtype=torch.float64))
     for sample in (heun.sample, euler.sample):
-        torch.testing.assert_close(last(sample(gaussian, noise, None, steps=1)), expected)
+        torch.testing.assert_close(last(sample, gaussian, noise, steps=1), expected)
 
 
 def test_noise_levels_in_the_wrong_order_are_refused(gaussian: Wiener):
     with pytest.raises(ValueError, match="sigma_min must lie below sigma_max"):
-        last(heun.sample(gaussian, torch.ones(1, 3), None, sigma_min=2.0, sigma_max=1.0))
+        last(heun.sample, gaussian, torch.ones(1, 3), sigma_min=2.0, sigma_max=1.0)
 
 
 def counted(gaussian: Wiener, sample: Sample) -> int:
@@ -126,7 +139,7 @@ def counted(gaussian: Wiener, sample: Sample) -> int:
         return gaussian(x, sigma, labels)
 
     denoiser.sigma_data = gaussian.sigma_data  # type: ignore[attr-defined]
-    last(sample(denoiser, torch.ones(1, 3, dtype=torch.float64), None, steps=10))
+    last(sample, denoiser, torch.ones(1, 3, dtype=torch.float64), steps=10)
     return calls
 
 
@@ -141,9 +154,10 @@ def small_network() -> IdealDenoiser:
 
 
 def test_the_first_128_of_512_samples_are_the_128_samples():
-    sample = functools.partial(heun.sample, steps=5)
+    sample = functools.partial(draw, steps=5)
     few, many = (
-        draw(small_network(), sample, (1, 4, 4), np.array([0.2, 0.3, 0.5]), count=count, seed=7) for count in (128, 512)
+        sample(small_network(), heun.sample, (1, 4, 4), np.array([0.2, 0.3, 0.5]), count=count, seed=7)
+        for count in (128, 512)
     )
     np.testing.assert_array_equal(few.x, many.x[:128])
     assert few.labels is not None
@@ -162,8 +176,8 @@ def test_a_network_draws_the_same_samples_whatever_the_count_and_hardly_more(
     with torch.no_grad():
         for parameter in denoiser.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))
-    sample = functools.partial(heun.sample, steps=2)
-    few, many = (draw(denoiser, sample, (1, 8, 8), None, count=n) for n in (count, 512))
+    sample = functools.partial(draw, steps=2)
+    few, many = (sample(denoiser, heun.sample, (1, 8, 8), None, count=n) for n in (count, 512))
     np.testing.assert_array_equal(few.x, many.x[:count])
     assert count <= sampling.drawn_together(count, "cpu") < count + 16
     assert sampling.drawn_together(count, "cuda") % 256 == 0
@@ -181,19 +195,17 @@ def test_blocks_are_about_even_and_hold_what_is_drawn(count: int, shape: tuple[i
 
 
 def test_samples_do_not_depend_on_the_size_of_the_blocks(monkeypatch: pytest.MonkeyPatch):
-    sample = functools.partial(heun.sample, steps=5)
-    whole = draw(small_network(), sample, (1, 4, 4), np.full(3, 1 / 3), count=100)
+    sample = functools.partial(draw, steps=5)
+    whole = sample(small_network(), heun.sample, (1, 4, 4), np.full(3, 1 / 3), count=100)
     monkeypatch.setattr(sampling, "BLOCK", 33)
-    blocks = draw(small_network(), sample, (1, 4, 4), np.full(3, 1 / 3), count=100)
+    blocks = sample(small_network(), heun.sample, (1, 4, 4), np.full(3, 1 / 3), count=100)
     np.testing.assert_array_equal(whole.labels, blocks.labels)
     np.testing.assert_allclose(whole.x, blocks.x, atol=1e-4)
 
 
 def test_states_are_those_that_the_sampler_passes_and_end_where_it_does(gaussian: Wiener):
     """By the closed form: the state at σ is that of the same noise after an exact walk down to σ."""
-    sigmas, x = states(
-        gaussian, functools.partial(heun.sample, steps=200), (3,), None, "cpu", levels=[1.0, 0.1], count=300
-    )
+    sigmas, x = states(gaussian, heun.sample, (3,), None, "cpu", at=[1.0, 0.1], count=300, steps=200)
     noise = torch.from_numpy(starting_points((3,), 0, 0, 300)[0]).double()
     first = 160 * gaussian.sigma_data
     assert sigmas / gaussian.sigma_data == pytest.approx([1.0, 0.1], rel=0.05)
@@ -204,15 +216,15 @@ def test_states_are_those_that_the_sampler_passes_and_end_where_it_does(gaussian
 
 
 def test_stopping_early_takes_the_denoisers_estimate_there(gaussian: Wiener):
-    sample = functools.partial(heun.sample, steps=200)
-    (sigma,), (state,) = states(gaussian, sample, (3,), None, "cpu", levels=[0.5], count=64)
-    stopped = draw(gaussian, sample, (3,), None, count=64, stop=sigma / gaussian.sigma_data * 1.0001).x
+    (sigma,), (state,) = states(gaussian, heun.sample, (3,), None, "cpu", at=[0.5], count=64, steps=200)
+    stop = sigma / gaussian.sigma_data * 1.0001
+    stopped = draw(gaussian, heun.sample, (3,), None, count=64, steps=200, stop=stop).x
     expected = gaussian(torch.from_numpy(state).double(), torch.full((64,), sigma, dtype=torch.float64))
     np.testing.assert_allclose(stopped, expected.numpy(), atol=1e-5)
 
 
 def test_no_state_lies_below_where_the_walk_stops(gaussian: Wiener):
-    sigmas, _ = states(gaussian, heun.sample, (3,), None, "cpu", levels=[5.0, 0.5, 0.01], count=4, stop=0.3)
+    sigmas, _ = states(gaussian, heun.sample, (3,), None, "cpu", at=[5.0, 0.5, 0.01], count=4, stop=0.3)
     assert sigmas.min() > 0.3 * gaussian.sigma_data
 
 

@@ -13,6 +13,7 @@ from difgen_cli.diffusion.denoiser import loss_weight as loss_weight
 from difgen_cli.diffusion.denoiser import per_item as per_item
 from difgen_cli.diffusion.denoiser import preconditioning as preconditioning
 from difgen_cli.diffusion.denoiser import scaled as scaled
+from difgen_cli.diffusion.denoiser import sigma_range as sigma_range
 from difgen_cli.diffusion.denoiser import to_array as to_array
 from difgen_cli.diffusion.denoiser import to_tensor as to_tensor
 from difgen_cli.diffusion.denoiser import training_sigma as training_sigma

@@ -27,6 +27,12 @@ class DenoiserLike(Protocol):
     def __call__(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None, /) -> Tensor: ...
 
 
+def sigma_range(denoiser: DenoiserLike) -> tuple[float, float]:
+    """The absolute noise levels that a denoiser is for, both ends included: its `sigma_range`, else all."""
+    lowest, highest = getattr(denoiser, "sigma_range", (0.0, math.inf))
+    return float(lowest), float(highest)
+
+
 class Denoiser(nn.Module):
     """D(x; σ) = a x + u b F(c x / u; noise, label), with s = σ / u and coefficients a, b, c of s by the prediction.
 

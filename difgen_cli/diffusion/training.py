@@ -23,7 +23,7 @@ from difgen_cli.diffusion.precision import arithmetic, products
 from difgen_cli.diffusion.randomness import batches, has_dropout, initialise, replaced, seeded, stream, unseeded
 
 VERSION = 1
-BATCH_TENSORS = len(fields(Batch)) - 1  # all but what an objective draws
+BATCH_TENSORS = tuple(field.name for field in fields(Batch) if field.name != "drawn")
 HORIZON = ("cosine",)  # schedules that depend on where the run ends
 READ_WHEN = {"decay_start": ("schedule", ("inverse_sqrt",))}  # a setting -> the values of another that it is read under
 
@@ -274,8 +274,8 @@ def step_of(objective: Objective, drawn: tuple[str, ...], average: Denoiser) -> 
     """
 
     def compute(trained: Trained, *tensors: Tensor | None) -> Tensor:
-        own_batch: tuple[Any, ...] = tensors[:BATCH_TENSORS]
-        batch = Batch(*own_batch, dict(zip(drawn, tensors[BATCH_TENSORS:], strict=True)))
+        of_batch: dict[str, Any] = dict(zip(BATCH_TENSORS, tensors, strict=False))
+        batch = Batch(**of_batch, drawn=dict(zip(drawn, tensors[len(BATCH_TENSORS) :], strict=True)))  # type: ignore[arg-type]
         own = {**objective.inputs, "heads": trained.heads, "hidden": trained.hidden, "average": average}
         return objective.loss(trained.denoiser, batch, **{name: own[name] for name in objective.asks})
 

@@ -14,7 +14,7 @@ import importlib
 import importlib.util
 import sys
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -24,6 +24,8 @@ from difgen_cli.engine import columns, setting_types
 
 PACKAGE = Path(__file__).parent.parent
 REQUIRED = object()  # the default of a setting that has none
+# Settings of sampling that mean nothing to a sampler of difgen 0.1, which is given unit noise and makes its own levels.
+OF_LEVELS = ("steps", "rho", "sigma_min", "sigma_max", "levels", "every", "start")
 
 
 class PluginError(ValueError):
@@ -112,12 +114,13 @@ class Library:
         spec, builtin = KINDS[kind], files[name].is_relative_to(PACKAGE)
         return read(files[name], spec.entry or "", builtin=builtin, helper=spec.helper)
 
-    def own(self, kind: str) -> Signature | None:
-        """The settings that all plug-ins of a section share, from the package's own function."""
-        spec = KINDS[kind]
-        if spec.own is None:
+    def own(self, kind: str, name: str | None = None) -> Signature | None:
+        """The settings that all plug-ins of a section share, from the package's own function; with the defaults that
+        a plug-in's constant DEFAULTS puts in their place, where one is named, and without those that it cannot use."""
+        if (spec := KINDS[kind]).own is None:
             return None
-        return read(PACKAGE / spec.folder / spec.own_file, spec.own, builtin=True)
+        shared = read(PACKAGE / spec.folder / spec.own_file, spec.own, builtin=True)
+        return shared if name is None or spec.entry is None else _as_taken(shared, self.signature(kind, name))
 
     def module(self, kind: str, name: str) -> ModuleType:
         """The plug-in itself, imported."""
@@ -133,6 +136,17 @@ class Library:
                     raise PluginError(f"{file}: {name} is a built-in plug-in; give yours another name")
                 files[name] = file
         return files
+
+
+def _as_taken(shared: Signature, plugin: Signature) -> Signature:
+    """The settings that a section's plug-ins share, as one of them has them."""
+    unit_noise = plugin.inputs[1:2] == ("noise",)
+    settings = {k: s for k, s in shared.settings.items() if not (unit_noise and k in OF_LEVELS)}
+    for key, default in plugin.constants.get("DEFAULTS", {}).items():
+        if key not in settings:
+            raise PluginError(f"{plugin.file}: DEFAULTS names {key}, which is none of {', '.join(settings)}")
+        settings[key] = replace(settings[key], default=default)
+    return shared if settings == shared.settings else replace(shared, settings=settings)
 
 
 @cache

@@ -3,15 +3,18 @@
     D(x; σ) = D_pos(x; σ) + Σ_k w_k m_k (D_pos(x; σ) − D_neg,k(x; σ))
 
 D_pos is the network itself. Each term k names its negative D_neg,k, its weight w_k, and with its mask m_k where it
-acts: in an interval over σ, and for some terms on some pixels alone. A weight of 0 is no guidance. The other
+acts: in an interval over σ, and for some terms on some pixels alone. A weight of 0 is no guidance; −1 puts the
+negative in the network's place. The other
 convention of classifier-free guidance writes D_neg + s (D_pos − D_neg): the same with s = 1 + w (Ho & Salimans' w is
 the w here, Karras et al.'s is s).
 
 A term is a file with `negative(<inputs>, *, ...)`, which returns what is called like a denoiser. Its positional
 parameters name its inputs: `denoiser` the network itself, `shape` (C, H, W) or (D,), `weak` the network of another
-trajectory or snapshot, which the grid names by what differs, and `continued` the network trained on for a while, with
-the settings that the file's constant CONTINUED draws from its own. What a term needs of the model, its constant NEEDS
-says; what settings cannot be had, its function `check(shape, *, ...)`, which is called before anything runs.
+trajectory or snapshot, which the grid names by what differs, `continued` the network trained on for a while, with the
+settings that the file's constant CONTINUED draws from its own, and `train`, `train_labels` and `classifier`, made of T.
+A negative with a method `beside(positive, x, sigma, labels)` is given the network's estimate. What a term needs of the
+model, its constant NEEDS says; what settings cannot be had, its function `check(shape, *, ...)`, which is called before
+anything runs.
 
 Nothing here imports torch by itself, so that planning can ask.
 """
@@ -21,7 +24,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
-from annotated_types import Ge, Gt, Le
+from annotated_types import Gt, Le
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -57,13 +60,14 @@ class Term:
 def term(
     negative: "DenoiserLike",
     *,
-    weight: Annotated[float, Ge(0)] = 1.0,
+    weight: float = 1.0,
     interval: tuple[float, ...] | None = None,
     agreement: Annotated[float, Gt(0), Le(1)] | None = None,
 ) -> Term:
     """A term of the sum, from its negative. What every term can be told:
 
-    weight: w, from 0 (no guidance) on; CFG's other convention calls 1 + w the scale.
+    weight: w; 0: no guidance; below 0: towards the negative, which replaces the network's estimate at −1. CFG's other
+        convention calls 1 + w the scale.
     interval: [lowest, highest] noise level, in units of σ_d, between which the term acts, the lowest left out
         (Kynkäänniemi et al. 2024); null: at all.
     agreement: the cosine of positive and negative from which on a sample is guided no more, on all its later steps
@@ -87,7 +91,7 @@ def span(interval: tuple[float, ...] | None) -> tuple[float, float]:
 
 def guided(denoiser: "DenoiserLike", terms: Sequence[Term]) -> "DenoiserLike":
     """The denoiser that the sampler follows: the very same one where no term has a weight."""
-    weighed = [term for term in terms if term.weight > 0]
+    weighed = [term for term in terms if term.weight != 0]
     return Guided(denoiser, weighed) if weighed else denoiser
 
 
@@ -96,6 +100,7 @@ class Around:
 
     def __init__(self, denoiser: "DenoiserLike") -> None:
         self.denoiser, self.sigma_data = denoiser, denoiser.sigma_data
+        self.sigma_range: tuple[float, float] = getattr(denoiser, "sigma_range", (0.0, float("inf")))
 
     def parameters(self) -> "Iterable[Tensor]":
         return getattr(self.denoiser, "parameters", tuple)()
@@ -109,6 +114,8 @@ class Guided(Around):
 
     def __init__(self, denoiser: "DenoiserLike", terms: Sequence[Term], *, walking: bool = False) -> None:
         super().__init__(denoiser)
+        ranges = [self.sigma_range, *(getattr(t.negative, "sigma_range", self.sigma_range) for t in terms)]
+        self.sigma_range = max(low for low, _ in ranges), min(high for _, high in ranges)
         self.terms, self.walking = terms, walking
         self.agreed: list[Tensor | None] = [None] * len(terms)  # of each term: which samples it guides no more
 
@@ -130,7 +137,9 @@ class Guided(Around):
                 continue
             if correction is None:
                 correction = positive.new_zeros(positive.shape)
-            of_positive, of_negative = positive[some], term.negative(x[some], sigma[some], _of(labels, some))
+            of_positive, asked = positive[some], (x[some], sigma[some], _of(labels, some))
+            beside = getattr(term.negative, "beside", None)
+            of_negative = beside(of_positive, *asked) if beside else term.negative(*asked)
             away = of_positive - of_negative
             mask = 1.0 if term.mask is None else away.new_tensor(term.mask)
             correction[some] += term.weight * mask * away

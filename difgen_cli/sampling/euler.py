@@ -1,39 +1,23 @@
 """Euler's first-order steps along the probability-flow ODE: DDIM in σ (Song et al. 2021; Karras et al. 2022)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Annotated
 
 import torch
-from annotated_types import Gt
 from torch import Tensor
 
 from difgen_cli.diffusion import DenoiserLike
-from difgen_cli.sampling import noise_levels, slope
+from difgen_cli.sampling import slope
 
 VERSION = 1
+DEFAULTS = {"steps": 48}
 
 
 @torch.no_grad()
 def sample(
-    denoiser: DenoiserLike,
-    noise: Tensor,
-    labels: Tensor | None,
-    *,
-    steps: Annotated[int, Gt(0)] = 48,
-    rho: Annotated[float, Gt(0)] = 7.0,
-    sigma_min: Annotated[float, Gt(0)] = 0.004,
-    sigma_max: Annotated[float, Gt(0)] = 160.0,
+    denoiser: DenoiserLike, x: Tensor, levels: Sequence[float], labels: Tensor | None
 ) -> Iterator[tuple[float, Tensor]]:
-    """σ and x, like `noise` (unit Gaussian), at every level down to σ = 0; one evaluation of the denoiser a step.
-
-    steps: steps of the ODE, the last one to σ = 0.
-    rho: how much the steps crowd towards low noise.
-    sigma_min: the last noise level before 0, in units of σ_d.
-    sigma_max: the first noise level, in units of σ_d.
-    """
-    levels = noise_levels(steps, rho, sigma_min, sigma_max, denoiser.sigma_data)
-    x = noise * levels[0]
+    """σ and x at every level, from `x` at the first one; one evaluation of the denoiser a step."""
     yield levels[0], x
     for sigma, next_sigma in pairwise(levels):
         x = x + (next_sigma - sigma) * slope(denoiser, x, sigma, labels)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from difgen_cli.guidance import Guided, Term
-from difgen_cli.sampling import estimate, euler, heun, noise_levels
+from difgen_cli.sampling import Randomness, estimate, euler, heun, noise_levels
 
 
 class Shrinking:
@@ -40,8 +40,9 @@ def _guided(interval: tuple[float, float]) -> Guided:
 @pytest.mark.parametrize("sampler", [euler, heun])
 def test_a_guided_walk_never_asks_the_device(sampler: Any) -> None:
     noise = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    rng = [Randomness(0, 0, 16)] if sampler is heun else []
     with NoWaiting():
-        for _ in sampler.sample(_guided((0.1, 4.0)), noise, None, steps=6):
+        for _ in sampler.sample(_guided((0.1, 4.0)), noise, noise_levels(6, 7.0, 0.004, 160.0, 0.5), None, *rng):
             pass
     with pytest.raises(AssertionError), NoWaiting():  # what a caller with a tensor alone has to do
         _guided((0.1, 4.0))(noise, torch.ones(4))

@@ -23,8 +23,8 @@ FIRST = 60.0  # the sampler's first noise level
 
 def drawn(denoiser: object, steps: int = 160, **settings: float) -> np.ndarray:
     """Samples of a denoiser of numbers, under its one condition."""
-    walk = partial(heun.sample, steps=steps, sigma_min=1e-3, sigma_max=FIRST)
-    return draw(denoiser, walk, (1,), SHARES, count=64, **settings).x[:, 0].astype(float)  # type: ignore[arg-type]
+    even = {"steps": steps, "sigma_min": 1e-3, "sigma_max": FIRST} | settings
+    return draw(denoiser, heun.sample, (1,), SHARES, count=64, **even).x[:, 0].astype(float)  # type: ignore[arg-type]
 
 
 # CFG on Gaussian data ---------------------------------------------------------------------------------------------
@@ -92,11 +92,11 @@ def test_a_weight_of_zero_is_the_denoiser_itself() -> None:
 
 def test_an_interval_beside_the_samplers_levels_changes_no_bit_and_costs_nothing() -> None:
     model, meters = small_unet(), (Meter(), Meter())
-    walk, weak = partial(heun.sample, steps=5, sigma_min=0.01, sigma_max=50.0), Gaussian(0, 1)
-    plain = draw(Metered(model, meters[0]), walk, (1, 12, 12), None, count=8)
+    walk, weak = partial(draw, steps=5, sigma_min=0.01, sigma_max=50.0), Gaussian(0, 1)
+    plain = walk(Metered(model, meters[0]), heun.sample, (1, 12, 12), None, count=8)
     sigmas = (50.0, 1000.0), (1e-6, 0.009)
     beside = [term(Metered(weak, meters[1]), interval=each, weight=2.0) for each in sigmas]
-    steered = draw(guided(Metered(model, meters[1]), beside), walk, (1, 12, 12), None, count=8)
+    steered = walk(guided(Metered(model, meters[1]), beside), heun.sample, (1, 12, 12), None, count=8)
     assert np.array_equal(plain.x, steered.x)
     assert meters[0] == meters[1] == Meter(9 * 16, 9 * 16 * 144)
 
@@ -109,14 +109,15 @@ def test_an_interval_that_is_none_is_refused(interval: tuple[float, ...]) -> Non
 
 def test_early_stopping_takes_the_estimate_of_the_guided_denoiser() -> None:
     """At σ the estimate is D(x; σ), not the network's; and the states on the way are the guided ones."""
-    model, walk = Conditional(Gaussian(0.4, 0.7), Gaussian(-0.1, 0.7)), partial(heun.sample, steps=160, sigma_max=60.0)
+    model, even = Conditional(Gaussian(0.4, 0.7), Gaussian(-0.1, 0.7)), {"steps": 160, "sigma_max": 60.0}
+    walk = partial(states, **even)  # type: ignore[arg-type]
     steered = guided(model, [term(cfg.negative(model), weight=2.0)])
-    sigmas, on_the_way = states(steered, walk, (1,), SHARES, "cpu", levels=[0.5], count=256)
+    sigmas, on_the_way = walk(steered, heun.sample, (1,), SHARES, "cpu", at=[0.5], count=256)
     level, x, moved = float(sigmas[0]), torch.from_numpy(on_the_way[0]), 0.4 + 2 * 0.5
-    stopped = draw(steered, walk, (1,), SHARES, count=256, stop=level + 1e-9).x
+    stopped = draw(steered, heun.sample, (1,), SHARES, count=256, stop=level + 1e-9, **even).x  # type: ignore[arg-type]
     expected = moved + 0.49 / (0.49 + level**2) * (x - moved)  # the estimate of the Gaussian about the moved mean
     np.testing.assert_allclose(stopped, expected, atol=1e-4)
-    assert states(steered, walk, (1,), SHARES, "cpu", levels=[0.5], count=256, stop=0.6)[0][0] > 0.6
+    assert walk(steered, heun.sample, (1,), SHARES, "cpu", at=[0.5], count=256, stop=0.6)[0][0] > 0.6
 
 
 # Sliding windows ---------------------------------------------------------------------------------------------------
@@ -214,9 +215,9 @@ def test_samples_are_let_go_one_by_one_once_their_terms_agree() -> None:
     model, threshold, weight, meter = Conditional(Gaussian(0.6, 0.3), Gaussian(-0.2, 0.6)), 0.9, 1.5, Meter()
     metered = Metered(model, meter)
     steered = guided(metered, [term(cfg.negative(metered), weight=weight, agreement=threshold)])
-    walk = partial(euler.sample, steps=30, sigma_min=0.01, sigma_max=20.0)
-    found = draw(steered, walk, (6,), SHARES, count=256).x
-    plain = draw(model, walk, (6,), SHARES, count=256).x
+    walk = partial(draw, sample=euler.sample, steps=30, sigma_min=0.01, sigma_max=20.0)
+    found = walk(steered, shape=(6,), proportions=SHARES, count=256).x
+    plain = walk(model, shape=(6,), proportions=SHARES, count=256).x
     levels = noise_levels(30, 7.0, 0.01, 20.0, 1.0)
     noise = torch.from_numpy(starting_points((6,), 0, 0, 256)[0])
     by_hand = skipped_by_hand(model, weight, threshold, noise * levels[0], levels).numpy()

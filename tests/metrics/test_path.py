@@ -69,7 +69,7 @@ def test_the_perfect_memorizer_walks_where_noisy_training_images_lie(digits: tup
     ideal = IdealDenoiser(to_tensor(train), SIGMA_DATA)
 
     def walked(levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-        return states(ideal, heun.sample, (1, 8, 8), None, "cpu", levels=levels, count=1024)
+        return states(ideal, heun.sample, (1, 8, 8), None, "cpu", at=levels, count=1024)
 
     found = path.measure(walked, train, held_out, SIGMA_DATA)
     for name in ("050", "100", "200"):

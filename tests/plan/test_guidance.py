@@ -101,7 +101,7 @@ def test_kinds_and_weights_are_axes_and_all_start_from_the_same_samples(write_gr
         ("name: cfg, wieght: 1", r"guide.wieght: unknown setting of cfg .* did you mean weight"),
         ("name: cfg, crop: 4", r"guide.crop: unknown setting of cfg"),
         ("cfg: 1", "guide.cfg: a term is a map of settings"),
-        ("cfg: {weight: -1}", "guide.cfg.weight: must be greater than or equal to 0"),
+        ("cfg: {weight: x}", "guide.cfg.weight: must be a valid number"),
         ("cfg: {interval: [2, 1]}", "guide.cfg.interval: must be .lowest, highest."),
         ("cfg: {agreement: 2}", "guide.cfg.agreement: must be less than or equal to 1"),
         ("auto: {weight: 1}", "guide.auto.weak: not given; name what differs"),

@@ -11,9 +11,9 @@ from worker.test_ways import needs_compiler
 
 from difgen_cli.diffusion import Denoiser
 from difgen_cli.diffusion.randomness import initialise
-from difgen_cli.engine.worker.drawing import evaluations, faster
+from difgen_cli.engine.worker.drawing import faster
 from difgen_cli.models import mlp
-from difgen_cli.sampling import draw, euler, heun
+from difgen_cli.sampling import draw, euler, evaluations, heun
 
 
 def denoiser() -> Denoiser:
@@ -25,14 +25,15 @@ def denoiser() -> Denoiser:
 
 @pytest.mark.parametrize("steps", [1, 5, 24])
 def test_evaluations_are_counted_without_the_network(steps: int) -> None:
-    assert evaluations(partial(heun.sample, steps=steps), 0.7) == 2 * steps - 1
-    assert evaluations(partial(euler.sample, steps=steps), 0.7) == steps
+    unread = Denoiser(torch.nn.Identity(), 0.7)
+    assert evaluations(unread, heun.sample, (1, 8, 8), steps=steps) == 2 * steps - 1
+    assert evaluations(unread, euler.sample, (1, 8, 8), steps=steps) == steps
 
 
 def test_few_samples_are_drawn_by_the_denoiser_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DIFGEN_COMPILE", raising=False)
     one = denoiser()
-    assert faster(one, partial(heun.sample, steps=24), (1, 8, 8), 3, 1000, "cpu", {}, print) is one
+    assert faster(one, 47, (1, 8, 8), 3, 1000, "cpu", {}, print) is one
 
 
 @pytest.mark.long
@@ -40,9 +41,9 @@ def test_few_samples_are_drawn_by_the_denoiser_as_it_is(monkeypatch: pytest.Monk
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
 def test_a_compiled_denoiser_draws_the_same_samples_but_for_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DIFGEN_COMPILE", "always")
-    one, walk = denoiser(), partial(heun.sample, steps=5)
-    other = faster(one, walk, (1, 8, 8), 3, 512, "cpu", {}, print)
+    one, walk = denoiser(), partial(draw, sample=heun.sample, steps=5)
+    other = faster(one, 9, (1, 8, 8), 3, 512, "cpu", {}, print)
     assert other is not one
-    plain, compiled = (draw(d, walk, (1, 8, 8), np.full(3, 1 / 3), count=512) for d in (one, other))
+    plain, compiled = (walk(d, shape=(1, 8, 8), proportions=np.full(3, 1 / 3), count=512) for d in (one, other))
     assert not np.array_equal(plain.x, compiled.x)
     np.testing.assert_allclose(plain.x, compiled.x, atol=1e-4)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from difgen_cli.diffusion import Denoiser
 from difgen_cli.diffusion.randomness import initialise
@@ -20,7 +19,7 @@ from difgen_cli.engine.cost.roofline import Limits
 from difgen_cli.engine.cost.throughput import WARM_STEPS
 from difgen_cli.engine.plan import Trajectory
 from difgen_cli.engine.plugins import Library, PluginError
-from difgen_cli.sampling import BLOCK, Sampler, draw
+from difgen_cli.sampling import BLOCK, draw, evaluations
 
 SAMPLER = "heun"
 EAGER = ExecutionMode()
@@ -178,42 +177,21 @@ def _per_second(steps: Iterator[Any], batch: int, device: str, seconds: float) -
 def _sample(network: nn.Module, subject: Subject, library: Library, device: str, seconds: float) -> float:
     """Samples a second with the default sampler: the best of some whole blocks, or of one with as many steps as fit."""
     denoiser = Denoiser(network, SIGMA_DATA).to(device).eval().requires_grad_(False)
-    sample = library.module("sample", SAMPLER).sample
-    most = library.signature("sample", SAMPLER).settings["steps"].default
+    sample, shared = library.module("sample", SAMPLER).sample, library.own("sample", SAMPLER)
+    most = shared.settings["steps"].default if shared else 1
 
     def spent(steps: int) -> float:
         """Seconds that a block takes with so many steps of the sampler."""
         start = machine.moment(device)
-        draw(denoiser, partial(sample, steps=steps), subject.shape, None, device, count=BLOCK)
+        draw(denoiser, sample, subject.shape, None, device, count=BLOCK, steps=steps)
         return machine.moment(device) - start
 
     steps, taken = 1, min(spent(1), spent(1))
     if taken < seconds:
         steps = min(most, max(1, int(seconds / taken / 2)))  # two evaluations each
         taken = min(spent(steps) for _ in range(SAMPLED_BLOCKS if steps == most else 1))
-    share = evaluations(partial(sample, steps=steps)) / evaluations(partial(sample, steps=most))
-    return BLOCK * share / taken
-
-
-def evaluations(sampler: Sampler) -> int:
-    """How often a sampler asks the denoiser for each sample."""
-    asked = Asked()
-    for _ in sampler(asked, torch.zeros(1, 1), None):
-        pass
-    return asked.times
-
-
-class Asked:
-    """A denoiser that counts how often it is asked, and answers that all is noise."""
-
-    sigma_data = SIGMA_DATA
-
-    def __init__(self) -> None:
-        self.times = 0
-
-    def __call__(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None, /) -> Tensor:
-        self.times += 1
-        return torch.zeros_like(x)
+    part, whole = (evaluations(denoiser, sample, subject.shape, steps=number) for number in (steps, most))
+    return BLOCK * part / whole / taken
 
 
 def _words(value: Any) -> str:

@@ -66,9 +66,12 @@ class Workloads:
         block = int(own.constants.get("BLOCK", 1)) if own else 1
         count = math.ceil(float(settings.get("sample.count") or 1) / block) * block
         images = 1.0 if settings["kind"] == "model" else float(settings.get("data.size") or 1)
+        listed = settings.get("sample.levels")  # a tuple, or as a table holds it
+        levels = json.loads(listed) if isinstance(listed, str) else listed
+        steps = len(levels) - 1 if levels else float(settings.get("sample.steps") or 1)
         counted = {f"sample.{name}" for name in ("steps", *(own.settings if own else ()))}
         sampler = {k: v for k, v in settings.items() if k.startswith(("sample.", "guide.")) and k not in counted}
-        return self._workload(count * float(settings.get("sample.steps") or 1) * images, settings, _text(sampler))
+        return self._workload(count * steps * images, settings, _text(sampler))
 
     def _metric(self, metric: str, settings: Settings) -> Workload:
         """One metric: its size is that of the inputs that it names."""

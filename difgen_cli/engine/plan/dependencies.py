@@ -95,6 +95,8 @@ class Partners:
                     "above 0, such as 0.1",
                     where("train.condition_dropout") or place,
                 )
+        if "labels" in needs and self.points.resolved("condition", point).name == "none":
+            raise GridError(f"guide.{name}: there are no labels to steer to; set condition.name", place)
         if "any size" in needs and not model.signature.constants.get("ANY_SIZE"):
             raise GridError(
                 f"guide.{name}: asks the network about crops, and {model.signature.label} takes images of one size "

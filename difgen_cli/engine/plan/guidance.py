@@ -107,7 +107,7 @@ def resolve(given: Mapping[str, Given], library: Library, elsewhere: Iterable[st
         if not any(path.partition(".")[0] in takes for takes in takers.values()):
             _refuse(path, value, takers, library)
     terms = {name: _term(name, own.get(name, {}), common, library, _place(name, given)) for name in {*chosen, *own}}
-    active = {name: terms[name][0] for name in sorted(chosen) if terms[name][0].own["weight"] > 0}
+    active = {name: terms[name][0] for name in sorted(chosen) if terms[name][0].own["weight"] != 0}
     idle = {name: terms[name][0] for name in chosen if name not in active}
     places = {name: _place(name, given) for name in active}
     return Guidance(active, {name: terms[name][1] for name in chosen if terms[name][1]}, places, idle)

@@ -99,9 +99,9 @@ def resolve(
     if KINDS[kind].entry and name == kind:
         raise GridError(f"{path}.name: not given; name one of {', '.join(library.names(kind))}")
     signature = _signature(kind, name, library, place, path)
-    own = None if alone or (kind == "model" and in_closed_form(signature)) else library.own(kind)
+    own = None if alone else _own(kind, name, library, place)
     accepted = signature.settings | (own.settings if own and own is not signature else {})
-    elsewhere = {s for other in others for s in _signature(kind, other, library, place).settings}
+    elsewhere = {s for other in others for s in _taken(kind, other, library, place)}
     checked: dict[str, Any] = {}
     for key, value in given.items():
         if key in accepted:
@@ -169,6 +169,22 @@ def _signature(kind: str, name: str, library: Library, place: Place | None, path
         return library.signature(kind, name)
     except PluginError as error:
         raise GridError(f"{path or kind}{'' if kind == 'score' else '.name'}: {error}", place) from None
+
+
+def _own(kind: str, name: str, library: Library, place: Place | None) -> Signature | None:
+    """The settings that all plug-ins of a section share, as one of them has them."""
+    if kind == "model" and in_closed_form(_signature(kind, name, library, place)):
+        return None  # nothing of it is to be read as a denoiser
+    try:
+        return library.own(kind, name)
+    except PluginError as error:
+        raise GridError(f"{kind}.name: {error}", place) from None
+
+
+def _taken(kind: str, name: str, library: Library, place: Place | None) -> set[str]:
+    """All settings that a plug-in of a section takes."""
+    own = _own(kind, name, library, place)
+    return {*_signature(kind, name, library, place).settings, *(own.settings if own else ())}
 
 
 def _unknown(path: str, key: str, signature: Signature, accepted: Mapping[str, Setting]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 import numpy as np
@@ -12,18 +12,20 @@ from torch import Tensor
 
 from difgen_cli import data
 from difgen_cli.diffusion import DenoiserLike
+from difgen_cli.diffusion.classes import GaussianClasses
 from difgen_cli.engine.worker import modes
-from difgen_cli.engine.worker.artifacts import Subset
+from difgen_cli.engine.worker.artifacts import Artifacts, Conditions, Subset
 from difgen_cli.engine.worker.submission_spec import StopFlag
-from difgen_cli.guidance import Meter, Metered
-from difgen_cli.sampling import Walk, block_of, drawn_together
+from difgen_cli.sampling import Labelled, Walk, block_of, drawn_together
 
 Sample = Callable[..., Walk]
+GIVEN = ("train", "train_labels", "classifier")  # what samplers and terms of guidance may name of the training subset
 
 
 def interruptible(sample: Sample, flag: StopFlag) -> Sample:
     """The sampler, looking at the flag after each step."""
 
+    @wraps(sample)  # whose parameters say what it is given
     def checked(*arguments: Any, **settings: Any) -> Walk:
         for state in sample(*arguments, **settings):
             flag.check()
@@ -41,16 +43,41 @@ def real(kind: str, subset: Subset, count: int, seed: int) -> np.ndarray:
     return data.to_uint8(chosen) if chosen.ndim == 4 else chosen
 
 
+def begun_from(start: str | None, subset: Subset, conditions: Conditions) -> Labelled | None:
+    """The images that samples begin from, with their labels; None where they begin from noise."""
+    match start:
+        case "train":
+            return subset.images, conditions.train
+        case "held_out":
+            return subset.holdout.held_out, conditions.held_out
+    return None
+
+
+def given(name: str, key: str, artifacts: Artifacts, subset: Subset, conditions: Conditions) -> Any:
+    """One of GIVEN, made once for each `key`, of a subset and its labels. Raises TypeError for any other name."""
+    match name:
+        case "train":
+            return artifacts.keep("train", key, lambda: artifacts.tensor(subset.images), "loading data")
+        case "train_labels":
+            return artifacts.keep("train_labels", key, lambda: artifacts.labels_tensor(conditions.train), "loading data")
+        case "classifier":
+            train, labels = (given(part, key, artifacts, subset, conditions) for part in GIVEN[:2])
+            fit = partial(GaussianClasses, train, labels, conditions.classes)
+            return artifacts.keep("classifier", key, fit, "fitting a classifier")
+    raise TypeError(f"{name} is no input that a sampler or a term of guidance can have")
+
+
 def faster(
-    denoiser: DenoiserLike, walk: Sample, shape: tuple[int, ...], classes: int, count: int, device: str,
+    denoiser: DenoiserLike, evaluations: int, shape: tuple[int, ...], classes: int, count: int, device: str,
     about: dict[str, Any], say: Callable[[str], None], show: Callable[[str], None] = lambda _: None,
 ) -> DenoiserLike:  # fmt: skip
-    """A network's denoiser, computed in the way in which `count` samples are drawn first; itself where that is it.
+    """A network's denoiser, computed in the way in which `count` samples, each of so many evaluations, are drawn first;
+    itself where that is it.
 
     `show` is given the phase: what is timed.
     """
     block = block_of(shape, device)
-    calls = evaluations(walk, denoiser.sigma_data) * drawn_together(count, device) // block
+    calls = evaluations * drawn_together(count, device) // block
 
     def begin(way: str) -> Callable[[], Tensor]:
         show(f"timing {way} sampling")
@@ -67,21 +94,3 @@ def faster(
 def used(denoiser: DenoiserLike) -> str:
     """The way in which a denoiser that `faster` gave is computed."""
     return denoiser.used if isinstance(denoiser, modes.Evaluated) else "eager"
-
-
-def evaluations(walk: Sample, sigma_data: float) -> int:
-    """How often a sampler asks for a denoiser on its way: counted on one number that is denoised to zero."""
-    meter = Meter()
-    for _ in walk(Metered(_Nothing(sigma_data), meter), torch.ones(1, 1), None):
-        pass
-    return meter.evaluations
-
-
-class _Nothing:
-    """The denoiser of data that are all zero."""
-
-    def __init__(self, sigma_data: float) -> None:
-        self.sigma_data = sigma_data
-
-    def __call__(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None, /) -> Tensor:
-        return torch.zeros_like(x)

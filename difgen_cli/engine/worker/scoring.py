@@ -203,6 +203,7 @@ class ScoringRun:
             worse = Metered(other.denoiser, meter)
             inputs["weak"] = inputs["continued"] = worse if other.conditions.classes else Unconditional(worse)
         takes = library.signature("guide", call.name).inputs
+        inputs |= {i: self._given(i) for i in takes if i not in inputs}
         negative = library.module("guide", call.name).negative(**{i: inputs[i] for i in takes}, **call.settings)
         return guidance.term(negative, **call.own)
 
@@ -250,7 +251,7 @@ class ScoringRun:
         """Where the samples are at noise levels on their way: σ (L,) and x (L, n, ...)."""
         with self.context.clock.on("sampling"):
             states: tuple[np.ndarray, np.ndarray] = self._along(
-                sampling.states, self.guided, levels=levels, **self.unit.sampler.own
+                sampling.states, self.guided, at=levels, **self.unit.sampler.own
             )
             return states
 
@@ -259,7 +260,19 @@ class ScoringRun:
         walk = drawing.interruptible(self._walk, self.context.flag)
         shape, proportions = shape_of(self.subset.images), self.conditions.proportions
         follow = self.context.phases.on("sampling")(follow)
-        return follow(guided, walk, shape, proportions, self.context.device, **settings)
+        return follow(guided, walk, shape, proportions, self.context.device, *self._begun, **settings)
+
+    @property
+    def _begun(self) -> tuple[sampling.Labelled | None, dict[str, Any]]:
+        """The images that samples begin from, if any, and what their sampler names."""
+        takes = self.context.library.signature("sample", self.unit.sampler.name).inputs
+        inputs = {name: self._given(name) for name in takes if name in drawing.GIVEN}
+        return drawing.begun_from(self.unit.sampler.own.get("start"), self.subset, self.conditions), inputs
+
+    def _given(self, name: str) -> Any:
+        """What samplers and terms of guidance may name of the training subset."""
+        key = f"{self.parents['subset'].key} {self.parents['labels'].key}"
+        return drawing.given(name, key, self.context.artifacts, self.subset, self.conditions)
 
     @property
     def _walk(self) -> Callable[..., sampling.Walk]:
@@ -273,9 +286,11 @@ class ScoringRun:
             return self.denoiser
         facts = self.context.environment()
         about = {"network": self.parents["network"].key} | {n: facts[n] for n in ("device", "threads", "torch")}
+        shape, own, context = shape_of(self.subset.images), self.unit.sampler.own, self.context
+        asked = sampling.evaluations(self.denoiser, self._walk, shape, *self._begun, **own)
         denoiser = drawing.faster(
-            self.denoiser, self._walk, shape_of(self.subset.images), self.conditions.classes,
-            self.unit.sampler.own["count"], self.context.device, about, self.context.say, self.context.phases.show,
+            self.denoiser, asked, shape, self.conditions.classes, own["count"], context.device, about, context.say,
+            context.phases.show,
         )  # fmt: skip
         self.context.phases.leave()
         return denoiser

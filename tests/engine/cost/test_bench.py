@@ -7,13 +7,13 @@ import json
 import re
 import subprocess
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from difgen_cli.cli.bench import print_table
+from difgen_cli.diffusion import Denoiser
 from difgen_cli.engine.cost import bench, flops
 from difgen_cli.engine.cost.bench import Subject, Throughput
 from difgen_cli.engine.cost.flops import NetworkWork
@@ -55,8 +55,9 @@ def test_facts_are_shares_of_the_limits() -> None:
 
 
 def test_evaluations_are_counted_as_a_sampler_makes_them() -> None:
-    assert bench.evaluations(heun.sample) == 2 * 24 - 1
-    assert bench.evaluations(partial(euler.sample, steps=7)) == 7
+    denoiser = Denoiser(bench_network(), 0.5)  # type: ignore[arg-type]
+    assert bench.evaluations(denoiser, heun.sample, (1, 8, 8)) == 2 * 24 - 1
+    assert bench.evaluations(denoiser, euler.sample, (1, 8, 8), steps=7) == 7
 
 
 def test_a_subject_is_trained_and_sampled() -> None:
