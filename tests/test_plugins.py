@@ -163,10 +163,14 @@ def test_what_is_read_from_the_syntax_tree_is_what_python_sees(kind: str, name: 
     said = library.signature(kind, name)
     entry: Callable[..., Any] = getattr(library.module(kind, name), KINDS[kind].entry or "")
     parameters = inspect.signature(entry).parameters
-    inputs = {"DenoiserLike": Any, "Tensor": Any, "torch": Any}  # of inputs alone, and not imported for planning
+    helper = getattr(library.module(kind, name), KINDS[kind].helper or "", None)
+    further = inspect.signature(helper).parameters.values() if helper else ()
+    # of inputs alone, and not imported for planning
+    inputs = dict.fromkeys(("DenoiserLike", "Denoiser", "IdealDenoiser", "Batch", "Hidden", "Tensor", "torch", "nn"), Any)
     hints = get_type_hints(entry, localns=inputs, include_extras=True)
     settings = {n: p for n, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
-    assert list(said.inputs) == [n for n in parameters if n not in settings]
+    more = [p.name for p in further if p.kind is not p.KEYWORD_ONLY]
+    assert list(said.inputs) == list(dict.fromkeys([n for n in parameters if n not in settings] + more))
     assert {n: s.type for n, s in said.settings.items()} == {n: hints[n] for n in settings}
     assert {n: s.default for n, s in said.settings.items() if not s.required} == {
         n: p.default for n, p in settings.items() if p.default is not p.empty

@@ -59,7 +59,8 @@ def given(name: str, key: str, artifacts: Artifacts, subset: Subset, conditions:
         case "train":
             return artifacts.keep("train", key, lambda: artifacts.tensor(subset.images), "loading data")
         case "train_labels":
-            return artifacts.keep("train_labels", key, lambda: artifacts.labels_tensor(conditions.train), "loading data")
+            of_train = partial(artifacts.labels_tensor, conditions.train)
+            return artifacts.keep("train_labels", key, of_train, "loading data")
         case "classifier":
             train, labels = (given(part, key, artifacts, subset, conditions) for part in GIVEN[:2])
             fit = partial(GaussianClasses, train, labels, conditions.classes)
