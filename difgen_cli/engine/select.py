@@ -12,7 +12,7 @@ from typing import Any
 from difgen_cli.engine.grid.document import GridError
 from difgen_cli.engine.grid.values import filter_of
 from difgen_cli.engine.plan import plan_table
-from difgen_cli.engine.store import Home, Store
+from difgen_cli.engine.store import RunFolder, Store
 
 SHORTEST = 4  # digits of a key that are taken for one
 KEY = re.compile(rf"[0-9a-f]{{{SHORTEST},16}}")
@@ -34,9 +34,9 @@ class SelectedCell:
     key: str
     settings: dict[str, Any]  # as the grid says them where it does
 
-    def home(self, store: Store) -> Home:
+    def run_folder(self, store: Store) -> RunFolder:
         """Where its files lie."""
-        return store.home(self.trajectory, self.slug, reference=self.kind != "model")
+        return store.run_folder(self.trajectory, self.slug, reference=self.kind != "model")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from difgen_cli.engine.plan import Dependency, recipes
 from difgen_cli.engine.plan.recipes import Recipe
-from difgen_cli.engine.store import Home, StoreError
+from difgen_cli.engine.store import RunFolder, StoreError
 from difgen_cli.engine.store.access import exists, text
 from difgen_cli.engine.store.files import check_schema
 
@@ -172,11 +172,11 @@ def _tuples(settings: dict[str, Any]) -> dict[str, Any]:
     return {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
 
 
-def is_done(unit: Training | Scoring, home: Home) -> bool:
+def is_done(unit: Training | Scoring, folder: RunFolder) -> bool:
     """Whether all that a unit should leave is there."""
     if isinstance(unit, Training):
-        return all(exists(home.snapshot(s)) for s in unit.steps)
-    return all(exists(home.result(m.key)) for m in unit.metrics.values())
+        return all(exists(folder.snapshot(s)) for s in unit.steps)
+    return all(exists(folder.result(m.key)) for m in unit.metrics.values())
 
 
 def read(path: Path) -> Work:
