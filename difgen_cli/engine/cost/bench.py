@@ -1,30 +1,30 @@
-"""Throughput beside the roofline: networks trained and sampled for a few seconds by the project's own code."""
+"""Throughput compared with the roofline: networks trained and sampled for seconds by the project's own code."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from difgen_cli.diffusion import Denoiser
 from difgen_cli.diffusion.randomness import initialise
-from difgen_cli.diffusion.training import ExecutionMode, train
+from difgen_cli.diffusion.training import ExecutionMode, TrainingState, train
 from difgen_cli.engine.cost import flops, machine, roofline
 from difgen_cli.engine.cost.flops import NetworkWork
 from difgen_cli.engine.cost.roofline import Limits
 from difgen_cli.engine.cost.throughput import WARM_STEPS
 from difgen_cli.engine.plan import Trajectory
+from difgen_cli.engine.plan.recipes import Recipe
 from difgen_cli.engine.plugins import Library, PluginError
-from difgen_cli.sampling import BLOCK, Sampler, draw
+from difgen_cli.sampling import BLOCK, draw
 
 SAMPLER = "heun"
 EAGER = ExecutionMode()
-IMAGES = 1024  # to train on, of noise: speed does not depend on what is seen
 SIGMA_DATA = 0.5
 SAMPLED_BLOCKS = 3  # the best of them counts
 
@@ -39,6 +39,8 @@ class Subject:
     classes: int = 0
     batch: int = 128
     precision: Literal["tf32", "fp32", "bf16"] = "fp32"
+    images: int = 1024  # to train on, of noise: speed does not depend on what is seen
+    training: dict[str, Any] = field(default_factory=dict)  # other settings of `train`
 
     @property
     def name(self) -> str:
@@ -92,19 +94,27 @@ def subjects(device: str) -> list[Subject]:
 def of_plan(trajectories: Iterable[Trajectory], shapes: Mapping[str, tuple[int, ...]]) -> list[Subject]:
     """The networks that a plan trains, each once: as its batch, its precision and its data make it fast or slow.
 
-    `shapes` by the key of the data set. The number of labels does not matter to speed: any condition counts as ten.
+    `shapes` by the key of the data set.
     """
-    trained = (_subject(trajectory, shapes) for trajectory in trajectories if trajectory.batch)
-    return list({subject.name: subject for subject in trained}.values())
+    subjects: dict[str, Subject] = {}
+    for trajectory in trajectories:
+        if trajectory.batch:
+            subject = of_recipe(trajectory.recipe, shapes[pool_key(trajectory.recipe)], trajectory.batch)
+            width = {"width": trajectory.settings.get("model.width")}  # named if it is the default too
+            subject = replace(subject, settings=width | subject.settings) if width["width"] else subject
+            subjects.setdefault(subject.name, subject)
+    return list(subjects.values())
 
 
-def _subject(trajectory: Trajectory, shapes: Mapping[str, tuple[int, ...]]) -> Subject:
-    inputs, settings = trajectory.recipe.inputs, trajectory.settings
-    network, pool = inputs["network"], inputs["subset"].inputs["holdout"].inputs["pool"]
-    width = {"width": settings["model.width"]} if settings.get("model.width") else {}  # named if it is the default too
-    classes = 0 if inputs["labels"].name == "none" else 10
-    precision = trajectory.recipe.settings.get("precision", "fp32")
-    return Subject(network.name, width | network.settings, shapes[pool.key], classes, trajectory.batch, precision)
+def pool_key(recipe: Recipe) -> str:
+    """The key of the data set of a trajectory."""
+    return recipe.inputs["subset"].inputs["holdout"].inputs["pool"].key
+
+
+def of_recipe(recipe: Recipe, shape: tuple[int, ...], batch: int) -> Subject:
+    """The network of a trajectory. The number of labels does not matter to speed: any condition counts as ten."""
+    network, classes = recipe.inputs["network"], 0 if recipe.inputs["labels"].name == "none" else 10
+    return Subject(network.name, network.settings, shape, classes, batch, recipe.settings.get("precision", "fp32"))
 
 
 def busy(load: float, cores: int) -> str | None:
@@ -139,33 +149,37 @@ def run(
 
     Raises PluginError where the network cannot be built.
     """
-    build = library.module("model", subject.model).build
     try:
-        network: nn.Module = initialise(lambda: build(subject.shape, subject.classes, **subject.settings), 0).to(device)
+        network = build(subject, library).to(device)
     except ValueError as error:
         raise PluginError(f"{subject.name}: {error}") from None
     weights = sum(p.numel() for p in network.parameters())
     work = flops.training(network, subject.shape, subject.batch, subject.precision)
-    images_per_second = _train(network, subject, way, device, seconds)
+    images_per_second = per_second(warm(network, subject, device, way), subject.batch, device, seconds)
     samples_per_second = _sample(network, subject, library, device, seconds)
     return Throughput(subject, weights, work, limit, images_per_second, samples_per_second)
 
 
-def _train(network: nn.Module, subject: Subject, way: ExecutionMode, device: str, seconds: float) -> float:
-    """Training images a second."""
-    points = len(subject.shape) == 1
-    images = torch.randn(IMAGES, *subject.shape) if points else torch.randint(256, (IMAGES, *subject.shape)).byte()
-    labels = torch.arange(IMAGES, device=device) % subject.classes if subject.classes else None
-    steps = train(
-        network, images.to(device), labels, SIGMA_DATA, None, way,
-        steps=1 << 40, batch=subject.batch, precision=subject.precision,
-    )  # fmt: skip
+def build(subject: Subject, library: Library) -> nn.Module:
+    """The network of a subject with initial weights, on the CPU; ValueError where there is no such network."""
+    make = library.module("model", subject.model).build
+    network: nn.Module = initialise(lambda: make(subject.shape, subject.classes, **subject.settings), 0)
+    return network
+
+
+def warm(network: nn.Module, subject: Subject, device: str, way: ExecutionMode = EAGER) -> Iterator[TrainingState]:
+    """An endless training on made-up images, uint8 as a worker has them, or points; its first steps are done."""
+    extent = (subject.images, *subject.shape)
+    images = torch.randn(extent) if len(extent) == 2 else torch.randint(256, extent, dtype=torch.uint8)
+    labels = torch.arange(subject.images, device=device) % subject.classes if subject.classes else None
+    settings = subject.training | {"steps": 1 << 40, "batch": subject.batch, "precision": subject.precision}
+    steps = train(network, images.to(device), labels, SIGMA_DATA, None, way, **settings)
     for _ in itertools.islice(steps, WARM_STEPS):
         pass
-    return _per_second(steps, subject.batch, device, seconds)
+    return steps
 
 
-def _per_second(steps: Iterator[Any], batch: int, device: str, seconds: float) -> float:
+def per_second(steps: Iterator[Any], batch: int, device: str, seconds: float) -> float:
     """Images a second of the steps that so many seconds hold: the clock, which waits for the device, is rarely read."""
     start, spent, done, stride = machine.moment(device), 0.0, 0, 1
     while spent < seconds:
@@ -191,29 +205,7 @@ def _sample(network: nn.Module, subject: Subject, library: Library, device: str,
     if taken < seconds:
         steps = min(most, max(1, int(seconds / taken / 2)))  # two evaluations each
         taken = min(spent(steps) for _ in range(SAMPLED_BLOCKS if steps == most else 1))
-    share = evaluations(partial(sample, steps=steps)) / evaluations(partial(sample, steps=most))
-    return BLOCK * share / taken
-
-
-def evaluations(sampler: Sampler) -> int:
-    """How often a sampler asks the denoiser for each sample."""
-    asked = Asked()
-    for _ in sampler(asked, torch.zeros(1, 1), None):
-        pass
-    return asked.times
-
-
-class Asked:
-    """A denoiser that counts how often it is asked, and answers that all is noise."""
-
-    sigma_data = SIGMA_DATA
-
-    def __init__(self) -> None:
-        self.times = 0
-
-    def __call__(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None, /) -> Tensor:
-        self.times += 1
-        return torch.zeros_like(x)
+    return BLOCK * (2 * steps - 1) / (2 * most - 1) / taken  # evaluations of the denoiser, which Heun's method asks for
 
 
 def _words(value: Any) -> str:

@@ -137,10 +137,10 @@ class Work:
         check_schema(path, parts.get("schema"), SCHEMA)
 
         def call(c: dict[str, Any]) -> Call:
-            return Call(c["name"], _tuples(c["settings"]), _tuples(c["own"]))
+            return Call(c["name"], tuples(c["settings"]), tuples(c["own"]))
 
         def metric(m: dict[str, Any]) -> MetricSpec:
-            return _made(MetricSpec, m | {"settings": _tuples(m["settings"])})
+            return _made(MetricSpec, m | {"settings": tuples(m["settings"])})
 
         def dependency(d: dict[str, Any]) -> Dependency:
             return _made(Dependency, d | {"partners": {name: dependency(p) for name, p in d["partners"].items()}})
@@ -168,7 +168,8 @@ def _made(kind: Callable[..., T], content: dict[str, Any]) -> T:
     return kind(**{name: value for name, value in content.items() if name in names})
 
 
-def _tuples(settings: dict[str, Any]) -> dict[str, Any]:
+def tuples(settings: dict[str, Any]) -> dict[str, Any]:
+    """JSON has lists where settings have tuples."""
     return {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
 
 

@@ -7,7 +7,6 @@ import json
 import re
 import subprocess
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,6 @@ from difgen_cli.engine.cost.bench import Subject, Throughput
 from difgen_cli.engine.cost.flops import NetworkWork
 from difgen_cli.engine.cost.roofline import Limits
 from difgen_cli.engine.plugins import Library, PluginError
-from difgen_cli.sampling import euler, heun
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 GRID = """\
@@ -52,11 +50,6 @@ def test_facts_are_shares_of_the_limits() -> None:
     unknown = _of(100, None).facts
     assert unknown["images_per_second"] == 100
     assert (unknown["roofline"], unknown["mfu"], unknown["bound"], unknown["flops_per_image"]) == (None,) * 4
-
-
-def test_evaluations_are_counted_as_a_sampler_makes_them() -> None:
-    assert bench.evaluations(heun.sample) == 2 * 24 - 1
-    assert bench.evaluations(partial(euler.sample, steps=7)) == 7
 
 
 def test_a_subject_is_trained_and_sampled() -> None:
