@@ -47,6 +47,11 @@ class Mlp(nn.Module):
         self.gate = zero(nn.Linear(self.features.size, width))
         self.last = zero(nn.Linear(width, dimensions))
 
+    @property
+    def middle(self) -> nn.Module:
+        """The block in the middle, whose output (B, width) others may read by a hook."""
+        return self.blocks[(len(self.blocks) - 1) // 2]
+
     def forward(self, x: Tensor, noise: Tensor, labels: Tensor | None) -> Tensor:
         """Like x, which is (B, C, H, W) or (B, D)."""
         features = self.features(noise)

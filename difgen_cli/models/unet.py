@@ -90,7 +90,7 @@ class UNet(nn.Module):
                 self.down.append(Halve(outputs))
                 skips.append(outputs)
         hidden = widths[-1]
-        self.middle = nn.ModuleList([block(hidden, hidden, True), block(hidden, hidden, False)])
+        self.middle = Chain([block(hidden, hidden, True), block(hidden, hidden, False)])
         self.up = nn.ModuleList()
         for level, outputs in reversed(list(enumerate(widths))):
             for _ in range(depth + 1):
@@ -107,13 +107,22 @@ class UNet(nn.Module):
         for block in self.down:
             hidden = block(hidden, embedding)
             skips.append(hidden)
-        for block in self.middle:
-            hidden = block(hidden, embedding)
+        hidden = self.middle(hidden, embedding)
         for block in self.up:
             skip = skips.pop()
             hidden = block(torch.cat([enlarge(hidden, skip), skip], dim=1), embedding)
         output: Tensor = self.last(functional.silu(self.norm(hidden)))
         return output
+
+
+class Chain(nn.ModuleList):
+    """Blocks one after another, each given the embedding too: one module, so that a hook sees what the last gives."""
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """(B, C', H, W) from (B, C, H, W) and (B, embedding)."""
+        for block in self:
+            x = block(x, embedding)
+        return x
 
 
 class UnetBlock(nn.Module):
@@ -205,7 +214,7 @@ def repeated(x: Tensor) -> Tensor:
     return x.repeat_interleave(2, dim=-1).repeat_interleave(2, dim=-2)
 
 
-def normalisation(channels: int) -> nn.GroupNorm:
+def normalisation(channels: int, eps: float = 1e-5) -> nn.GroupNorm:
     """Groups of at least 4 channels, 32 groups at most, as EDM has them."""
     groups = next(g for g in range(min(32, max(1, channels // 4)), 0, -1) if channels % g == 0)
-    return nn.GroupNorm(groups, channels, eps=1e-5)
+    return nn.GroupNorm(groups, channels, eps=eps)
