@@ -14,9 +14,9 @@ from torch import nn
 from difgen_cli.diffusion import Denoiser
 from difgen_cli.diffusion.randomness import initialise
 from difgen_cli.diffusion.training import ExecutionMode, TrainingState, train
-from difgen_cli.engine.cost import flops, machine, roofline
+from difgen_cli.engine.cost import flops, machine
 from difgen_cli.engine.cost.flops import NetworkWork
-from difgen_cli.engine.cost.roofline import Limits
+from difgen_cli.engine.cost.machine import Limits
 from difgen_cli.engine.cost.throughput import WARM_STEPS
 from difgen_cli.engine.plan import Trajectory
 from difgen_cli.engine.plan.recipes import Recipe
@@ -65,16 +65,16 @@ class Throughput:
     @property
     def facts(self) -> dict[str, Any]:
         """For machines: speeds, work of an image, and shares of the limits."""
-        counted = (self.work, self.limits) if self.work and self.limits else None
-        rate = self.images_per_second
+        work, rate = self.work, self.images_per_second
+        limits = self.limits
         return {
             "network": self.subject.name, "model": self.subject.model, "settings": self.subject.settings,
             "shape": self.subject.shape, "batch": self.subject.batch, "precision": self.subject.precision,
-            "weights": self.weights, "flops_per_image": self.work.flops if self.work else None,
-            "bytes_per_image": self.work.bytes if self.work else None, "images_per_second": rate,
-            "roofline": roofline.share(*counted, rate) if counted else None,
-            "mfu": roofline.mfu(*counted, rate) if counted else None,
-            "bound": roofline.bound(*counted) if counted else None,
+            "weights": self.weights, "flops_per_image": work.flops if work else None,
+            "bytes_per_image": work.bytes if work else None, "images_per_second": rate,
+            "roofline": limits.share(work, rate) if work and limits else None,
+            "mfu": limits.mfu(work, rate) if work and limits else None,
+            "bound": limits.bound(work) if work and limits else None,
             "samples_per_second": self.samples_per_second, "way": self.way,
         }  # fmt: skip
 

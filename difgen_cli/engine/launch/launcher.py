@@ -125,15 +125,10 @@ def choose(name: str) -> tuple[str, Launcher]:
     raise LaunchError(f"{name}: no such launcher; there are {', '.join(LAUNCHERS)}")
 
 
-def working(submission: Submission) -> list[dict[str, Any]]:
-    """Read the records of workers that have not said that they left."""
-    return submission_file.working(submission.folder)
-
-
 def observe_processes(submission: Submission, alive: bool | None) -> SubmissionStatus:
     """Observe a submission whose workers are processes; `alive` None: they are another machine's."""
     if alive is False:
-        deaths = [Death(record, "killed", "the next command") for record in working(submission)]
+        deaths = [Death(record, "killed", "the next command") for record in submission_file.working(submission.folder)]
         return SubmissionStatus(submission, True, deaths=deaths, over="its workers are gone")
     running = int(submission.intent["workers"]) if alive else 0
     return SubmissionStatus(submission, alive is not None, running=running)

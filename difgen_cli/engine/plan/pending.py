@@ -61,7 +61,7 @@ def survey(
     for cell in plan.cells:
         shelf, at = shelves.of(cell), (cell.home, cell.samples)
         missing = [m for m, key in cell.metrics.items() if key not in shelf.results]
-        partners = _needed_partners(cell, missing, shelf) if missing and cell.partners else []
+        weights, partners = _needs(cell, missing, shelf) if missing else (False, [])
         others = [(name, other) for name in partners for other in shelves.awaited(cell.partners[name])]
         tried = missing and cell.index not in forgiven
         cause = (shelf.failure(cell) or shelves.failure(others)) if tried else None
@@ -71,7 +71,7 @@ def survey(
         if not missing or cause or not chosen(cell):
             continue
         wanted.add(cell.index)
-        if cell.step is not None and _needs_snapshot(cell, missing, shelf):
+        if cell.step is not None and weights:
             steps.setdefault(cell.home, set()).add(cell.step)
             waiting.add(at)
         needed.setdefault(at, set()).update(partners)
@@ -186,18 +186,14 @@ class _Shelf:
         return failures.cause(self.attempts.get(unit, {}))
 
 
-def _needs_snapshot(cell: Cell, missing: Iterable[str], shelf: _Shelf) -> bool:
-    inputs = inputs_of(cell.scoring[m] for m in missing)
-    return bool({"denoiser", "states"} & inputs) or ("samples" in inputs and cell.samples not in shelf.sampled)
-
-
-def _needed_partners(cell: Cell, missing: Iterable[str], shelf: _Shelf) -> list[str]:
-    """The partners that missing results ask for; those of its guidance where it is guided to get them."""
+def _needs(cell: Cell, missing: Iterable[str], shelf: _Shelf) -> tuple[bool, list[str]]:
+    """Whether missing results ask for the weights, and for which partners: those of guidance where it is followed."""
     metrics = [cell.scoring[m] for m in missing]
     inputs = inputs_of(metrics)
     drawn = "states" in inputs or ("samples" in inputs and cell.samples not in shelf.sampled)
     guided = drawn or any(metric.guided for metric in metrics)
-    return [name for name in cell.partners if (guided if name.startswith("guide.") else name in inputs)]
+    partners = [name for name in cell.partners if (guided if name.startswith("guide.") else name in inputs)]
+    return drawn or "denoiser" in inputs, partners
 
 
 def _trainings(plan: Plan, steps: dict[str, set[int]], shelves: _Shelves) -> tuple[list[Training], list[str]]:

@@ -16,7 +16,7 @@ from difgen_cli.cli.bench import print_table
 from difgen_cli.engine.cost import bench, flops
 from difgen_cli.engine.cost.bench import Subject, Throughput
 from difgen_cli.engine.cost.flops import NetworkWork
-from difgen_cli.engine.cost.roofline import Limits
+from difgen_cli.engine.cost.machine import Limits
 from difgen_cli.engine.plugins import Library, PluginError
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
