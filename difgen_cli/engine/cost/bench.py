@@ -17,6 +17,7 @@ from difgen_cli.diffusion.training import ExecutionMode, TrainingState, train
 from difgen_cli.engine.cost import flops, machine
 from difgen_cli.engine.cost.flops import NetworkWork
 from difgen_cli.engine.cost.machine import Limits
+from difgen_cli.engine.cost.networks import pool_of
 from difgen_cli.engine.cost.throughput import WARM_STEPS
 from difgen_cli.engine.plan import Trajectory
 from difgen_cli.engine.plan.recipes import Recipe
@@ -99,16 +100,11 @@ def of_plan(trajectories: Iterable[Trajectory], shapes: Mapping[str, tuple[int, 
     subjects: dict[str, Subject] = {}
     for trajectory in trajectories:
         if trajectory.batch:
-            subject = of_recipe(trajectory.recipe, shapes[pool_key(trajectory.recipe)], trajectory.batch)
+            subject = of_recipe(trajectory.recipe, shapes[pool_of(trajectory.recipe)], trajectory.batch)
             width = {"width": trajectory.settings.get("model.width")}  # named if it is the default too
             subject = replace(subject, settings=width | subject.settings) if width["width"] else subject
             subjects.setdefault(subject.name, subject)
     return list(subjects.values())
-
-
-def pool_key(recipe: Recipe) -> str:
-    """The key of the data set of a trajectory."""
-    return recipe.inputs["subset"].inputs["holdout"].inputs["pool"].key
 
 
 def of_recipe(recipe: Recipe, shape: tuple[int, ...], batch: int) -> Subject:
@@ -193,7 +189,7 @@ def _sample(network: nn.Module, subject: Subject, library: Library, device: str,
     """Samples a second with the default sampler: the best of some whole blocks, or of one with as many steps as fit."""
     denoiser = Denoiser(network, SIGMA_DATA).to(device).eval().requires_grad_(False)
     sample = library.module("sample", SAMPLER).sample
-    most = library.signature("sample", SAMPLER).settings["steps"].default
+    most: int = library.signature("sample", SAMPLER).settings["steps"].default
 
     def spent(steps: int) -> float:
         """Seconds that a block takes with so many steps of the sampler."""

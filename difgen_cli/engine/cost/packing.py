@@ -27,6 +27,7 @@ from difgen_cli.engine.cost import bench, flops
 from difgen_cli.engine.cost.bench import Subject
 from difgen_cli.engine.cost.cache import remembered
 from difgen_cli.engine.cost.device import card, peak_memory_bytes
+from difgen_cli.engine.cost.networks import pool_of
 from difgen_cli.engine.plan.work import Work, tuples
 from difgen_cli.engine.plugins import Library
 from difgen_cli.engine.store import Store
@@ -98,7 +99,7 @@ def trainings(work: Work, store: Store) -> list[tuple[Subject, float]]:
     amounts: dict[str, tuple[Subject, float]] = {}
     for training in work.trainings:
         recipe = work.recipes[training.home]
-        images, _, _ = store.pool(bench.pool_key(recipe))
+        images, _, _ = store.pool(pool_of(recipe))
         shape = tuple(map(int, (images.shape[-1], *images.shape[1:-1])))
         subject = replace(
             bench.of_recipe(recipe, shape, training.batch),

@@ -193,7 +193,7 @@ def set_aside(store: Store, distrusted: Distrusted, keys: Iterable[str]) -> list
 def _check_idle(store: Store, path: Path) -> None:
     from difgen_cli.engine.store import garbage
 
-    if garbage.busy(path, garbage.disk_now(store.root)):
+    if garbage.busy(RunFolder(path), garbage.disk_now(store.root)):
         raise StoreError(
             f"{path}: must be trained again, and a worker of an older difgen is running there; end it with "
             "`difgen cancel`"

@@ -10,8 +10,8 @@ from typing import Any
 
 from difgen_cli.engine.launch import slurm
 from difgen_cli.engine.launch.launcher import Death, LaunchRequest, SubmissionStatus
-from difgen_cli.engine.launch.slurm import inside, profile, states, walltime
-from difgen_cli.engine.launch.slurm.poll import Poll, SlurmQueue
+from difgen_cli.engine.launch.slurm import inside, profile, walltime
+from difgen_cli.engine.launch.slurm.poll import Poll, SlurmQueue, ending_of
 from difgen_cli.engine.launch.submissions import Submission
 from difgen_cli.engine.launch.worker_pool import WorkerPool
 from difgen_cli.engine.store import submission_file
@@ -132,7 +132,7 @@ def _ending(worker_record: dict[str, Any], queue: SlurmQueue) -> str:
     who = worker_record["owner"]
     runs = queue.runs.get(_task(who), [])
     state = runs[int(who["restart"] or 0)] if len(runs) > int(who["restart"] or 0) else ""
-    return states.ending(state) or "killed"
+    return ending_of(state) or "killed"
 
 
 def _task(who: dict[str, Any]) -> tuple[str, str]:
