@@ -84,7 +84,7 @@ MAY_IMPORT = {
     "engine.status": {"engine.cost", "engine.launch", "engine.plan", "engine.progress", "engine.store"},
     "engine.progress": {"engine.launch", "engine.plan", "engine.store", "format"},
     "engine.logs": {"engine.select", "engine.store"},
-    "engine.doctor": {"config", "engine.launch", "engine.store", "features"},
+    "engine.doctor": {"config", "engine.cost", "engine.launch", "engine.store", "features"},
     "report": {
         "data",
         "engine.columns",

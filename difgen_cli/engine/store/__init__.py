@@ -26,7 +26,7 @@ from weakref import finalize
 import numpy as np
 
 from difgen_cli.engine.store import attempts, failures
-from difgen_cli.engine.store.access import ANSWERS, StoreError, exists, explain, names, remade, status, tried
+from difgen_cli.engine.store.access import ANSWERS, StoreError, acted, exists, names, remade, status, tried
 from difgen_cli.engine.store.attempts import Attempt, Claimant
 from difgen_cli.engine.store.files import publish, publish_json, read_json, replace_json
 from difgen_cli.engine.store.run_folder import RunFolder
@@ -59,10 +59,7 @@ class Store:
             probe.write_bytes(b"")
             probe.unlink(missing_ok=True)
 
-        try:
-            tried(self.root, act, reading=False)
-        except OSError as error:
-            raise explain(error, self.root) from error
+        acted(self.root, act)
 
     # Trajectories and references -----------------------------------------------------------------------------------
 
