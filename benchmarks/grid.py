@@ -140,7 +140,7 @@ def run_cell(folder: Path) -> None:
 
 def images_trained(store: Store) -> int:
     """Training images that all trainings of a run directory showed, by their attempts."""
-    return sum(home.last_attempts().get("train", {}).get("images", 0) for home in store.homes())
+    return sum(folder.last_attempts().get("train", {}).get("images", 0) for folder in store.run_folders())
 
 
 def one_thread() -> dict[str, str]:

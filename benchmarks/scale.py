@@ -20,7 +20,7 @@ from pathlib import Path
 
 from difgen_cli import sweep
 from difgen_cli.engine.plan import plan_table
-from difgen_cli.engine.store import Home
+from difgen_cli.engine.store import RunFolder
 from difgen_cli.engine.store.results import publish_result
 
 HEAD = "base: {data: {name: digits, held_out: 900}, model: {name: mlp}, score: [memorization, frechet]}\n"
@@ -66,14 +66,14 @@ def finish(grid: Path, runs: Path) -> int:
     sweep.record(planned)
     chance = random.Random(0)
     for cell in planned.plan.cells:
-        home: Home = planned.store.home(cell.home, planned.plan.slug(cell), reference=cell.kind != "model")
+        folder: RunFolder = planned.store.run_folder(cell.home, planned.plan.slug(cell), reference=cell.kind != "model")
         for metric, key in cell.metrics.items():
             declared = cell.scoring[metric].section.signature.constants
             plain = {"float64": chance.random(), "int64": 1, "string": "classifier", "bool": False}
             values = {name: plain[kind] for name, (kind, _, _) in declared["COLUMNS"].items()}
             context = {"metric": metric, "key": key, "version": 1, "kind": cell.kind, "home": cell.home,
                        "step": cell.step, "cell": cell.samples, "seconds": 0.1, "provenance": {}}  # fmt: skip
-            publish_result(home, key, context, values, {}, declared)
+            publish_result(folder, key, context, values, {}, declared)
     plan_table.write(planned.folder / "plan.parquet", planned.plan)
     return len(planned.plan.cells)
 

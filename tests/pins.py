@@ -6,7 +6,7 @@ import ast
 import json
 from pathlib import Path
 
-from difgen_cli.engine.plugins import fingerprint
+from difgen_cli.engine.fingerprint import fingerprint
 
 PACKAGE = Path(__file__).parent.parent / "difgen_cli"
 PINS = Path(__file__).with_name("pins.json")

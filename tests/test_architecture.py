@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "difgen_cli"
-KINDS = ("data", "condition", "models", "sampling", "guidance", "features", "metrics")
+KINDS = ("data", "condition", "models", "objectives", "sampling", "guidance", "features", "metrics")
 
 # Each package and module of the core, and what of the core it may import. Data flow one way: from the grid to the rows.
 MAY_IMPORT = {
@@ -44,7 +44,8 @@ MAY_IMPORT = {
     "text": set(),
     "engine.columns": set(),
     "engine.setting_types": set(),
-    "engine.plugins": {"engine.columns", "engine.setting_types"},
+    "engine.fingerprint": {"engine.columns"},
+    "engine.plugins": {"engine.columns", "engine.fingerprint", "engine.setting_types"},
     "engine.store": {"engine.columns"},
     "engine.grid": {"engine.plugins"},
     "engine.plan": {"config", "data", "engine.grid", "engine.plugins", "engine.store", "features", "guidance", "text"},
@@ -70,6 +71,8 @@ MAY_IMPORT = {
         "guidance",
         "neighbours",
         "sampling",
+        "models",
+        "objectives",
     },
     "engine.launch": {
         "config",
@@ -84,7 +87,7 @@ MAY_IMPORT = {
     "engine.status": {"engine.cost", "engine.launch", "engine.plan", "engine.progress", "engine.store"},
     "engine.progress": {"engine.launch", "engine.plan", "engine.store", "format"},
     "engine.logs": {"engine.select", "engine.store"},
-    "engine.doctor": {"config", "engine.launch", "engine.store", "features"},
+    "engine.doctor": {"config", "engine.cost", "engine.launch", "engine.store", "features"},
     "report": {
         "data",
         "engine.columns",

@@ -12,7 +12,7 @@ from torch import nn
 
 from difgen_cli.diffusion.optimizer import ALIGNED, Adam, flatten
 from difgen_cli.diffusion.randomness import initialise
-from difgen_cli.diffusion.training import begin
+from difgen_cli.diffusion.state import begin
 from difgen_cli.models import unet
 
 

@@ -46,7 +46,7 @@ def _at(store: Store, words: bytes) -> int:
 
 def _claimed(store: Store, unit: str, **fields: Any) -> Path:
     """An attempt at a unit of the first cell, with a record as it is given."""
-    attempt = select.one(store, ["0"]).home(store).claim(unit, Claimant())
+    attempt = select.one(store, ["0"]).run_folder(store).claim(unit, Claimant())
     assert attempt is not None
     attempt.path.write_text(json.dumps(attempt.record | fields))
     return attempt.path
@@ -79,7 +79,7 @@ def test_the_newest_attempt_that_did_something_is_meant(store: Store) -> None:
     start, end = _at(store, b"trained"), _at(store, b"scored")
     _claimed(store, "train", state="interrupted", log={"path": LOG, "from": 0, "to": start})
     _claimed(store, "train", state="failed", cause="the moon is full", log={"path": LOG, "from": start, "to": end})
-    select.one(store, ["0"]).home(store).release("train")
+    select.one(store, ["0"]).run_folder(store).release("train")
     assert "attempt 2, failed, the moon is full" in _said(store)
     assert "trained é" in _said(store)
     assert "other" not in _said(store)

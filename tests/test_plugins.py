@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
 import pytest
+import torch
 from annotated_types import Ge, Gt
 
 from difgen_cli.engine import columns
-from difgen_cli.engine.plugins import KINDS, Library, PluginError, fingerprint, read
+from difgen_cli.engine.fingerprint import fingerprint
+from difgen_cli.engine.plugins import KINDS, Library, PluginError, read
 
 sys.path.insert(0, str(Path(__file__).parent))
 import pins
@@ -166,7 +168,8 @@ def test_what_is_read_from_the_syntax_tree_is_what_python_sees(kind: str, name: 
     helper = getattr(library.module(kind, name), KINDS[kind].helper or "", None)
     further = inspect.signature(helper).parameters.values() if helper else ()
     # of inputs alone, and not imported for planning
-    inputs = dict.fromkeys(("DenoiserLike", "Denoiser", "IdealDenoiser", "Batch", "Hidden", "Tensor", "torch", "nn"), Any)
+    names = ("DenoiserLike", "Denoiser", "IdealDenoiser", "Batch", "Hidden", "Tensor", "torch")
+    inputs = {**dict.fromkeys(names, Any), "nn": torch.nn, "Callable": Callable}
     hints = get_type_hints(entry, localns=inputs, include_extras=True)
     settings = {n: p for n, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
     more = [p.name for p in further if p.kind is not p.KEYWORD_ONLY]
@@ -228,7 +231,7 @@ def test_a_folder_of_no_kind_is_refused_by_name(
     done = difgen("plan", grid)
     assert done.returncode == 2
     folder = tmp_path / "plugins" / name
-    kinds = "data, condition, models, sampling, guidance, metrics, features"
+    kinds = "data, condition, models, objectives, sampling, guidance, metrics, features"
     assert done.stderr == (
         f"{folder}: no kind of plug-in has this folder ({kinds}); {remedy}, or to _{name} if it holds helper modules\n"
     )

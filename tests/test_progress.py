@@ -48,7 +48,7 @@ def _tracker(submission: Submission, running: int = 1) -> Tracker:
 
 def _claimed(submission: Submission, unit: Any) -> Attempt:
     store = Store(submission.folder.parents[3])
-    attempt = store.home_now(unit.home, unit.slug, make=True).claim(unit.unit, Claimant())
+    attempt = store.run_folder_now(unit.home, unit.slug, make=True).claim(unit.unit, Claimant())
     assert attempt is not None
     return attempt
 

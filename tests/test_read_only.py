@@ -38,7 +38,7 @@ def disturbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("grid.yaml").write_text(GRID)
     planned = sweep.prepare(Path("grid.yaml"), Path("runs"), {})
     assert sweep.run(planned, sweep.Options(cluster="inline"), Console(quiet=True)) == "done"
-    (home,) = (h for h in Store(Path("runs")).homes() if h.path.parent.name == "trajectories")
+    (home,) = (h for h in Store(Path("runs")).run_folders() if h.path.parent.name == "trajectories")
     _a_failed_unit(home.path / "attempts")
     shutil.rmtree("runs/tables")
     next(Path("runs/references").glob("*/results/*.json")).write_text('{"cut')

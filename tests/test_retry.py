@@ -14,8 +14,8 @@ def _failed(grid: Path, runs: Path) -> Planned:
     """The tiny grid, the scoring of every model cell failed."""
     planned = sweep.prepare(grid, runs, {})
     for cell in planned.plan.models:
-        home = planned.store.home(cell.home, planned.plan.slug(cell))
-        attempt = home.claim(f"score-{cell.samples}", Claimant())
+        folder = planned.store.run_folder(cell.home, planned.plan.slug(cell))
+        attempt = folder.claim(f"score-{cell.samples}", Claimant())
         assert attempt is not None
         attempt.end("failed", cause="by the test")
     return sweep.prepare(grid, runs, {})
@@ -23,7 +23,7 @@ def _failed(grid: Path, runs: Path) -> Planned:
 
 def _states(planned: Planned) -> dict[tuple[int | None, int], str]:
     return {
-        (cell.step, cell.settings()["data.size"]): planned.store.home(cell.home, planned.plan.slug(cell)).history(
+        (cell.step, cell.settings()["data.size"]): planned.store.run_folder(cell.home, planned.plan.slug(cell)).history(
             f"score-{cell.samples}"
         )[-1][1]["state"]
         for cell in planned.plan.models

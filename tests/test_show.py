@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from difgen_cli.cli.show import _measures, sparkline
-from difgen_cli.engine.store import Home, Store
+from difgen_cli.engine.store import RunFolder, Store
 from difgen_cli.report import cell
 from difgen_cli.report.page.document import RELOAD
 from difgen_cli.report.redraw import Redraw
@@ -128,7 +128,7 @@ def test_losses_of_several_attempts_are_one_curve(tmp_path: Path) -> None:
     (tmp_path / "progress.1.jsonl").write_text('{"step": 5, "loss": 3}\n{"step": 9, "loss": 2}\n{"step": 12, "lo')
     (tmp_path / "progress.2.jsonl").write_text('{"step": 7, "loss": 2.5}\n{"step": 14, "loss": 1}\n')
     (tmp_path / "progress.10.jsonl").write_text('{"step": 20, "loss": 0.5}\n')
-    assert Home(tmp_path).losses() == [(5, 3.0), (7, 2.5), (14, 1.0), (20, 0.5)]
+    assert RunFolder(tmp_path).losses() == [(5, 3.0), (7, 2.5), (14, 1.0), (20, 0.5)]
 
 
 def test_settings_of_an_unknown_plugin_are_shown_without_a_default() -> None:

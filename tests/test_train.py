@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from difgen_cli.diffusion import Denoiser, IdealDenoiser, loss, training_sigma
 from difgen_cli.diffusion.randomness import batches, initialise, stream
-from difgen_cli.diffusion.training import TrainingState, rate, train
+from difgen_cli.diffusion.state import TrainingState
+from difgen_cli.diffusion.training import rate, train
 from difgen_cli.models import ClassEmbedding, mlp, unet, zero
 
 IMAGES = 0.7 * torch.randn(23, 1, 8, 8, generator=torch.Generator().manual_seed(0))

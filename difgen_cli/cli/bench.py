@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from difgen_cli.engine.cost.bench import Subject, Throughput
-    from difgen_cli.engine.cost.roofline import Limits
+    from difgen_cli.engine.cost.machine import Limits
     from difgen_cli.engine.plugins import Library
 
 NAME_LEAST = 16  # characters of a network's name in a line

@@ -62,7 +62,7 @@ def heading(excerpt: LogExcerpt) -> str:
     record, owner = excerpt.record, excerpt.record.get("owner", {})
     job = owner.get("job")
     parts = [
-        f"{excerpt.unit} of {excerpt.home.path.name}",
+        f"{excerpt.unit} of {excerpt.folder.path.name}",
         f"attempt {excerpt.number}",
         "lost" if record["state"] == "running" and not excerpt.running else record["state"],
         str(record.get("cause") or record.get("ending") or ""),

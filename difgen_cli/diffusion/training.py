@@ -4,11 +4,9 @@ Nothing but the weights, their average and the optimizer carries over from one s
 step t are functions of (seed, t). So a resumed run equals an uninterrupted one, bit for bit on one kind of device.
 """
 
-import copy
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
-from functools import partial
+from dataclasses import fields
 from itertools import count
 from typing import Annotated, Any, Literal
 
@@ -17,131 +15,15 @@ from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 
 from difgen_cli.diffusion import Denoiser, per_item, scaled
-from difgen_cli.diffusion.objective import EDM, Batch, Draws, Objective, Trained, hidden_width
-from difgen_cli.diffusion.optimizer import Adam, Flat, Idle, flatten
+from difgen_cli.diffusion.objective import EDM, Batch, Draws, Objective, Trained
 from difgen_cli.diffusion.precision import arithmetic, products
-from difgen_cli.diffusion.randomness import batches, has_dropout, initialise, replaced, seeded, stream, unseeded
+from difgen_cli.diffusion.randomness import batches, has_dropout, replaced, seeded, stream, unseeded
+from difgen_cli.diffusion.state import EAGER, ExecutionMode, Step, TrainingState, begin
 
 VERSION = 1
 BATCH_TENSORS = tuple(field.name for field in fields(Batch) if field.name != "drawn")
 HORIZON = ("cosine",)  # schedules that depend on where the run ends
 READ_WHEN = {"decay_start": ("schedule", ("inverse_sqrt",))}  # a setting -> the values of another that it is read under
-
-
-Step = Callable[..., Tensor]  # of what is trained and the tensors of a batch: the loss
-
-
-def as_written(step: Step) -> Step:
-    """The same."""
-    return step
-
-
-@dataclass(frozen=True)
-class ExecutionMode:
-    """How a step is computed: as it is written or in fewer operations, and the order of images in memory."""
-
-    wrap: Callable[[Step], Step] = as_written
-    layout: torch.memory_format = torch.contiguous_format
-
-    def laid(self, x: Tensor) -> Tensor:
-        """x in that order; points have but one."""
-        return x.contiguous(memory_format=self.layout) if x.dim() == 4 else x
-
-
-@dataclass
-class TrainingState:
-    """A run after `step` steps.
-
-    `trained` has the raw weights and the heads, `ema` the average of the network's; `loss` is the last step's, a scalar
-    on the device that nobody has waited for, `lr` its learning rate. `weights` are all the parameters of the network
-    and then of the heads in few arrays, `averages` those of the network's average.
-    """
-
-    step: int
-    trained: Trained
-    ema: Denoiser
-    weights: list[Flat]
-    averages: list[Flat]
-    optimizer: Adam
-    loss: Tensor
-    idle: Idle
-    lr: float = 0.0
-
-    @property
-    def denoiser(self) -> Denoiser:
-        """With the raw weights."""
-        return self.trained.denoiser
-
-    @property
-    def grad_norm(self) -> Tensor:
-        """Euclidean norm of the last step's gradient, as the optimizer saw it (clipped, if clipping is on)."""
-        gradients = [p.grad for p in self.trained.parameters() if p.grad is not None]
-        return torch.nn.utils.get_total_norm(gradients, foreach=True)
-
-    @property
-    def frozen(self) -> tuple[str, ...] | None:
-        """The parameters of the network that no loss trains, by name; None before that is known, after twelve steps."""
-        return self.idle.frozen(self.denoiser.network, self.step)
-
-    def checkpoint(self) -> dict[str, Any]:
-        """All that resuming needs: tensors and plain numbers, for `torch.save` and `torch.load(weights_only=True)`.
-
-        The tensors are the live ones: save them before the next step.
-        """
-        return {
-            "step": self.step,
-            "network": self.denoiser.network.state_dict(),
-            "ema": self.ema.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "loss": self.loss,
-            "idle": self.idle.state_dict(),
-            **({} if self.trained.heads is None else {"heads": self.trained.heads.state_dict()}),
-        }
-
-    def restore(self, checkpoint: dict[str, Any]) -> None:
-        """Become the state that `checkpoint` was taken of; KeyError or RuntimeError where it does not fit."""
-        self.denoiser.network.load_state_dict(checkpoint["network"])
-        self.ema.network.load_state_dict(checkpoint["ema"])
-        if self.trained.heads is not None:
-            self.trained.heads.load_state_dict(checkpoint["heads"])
-        self.optimizer.load_state_dict(checkpoint["optimizer"])
-        self.loss = checkpoint["loss"].to(self.loss.device)
-        self.step = int(checkpoint["step"])
-        self.idle.load_state_dict(checkpoint.get("idle"), self.step)
-
-
-def begin(
-    network: nn.Module, sigma_data: float, device: str | torch.device, *, weight_decay: float = 0.0,
-    objective: Objective = EDM, denoiser: Callable[[nn.Module, float], Denoiser] = Denoiser,
-    image: Tensor | None = None, conditional: bool = False, seed: int = 0,
-) -> TrainingState:  # fmt: skip
-    """The state before the first step. The network moves to `device` and is trained in place.
-
-    `denoiser(network, sigma_data)` reads it. Heads need `image`, one scaled image (1, ...), and whether there are
-    labels; their initial weights are of `seed`.
-    """
-    own = denoiser(network, sigma_data).to(device).train()
-    ema = copy.deepcopy(own).eval()
-    trained = Trained(own, objective)
-    if objective.heads is not None and image is not None:
-        make = partial(_heads, objective.heads, trained, objective.inputs.get("targets"), image, conditional)
-        trained.heads = initialise(make, seed, "heads").to(device)
-    weights = flatten(network) + (flatten(trained.heads) if trained.heads is not None else [])
-    averages = flatten(ema.network)
-    ema.requires_grad_(False)
-    optimizer = Adam(weights, weight_decay)
-    zero = torch.zeros((), device=device)
-    return TrainingState(0, trained, ema, weights, averages, optimizer, zero, Idle(weights))
-
-
-def _heads(
-    make: Callable[..., nn.Module], trained: Trained, targets: Tensor | None, image: Tensor, conditional: bool
-) -> nn.Module:
-    label = torch.zeros(1, dtype=torch.int64, device=image.device) if conditional else None
-    trained.eval()  # dropout would draw
-    width = hidden_width(trained, image, image.new_ones(1), label)
-    trained.train()
-    return make(width=width, features=0 if targets is None else targets.shape[1])
 
 
 def train(
@@ -150,7 +32,7 @@ def train(
     labels: Tensor | None,
     sigma_data: float,
     checkpoint: dict[str, Any] | None = None,
-    way: ExecutionMode = ExecutionMode(),
+    way: ExecutionMode = EAGER,
     objective: Objective = EDM,
     denoiser: Callable[[nn.Module, float], Denoiser] = Denoiser,
     *,

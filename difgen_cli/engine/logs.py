@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from difgen_cli.engine.select import SelectedCell
-from difgen_cli.engine.store import Home, Store
+from difgen_cli.engine.store import RunFolder, Store
 from difgen_cli.engine.store.failures import EXIT_REASONS
 from difgen_cli.engine.store.files import StoreError, inside
 from difgen_cli.engine.store.processes import is_dead
@@ -26,7 +26,7 @@ Lost = Mapping[tuple[str, str, int], str]  # folder of a trajectory, unit, attem
 class LogExcerpt:
     """The newest attempt at a unit, and where in which file its worker wrote."""
 
-    home: Home
+    folder: RunFolder
     unit: str
     number: int
     record: dict[str, Any]
@@ -40,8 +40,8 @@ class LogExcerpt:
 
     def refreshed(self, lost: Lost) -> LogExcerpt:
         """The same attempt as it is now."""
-        record = dict(self.home.history(self.unit)).get(self.number, self.record)
-        ending = lost.get((self.home.path.name, self.unit, self.number))
+        record = dict(self.folder.history(self.unit)).get(self.number, self.record)
+        ending = lost.get((self.folder.path.name, self.unit, self.number))
         if ending and record["state"] == "running":
             record = record | {"state": "lost", "ending": ending, "cause": EXIT_REASONS[ending]}
         return replace(self, record=record)
@@ -53,19 +53,19 @@ def excerpts(store: Store, cell: SelectedCell, lost: Callable[[], Lost] = dict) 
     `lost` returns the attempts whose workers were found dead although no ending is written down yet.
     """
     units = ("train", f"score-{cell.key}")
-    newest = (_newest(store, cell.home(store), unit) for unit in units)
+    newest = (_newest(store, cell.run_folder(store), unit) for unit in units)
     return [excerpt.refreshed(lost()) for excerpt in newest if excerpt is not None]
 
 
-def _newest(store: Store, home: Home, unit: str) -> LogExcerpt | None:
+def _newest(store: Store, folder: RunFolder, unit: str) -> LogExcerpt | None:
     """The last attempt that did something: a release is none."""
-    attempts = [(number, record) for number, record in home.history(unit) if record["state"] != "released"]
+    attempts = [(number, record) for number, record in folder.history(unit) if record["state"] != "released"]
     if not attempts:
         return None
     number, record = attempts[-1]
     log = record.get("log") or {}
     path = _inside(store.root, str(log["path"])) if log.get("path") else None
-    return LogExcerpt(home, unit, number, record, path, int(log.get("from") or 0))
+    return LogExcerpt(folder, unit, number, record, path, int(log.get("from") or 0))
 
 
 def _inside(root: Path, name: str) -> Path:

@@ -21,6 +21,7 @@ from types import ModuleType
 from typing import Any
 
 from difgen_cli.engine import columns, setting_types
+from difgen_cli.engine.fingerprint import of_reached
 
 PACKAGE = Path(__file__).parent.parent
 REQUIRED = object()  # the default of a setting that has none
@@ -202,74 +203,16 @@ def read(file: Path, function: str, *, builtin: bool, helper: str | None = None)
     if function == KINDS["score"].entry and (wrong := columns.mistake(tree)):
         raise PluginError(f"{file}:{wrong}")
     # A user's file without a VERSION is versioned by its code: an edit makes new results, never silently old ones.
-    version = constants.pop("VERSION", None if builtin else _version(file))
+    try:
+        version = constants.pop("VERSION", None if builtin else of_reached(file))
+    except (SyntaxError, UnicodeDecodeError, OSError) as error:
+        raise PluginError(f"{file}: imports a module that is not readable as Python ({error})") from error
     if version is None:
         raise PluginError(f"{file}: no VERSION")
     name = file.parent.name if file.stem == "__init__" else file.stem
     functions = frozenset(n.name for n in tree.body if isinstance(n, ast.FunctionDef))
     refuses = any(isinstance(n, ast.Raise) for n in ast.walk(definitions[0]))
     return Signature(name, file, version, inputs, settings, constants, functions, refuses)
-
-
-def fingerprint(file: Path) -> str:
-    """Hash of a file's syntax tree without docstrings: what the code does, not how it or a report is laid out."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    columns.without_display(tree)
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
-            value = body[0].value
-            if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                value.value = ""
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
-
-
-def _version(file: Path) -> str:
-    """Hash of what the code of a user's plug-in does: its own, and that of every module beside it that it reaches."""
-    top = file.parent.parent
-    others = sorted(_reached(file, top, {file}) - {file})
-    if not others:
-        return fingerprint(file)
-    try:
-        parts = [fingerprint(file), *(f"{other.relative_to(top)} {fingerprint(other)}" for other in others)]
-    except (SyntaxError, UnicodeDecodeError, OSError) as error:
-        raise PluginError(f"{file}: imports a module that is not readable as Python ({error})") from error
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-
-
-BY_NAME = frozenset({"importlib", "__import__", "runpy", "exec", "eval"})  # by which code imports what it does not name
-
-
-def _reached(file: Path, top: Path, reached: set[Path]) -> set[Path]:
-    """`reached` and the modules below `top` that a file imports, and theirs; all of them where it imports by a name."""
-    try:
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-    except (SyntaxError, UnicodeDecodeError, OSError):
-        return reached  # said where it is hashed
-    words = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
-    named = {name for node in ast.walk(tree) for name in _imported(node, file, top)}
-    if BY_NAME & (words | {name.partition(".")[0] for name in named}):
-        reached |= set(top.rglob("*.py"))
-        return reached
-    bases = {top.parent, top, file.parent}  # as `plugins.metrics._near`, and what a plug-in may add to sys.path
-    for place in {base.joinpath(*name.split(".")) for name in named for base in bases}:
-        packages = [p / "__init__.py" for p in (place, *place.parents) if p.is_relative_to(top)]
-        for module in (place.with_suffix(".py"), *packages):
-            if module.is_relative_to(top) and module.is_file() and module not in reached:
-                reached.add(module)
-                _reached(module, top, reached)
-    return reached
-
-
-def _imported(node: ast.AST, file: Path, top: Path) -> list[str]:
-    """The dotted names of modules that a statement may import."""
-    if isinstance(node, ast.Import):
-        return [alias.name for alias in node.names]
-    if not isinstance(node, ast.ImportFrom):
-        return []
-    above = file.parents[node.level - 1].relative_to(top.parent).parts if node.level else ()
-    module = ".".join([*above, *([node.module] if node.module else [])])
-    return [module, *(f"{module}.{alias.name}" for alias in node.names)]
 
 
 def _constants(tree: ast.Module) -> dict[str, Any]:

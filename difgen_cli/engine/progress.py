@@ -10,7 +10,7 @@ from typing import Any
 
 from difgen_cli.engine.launch.reconciler import SubmissionStatus
 from difgen_cli.engine.plan.work import Scoring, Training, is_done
-from difgen_cli.engine.store import Home, Store
+from difgen_cli.engine.store import RunFolder, Store
 from difgen_cli.engine.store.processes import is_dead
 from difgen_cli.format import counted
 
@@ -97,10 +97,10 @@ class Tracker:
         now.scorings = len(self.units) - now.trainings
         records: dict[str, dict[str, dict[str, Any]]] = {}  # folder -> the last attempt at each of its units
         for unit in list(self.open.values()):
-            home = self._home(unit)
+            folder = self._run_folder(unit)
             if unit.home not in records:
-                records[unit.home] = home.last_attempts()
-            self._account(unit, home, records[unit.home], now)
+                records[unit.home] = folder.last_attempts()
+            self._account(unit, folder, records[unit.home], now)
         now.trained, now.scored, now.failed = (self.settled[name] for name in ("trained", "scored", "failed"))
         now.images_done += self.images_settled
         now.finished = not self.open
@@ -117,10 +117,10 @@ class Tracker:
             self.open |= {key: unit for key, unit in new.items() if key not in self.units}
             self.units = new | self.units
 
-    def _account(self, unit: Unit, home: Home, records: dict[str, dict[str, Any]], now: Progress) -> None:
+    def _account(self, unit: Unit, folder: RunFolder, records: dict[str, dict[str, Any]], now: Progress) -> None:
         record = records.get(unit.unit, {})
         state, training = record.get("state"), isinstance(unit, Training)
-        if state == "done" and is_done(unit, home):  # an earlier attempt may have done another part
+        if state == "done" and is_done(unit, folder):  # an earlier attempt may have done another part
             self._settle(unit, "trained" if training else "scored")
         elif state == "failed":
             self._settle(unit, "failed")
@@ -138,8 +138,8 @@ class Tracker:
         if isinstance(unit, Training):
             self.images_settled += unit.cost
 
-    def _home(self, unit: Unit) -> Home:
-        return self.store.home_now(unit.home, unit.slug, reference=isinstance(unit, Scoring) and unit.reference)
+    def _run_folder(self, unit: Unit) -> RunFolder:
+        return self.store.run_folder_now(unit.home, unit.slug, reference=isinstance(unit, Scoring) and unit.reference)
 
 
 def _running(unit: Unit, record: dict[str, Any]) -> RunningUnit:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -12,7 +12,8 @@ from typing import Any
 from difgen_cli.engine.grid.document import GridError
 from difgen_cli.engine.grid.values import filter_of
 from difgen_cli.engine.plan import plan_table
-from difgen_cli.engine.store import Home, Store
+from difgen_cli.engine.plan.filters import listed, shown
+from difgen_cli.engine.store import RunFolder, Store
 
 SHORTEST = 4  # digits of a key that are taken for one
 KEY = re.compile(rf"[0-9a-f]{{{SHORTEST},16}}")
@@ -34,9 +35,9 @@ class SelectedCell:
     key: str
     settings: dict[str, Any]  # as the grid says them where it does
 
-    def home(self, store: Store) -> Home:
+    def run_folder(self, store: Store) -> RunFolder:
         """Where its files lie."""
-        return store.home(self.trajectory, self.slug, reference=self.kind != "model")
+        return store.run_folder(self.trajectory, self.slug, reference=self.kind != "model")
 
 
 @dataclass(frozen=True)
@@ -128,9 +129,9 @@ def _filtered(lines: Lines, rows: list[int], word: str) -> list[int]:
         raise GridError(f"{word}: write KEY=VALUE, such as data.size=64 or 'data.size=<100'")
     _, holds = filter_of(word)
     values, as_shown = lines.values(path), {part.strip() for part in wanted.split(",")}
-    left = [at for at in rows if values[at] is not None and (holds(values[at]) or _shown(values[at]) in as_shown)]
+    left = [at for at in rows if values[at] is not None and (holds(values[at]) or shown(values[at]) in as_shown)]
     if not left:
-        raise GridError(f"{word}: no cell matches; {path} is {_listed(values[at] for at in rows)}")
+        raise GridError(f"{word}: no cell matches; {path} is {listed((values[at] for at in rows), SHOWN)}")
     return left
 
 
@@ -153,16 +154,6 @@ def _none(lines: Lines, word: str) -> list[int]:
     raise GridError(f"{word}: no such cell in grid {lines.name}; `difgen plan` lists them, --grid names another grid")
 
 
-def _shown(value: Any) -> str:
-    """A value as errors show it, and as a filter may give it back."""
-    return "nothing" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def _listed(values: Iterable[Any]) -> str:
-    distinct = list(dict.fromkeys(map(_shown, values)))
-    return ", ".join(distinct[:SHOWN]) + (f" and {len(distinct) - SHOWN} more" if len(distinct) > SHOWN else "")
-
-
 def _advice(lines: Lines, rows: list[int]) -> str:
     """The fewest settings that distinguish rows, with their values."""
     groups: list[tuple[Any, ...]] = [()] * len(rows)
@@ -174,5 +165,5 @@ def _advice(lines: Lines, rows: list[int]) -> str:
         if len(set(finer)) == len(set(groups)):
             break
         groups = finer
-        parts.append(f"{path}={'|'.join(_listed(candidates.pop(path)).split(', '))}")
+        parts.append(f"{path}={'|'.join(listed(candidates.pop(path), SHOWN).split(', '))}")
     return f"add {' '.join(parts)}" if parts else "give an index of `difgen plan`"

@@ -71,7 +71,7 @@ def look(store: Store, submitted: Reconciler) -> Status:
             record |= {"state": "lost", "ending": ending, "cause": failures.EXIT_REASONS[ending]}
     seen = {name.rpartition("-")[2]: (name.rpartition("-")[0], entry) for name, entry in entries.items()}
     lines = [_line(slug, key, entry, expected.get(key)) for key, (slug, entry) in seen.items()]
-    wrong = untrusted.find(store).homes
+    wrong = untrusted.find(store).folders
     lines = [replace(line, state="stale") if line.state == "done" and line.key in wrong else line for line in lines]
     lines += [TrajectoryStatus(wanted.slug, key, "waiting") for key, wanted in expected.items() if key not in seen]
     return Status(sorted(lines, key=lambda line: line.trajectory), alive)

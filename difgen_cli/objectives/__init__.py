@@ -5,14 +5,15 @@ A loss draws nothing and reads no step, so that it can be compiled; `draw(batch,
 before it, and `heads(width, features, *, ...)` makes a module that is trained along.
 """
 
+from __future__ import annotations
+
 import math
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch
 from annotated_types import Ge, Gt
-from torch import Tensor
 
-from difgen_cli.diffusion import loss_weight, schedules, training_sigma
+if TYPE_CHECKING:
+    from torch import Tensor
 
 VERSION = 1
 # A setting that has a meaning with such values of another one alone: elsewhere it is not part of a key.
@@ -48,6 +49,10 @@ def levels(
     weight: edm and velocity weigh the error by 1/σ² + 1/σ_d²; noise, clean and flow as the squared error of what a
         network predicts would.
     """
+    import torch
+
+    from difgen_cli.diffusion import training_sigma
+
     if law == "edm":
         sigma = training_sigma(normal, sigma_data, p_mean, p_std)
     else:
@@ -57,6 +62,10 @@ def levels(
 
 def _quantile(u: Tensor, law: str, timesteps: int) -> Tensor:
     """s = σ / σ_d at quantile u in [0, 1] of a law, (B,) float64; it rises with u."""
+    import torch
+
+    from difgen_cli.diffusion import schedules
+
     if law in ("uniform_t", "logit_normal"):
         t = u.clamp(LAST_QUANTILE, 1 - LAST_QUANTILE)
         return t / (1 - t) if law == "uniform_t" else torch.special.ndtri(t).exp()
@@ -73,7 +82,9 @@ def _quantile(u: Tensor, law: str, timesteps: int) -> Tensor:
 
 
 def _weight(sigma: Tensor, sigma_data: float, weight: str) -> Tensor:
+    from difgen_cli.diffusion import loss_weight
+
     if weight in ("edm", "velocity"):
         return loss_weight(sigma, sigma_data)
     s, unit = sigma / sigma_data, sigma_data**-2
-    return unit * {"noise": s.pow(-2), "clean": torch.ones_like(s), "flow": ((1 + s) / s).square()}[weight]
+    return unit * {"noise": s.pow(-2), "clean": s.new_ones(s.shape), "flow": ((1 + s) / s).square()}[weight]

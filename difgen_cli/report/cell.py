@@ -67,7 +67,7 @@ def gather(store: Store, cell: SelectedCell) -> CellReport:
         changed=changed(cell.settings),
         measures=[_measure(study, by_kind, name) for name in order],
         values={kind: {name: _plain(line.get(name)) for name in order} for kind, line in by_kind.items()},
-        losses=[(at, loss) for at, loss in cell.home(store).losses() if cell.step is None or at <= cell.step],
+        losses=[(at, loss) for at, loss in cell.run_folder(store).losses() if cell.step is None or at <= cell.step],
         provenance={n: _plain(row[n]) for n in loading.PROVENANCE + TIMES if n in row and not _none(row[n])},
         findings=_findings(by_kind) if row["state"] == "done" and cell.kind == "model" else [],
     )
@@ -146,7 +146,7 @@ def picture(store: Store, report: CellReport, folder: Path) -> Path | None:
     """
     cell = report.cell
     pairs = loading.pairs(store, [cell.key], PAIRS).get(cell.key, [])
-    tiles = [_paired(pair) for pair in pairs] or _alone(cell.home(store).samples(cell.key))
+    tiles = [_paired(pair) for pair in pairs] or _alone(cell.run_folder(store).samples(cell.key))
     if not tiles:
         return None
     path = folder / f"{cell.grid.rpartition('-')[0]}-{cell.index}-{cell.key[:8]}.png"

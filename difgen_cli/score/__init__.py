@@ -5,9 +5,9 @@ reference rows that a sweep gives the same data: held-out images scored as sampl
 is a plan like any other, so that what surveys, works through, resumes, folds and reports a sweep does the same for it,
 in a run directory of its own, by an inline worker; and its keys are those of a sweep with the same data.
 
-Only two things are new. The home of the samples is named by the content of the files and of the data, and its samples
-are written before a worker looks for them: it finds them there, and draws nothing. Measures that need the model itself,
-or held-out images that are not there, are left out with the reason.
+Only two things are new. The run folder is named by the content of the files and of the data, and its samples are
+written before a worker looks for them: it finds them there, and draws nothing. Measures that need the model itself, or
+held-out images that are not there, are left out with the reason.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from difgen_cli.engine.plan import Cell, facts, pending
 from difgen_cli.engine.plan.facts import Finder
 from difgen_cli.engine.plugins import Library
 from difgen_cli.engine.progress import Watch, wait
-from difgen_cli.engine.store import Home, Store, nearest, sample_files
+from difgen_cli.engine.store import RunFolder, Store, nearest, sample_files
 from difgen_cli.engine.store.access import exists
 from difgen_cli.engine.store.files import publish
 from difgen_cli.score import groups, planner, sources
@@ -58,9 +58,9 @@ class Prepared:
         return self.planned.plan.models[0]
 
     @property
-    def home(self) -> Home:
+    def folder(self) -> RunFolder:
         """Where the samples and their results lie."""
-        return self.planned.store.home(self.cell.home, self.planned.plan.slug(self.cell))
+        return self.planned.store.run_folder(self.cell.home, self.planned.plan.slug(self.cell))
 
 
 def prepare(request: Request, runs: Path) -> Prepared:
@@ -95,7 +95,7 @@ def run(prepared: Prepared, console: Console, watch: Watch = wait) -> str:
     sweep.record(planned)
     if prepared.groups:
         planned.store.save_given(prepared.groups.content, prepared.groups.ids)
-    if not exists(prepared.home.samples(prepared.cell.samples)):
+    if not exists(prepared.folder.samples(prepared.cell.samples)):
         _keep_samples(prepared)
     if planned.state.counts["failed"]:  # nobody but the same command tries again
         pending.release(planned.plan, planned.store, planned.state.causes)
@@ -161,4 +161,4 @@ def _keep_samples(prepared: Prepared) -> None:
     images, labels, _ = prepared.planned.store.pool(prepared.content[:16])
     drawn = np.asarray(images[prepared.chosen])
     kept = None if labels is None else labels[prepared.chosen]
-    publish(prepared.home.samples(prepared.cell.samples), lambda p: sample_files.write(p, drawn, kept))
+    publish(prepared.folder.samples(prepared.cell.samples), lambda p: sample_files.write(p, drawn, kept))

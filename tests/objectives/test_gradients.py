@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from gaussian import DIMENSIONS, Exact, data, denoiser, z_of_gradient
 from torch import Tensor
-from worlds import DIMENSIONS, Exact, data, denoiser, z_of_gradient
 
 from difgen_cli import objectives
 from difgen_cli.diffusion import COEFFICIENTS

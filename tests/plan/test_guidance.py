@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from difgen_cli.engine.grid.document import GridError
-from difgen_cli.engine.plan import Cell, Plan
+from difgen_cli.engine.plan import Cell, Plan, weights_of
 from difgen_cli.engine.plan.guidance import NONE
 
 Write, PlanOf = Callable[..., Path], Callable[[Path], Plan]
@@ -181,7 +181,8 @@ def test_a_users_term_is_a_file(write_grid: Write, plan_of: PlanOf, tmp_path: Pa
     )
     cell = only(plan := plan_of(write_grid(guided("faster: {rate: 0.5}"))))
     other = plan.trajectories[cell.partners["guide.faster"].home]
-    assert (other.settings["train.lr"], other.steps, other.start) == (0.5, (3,), (cell.home, 20))
+    trajectory, step = weights_of(other.needs["start"])
+    assert (other.settings["train.lr"], other.steps, trajectory.key, step) == (0.5, (3,), cell.home, 20)
     assert cell.settings()["guide.faster.rate"] == 0.5
 
 
@@ -220,7 +221,8 @@ def test_decay_goes_on_from_the_very_snapshot_that_it_guides(write_grid: Write, 
     assert len(plan.trajectories) == 3
     for cell in plan.models:
         other = plan.trajectories[cell.partners["guide.weight_decay"].home]
-        assert other.start == (cell.home, cell.step)
+        trajectory, step = weights_of(other.needs["start"])
+        assert (trajectory.key, step) == (cell.home, cell.step)
         assert other.steps == (5,)
         assert other.recipe.inputs["start"].key == cell.snapshot
         assert f"from{cell.step}" in other.slug

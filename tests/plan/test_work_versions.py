@@ -19,7 +19,7 @@ OTHER = Dependency("o", "other", 5, "s", None, {"twin": Dependency("p", "third",
 CALL = Call("euler", {"steps": 2}, {})
 METRIC = MetricSpec("gap", "m", {}, None)
 SCORING = Scoring("model", "h", "slug", 10, "s", "k", True, CALL, {"cfg": CALL}, {"m": METRIC}, {"twin": OTHER})
-TODO = Work([Training("h", "slug", (10, 20), 16, OTHER)], [SCORING])
+TODO = Work([Training("h", "slug", (10, 20), 16, {"start": OTHER})], [SCORING])
 
 
 def _with_more(said: object) -> object:
@@ -36,6 +36,15 @@ def _with_more(said: object) -> object:
 
 def test_fields_that_are_not_known_are_left_out() -> None:
     assert Work.load(json.dumps(_with_more(json.loads(TODO.dump())))) == TODO
+
+
+def test_work_of_0_1_0_names_what_a_training_begins_with() -> None:
+    content = json.loads(TODO.dump())
+    (training,) = content["trainings"]
+    training["start"] = training.pop("needs")["start"]
+    assert Work.load(json.dumps(content)) == TODO
+    training["start"] = None
+    assert Work.load(json.dumps(content)).trainings[0].needs == {}
 
 
 def test_a_newer_layout_is_one_sentence(tmp_path: Path) -> None:

@@ -86,9 +86,9 @@ def test_whoever_continues_from_it_counts_no_more(tmp_path: Path) -> None:
     trajectory(tmp_path, "d", "eager", UNET)
     store = Store(tmp_path)
     found = untrusted.find(store)
-    assert set(found.homes) == {16 * key for key in "abc"}
+    assert set(found.folders) == {16 * key for key in "abc"}
     assert not untrusted.find(store, [16 * "d"]), "of what was asked for"
-    assert "3 trajectories were trained compiled by difgen 0.1.0" in found.sentence(found.homes)
+    assert "3 trajectories were trained compiled by difgen 0.1.0" in found.sentence(found.folders)
 
 
 def test_a_trajectory_that_somebody_is_at_is_not_moved(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from difgen_cli.engine.launch.slurm import states
+from difgen_cli.engine.launch.slurm.poll import ending_of
 from difgen_cli.engine.store import StoreError, failures
 
 
@@ -53,7 +53,7 @@ def test_a_log_tells_how_a_worker_ended(line: str, ending: str | None) -> None:
     ],
 )
 def test_the_accounting_tells_how_a_job_ended(state: str, ending: str | None) -> None:
-    assert states.ending(state) == ending
+    assert ending_of(state) == ending
 
 
 def test_memory_that_torch_cannot_have_is_out_of_memory() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from difgen_cli.engine.store import Home, Store, tables
+from difgen_cli.engine.store import RunFolder, Store, tables
 from difgen_cli.engine.store.results import publish_result
 
 DECLARED = {
@@ -22,13 +22,13 @@ DECLARED = {
 }
 
 
-def _publish(store: Store, key: str) -> Home:
+def _publish(store: Store, key: str) -> RunFolder:
     """One result with a table of two lines."""
-    home = Home(store.root / "trajectories" / f"net-{'0' * 16}")
+    folder = RunFolder(store.root / "trajectories" / f"net-{'0' * 16}")
     context = {"metric": "taste", "key": key, "kind": "model", "home": "0" * 16, "step": 1, "cell": "c", "seconds": 0.1,
                "provenance": {}}  # fmt: skip
-    publish_result(home, key, context, {"score": 1.0}, {"parts": {"part": np.arange(2)}}, DECLARED)
-    return home
+    publish_result(folder, key, context, {"score": 1.0}, {"parts": {"part": np.arange(2)}}, DECLARED)
+    return folder
 
 
 def _lines(store: Store) -> dict[str, Counter[str]]:
@@ -62,12 +62,12 @@ def test_a_table_cut_short_or_deleted_is_made_again_whole(
 
 def test_a_result_whose_table_is_cut_short_is_set_aside_whole(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    home = _publish(store, "first")
+    folder = _publish(store, "first")
     _publish(store, "second")
-    _cut(home.result_table("first", "parts"))
+    _cut(folder.result_table("first", "parts"))
     tables.fold(store)
-    assert home.results() == {"second"}
-    assert not home.result_table("first", "parts").exists(), "or what is computed again finds its name taken"
+    assert folder.results() == {"second"}
+    assert not folder.result_table("first", "parts").exists(), "or what is computed again finds its name taken"
     assert _lines(store) == {"taste": Counter(["second"]), "parts": Counter({"second": 2})}
 
 
@@ -88,7 +88,7 @@ def test_a_result_that_cannot_be_read_now_stays_and_is_folded_later(
     tmp_path: Path, part: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = Store(tmp_path)
-    home = _publish(store, "first")
+    folder = _publish(store, "first")
     _publish(store, "second")
 
     def forbid(act: Callable[..., Any]) -> Callable[..., Any]:
@@ -105,7 +105,7 @@ def test_a_result_that_cannot_be_read_now_stays_and_is_folded_later(
     assert "not readable" in capsys.readouterr().err
     assert _lines(store) == {"taste": Counter(["second"]), "parts": Counter({"second": 2})}
     monkeypatch.undo()
-    assert home.results() == {"first", "second"}
+    assert folder.results() == {"first", "second"}
     assert not list(tmp_path.rglob("*.broken"))
     tables.fold(store)
     assert _lines(store) == {"taste": Counter(["first", "second"]), "parts": Counter({"first": 2, "second": 2})}
@@ -152,11 +152,11 @@ def test_rows_that_another_machine_has_overwritten_come_back(tmp_path: Path) -> 
 
 def test_a_result_without_a_line_in_its_table_counts_as_folded(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    home = Home(store.root / "trajectories" / f"net-{'0' * 16}")
+    folder = RunFolder(store.root / "trajectories" / f"net-{'0' * 16}")
     context = {"metric": "taste", "key": "empty", "kind": "model", "home": "0" * 16, "step": 1, "cell": "c",
                "seconds": 0.1, "provenance": {}}  # fmt: skip
-    publish_result(home, "empty", context, {"score": 1.0}, {"parts": {"part": np.arange(0)}}, DECLARED)
-    publish_result(home, "none", context | {"key": "none"}, {"score": 1.0}, {}, DECLARED)
+    publish_result(folder, "empty", context, {"score": 1.0}, {"parts": {"part": np.arange(0)}}, DECLARED)
+    publish_result(folder, "none", context | {"key": "none"}, {"score": 1.0}, {}, DECLARED)
     tables.fold(store)
     files = [store.tables / "parts.parquet", store.tables / "metrics" / "taste.parquet"]
     before = [file.stat().st_mtime_ns for file in files]

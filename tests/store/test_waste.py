@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from difgen_cli.engine.store import Home, Store, garbage
+from difgen_cli.engine.store import RunFolder, Store, garbage
 from difgen_cli.engine.store.attempts import Claimant
 from difgen_cli.engine.store.files import StoreError
 
@@ -95,7 +95,7 @@ def test_checkpoints_stay_while_a_planned_snapshot_is_missing_and_not_scored(run
     (home / "snapshots" / "20.safetensors").unlink()
     assert f"trajectories/{home.name}/checkpoints/15.pt" in found(runs), "what it was for is scored"
     plan = pd.read_parquet(next(runs.glob("grids/*/plan.parquet")))
-    line = plan[(plan["home"] == Home(home).path.name[-16:]) & (plan["step"] == 20)].iloc[0]
+    line = plan[(plan["home"] == RunFolder(home).path.name[-16:]) & (plan["step"] == 20)].iloc[0]
     (home / "results" / f"{line['result.gap']}.json").unlink()
     assert not any(home.name in path for path in found(runs, "checkpoints", "last checkpoints"))
 
@@ -192,7 +192,7 @@ def test_nothing_of_a_trajectory_at_which_somebody_works_is_touched(runs: Path) 
     home = trajectory(runs)
     _clutter(home)
     assert any(home.name in path for path in found(runs))
-    attempt = Home(home).claim("train", Claimant())
+    attempt = RunFolder(home).claim("train", Claimant())
     assert attempt is not None
     assert not any(home.name in path for path in found(runs))
     as_if_swept_elsewhere(runs, home.name[-16:])
@@ -204,7 +204,7 @@ def test_nothing_of_a_trajectory_at_which_somebody_works_is_touched(runs: Path) 
 def test_who_is_gone_or_was_silent_for_a_day_works_no_more(runs: Path) -> None:
     home = trajectory(runs)
     _clutter(home)
-    attempt = Home(home).claim("train", Claimant())
+    attempt = RunFolder(home).claim("train", Claimant())
     assert attempt is not None
     record = json.loads(attempt.path.read_text())
     elsewhere = record | {"owner": record["owner"] | {"host": "node7", "boot": "another"}}
@@ -294,7 +294,7 @@ def test_what_is_needed_again_by_the_time_of_the_answer_stays(runs: Path) -> Non
     home = trajectory(runs)
     _clutter(home)
     before = garbage.chosen(garbage.find(Store(runs)), everything=True)
-    attempt = Home(home).claim("train", Claimant())
+    attempt = RunFolder(home).claim("train", Claimant())
     assert attempt is not None
     removed = garbage.remove(Store(runs), before)
     assert not any(home.name in str(w.path) for w in removed)

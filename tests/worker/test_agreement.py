@@ -23,7 +23,8 @@ from torch import Tensor, nn
 
 from difgen_cli.diffusion import Denoiser, loss
 from difgen_cli.diffusion.randomness import initialise
-from difgen_cli.diffusion.training import ExecutionMode, train
+from difgen_cli.diffusion.state import ExecutionMode
+from difgen_cli.diffusion.training import train
 from difgen_cli.engine.cost.cache import decided
 from difgen_cli.engine.plugins import Library
 from difgen_cli.engine.worker import modes

@@ -12,20 +12,21 @@ from typing import Any
 import pytest
 import torch
 
-from difgen_cli.diffusion.training import TrainingState, begin, train
-from difgen_cli.engine.store import Home, StoreError, access
+from difgen_cli.diffusion.state import TrainingState, begin
+from difgen_cli.diffusion.training import train
+from difgen_cli.engine.store import RunFolder, StoreError, access
 from difgen_cli.engine.worker.training import TrainingRun, _write_checkpoint
 from difgen_cli.models import mlp
 
 
-def _run(tmp_path: Path) -> tuple[TrainingRun, Home]:
+def _run(tmp_path: Path) -> tuple[TrainingRun, RunFolder]:
     """A training with checkpoints at steps 20 and 40."""
-    home = Home(tmp_path / "trajectories" / "net-0000000000000000")
+    folder = RunFolder(tmp_path / "trajectories" / "net-0000000000000000")
     for step in (20, 40):
         content = {"state": {"step": step, "network": {"w": torch.ones(1000)}}, "train_seconds": 1.0}
-        home.checkpoint(step).parent.mkdir(parents=True, exist_ok=True)
-        _write_checkpoint(home.checkpoint(step), content)
-    return TrainingRun(SimpleNamespace(device="meta"), None, home, None), home  # type: ignore[arg-type]
+        folder.checkpoint(step).parent.mkdir(parents=True, exist_ok=True)
+        _write_checkpoint(folder.checkpoint(step), content)
+    return TrainingRun(SimpleNamespace(device="meta"), None, folder, None), folder  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,7 @@ def _run(tmp_path: Path) -> tuple[TrainingRun, Home]:
 def test_a_checkpoint_that_cannot_be_loaded_now_is_kept(
     tmp_path: Path, error: Exception, raised: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, home = _run(tmp_path)
+    run, folder = _run(tmp_path)
     monkeypatch.setattr(access, "PAUSES_SECONDS", (0.0, 0.0, 0.0))
 
     def fails(*arguments: Any, **settings: Any) -> None:
@@ -51,19 +52,19 @@ def test_a_checkpoint_that_cannot_be_loaded_now_is_kept(
     monkeypatch.setattr(torch, "load", fails)
     with pytest.raises(raised):
         run._checkpoint_before(100)
-    assert sorted(home.checkpoints()) == [20, 40]
+    assert sorted(folder.checkpoints()) == [20, 40]
 
 
 @pytest.mark.parametrize("harm", ["cut to nothing", "cut", "last byte", "flipped bit"])
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path, harm: str) -> None:
-    run, home = _run(tmp_path)
-    path = home.checkpoint(40)
+    run, folder = _run(tmp_path)
+    path = folder.checkpoint(40)
     whole = path.read_bytes()
     flipped = whole[:2000] + bytes([whole[2000] ^ 8]) + whole[2001:]
     harmed = {"cut to nothing": b"", "cut": whole[: len(whole) // 2], "last byte": whole[:-1], "flipped bit": flipped}
     path.write_bytes(harmed[harm])
     assert run._checkpoint_before(100)["state"]["step"] == 20
-    assert sorted(home.checkpoints()) == [20]
+    assert sorted(folder.checkpoints()) == [20]
     assert path.with_suffix(".broken").exists()
 
 

@@ -21,10 +21,10 @@ class Overtaken(Queue):
     """A worker that another overtakes between its look at a unit and its claim."""
 
     def _needs_seconds(self, unit: Training | Scoring) -> float:  # asked between the two
-        home = self.store.home_now(unit.home, unit.slug, make=True)
-        if (other := home.claim(unit.unit, self.claimant)) is not None:
-            home.snapshot(10).parent.mkdir(parents=True)
-            home.snapshot(10).write_bytes(b"weights")
+        folder = self.store.run_folder_now(unit.home, unit.slug, make=True)
+        if (other := folder.claim(unit.unit, self.claimant)) is not None:
+            folder.snapshot(10).parent.mkdir(parents=True)
+            folder.snapshot(10).write_bytes(b"weights")
             other.end("done")
         return 0.0
 
@@ -55,5 +55,5 @@ def test_a_unit_lost_to_a_worker_that_leaves_it_too_is_taken_again(tmp_path: Pat
 def test_a_unit_that_another_has_just_done_is_not_done_again(tmp_path: Path) -> None:
     overtaken = queue(tmp_path, 1, Overtaken)
     assert overtaken.next(StopFlag()) is None
-    home = overtaken.store.home_now("0" * 16, "x")
-    assert [record["state"] for _, record in home.history("train")] == ["done"]
+    folder = overtaken.store.run_folder_now("0" * 16, "x")
+    assert [record["state"] for _, record in folder.history("train")] == ["done"]

@@ -1,10 +1,10 @@
-"""Throughput beside the roofline: networks trained and sampled for a few seconds by the project's own code."""
+"""Throughput compared with the roofline: networks trained and sampled for seconds by the project's own code."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -12,18 +12,19 @@ from torch import nn
 
 from difgen_cli.diffusion import Denoiser
 from difgen_cli.diffusion.randomness import initialise
-from difgen_cli.diffusion.training import ExecutionMode, train
-from difgen_cli.engine.cost import flops, machine, roofline
+from difgen_cli.diffusion.state import EAGER, ExecutionMode, TrainingState
+from difgen_cli.diffusion.training import train
+from difgen_cli.engine.cost import flops, machine
 from difgen_cli.engine.cost.flops import NetworkWork
-from difgen_cli.engine.cost.roofline import Limits
+from difgen_cli.engine.cost.machine import Limits
+from difgen_cli.engine.cost.networks import pool_of
 from difgen_cli.engine.cost.throughput import WARM_STEPS
 from difgen_cli.engine.plan import Trajectory
+from difgen_cli.engine.plan.recipes import Recipe
 from difgen_cli.engine.plugins import Library, PluginError
 from difgen_cli.sampling import BLOCK, draw, evaluations
 
 SAMPLER = "heun"
-EAGER = ExecutionMode()
-IMAGES = 1024  # to train on, of noise: speed does not depend on what is seen
 SIGMA_DATA = 0.5
 SAMPLED_BLOCKS = 3  # the best of them counts
 
@@ -38,6 +39,8 @@ class Subject:
     classes: int = 0
     batch: int = 128
     precision: Literal["tf32", "fp32", "bf16"] = "fp32"
+    images: int = 1024  # to train on, of noise: speed does not depend on what is seen
+    training: dict[str, Any] = field(default_factory=dict)  # other settings of `train`
 
     @property
     def name(self) -> str:
@@ -62,16 +65,16 @@ class Throughput:
     @property
     def facts(self) -> dict[str, Any]:
         """For machines: speeds, work of an image, and shares of the limits."""
-        counted = (self.work, self.limits) if self.work and self.limits else None
-        rate = self.images_per_second
+        work, rate = self.work, self.images_per_second
+        limits = self.limits
         return {
             "network": self.subject.name, "model": self.subject.model, "settings": self.subject.settings,
             "shape": self.subject.shape, "batch": self.subject.batch, "precision": self.subject.precision,
-            "weights": self.weights, "flops_per_image": self.work.flops if self.work else None,
-            "bytes_per_image": self.work.bytes if self.work else None, "images_per_second": rate,
-            "roofline": roofline.share(*counted, rate) if counted else None,
-            "mfu": roofline.mfu(*counted, rate) if counted else None,
-            "bound": roofline.bound(*counted) if counted else None,
+            "weights": self.weights, "flops_per_image": work.flops if work else None,
+            "bytes_per_image": work.bytes if work else None, "images_per_second": rate,
+            "roofline": limits.share(work, rate) if work and limits else None,
+            "mfu": limits.mfu(work, rate) if work and limits else None,
+            "bound": limits.bound(work) if work and limits else None,
             "samples_per_second": self.samples_per_second, "way": self.way,
         }  # fmt: skip
 
@@ -91,19 +94,22 @@ def subjects(device: str) -> list[Subject]:
 def of_plan(trajectories: Iterable[Trajectory], shapes: Mapping[str, tuple[int, ...]]) -> list[Subject]:
     """The networks that a plan trains, each once: as its batch, its precision and its data make it fast or slow.
 
-    `shapes` by the key of the data set. The number of labels does not matter to speed: any condition counts as ten.
+    `shapes` by the key of the data set.
     """
-    trained = (_subject(trajectory, shapes) for trajectory in trajectories if trajectory.batch)
-    return list({subject.name: subject for subject in trained}.values())
+    subjects: dict[str, Subject] = {}
+    for trajectory in trajectories:
+        if trajectory.batch:
+            subject = of_recipe(trajectory.recipe, shapes[pool_of(trajectory.recipe)], trajectory.batch)
+            width = {"width": trajectory.settings.get("model.width")}  # named if it is the default too
+            subject = replace(subject, settings=width | subject.settings) if width["width"] else subject
+            subjects.setdefault(subject.name, subject)
+    return list(subjects.values())
 
 
-def _subject(trajectory: Trajectory, shapes: Mapping[str, tuple[int, ...]]) -> Subject:
-    inputs, settings = trajectory.recipe.inputs, trajectory.settings
-    network, pool = inputs["network"], inputs["subset"].inputs["holdout"].inputs["pool"]
-    width = {"width": settings["model.width"]} if settings.get("model.width") else {}  # named if it is the default too
-    classes = 0 if inputs["labels"].name == "none" else 10
-    precision = trajectory.recipe.settings.get("precision", "fp32")
-    return Subject(network.name, width | network.settings, shapes[pool.key], classes, trajectory.batch, precision)
+def of_recipe(recipe: Recipe, shape: tuple[int, ...], batch: int) -> Subject:
+    """The network of a trajectory. The number of labels does not matter to speed: any condition counts as ten."""
+    network, classes = recipe.inputs["network"], 0 if recipe.inputs["labels"].name == "none" else 10
+    return Subject(network.name, network.settings, shape, classes, batch, recipe.settings.get("precision", "fp32"))
 
 
 def busy(load: float, cores: int) -> str | None:
@@ -138,33 +144,37 @@ def run(
 
     Raises PluginError where the network cannot be built.
     """
-    build = library.module("model", subject.model).build
     try:
-        network: nn.Module = initialise(lambda: build(subject.shape, subject.classes, **subject.settings), 0).to(device)
+        network = build(subject, library).to(device)
     except ValueError as error:
         raise PluginError(f"{subject.name}: {error}") from None
     weights = sum(p.numel() for p in network.parameters())
     work = flops.training(network, subject.shape, subject.batch, subject.precision)
-    images_per_second = _train(network, subject, way, device, seconds)
+    images_per_second = per_second(warm(network, subject, device, way), subject.batch, device, seconds)
     samples_per_second = _sample(network, subject, library, device, seconds)
     return Throughput(subject, weights, work, limit, images_per_second, samples_per_second)
 
 
-def _train(network: nn.Module, subject: Subject, way: ExecutionMode, device: str, seconds: float) -> float:
-    """Training images a second."""
-    points = len(subject.shape) == 1
-    images = torch.randn(IMAGES, *subject.shape) if points else torch.randint(256, (IMAGES, *subject.shape)).byte()
-    labels = torch.arange(IMAGES, device=device) % subject.classes if subject.classes else None
-    steps = train(
-        network, images.to(device), labels, SIGMA_DATA, None, way,
-        steps=1 << 40, batch=subject.batch, precision=subject.precision,
-    )  # fmt: skip
+def build(subject: Subject, library: Library) -> nn.Module:
+    """The network of a subject with initial weights, on the CPU; ValueError where there is no such network."""
+    make = library.module("model", subject.model).build
+    network: nn.Module = initialise(lambda: make(subject.shape, subject.classes, **subject.settings), 0)
+    return network
+
+
+def warm(network: nn.Module, subject: Subject, device: str, way: ExecutionMode = EAGER) -> Iterator[TrainingState]:
+    """An endless training on made-up images, uint8 as a worker has them, or points; its first steps are done."""
+    extent = (subject.images, *subject.shape)
+    images = torch.randn(extent) if len(extent) == 2 else torch.randint(256, extent, dtype=torch.uint8)
+    labels = torch.arange(subject.images, device=device) % subject.classes if subject.classes else None
+    settings = subject.training | {"steps": 1 << 40, "batch": subject.batch, "precision": subject.precision}
+    steps = train(network, images.to(device), labels, SIGMA_DATA, None, way, **settings)
     for _ in itertools.islice(steps, WARM_STEPS):
         pass
-    return _per_second(steps, subject.batch, device, seconds)
+    return steps
 
 
-def _per_second(steps: Iterator[Any], batch: int, device: str, seconds: float) -> float:
+def per_second(steps: Iterator[Any], batch: int, device: str, seconds: float) -> float:
     """Images a second of the steps that so many seconds hold: the clock, which waits for the device, is rarely read."""
     start, spent, done, stride = machine.moment(device), 0.0, 0, 1
     while spent < seconds:

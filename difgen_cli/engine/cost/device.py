@@ -56,17 +56,19 @@ def card(number: str) -> str | None:
     if number.startswith("MIG-"):  # nvidia-smi takes no slice by its identifier
         gpus = seen(number)
         return gpus.name if gpus else None
+    answer = nvidia_smi("-i", number, "--query-gpu=name", "--format=csv,noheader")
+    return answer.stdout.strip() or None if answer and answer.returncode == 0 else None
+
+
+def nvidia_smi(*arguments: str) -> subprocess.CompletedProcess[str] | None:
+    """What the driver's tool answers; None where it is not installed, or does not answer."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return None
     try:
-        asked = subprocess.run(
-            [tool, "-i", number, "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True,
-            timeout=30, check=False,
-        )  # fmt: skip
+        return subprocess.run([tool, *arguments], capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return asked.stdout.strip() or None if asked.returncode == 0 else None
 
 
 def forget_peak_memory() -> bool:

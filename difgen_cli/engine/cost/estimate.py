@@ -180,8 +180,8 @@ class Estimator:
         asked = self._once(metrics, lambda: any("samples" in self.workloads.inputs(m) for m in metrics))
         if not asked or unit.kind not in ("model", "ideal"):
             return False
-        home = self.store.home(unit.home, unit.slug, reference=unit.reference)
-        return unit.samples not in self._once(("sampled", unit.home), home.sampled)
+        folder = self.store.run_folder(unit.home, unit.slug, reference=unit.reference)
+        return unit.samples not in self._once(("sampled", unit.home), folder.sampled)
 
     def _network(self, cell: Cell) -> tuple[Any, ...]:
         """What the costs of a trajectory's cells depend on beside sampler and metrics: network, data and its size."""
@@ -203,7 +203,7 @@ class Estimator:
         """Of a training image, by the networks that are planned or were measured, as far as they could be counted."""
         trained = {self._training(t.key).network: t.recipe for t in self.plan.trajectories.values() if t.batch}
         for workload in self.history.get("training", {}):
-            spec = read_json(self.store.home(workload.home, "").path / "spec.json")
+            spec = read_json(self.store.run_folder(workload.home, "").path / "spec.json")
             if spec and workload.network not in trained:
                 trained[workload.network] = recipes.load(spec["recipe"])[workload.home]
         shapes = {pool: self._shape(pool) for pool in map(networks.pool_of, trained.values())}

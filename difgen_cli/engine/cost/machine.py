@@ -1,13 +1,16 @@
 """What this device does at most: matrix products a second and bytes a second, measured once a machine.
 
-Peaks of data sheets are not reached by any program; these are, by the same library that trains.
+Peaks of data sheets are not reached by any program; these are, by the same library that trains. The roofline (Williams,
+Waterman and Patterson 2009): no image is faster than its arithmetic or its memory traffic allows.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache, partial
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,13 +18,37 @@ from torch import Tensor
 from difgen_cli.diffusion.precision import products
 from difgen_cli.engine.cost.cache import remembered
 from difgen_cli.engine.cost.device import processor
-from difgen_cli.engine.cost.roofline import Limits
+from difgen_cli.engine.cost.flops import NetworkWork
 
 VERSION = 1  # of the way of measuring
 TYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
 SIZES = {"cpu": (256, 512, 1024), "cuda": (4096, 8192)}  # of square matrices: the best counts
 ARRAY_BYTES = {"cpu": 64 << 20, "cuda": 1 << 30}  # more than the caches hold
 BUDGET_SECONDS, REPEATS = 0.1, 3  # a measurement: at least so many repeats, then until the time is spent
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a device does at most, as measured: matrix products, and moving numbers to and from memory."""
+
+    flops_per_second: float
+    bytes_per_second: float
+
+    def seconds(self, work: NetworkWork) -> float:
+        """The shortest time that an image takes: its arithmetic or its traffic, which overlap at best."""
+        return max(work.flops / self.flops_per_second, work.bytes / self.bytes_per_second)
+
+    def bound(self, work: NetworkWork) -> Literal["compute", "memory"]:
+        """Which of the two it is."""
+        return "compute" if self.seconds(work) == work.flops / self.flops_per_second else "memory"
+
+    def share(self, work: NetworkWork, images_per_second: float) -> float:
+        """A measured speed as a share of the roofline's: 1 is the limit of operations done one at a time."""
+        return self.seconds(work) * images_per_second
+
+    def mfu(self, work: NetworkWork, images_per_second: float) -> float:
+        """Model FLOPs utilisation (Chowdhery et al. 2022): the share of the matrix rate that does useful work."""
+        return work.flops * images_per_second / self.flops_per_second
 
 
 def limits(device: str | torch.device, precision: str = "fp32") -> Limits | None:

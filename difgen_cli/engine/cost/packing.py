@@ -8,6 +8,7 @@ remembered by device and training; a plan that is done sooner is not measured. O
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -19,16 +20,24 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any, cast
 
+import torch
+from torch import nn
+
+from difgen_cli.engine.cost import bench, flops
+from difgen_cli.engine.cost.bench import Subject
 from difgen_cli.engine.cost.cache import remembered
-from difgen_cli.engine.cost.device import card
-from difgen_cli.engine.plan.work import Training, Work
+from difgen_cli.engine.cost.device import card, peak_memory_bytes
+from difgen_cli.engine.cost.networks import pool_of
+from difgen_cli.engine.plan.work import Work, tuples
+from difgen_cli.engine.plugins import Library
 from difgen_cli.engine.store import Store
 
-VERSION = 1  # of the way of measuring
+VERSION = 2  # of the way of measuring
 BUDGET_SECONDS = 90.0  # for all of it, starting the processes included
 SLICE_SECONDS = 3.0  # of training side by side, for each count
 GAIN = 1.1  # a larger count must give so many times the images a second
 MEMORY_SHARE = 0.9  # of what is free: allocators need room, and others use it too
+CONTEXT_BYTES = 600 << 20  # of CUDA in each process, in addition to what torch has reserved
 MOST = 16
 USED_UP = "there are no more cores or units"
 Bytes = Mapping[str, float]  # by kind of memory: host, and device if there is one
@@ -36,19 +45,6 @@ Bytes = Mapping[str, float]  # by kind of memory: host, and device if there is o
 
 class ProbeError(RuntimeError):
     """A probe could not go on, or its time is up; one clause."""
-
-
-@dataclass(frozen=True)
-class ProbeTask:
-    """A training as a probe repeats it, on made-up images: plain values, for a process of its own."""
-
-    network: str  # plug-in
-    network_settings: dict[str, Any]
-    shape: tuple[int, ...]  # (C, H, W) or (D,)
-    classes: int
-    images: int  # in the training set
-    settings: dict[str, Any]  # of `train`
-    batch: int
 
 
 @dataclass(frozen=True)
@@ -77,7 +73,7 @@ def jobs_per_device(
 
     devices: GPUs by number or identifier, or None for the CPU. workers: the most that are wanted on all of them.
     """
-    amounts = tasks(work, store)
+    amounts = trainings(work, store)
     if not amounts:
         return Packing(1, {}, "there is nothing to train")
     cores = len(os.sched_getaffinity(0))
@@ -89,46 +85,38 @@ def jobs_per_device(
     def measure() -> dict[str, float] | None:
         measured.append(probe(amounts, devices[0], most, plugins))
         settled = len(measured[0].images_per_second) > 1  # one worker alone says nothing of a longer plan
-        return {"jobs": float(measured[0].jobs), "most": float(most)} if settled else None
+        return {"jobs": float(measured[0].jobs)} if settled else None
 
     name = "cpu" if devices[0] is None else card(devices[0]) or devices[0]
-    about = {"device": name, "cores": cores, "version": VERSION,
-             "networks": sorted({repr(replace(task, images=0, classes=0)) for task, _ in amounts})}  # fmt: skip
-    kept = remembered("packing", about, {"jobs", "most"}, measure)
-    if kept and not measured and kept["jobs"] == kept["most"] < most:  # more were never tried
-        kept = remembered("packing", about, {"jobs", "most"}, measure, again=True)
-    if measured:
-        return measured[0]
-    return Packing(min(most, int(kept["jobs"])) if kept else 1, {}, "as measured before")
+    about = {"device": name, "cores": cores, "most": most, "version": VERSION,
+             "networks": sorted({repr(replace(subject, images=0, classes=0)) for subject, _ in amounts})}  # fmt: skip
+    kept = remembered("packing", about, {"jobs"}, measure)
+    return measured[0] if measured else Packing(int(kept["jobs"]) if kept else 1, {}, "as measured before")
 
 
-def tasks(work: Work, store: Store) -> list[tuple[ProbeTask, float]]:
+def trainings(work: Work, store: Store) -> list[tuple[Subject, float]]:
     """The distinct trainings of a plan with the images that each has to show, the most first."""
-    amounts: dict[str, tuple[ProbeTask, float]] = {}
+    amounts: dict[str, tuple[Subject, float]] = {}
     for training in work.trainings:
-        task = _task(work, training, store)
-        _, images = amounts.get(repr(task), (task, 0.0))
-        amounts[repr(task)] = (task, images + training.cost)
+        recipe = work.recipes[training.home]
+        images, _, _ = store.pool(pool_of(recipe))
+        shape = tuple(map(int, (images.shape[-1], *images.shape[1:-1])))
+        subject = replace(
+            bench.of_recipe(recipe, shape, training.batch),
+            images=int(recipe.inputs["subset"].settings.get("size") or len(images)),
+            training={name: value for name, value in recipe.settings.items() if name not in ("steps", "seed")},
+        )
+        _, before = amounts.get(repr(subject), (subject, 0.0))
+        amounts[repr(subject)] = (subject, before + training.cost)
     return sorted(amounts.values(), key=lambda pair: -pair[1])
 
 
-def _task(work: Work, training: Training, store: Store) -> ProbeTask:
-    recipe = work.recipes[training.home]
-    subset, network, labels = recipe.inputs["subset"], recipe.inputs["network"], recipe.inputs["labels"]
-    images, _, _ = store.pool(subset.inputs["holdout"].inputs["pool"].key)
-    settings = {k: v for k, v in recipe.settings.items() if k not in ("steps", "seed")}
-    classes = 0 if labels.name == "none" else int(labels.settings.get("clusters", 10))  # how many hardly matters
-    shape = tuple(map(int, (images.shape[-1], *images.shape[1:-1])))
-    size = int(subset.settings.get("size") or len(images))
-    return ProbeTask(network.name, network.settings, shape, classes, size, settings, training.batch)
-
-
-def probe(amounts: Sequence[tuple[ProbeTask, float]], device: str | None, most: int, plugins: Path | None) -> Packing:
+def probe(amounts: Sequence[tuple[Subject, float]], device: str | None, most: int, plugins: Path | None) -> Packing:
     """Measure how many processes of the plan's commonest training one device carries; `device` None: the CPU."""
     commonest, images = amounts[0][0], sum(amount for _, amount in amounts)
     with Probes(device, plugins, BUDGET_SECONDS) as probes:
         try:
-            heaviest = probes.heaviest([task for task, _ in amounts]) if len(amounts) > 1 else {}
+            heaviest = probes.heaviest([subject for subject, _ in amounts]) if len(amounts) > 1 else {}
         except ProbeError as error:
             return Packing(1, {}, f"the heaviest training could not be tried: {error}")
         return choose(lambda count: probes.side_by_side(commonest, count, SLICE_SECONDS), most, images, heaviest)
@@ -172,7 +160,7 @@ def _room(reading: Reading, heaviest: Bytes, count: int) -> int:
 
 
 class Probes:
-    """Processes of `difgen_cli.engine.cost.probe` on one device, which train side by side.
+    """Processes on one device, which train side by side.
 
     They stay while more join them, so that each is started once; all end with this, and each at the deadline by itself.
     """
@@ -196,30 +184,30 @@ class Probes:
                 process.__exit__(None, None, None)
         self.errors.close()
 
-    def heaviest(self, tasks: Sequence[ProbeTask]) -> Bytes:
+    def heaviest(self, subjects: Sequence[Subject]) -> Bytes:
         """What a process of the training takes that moves the most bytes."""
-        process = self._start(tasks)
-        used: Bytes = self._hear(process)["used_bytes"]
+        process = self._start(subjects)
+        used: Bytes = self._receive(process)["used_bytes"]
         process.kill()
         return used
 
-    def side_by_side(self, task: ProbeTask, count: int, seconds: float) -> list[Reading]:
+    def side_by_side(self, subject: Subject, count: int, seconds: float) -> list[Reading]:
         """What each of `count` processes reads of `seconds` of training at once."""
-        fresh = [self._start([task]) for _ in range(count - len(self.members))]
+        fresh = [self._start([subject]) for _ in range(count - len(self.members))]
         for process in fresh:
-            self._hear(process)  # it is warm
+            self._receive(process)  # it is warm
         self.members += fresh
         if time.monotonic() + seconds > self.ends_at:
             raise ProbeError("the time for probing is up")
         for process in self.members:
-            self._tell(process, seconds)
-        return [Reading(**self._hear(process)) for process in self.members]
+            self._send(process, seconds)
+        return [Reading(**self._receive(process)) for process in self.members]
 
-    def _start(self, tasks: Sequence[ProbeTask]) -> subprocess.Popen[str]:
+    def _start(self, subjects: Sequence[Subject]) -> subprocess.Popen[str]:
         seconds = max(self.ends_at - time.monotonic(), 0.001)
         # The timer comes before the import of torch, which may take the longest.
         code = f"import signal; signal.setitimer(signal.ITIMER_REAL, {seconds})\n"
-        code += "from difgen_cli.engine.cost import probe; probe.main()"
+        code += "from difgen_cli.engine.cost import packing; packing.answer()"
         try:
             process = subprocess.Popen(
                 [sys.executable, "-c", code], env=self.environment,
@@ -229,21 +217,66 @@ class Probes:
         except OSError as error:
             raise ProbeError(f"it could not be started ({error})") from None
         self.everyone.append(process)
-        self._tell(process, {"tasks": [asdict(task) for task in tasks], "plugins": self.plugins, "cuda": self.cuda})
+        self._send(process, ([asdict(s) for s in subjects], self.plugins, "cuda" if self.cuda else "cpu"))
         return process
 
-    def _tell(self, process: subprocess.Popen[str], content: object) -> None:
+    def _send(self, process: subprocess.Popen[str], content: object) -> None:
         pipe = cast("IO[str]", process.stdin)
         with suppress(OSError):  # of one that has ended: the next answer is missing
             pipe.write(json.dumps(content) + "\n")
             pipe.flush()
 
-    def _hear(self, process: subprocess.Popen[str]) -> dict[str, Any]:
+    def _receive(self, process: subprocess.Popen[str]) -> dict[str, Any]:
         if line := cast("IO[str]", process.stdout).readline():
-            answer: dict[str, Any] = json.loads(line)
-            return answer
+            content: dict[str, Any] = json.loads(line)
+            return content
         if time.monotonic() >= self.ends_at:
             raise ProbeError("the time for probing is up")
         self.errors.seek(0)
         lines = [line.strip() for line in self.errors if line.strip()]
         raise ProbeError(lines[-1][:300] if lines else "its process ended without a word")
+
+
+def answer() -> None:
+    """The process of a probe, until its input ends: trains as a plan's worker would, on made-up images.
+
+    The first line names trainings, of which it takes the one that moves the most bytes a step; it answers with its
+    memory when it is warm. Each further line is a number of seconds to train for; it answers with a Reading.
+    """
+    contents, plugins, device = json.loads(sys.stdin.readline())
+    torch.set_num_threads(1)
+    library = Library(Path(plugins) if plugins else None)
+    nested = ("settings", "training")
+    subjects = [Subject(**tuples(c | {name: tuples(c[name]) for name in nested})) for c in contents]
+    built = ((subject, bench.build(subject, library)) for subject in subjects)
+    subject, network = max(built, key=lambda pair: step_bytes(*pair)) if len(subjects) > 1 else next(built)
+    steps = bench.warm(network.to(device), subject, device)
+    print(json.dumps(memory_bytes(device)), flush=True)
+    for line in sys.stdin:
+        start, processor = time.perf_counter(), time.process_time()
+        rate = bench.per_second(steps, subject.batch, device, float(line))
+        share = (time.process_time() - processor) / (time.perf_counter() - start)
+        reading = {"images_per_second": rate, "processor_share": share, **memory_bytes(device)}
+        print(json.dumps(reading), flush=True)
+
+
+def step_bytes(subject: Subject, network: nn.Module) -> float:
+    """What a step moves, and its training set: trainings are compared by it. By weights where it cannot be counted."""
+    work = flops.training(network, subject.shape, subject.batch, subject.precision)
+    moved = work.bytes * subject.batch if work else 4.0 * sum(p.numel() for p in network.parameters())
+    return moved + (4.0 if len(subject.shape) == 1 else 1.0) * subject.images * math.prod(subject.shape)
+
+
+def memory_bytes(device: str) -> dict[str, Bytes]:
+    """What this process used at most, and what is left, by kind: of the host, and of the device if it is a GPU."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        lines = []
+    available = (1024.0 * float(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    used = {"host": float(peak_memory_bytes())}
+    free = {"host": next(available, float(1 << 62))}  # no limit where the system does not say
+    if device == "cuda":
+        used["device"] = float(torch.cuda.max_memory_reserved() + CONTEXT_BYTES)
+        free["device"] = float(torch.cuda.mem_get_info()[0])
+    return {"used_bytes": used, "free_bytes": free}

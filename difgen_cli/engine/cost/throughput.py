@@ -10,10 +10,10 @@ from functools import partial
 import torch
 from torch import nn
 
-from difgen_cli.engine.cost import flops, machine, roofline
+from difgen_cli.engine.cost import flops, machine
 from difgen_cli.engine.cost.cache import remembered
 from difgen_cli.engine.cost.flops import NetworkWork
-from difgen_cli.engine.cost.roofline import Limits
+from difgen_cli.engine.cost.machine import Limits
 
 WARM_STEPS = 2  # one to compile and ask for memory, one more to record a graph
 
@@ -83,7 +83,8 @@ class Pace:
         rate = (self.step - step) * self.batch / max(self.now() - moment, 1e-9)
         if self.work_and_limits is None:
             return Speed(rate, None, None)
-        return Speed(rate, roofline.share(*self.work_and_limits, rate), roofline.mfu(*self.work_and_limits, rate))
+        work, limits = self.work_and_limits
+        return Speed(rate, limits.share(work, rate), limits.mfu(work, rate))
 
 
 def of_training(

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
-import subprocess
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from difgen_cli import __version__, features
 from difgen_cli import config as where
+from difgen_cli.engine.cost.device import nvidia_smi
 from difgen_cli.engine.doctor import Fact
 from difgen_cli.engine.launch import visible_gpus
 
@@ -91,16 +90,9 @@ def _gpus() -> list[Fact]:
 
 def _listed_gpus() -> list[str]:
     """Names and memory of the GPUs that the driver lists, equal ones counted: `2 × NVIDIA H200 of 140.4 GiB`."""
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return []
-    query = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
-    try:
-        asked = subprocess.run(query, capture_output=True, text=True, timeout=30, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return []
+    answer = nvidia_smi("--query-gpu=name,memory.total", "--format=csv,noheader,nounits")
     cards = []
-    for line in asked.stdout.splitlines() if asked.returncode == 0 else []:
+    for line in answer.stdout.splitlines() if answer and answer.returncode == 0 else []:
         name, _, mebibytes = line.rpartition(",")
         size = f" of {int(mebibytes) / 1024:.1f} GiB" if mebibytes.strip().isdigit() else ""
         cards.append(name.strip() + size)

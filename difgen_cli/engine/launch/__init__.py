@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from difgen_cli import __version__
-from difgen_cli.engine.cost.device import seen
+from difgen_cli.engine.cost.device import nvidia_smi, seen
 from difgen_cli.engine.plugins import PACKAGE
 from difgen_cli.engine.store import Store, code
 
@@ -67,14 +66,8 @@ def visible_gpus() -> list[str]:
     if variable is not None:
         names = [n.strip() for n in variable.split(",")]
         return names[: next((i for i, n in enumerate(names) if n in ("", "-1", "NoDevFiles")), len(names))]
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return []
-    try:
-        listed = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=30, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    return _listed(listed.stdout.splitlines())
+    listed = nvidia_smi("-L")
+    return _listed(listed.stdout.splitlines()) if listed else []
 
 
 def _listed(lines: Sequence[str]) -> list[str]:

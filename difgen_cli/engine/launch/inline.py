@@ -8,11 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from difgen_cli.engine.launch import local_devices, threads_each
-from difgen_cli.engine.launch.launcher import LaunchRequest, SubmissionStatus, observe_processes
+from difgen_cli.engine.launch.launcher import Launcher, LaunchRequest, SubmissionStatus, observe_processes
 from difgen_cli.engine.launch.submissions import Submission
 from difgen_cli.engine.launch.worker_pool import WorkerPool, local_pool
 from difgen_cli.engine.worker import work_on
-from difgen_cli.engine.worker.allocation import Allocation
 from difgen_cli.engine.worker.submission_spec import SIGNALS, StopFlag, SubmissionSpec
 
 
@@ -31,14 +30,11 @@ def run(submission: Submission, device: str | None, say: Callable[[str], None]) 
         submission.close("it ran in the process that made it")
 
 
-class InlineLauncher:
+class InlineLauncher(Launcher):
     """One worker in the command's own process."""
 
     here = True
     foreground = True
-
-    def available(self) -> bool:
-        return True
 
     def pool(self, workers: int | None, jobs_per_gpu: int, profile: Mapping[str, Any]) -> WorkerPool:
         return local_pool("inline", local_devices(1, 1))
@@ -54,9 +50,6 @@ class InlineLauncher:
 
     def cancel(self, submissions: Sequence[Submission]) -> list[str]:
         return [f"{s.name}: runs on {s.intent.get('owner', {}).get('host')}; cancel it there" for s in submissions]
-
-    def inside(self, spec: SubmissionSpec) -> Allocation:
-        return Allocation()  # whatever a scheduler's variables say: the job that this runs in is not difgen's own
 
 
 LAUNCHER = InlineLauncher

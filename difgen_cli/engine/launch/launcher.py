@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from difgen_cli.engine.launch import LaunchError
 from difgen_cli.engine.launch.submissions import Submission
 from difgen_cli.engine.store import submission_file
+from difgen_cli.engine.worker.allocation import Allocation
 from difgen_cli.format import counted
 
 if TYPE_CHECKING:
     from difgen_cli.engine.cost.forecast import Forecast
     from difgen_cli.engine.launch.worker_pool import WorkerPool
-    from difgen_cli.engine.worker.allocation import Allocation
     from difgen_cli.engine.worker.submission_spec import SubmissionSpec
 
 # Name in submission.json -> module with LAUNCHER, a class. `auto` takes the first that is available.
@@ -91,6 +91,7 @@ class Launcher(Protocol):
 
     def available(self) -> bool:
         """Tell whether workers can be started from this machine."""
+        return True
 
     def pool(self, workers: int | None, jobs_per_gpu: int, profile: Mapping[str, Any]) -> WorkerPool:
         """Say who would work. Raises PlaceError for a profile that is wrong."""
@@ -105,7 +106,11 @@ class Launcher(Protocol):
         """Ask all workers to save and leave; say of each submission what was done. Raises LaunchError."""
 
     def inside(self, spec: SubmissionSpec) -> Allocation:
-        """Tell a worker in its own process where it runs, until when, and how it returns."""
+        """Tell a worker in its own process where it runs, until when, and how it returns.
+
+        Without a scheduler it has no end, whatever variables say: the job that this runs in is not difgen's own.
+        """
+        return Allocation()
 
 
 def launcher(name: str) -> Launcher | None:
@@ -125,15 +130,10 @@ def choose(name: str) -> tuple[str, Launcher]:
     raise LaunchError(f"{name}: no such launcher; there are {', '.join(LAUNCHERS)}")
 
 
-def working(submission: Submission) -> list[dict[str, Any]]:
-    """Read the records of workers that have not said that they left."""
-    return submission_file.working(submission.folder)
-
-
 def observe_processes(submission: Submission, alive: bool | None) -> SubmissionStatus:
     """Observe a submission whose workers are processes; `alive` None: they are another machine's."""
     if alive is False:
-        deaths = [Death(record, "killed", "the next command") for record in working(submission)]
+        deaths = [Death(record, "killed", "the next command") for record in submission_file.working(submission.folder)]
         return SubmissionStatus(submission, True, deaths=deaths, over="its workers are gone")
     running = int(submission.intent["workers"]) if alive else 0
     return SubmissionStatus(submission, alive is not None, running=running)

@@ -21,13 +21,11 @@ from types import FrameType
 from typing import Any
 
 from difgen_cli.engine.launch import LaunchError, local_devices, task, threads_each, worker_environment
-from difgen_cli.engine.launch.launcher import LaunchRequest, SubmissionStatus, observe_processes
+from difgen_cli.engine.launch.launcher import Launcher, LaunchRequest, SubmissionStatus, observe_processes
 from difgen_cli.engine.launch.submissions import Submission
 from difgen_cli.engine.launch.worker_pool import WorkerPool, local_pool
 from difgen_cli.engine.store.files import StoreError, read_json, remove, replace_json
 from difgen_cli.engine.store.processes import command_line, is_dead, is_here, process_identity
-from difgen_cli.engine.worker.allocation import Allocation
-from difgen_cli.engine.worker.submission_spec import SubmissionSpec
 
 POLL_SECONDS = 0.2
 YEAR_MINUTES = 365 * 24 * 60
@@ -102,14 +100,11 @@ def _is_of(submission: Submission, pid: int) -> bool:
     return any(f"{word}/".partition(named)[2][:1] == "/" for word in command_line(pid) or ())
 
 
-class LocalLauncher:
+class LocalLauncher(Launcher):
     """Workers are processes of this machine, kept alive by a process of their own."""
 
     here = True
     foreground = False
-
-    def available(self) -> bool:
-        return True
 
     def pool(self, workers: int | None, jobs_per_gpu: int, profile: Mapping[str, Any]) -> WorkerPool:
         return local_pool("local", local_devices(workers, jobs_per_gpu))
@@ -136,9 +131,6 @@ class LocalLauncher:
         if refusals and not done:
             raise LaunchError("; ".join(refusals))
         return done + refusals
-
-    def inside(self, spec: SubmissionSpec) -> Allocation:
-        return Allocation()  # whatever a scheduler's variables say: the job that this runs in is not difgen's own
 
 
 LAUNCHER = LocalLauncher

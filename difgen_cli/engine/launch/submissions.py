@@ -103,9 +103,9 @@ class Submission:
     def record_death(self, worker_record: Mapping[str, Any], ending: str, by: str) -> None:
         """Write down how a worker ended, for the unit that it left in the middle."""
         at = worker_record.get("at") or {"home": ""}
-        home = Store(self.folder.parents[3]).named(str(at["home"])) if at["home"] else None
-        if home is not None and Path(str(at["unit"])).name == at["unit"]:  # no record leads out of the run directory
-            home.record_death(str(at["unit"]), int(at["attempt"]), ending, by)
+        folder = Store(self.folder.parents[3]).named(str(at["home"])) if at["home"] else None
+        if folder is not None and Path(str(at["unit"])).name == at["unit"]:  # no record leads out of the run directory
+            folder.record_death(str(at["unit"]), int(at["attempt"]), ending, by)
 
 
 def write(

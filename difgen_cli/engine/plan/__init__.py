@@ -184,7 +184,7 @@ class Plan:
         return [c for c in self.cells if c.kind == "model"]
 
     def slug(self, cell: Cell) -> str:
-        """The readable name of a cell's home."""
+        """The readable name of the folder of a cell's files."""
         return self.trajectories[cell.home].slug if cell.kind == "model" else self.references[cell.home].slug
 
     @property

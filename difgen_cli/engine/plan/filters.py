@@ -43,8 +43,12 @@ def _values(cell: Cell) -> dict[str, Any]:
     return cell.settings() | cell.axis_values() | {"seed": cell.seed}
 
 
-def listed(values: Iterable[Any]) -> str:
+def shown(value: Any) -> str:
+    """A value as errors show it, and as a filter may give it back."""
+    return "nothing" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def listed(values: Iterable[Any], most: int = SHOWN) -> str:
     """Different values in the order in which they come, the first of them if there are many."""
-    shown = ("nothing" if v is None else f"{v:g}" if isinstance(v, float) else str(v) for v in values)
-    distinct = list(dict.fromkeys(shown))
-    return ", ".join(distinct[:SHOWN]) + (f" and {len(distinct) - SHOWN} more" if len(distinct) > SHOWN else "")
+    distinct = list(dict.fromkeys(map(shown, values)))
+    return ", ".join(distinct[:most]) + (f" and {len(distinct) - most} more" if len(distinct) > most else "")

@@ -12,7 +12,7 @@ from difgen_cli.engine.plan import Cell, Dependency, Plan, Trajectory, weights_o
 from difgen_cli.engine.plan.metric import inputs_of
 from difgen_cli.engine.plan.sections import Section
 from difgen_cli.engine.plan.work import Call, MetricSpec, Scoring, Training, Work
-from difgen_cli.engine.store import Home, Store, failures, untrusted
+from difgen_cli.engine.store import RunFolder, Store, failures, untrusted
 from difgen_cli.engine.store.access import exists
 from difgen_cli.engine.store.untrusted import Distrusted, Rest
 
@@ -61,7 +61,7 @@ def survey(
     for cell in plan.cells:
         shelf, at = shelves.of(cell), (cell.home, cell.samples)
         missing = [m for m, key in cell.metrics.items() if key not in shelf.results]
-        partners = _needed_partners(cell, missing, shelf) if missing and cell.partners else []
+        weights, partners = _needs(cell, missing, shelf) if missing else (False, [])
         others = [(name, other) for name in partners for other in shelves.awaited(cell.partners[name])]
         tried = missing and cell.index not in forgiven
         cause = (shelf.failure(cell) or shelves.failure(others)) if tried else None
@@ -71,7 +71,7 @@ def survey(
         if not missing or cause or not chosen(cell):
             continue
         wanted.add(cell.index)
-        if cell.step is not None and _needs_snapshot(cell, missing, shelf):
+        if cell.step is not None and weights:
             steps.setdefault(cell.home, set()).add(cell.step)
             waiting.add(at)
         needed.setdefault(at, set()).update(partners)
@@ -124,14 +124,14 @@ class _Shelves:
         self.shelves: dict[str, _Shelf] = {}
 
     def of(self, cell: Cell) -> _Shelf:
-        return self.shelves.get(cell.home) or self._shelf(cell.home, _home(self.plan, self.store, cell))
+        return self.shelves.get(cell.home) or self._shelf(cell.home, _run_folder(self.plan, self.store, cell))
 
     def trajectory(self, key: str) -> _Shelf:
         """The folder of a trajectory, by its key."""
-        return self.shelves.get(key) or self._shelf(key, self.store.home(key, self.plan.trajectories[key].slug))
+        return self.shelves.get(key) or self._shelf(key, self.store.run_folder(key, self.plan.trajectories[key].slug))
 
-    def _shelf(self, key: str, home: Home) -> _Shelf:
-        return self.shelves.setdefault(key, _Shelf(key, home, self.distrusted))
+    def _shelf(self, key: str, folder: RunFolder) -> _Shelf:
+        return self.shelves.setdefault(key, _Shelf(key, folder, self.distrusted))
 
     def awaited(self, other: Dependency) -> Iterator[Dependency]:
         """Whose weights are needed first: none where the samples are there."""
@@ -150,11 +150,11 @@ class _Shelves:
 class _Shelf:
     """What lies in the folder of one trajectory or reference, and counts; listed once."""
 
-    def __init__(self, key: str, home: Home, distrusted: Distrusted) -> None:
-        self.key, self.home, self.distrusted = key, home, distrusted
-        self.whole = key not in distrusted.homes
+    def __init__(self, key: str, folder: RunFolder, distrusted: Distrusted) -> None:
+        self.key, self.folder, self.distrusted = key, folder, distrusted
+        self.whole = key not in distrusted.folders
         self.left_out = distrusted.results(key) if distrusted else set()
-        self.results = home.results() - self.left_out if self.whole and exists(home.path) else set()
+        self.results = folder.results() - self.left_out if self.whole and exists(folder.path) else set()
 
     def stale(self, keys: Iterable[str]) -> bool:
         """Whether any of these results is there, or could be, of weights that do not count."""
@@ -162,19 +162,19 @@ class _Shelf:
 
     @cached_property
     def snapshots(self) -> set[int]:
-        return self.home.snapshots() if self.whole else set()
+        return self.folder.snapshots() if self.whole else set()
 
     @cached_property
     def sampled(self) -> set[str]:
-        return self.home.sampled() - self.distrusted.samples(self.key) if self.whole else set()
+        return self.folder.sampled() - self.distrusted.samples(self.key) if self.whole else set()
 
     @cached_property
     def attempts(self) -> dict[str, dict[str, Any]]:
-        return self.home.last_attempts() if self.whole else {}
+        return self.folder.last_attempts() if self.whole else {}
 
     def checkpoint_before(self, step: int) -> int:
         """The furthest checkpoint that a training to a step can go on from; 0 where there is none."""
-        return max((s for s in self.home.checkpoints() if s < step), default=0) if self.whole else 0
+        return max((s for s in self.folder.checkpoints() if s < step), default=0) if self.whole else 0
 
     def failure(self, cell: Cell) -> str | None:
         """Why a cell without all its results failed, if its last attempt says so."""
@@ -186,18 +186,14 @@ class _Shelf:
         return failures.cause(self.attempts.get(unit, {}))
 
 
-def _needs_snapshot(cell: Cell, missing: Iterable[str], shelf: _Shelf) -> bool:
-    inputs = inputs_of(cell.scoring[m] for m in missing)
-    return bool({"denoiser", "states"} & inputs) or ("samples" in inputs and cell.samples not in shelf.sampled)
-
-
-def _needed_partners(cell: Cell, missing: Iterable[str], shelf: _Shelf) -> list[str]:
-    """The partners that missing results ask for; those of its guidance where it is guided to get them."""
+def _needs(cell: Cell, missing: Iterable[str], shelf: _Shelf) -> tuple[bool, list[str]]:
+    """Whether missing results ask for the weights, and for which partners: those of guidance where it is followed."""
     metrics = [cell.scoring[m] for m in missing]
     inputs = inputs_of(metrics)
     drawn = "states" in inputs or ("samples" in inputs and cell.samples not in shelf.sampled)
     guided = drawn or any(metric.guided for metric in metrics)
-    return [name for name in cell.partners if (guided if name.startswith("guide.") else name in inputs)]
+    partners = [name for name in cell.partners if (guided if name.startswith("guide.") else name in inputs)]
+    return drawn or "denoiser" in inputs, partners
 
 
 def _trainings(plan: Plan, steps: dict[str, set[int]], shelves: _Shelves) -> tuple[list[Training], list[str]]:
@@ -260,8 +256,8 @@ def _call(section: Section) -> Call:
     return Call(section.name, section.changed, section.own)
 
 
-def _home(plan: Plan, store: Store, cell: Cell) -> Home:
-    return store.home(cell.home, plan.slug(cell), reference=cell.kind != "model")
+def _run_folder(plan: Plan, store: Store, cell: Cell) -> RunFolder:
+    return store.run_folder(cell.home, plan.slug(cell), reference=cell.kind != "model")
 
 
 def set_aside(store: Store, state: Pending) -> None:
@@ -274,12 +270,12 @@ def release(plan: Plan, store: Store, failed: Iterable[int]) -> int:
     released = set()
     for index in failed:
         cell = plan.cells[index]
-        own = _home(plan, store, cell)
+        own = _run_folder(plan, store, cell)
         units = [(own, "train"), (own, f"score-{cell.samples}")]
         others = (other for partner in cell.partners.values() for other in partner.all())
-        units += [(store.home(o.home, o.slug), "train") for o in others]
-        for home, unit in units:
-            if home.failed(unit):
-                home.release(unit)
-                released.add((home.path, unit))
+        units += [(store.run_folder(o.home, o.slug), "train") for o in others]
+        for folder, unit in units:
+            if folder.failed(unit):
+                folder.release(unit)
+                released.add((folder.path, unit))
     return len(released)

@@ -19,7 +19,6 @@ from difgen_cli.engine.plan.notes import notes_on
 from difgen_cli.engine.plan.points import Point, Points, visible
 from difgen_cli.engine.plan.recipes import Operation, Recipe, apart
 from difgen_cli.engine.plan.runs import SnapshotRef, Trajectories
-from difgen_cli.engine.plan.sections import Section
 from difgen_cli.engine.plugins import Library
 
 REFERENCES = ("heldout", "copycat", "ideal")
@@ -77,32 +76,32 @@ class _Planner:
             **{name: partner.samples for name, partner in compared.items() if partner.samples},
         }  # fmt: skip
         metrics = result_keys(scoring, "model", weights.run.inputs | inputs)
-        seed, columns = self.points.seed(point), (*weights.run.columns, sampler.columns, drawn.guidance.columns)
+        columns = (*weights.run.columns, sampler.columns, drawn.guidance.columns)
+        self._append(
+            "model", point, weights.home, drawn.samples, metrics, columns, step=weights.step, snapshot=weights.snapshot,
+            guidance=drawn.guidance, partners=compared | drawn.partners,
+        )  # fmt: skip
+        for kind in REFERENCES:
+            self._add_reference(kind, weights, point)
+
+    def _append(
+        self, kind: str, point: Point, home: str, samples: str, metrics: dict[str, str],
+        columns: tuple[dict[str, Any], ...], **own: Any,
+    ) -> None:  # fmt: skip
+        """The next cell: what every kind has of its point, and fields of its own."""
+        sampler, axes = self.points.resolved("sample", point), point.assignments
+        if kind != "model":
+            axes = tuple(visible(kind, assignments) for assignments in axes)
         self.cells.append(
             Cell(
-                index=len(self.cells),
-                kind="model",
-                seed=seed,
-                home=weights.home,
-                step=weights.step,
-                snapshot=weights.snapshot,
-                samples=drawn.samples,
-                sampler=sampler,
-                guidance=drawn.guidance,
-                scoring=scoring,
-                metrics=metrics,
-                columns=columns,
-                axes=point.assignments,
-                partners=compared | drawn.partners,
+                len(self.cells), kind, self.points.seed(point), home, samples, sampler, self._scoring(point), metrics,
+                columns, axes=axes, **own,
             )
-        )
-        for kind in REFERENCES:
-            self._add_reference(kind, weights, sampler, scoring, seed, point)
+        )  # fmt: skip
 
-    def _add_reference(
-        self, kind: str, weights: SnapshotRef, sampler: Section, scoring: dict[str, Metric], seed: int, point: Point
-    ) -> None:
+    def _add_reference(self, kind: str, weights: SnapshotRef, point: Point) -> None:
         """Held-out images, resampled training images or the ideal denoiser, scored like the models, each once."""
+        sampler, scoring, seed = self.points.resolved("sample", point), self._scoring(point), self.points.seed(point)
         run, (data, condition, *_) = weights.run, weights.run.columns
         mirrored, labels = "mirrored" in run.inputs, run.labels.key if kind == "ideal" else ""
         reference = (kind, run.subset.key, labels, mirrored, sampler, *scoring.values())
@@ -128,21 +127,8 @@ class _Planner:
         self.seen.add((samples, *metrics.values(), seed))
         named = slug([kind, *data_words(data), *(condition_words(condition) if kind == "ideal" else ())])
         self.references.setdefault(recipe.key, Reference(recipe, named))
-        self.cells.append(
-            Cell(
-                index=len(self.cells),
-                kind=kind,
-                seed=seed,
-                home=recipe.key,
-                snapshot=recipe.key if kind == "ideal" else None,
-                samples=samples,
-                sampler=sampler,
-                scoring=scoring,
-                metrics=metrics,
-                columns=shown,
-                axes=tuple(visible(kind, assignments) for assignments in point.assignments),
-            )
-        )
+        snapshot = recipe.key if kind == "ideal" else None
+        self._append(kind, point, recipe.key, samples, metrics, shown, snapshot=snapshot)
 
     def _scoring(self, point: Point) -> dict[str, Metric]:
         key = (*self.points.key("score", point), *self.points.key("data", point))

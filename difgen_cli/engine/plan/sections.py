@@ -101,7 +101,7 @@ def resolve(
     signature = _signature(kind, name, library, place, path)
     own = None if alone else _own(kind, name, library, place)
     accepted = signature.settings | (own.settings if own and own is not signature else {})
-    elsewhere = {s for other in others for s in _taken(kind, other, library, place)}
+    elsewhere = {s for other in others for s in _taken(kind, other, library, place, alone=alone)}
     checked: dict[str, Any] = {}
     for key, value in given.items():
         if key in accepted:
@@ -181,9 +181,9 @@ def _own(kind: str, name: str, library: Library, place: Place | None) -> Signatu
         raise GridError(f"{kind}.name: {error}", place) from None
 
 
-def _taken(kind: str, name: str, library: Library, place: Place | None) -> set[str]:
-    """All settings that a plug-in of a section takes."""
-    own = _own(kind, name, library, place)
+def _taken(kind: str, name: str, library: Library, place: Place | None, *, alone: bool) -> set[str]:
+    """All settings that a plug-in of a section takes; alone: without those of its package's own function."""
+    own = None if alone else _own(kind, name, library, place)
     return {*_signature(kind, name, library, place).settings, *(own.settings if own else ())}
 
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from difgen_cli.engine.plan import Dependency, recipes
 from difgen_cli.engine.plan.recipes import Recipe
-from difgen_cli.engine.store import Home, StoreError
+from difgen_cli.engine.store import RunFolder, StoreError
 from difgen_cli.engine.store.access import exists, text
 from difgen_cli.engine.store.files import check_schema
 
@@ -137,10 +137,10 @@ class Work:
         check_schema(path, parts.get("schema"), SCHEMA)
 
         def call(c: dict[str, Any]) -> Call:
-            return Call(c["name"], _tuples(c["settings"]), _tuples(c["own"]))
+            return Call(c["name"], tuples(c["settings"]), tuples(c["own"]))
 
         def metric(m: dict[str, Any]) -> MetricSpec:
-            return _made(MetricSpec, m | {"settings": _tuples(m["settings"])})
+            return _made(MetricSpec, m | {"settings": tuples(m["settings"])})
 
         def dependency(d: dict[str, Any]) -> Dependency:
             return _made(Dependency, d | {"partners": {name: dependency(p) for name, p in d["partners"].items()}})
@@ -169,15 +169,16 @@ def _made(kind: Callable[..., T], content: dict[str, Any]) -> T:
     return kind(**{name: value for name, value in content.items() if name in names})
 
 
-def _tuples(settings: dict[str, Any]) -> dict[str, Any]:
+def tuples(settings: dict[str, Any]) -> dict[str, Any]:
+    """JSON has lists where settings have tuples."""
     return {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
 
 
-def is_done(unit: Training | Scoring, home: Home) -> bool:
+def is_done(unit: Training | Scoring, folder: RunFolder) -> bool:
     """Whether all that a unit should leave is there."""
     if isinstance(unit, Training):
-        return all(exists(home.snapshot(s)) for s in unit.steps)
-    return all(exists(home.result(m.key)) for m in unit.metrics.values())
+        return all(exists(folder.snapshot(s)) for s in unit.steps)
+    return all(exists(folder.result(m.key)) for m in unit.metrics.values())
 
 
 def read(path: Path) -> Work:

@@ -26,12 +26,12 @@ from weakref import finalize
 import numpy as np
 
 from difgen_cli.engine.store import attempts, failures
-from difgen_cli.engine.store.access import ANSWERS, StoreError, exists, explain, names, remade, status, tried
+from difgen_cli.engine.store.access import ANSWERS, StoreError, acted, exists, names, remade, status, tried
 from difgen_cli.engine.store.attempts import Attempt, Claimant
 from difgen_cli.engine.store.files import publish, publish_json, read_json, replace_json
-from difgen_cli.engine.store.home import Home
+from difgen_cli.engine.store.run_folder import RunFolder
 
-__all__ = ["Home", "Store", "StoreError"]
+__all__ = ["RunFolder", "Store", "StoreError"]
 
 Arrays = dict[str, np.ndarray]
 T = TypeVar("T")
@@ -42,7 +42,7 @@ class Store:
     """One run directory."""
 
     root: Path
-    _homes: dict[str, Path] = field(default_factory=dict)
+    _run_folders: dict[str, Path] = field(default_factory=dict)
     _all: list[Path] = field(default_factory=list)
     _eager: set[Path] = field(default_factory=set)
     _own_tables: Path | None = None  # of somebody who only reads
@@ -59,61 +59,58 @@ class Store:
             probe.write_bytes(b"")
             probe.unlink(missing_ok=True)
 
-        try:
-            tried(self.root, act, reading=False)
-        except OSError as error:
-            raise explain(error, self.root) from error
+        acted(self.root, act)
 
     # Trajectories and references -----------------------------------------------------------------------------------
 
-    def home(self, key: str, slug: str, *, reference: bool = False) -> Home:
+    def run_folder(self, key: str, slug: str, *, reference: bool = False) -> RunFolder:
         """The folder of a trajectory or reference, there or not; found by its key whatever its slug."""
-        if not self._homes:
+        if not self._run_folders:
             self.refresh()
         kind = "references" if reference else "trajectories"
-        return Home(self._homes.get(key) or self.root / kind / f"{slug}-{key}")
+        return RunFolder(self._run_folders.get(key) or self.root / kind / f"{slug}-{key}")
 
-    def home_now(self, key: str, slug: str, *, reference: bool = False, make: bool = False) -> Home:
+    def run_folder_now(self, key: str, slug: str, *, reference: bool = False, make: bool = False) -> RunFolder:
         """The same, also where another process has begun it meanwhile under another slug: one key has one folder.
 
         `make`: begin it where nobody has, so that all others find it by this slug.
         """
-        home = self.home(key, slug, reference=reference)
-        if key not in self._homes:
+        folder = self.run_folder(key, slug, reference=reference)
+        if key not in self._run_folders:
             named = self.shared("homes") / key
-            if make and not exists(home.path):
-                publish_json(named, home.path.name)
-            name = read_json(named) or home.path.name
-            home = Home(home.path.parent / Path(str(name)).name)
-            if exists(home.path) or make:
-                self._homes[key] = home.path
-        return home
+            if make and not exists(folder.path):
+                publish_json(named, folder.path.name)
+            name = read_json(named) or folder.path.name
+            folder = RunFolder(folder.path.parent / Path(str(name)).name)
+            if exists(folder.path) or make:
+                self._run_folders[key] = folder.path
+        return folder
 
     def refresh(self) -> None:
         """List the trajectories and references anew."""
         rooms = [self.root / kind for kind in ("trajectories", "references")]
         self._all = [room / name for room in rooms for name in sorted(names(room))]
         for path in reversed(self._all):  # of two with one key, as 0.1.0 could make them, all take the first
-            self._homes[path.name.rpartition("-")[2]] = path
+            self._run_folders[path.name.rpartition("-")[2]] = path
 
-    def named(self, name: str) -> Home | None:
+    def named(self, name: str) -> RunFolder | None:
         """The trajectory or reference of a folder's name, if it is there."""
         places = (self.root / kind / Path(name).name for kind in ("trajectories", "references"))
-        return next((Home(place) for place in places if exists(place)), None)
+        return next((RunFolder(place) for place in places if exists(place)), None)
 
-    def homes(self) -> list[Home]:
+    def run_folders(self) -> list[RunFolder]:
         """Every trajectory and reference, also where two have one key."""
         self.refresh()
-        return [Home(path) for path in self._all]
+        return [RunFolder(path) for path in self._all]
 
-    def way(self, home: Home) -> str | None:
+    def way(self, folder: RunFolder) -> str | None:
         """How a trajectory was computed when it was begun, read once where that is as written; None before that."""
-        if home.path in self._eager:
+        if folder.path in self._eager:
             return "eager"
-        environment = home.environment()
+        environment = folder.environment()
         way = str(environment.get("way", "eager")) if environment else None
         if way == "eager":
-            self._eager.add(home.path)
+            self._eager.add(folder.path)
         return way
 
     # Shared artefacts ----------------------------------------------------------------------------------------------

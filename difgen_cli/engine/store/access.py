@@ -82,6 +82,14 @@ def tried(path: Path, act: Callable[[], T], *, reading: bool = True) -> T:
     raise AssertionError
 
 
+def acted(path: Path, act: Callable[[], T]) -> T:
+    """The same for what writes, where no answer but success is expected: StoreError for every error of the system."""
+    try:
+        return tried(path, act, reading=False)
+    except OSError as error:
+        raise explain(error, path) from error
+
+
 def _number(error: BaseException | None, handled: BaseException | None) -> int | None:
     """The number of an error of the system, in whatever exception it comes: safetensors has one of its own, and
     torch's writer raises another while it handles that of the file. `handled`: what was being handled before.

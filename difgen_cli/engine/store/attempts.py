@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -222,12 +223,11 @@ def _hopeless(unit: str, past: list[Record], submission: str | None) -> Record |
 
 def _starved(past: list[Record], submission: str | None) -> list[Record]:
     """The attempts at the end that ran out of memory."""
-    starved: list[Record] = []
-    for record in reversed(past):
-        if record.get("ending") != "out_of_memory" or record.get("submission") != submission:
-            break
-        starved.insert(0, record)
-    return starved
+
+    def starved(record: Record) -> bool:
+        return record.get("ending") == "out_of_memory" and record.get("submission") == submission
+
+    return list(takewhile(starved, reversed(past)))[::-1]
 
 
 def _fruitless(past: list[Record], submission: str | None) -> list[Record]:

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from difgen_cli.engine.store.access import ANSWERS, StoreError, explain, status, tried
+from difgen_cli.engine.store.access import ANSWERS, StoreError, acted, explain, status, tried
 
 __all__ = [
     "StoreError", "append", "check_schema", "explain", "inside", "loads", "locked", "publish", "publish_json",
@@ -156,10 +156,7 @@ def append(path: Path, line: str) -> None:
         with path.open("a", encoding="utf-8") as handle:
             handle.write(line + "\n")
 
-    try:
-        tried(path, act, reading=False)
-    except OSError as error:
-        raise explain(error, path) from error
+    acted(path, act)
 
 
 @contextmanager
@@ -170,11 +167,7 @@ def locked(path: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path.open("a", encoding="utf-8")
 
-    try:
-        handle = tried(path, act, reading=False)
-    except OSError as error:
-        raise explain(error, path) from error
-    with handle:
+    with acted(path, act) as handle:
         with suppress(OSError):  # a file system without locks: what is written in there must bear it
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield

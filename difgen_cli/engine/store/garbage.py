@@ -20,17 +20,17 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from difgen_cli.engine.store import Home, Store, submission_file
+from difgen_cli.engine.store import RunFolder, Store, submission_file
 from difgen_cli.engine.store.access import tried
 from difgen_cli.engine.store.files import StoreError, explain, locked, read_json, temporary_name
 from difgen_cli.engine.store.processes import is_dead
 
 OLD_SECONDS = 86_400.0  # by the disk's own clock; a heartbeat comes every few seconds, and a file is written in minutes
 ROOMS = ("trajectories", "references")
-HOME = re.compile(r".*-([0-9a-f]{16})")
+NAMED = re.compile(r".*-([0-9a-f]{16})")
 CODE = re.compile(r"code-[0-9a-f]{16}")
 TEMPORARY = re.compile(r"\..*\.tmp|\.(?:probe|doctor)\..*|[^.].*\.broken")
-PARTS = ("checkpoints", "snapshots", "samples")  # of a home; its results, attempts and descriptions stay
+PARTS = ("checkpoints", "snapshots", "samples")  # of a run folder; its results, attempts and descriptions stay
 
 
 KINDS = {
@@ -58,7 +58,7 @@ class Garbage:
 
 @dataclass
 class Needs:
-    """What plans and submissions want of one home."""
+    """What plans and submissions want of one run folder."""
 
     results: dict[int | None, set[str]] = field(default_factory=lambda: defaultdict(set))  # step -> keys of its results
     samples: set[str] = field(default_factory=set)
@@ -74,13 +74,14 @@ def find(store: Store, over: Collection[Path] = ()) -> list[Garbage]:
     root = store.root.resolve()
     living = [f for f in _submissions(root) if f not in over and _alive(f)]
     now, needs = disk_now(root), _needs(store, living)
-    homes = [path for room in ROOMS for path in _folders(root, room) if HOME.fullmatch(path.name)]
-    at_work = {path for path in homes if busy(path, now)}
+    every = [RunFolder(path) for room in ROOMS for path in _folders(root, room) if NAMED.fullmatch(path.name)]
+    at_work = {folder.path for folder in every if busy(folder, now)}
+    idle = [folder for folder in every if folder.path not in at_work]
     garbage = list(_temporary(root, at_work, now))
-    garbage += _orphans([p for p in homes if p not in at_work and _key(p) not in needs], homes, needs)
-    for path in homes:
-        if path not in at_work and _key(path) in needs:
-            garbage += _of_home(Home(path), needs[_key(path)])
+    garbage += _orphans([folder for folder in idle if folder.key not in needs], every, needs)
+    for folder in idle:
+        if folder.key in needs:
+            garbage += _of_folder(folder, needs[folder.key])
     garbage += _code(root, living, now)
     garbage += [_waste("distrusted", path) for path in _folders(root, "distrusted")]
     order = list(KINDS)
@@ -125,8 +126,8 @@ def _read_plan(path: Path, needs: dict[str, Needs]) -> None:
                          "run the same `difgen sweep` again to write it") from None  # fmt: skip
     columns = [table[n].to_pylist() for n in table.column_names if n.startswith("result.")]
     lines = zip(*(table[n].to_pylist() for n in ("home", "step", "cell")), strict=True)
-    for at, (home, step, cell) in enumerate(lines):
-        need = needs[home]
+    for at, (key, step, cell) in enumerate(lines):
+        need = needs[key]
         need.samples.add(cell)
         need.results[step].update(column[at] for column in columns if column[at] is not None)
         if step is not None:
@@ -164,35 +165,34 @@ def _alive(folder: Path) -> bool:
 # -- what is waste
 
 
-def _of_home(home: Home, need: Needs) -> Iterator[Garbage]:
+def _of_folder(folder: RunFolder, need: Needs) -> Iterator[Garbage]:
     """In a trajectory or reference that is needed."""
-    snapshots, results = home.snapshots(), home.results()
+    snapshots, results = folder.snapshots(), folder.results()
     scored = {step for step, keys in need.results.items() if step is not None and keys <= results}
     if need.steps <= snapshots | scored:
-        steps = sorted(home.checkpoints())
-        yield from (_waste("checkpoints", home.checkpoint(s)) for s in steps[:-1])
-        yield from (_waste("last checkpoints", home.checkpoint(s)) for s in steps[-1:])
+        steps = sorted(folder.checkpoints())
+        yield from (_waste("checkpoints", folder.checkpoint(s)) for s in steps[:-1])
+        yield from (_waste("last checkpoints", folder.checkpoint(s)) for s in steps[-1:])
     if need.awaited:
         return
-    yield from (_waste("snapshots", home.snapshot(s)) for s in sorted(snapshots - need.steps))
-    yield from (_waste("scored snapshots", home.snapshot(s)) for s in sorted(snapshots & scored))
-    yield from (_waste("samples", home.samples(k)) for k in sorted(home.sampled() - need.samples))
+    yield from (_waste("snapshots", folder.snapshot(s)) for s in sorted(snapshots - need.steps))
+    yield from (_waste("scored snapshots", folder.snapshot(s)) for s in sorted(snapshots & scored))
+    yield from (_waste("samples", folder.samples(k)) for k in sorted(folder.sampled() - need.samples))
 
 
-def _orphans(candidates: list[Path], homes: list[Path], needs: dict[str, Needs]) -> Iterator[Garbage]:
-    """Homes that no plan names, and no named trajectory is made of: whole where there is no result, else the large
-    parts, so that a plan that names the home again finds it done."""
+def _orphans(candidates: list[RunFolder], every: list[RunFolder], needs: dict[str, Needs]) -> Iterator[Garbage]:
+    """Run folders that no plan names, and no named trajectory is made of: whole where there is no result, else the
+    large parts, so that a plan that names it again finds it done."""
     inputs: set[str] = set()
     if candidates:
-        specs = (read_json(path / "spec.json") or {} for path in homes if _key(path) in needs)
-        inputs = {key for spec in specs for key in spec.get("recipe", {})}
-    for path in candidates:
-        if _key(path) in inputs:
+        inputs = {key for folder in every if folder.key in needs for key in folder.spec().get("recipe", {})}
+    for folder in candidates:
+        if folder.key in inputs:
             continue
-        if not Home(path).results():
-            yield _waste("orphans", path)
+        if not folder.results():
+            yield _waste("orphans", folder.path)
         else:
-            yield from (_waste("orphans", path / part) for part in PARTS if (path / part).is_dir())
+            yield from (_waste("orphans", folder.path / part) for part in PARTS if (folder.path / part).is_dir())
 
 
 def _temporary(root: Path, at_work: set[Path], now: float) -> Iterator[Garbage]:
@@ -216,21 +216,13 @@ def _code(root: Path, living: Iterable[Path], now: float) -> Iterator[Garbage]:
             yield _waste("code", path)
 
 
-def busy(path: Path, now: float) -> bool:
-    """Whether somebody works in a home: an attempt that runs, whose owner is not known to be gone, and which has given
-    a sign of life within a day."""
-    if _age_seconds(path / "attempts", now) > OLD_SECONDS:  # every sign of life puts a new file in its place
+def busy(folder: RunFolder, now: float) -> bool:
+    """Whether somebody works in a run folder: an attempt that runs, whose owner is not known to be gone, and which has
+    given a sign of life within a day."""
+    if _age_seconds(folder.path / "attempts", now) > OLD_SECONDS:  # every sign of life puts a new file in its place
         return False
-    for unit, record in Home(path).last_attempts().items():
-        if record["state"] == "running" and not is_dead(record["owner"]):
-            file = path / "attempts" / f"{unit}.{record.get('attempt')}.json"
-            if _age_seconds(file, now) < OLD_SECONDS:
-                return True
-    return False
-
-
-def _key(path: Path) -> str:
-    return path.name.rpartition("-")[2]
+    running = ((u, r) for u, r in folder.last_attempts().items() if r["state"] == "running" and not is_dead(r["owner"]))
+    return any(_age_seconds(folder.attempt(u, r.get("attempt", 0)), now) < OLD_SECONDS for u, r in running)
 
 
 def _folders(parent: Path, room: str) -> list[Path]:

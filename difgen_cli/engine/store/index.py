@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from difgen_cli.engine.store import Home, Store
+from difgen_cli.engine.store import RunFolder, Store
 from difgen_cli.engine.store.access import StoreError, status
 from difgen_cli.engine.store.files import read_json, replace_text
 
@@ -36,13 +36,13 @@ def read(store: Store, kept: Path | None) -> dict[str, Entry]:
     cached = (path and read_json(path)) or {}
     earlier: dict[str, Entry] = cached.get("trajectories", {}) if cached.get("schema") == SCHEMA else {}
     entries, fresh = {}, False
-    for home in store.homes():
-        if home.path.parent.name != "trajectories":
+    for folder in store.run_folders():
+        if folder.path.parent.name != "trajectories":
             continue
-        name, stamp = home.path.name, _stamp(home.path)
+        name, stamp = folder.path.name, _stamp(folder.path)
         entry = earlier.get(name)
         if entry is None or entry["stamp"] != stamp or _running(entry):
-            entry, fresh = _entry(home, stamp), True
+            entry, fresh = _entry(folder, stamp), True
         entries[name] = entry
     if path and (fresh or entries.keys() != earlier.keys()):
         with suppress(StoreError):  # a full disk: all is read anew the next time
@@ -69,6 +69,7 @@ def _running(entry: Entry) -> bool:
     return any(record["state"] == "running" for record in entry["units"].values())
 
 
-def _entry(home: Home, stamp: list[int]) -> Entry:
-    units = {u: {k: r[k] for k in KEPT if k in r} for u, r in home.last_attempts().items()}
-    return {"stamp": stamp, "units": units, "snapshots": sorted(home.snapshots()), "results": sorted(home.results())}
+def _entry(folder: RunFolder, stamp: list[int]) -> Entry:
+    units = {u: {k: r[k] for k in KEPT if k in r} for u, r in folder.last_attempts().items()}
+    snapshots, results = sorted(folder.snapshots()), sorted(folder.results())
+    return {"stamp": stamp, "units": units, "snapshots": snapshots, "results": results}

@@ -17,14 +17,14 @@ from difgen_cli.engine.store.access import ANSWERS, DamagedError, StoreError, ex
 from difgen_cli.engine.store.files import check_schema, publish, publish_json, read_json
 
 if TYPE_CHECKING:
-    from difgen_cli.engine.store import Arrays, Home
+    from difgen_cli.engine.store import Arrays, RunFolder
 
 SCHEMA = 1
 TYPES = {"float64": pa.float64(), "int64": pa.int64(), "bool": pa.bool_(), "string": pa.string(), "str": pa.string()}
 
 
 def publish_result(
-    home: Home,
+    folder: RunFolder,
     key: str,
     context: dict[str, Any],
     values: dict[str, Any],
@@ -42,10 +42,10 @@ def publish_result(
     for table, arrays in tables.items():
         shape = declared.get("TABLES", {})[table]
         content = pa.table({c: pa.array(arrays[c], TYPES[shape[c][0]]) for c in shape})
-        publish(home.result_table(key, table), partial(pq.write_table, content, write_page_checksum=True))
+        publish(folder.result_table(key, table), partial(pq.write_table, content, write_page_checksum=True))
     plain = {name: _plain(context["metric"], name, value) for name, value in values.items()}
     publish_json(
-        home.result(key),
+        folder.result(key),
         {"schema": SCHEMA, **context, "columns": stored(columns), "tables": sorted(tables), "values": plain},
     )
     return plain
@@ -55,19 +55,19 @@ def _checked(path: Path) -> pa.Table:
     return pq.read_table(path, page_checksum_verification=True)
 
 
-def read(home: Home, key: str, *, mend: bool = True) -> dict[str, Any] | None:
+def read(folder: RunFolder, key: str, *, mend: bool = True) -> dict[str, Any] | None:
     """A result with its tables as `pieces`, or None where a file is damaged or cannot be read.
 
     mend: set all files of a damaged result aside, so that it is computed again.
     """
-    path = home.result(key)
+    path = folder.result(key)
     try:
         content = read_json(path)
         if not isinstance(content, dict) or "values" not in content:
             raise DamagedError(f"{path}: is damaged (no whole JSON)")
         check_schema(path, content.get("schema"), SCHEMA)
         return content | {
-            "pieces": {name: parsed(home.result_table(key, name), _checked) for name in content["tables"]}
+            "pieces": {name: parsed(folder.result_table(key, name), _checked) for name in content["tables"]}
         }
     except (*ANSWERS, DamagedError) as error:
         if not exists(path):  # removed meanwhile
@@ -75,7 +75,7 @@ def read(home: Home, key: str, *, mend: bool = True) -> dict[str, Any] | None:
         if not mend:
             print(f"{error}; the result is left out", file=sys.stderr)
         else:
-            for file in home.result_files(key):  # the values last: they say that all is there
+            for file in folder.result_files(key):  # the values last: they say that all is there
                 set_aside(file, f"{error}; `difgen sweep` computes the result again")
     except StoreError as error:
         print(f"{error}; the result is left out", file=sys.stderr)

@@ -79,15 +79,15 @@ def fold(store: Store) -> pa.Table:
 
 
 def _fold(store: Store) -> pa.Table:
-    home_of = {key: home for home in store.homes() for key in home.results()}
+    folder_of = {key: folder for folder in store.run_folders() for key in folder.results()}
     tables = metrics(store)
     if not are_whole(store.tables, tables):
         tables = {}
     folded = keys_of(tables)
-    unread = sorted(home_of.keys() - folded)
-    read_now = (results.read(home_of[key], key, mend=not store.reads_only) for key in unread)
+    unread = sorted(folder_of.keys() - folded)
+    read_now = (results.read(folder_of[key], key, mend=not store.reads_only) for key in unread)
     fresh = [result for result in read_now if result is not None]
-    gone = folded - home_of.keys()
+    gone = folded - folder_of.keys()
     if fresh or gone:
         _fold_tables(store, fresh, gone)
         _fold_metrics(store, tables, fresh, gone)
@@ -106,7 +106,7 @@ def _stamp(plans: Iterable[Path], doubt: Distrusted, folded: set[str]) -> bytes:
     """What rows are made of."""
     changed = [[path.parent.name, about.st_mtime_ns] for path in plans if (about := status(path))]
     digest = hashlib.sha256(",".join(sorted(folded)).encode()).hexdigest()
-    return json.dumps([changed, sorted(doubt.homes), "ways", digest]).encode()
+    return json.dumps([changed, sorted(doubt.folders), "ways", digest]).encode()
 
 
 def metrics(store: Store) -> dict[str, pa.Table]:
@@ -202,9 +202,12 @@ def joined(plan: pa.Table, metrics: dict[str, pa.Table], doubt: Distrusted) -> p
             else:
                 columns[_column(metric, name)] = lines[name]
     columns["results"] = _sum(counts, plan.num_rows)
-    homes, keys = plan["home"].to_pylist(), [plan[n].to_pylist() for n in plan.column_names if n.startswith("result.")]
-    columns["stale"] = pa.array(doubt.lines(homes, keys), pa.bool_())
-    ways = pa.array([doubt.ways.get(home) for home in homes], pa.string())  # which rows of 0.1.0 do not say
+    trajectories, keys = (
+        plan["home"].to_pylist(),
+        [plan[n].to_pylist() for n in plan.column_names if n.startswith("result.")],
+    )
+    columns["stale"] = pa.array(doubt.lines(trajectories, keys), pa.bool_())
+    ways = pa.array([doubt.ways.get(key) for key in trajectories], pa.string())  # which rows of 0.1.0 do not say
     columns["train_way"] = pc.coalesce(columns["train_way"], ways) if "train_way" in columns else ways
     columns |= clocks(plan)
     return pa.table(columns)

@@ -20,7 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from difgen_cli.engine.store import Home, Store, submission_file
+from difgen_cli.engine.store import RunFolder, Store, submission_file
 from difgen_cli.engine.store.access import exists, tried
 from difgen_cli.engine.store.files import StoreError, explain, read_json
 
@@ -41,39 +41,39 @@ class Rest:
 class Distrusted:
     """What does not count: whole trajectories, and of others the results and samples that rest on those."""
 
-    homes: dict[str, Path] = field(default_factory=dict)  # by key
+    folders: dict[str, Path] = field(default_factory=dict)  # by key
     rests: tuple[Rest, ...] = ()
     ways: dict[str, str] = field(default_factory=dict)  # of the trajectories that were looked at: how they were trained
 
     def __bool__(self) -> bool:
-        return bool(self.homes)
+        return bool(self.folders)
 
     @cached_property
-    def _by_home(self) -> dict[str, tuple[set[str], set[str]]]:
-        by_home: dict[str, tuple[set[str], set[str]]] = {}
+    def _by_trajectory(self) -> dict[str, tuple[set[str], set[str]]]:
+        by_trajectory: dict[str, tuple[set[str], set[str]]] = {}
         for rest in self.rests:
-            results, samples = by_home.setdefault(rest.home, (set(), set()))
+            results, samples = by_trajectory.setdefault(rest.home, (set(), set()))
             results |= rest.results
             samples |= rest.samples
-        return by_home
+        return by_trajectory
 
-    def results(self, home: str) -> set[str]:
+    def results(self, trajectory: str) -> set[str]:
         """Keys of those that do not count, of a trajectory which does."""
-        return self._by_home.get(home, (set(), set()))[0]
+        return self._by_trajectory.get(trajectory, (set(), set()))[0]
 
-    def samples(self, home: str) -> set[str]:
-        return self._by_home.get(home, (set(), set()))[1]
+    def samples(self, trajectory: str) -> set[str]:
+        return self._by_trajectory.get(trajectory, (set(), set()))[1]
 
-    def lines(self, homes: list[str], keys: list[list[str | None]]) -> list[bool]:
+    def lines(self, trajectories: list[str], keys: list[list[str | None]]) -> list[bool]:
         """Of each line of a plan, with its trajectory and the keys of its results, whether it does not count."""
         return [
-            home in self.homes or any(column[at] in self.results(home) for column in keys)
-            for at, home in enumerate(homes)
+            key in self.folders or any(column[at] in self.results(key) for column in keys)
+            for at, key in enumerate(trajectories)
         ]
 
     def sentence(self, keys: Iterable[str]) -> str:
         """What a reader must know of some trajectories; empty where there is nothing to say."""
-        wrong = [self.homes[key].name.rpartition("-")[0] for key in keys if key in self.homes]
+        wrong = [self.folders[key].name.rpartition("-")[0] for key in keys if key in self.folders]
         if not wrong:
             return ""
         named = ", ".join(wrong[:NAMED]) + (f" and {len(wrong) - NAMED} more" if len(wrong) > NAMED else "")
@@ -89,31 +89,31 @@ def find(store: Store, keys: Iterable[str] | None = None, rests: Callable[[], It
 
     `rests`: what else is known to rest on weights of others; asked only where something does not count.
     """
-    homes = {_key(home): home for home in store.homes() if home.path.parent.name == "trajectories"}
-    looked = homes if keys is None else {key: homes[key] for key in keys if key in homes}
-    ways = {key: way for key, home in looked.items() if (way := store.way(home)) is not None}
+    folders = {folder.key: folder for folder in store.run_folders() if folder.path.parent.name == "trajectories"}
+    looked = folders if keys is None else {key: folders[key] for key in keys if key in folders}
+    ways = {key: way for key, folder in looked.items() if (way := store.way(folder)) is not None}
     if not any(_wrong(looked[key], way) for key, way in ways.items()):
         return Distrusted(ways=ways)
-    roots = {key for key, home in homes.items() if _wrong(home, store.way(home))}
-    return _resting(roots, homes, [*_of_submissions(store), *rests()], ways)
+    roots = {key for key, folder in folders.items() if _wrong(folder, store.way(folder))}
+    return _resting(roots, folders, [*_of_submissions(store), *rests()], ways)
 
 
-def _resting(roots: set[str], homes: dict[str, Home], rests: list[Rest], ways: dict[str, str]) -> Distrusted:
+def _resting(roots: set[str], folders: dict[str, RunFolder], rests: list[Rest], ways: dict[str, str]) -> Distrusted:
     """The roots, all that continues from them, and what rests on any of these."""
-    begun = {key: start for key, home in homes.items() if (start := _start(home.spec())) is not None}
+    begun = {key: start for key, folder in folders.items() if (start := _start(folder.spec())) is not None}
     wrong, grown = set(roots), set(roots)
     while grown:
         grown = {key for key, start in begun.items() if start in wrong} - wrong
         wrong |= grown
     resting = tuple(rest for rest in rests if rest.others & wrong and rest.home not in wrong)
-    return Distrusted({key: homes[key].path for key in sorted(wrong)}, resting, ways)
+    return Distrusted({key: folders[key].path for key in sorted(wrong)}, resting, ways)
 
 
-def _wrong(home: Home, way: str | None) -> bool:
+def _wrong(folder: RunFolder, way: str | None) -> bool:
     """Whether a trajectory was trained in a way that nobody checked, and which is not known to be right."""
-    if way in (None, "eager") or home.environment().get("checked"):
+    if way in (None, "eager") or folder.environment().get("checked"):
         return False
-    return not _right(home.spec())
+    return not _right(folder.spec())
 
 
 def _right(spec: dict[str, Any]) -> bool:
@@ -169,21 +169,22 @@ def set_aside(store: Store, distrusted: Distrusted, keys: Iterable[str]) -> list
     What rests on them goes first: whoever is interrupted finds the rest again. Raises StoreError where that is not
     allowed, or somebody works there.
     """
-    homes = {key: Home(path) for key, path in distrusted.homes.items()}
-    roots = set(keys) & distrusted.homes.keys()
+    folders = {key: RunFolder(path) for key, path in distrusted.folders.items()}
+    roots = set(keys) & distrusted.folders.keys()
     if not roots:
         return []
-    going = _resting(roots, homes, list(distrusted.rests), {})
-    for path in going.homes.values():
+    going = _resting(roots, folders, list(distrusted.rests), {})
+    for path in going.folders.values():
         _check_idle(store, path)
     moved = []
     for rest in going.rests:
-        home = store.home(rest.home, "")
-        files = [*itertools.chain.from_iterable(map(home.result_files, rest.results)), *map(home.samples, rest.samples)]
+        folder = store.run_folder(rest.home, "")
+        files = [file for key in rest.results for file in folder.result_files(key)]
+        files += [folder.samples(key) for key in rest.samples]
         present = [file for file in files if exists(file)]
         if present:
-            moved.append(_moved(store, home.path, present))
-    for _, path in sorted(going.homes.items(), key=lambda item: item[0] in roots):
+            moved.append(_moved(store, folder.path, present))
+    for _, path in sorted(going.folders.items(), key=lambda item: item[0] in roots):
         if exists(path):
             moved.append(_moved(store, path))
     return moved
@@ -192,28 +193,28 @@ def set_aside(store: Store, distrusted: Distrusted, keys: Iterable[str]) -> list
 def _check_idle(store: Store, path: Path) -> None:
     from difgen_cli.engine.store import garbage
 
-    if garbage.busy(path, garbage.disk_now(store.root)):
+    if garbage.busy(RunFolder(path), garbage.disk_now(store.root)):
         raise StoreError(
             f"{path}: must be trained again, and a worker of an older difgen is running there; end it with "
             "`difgen cancel`"
         )
 
 
-def _moved(store: Store, home: Path, files: list[Path] | None = None) -> Path:
-    """A home's folder, or some files of it, under a free name in `distrusted/`."""
+def _moved(store: Store, folder: Path, files: list[Path] | None = None) -> Path:
+    """A run folder, or some files of it, under a free name in `distrusted/`."""
     room = store.root / "distrusted"
-    names = itertools.chain([home.name], (f"{home.name}.{n}" for n in itertools.count(2)))
+    names = itertools.chain([folder.name], (f"{folder.name}.{n}" for n in itertools.count(2)))
     to = next(room / name for name in names if not exists(room / name))
     try:
         if files is None:
-            _move(home, to)
+            _move(folder, to)
         for file in files or ():
             with suppress(FileNotFoundError):  # another has moved it
-                _move(file, to / file.relative_to(home))
+                _move(file, to / file.relative_to(folder))
     except FileNotFoundError:  # another has moved it
         return to
     except FileExistsError as error:
-        raise explain(error, home) from error
+        raise explain(error, folder) from error
     return to
 
 
@@ -223,7 +224,3 @@ def _move(path: Path, to: Path) -> None:
         path.rename(to)
 
     tried(path, act, reading=False)
-
-
-def _key(home: Home) -> str:
-    return home.path.name.rpartition("-")[2]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from difgen_cli.engine.plan import work
 from difgen_cli.engine.plan.work import Scoring, Training
 from difgen_cli.engine.plugins import PACKAGE, Library
-from difgen_cli.engine.store import Home, Store, StoreError, code, failures
+from difgen_cli.engine.store import RunFolder, Store, StoreError, code, failures
 from difgen_cli.engine.store.attempts import Attempt, Claimant
 from difgen_cli.engine.store.processes import register_task
 from difgen_cli.engine.worker.allocation import Allocation
@@ -126,7 +126,7 @@ def _print(line: str) -> None:
 
 
 def _try(
-    context: WorkerContext, allocation: Allocation, unit: Training | Scoring, home: Home, attempt: Attempt
+    context: WorkerContext, allocation: Allocation, unit: Training | Scoring, folder: RunFolder, attempt: Attempt
 ) -> bool:
     """Run a claimed unit and say how it ended; an error inside it is recorded, and the worker goes on.
 
@@ -136,7 +136,7 @@ def _try(
     try:
         with attempt.beating():
             context.settle(unit.home)
-            spent = _do(context, unit, home, attempt)
+            spent = _do(context, unit, folder, attempt)
         context.say(f"{log}: done")
         attempt.end("done", **spent)
     except Interrupted:
@@ -173,13 +173,13 @@ def _failed_by(error: Exception, context: WorkerContext, unit: Training | Scorin
     attempt.end("failed", ending=ending, cause=cause, words=tail.splitlines()[-30:])
 
 
-def _do(context: WorkerContext, unit: Training | Scoring, home: Home, attempt: Attempt) -> dict[str, Any]:
+def _do(context: WorkerContext, unit: Training | Scoring, folder: RunFolder, attempt: Attempt) -> dict[str, Any]:
     """Do a claimed unit; returns what its attempt records at the end."""
     if isinstance(unit, Training):
         from difgen_cli.engine.worker.training import TrainingRun
 
         with context.clock.on("training"):
-            return TrainingRun(context, unit, home, attempt).run()
+            return TrainingRun(context, unit, folder, attempt).run()
     from difgen_cli.engine.worker.scoring import ScoringRun
 
-    return ScoringRun(context, unit, home, attempt).run()
+    return ScoringRun(context, unit, folder, attempt).run()

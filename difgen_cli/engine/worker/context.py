@@ -13,7 +13,7 @@ from torch import Tensor
 from difgen_cli.engine.cost.machine import device_name
 from difgen_cli.engine.plan.recipes import Recipe, dump
 from difgen_cli.engine.plugins import Library
-from difgen_cli.engine.store import Home, Store, StoreError
+from difgen_cli.engine.store import RunFolder, Store, StoreError
 from difgen_cli.engine.store.access import remade
 from difgen_cli.engine.store.attempts import Attempt, Claimant
 from difgen_cli.engine.store.files import replace_json
@@ -88,10 +88,10 @@ def weights(path: Path, device: str) -> dict[str, Tensor]:
     return {name: tensor.to(device) for name, tensor in tensors.items()}
 
 
-def describe(home: Home, recipe: Recipe) -> None:
+def describe(folder: RunFolder, recipe: Recipe) -> None:
     """Say in its folder what a trajectory or reference is made of."""
-    if not home.spec():  # or it is cut short
-        replace_json(home.path / "spec.json", {"key": recipe.key, "recipe": dump(_closure(recipe))})
+    if not folder.spec():  # or it is cut short
+        replace_json(folder.path / "spec.json", {"key": recipe.key, "recipe": dump(_closure(recipe))})
 
 
 def _closure(recipe: Recipe) -> dict[str, Recipe]:

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from difgen_cli import config
 from difgen_cli.diffusion import DenoiserLike
-from difgen_cli.diffusion.training import ExecutionMode, Step
+from difgen_cli.diffusion.state import ExecutionMode, Step
 from difgen_cli.engine.cost.cache import decided
 from difgen_cli.engine.worker.agreement import Function, disagreement
 from difgen_cli.guidance import Around

@@ -88,8 +88,8 @@ def _teacher(context: WorkerContext, snapshot: Recipe, unit: Training) -> Denois
     trajectory, step = weights_of(snapshot)
     if step is None:
         return context.artifacts.closed_form(trajectory)
-    home = context.store.home(unit.needs["teacher"].home, unit.needs["teacher"].slug)
-    return context.artifacts.denoiser(trajectory, weights(home.snapshot(step), context.device))
+    folder = context.store.run_folder(unit.needs["teacher"].home, unit.needs["teacher"].slug)
+    return context.artifacts.denoiser(trajectory, weights(folder.snapshot(step), context.device))
 
 
 def _positional(function: Callable[..., Any] | None) -> tuple[str, ...]:

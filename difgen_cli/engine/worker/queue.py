@@ -9,7 +9,7 @@ from functools import partial
 
 from difgen_cli.engine.plan import Dependency
 from difgen_cli.engine.plan.work import Scoring, Training, is_done
-from difgen_cli.engine.store import Home, Store, failures
+from difgen_cli.engine.store import RunFolder, Store, failures
 from difgen_cli.engine.store.access import exists
 from difgen_cli.engine.store.attempts import Attempt, Claimant
 from difgen_cli.engine.worker.allocation import Allocation
@@ -34,7 +34,7 @@ class Queue:
     longest_scoring_seconds: float = 0.0  # of those done here: what the next one may take
     too_long: bool = False  # whether a unit was left because the time left is too short for it
 
-    def next(self, flag: StopFlag) -> tuple[Training | Scoring, Home, Attempt] | None:
+    def next(self, flag: StopFlag) -> tuple[Training | Scoring, RunFolder, Attempt] | None:
         """Claim the next unit; None when none is left, or this worker's place is another's.
 
         Waits where all that is left is held by others. Raises Interrupted where the time left is too short for any.
@@ -52,43 +52,43 @@ class Queue:
             time.sleep(LOOK_AGAIN_SECONDS)
             self.waited_seconds += LOOK_AGAIN_SECONDS
 
-    def _claim(self) -> tuple[Training | Scoring, Home, Attempt] | None:
+    def _claim(self) -> tuple[Training | Scoring, RunFolder, Attempt] | None:
         left_seconds, self.too_long = self.allocation.left_seconds(), False
         for unit in list(self.units):
             reference = isinstance(unit, Scoring) and unit.reference
-            home = self.store.home_now(unit.home, unit.slug, reference=reference)
-            verdict, awaited = _verdict(unit, home, self.store)
+            folder = self.store.run_folder_now(unit.home, unit.slug, reference=reference)
+            verdict, awaited = _verdict(unit, folder, self.store)
             if verdict in ("done", "hopeless"):
                 self.units.remove(unit)
             elif verdict == "waiting" and (gone := next((w for w in awaited if not self._coming(*w)), None)):
-                self._give_up(unit, home, *gone)
+                self._give_up(unit, folder, *gone)
             elif verdict == "open" and left_seconds < self._needs_seconds(unit):
                 self.too_long = True
             elif verdict == "open":
-                home = self.store.home_now(unit.home, unit.slug, reference=reference, make=True)
-                attempt = self._claimed(unit, home)
+                folder = self.store.run_folder_now(unit.home, unit.slug, reference=reference, make=True)
+                attempt = self._claimed(unit, folder)
                 if attempt is not None:
                     self.units.remove(unit)
-                    return unit, home, attempt
+                    return unit, folder, attempt
         return None
 
-    def _claimed(self, unit: Training | Scoring, home: Home) -> Attempt | None:
+    def _claimed(self, unit: Training | Scoring, folder: RunFolder) -> Attempt | None:
         """Claim a unit; None where it is another's, has failed, or was done since it was looked at."""
-        return home.claim(unit.unit, self.claimant, partial(is_done, unit, home))
+        return folder.claim(unit.unit, self.claimant, partial(is_done, unit, folder))
 
-    def _coming(self, home: Home, step: int) -> bool:
+    def _coming(self, folder: RunFolder, step: int) -> bool:
         """Whether somebody makes a snapshot: it is a unit of this work, or a living attempt at its training."""
-        if any(isinstance(u, Training) and u.home == home.key and step in u.steps for u in self.units):
+        if any(isinstance(u, Training) and u.home == folder.key and step in u.steps for u in self.units):
             return True
-        number, last = (home.history("train") or [(0, {"state": "none"})])[-1]
-        running = last["state"] == "running" and not self.claimant.expired(home.attempt("train", number), last)
-        return running or step in home.snapshots()  # a listing is fresh where a look at one name may be remembered
+        number, last = (folder.history("train") or [(0, {"state": "none"})])[-1]
+        running = last["state"] == "running" and not self.claimant.expired(folder.attempt("train", number), last)
+        return running or step in folder.snapshots()  # a listing is fresh where a look at one name may be remembered
 
-    def _give_up(self, unit: Training | Scoring, home: Home, needed: Home, step: int) -> None:
+    def _give_up(self, unit: Training | Scoring, folder: RunFolder, needed: RunFolder, step: int) -> None:
         """Leave a unit whose weights are gone, and say so: somebody has removed them since it was planned."""
         self.units.remove(unit)
         self.lost = f"{needed.snapshot(step)}: {failures.EXIT_REASONS['weights_gone']}"
-        attempt = self._claimed(unit, home)
+        attempt = self._claimed(unit, folder)
         if attempt is not None:
             attempt.end("interrupted", ending="weights_gone", cause=self.lost)
 
@@ -106,31 +106,32 @@ class Queue:
         return MARGIN_SECONDS + (0.0 if isinstance(unit, Training) else self.longest_scoring_seconds)
 
 
-def _verdict(unit: Training | Scoring, home: Home, store: Store) -> tuple[str, list[tuple[Home, int]]]:
+def _verdict(unit: Training | Scoring, folder: RunFolder, store: Store) -> tuple[str, list[tuple[RunFolder, int]]]:
     """Whether a unit is done, open, waiting for weights, or hopeless because something before it failed; and for which
     snapshots it waits."""
-    if is_done(unit, home):
+    if is_done(unit, folder):
         return "done", []
-    if home.failed(unit.unit):
+    if folder.failed(unit.unit):
         return "hopeless", []
-    awaited = [(other, step) for other, step in _wanted_weights(unit, home, store) if not exists(other.snapshot(step))]
+    wanted = _wanted_weights(unit, folder, store)
+    awaited = [(other, step) for other, step in wanted if not exists(other.snapshot(step))]
     if any(other.failed("train") for other, _ in awaited):
         return "hopeless", []
     return ("waiting", awaited) if awaited else ("open", [])
 
 
-def _wanted_weights(unit: Training | Scoring, home: Home, store: Store) -> Iterator[tuple[Home, int]]:
+def _wanted_weights(unit: Training | Scoring, folder: RunFolder, store: Store) -> Iterator[tuple[RunFolder, int]]:
     """The snapshots without which a unit cannot begin: its own, and those of others."""
     if isinstance(unit, Training):
         others = list(unit.needs.values())
     else:
         others = list(unit.partners.values())
         if unit.weights and unit.step is not None:
-            yield home, unit.step
+            yield folder, unit.step
     for other in others:
-        for needed in other.awaited(lambda o: exists(_home(o, store).samples(str(o.samples)))):
-            yield _home(needed, store), int(needed.step or 0)
+        for needed in other.awaited(lambda o: exists(_run_folder(o, store).samples(str(o.samples)))):
+            yield _run_folder(needed, store), int(needed.step or 0)
 
 
-def _home(other: Dependency, store: Store) -> Home:
-    return store.home_now(other.home, other.slug)
+def _run_folder(other: Dependency, store: Store) -> RunFolder:
+    return store.run_folder_now(other.home, other.slug)

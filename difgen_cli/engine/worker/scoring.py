@@ -19,7 +19,7 @@ from difgen_cli.engine.plan.groups import independent
 from difgen_cli.engine.plan.recipes import Operation, Recipe, apart
 from difgen_cli.engine.plan.work import MetricSpec, Scoring
 from difgen_cli.engine.plugins import Signature
-from difgen_cli.engine.store import Arrays, Home, sample_files
+from difgen_cli.engine.store import Arrays, RunFolder, sample_files
 from difgen_cli.engine.store.access import exists, parsed, remade
 from difgen_cli.engine.store.attempts import Attempt
 from difgen_cli.engine.store.files import publish
@@ -40,7 +40,7 @@ class ScoringRun:
 
     context: WorkerContext
     unit: Scoring
-    home: Home
+    folder: RunFolder
     attempt: Attempt
     values: dict[str, Any] = field(default_factory=dict)  # of each metric its first with an interval, for `status`
     sampling_seconds: float | None = None  # None: the samples were there, or are real images
@@ -48,12 +48,12 @@ class ScoringRun:
     def run(self) -> dict[str, Any]:
         """Sample where that is needed, and measure; returns what the attempt records at its end."""
         start, errors = time.monotonic(), []
-        describe(self.home, self.recipe)
+        describe(self.folder, self.recipe)
         self.context.phases.attempt = self.attempt
         for done, measure in enumerate(self.unit.metrics.values()):
             self.context.flag.check()
             self.context.phases.show(None, metric=measure.metric, step=done, target=len(self.unit.metrics))
-            if exists(self.home.result(measure.key)):
+            if exists(self.folder.result(measure.key)):
                 continue
             try:
                 with self.context.clock.on("scoring"):
@@ -81,7 +81,7 @@ class ScoringRun:
             "home": self.unit.home, "step": self.unit.step, "cell": self.unit.samples,
             "seconds": time.monotonic() - start, "provenance": self._provenance(signature),
         }  # fmt: skip
-        values = publish_result(self.home, measure.key, facts, measured, result.tables, signature.constants)
+        values = publish_result(self.folder, measure.key, facts, measured, result.tables, signature.constants)
         first = next((name for name in values if f"{name}_lo" in values), next(iter(values)))
         self.values[first] = values[first]
 
@@ -135,7 +135,7 @@ class ScoringRun:
             samples=partner.samples or "", metrics={}, partners=partner.partners,
         )  # fmt: skip
         return DependencyView(
-            ScoringRun(self.context, unit, self.context.store.home(partner.home, partner.slug), self.attempt)
+            ScoringRun(self.context, unit, self.context.store.run_folder(partner.home, partner.slug), self.attempt)
         )
 
     def _shared(self, measure: MetricSpec, name: str, compute: Callable[[], Arrays]) -> Arrays:
@@ -209,12 +209,12 @@ class ScoringRun:
 
     @property
     def _snapshot_path(self) -> Path:
-        return self.home.snapshot(self.unit.step or 0)
+        return self.folder.snapshot(self.unit.step or 0)
 
     @functools.cached_property
     def samples(self) -> np.ndarray:
         """The generated images as uint8 (n, H, W, C), or points; drawn once and kept."""
-        path = self.home.samples(self.unit.samples)
+        path = self.folder.samples(self.unit.samples)
         stored = remade(path, sample_files.read)
         if stored is None:
             meter, start = Meter(), time.monotonic()
@@ -298,7 +298,7 @@ class ScoringRun:
     def _provenance(self, metric: Signature) -> dict[str, Any]:
         """What a row says of the making of a result; what samples cost is told by the metrics that see them."""
         own = self.context.environment() | {"finished_at": now()}
-        drawn = self.home.samples(self.unit.samples)
+        drawn = self.folder.samples(self.unit.samples)
         if {"samples", "states"} & set(metric.inputs) and exists(drawn):
             own |= parsed(drawn, sample_files.facts) | {"sampling_seconds": self.sampling_seconds}
         if self.unit.kind != "model" or not exists(self._snapshot_path):

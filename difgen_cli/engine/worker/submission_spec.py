@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -101,24 +101,8 @@ class SubmissionSpec:
 
     def write(self) -> None:
         """Write it, once, in the name of this process."""
-        content = {
-            "runs": str(self.runs),
-            "launcher": self.launcher,
-            "name": self.job_name,
-            "plugins": str(self.plugins) if self.plugins else None,
-            "code": str(self.code),
-            "code_digest": self.code_digest,
-            "threads": self.threads,
-            "workers": self.workers,
-            "walltime_seconds": self.walltime_seconds,
-            "notice_seconds": self.notice_seconds,
-            "expected": self.expected,
-            "lease_seconds": self.lease_seconds,
-            "checkpoint_seconds": self.checkpoint_seconds,
-            "environment": self.environment,
-            "owner": process_identity(),
-            "submitted": now(),
-        }
+        content = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("folder", "job_name")}
+        content |= {"name": self.job_name, "owner": process_identity(), "submitted": now()}
         submission_file.write(self.folder, content)
 
     @staticmethod
@@ -127,20 +111,7 @@ class SubmissionSpec:
         content = submission_file.read_checked(folder)
         if not content:
             raise StoreError(f"{folder / submission_file.NAME}: is missing or cut short; run `difgen sweep` again")
-        return SubmissionSpec(
-            folder=folder,
-            runs=Path(content["runs"]),
-            plugins=Path(content["plugins"]) if content["plugins"] else None,
-            threads=content["threads"],
-            environment=content["environment"],
-            lease_seconds=content["lease_seconds"],
-            checkpoint_seconds=content["checkpoint_seconds"],
-            walltime_seconds=content.get("walltime_seconds"),
-            notice_seconds=content.get("notice_seconds", 0.0),
-            code=Path(content["code"]),
-            code_digest=content.get("code_digest"),
-            launcher=content.get("launcher", ""),
-            job_name=content.get("name"),
-            workers=content.get("workers", 1),
-            expected=content.get("expected") or {},
-        )
+        own = {f.name: content[f.name] for f in fields(SubmissionSpec) if f.name in content}
+        own |= {name: Path(content[name]) for name in ("runs", "plugins", "code") if content[name]}
+        own |= {"folder": folder, "job_name": content.get("name"), "expected": content.get("expected") or {}}
+        return SubmissionSpec(**own)

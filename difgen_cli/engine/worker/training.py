@@ -16,13 +16,14 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from difgen_cli.diffusion.training import ExecutionMode, TrainingState, train
+from difgen_cli.diffusion.state import ExecutionMode, TrainingState
+from difgen_cli.diffusion.training import train
 from difgen_cli.engine.cost.device import forget_peak_memory, peak_memory_bytes
 from difgen_cli.engine.cost.machine import device_name
 from difgen_cli.engine.cost.throughput import Pace, Speed, of_training
 from difgen_cli.engine.plan.recipes import Recipe
 from difgen_cli.engine.plan.work import Training
-from difgen_cli.engine.store import Home
+from difgen_cli.engine.store import RunFolder
 from difgen_cli.engine.store.access import check_zip, exists, remade
 from difgen_cli.engine.store.attempts import Attempt
 from difgen_cli.engine.store.files import append, publish, publish_json, replace
@@ -47,17 +48,17 @@ class TrainingRun:
 
     context: WorkerContext
     unit: Training
-    home: Home
+    folder: RunFolder
     attempt: Attempt
     remembers: bool = False  # whether the peak of memory is that of all that this process has done
 
     def run(self) -> dict[str, Any]:
         """Train to the furthest wanted step; returns what the attempt records at its end."""
         recipe = self.context.recipes[self.unit.home]
-        wanted = [s for s in self.unit.steps if not exists(self.home.snapshot(s))]
+        wanted = [s for s in self.unit.steps if not exists(self.folder.snapshot(s))]
         if not wanted:
             return {}
-        describe(self.home, recipe)
+        describe(self.folder, recipe)
         self.context.phases.attempt = self.attempt
         self.remembers = not _forget_peak_memory(self.context.device)
         return self._train(recipe, wanted, self._checkpoint_before(wanted[0]))
@@ -105,8 +106,8 @@ class TrainingRun:
         shape, seed = shape_of(subset.images), recipe.settings.get("seed", 0)
         network = artifacts.network(recipe.inputs["network"], shape, conditions.classes, seed)
         if start := self.unit.needs.get("start"):
-            home = self.context.store.home(start.home, start.slug)
-            network.load_state_dict(weights(home.snapshot(start.step or 0), device))
+            folder = self.context.store.run_folder(start.home, start.slug)
+            network.load_state_dict(weights(folder.snapshot(start.step or 0), device))
         settings = {k: v for k, v in recipe.settings.items() if k != "steps"}
         images, labels = artifacts.pixels(subset.images), artifacts.labels_tensor(conditions.train)
         objective = objectives.of_training(self.context, recipe, self.unit, images, labels)
@@ -136,12 +137,12 @@ class TrainingRun:
             way = modes.way(name, shape, device, strict=True)
             return partial(next, begin(way, copy.deepcopy(network), None, TRIAL_STEPS))
 
-        if not self.home.environment():
+        if not self.folder.environment():
             chosen = modes.choose_mode(about, steps, device, trial, say)
             mark = {} if chosen == "eager" else {"checked": modes.CHECKED}
-            if publish_json(self.home.environment_path, environment | {"way": chosen} | mark):
+            if publish_json(self.folder.environment_path, environment | {"way": chosen} | mark):
                 return chosen
-        first = self.home.environment() or environment
+        first = self.folder.environment() or environment
         torch.set_num_threads(first["threads"])
         return modes.confirmed(str(first.get("way", "eager")), about, device, trial, say)
 
@@ -175,13 +176,13 @@ class TrainingRun:
         }  # fmt: skip
         tensors = {k: v.detach().contiguous() for k, v in state.ema.network.state_dict().items()}
         metadata = {"difgen": json.dumps(facts)}
-        publish(self.home.snapshot(state.step), lambda p: save_file(tensors, p, metadata=metadata))
+        publish(self.folder.snapshot(state.step), lambda p: save_file(tensors, p, metadata=metadata))
 
     def _save(self, state: TrainingState, seconds: float) -> None:
         check(self.attempt)
         content = {"state": state.checkpoint(), "train_seconds": seconds}
-        replace(self.home.checkpoint(state.step), lambda p: _write_checkpoint(p, content))
-        self.home.prune(state.step)
+        replace(self.folder.checkpoint(state.step), lambda p: _write_checkpoint(p, content))
+        self.folder.prune(state.step)
         self.attempt.beat(step=state.step)
 
     def _progress(self, state: TrainingState, speed: Speed, target: int) -> None:
@@ -189,7 +190,7 @@ class TrainingRun:
             "step": state.step, "loss": float(state.loss), "grad_norm": float(state.grad_norm),
             "lr": state.lr, **speed.facts, "time": now(),
         }  # fmt: skip
-        append(self.home.progress(self.attempt.number), json.dumps(line))
+        append(self.folder.progress(self.attempt.number), json.dumps(line))
         self.attempt.beat(step=state.step, loss=line["loss"], **speed.facts)
         self.context.say(f"train of {self.unit.slug}: step {state.step} of {target}, {speed.words}")
 
@@ -201,7 +202,7 @@ class TrainingRun:
 
     def _checkpoint_before(self, step: int) -> dict[str, Any]:
         """The furthest whole checkpoint before a step, on the CPU, or the beginning; a damaged one is set aside."""
-        checkpoints = self.home.checkpoints()
+        checkpoints = self.folder.checkpoints()
         for at in sorted((s for s in checkpoints if s < step), reverse=True):
             if (checkpoint := remade(checkpoints[at], _read_checkpoint)) is not None:
                 return checkpoint

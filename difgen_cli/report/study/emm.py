@@ -7,10 +7,8 @@ import pandas as pd
 
 from difgen_cli.report.study.curves import SIZE, per_group
 
-MEMORIZED, POWER = (
-    0.9,
-    0.9,
-)  # share of samples that makes a size memorized; power from which the rule would have seen it
+MEMORIZED = 0.9  # share of samples that makes a size memorized
+POWER = 0.9  # from which the rule would have seen it
 
 
 def with_largest(frame: pd.DataFrame, cells: pd.DataFrame, by: list[str]) -> pd.DataFrame:

@@ -18,7 +18,16 @@ from difgen_cli.engine.columns import ColumnSpec, declared
 from difgen_cli.engine.grid.document import GridError
 from difgen_cli.engine.plan import plan_table
 from difgen_cli.engine.plugins import Library, PluginError
-from difgen_cli.engine.store import Home, Store, failures, nearest, sample_files, submission_file, tables, untrusted
+from difgen_cli.engine.store import (
+    RunFolder,
+    Store,
+    failures,
+    nearest,
+    sample_files,
+    submission_file,
+    tables,
+    untrusted,
+)
 from difgen_cli.engine.store.access import exists, parsed
 from difgen_cli.report import Pair, Study
 from difgen_cli.report.study import costs
@@ -46,8 +55,8 @@ def gather(store: Store, name: str | None = None, folder: Path | None = None) ->
 def _study(store: Store, folder: Path, metrics: dict[str, pa.Table]) -> Study:
     plan = parsed(folder / "plan.parquet", pq.read_table)
     about = {k.decode(): v.decode() for k, v in plan.schema.metadata.items()}
-    homes = {*plan["home"].to_pylist(), *(other["home"] for other in plan_table.partners(plan))}
-    doubt = untrusted.find(store, homes)
+    trajectories = {*plan["home"].to_pylist(), *(other["home"] for other in plan_table.partners(plan))}
+    doubt = untrusted.find(store, trajectories)
     table = tables.joined(plan, metrics, doubt)
     rows = _rows(store, table)
     library = _library(store, folder)
@@ -67,7 +76,7 @@ def _study(store: Store, folder: Path, metrics: dict[str, pa.Table]) -> Study:
         columns=_columns(metrics, constants),
         gallery=partial(pairs, store),
         provenance=_provenance(store, about["grid"], folder, rows),
-        stale=doubt.sentence(sorted(homes)),
+        stale=doubt.sentence(sorted(trajectories)),
     )
 
 
@@ -88,8 +97,8 @@ def _rows(store: Store, table: pa.Table) -> pd.DataFrame:
     for index in lacking:
         line = rows.loc[index]
         if line["trajectory"] not in last:
-            home = store.home(line["trajectory"], line["slug"], reference=line["kind"] != "model")
-            last[line["trajectory"]] = home.last_attempts()
+            folder = store.run_folder(line["trajectory"], line["slug"], reference=line["kind"] != "model")
+            last[line["trajectory"]] = folder.last_attempts()
         cause = _cause(last[line["trajectory"]], line["cell"])
         if cause:
             rows.loc[index, ["state", "cause"]] = ["failed", cause]
@@ -164,20 +173,20 @@ def pairs(store: Store, cells: Sequence[str], count: int) -> dict[str, list[Pair
     best = nearest.neighbours(store, "cell", cells).groupby("cell", sort=False).head(count)
     pairs_by_cell: dict[str, list[Pair]] = {}
     for (home, reference), some in best.groupby(["home", best["kind"] != "model"], sort=False):
-        at = store.home(str(home), "", reference=bool(reference))
+        at = store.run_folder(str(home), "", reference=bool(reference))
         drawn = {str(cell): own for cell, own in some.groupby("cell", sort=False) if _has_images(at, str(cell))}
         train = _training_images(store, at) if drawn else np.zeros(0)
         pairs_by_cell |= {cell: _pairs(at, cell, own, train) for cell, own in drawn.items()}
     return pairs_by_cell
 
 
-def _has_images(home: Home, cell: str) -> bool:
-    file = home.samples(cell)
+def _has_images(folder: RunFolder, cell: str) -> bool:
+    file = folder.samples(cell)
     return exists(file) and "image" in parsed(file, pq.read_schema).names
 
 
-def _pairs(home: Home, cell: str, lines: pd.DataFrame, train: np.ndarray) -> list[Pair]:
-    drawn = parsed(home.samples(cell), pq.read_table)
+def _pairs(folder: RunFolder, cell: str, lines: pd.DataFrame, train: np.ndarray) -> list[Pair]:
+    drawn = parsed(folder.samples(cell), pq.read_table)
     encoded = drawn["image"].combine_chunks().field("bytes")
     return [
         Pair(
@@ -194,12 +203,12 @@ def _pairs(home: Home, cell: str, lines: pd.DataFrame, train: np.ndarray) -> lis
     ]
 
 
-def _training_images(store: Store, home: Home) -> np.ndarray:
+def _training_images(store: Store, folder: RunFolder) -> np.ndarray:
     """The training subset of a trajectory or reference, uint8, in the order that the neighbours table counts."""
     from difgen_cli import data
     from difgen_cli.engine.plan import facts, recipes
 
-    spec = home.spec()
+    spec = folder.spec()
     recipe_by_key = recipes.load(spec["recipe"])
     subset = recipe_by_key[spec["key"]].inputs["subset"]
     holdout = subset.inputs["holdout"]

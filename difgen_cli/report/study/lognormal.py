@@ -45,7 +45,7 @@ def fit(sizes: np.ndarray, low: np.ndarray, high: np.ndarray) -> FittedLine | No
     slope, height = np.polyfit(x[has_both_ends] - centre, middle, 1)
     scatter = max(least, float(np.std(middle - height - slope * (x[has_both_ends] - centre))))
     optimum = minimize(
-        _loss,
+        loss,
         np.array([1.0, height, slope]) / scatter,
         args=(x - centre, *ends),
         jac=True,
@@ -64,15 +64,7 @@ def finest(low: np.ndarray, high: np.ndarray) -> float:
     return float(UNIFORM * np.median(np.log(high[has_both_ends] / low[has_both_ends])))
 
 
-def log_likelihood(line: FittedLine, sizes: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
-    """Σ log P(low < τ ≤ high) under the line."""
-    with np.errstate(divide="ignore"):
-        ends = np.log(low), np.log(high)
-    scaled = np.array([1, line.intercept, line.slope]) / line.scatter
-    return -_loss(scaled, np.log(sizes), *ends)[0]
-
-
-def _loss(scaled: np.ndarray, x: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[float, np.ndarray]:
+def loss(scaled: np.ndarray, x: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[float, np.ndarray]:
     """Minus the log-likelihood of (1/s, a/s, b/s), and its gradient; low −∞ and high ∞ are censored ends."""
     log_share, (low, pull_low), (high, pull_high) = _ends(scaled, x, low, high)
     moved = pull_high - pull_low

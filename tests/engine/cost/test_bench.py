@@ -17,9 +17,9 @@ from difgen_cli.diffusion import Denoiser
 from difgen_cli.engine.cost import bench, flops
 from difgen_cli.engine.cost.bench import Subject, Throughput
 from difgen_cli.engine.cost.flops import NetworkWork
-from difgen_cli.engine.cost.roofline import Limits
+from difgen_cli.engine.cost.machine import Limits
 from difgen_cli.engine.plugins import Library, PluginError
-from difgen_cli.sampling import euler, heun
+from difgen_cli.sampling import euler, evaluations, heun
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 GRID = """\
@@ -56,8 +56,8 @@ def test_facts_are_shares_of_the_limits() -> None:
 
 def test_evaluations_are_counted_as_a_sampler_makes_them() -> None:
     denoiser = Denoiser(bench_network(), 0.5)  # type: ignore[arg-type]
-    assert bench.evaluations(denoiser, heun.sample, (1, 8, 8)) == 2 * 24 - 1
-    assert bench.evaluations(denoiser, euler.sample, (1, 8, 8), steps=7) == 7
+    assert evaluations(denoiser, heun.sample, (1, 8, 8)) == 2 * 24 - 1
+    assert evaluations(denoiser, euler.sample, (1, 8, 8), steps=7) == 7
 
 
 def test_a_subject_is_trained_and_sampled() -> None:

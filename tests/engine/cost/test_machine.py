@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from difgen_cli.engine.cost import cache, machine
-from difgen_cli.engine.cost.roofline import Limits
+from difgen_cli.engine.cost.machine import Limits
 
 
 @pytest.fixture

@@ -11,11 +11,12 @@ import pytest
 
 from difgen_cli import sweep
 from difgen_cli.engine.cost import packing
-from difgen_cli.engine.cost.packing import Packing, ProbeError, Probes, ProbeTask, Reading, choose, probe
+from difgen_cli.engine.cost.bench import Subject
+from difgen_cli.engine.cost.packing import Packing, ProbeError, Probes, Reading, choose, probe
 
 GIB = float(1 << 30)
 LONG = 1e12  # images: more than any probe trains
-DIGITS = ProbeTask("mlp", {"width": 64}, (1, 8, 8), 0, 768, {}, 128)
+DIGITS = Subject("mlp", {"width": 64}, (1, 8, 8), images=768)
 
 
 def _device(totals: dict[int, float], own: float = GIB, size: float = 1000 * GIB) -> Callable[[int], Sequence[Reading]]:
@@ -105,7 +106,7 @@ def test_two_processes_on_two_cores_train_more_than_one_and_four_no_more_than_tw
 @pytest.mark.usefixtures("two_cores")
 def test_the_probe_takes_no_more_processes_than_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packing, "SLICE_SECONDS", 1.0)
-    wide = ProbeTask("mlp", {"width": 512}, (1, 8, 8), 10, 768, {"condition_dropout": 0.1}, 128)
+    wide = Subject("mlp", {"width": 512}, (1, 8, 8), 10, images=768, training={"condition_dropout": 0.1})
     found = probe([(DIGITS, LONG), (wide, 1.0)], None, 4, None)
     assert 1 in found.images_per_second
     assert found.jobs in found.images_per_second
@@ -114,7 +115,7 @@ def test_the_probe_takes_no_more_processes_than_cores(monkeypatch: pytest.Monkey
 
 @pytest.mark.long
 def test_the_heaviest_of_several_trainings_is_the_one_that_is_weighed() -> None:
-    wide = ProbeTask("mlp", {"width": 64}, (1, 8, 8), 0, 8_000_000, {}, 128)  # 488 MiB of images
+    wide = Subject("mlp", {"width": 64}, (1, 8, 8), images=8_000_000)  # 488 MiB of images
     with Probes(None, None, 60) as probes:
         both = probes.heaviest([DIGITS, wide])
         small = probes.heaviest([DIGITS])
@@ -129,7 +130,7 @@ def test_a_probe_ends_with_its_time_and_leaves_no_process_behind() -> None:
 
 
 def test_what_ends_a_probe_is_said_and_one_worker_goes_on() -> None:
-    broken = ProbeTask("mlp", {"width": -4}, (1, 8, 8), 0, 768, {}, 128)
+    broken = Subject("mlp", {"width": -4}, (1, 8, 8), images=768)
     found = probe([(broken, LONG)], None, 4, None)
     assert found.jobs == 1
     assert "negative dimension" in found.why
@@ -152,9 +153,9 @@ def planned(write_grid: Callable[..., Path], tmp_path: Path) -> sweep.Planned:
     return found
 
 
-def test_tasks_are_the_distinct_trainings_of_a_plan(planned: sweep.Planned) -> None:
-    found = packing.tasks(planned.state.work, planned.store)
-    assert sorted((t.network_settings.get("width"), t.images) for t, _ in found) == [
+def test_the_distinct_trainings_of_a_plan_are_weighed(planned: sweep.Planned) -> None:
+    found = packing.trainings(planned.state.work, planned.store)
+    assert sorted((t.settings.get("width"), t.images) for t, _ in found) == [
         (16, 16),
         (16, 64),
         (32, 16),

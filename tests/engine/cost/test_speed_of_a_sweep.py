@@ -68,8 +68,8 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 def test_a_sweep_tells_how_near_the_limit_it_is(swept: Store, difgen: Run) -> None:
-    home = next(h for h in swept.homes() if h.path.parent.name == "trajectories")
-    lines = [json.loads(line) for file in home.path.glob("progress.*.jsonl") for line in file.read_text().splitlines()]
+    run = next(f for f in swept.run_folders() if f.path.parent.name == "trajectories")
+    lines = [json.loads(line) for file in run.path.glob("progress.*.jsonl") for line in file.read_text().splitlines()]
     assert (lines[0]["step"], lines[-1]["step"]) == (20, 300), "a start-up of seconds has no reading of its own"
     rows = {line["step"]: line for line in tables.fold(swept).to_pylist() if line["kind"] == "model"}
     limits = json.loads(next((swept.root.parent / "cache" / "difgen").glob("machine-*.json")).read_text())["found"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from difgen_cli.engine.cost.flops import NetworkWork
-from difgen_cli.engine.cost.roofline import Limits
+from difgen_cli.engine.cost.machine import Limits
 from difgen_cli.engine.cost.throughput import Pace, Speed
 
 

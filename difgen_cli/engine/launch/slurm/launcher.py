@@ -9,11 +9,12 @@ from datetime import date, timedelta
 from typing import Any
 
 from difgen_cli.engine.launch import slurm
-from difgen_cli.engine.launch.launcher import Death, LaunchRequest, SubmissionStatus, working
-from difgen_cli.engine.launch.slurm import inside, profile, states, walltime
-from difgen_cli.engine.launch.slurm.poll import Poll, SlurmQueue
+from difgen_cli.engine.launch.launcher import Death, LaunchRequest, SubmissionStatus
+from difgen_cli.engine.launch.slurm import inside, profile, walltime
+from difgen_cli.engine.launch.slurm.poll import Poll, SlurmQueue, ending_of
 from difgen_cli.engine.launch.submissions import Submission
 from difgen_cli.engine.launch.worker_pool import WorkerPool
+from difgen_cli.engine.store import submission_file
 from difgen_cli.engine.worker.allocation import Allocation
 from difgen_cli.engine.worker.submission_spec import SubmissionSpec
 from difgen_cli.format import counted
@@ -103,7 +104,8 @@ def _status(submission: Submission, queue: SlurmQueue, receipt: dict[str, Any] |
             return SubmissionStatus(submission, is_known=True, over="its writer died before SLURM heard of it")
         return _unknown(submission)  # it may be waiting for sbatch
     mended = {"job": job, "mended": True} if receipt is None and job is not None else None
-    deaths = [Death(r, _ending(r, queue), "SLURM") for r in working(submission) if _ended(r, queue)]
+    working = submission_file.working(submission.folder)
+    deaths = [Death(r, _ending(r, queue), "SLURM") for r in working if _ended(r, queue)]
     pending = [task for task in tasks if task.pending]
     reasons = Counter(task.reason for task in pending if task.reason not in ("", "None", "JobArrayTaskLimit"))
     return SubmissionStatus(
@@ -130,7 +132,7 @@ def _ending(worker_record: dict[str, Any], queue: SlurmQueue) -> str:
     who = worker_record["owner"]
     runs = queue.runs.get(_task(who), [])
     state = runs[int(who["restart"] or 0)] if len(runs) > int(who["restart"] or 0) else ""
-    return states.ending(state) or "killed"
+    return ending_of(state) or "killed"
 
 
 def _task(who: dict[str, Any]) -> tuple[str, str]:

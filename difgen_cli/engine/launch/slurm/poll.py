@@ -17,6 +17,17 @@ LEAST_SECONDS = 2.0
 MOST_SECONDS = 40.0
 GROWTH = 1.5  # of the pause between two looks
 FIELDS = {"Name": 40, "ArrayJobID": 14, "ArrayTaskID": 14, "State": 16, "RestartCnt": 8, "Reason": 40}
+_ENDINGS = {
+    "OUT_OF_MEMORY": "out_of_memory",
+    "NODE_FAIL": "node_failure",
+    "BOOT_FAIL": "node_failure",
+    "TIMEOUT": "time_limit",
+    "DEADLINE": "time_limit",
+    "PREEMPTED": "preempted",
+    "CANCELLED": "cancelled",
+    "REQUEUED": "cancelled",
+    "REVOKED": "cancelled",
+}
 PENDING = frozenset({"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT"})
 
 
@@ -119,3 +130,8 @@ def accounted(text: str) -> tuple[dict[tuple[str, str], list[str]], dict[str, st
         runs[array, task].append(state)
         names[name] = array
     return dict(runs), names
+
+
+def ending_of(state: str) -> str | None:
+    """Name the ending of a job's state (`CANCELLED by 1000`, `NODE_FAIL`); None for one that tells of none."""
+    return _ENDINGS.get(state.split()[0].rstrip("+")) if state.split() else None

@@ -17,7 +17,7 @@ KEY = "0123456789abcdef"
 def _queue(tmp_path: Path, slug: str) -> Queue:
     worker_record = WorkerRecord.register(tmp_path / f"{slug}.json", "cpu")
     store = Store(tmp_path / "runs")
-    store.home(KEY, slug)  # as planned before the other began
+    store.run_folder(KEY, slug)  # as planned before the other began
     return Queue(store, [Training(KEY, slug, (10,), 8)], Claimant(), worker_record)
 
 
@@ -27,9 +27,9 @@ def test_two_sweeps_that_call_one_trajectory_by_two_names_use_one_folder(tmp_pat
     assert claimed is not None
     assert claimed[1].path.name == f"npz-n16-mlp-{KEY}"
     assert other._claim() is None, "the first has it"
-    assert other.store.home_now(KEY, "folder-n16-mlp").path == claimed[1].path
-    assert [h.path.name for h in Store(tmp_path / "runs").homes()] == [f"npz-n16-mlp-{KEY}"]
-    again = Store(tmp_path / "runs").home_now(KEY, "third", make=True)
+    assert other.store.run_folder_now(KEY, "folder-n16-mlp").path == claimed[1].path
+    assert [h.path.name for h in Store(tmp_path / "runs").run_folders()] == [f"npz-n16-mlp-{KEY}"]
+    again = Store(tmp_path / "runs").run_folder_now(KEY, "third", make=True)
     assert again.path == claimed[1].path
 
 
@@ -39,13 +39,13 @@ def test_of_two_folders_of_one_key_the_results_of_both_are_seen(tmp_path: Path) 
         results.mkdir(parents=True)
         (results / f"{key}.json").write_text("{}")
     store = Store(tmp_path)
-    assert [h.path.name for h in store.homes()] == [f"a-{KEY}", f"b-{KEY}"]
-    assert {key for home in store.homes() for key in home.results()} == {"one", "two"}
-    assert {Store(tmp_path).home(KEY, slug).path.name for slug in "abc"} == {f"a-{KEY}"}
+    assert [h.path.name for h in store.run_folders()] == [f"a-{KEY}", f"b-{KEY}"]
+    assert {key for folder in store.run_folders() for key in folder.results()} == {"one", "two"}
+    assert {Store(tmp_path).run_folder(KEY, slug).path.name for slug in "abc"} == {f"a-{KEY}"}
 
 
 def test_a_name_on_record_leads_to_no_other_folder(tmp_path: Path) -> None:
     named = tmp_path / "shared" / "homes" / KEY
     named.parent.mkdir(parents=True)
     named.write_text('"../../elsewhere"')
-    assert Store(tmp_path).home_now(KEY, "mlp").path == tmp_path / "trajectories" / "elsewhere"
+    assert Store(tmp_path).run_folder_now(KEY, "mlp").path == tmp_path / "trajectories" / "elsewhere"

@@ -18,7 +18,7 @@ PROGRESS = re.compile(r"progress\.\d+\.jsonl")
 
 
 @dataclass(frozen=True)
-class Home:
+class RunFolder:
     """The folder of one trajectory or reference."""
 
     path: Path
