@@ -52,9 +52,10 @@ def bench(
         device = _device(device)
         subjects, library = _subjects(grid, device)
         from difgen_cli.engine.cost import bench as benching
+        from difgen_cli.engine.cost import machine
         from difgen_cli.engine.worker import modes
 
-        about, limits, console = benching.about(device), benching.limits(subjects, device), messages()
+        about, limits, console = machine.here(device), benching.limits(subjects, device), messages()
         if not json_:
             _print_heading(about, limits, output())
         throughputs = []

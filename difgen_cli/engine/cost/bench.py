@@ -126,12 +126,6 @@ def gpus() -> int:
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
-def about(device: str) -> dict[str, Any]:
-    """Where this is measured, and with what."""
-    threads = torch.get_num_threads()
-    return {"device": machine.device_name(device), "threads": threads, "torch": torch.__version__}
-
-
 def limits(subjects: Iterable[Subject], device: str) -> dict[str, Limits | None]:
     """The limits of the device by precision, measured now as well as before."""
     return {precision: machine.best(device, precision) for precision in sorted({s.precision for s in subjects})}

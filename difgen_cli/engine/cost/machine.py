@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -66,10 +66,7 @@ def _limits(device: str, precision: str, threads: int) -> Limits | None:
 
 def best(device: str, precision: str, *, again: bool = True) -> Limits | None:
     """The best limits ever measured here; `again` measures now too: a machine that was busy then may be quiet."""
-    about = {
-        "device": device_name(device), "threads": torch.get_num_threads(), "torch": torch.__version__,
-        "precision": precision, "version": VERSION,
-    }  # fmt: skip
+    about = here(device) | {"precision": precision, "version": VERSION}
 
     def measure() -> dict[str, float] | None:
         try:
@@ -123,6 +120,11 @@ def moment(device: str) -> float:
     if device.startswith("cuda"):
         torch.cuda.synchronize(device)
     return time.perf_counter()
+
+
+def here(device: str) -> dict[str, Any]:
+    """Where this process computes, and with what."""
+    return {"torch": torch.__version__, "device": device_name(device), "threads": torch.get_num_threads()}
 
 
 def device_name(device: str) -> str:

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load
 from torch import Tensor
 
-from difgen_cli.engine.cost.machine import device_name
+from difgen_cli.engine.cost.machine import here
 from difgen_cli.engine.plan.recipes import Recipe, dump
 from difgen_cli.engine.plugins import Library
 from difgen_cli.engine.store import RunFolder, Store, StoreError
@@ -70,8 +70,7 @@ class WorkerContext:
 
     def environment(self) -> dict[str, Any]:
         """What rows say of their making."""
-        own = {"torch": torch.__version__, "device": device_name(self.device), "threads": torch.get_num_threads()}
-        return self.spec.environment | own
+        return self.spec.environment | here(self.device)
 
 
 def check(attempt: Attempt) -> None:
