@@ -35,4 +35,5 @@ class GaussianClasses:
         # ‖away‖² under (C + σ² I)⁻¹: along the axes by their variance, and beside them by σ² alone
         beside = (away.square().sum(2) - along.square().sum(2)) / noise[:, :, 0]
         distance = (along.square() / (self.variances + noise)).sum(2) + beside
-        return (self.log_prior - distance / 2).log_softmax(1)
+        likely: Tensor = (self.log_prior - distance / 2).log_softmax(1)
+        return likely

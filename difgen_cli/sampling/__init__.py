@@ -140,7 +140,7 @@ def _walks(
     denoiser: DenoiserLike, sample: Sampler, shape: tuple[int, ...], proportions: np.ndarray | None,
     device: str | torch.device, images: Labelled | None, inputs: Mapping[str, Any] | None, *, count: int,
     seed: int = 0, levels: Sequence[float] | None = None, start: str = "noise", prior: str = "empirical",
-    **even: float,
+    **even: Any,
 ) -> Iterator[tuple[Walk, DenoiserLike, Tensor | None]]:  # fmt: skip
     """The walk of each block of samples, the denoiser that it follows, and its labels.
 

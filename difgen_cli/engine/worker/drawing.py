@@ -57,12 +57,15 @@ def given(name: str, key: str, artifacts: Artifacts, subset: Subset, conditions:
     """One of GIVEN, made once for each `key`, of a subset and its labels. Raises TypeError for any other name."""
     match name:
         case "train":
-            return artifacts.keep("train", key, lambda: artifacts.tensor(subset.images))
+            return artifacts.keep("train", key, lambda: artifacts.tensor(subset.images), "reading data")
         case "train_labels":
-            return artifacts.keep("train_labels", key, lambda: artifacts.labels_tensor(conditions.train))
+            return artifacts.keep(
+                "train_labels", key, lambda: artifacts.labels_tensor(conditions.train), "reading data"
+            )
         case "classifier":
             train, labels = (given(part, key, artifacts, subset, conditions) for part in GIVEN[:2])
-            return artifacts.keep("classifier", key, lambda: GaussianClasses(train, labels, conditions.classes))
+            made = partial(GaussianClasses, train, labels, conditions.classes)
+            return artifacts.keep("classifier", key, made, "fitting a classifier")
     raise TypeError(f"{name} is no input that a sampler or a term of guidance can have")
 
 
