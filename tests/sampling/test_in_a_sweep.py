@@ -53,3 +53,10 @@ def test_every_way_of_drawing_runs(
 def test_classifier_guidance_needs_labels(write_grid: Callable[..., Path], plan_of: Callable[[Path], Plan]) -> None:
     with pytest.raises(GridError, match=r"guide.classifier: there are no labels"):
         plan_of(write_grid(GRID.replace("condition: {name: labels}", "condition: {name: none}")))
+
+
+def test_samples_begin_from_held_out_images_only_where_there_are_some(
+    write_grid: Callable[..., Path], plan_of: Callable[[Path], Plan]
+) -> None:
+    with pytest.raises(GridError, match=r"sample.start: there are no held-out images"):
+        plan_of(write_grid(GRID.replace("held_out: 60", "held_out: 0")))
