@@ -179,7 +179,7 @@ def test_captions_and_the_page_say_what_all_seeds_share(tmp_path: Path) -> None:
     report.write(study, tmp_path)
     assert shared in (tmp_path / "figures" / "memorization-against-frechet.txt").read_text(encoding="utf-8")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert page.count("which the intervals leave out") >= 3
+    assert page.count("which the intervals do not include") >= 3
     assert shared in table.notes(curves.read(study))
     noise = curves.read(seeded(["sample.seed"]))
     assert captions.common(noise) == "All seeds share the held-out images, which the intervals do not include."

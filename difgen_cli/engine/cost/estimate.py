@@ -168,7 +168,8 @@ class Estimator:
         for part in ("sampling", *metrics) if draws else metrics:
             workload = self.workloads.of(part, settings)
             seconds = predict(self.history.get(part, {}), workload, lambda: self._flops)
-            if seconds.how == "unknown" and part == "sampling" and cell.kind == "model":
+            trained = cell.kind == "model" and "train.batch" in settings  # and not in closed form
+            if seconds.how == "unknown" and part == "sampling" and trained:
                 image = self._image(self.workloads.training(settings), settings["train.batch"])
                 seconds = replace(image.times(FORWARD * workload.size), factor=image.factor * DIFFERENCE_FACTOR)
             parts[part] = total([parts[part], seconds]) if part in parts else seconds
