@@ -64,8 +64,8 @@ def given(name: str, key: str, artifacts: Artifacts, subset: Subset, conditions:
             )
         case "classifier":
             train, labels = (given(part, key, artifacts, subset, conditions) for part in GIVEN[:2])
-            made = partial(GaussianClasses, train, labels, conditions.classes)
-            return artifacts.keep("classifier", key, made, "fitting a classifier")
+            fit = partial(GaussianClasses, train, labels, conditions.classes)
+            return artifacts.keep("classifier", key, fit, "fitting a classifier")
     raise TypeError(f"{name} is no input that a sampler or a term of guidance can have")
 
 
