@@ -225,7 +225,7 @@ class ScoringRun:
         return stored[0]
 
     def _cost(self, meter: Meter) -> dict[str, Any]:
-        """Evaluations of networks for a sample, of whole images or crops, and its network's way; none of real images."""
+        """Evaluations of networks a sample, of whole images or crops, and its network's way; of real images none."""
         if not meter.evaluations:
             return {}
         drawn = sampling.drawn_together(self.unit.sampler.own["count"], self.context.device)
