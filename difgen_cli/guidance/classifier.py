@@ -1,12 +1,11 @@
 """Classifier guidance (Dhariwal & Nichol 2021): towards images that a classifier takes for the label."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from difgen_cli.guidance import Around
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from torch import Tensor
 
     from difgen_cli.diffusion import DenoiserLike

@@ -12,8 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from difgen_cli.engine.store import StoreError
-from difgen_cli.engine.worker.context import weights
-from difgen_cli.engine.worker.scoring import _making
+from difgen_cli.engine.worker.context import making, weights
 
 MAKING = {"train_seconds": 1.5, "torch": "2.13.0"}
 
@@ -33,7 +32,7 @@ def test_weights_and_their_making_are_what_safetensors_reads(snapshot: Path) -> 
     assert all(
         ours[name].dtype == tensor.dtype and torch.equal(ours[name], tensor) for name, tensor in expected.items()
     )
-    assert _making(snapshot) == MAKING
+    assert making(snapshot) == MAKING
 
 
 def test_a_passing_error_at_weights_is_tried_again(snapshot: Path, monkeypatch: pytest.MonkeyPatch) -> None:

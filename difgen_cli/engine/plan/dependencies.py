@@ -15,7 +15,7 @@ from difgen_cli.engine.plan import Dependency, channels_first
 from difgen_cli.engine.plan.guidance import Guidance
 from difgen_cli.engine.plan.metric import PARTNERS, Metric
 from difgen_cli.engine.plan.points import Point, Points
-from difgen_cli.engine.plan.recipes import Operation
+from difgen_cli.engine.plan.recipes import Operation, Recipe, apart
 from difgen_cli.engine.plan.runs import SnapshotRef, Trajectories
 from difgen_cli.engine.plan.sections import Section
 
@@ -53,15 +53,21 @@ class Partners:
         key = guidance.key({name: {"weak": p.snapshot} for name, p in others.items() if p})
         both = {"snapshot": weights.snapshot, "guidance": key}
         guided = Operation("guided", "denoiser", 1, {}).key(both) if guidance.terms else weights.snapshot
-        return Drawn(self.sampled(sampler, weights.snapshot, key), guided, guidance, partners)
+        samples = self.sampled(sampler, weights.snapshot, key, weights.run.subset.inputs["holdout"])
+        return Drawn(samples, guided, guidance, partners)
 
-    def sampled(self, sampler: Section, snapshot: str, guidance: str) -> str:
-        """The key of samples."""
+    def sampled(self, sampler: Section, snapshot: str, guidance: str, holdout: Recipe) -> str:
+        """The key of samples. Raises GridError where they should begin from held-out images and there are none."""
         if sampler not in self.operations:
             own = f".{sampler.own_signature.version}" if sampler.own_signature else ""
             version, settings = f"{sampler.signature.version}{own}", sampler.changed | sampler.changed_own
             self.operations[sampler] = Operation(sampler.kind, sampler.name, version, settings)
-        return self.operations[sampler].key({"snapshot": snapshot, "guidance": guidance})
+        inputs = {"snapshot": snapshot, "guidance": guidance}
+        if sampler.own.get("start") == "held_out":
+            if not holdout.settings["held_out"]:
+                raise GridError("sample.start: there are no held-out images to begin from; set data.held_out")
+            inputs["held_out"] = apart(holdout).key
+        return self.operations[sampler].key(inputs)
 
     # Guidance ------------------------------------------------------------------------------------------------------
 

@@ -214,12 +214,12 @@ def _trainings(plan: Plan, steps: dict[str, set[int]], shelves: _Shelves) -> tup
         if snapshots and min(lacking) < max(snapshots):
             retrained.append(trajectory.slug)
         trainings.append(
-            Training(key, trajectory.slug, tuple(sorted(lacking)), trajectory.batch, _needs(plan, trajectory), first)
+            Training(key, trajectory.slug, tuple(sorted(lacking)), trajectory.batch, _others(plan, trajectory), first)
         )
     return sorted(trainings, key=lambda t: (-t.cost, t.slug)), retrained
 
 
-def _needs(plan: Plan, trajectory: Trajectory) -> dict[str, Dependency]:
+def _others(plan: Plan, trajectory: Trajectory) -> dict[str, Dependency]:
     """The weights of others that a training is given."""
     needs = {}
     for name, snapshot in trajectory.needs.items():

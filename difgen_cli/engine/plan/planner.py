@@ -111,7 +111,7 @@ class _Planner:
         if kind == "ideal":
             parents = {"subset": run.subset, "labels": run.labels}
             recipe = self.derive.keep(Recipe(_reference(kind, mirrored), parents))
-            samples = self.partners.sampled(sampler, recipe.key, NONE)
+            samples = self.partners.sampled(sampler, recipe.key, NONE, run.subset.inputs["holdout"])
             shown: tuple[dict[str, Any], ...] = (data, condition, sampler.columns, UNGUIDED.columns)
         else:
             drawn = {"count": sampler.own["count"], "seed": sampler.own["seed"]}

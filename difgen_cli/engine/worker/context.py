@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from difgen_cli.engine.worker import modes
 from difgen_cli.engine.worker.artifacts import Artifacts
 from difgen_cli.engine.worker.phases import Phases
 from difgen_cli.engine.worker.submission_spec import PhaseTimer, StopFlag, SubmissionSpec, Superseded
+
+HEADER_BYTES_MAX = 100_000_000  # of a safetensors file, as its format has it
 
 
 class DeviceError(RuntimeError):
@@ -85,6 +88,15 @@ def weights(path: Path, device: str) -> dict[str, Tensor]:
     if tensors is None:
         raise StoreError(f"{path}: the weights are missing or damaged; run the same `difgen sweep` again to train them")
     return {name: tensor.to(device) for name, tensor in tensors.items()}
+
+
+def making(snapshot: Path) -> dict[str, Any]:
+    """What a snapshot says of its making, in its header: the length in 8 bytes, then JSON (format of safetensors)."""
+    with snapshot.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(min(length, HEADER_BYTES_MAX)))
+    content: dict[str, Any] = json.loads(header["__metadata__"]["difgen"])
+    return content
 
 
 def describe(folder: RunFolder, recipe: Recipe) -> None:

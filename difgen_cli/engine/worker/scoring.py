@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -27,11 +26,9 @@ from difgen_cli.engine.store.processes import now
 from difgen_cli.engine.store.results import publish_result
 from difgen_cli.engine.worker import drawing
 from difgen_cli.engine.worker.artifacts import Conditions, Subset, shape_of
-from difgen_cli.engine.worker.context import WorkerContext, check, describe, weights
+from difgen_cli.engine.worker.context import WorkerContext, check, describe, making, weights
 from difgen_cli.engine.worker.dependency import DependencyView
 from difgen_cli.guidance import Meter, Metered, Unconditional
-
-HEADER_BYTES_MAX = 100_000_000  # of a safetensors file, as its format has it
 
 
 @dataclass
@@ -228,9 +225,7 @@ class ScoringRun:
         return stored[0]
 
     def _cost(self, meter: Meter) -> dict[str, Any]:
-        """Evaluations of networks for a sample, of whole images or crops, and how its own network was computed; nothing
-        is said of real images.
-        """
+        """Evaluations of networks a sample, of whole images or crops, and its network's way; of real images none."""
         if not meter.evaluations:
             return {}
         drawn = sampling.drawn_together(self.unit.sampler.own["count"], self.context.device)
@@ -250,13 +245,10 @@ class ScoringRun:
     def _states(self, levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
         """Where the samples are at noise levels on their way: σ (L,) and x (L, n, ...)."""
         with self.context.clock.on("sampling"):
-            states: tuple[np.ndarray, np.ndarray] = self._along(
-                sampling.states, self.guided, at=levels, **self.unit.sampler.own
-            )
-            return states
+            return self._along(sampling.states, self.guided, at=levels, **self.unit.sampler.own)  # type: ignore[no-any-return]
 
     def _along(self, follow: Callable[..., Any], guided: Any, **settings: Any) -> Any:
-        """What `follow` makes of the sampler's way: of guided denoiser, sampler, shape, shares of labels and device."""
+        """What `follow` makes of the sampler's way."""
         walk = drawing.interruptible(self._walk, self.context.flag)
         shape, proportions = shape_of(self.subset.images), self.conditions.proportions
         follow = self.context.phases.on("sampling")(follow)
@@ -265,9 +257,10 @@ class ScoringRun:
     @property
     def _begun(self) -> tuple[sampling.Labelled | None, dict[str, Any]]:
         """The images that samples begin from, if any, and what their sampler names."""
-        takes = self.context.library.signature("sample", self.unit.sampler.name).inputs
-        inputs = {name: self._given(name) for name in takes if name in drawing.GIVEN}
-        return drawing.begun_from(self.unit.sampler.own.get("start"), self.subset, self.conditions), inputs
+        sampler = self.unit.sampler
+        takes = self.context.library.signature("sample", sampler.name).inputs
+        begun = drawing.begun_from(sampler.own.get("start"), self.subset, self.conditions)
+        return begun, {name: self._given(name) for name in takes if name in drawing.GIVEN}
 
     def _given(self, name: str) -> Any:
         """What samplers and terms of guidance may name of the training subset."""
@@ -303,13 +296,4 @@ class ScoringRun:
             own |= parsed(drawn, sample_files.facts) | {"sampling_seconds": self.sampling_seconds}
         if self.unit.kind != "model" or not exists(self._snapshot_path):
             return own
-        return own | parsed(self._snapshot_path, _making)
-
-
-def _making(snapshot: Path) -> dict[str, Any]:
-    """What a snapshot says of its making, in its header: the length in 8 bytes, then JSON (format of safetensors)."""
-    with snapshot.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(min(length, HEADER_BYTES_MAX)))
-    making: dict[str, Any] = json.loads(header["__metadata__"]["difgen"])
-    return making
+        return own | parsed(self._snapshot_path, making)
