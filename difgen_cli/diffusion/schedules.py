@@ -1,4 +1,4 @@
-"""Noise schedules of the field by timestep: which σ a timestep is, and which timestep a σ.
+"""Noise levels: of a sampler, and of the field's schedules, where a timestep is a σ and a σ a timestep.
 
 s = σ / u is the noise per unit of signal, √(1 − ᾱ) / √ᾱ of a schedule that keeps the variance (Ho et al. 2020).
 """
@@ -36,6 +36,15 @@ def cosine(t: Tensor) -> Tensor:
     """ᾱ at time t in [0, 1] of the cosine schedule, as a share of that at 0."""
     first = math.cos(COSINE_OFFSET / (1 + COSINE_OFFSET) * math.pi / 2) ** 2
     return ((t + COSINE_OFFSET) / (1 + COSINE_OFFSET) * (math.pi / 2)).cos().square() / first
+
+
+def noise_levels(steps: int, rho: float, sigma_min: float, sigma_max: float, sigma_data: float) -> list[float]:
+    """Absolute σ₀ > … > σ_steps = 0: `steps` levels even in σ^(1/ρ), then zero (Karras 2022, eq. 5)."""
+    if sigma_min >= sigma_max:
+        raise ValueError(f"sigma_min must lie below sigma_max, not {sigma_min} against {sigma_max}")
+    first, last = sigma_max ** (1 / rho), sigma_min ** (1 / rho)
+    places = (step / max(1, steps - 1) for step in range(steps))
+    return [sigma_data * (first + place * (last - first)) ** rho for place in places] + [0.0]
 
 
 class Timesteps(nn.Module):

@@ -67,8 +67,7 @@ def train(
     ema: decay of the weights' moving average a step; smaller at the start: min(ema, (1 + t) / (10 + t)).
     clip: largest Euclidean norm of the gradient; 0 for no limit.
     condition_dropout: share of labels replaced by the dropped condition, which guidance needs.
-    condition_perturbation: length γ of the Gaussian noise added to the condition's embedding, which deviates by γ/√d in
-        each of its d dimensions (Chen et al. 2024).
+    condition_perturbation: length γ of Gaussian noise on the embedding of a condition, by Chen et al. (2024).
     flip: mirror images left to right with probability one half.
     precision: of the network's inner arithmetic: fp32; tf32, which is fp32 with products of 10 bits on a GPU that has
         them; or bf16. Weights, preconditioning and loss stay float32.

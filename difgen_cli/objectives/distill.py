@@ -62,7 +62,7 @@ def draw(
     sigma_max: float,
 ) -> dict[str, Tensor]:  # fmt: skip
     """The noise level of each item, that between the teacher's two steps, and that after them, (B,) each."""
-    from difgen_cli.sampling import noise_levels
+    from difgen_cli.diffusion.schedules import noise_levels
 
     if steps % every or every % 2:
         raise ValueError(f"objective.every: must be even and divide objective.steps, {steps}, not {every}")

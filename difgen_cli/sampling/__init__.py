@@ -18,6 +18,7 @@ from annotated_types import Ge, Gt
 from torch import Tensor
 
 from difgen_cli.diffusion import DenoiserLike, sigma_range, to_array, to_tensor
+from difgen_cli.diffusion.schedules import noise_levels as noise_levels
 from difgen_cli.sampling._random import Randomness
 
 VERSION = 1
@@ -259,15 +260,6 @@ def labels_of(uniform: np.ndarray, proportions: np.ndarray | None) -> np.ndarray
         raise ValueError(f"proportions must be at least 0 and sum to 1; these sum to {cumulative[-1]:.6g}")
     # The last class with any share ends at exactly 1, whatever rounding did to the sum.
     return np.searchsorted(cumulative / cumulative[-1], uniform, side="right").astype(np.int64)
-
-
-def noise_levels(steps: int, rho: float, sigma_min: float, sigma_max: float, sigma_data: float) -> list[float]:
-    """Absolute σ₀ > … > σ_steps = 0: `steps` levels even in σ^(1/ρ), then zero (Karras 2022, eq. 5)."""
-    if sigma_min >= sigma_max:
-        raise ValueError(f"sigma_min must lie below sigma_max, not {sigma_min} against {sigma_max}")
-    first, last = sigma_max ** (1 / rho), sigma_min ** (1 / rho)
-    places = (step / max(1, steps - 1) for step in range(steps))
-    return [sigma_data * (first + place * (last - first)) ** rho for place in places] + [0.0]
 
 
 def slope(denoiser: DenoiserLike, x: Tensor, sigma: float, labels: Tensor | None) -> Tensor:

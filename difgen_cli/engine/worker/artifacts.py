@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from difgen_cli import condition, config, data, models
-from difgen_cli.diffusion import Denoiser, DenoiserLike, IdealDenoiser, Mixture, to_tensor
+from difgen_cli import condition, config, data
+from difgen_cli.diffusion import DenoiserLike, IdealDenoiser, Mixture, to_tensor
 from difgen_cli.diffusion.randomness import initialise
 from difgen_cli.engine.plan import facts
 from difgen_cli.engine.plan.recipes import Recipe, apart
@@ -24,6 +24,7 @@ from difgen_cli.engine.store import Arrays, Store
 from difgen_cli.engine.store.attempts import Claimant
 from difgen_cli.engine.worker.feature_cache import Space
 from difgen_cli.engine.worker.phases import Phases
+from difgen_cli.engine.worker.reading import reading
 from difgen_cli.neighbours import near_duplicates
 
 Embed = Callable[[np.ndarray], np.ndarray]
@@ -247,14 +248,8 @@ class Artifacts:
         conditions = self.conditions(trajectory.inputs["labels"].key, trajectory.inputs["subset"].key)
         network = self.network(trajectory.inputs["network"], shape_of(subset.images), conditions.classes, 0)
         network.load_state_dict(weights)
-        denoiser = self.reading(trajectory.inputs["network"])(network, subset.holdout.sigma_data)
+        denoiser = reading(self.library, trajectory.inputs["network"])(network, subset.holdout.sigma_data)
         return denoiser.to(self.device).eval().requires_grad_(False)
-
-    def reading(self, network: Recipe) -> Callable[[nn.Module, float], Denoiser]:
-        """What makes the denoiser of a network and σ_d; a model's own file may have a function for it."""
-        reading = network.inputs.get("reading")
-        own = getattr(self.library.module("model", network.name), "denoiser", models.denoiser)
-        return partial(own, **(reading.settings if reading else {}))
 
     def closed_form(self, trajectory: Recipe) -> DenoiserLike:
         """The denoiser of a model that is not trained: made of the subset itself, or of what it was drawn from."""

@@ -31,6 +31,7 @@ from difgen_cli.engine.store.processes import now
 from difgen_cli.engine.worker import modes, objectives
 from difgen_cli.engine.worker.artifacts import FITTING_LABELS, LOADING, shape_of
 from difgen_cli.engine.worker.context import WorkerContext, check, describe, weights
+from difgen_cli.engine.worker.reading import reading
 
 PROGRESS_SECONDS = 2.0
 TRIAL_STEPS = 1 << 30  # more than a trial of a way comes to
@@ -111,7 +112,7 @@ class TrainingRun:
         settings = {k: v for k, v in recipe.settings.items() if k != "steps"}
         images, labels = artifacts.pixels(subset.images), artifacts.labels_tensor(conditions.train)
         objective = objectives.of_training(self.context, recipe, self.unit, images, labels)
-        read = artifacts.reading(recipe.inputs["network"])
+        read = reading(self.context.library, recipe.inputs["network"])
 
         def begin(
             way: ExecutionMode, own: nn.Module, state: dict[str, Any] | None, steps: int
