@@ -65,7 +65,7 @@ def test_the_plugins_of_the_documents_run_together_in_one_grid(
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(code, encoding="utf-8")
     kinds = {Path(path).parent.name for path in plugins}
-    assert kinds == {"data", "condition", "models", "sampling", "guidance", "features", "metrics"}
+    assert kinds == {Path(spec.folder).name for spec in KINDS.values() if spec.entry}
     (grid,) = _blocks(ROOT / "docs" / "plugins.md", "yaml")
     (tmp_path / "plugins.yaml").write_text(grid.replace("score:     {", "score:     {brightness: {}, "), "utf-8")
 
@@ -77,6 +77,7 @@ def test_the_plugins_of_the_documents_run_together_in_one_grid(
     assert model["data.name"] == "stripes"
     assert model["condition.name"] == "bright"
     assert model["model.name"] == "low_rank"
+    assert model["objective.name"] == "min_snr"
     assert model["sample.name"] == "midpoint"
     assert model["guide.name"] == "wrong_sigma"
     assert model["fd_features"] == "coarse"

@@ -3,6 +3,7 @@
 import copy
 import math
 from collections import Counter
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from difgen_cli.diffusion import Denoiser, IdealDenoiser, loss, training_sigma
+from difgen_cli.diffusion.objective import Objective
 from difgen_cli.diffusion.randomness import batches, initialise, stream
 from difgen_cli.diffusion.state import TrainingState
 from difgen_cli.diffusion.training import rate, train
 from difgen_cli.models import ClassEmbedding, mlp, unet, zero
+from difgen_cli.objectives import repa
 
 IMAGES = 0.7 * torch.randn(23, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(23) % 3
@@ -354,3 +357,30 @@ def test_a_resumed_training_knows_them_as_soon_as_one_that_went_through(tmp_path
 def test_every_parameter_of_our_networks_is_trained(case: str):
     build, labels, settings = CASES[case]
     assert after(12, build(), labels, **settings).frozen == ()
+
+
+def test_a_training_with_heads_resumes_to_the_same_bits(tmp_path: Path) -> None:
+    """Their weights are in checkpoints, not in the average; at weight 0 they change nothing of the network."""
+    targets = torch.randn(len(IMAGES), 3, generator=torch.Generator().manual_seed(0))
+
+    def run(steps: int, saved: dict | None = None, alignment: float = 0.5) -> TrainingState:
+        loss = partial(repa.loss, alignment=alignment)
+        heads = partial(repa.heads, head_width=8)
+        objective = Objective(loss, heads=heads, inputs={"targets": targets}, asks=("heads", "hidden", "targets"))
+        *_, state = train(small_mlp(), IMAGES, None, 0.7, saved, objective=objective, steps=steps, batch=8)
+        return state
+
+    whole, half = run(20), run(10)
+    torch.save(half.checkpoint(), tmp_path / "half")
+    resumed = run(20, torch.load(tmp_path / "half", weights_only=True))
+    for part in ("network", "ema", "heads"):
+        for name, value in whole.checkpoint()[part].items():
+            assert torch.equal(value, resumed.checkpoint()[part][name]), (part, name)
+    assert not any("heads" in name for name in whole.ema.state_dict())
+    assert same_weights(run(20, alignment=0.0), after(20))
+    assert not same_weights(whole, after(20))
+
+
+def same_weights(a: TrainingState, b: TrainingState) -> bool:
+    pairs = zip(a.ema.network.parameters(), b.ema.network.parameters(), strict=True)
+    return all(torch.equal(x, y) for x, y in pairs)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from difgen_cli.diffusion import DenoiserLike
 
 VERSION = 1
+NEEDS = ("posterior mean",)  # of the denoiser: what the mean of clean images given x is
 
 COLUMNS = {
     "ideal_dev_025": ("float64", "", "lambda(sigma) E|D - D*|²/d at 0.25 sigma_d, D* the posterior mean over T"),

@@ -18,6 +18,7 @@ from difgen_cli.metrics._features import (
 from difgen_cli.neighbours import distinct
 
 VERSION = 2
+NEEDS = ("posterior mean",)  # of the denoiser: what the mean of clean images given x is
 HELD_OUT_MIN = 2
 
 COLUMNS = {

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from difgen_cli.diffusion import DenoiserLike
 
 VERSION = 2
+NEEDS = ("posterior mean",)  # of the denoiser: what the mean of clean images given x is
 HELD_OUT_MIN = 1
 
 COLUMNS = {

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from difgen_cli.engine.grid.document import GridError, Place
 from difgen_cli.engine.plan import Facts
+from difgen_cli.engine.plan.metric import Metric
 from difgen_cli.engine.plan.points import Where
 from difgen_cli.engine.plan.sections import Section
 
@@ -17,6 +19,19 @@ def reading(model: Section, where: Where) -> None:
             "model.noise_input: timestep needs a schedule; set model.schedule to linear, scaled_linear or cosine",
             where("model.noise_input"),
         )
+
+
+def posterior_mean(objective: Section, scoring: Mapping[str, Metric], where: Where) -> None:
+    """GridError where a metric asks a denoiser for a mean that its objective did not train it to give."""
+    if objective.signature.constants.get("DENOISES", True):
+        return
+    for name, metric in scoring.items():
+        if "posterior mean" in metric.section.signature.constants.get("NEEDS", ()):
+            raise GridError(
+                f"score.{name}: asks the network for the mean of clean images, and {objective.name} trains none that "
+                "gives it; name metrics of samples alone",
+                where(f"score.{name}") or where("objective.name"),
+            )
 
 
 def population(model: Section, condition: Section, facts: Facts, where: Where) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from difgen_cli.engine.grid import Grid
 from difgen_cli.engine.grid.document import GridError
-from difgen_cli.engine.plan import Cell, Plan, Reference
+from difgen_cli.engine.plan import Cell, Plan, Reference, checks
 from difgen_cli.engine.plan.dependencies import Partners
 from difgen_cli.engine.plan.derive import FactSource, RecipeBuilder
 from difgen_cli.engine.plan.guidance import NONE, UNGUIDED
@@ -67,6 +67,8 @@ class _Planner:
 
     def _add(self, point: Point) -> None:
         weights, scoring = self.runs.at(point), self._scoring(point)
+        if weights.step is not None:
+            checks.posterior_mean(self.points.resolved("objective", point), scoring, self.points.where(point))
         sampler, guidance = self.points.resolved("sample", point), self.points.guidance(point)
         drawn = self.partners.drawn(weights, sampler, guidance, point)
         compared = self.partners.compared(point, scoring)
