@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from difgen_cli.diffusion.optimizer import ALIGNED, Adam, flatten
+from difgen_cli.diffusion.optimizer import ALIGNED, Adam, Sgd, flatten
 from difgen_cli.diffusion.randomness import initialise
 from difgen_cli.diffusion.state import begin
 from difgen_cli.models import unet
@@ -62,6 +62,34 @@ def test_adam_on_the_array_is_adam_on_every_parameter(width: int, exact: bool) -
             of.zero_grad(set_to_none=True)
     for one, other in zip(plain.parameters(), moved.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=0 if exact else 1e-6, atol=0 if exact else 1e-7)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.95])
+def test_sgd_on_the_array_is_sgd_on_every_parameter(momentum: float) -> None:
+    """Without decay: torch's own is coupled."""
+    plain = nn.Sequential(nn.Linear(16, 16), nn.SiLU(), nn.Linear(16, 3))
+    moved = copy.deepcopy(plain)
+    each = torch.optim.SGD(plain.parameters(), lr=0.01, momentum=momentum)
+    whole = Sgd(flatten(moved), momentum=momentum)
+    for step in range(5):
+        for of in (plain, moved):
+            of.zero_grad(set_to_none=True)
+            gradients(of, step)
+        each.step()
+        whole.flats[0].gather()
+        whole.step(0.01)
+    for one, other in zip(plain.parameters(), moved.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
+
+
+def test_decay_of_sgd_shrinks_the_weights_alone() -> None:
+    layer = nn.Linear(16, 16)
+    before = layer.weight.detach().clone()
+    sgd = Sgd(flatten(layer), weight_decay=0.5, momentum=0.9)
+    for _ in range(3):
+        sgd.flats[0].gather()
+        sgd.step(0.1)
+    torch.testing.assert_close(layer.weight.detach(), before * 0.95**3)
 
 
 def test_shared_frozen_and_double_parameters() -> None:

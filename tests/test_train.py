@@ -359,6 +359,16 @@ def test_every_parameter_of_our_networks_is_trained(case: str):
     assert after(12, build(), labels, **settings).frozen == ()
 
 
+def test_sgd_resumes_to_the_same_bits_and_is_not_adam() -> None:
+    settings = {"optimizer": "sgd", "lr": 0.05, "weight_decay": 0.1, "batch": 8}
+    whole = after(20, **settings)
+    saved = copy.deepcopy(after(10, **settings).checkpoint())
+    *_, resumed = train(small_mlp(), IMAGES, None, 0.7, saved, steps=20, **settings)
+    assert_identical(resumed, whole)
+    assert not same_weights(whole, after(20, lr=0.05, weight_decay=0.1))
+    assert not same_weights(whole, after(20, momentum=0.5, **settings))
+
+
 def test_a_training_with_heads_resumes_to_the_same_bits(tmp_path: Path) -> None:
     """Their weights are in checkpoints, not in the average; at weight 0 they change nothing of the network."""
     targets = torch.randn(len(IMAGES), 3, generator=torch.Generator().manual_seed(0))

@@ -129,6 +129,36 @@ class Idle:
             self.counts[place].copy_(counts)
 
 
+class Sgd:
+    """Stochastic gradient descent with momentum, v ← μ v + g and w ← w − lr v, on arrays.
+
+    Weight decay is decoupled, as that of `Adam`: first w ← w − lr λ w.
+    """
+
+    def __init__(self, flats: list[Flat], weight_decay: float = 0.0, momentum: float = 0.0) -> None:
+        self.flats, self.weight_decay, self.momentum = flats, weight_decay, momentum
+        self.velocities = [torch.zeros_like(flat.array) for flat in flats]
+
+    @torch.no_grad()
+    def step(self, lr: float) -> None:
+        """Move the arrays by the gradients that they have gathered, at a learning rate."""
+        arrays = [flat.array for flat in self.flats]
+        torch._foreach_mul_(self.velocities, self.momentum)
+        torch._foreach_add_(self.velocities, [flat.gradient for flat in self.flats])
+        torch._foreach_mul_(arrays, 1 - lr * self.weight_decay)
+        torch._foreach_add_(arrays, self.velocities, alpha=-lr)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The velocity of every parameter in turn; the tensors are the live ones."""
+        parts = [part for flat, v in zip(self.flats, self.velocities, strict=True) for part in flat.parts(v)]
+        return {"state": {place: {"momentum_buffer": part} for place, part in enumerate(parts)}}
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Go on from a state, in whatever memory formats; KeyError or RuntimeError where it does not fit."""
+        for place, parts in self.state_dict()["state"].items():
+            parts["momentum_buffer"].copy_(saved["state"][place]["momentum_buffer"])
+
+
 class Adam:
     """Adam with decoupled weight decay (Kingma & Ba 2015; Loshchilov & Hutter 2019) on arrays, by torch's fused kernel.
 

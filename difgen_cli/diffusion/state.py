@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from difgen_cli.diffusion import Denoiser
 from difgen_cli.diffusion.objective import EDM, Objective, Trained, hidden_width
-from difgen_cli.diffusion.optimizer import Adam, Flat, Idle, flatten
+from difgen_cli.diffusion.optimizer import Adam, Flat, Idle, Sgd, flatten
 from difgen_cli.diffusion.randomness import initialise
 
 Step = Callable[..., Tensor]  # of what is trained and the tensors of a batch: the loss
@@ -51,7 +51,7 @@ class TrainingState:
     ema: Denoiser
     weights: list[Flat]
     averages: list[Flat]
-    optimizer: Adam
+    optimizer: Adam | Sgd
     loss: Tensor
     idle: Idle
     lr: float = 0.0
@@ -102,12 +102,12 @@ class TrainingState:
 def begin(
     network: nn.Module, sigma_data: float, device: str | torch.device, *, weight_decay: float = 0.0,
     objective: Objective = EDM, denoiser: Callable[[nn.Module, float], Denoiser] = Denoiser,
-    image: Tensor | None = None, conditional: bool = False, seed: int = 0,
+    image: Tensor | None = None, conditional: bool = True, seed: int = 0, momentum: float | None = None,
 ) -> TrainingState:  # fmt: skip
     """The state before the first step. The network moves to `device` and is trained in place.
 
     `denoiser(network, sigma_data)` reads it. Heads need `image`, one scaled image (1, ...), and whether there are
-    labels; their initial weights are of `seed`.
+    labels; their initial weights are of `seed`. `momentum` is that of SGD; None: Adam.
     """
     own = denoiser(network, sigma_data).to(device).train()
     ema = copy.deepcopy(own).eval()
@@ -118,9 +118,11 @@ def begin(
     weights = flatten(network) + (flatten(trained.heads) if trained.heads is not None else [])
     averages = flatten(ema.network)
     ema.requires_grad_(False)
-    optimizer = Adam(weights, weight_decay)
+    optimizer = Adam(weights, weight_decay) if momentum is None else Sgd(weights, weight_decay, momentum)
     zero = torch.zeros((), device=device)
-    return TrainingState(0, trained, ema, weights, averages, optimizer, zero, Idle(weights))
+    idle = Idle(weights)
+    idle.conditional = conditional
+    return TrainingState(0, trained, ema, weights, averages, optimizer, zero, idle)
 
 
 def _heads(

@@ -23,7 +23,8 @@ from difgen_cli.diffusion.state import EAGER, ExecutionMode, Step, TrainingState
 VERSION = 1
 BATCH_TENSORS = tuple(field.name for field in fields(Batch) if field.name != "drawn")
 HORIZON = ("cosine",)  # schedules that depend on where the run ends
-READ_WHEN = {"decay_start": ("schedule", ("inverse_sqrt",))}  # a setting -> the values of another that it is read under
+# a setting -> another one, and the values of that under which it is read
+READ_WHEN = {"decay_start": ("schedule", ("inverse_sqrt",)), "momentum": ("optimizer", ("sgd",))}
 
 
 def train(
@@ -39,6 +40,8 @@ def train(
     steps: Annotated[int, Gt(0)] = 4000,
     batch: Annotated[int, Gt(0)] = 128,
     lr: Annotated[float, Gt(0)] = 2e-3,
+    optimizer: Literal["adam", "sgd"] = "adam",
+    momentum: Annotated[float, Ge(0), Lt(1)] = 0.95,
     schedule: Literal["constant", "inverse_sqrt", "cosine"] = "constant",
     warmup: Annotated[int, Ge(0)] = 100,
     decay_start: Annotated[int, Gt(0)] = 2000,
@@ -59,7 +62,9 @@ def train(
 
     steps: optimizer steps; a shorter run is a prefix of a longer one unless the schedule is cosine.
     batch: images a step, taken from an endless stream of random permutations of the N images.
-    lr: peak learning rate of Adam.
+    lr: peak learning rate.
+    optimizer: adam, or stochastic gradient descent with `momentum` (Bonnaire et al. 2025 have 0.95).
+    momentum: share of the last step's velocity that is kept.
     schedule: after the warm-up, constant; falling as 1/√step; or a half cosine that ends at 0 after `steps`.
     warmup: steps over which the learning rate rises linearly from 0.
     decay_start: the step at which inverse_sqrt begins to fall (Karras et al. 2024).
@@ -77,14 +82,13 @@ def train(
     perturbation of the condition without one.
     """
     check(images, labels, condition_dropout, condition_perturbation, flip)
-    if condition_perturbation > 0:
-        perturb(network, condition_perturbation)
+    perturb(network, condition_perturbation)
     network.to(memory_format=way.layout)  # type: ignore[call-overload]
     state = begin(
         network, sigma_data, images.device, weight_decay=weight_decay, objective=objective, denoiser=denoiser,
         image=scaled(images[:1]), conditional=labels is not None, seed=seed,
+        momentum=momentum if optimizer == "sgd" else None,
     )  # fmt: skip
-    state.idle.conditional = labels is not None
     if checkpoint is not None:
         state.restore(checkpoint)
         checkpoint = None  # its tensors would live as long as this generator
@@ -103,10 +107,7 @@ def train(
             with randomness(seed, step, images.device), arithmetic(precision, images.device):
                 value = compute(state.trained, *tensors)
             value.backward()
-        if clip > 0:
-            torch.nn.utils.clip_grad_norm_(weights, clip, foreach=True)
-        for flat in state.weights:
-            flat.gather()
+        gather(state, weights, clip)
         state.idle.look(step)
         state.lr = lr * rate(step, schedule, warmup, decay_start, steps)
         state.optimizer.step(state.lr)
@@ -116,6 +117,14 @@ def train(
         yield state
         for weight in weights:
             weight.grad = None
+
+
+def gather(state: TrainingState, weights: list[Tensor], clip: float) -> None:
+    """Collect the gradients of all weights for the optimizer, clipped to a norm where that is above 0."""
+    if clip > 0:
+        torch.nn.utils.clip_grad_norm_(weights, clip, foreach=True)
+    for flat in state.weights:
+        flat.gather()
 
 
 def drawn_batches(
@@ -182,7 +191,9 @@ def check(
 
 
 def perturb(network: nn.Module, scale: float) -> None:
-    """Have the network perturb the embedding of its condition in training; ValueError where it cannot."""
+    """Have the network perturb the embedding of its condition in training; ValueError where it cannot but must."""
+    if scale == 0:
+        return
     embeddings = [module for module in network.modules() if hasattr(module, "perturbation")]
     if not embeddings:
         raise ValueError(
