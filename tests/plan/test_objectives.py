@@ -119,3 +119,18 @@ def test_every_objective_trains_to_its_rows(write_grid: Write, difgen: Difgen, t
     models = rows[rows["kind"] == "model"]
     assert len(models) == models["home"].nunique() == 8
     assert models["mem_frac"].notna().all()
+
+
+def test_a_teacher_is_kept_by_gc_and_a_second_sweep_has_nothing_to_do(
+    write_grid: Write, difgen: Difgen, tmp_path: Path
+) -> None:
+    text = grid("name: distill, steps: 4, teacher: {train.steps: 10}").replace(
+        "steps: 4, count", "steps: 4, every: 2, count"
+    )
+    path = str(write_grid(text))
+    assert difgen("sweep", path, "--cluster", "inline").returncode == 0
+    snapshots = sorted(p.name for p in tmp_path.glob("runs/trajectories/*/snapshots/*"))
+    assert snapshots == ["10.safetensors", "20.safetensors"]
+    assert difgen("gc", "runs", "--yes").returncode == 0
+    assert sorted(p.name for p in tmp_path.glob("runs/trajectories/*/snapshots/*")) == snapshots
+    assert "nothing to do" in difgen("sweep", path, "--cluster", "inline").stderr

@@ -188,6 +188,14 @@ class Plan:
         """The readable name of the folder of a cell's files."""
         return self.trajectories[cell.home].slug if cell.kind == "model" else self.references[cell.home].slug
 
+    def needs(self, trajectory: Trajectory) -> dict[str, Dependency]:
+        """The weights of others that a training is given, by role."""
+        needs = {}
+        for role, snapshot in trajectory.needs.items():
+            other, step = weights_of(snapshot)
+            needs[role] = Dependency(other.key, self.trajectories[other.key].slug, step, snapshot.key)
+        return needs
+
     @property
     def images_planned(self) -> int:
         """Training images to be shown: the longest run of each trajectory."""

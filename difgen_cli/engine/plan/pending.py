@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any
 
-from difgen_cli.engine.plan import Cell, Dependency, Plan, Trajectory, weights_of
+from difgen_cli.engine.plan import Cell, Dependency, Plan, weights_of
 from difgen_cli.engine.plan.metric import inputs_of
 from difgen_cli.engine.plan.sections import Section
 from difgen_cli.engine.plan.work import Call, MetricSpec, Scoring, Training, Work
@@ -214,18 +214,9 @@ def _trainings(plan: Plan, steps: dict[str, set[int]], shelves: _Shelves) -> tup
         if snapshots and min(lacking) < max(snapshots):
             retrained.append(trajectory.slug)
         trainings.append(
-            Training(key, trajectory.slug, tuple(sorted(lacking)), trajectory.batch, _others(plan, trajectory), first)
+            Training(key, trajectory.slug, tuple(sorted(lacking)), trajectory.batch, plan.needs(trajectory), first)
         )
     return sorted(trainings, key=lambda t: (-t.cost, t.slug)), retrained
-
-
-def _others(plan: Plan, trajectory: Trajectory) -> dict[str, Dependency]:
-    """The weights of others that a training is given."""
-    needs = {}
-    for name, snapshot in trajectory.needs.items():
-        other, step = weights_of(snapshot)
-        needs[name] = Dependency(other.key, plan.trajectories[other.key].slug, step, snapshot.key)
-    return needs
 
 
 def _measure(cell: Cell, metric: str) -> MetricSpec:

@@ -56,8 +56,10 @@ def _distinct(path: str, axis_values: list[dict[str, Any]]) -> list[Any]:
 
 
 def _partners(plan: Plan) -> list[dict[str, Any]]:
-    """The snapshots and samples of others that cells need, which need not be cells themselves."""
-    named = (other for cell in plan.cells for p in cell.partners.values() for other in p.all())
+    """The snapshots and samples of others that cells and trainings need, which need not be cells themselves."""
+    of_cells = (other for cell in plan.cells for p in cell.partners.values() for other in p.all())
+    of_trainings = (other for trajectory in plan.trajectories.values() for other in plan.needs(trajectory).values())
+    named = (*of_cells, *of_trainings)
     distinct = {(p.snapshot, p.samples): p for p in named if p.step is not None}  # what is in closed form lies nowhere
     return [
         {"home": p.home, "slug": p.slug, "step": p.step, "snapshot": p.snapshot, "samples": p.samples}
