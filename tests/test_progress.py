@@ -92,9 +92,9 @@ from difgen_cli.sampling import euler
 {PEEK}
 VERSION = 1
 
-def sample(denoiser, noise, labels, *, steps: int = 3):
-    \"\"\"steps: of Euler.\"\"\"
-    for state in euler.sample(denoiser, noise, labels, steps=steps):
+def sample(denoiser, x, levels, labels):
+    \"\"\"As Euler's.\"\"\"
+    for state in euler.sample(denoiser, x, levels, labels):
         peek("sample")
         yield state
 """
@@ -120,7 +120,7 @@ base:
   data:      {name: digits, held_out: 900, size: 16}
   model:     {name: mlp, width: 8, depth: 1}
   train:     {batch: 16, steps: 10}
-  sample:    {name: peeking, count: 32}
+  sample:    {name: peeking, steps: 3, count: 32}
   score:     {frechet: {features: peeked}}
 seeds: 1
 """

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from difgen_cli.engine.grid.document import GridError
-from difgen_cli.engine.plan import Cell, Plan, weights_of
+from difgen_cli.engine.plan import Cell, Plan, plan_table, weights_of
 
 Write, PlanOf = Callable[..., Path], Callable[[Path], Plan]
 Difgen = Callable[..., subprocess.CompletedProcess[str]]
@@ -121,16 +121,11 @@ def test_every_objective_trains_to_its_rows(write_grid: Write, difgen: Difgen, t
     assert models["mem_frac"].notna().all()
 
 
-def test_a_teacher_is_kept_by_gc_and_a_second_sweep_has_nothing_to_do(
-    write_grid: Write, difgen: Difgen, tmp_path: Path
-) -> None:
-    text = grid("name: distill, steps: 4, teacher: {train.steps: 10}").replace(
-        "steps: 4, count", "steps: 4, every: 2, count"
-    )
-    path = str(write_grid(text))
+def test_a_plan_names_the_teacher_whose_weights_gc_must_keep(write_grid: Write, difgen: Difgen, tmp_path: Path) -> None:
+    text = grid("name: distill, steps: 4, teacher: {train.steps: 10}")
+    path = str(write_grid(text.replace("count: 32", "every: 2, count: 32")))
     assert difgen("sweep", path, "--cluster", "inline").returncode == 0
-    snapshots = sorted(p.name for p in tmp_path.glob("runs/trajectories/*/snapshots/*"))
-    assert snapshots == ["10.safetensors", "20.safetensors"]
-    assert difgen("gc", "runs", "--yes").returncode == 0
-    assert sorted(p.name for p in tmp_path.glob("runs/trajectories/*/snapshots/*")) == snapshots
+    assert len(list(tmp_path.glob("runs/trajectories/*/snapshots/*"))) == 2
+    (needed,) = plan_table.partners(plan_table.read(next(tmp_path.glob("runs/grids/*/plan.parquet"))))
+    assert (needed["step"], needed["samples"]) == (10, None)
     assert "nothing to do" in difgen("sweep", path, "--cluster", "inline").stderr
