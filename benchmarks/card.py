@@ -23,7 +23,7 @@ from torch import nn
 
 from difgen_cli.diffusion.randomness import initialise
 from difgen_cli.diffusion.training import train
-from difgen_cli.engine.cost import flops, machine, roofline
+from difgen_cli.engine.cost import flops, machine
 from difgen_cli.engine.worker import modes
 from difgen_cli.models import unet
 
@@ -99,7 +99,7 @@ def shares(case: Case, precision: str, rate: float, device: str) -> dict[str, fl
     limits = machine.limits(device, precision)
     if done is None or limits is None:
         return {}
-    return {"roofline": roofline.share(done, limits, rate), "mfu": roofline.mfu(done, limits, rate)}
+    return {"roofline": limits.share(done, rate), "mfu": limits.mfu(done, rate)}
 
 
 def main() -> None:

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from difgen_cli import sweep
 from difgen_cli.engine.plan import Cell
 from difgen_cli.engine.store import tables
 from difgen_cli.engine.store.results import publish_result
+from difgen_cli.engine.store.together import together
 from difgen_cli.sweep import Planned
 
 GRID = """\
@@ -135,3 +137,32 @@ def test_a_missing_result_of_the_same_code_is_new_and_one_of_older_code_stale(
     _rows(again)
     again = sweep.prepare(tmp_path / "first.yaml", tmp_path / "runs", {})
     assert again.state.counts["stale"] == 1
+
+
+def test_a_setting_that_is_empty_in_one_grid_and_a_number_in_another_is_one_column(
+    recorded: Callable[..., Planned],
+) -> None:
+    """As `objective.noise_bank`: a column without a value has no type that counts."""
+    for name, objective in (
+        ("first.yaml", "{name: edm}"),
+        ("second.yaml", "{noise_bank: 4}"),
+        ("third.yaml", "{noise_bank: 8}"),
+    ):
+        planned = recorded(GRID.replace("  score:", f"  objective: {objective}\n  score:"), name)
+        _score(planned, "memorization", 1.0)
+    tables.fold(planned.store)
+    rows = pd.read_parquet(planned.store.tables / "rows.parquet")
+    assert sorted(rows["objective.noise_bank"].dropna().unique()) == [4, 8]
+    assert rows["objective.noise_bank"].isna().sum() == 2
+
+
+def test_columns_of_several_kinds_are_text() -> None:
+    parts = [
+        pa.table({"x": [1, 2], "n": [1, 2]}), pa.table({"x": ["a", None], "n": [0.5, None]}),
+        pa.table({"x": pa.nulls(1, pa.float64()), "y": [True]}),
+    ]  # fmt: skip
+    whole = together(parts)
+    assert whole["x"].to_pylist() == ["1", "2", "a", None, None]
+    assert whole["n"].to_pylist() == [1, 2, 0.5, None, None]
+    assert whole["y"].to_pylist() == [None] * 4 + [True]
+    assert together(parts[:1]) == parts[0]

@@ -25,6 +25,7 @@ from difgen_cli.engine.store.files import locked, replace
 from difgen_cli.engine.store.results import TYPES
 from difgen_cli.engine.store.rows import clocks, merged
 from difgen_cli.engine.store.table_contents import are_whole, files, keys_of, telling
+from difgen_cli.engine.store.together import together
 from difgen_cli.engine.store.untrusted import Distrusted
 
 SCHEMA = b"1"
@@ -132,7 +133,7 @@ def _fold_metrics(store: Store, tables: dict[str, pa.Table], fresh: list[dict[st
     for metric in {*by_metric, *tables}:
         parts = [tables[metric]] if metric in tables else []
         parts += [_metric_table(by_metric[metric])] if metric in by_metric else []
-        table = _without(pa.concat_tables(parts, promote_options="permissive"), "key", gone)
+        table = _without(together(parts), "key", gone)
         if metric in by_metric or table.num_rows != tables[metric].num_rows:
             tables[metric] = telling(table, parts, by_metric[metric])
             _keep(store.tables / "metrics" / f"{metric}.parquet", tables[metric])
@@ -170,7 +171,7 @@ def _fold_tables(store: Store, fresh: list[dict[str, Any]], gone: set[str]) -> N
             pieces[path.stem].insert(0, _without(old, "key", again))
             held[path.stem] |= set(json.loads((old.schema.metadata or {}).get(b"keys", b"[]"))) - again
     for name, parts in pieces.items():
-        whole = pa.concat_tables(parts, promote_options="permissive")
+        whole = together(parts)
         about = {"schema": SCHEMA, "keys": json.dumps(sorted(held[name]))}
         _keep(store.tables / f"{name}.parquet", whole.replace_schema_metadata(about))
 
@@ -231,7 +232,7 @@ def _rows(plans: Iterable[Path], metrics: dict[str, pa.Table], doubt: Distrusted
     about = {"schema": SCHEMA, "plans": stamp}
     if not parts:
         return pa.table({"cell": pa.array([], pa.string())}).replace_schema_metadata(about)
-    whole = pa.concat_tables(parts, promote_options="permissive")
+    whole = together(parts)
     keys = [n for n in whole.column_names if n.startswith("result.")]
     named = {n[7:]: n for n in keys if n[7:] in metrics}
     has_result = {m: pc.is_in(whole[n], value_set=metrics[m]["key"].combine_chunks()) for m, n in named.items()}
