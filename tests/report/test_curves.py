@@ -9,6 +9,7 @@ import pytest
 import synthetic
 from scipy import stats
 
+from difgen_cli.engine import plugins
 from difgen_cli.engine.columns import ColumnSpec
 from difgen_cli.engine.store import tables
 from difgen_cli.report.plotting import labels
@@ -176,3 +177,10 @@ def test_no_end_of_an_interval_is_rounded_past_its_value() -> None:
         mean, ends = labels.interval(value, low, high, "share").split(" ", 1)
         lower, upper = ends.strip("[]").split(", ")
         assert float(lower) <= float(mean) <= float(upper)
+
+
+@pytest.mark.parametrize("section", plugins.SECTIONS)
+def test_a_setting_of_any_section_of_a_grid_tells_cells_apart(section: str) -> None:
+    """Else cells that differ in it would be averaged as if they were seeds, as happened to those of an objective."""
+    assert curves._is_setting(f"{section}.name")
+    assert not curves._is_setting("provenance.name")

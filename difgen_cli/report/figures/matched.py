@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ORDER = 30
 COVERS: tuple[str, ...] = ()
 COLUMNS_MOST = 4
-FIRST = ("condition.", "guide.", "model.", "train.", "sample.", "data.")  # which axis is compared
+FIRST = ("condition.", "guide.", "model.", "objective.", "train.", "sample.", "data.")  # which axis is compared
 
 
 def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:

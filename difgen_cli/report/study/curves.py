@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from difgen_cli.engine.columns import Columns, ColumnSpec
+from difgen_cli.engine.plugins import SECTIONS as SECTIONS
 from difgen_cli.report.plotting import labels
 from difgen_cli.report.plotting.labels import text
 from difgen_cli.report.study import seeds
@@ -21,15 +22,6 @@ if TYPE_CHECKING:
     from difgen_cli.report.study.onset import Onsets
 
 STEPS, SIZE = "train.steps", "data.size"
-SECTIONS = (
-    "data",
-    "condition",
-    "model",
-    "train",
-    "sample",
-    "guide",
-    "score",
-)  # a dotted column elsewhere is no setting
 # columns with units that say how a row came about, not what was measured
 CLOCKS = (
     "seed",

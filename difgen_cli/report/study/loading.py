@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from difgen_cli.engine.columns import ColumnSpec, declared
 from difgen_cli.engine.grid.document import GridError
 from difgen_cli.engine.plan import plan_table
-from difgen_cli.engine.plugins import Library, PluginError
+from difgen_cli.engine.plugins import SECTIONS, Library, PluginError
 from difgen_cli.engine.store import (
     RunFolder,
     Store,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LEVEL = "sigma_rel"  # the column of tables with lines per noise level: those that figures are drawn from
-SECTIONS = ("data", "condition", "model", "train", "sample", "guide")
+SETTINGS = tuple(section for section in SECTIONS if section != "score")  # of a cell, and not of a metric
 PROVENANCE = ("git_commit", "git_dirty", "difgen", "torch", "device", "train_way", "sample_way")
 
 
@@ -118,7 +118,7 @@ def _table(store: Store, rows: pd.DataFrame, name: str, metric: str) -> pd.DataF
     if not exists(path) or key not in rows:
         return pd.DataFrame()
     lines_of = parsed(path, pq.read_table).drop_columns(["kind", "home", "step", "cell"]).to_pandas()
-    settings = [c for c in rows.columns if c.partition(".")[0] in SECTIONS]
+    settings = [c for c in rows.columns if c.partition(".")[0] in SETTINGS]
     lines = rows[[key, "kind", "seed", "step", "cell", "trajectory", *settings]].rename(columns={key: "key"})
     return lines.dropna(subset="key").merge(lines_of, on="key", how="inner").drop(columns="key")
 
