@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 VERSION = 1
 DENOISES = False  # a student's output is where a step leads to, not the mean of the clean images
-EVALUATIONS = {"network": 1, "teacher": 2}
 
 
 def loss(
