@@ -10,7 +10,7 @@ from torch import Tensor
 
 from difgen_cli import objectives
 from difgen_cli.diffusion import COEFFICIENTS
-from difgen_cli.diffusion.objective import Batch, Draws
+from difgen_cli.diffusion.objective import Batch, Draws, edm_levels
 from difgen_cli.objectives import distill, edm, repa
 
 COUNT = 2048
@@ -128,3 +128,10 @@ def test_alignment_adds_its_own_gradient_to_that_of_edm() -> None:
     assert values[2] == pytest.approx(2 * values[1], rel=1e-3)
     assert values[1] != 0
     assert repa.canonical({"alignment": 0.0, "features": "auto"}) == ("edm", {})
+
+
+def test_the_levels_of_an_objective_without_settings_are_those_of_edm() -> None:
+    """Old trajectories have no objective in their key, so that the defaults must agree to the bit."""
+    normal = torch.randn(256, generator=torch.Generator().manual_seed(0))
+    for plain, own in zip(edm_levels(normal, 0.3), objectives.levels(normal, 0.3), strict=True):
+        assert torch.equal(plain, own)
