@@ -212,7 +212,7 @@ def _recorded(planned: Planned) -> Planned:
 def _running(planned: Planned, reconciler: Reconciler) -> Submission | None:
     """A living submission of this grid that has all that is left to do."""
     wanted = set(planned.state.work.steps())
-    for status in reconciler.look():
+    for status in reconciler.poll():
         submission = status.submission
         ours = status.is_known and status.alive and submission.grid == planned.folder
         if ours and wanted <= set(submission.work.steps()):
@@ -252,7 +252,7 @@ def _wait_for(
     launcher = choose(submission.launcher)[1]
 
     def alive() -> list[SubmissionStatus]:
-        return [status for status in reconciler.look() if status.submission.name == submission.name and status.alive]
+        return [status for status in reconciler.poll() if status.submission.name == submission.name and status.alive]
 
     try:
         watch(planned.store, alive)

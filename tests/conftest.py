@@ -42,7 +42,7 @@ LONG = (
     "test_paper.py", "browser", "test_a_launcher_in_one_file.py", "test_instruments.py", "test_report.py",
     "test_stamp.py", "test_failures.py", "test_against.py", "cost", "test_drawing.py", "test_use.py", "intervals",
     "test_populations.py", "test_guidance.py", "test_page.py", "test_errors.py", "test_logs.py", "test_worlds.py",
-    "test_show.py", "test_waste.py", "test_agreement.py", "test_aligned.py", "test_temi.py", "test_distrust.py",
+    "test_show.py", "test_garbage.py", "test_agreement.py", "test_aligned.py", "test_temi.py", "test_distrust.py",
 )  # fmt: skip
 
 TINY = """\

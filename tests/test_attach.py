@@ -60,7 +60,7 @@ def test_a_launcher_is_known_before_it_has_started(
         monkeypatch.setattr(submissions, "is_dead", lambda who: True)  # the submitter has ended
         assert submission.abandoned
         assert local.alive(submission)
-        assert Reconciler(lambda: submissions.every(planned.store)).look()[0].alive
+        assert Reconciler(lambda: submissions.every(planned.store)).poll()[0].alive
         assert not submission.closed
     finally:
         launcher.kill()

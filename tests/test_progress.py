@@ -182,7 +182,7 @@ def test_a_watched_run_directory_shows_the_same_as_the_sweep(submission: Submiss
     _claimed(submission, submission.work.trainings[0]).beat(phase="loading data")
     store = Store(submission.folder.parents[3])
     own, watching = (status.reconciler(store, writes=writes) for writes in (True, False))
-    assert Tracker(store, own.look).look() == Tracker(store, watching.look).look()
+    assert Tracker(store, own.poll).look() == Tracker(store, watching.poll).look()
 
 
 def test_the_pace_counts_only_what_was_trained_since_the_view_began() -> None:

@@ -29,7 +29,7 @@ def cancel(
         from difgen_cli.engine.store import Store
 
         store, console = Store(existing(run_directory(runs, runs_))), messages()
-        alive = [submission for submission in status.reconciler(store).look() if submission.alive]
+        alive = [submission for submission in status.reconciler(store).poll() if submission.alive]
         if not alive:
             console.print("nothing to cancel: no worker is running")
             return

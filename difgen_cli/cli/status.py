@@ -40,7 +40,7 @@ def status(
         store = Store(existing(run_directory(runs, runs_)))
         reconciler = states.reconciler(store, writes=False)
         if watch:
-            progress.watch(messages(), store, lambda: [s for s in reconciler.look() if s.is_known and s.alive])
+            progress.watch(messages(), store, lambda: [s for s in reconciler.poll() if s.is_known and s.alive])
         if json_:
             print_json(content(states.look(store, reconciler)))
         else:

@@ -62,7 +62,7 @@ def reconciler(store: Store, *, writes: bool = True) -> Reconciler:
 
 def look(store: Store, submitted: Reconciler) -> Status:
     """The state at this moment."""
-    alive = [status for status in submitted.look() if status.alive]  # first, since it finds the dead workers
+    alive = [status for status in submitted.poll() if status.alive]  # first, since it finds the dead workers
     expected = plan_table.expected(store)
     entries = index.read(store, cache.folder())
     for (name, unit, attempt), ending in submitted.lost.items():
@@ -122,7 +122,7 @@ def lost(store: Store) -> Callable[[], Mapping[tuple[str, str, int], str]]:
     submitted = reconciler(store, writes=False)
 
     def look() -> Mapping[tuple[str, str, int], str]:
-        submitted.look()
+        submitted.poll()
         return submitted.lost
 
     return look
@@ -130,5 +130,5 @@ def lost(store: Store) -> Callable[[], Mapping[tuple[str, str, int], str]]:
 
 def over(store: Store, *, writes: bool) -> frozenset[Path]:
     """The folders of submissions whose workers have all ended, though it was not recorded yet."""
-    standings = reconciler(store, writes=writes).look()
+    standings = reconciler(store, writes=writes).poll()
     return frozenset(s.submission.folder.resolve() for s in standings if not s.alive)

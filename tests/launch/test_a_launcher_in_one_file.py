@@ -159,7 +159,7 @@ def test_what_waits_and_runs_in_the_queue_is_shown_and_cancelled(
 
 
 def _look(planned: sweep.Planned) -> list[SubmissionStatus]:
-    return reconciler.Reconciler(lambda: submissions.every(planned.store)).look()
+    return reconciler.Reconciler(lambda: submissions.every(planned.store)).poll()
 
 
 def _wait(condition: Callable[[], bool]) -> None:

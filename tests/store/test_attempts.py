@@ -208,7 +208,7 @@ def test_an_owner_whose_file_was_deleted_writes_it_again(tmp_path: Path) -> None
     assert history(tmp_path, "train")[-1][1]["step"] == 7
 
 
-def test_the_dead_are_buried_once_with_what_their_log_tells(tmp_path: Path) -> None:
+def test_a_death_is_recorded_once_with_what_the_log_tells(tmp_path: Path) -> None:
     folder = tmp_path / "trajectories" / "x-1" / "attempts"
     log = tmp_path / "worker.out"
     log.write_text("step 5\nslurmstepd: error: *** JOB 12 ON node1 CANCELLED AT 2026 DUE TO TIME LIMIT ***\n")
@@ -220,7 +220,7 @@ def test_the_dead_are_buried_once_with_what_their_log_tells(tmp_path: Path) -> N
     assert "step 5" in last["words"]
 
 
-def test_an_attempt_that_has_ended_is_not_buried(tmp_path: Path) -> None:
+def test_of_an_attempt_that_has_ended_no_death_is_recorded(tmp_path: Path) -> None:
     attempt = claim(tmp_path, "train", Claimant())
     assert attempt is not None
     attempt.end("done")

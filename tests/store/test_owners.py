@@ -66,7 +66,7 @@ import difgen_cli.engine.launch.slurm.poll
 from difgen_cli.engine import status
 from difgen_cli.engine.store import Store
 os.setgroups([]); os.setresgid({0}, {0}, {0}); os.setresuid({0}, {0}, {0})
-status.reconciler(Store(Path(sys.argv[1]))).look()
+status.reconciler(Store(Path(sys.argv[1]))).poll()
 print("looked")
 """
 

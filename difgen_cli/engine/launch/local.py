@@ -29,7 +29,7 @@ from difgen_cli.engine.store.processes import command_line, is_dead, is_here, pr
 
 POLL_SECONDS = 0.2
 YEAR_MINUTES = 365 * 24 * 60
-MOST_STILLBORN = 3  # in a row: a worker that never claims a unit will not the next time
+MOST_EARLY_DEATHS = 3  # in a row: a worker that never claims a unit will not the next time
 LONG_LIFE_SECONDS = 10.0  # after which a death is the first again
 
 
@@ -146,7 +146,7 @@ class Slot:
     since: float = 0.0
     again_at: float = math.inf  # when the next worker is to start, on time.monotonic()
     deaths: int = 0  # in a row, each soon after its start
-    stillborn: int = 0  # in a row, before any work
+    early_deaths: int = 0  # in a row, before any work
 
 
 @dataclass
@@ -184,7 +184,7 @@ class LocalWorkers:
 
         slot.since, slot.again_at = time.monotonic(), math.inf
         try:
-            remove(self._badge(slot))
+            remove(self._record_path(slot))
             executor = submitit.LocalExecutor(
                 folder=self.submission.folder / "log", python=task.command(slot.device, slot.number)
             )
@@ -198,14 +198,14 @@ class LocalWorkers:
             slot.deaths += 1
             slot.again_at = time.monotonic() + _pause_seconds(slot.deaths)
 
-    def _badge(self, slot: Slot) -> Path:
+    def _record_path(self, slot: Slot) -> Path:
         return self.submission.folder / "workers" / f"{slot.number}.json"
 
     def _ended(self, slot: Slot) -> None:
         """A worker has ended: if it died, write down how, and let another follow."""
         pid, slot.job = slot.job.job_id, None
         try:
-            worker_record = read_json(self._badge(slot)) or {}
+            worker_record = read_json(self._record_path(slot)) or {}
         except StoreError as error:  # what its worker said is not known: another looks what is left to do
             _say(str(error))
             worker_record = {}
@@ -214,14 +214,14 @@ class LocalWorkers:
         kills, ending = memory_kills(), "killed"
         if kills > self.memory_kills:
             self.memory_kills, ending = kills, "out_of_memory"
-        with suppress(StoreError):  # the next worker buries it
+        with suppress(StoreError):  # the next command records it
             self.submission.record_death(worker_record, ending, "the launcher")
         if self.stopping:
             return
         _say(f"worker {slot.number} (controller {pid}) died")
-        slot.stillborn = 0 if worker_record.get("at") else slot.stillborn + 1
+        slot.early_deaths = 0 if worker_record.get("at") else slot.early_deaths + 1
         slot.deaths = 0 if time.monotonic() - slot.since > LONG_LIFE_SECONDS else slot.deaths + 1
-        if slot.stillborn < MOST_STILLBORN:
+        if slot.early_deaths < MOST_EARLY_DEATHS:
             slot.again_at = time.monotonic() + _pause_seconds(slot.deaths)
 
     def _ask_to_save(self) -> None:

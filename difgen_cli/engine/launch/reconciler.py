@@ -1,8 +1,9 @@
-"""Looking after the submissions of a run directory: what lives, who has died and of what, and what nobody wrote down.
+"""Poll the submissions of a run directory: which live, which workers died and why, and what nobody wrote down yet.
 
-A command that works on a run directory tends it: a receipt that a crash has swallowed is mended, a dead worker's unit
-is given free with its cause, a submission of which nothing lives is closed. One that only looks learns the same, and
-writes nothing. A submission whose launcher this version does not have is unknown: nothing of it is touched.
+A command that works on a run directory writes down what it learns: a receipt that a crash has swallowed, the cause of
+a dead worker's end, which frees its unit, and that a submission of which nothing lives is closed. A command that only
+reads learns the same, and writes nothing. A submission whose launcher this version does not have is unknown: nothing of
+it is touched.
 """
 
 from __future__ import annotations
@@ -50,14 +51,14 @@ Lost = dict[tuple[str, str, int], str]  # folder of a trajectory, unit, attempt 
 
 @dataclass
 class Reconciler:
-    """Looks at submissions again and again; a launcher is asked for all of its own at once."""
+    """Polls submissions again and again; a launcher is asked for all of its own at once."""
 
     find: Callable[[], Sequence[Submission]]
     launchers: dict[str, Launcher | None] = field(default_factory=dict)  # by name, those that were needed so far
     writes: bool = True  # whether what is learnt is written down
     lost: Lost = field(default_factory=dict)  # attempts whose workers were found dead, and nobody has written down
 
-    def look(self) -> list[SubmissionStatus]:
+    def poll(self) -> list[SubmissionStatus]:
         """How each submission stands now, as far as is known."""
         submissions = self.find()
         statuses: dict[str, SubmissionStatus] = {}

@@ -3,7 +3,7 @@
 work.json          the units, for the workers
 submission.json    the intent: how to run, where the code lies, by whom, under which job name
 receipt.json       what the scheduler answered: a job, or why not
-workers/<k>.json   the badge of each worker
+workers/<k>.json   the record of each worker
 closed.json        nothing of it lives any more
 """
 

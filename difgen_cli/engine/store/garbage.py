@@ -1,4 +1,4 @@
-"""What no row needs any more: found, sized and removed. Results, tables, grids and attempts are never waste.
+"""What no row needs any more: found, sized and removed. Results, tables, grids and attempts are never garbage.
 
 Nothing of a trajectory at which somebody works is touched, nothing behind a symbolic link, and nothing that bears no
 name of ours. What a plan names is needed, whichever grid's plan it is: to forget a grid, delete its folder first.
@@ -67,7 +67,7 @@ class Needs:
 
 
 def find(store: Store, over: Collection[Path] = ()) -> list[Garbage]:
-    """All waste of a run directory, by kind and path. Raises StoreError where a plan cannot be read.
+    """All garbage of a run directory, by kind and path. Raises StoreError where a plan cannot be read.
 
     `over`: folders of submissions of which nothing lives, though none of their files says so.
     """
@@ -83,7 +83,7 @@ def find(store: Store, over: Collection[Path] = ()) -> list[Garbage]:
         if folder.key in needs:
             garbage += _of_folder(folder, needs[folder.key])
     garbage += _code(root, living, now)
-    garbage += [_waste("distrusted", path) for path in _folders(root, "distrusted")]
+    garbage += [_garbage("distrusted", path) for path in _folders(root, "distrusted")]
     order = list(KINDS)
     ours = {folder for folder in {w.path.parent for w in garbage} if folder.resolve() == folder}  # no link on the way
     return sorted((w for w in garbage if w.path.parent in ours), key=lambda w: (order.index(w.kind), str(w.path)))
@@ -95,13 +95,13 @@ def chosen(garbage: Iterable[Garbage], *, everything: bool) -> list[Garbage]:
 
 
 def remove(store: Store, unwanted: Iterable[Garbage], over: Collection[Path] = ()) -> list[Garbage]:
-    """Remove what is still waste; returns what went. Raises StoreError where that is not allowed."""
+    """Remove what is still garbage; returns what went. Raises StoreError where that is not allowed."""
     wanted, removed = {(w.kind, w.path) for w in unwanted}, []
     with locked(store.counting_on):  # no sweep plans with it meanwhile
-        for waste in find(store, over):
-            if (waste.kind, waste.path) in wanted:
-                _remove(waste.path)
-                removed.append(waste)
+        for item in find(store, over):
+            if (item.kind, item.path) in wanted:
+                _remove(item.path)
+                removed.append(item)
     return removed
 
 
@@ -162,7 +162,7 @@ def _alive(folder: Path) -> bool:
     return submission_file.receipt(folder) is not None or any(not is_dead(owner) for owner in owners if owner)
 
 
-# -- what is waste
+# -- what is garbage
 
 
 def _of_folder(folder: RunFolder, need: Needs) -> Iterator[Garbage]:
@@ -171,13 +171,13 @@ def _of_folder(folder: RunFolder, need: Needs) -> Iterator[Garbage]:
     scored = {step for step, keys in need.results.items() if step is not None and keys <= results}
     if need.steps <= snapshots | scored:
         steps = sorted(folder.checkpoints())
-        yield from (_waste("checkpoints", folder.checkpoint(s)) for s in steps[:-1])
-        yield from (_waste("last checkpoints", folder.checkpoint(s)) for s in steps[-1:])
+        yield from (_garbage("checkpoints", folder.checkpoint(s)) for s in steps[:-1])
+        yield from (_garbage("last checkpoints", folder.checkpoint(s)) for s in steps[-1:])
     if need.awaited:
         return
-    yield from (_waste("snapshots", folder.snapshot(s)) for s in sorted(snapshots - need.steps))
-    yield from (_waste("scored snapshots", folder.snapshot(s)) for s in sorted(snapshots & scored))
-    yield from (_waste("samples", folder.samples(k)) for k in sorted(folder.sampled() - need.samples))
+    yield from (_garbage("snapshots", folder.snapshot(s)) for s in sorted(snapshots - need.steps))
+    yield from (_garbage("scored snapshots", folder.snapshot(s)) for s in sorted(snapshots & scored))
+    yield from (_garbage("samples", folder.samples(k)) for k in sorted(folder.sampled() - need.samples))
 
 
 def _orphans(candidates: list[RunFolder], every: list[RunFolder], needs: dict[str, Needs]) -> Iterator[Garbage]:
@@ -190,9 +190,9 @@ def _orphans(candidates: list[RunFolder], every: list[RunFolder], needs: dict[st
         if folder.key in inputs:
             continue
         if not folder.results():
-            yield _waste("orphans", folder.path)
+            yield _garbage("orphans", folder.path)
         else:
-            yield from (_waste("orphans", folder.path / part) for part in PARTS if (folder.path / part).is_dir())
+            yield from (_garbage("orphans", folder.path / part) for part in PARTS if (folder.path / part).is_dir())
 
 
 def _temporary(root: Path, at_work: set[Path], now: float) -> Iterator[Garbage]:
@@ -205,7 +205,7 @@ def _temporary(root: Path, at_work: set[Path], now: float) -> Iterator[Garbage]:
         folders[:] = [name for name in folders if name not in damaged]
         for path in (Path(folder) / name for name in damaged):
             if _age_seconds(path, now) > OLD_SECONDS:
-                yield _waste("temporary", path)
+                yield _garbage("temporary", path)
 
 
 def _code(root: Path, living: Iterable[Path], now: float) -> Iterator[Garbage]:
@@ -213,7 +213,7 @@ def _code(root: Path, living: Iterable[Path], now: float) -> Iterator[Garbage]:
     used = {Path(str(submission_file.read(f).get("code", ""))).name for f in living}
     for path in _folders(root, "shared"):
         if CODE.fullmatch(path.name) and path.name not in used and _age_seconds(path, now) > OLD_SECONDS:
-            yield _waste("code", path)
+            yield _garbage("code", path)
 
 
 def busy(folder: RunFolder, now: float) -> bool:
@@ -239,7 +239,7 @@ def _folders(parent: Path, room: str) -> list[Path]:
     return tried(folder, act)
 
 
-def _waste(kind: str, path: Path) -> Garbage:
+def _garbage(kind: str, path: Path) -> Garbage:
     return Garbage(kind, path, _size_bytes(path))
 
 

@@ -38,7 +38,7 @@ def main(folder: str, number: int, device: str | None, allocation: Allocation | 
     spec = SubmissionSpec.read(Path(folder))
     if (wrong := _other_code(spec)) is not None:
         print(wrong, file=sys.stderr, flush=True)
-        WorkerRecord.register(spec.folder / "workers" / f"{number}.json", "cpu").show(state="refused", cause=wrong)
+        WorkerRecord.register(spec.folder / "workers" / f"{number}.json", "cpu").update(state="refused", cause=wrong)
         return "refused"
     log = _relative(allocation.log, spec.runs) if allocation else None
     return work_on(spec, number, "cuda" if device else "cpu", StopFlag(), None, log, allocation)
@@ -69,14 +69,14 @@ def work_on(
         )
     except DeviceError as error:  # before anything is claimed: no unit is to blame
         print(error, file=sys.stderr, flush=True)
-        worker_record.show(state="refused", cause=str(error))
+        worker_record.update(state="refused", cause=str(error))
         return "refused"
     queue = Queue(context.store, todo.units, claimant, worker_record, allocation)
-    worker_record.show(state="running")
+    worker_record.update(state="running")
     state, ending, cause, units = "done", "done", None, 0
     try:
         while (unit := queue.next(flag)) is not None:
-            worker_record.hold(unit[2])
+            worker_record.set_unit(unit[2])
             began = time.monotonic()
             if _try(context, allocation, *unit):
                 queue.learn(unit[0], time.monotonic() - began)
@@ -90,11 +90,11 @@ def work_on(
         print(cause, file=sys.stderr, flush=True)
     if state == "done" and queue.lost:
         state, cause = "refused", queue.lost
-    if state == "done" and not worker_record.mine():
+    if state == "done" and not worker_record.is_current():
         return "replaced"
     seconds = context.clock.seconds | {"wall": time.monotonic() - start, "waiting": queue.waited_seconds}
     with suppress(StoreError):  # on a full disk the sweep finds no live worker, and says so
-        worker_record.show(state=state, at=None, ending=ending, cause=cause, seconds=seconds, units=units)
+        worker_record.update(state=state, at=None, ending=ending, cause=cause, seconds=seconds, units=units)
     if state == "done":
         allocation.cancel_spares()
     elif state == "interrupted":

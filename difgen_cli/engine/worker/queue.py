@@ -41,7 +41,7 @@ class Queue:
         """
         while True:
             flag.check()
-            if not self.worker_record.mine():
+            if not self.worker_record.is_current():
                 return None
             if (claimed := self._claim()) is not None:
                 return claimed

@@ -1,4 +1,4 @@
-"""A worker's badge: who works at a place of a submission, how it is doing, and what it holds just now."""
+"""A worker's record: who works in a slot of a submission, how it is doing, and which unit it works on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class WorkerRecord:
 
     @staticmethod
     def register(path: Path, device: str) -> WorkerRecord:
-        """Take the place; a worker that had it before, and may not know that it was given up, sees it."""
+        """Take the slot; a worker that had it before, and was taken for dead, sees that it has lost it."""
         about = {
             "owner": process_identity(),
             "token": secrets.token_hex(8),
@@ -32,18 +32,18 @@ class WorkerRecord:
         replace_json(path, about)
         return WorkerRecord(path, about)
 
-    def show(self, **fields: Any) -> None:
-        """Rewrite the badge with what is new, unless another wears it by now."""
-        if self.mine():
+    def update(self, **fields: Any) -> None:
+        """Rewrite the record with what is new, unless another worker has the slot by now."""
+        if self.is_current():
             self.record |= fields
             replace_json(self.path, self.record)
 
-    def hold(self, attempt: Attempt) -> None:
-        """Say which unit is in hand, so that whoever finds the worker dead knows what it leaves."""
+    def set_unit(self, attempt: Attempt) -> None:
+        """Write down which unit it works on, so that whoever finds the worker dead knows what it left unfinished."""
         home = attempt.path.parent.parent.name
-        self.show(at={"home": home, "unit": attempt.unit, "attempt": attempt.number})
+        self.update(at={"home": home, "unit": attempt.unit, "attempt": attempt.number})
 
-    def mine(self) -> bool:
-        """Whether no other worker has taken the place: a task is started again while the lost one may live on."""
+    def is_current(self) -> bool:
+        """Whether no other worker has taken the slot: a task is started again while the lost one may live on."""
         current = read_json(self.path)
         return current is None or current.get("token") == self.record["token"]

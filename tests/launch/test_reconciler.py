@@ -1,4 +1,4 @@
-"""Looking after submissions: receipts mended, the dead buried with the scheduler's word, what is over closed."""
+"""Polling submissions: lost receipts, deaths with the scheduler's cause, submissions that are over."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Told:
 
 
 def _look(submission: Submission, queue: SlurmQueue | None) -> SubmissionStatus:
-    (standing,) = Reconciler(lambda: [submission], launchers={"slurm": SlurmLauncher(Told(queue))}).look()  # type: ignore[arg-type]
+    (standing,) = Reconciler(lambda: [submission], launchers={"slurm": SlurmLauncher(Told(queue))}).poll()  # type: ignore[arg-type]
     return standing
 
 
@@ -88,7 +88,7 @@ def test_what_is_submitted_while_the_queue_is_asked_is_not_closed(submission: Su
 
     replace_json(submission.folder / "submission.json", submission.intent | {"owner": process_identity()})
     mine = Submission(submission.folder)
-    (standing,) = Reconciler(lambda: [mine], launchers={"slurm": SlurmLauncher(Slow(None))}).look()  # type: ignore[arg-type]
+    (standing,) = Reconciler(lambda: [mine], launchers={"slurm": SlurmLauncher(Slow(None))}).poll()  # type: ignore[arg-type]
     assert standing.alive
     assert not mine.closed
 
@@ -112,7 +112,7 @@ def test_without_accounting_a_worker_whose_task_is_gone_counts_as_killed(submiss
     assert submission.closed
 
 
-def test_while_the_controller_is_away_nobody_is_buried_and_nothing_closed(submission: Submission) -> None:
+def test_while_the_controller_is_away_no_death_is_recorded_and_nothing_closed(submission: Submission) -> None:
     submission.answer({"job": "27"})
     attempts = _worker(submission, "0")
     standing = _look(submission, None)
@@ -126,13 +126,13 @@ def test_who_only_looks_learns_the_same_and_writes_nothing(submission: Submissio
     before = sorted(attempts.parents[2].rglob("*"))
     launchers = {"slurm": SlurmLauncher(Told(SlurmQueue(())))}  # type: ignore[arg-type]
     reconciler = Reconciler(lambda: [submission], launchers, writes=False)  # type: ignore[arg-type]
-    (standing,) = reconciler.look()
+    (standing,) = reconciler.poll()
     assert not standing.alive
     assert reconciler.lost == {(HOME, "score-0", 1): "killed"}
     assert sorted(attempts.parents[2].rglob("*")) == before
 
 
-def test_a_badge_that_names_another_place_writes_nothing_there(submission: Submission, tmp_path: Path) -> None:
+def test_a_record_that_names_another_place_writes_nothing_there(submission: Submission, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere" / "trajectories" / HOME / "attempts"
     elsewhere.mkdir(parents=True)
     _worker(submission, "0")
@@ -153,7 +153,7 @@ def test_a_submission_of_an_unknown_launcher_is_unknown_and_stays_open(submissio
     attempts = _worker(submission, "0")
     replace_json(submission.folder / "submission.json", submission.intent | {"launcher": launcher})
     other = Submission(submission.folder)
-    (status,) = Reconciler(lambda: [other]).look()
+    (status,) = Reconciler(lambda: [other]).poll()
     assert (status.is_known, status.alive) == (False, True)
     assert "not one of this version" in status.words
     assert not other.closed
