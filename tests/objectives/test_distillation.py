@@ -1,4 +1,4 @@
-"""A student of an exact teacher goes where its teacher goes in twice as many steps, and a student's student likewise."""
+"""A student of an exact teacher goes where its teacher goes in twice as many steps, and so does its own student."""
 
 from __future__ import annotations
 
