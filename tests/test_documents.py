@@ -110,11 +110,12 @@ def test_every_input_that_a_plugin_can_have_is_in_its_contract(kind: str, name: 
     assert set(Library().signature(kind, name).inputs) <= words
 
 
-def test_the_plugin_of_the_readme_is_the_one_that_other_tests_use() -> None:
-    tested = (ROOT / "tests" / "plugins" / "metrics" / "brightness.py").read_text(encoding="utf-8")
-    for path, code in _plugins(ROOT / "README.md").items():
-        assert path == "plugins/metrics/brightness.py"
-        assert code.partition("\n")[2].strip() in tested
+@pytest.mark.parametrize("document", ["README.md", "docs/plugins.md"])
+def test_plugins_of_a_document_are_those_that_other_tests_use(document: str) -> None:
+    shown = {path: code for path, code in _plugins(ROOT / document).items() if (ROOT / "tests" / path).exists()}
+    assert shown
+    for path, code in shown.items():
+        assert code.partition("\n")[2].strip() in (ROOT / "tests" / path).read_text(encoding="utf-8"), path
 
 
 @documents

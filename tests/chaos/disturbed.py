@@ -73,14 +73,16 @@ class Sweep:
 
     def environment(self, clock_seconds: int = 0) -> dict[str, str]:
         """Of a process of this sweep, whose wall clock may be off."""
-        own = {
+        skewed = {"LD_PRELOAD": str(self.skew), "SKEW_SECONDS": str(clock_seconds)} if clock_seconds else {}
+        return {**os.environ, **self.own_environment(), **skewed}
+
+    def own_environment(self) -> dict[str, str]:
+        """What it has besides the environment of the tests."""
+        return {
             "CHAOS_METERS": str(self.meters), "OMP_NUM_THREADS": "1", "DIFGEN_COMPILE": "never",  # no trial
             "DIFGEN_LEASE_SECONDS": str(LEASE_SECONDS),
             "DIFGEN_CHECKPOINT_SECONDS": str(CHECKPOINT_SECONDS),
         }  # fmt: skip
-        if clock_seconds:
-            own |= {"LD_PRELOAD": str(self.skew), "SKEW_SECONDS": str(clock_seconds)}
-        return {**os.environ, **own}
 
     def any_clock(self) -> int:
         return self.chance.choice(CLOCKS_SECONDS) if self.skew else 0
@@ -172,7 +174,7 @@ class Sweep:
 
     def worker_records(self, submission: Path | None) -> list[dict[str, Any]]:
         """Those of a submission's workers; none where there is no submission."""
-        return [b for path in submission.glob("workers/*.json") if (b := _read(path))] if submission else []
+        return [b for path in submission.glob("workers/*.json") if (b := read_json(path))] if submission else []
 
     def workers(self) -> list[int]:
         """Processes that have begun to work, for whatever start of the sweep."""
@@ -197,7 +199,7 @@ class Sweep:
                 last[path.parent / unit] = max(int(number), last.get(path.parent / unit, 0))
         for unit, number in last.items():
             path = unit.with_name(f"{unit.name}.{number}.json")
-            if (record := _read(path)) and record["state"] == "running":
+            if (record := read_json(path)) and record["state"] == "running":
                 yield Attempt(path, record)
 
     # What it cost -----------------------------------------------------------------------------------------------------
@@ -219,7 +221,7 @@ class Sweep:
         return sum(struct.unpack("q", p.read_bytes())[0] for p in self.meters.glob("*.meter"))
 
 
-def _read(path: Path) -> Any:
+def read_json(path: Path) -> Any:
     """JSON, or None: the file is gone or a fault has cut it short."""
     try:
         return json.loads(path.read_text())

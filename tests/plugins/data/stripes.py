@@ -1,4 +1,4 @@
-"""A data set of one's own: grey stripes of random phase and width."""
+"""Grey stripes of random phase and width."""
 
 from typing import Annotated
 
@@ -7,10 +7,15 @@ from annotated_types import Gt
 
 from difgen_cli.data import Pool
 
+SOURCES = ()  # reads no file
+
 
 def load(*, count: Annotated[int, Gt(0)] = 64) -> Pool:
-    """count: how many images, 8 × 8, grey."""
-    draw = np.random.default_rng(0)
-    phase, width = draw.random((count, 1, 1)) * 6, draw.random((count, 1, 1)) * 2 + 0.5
+    """(count, 8, 8, 1) uint8.
+
+    count: how many images.
+    """
+    rng = np.random.default_rng(0)
+    phase, width = rng.random((count, 1, 1)) * 6, rng.random((count, 1, 1)) * 2 + 0.5
     waves = np.sin(np.arange(8) / width + phase) * np.ones((1, 8, 1))
     return Pool(np.rint((waves + 1) * 127.5).astype(np.uint8)[..., None])
