@@ -22,9 +22,9 @@ base:
   score:  [memorization, gap, membership]
 """
 MEAN = """\
-def apply(weights, others, *, others_: int = 0, others: tuple[int, ...] = (5, 10)):
+def apply(weights, others, *, steps: tuple[int, ...] = (5, 10)):
     return weights
-""".replace(", others_: int = 0", "")
+"""
 
 
 def grid(post_training: str = "", *more: str) -> str:
@@ -90,7 +90,9 @@ def test_a_worse_self_and_a_twin_inherit_the_change_and_a_teacher_does_not(write
 
     student = "objective: {name: distill, steps: 4, teacher: {train.steps: 10}}"
     scored = GRID.replace(", gap, membership", "") + f"  {student}\n"
-    plans = [plan_of(write_grid(scored + more, f"{k}.yaml")) for k, more in enumerate(("", f"  post_training: {{{four}}}\n"))]
+    plans = [
+        plan_of(write_grid(scored + more, f"{k}.yaml")) for k, more in enumerate(("", f"  post_training: {{{four}}}\n"))
+    ]
     assert plans[0].trajectories.keys() == plans[1].trajectories.keys()
     teacher, step = weights_of(plans[1].trajectories[only(plans[1]).home].needs["teacher"])
     assert (step, teacher.key in plans[0].trajectories) == (10, True)
@@ -120,7 +122,7 @@ def test_other_snapshots_are_wanted_and_kept(write_grid: Write, plan_of: PlanOf,
     plan_table.write(tmp_path / "plan.parquet", plan)
     needed = plan_table.partners(plan_table.read(tmp_path / "plan.parquet"))
     assert sorted(other["step"] for other in needed) == [5, 10]
-    other = only(plan_of(write_grid(grid("name: mine, others: [5]"), "b.yaml")))
+    other = only(plan_of(write_grid(grid("name: mine, steps: [5]"), "b.yaml")))
     assert other.home == only(plan).home
     assert other.snapshot != only(plan).snapshot
 
@@ -140,7 +142,7 @@ def _plugin(folder: Path, text: str) -> None:
         (grid("name: prune, share: 1.5"), "post_training.share: must be less than or equal to 1"),
         (grid("name: prune").replace("mlp, width: 8, depth: 1", "analytic"), "and analytic is in closed form"),
         (grid("name: mine").replace("20}", "20, schedule: cosine}"), "with train.schedule cosine other steps are other"),
-        (grid("name: mine, others: [0]"), r"post_training.others: post_training/mine.py asks for other snapshots"),
+        (grid("name: mine, steps: [0]"), r"post_training.steps: post_training/mine.py asks for other snapshots"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_one_sentence(

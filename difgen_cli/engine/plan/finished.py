@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from difgen_cli.engine.plan.runs import SnapshotRef
 
 KIND = "post_training"
-OTHERS = "others"  # an input of such a plug-in: snapshots of the same trajectory, at the steps of a setting of this name
+OTHERS = "others"  # an input of such a plug-in: weights of the same trajectory at other steps
+STEPS = "steps"  # the setting that lists these
 
 
 def changed(
@@ -45,11 +46,11 @@ def _others(change: Section, train: Section, where: Where) -> tuple[int, ...]:
     """The steps of the other snapshots that a change is given."""
     if OTHERS not in change.signature.inputs:
         return ()
-    steps, path = change.settings.get(OTHERS), f"{KIND}.{OTHERS}"
+    steps, path = change.settings.get(STEPS), f"{KIND}.{STEPS}"
     if not isinstance(steps, tuple) or not all(type(step) is int and step > 0 for step in steps):
         raise GridError(
-            f"{path}: {change.signature.label} asks for other snapshots, and needs a setting `{OTHERS}: tuple[int, "
-            "...]` of their steps, above 0",
+            f"{path}: {change.signature.label} asks for other snapshots, and needs a setting `{STEPS}: tuple[int, "
+            "...]`, each above 0",
             where(path) or where(f"{KIND}.name"),
         )
     if steps and has_horizon(train):

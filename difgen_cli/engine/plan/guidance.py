@@ -182,8 +182,8 @@ def _check_weak(name: str, weak: Mapping[str, Given], place: Place | None) -> No
     for path, given in weak.items():
         if not path.startswith(MAY_DIFFER):
             raise GridError(
-                f"guide.{name}.weak.{path}: a worse self may differ in model, train and post_training, in data.size, data.half and "
-                "data.seed, and in condition.name: none",
+                f"guide.{name}.weak.{path}: a worse self may differ in model, train and post_training, in data.size, "
+                "data.half and data.seed, and in condition.name: none",
                 given.place,
             )
         if path == "condition.name" and given.value != "none":

@@ -36,7 +36,7 @@ def weights_at(context: WorkerContext, folder: RunFolder, unit: Scoring, given: 
             case "weights":
                 return {key: tensor.clone() for key, tensor in trained.items()}
             case finished.OTHERS:
-                steps = recipe.settings.get(finished.OTHERS) or signature.settings[finished.OTHERS].default
+                steps = recipe.settings.get(finished.STEPS, signature.settings[finished.STEPS].default)
                 return {other: weights(folder.snapshot(other), context.device) for other in sorted(steps)}
             case "rng":
                 return Draws(seed, torch.device(context.device))
