@@ -21,6 +21,7 @@ base:
   sample: {name: euler, steps: 4, count: 32}
   score:  [memorization, gap, membership]
 """
+CHANGE = "  post_training: {{{}}}\n"
 MEAN = """\
 def apply(weights, others, *, steps: tuple[int, ...] = (5, 10)):
     return weights
@@ -28,7 +29,7 @@ def apply(weights, others, *, steps: tuple[int, ...] = (5, 10)):
 
 
 def grid(post_training: str = "", *more: str) -> str:
-    own = f"  post_training: {{{post_training}}}\n" if post_training else ""
+    own = CHANGE.format(post_training) if post_training else ""
     return GRID + own + "".join(f"  {line}\n" for line in more)
 
 
@@ -84,15 +85,13 @@ def test_a_worse_self_and_a_twin_inherit_the_change_and_a_teacher_does_not(write
 
     twins = GRID.replace("size: 32", "size: 32, half: A").replace("membership", "twins")
     before = only(plan_of(write_grid(twins, "c.yaml"))).partners["twin"]
-    after = only(plan_of(write_grid(twins + f"  post_training: {{{four}}}\n", "d.yaml"))).partners["twin"]
+    after = only(plan_of(write_grid(twins + CHANGE.format(four), "d.yaml"))).partners["twin"]
     assert (after.home, after.step) == (before.home, before.step)
     assert (after.snapshot != before.snapshot, after.samples != before.samples) == (True, True)
 
     student = "objective: {name: distill, steps: 4, teacher: {train.steps: 10}}"
     scored = GRID.replace(", gap, membership", "") + f"  {student}\n"
-    plans = [
-        plan_of(write_grid(scored + more, f"{k}.yaml")) for k, more in enumerate(("", f"  post_training: {{{four}}}\n"))
-    ]
+    plans = [plan_of(write_grid(scored + own, f"{k}.yaml")) for k, own in enumerate(("", CHANGE.format(four)))]
     assert plans[0].trajectories.keys() == plans[1].trajectories.keys()
     teacher, step = weights_of(plans[1].trajectories[only(plans[1]).home].needs["teacher"])
     assert (step, teacher.key in plans[0].trajectories) == (10, True)
@@ -141,7 +140,7 @@ def _plugin(folder: Path, text: str) -> None:
         (grid("name: quantise, bits: 1"), "post_training.bits: must be greater than or equal to 2"),
         (grid("name: prune, share: 1.5"), "post_training.share: must be less than or equal to 1"),
         (grid("name: prune").replace("mlp, width: 8, depth: 1", "analytic"), "and analytic is in closed form"),
-        (grid("name: mine").replace("20}", "20, schedule: cosine}"), "with train.schedule cosine other steps are other"),
+        (grid("name: mine").replace("20}", "20, schedule: cosine}"), "with train.schedule cosine other steps are"),
         (grid("name: mine, steps: [0]"), r"post_training.steps: post_training/mine.py asks for other snapshots"),
     ],
 )  # fmt: skip

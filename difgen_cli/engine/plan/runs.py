@@ -131,9 +131,7 @@ class Trajectories:
                     "data.half and data.seed",
                     given.place,
                 )
-        beside = self.points.beside(
-            point, changed, reset=("objective", "post_training")
-        )  # it teaches as it was trained
+        beside = self.points.beside(point, changed, reset=("objective", "post_training"))  # as it was trained
         weights = self.at(beside)
         if weights.step is None:
             return weights.run.trajectory

@@ -59,7 +59,8 @@ def _check(name: str, trained: dict[str, Tensor], changed: dict[str, Tensor]) ->
     for key, tensor in changed.items():
         if tensor.shape != trained[key].shape:
             raise ValueError(
-                f"post_training {name}: {key} has the shape {tuple(tensor.shape)}, and needs {tuple(trained[key].shape)}"
+                f"post_training {name}: {key} has the shape {tuple(tensor.shape)}, and the network's "
+                f"{tuple(trained[key].shape)}"
             )
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise ValueError(f"post_training {name}: {key} holds values that are not finite")
