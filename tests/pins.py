@@ -11,7 +11,10 @@ from difgen_cli.engine.fingerprint import fingerprint
 PACKAGE = Path(__file__).parent.parent / "difgen_cli"
 PINS = Path(__file__).with_name("pins.json")
 # The search, in `neighbours`, counts with the VERSION of the metrics; `diffusion` with that of training.
-FOLDERS = ("data", "condition", "models", "sampling", "guidance", "features", "metrics", "neighbours", "diffusion")
+FOLDERS = (
+    "data", "condition", "models", "post_training", "sampling", "guidance", "features", "metrics", "neighbours",
+    "diffusion",
+)  # fmt: skip
 
 
 def current() -> dict[str, dict[str, object]]:

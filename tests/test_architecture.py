@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "difgen_cli"
-KINDS = ("data", "condition", "models", "objectives", "sampling", "guidance", "features", "metrics")
+KINDS = ("data", "condition", "models", "objectives", "post_training", "sampling", "guidance", "features", "metrics")
 
 # Each package and module of the core, and what of the core it may import. Data flow one way: from the grid to the rows.
 MAY_IMPORT = {

@@ -78,6 +78,7 @@ def test_the_plugins_of_the_documents_run_together_in_one_grid(
     assert model["condition.name"] == "bright"
     assert model["model.name"] == "low_rank"
     assert model["objective.name"] == "min_snr"
+    assert model["post_training.name"] == "mean_of_steps"
     assert model["sample.name"] == "midpoint"
     assert model["guide.name"] == "wrong_sigma"
     assert model["fd_features"] == "coarse"

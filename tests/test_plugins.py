@@ -231,7 +231,7 @@ def test_a_folder_of_no_kind_is_refused_by_name(
     done = difgen("plan", grid)
     assert done.returncode == 2
     folder = tmp_path / "plugins" / name
-    kinds = "data, condition, models, objectives, sampling, guidance, metrics, features"
+    kinds = "data, condition, models, objectives, post_training, sampling, guidance, metrics, features"
     assert done.stderr == (
         f"{folder}: no kind of plug-in has this folder ({kinds}); {remedy}, or to _{name} if it holds helper modules\n"
     )

@@ -50,6 +50,7 @@ KINDS = {
     "model": Kind("models", "build", "denoiser"),
     "objective": Kind("objectives", "loss", "levels", helper="draw"),
     "train": Kind("diffusion", None, "train", "training.py"),
+    "post_training": Kind("post_training", "apply"),
     "sample": Kind("sampling", "sample", "draw"),
     "guide": Kind("guidance", "negative", "term"),
     "score": Kind("metrics", "measure"),

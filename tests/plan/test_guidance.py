@@ -106,7 +106,7 @@ def test_kinds_and_weights_are_axes_and_all_start_from_the_same_samples(write_gr
         ("cfg: {agreement: 2}", "guide.cfg.agreement: must be less than or equal to 1"),
         ("auto: {weight: 1}", "guide.auto.weak: not given; name what differs"),
         ("auto: {weak: {model.widht: 4}}", "model.widht: unknown setting of models/mlp.py .* did you mean width"),
-        ("auto: {weak: {sample.steps: 4}}", "guide.auto.weak.sample.steps: a worse self may differ in model and train"),
+        ("auto: {weak: {sample.steps: 4}}", "guide.auto.weak.sample.steps: a worse self may differ in model, train"),
         ("auto: {weak: {condition.name: kmeans}}", "guide.auto.weak.condition.name: other labels .* use none"),
         ("swg: {crop: 4}", "guide.swg: asks the network about crops, and models/mlp.py .* use the unet"),
         ("swg: {weight: 1}", "guide.swg.crop: not given, and guidance/swg.py needs it"),

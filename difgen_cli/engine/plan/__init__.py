@@ -44,6 +44,7 @@ LATER = {
     "objective.timesteps": 0, "objective.weight": "edm", "objective.noise_bank": None,
     "objective.target": "stochastic",
     "train.optimizer": "adam", "train.momentum": 0.95,
+    "post_training.name": "none",
     "sample.levels": None, "sample.every": 1, "sample.start": "noise", "sample.prior": "empirical",
     "sample.s_churn": 0.0, "sample.s_min": 0.0, "sample.s_max": None, "sample.s_noise": 1.0,
 }  # fmt: skip

@@ -22,7 +22,7 @@ from difgen_cli.engine.plugins import Library, PluginError
 VERSION = 1  # of how terms are summed
 NONE = Operation("guide", "none", "1", {}).key({})  # as when `none` was a plug-in: samples without guidance stay valid
 # What a worse self may differ in: it must see images of the same shape, under the same labels or none.
-MAY_DIFFER = ("model.", "train.", "data.size", "data.half", "data.seed", "condition.name")
+MAY_DIFFER = ("model.", "train.", "post_training.", "data.size", "data.half", "data.seed", "condition.name")
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,8 +182,8 @@ def _check_weak(name: str, weak: Mapping[str, Given], place: Place | None) -> No
     for path, given in weak.items():
         if not path.startswith(MAY_DIFFER):
             raise GridError(
-                f"guide.{name}.weak.{path}: a worse self may differ in model and train, in data.size, data.half and "
-                "data.seed, and in condition.name: none",
+                f"guide.{name}.weak.{path}: a worse self may differ in model, train and post_training, in data.size, "
+                "data.half and data.seed, and in condition.name: none",
                 given.place,
             )
         if path == "condition.name" and given.value != "none":

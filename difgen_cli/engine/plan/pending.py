@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any
 
-from difgen_cli.engine.plan import Cell, Dependency, Plan, weights_of
+from difgen_cli.engine.plan import Cell, Dependency, Plan, finished, weights_of
 from difgen_cli.engine.plan.metric import inputs_of
 from difgen_cli.engine.plan.sections import Section
 from difgen_cli.engine.plan.work import Call, MetricSpec, Scoring, Training, Work
@@ -191,9 +191,10 @@ def _needs(cell: Cell, missing: Iterable[str], shelf: _Shelf) -> tuple[bool, lis
     metrics = [cell.scoring[m] for m in missing]
     inputs = inputs_of(metrics)
     drawn = "states" in inputs or ("samples" in inputs and cell.samples not in shelf.sampled)
-    guided = drawn or any(metric.guided for metric in metrics)
-    partners = [name for name in cell.partners if (guided if name.startswith("guide.") else name in inputs)]
-    return drawn or "denoiser" in inputs, partners
+    guided, weights = drawn or any(metric.guided for metric in metrics), drawn or "denoiser" in inputs
+    by_section = {"guide": guided, finished.KIND: weights}
+    partners = [name for name in cell.partners if by_section.get(name.partition(".")[0], name in inputs)]
+    return weights, partners
 
 
 def _trainings(plan: Plan, steps: dict[str, set[int]], shelves: _Shelves) -> tuple[list[Training], list[str]]:

@@ -78,10 +78,11 @@ class _Planner:
             **{name: partner.samples for name, partner in compared.items() if partner.samples},
         }  # fmt: skip
         metrics = result_keys(scoring, "model", weights.run.inputs | inputs)
-        columns = (*weights.run.columns, sampler.columns, drawn.guidance.columns)
+        after = {} if weights.step is None else self.points.resolved("post_training", point).columns
+        columns = (*weights.run.columns, after, sampler.columns, drawn.guidance.columns)
         self._append(
             "model", point, weights.home, drawn.samples, metrics, columns, step=weights.step, snapshot=weights.snapshot,
-            guidance=drawn.guidance, partners=compared | drawn.partners,
+            guidance=drawn.guidance, partners=compared | drawn.partners | weights.others,
         )  # fmt: skip
         for kind in REFERENCES:
             self._add_reference(kind, weights, point)

@@ -68,9 +68,9 @@ class Points:
         return int(dict(point.levels[-1])["seed"].value)
 
     def beside(self, point: Point, changed: Mapping[str, Given], reset: tuple[str, ...] = ()) -> Point:
-        """Where another trajectory stands: the same settings that shape weights, but for those that are changed, and
-        for sections that begin at their defaults again."""
-        kept = [section for section in SHAPING if section not in reset]
+        """Where another trajectory stands: the same settings that shape weights, or change them when they are read, but
+        for those that are changed, and for sections that begin at their defaults again."""
+        kept = [section for section in (*SHAPING, "post_training") if section not in reset]
         same = (pair for pair in point.pairs() if _section(pair[0]) in kept and pair[0] not in changed)
         return Point(((),) * len(self.axes), own=(*same, *changed.items()), reset=tuple({*point.reset, *reset}))
 

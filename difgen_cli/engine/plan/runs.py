@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from difgen_cli.engine.grid.document import GridError
 from difgen_cli.engine.grid.values import Given
-from difgen_cli.engine.plan import Dependency, Trajectory
+from difgen_cli.engine.plan import Dependency, Trajectory, finished
 from difgen_cli.engine.plan.derive import RecipeBuilder, RunRecipe
 from difgen_cli.engine.plan.naming import condition_words, data_words, short, slug
 from difgen_cli.engine.plan.points import SHAPING, Point, Points
@@ -26,7 +26,8 @@ class SnapshotRef:
     run: RunRecipe
     slug: str  # of the trajectory
     step: int | None  # None: in closed form
-    snapshot: str  # key
+    snapshot: str  # key of the weights that samples and metrics see
+    others: dict[str, Dependency] = field(default_factory=dict)  # what these are made of beside their own snapshot
 
     @property
     def home(self) -> str:
@@ -34,7 +35,7 @@ class SnapshotRef:
 
     def dependency(self, samples: str | None = None, partners: dict[str, Dependency] | None = None) -> Dependency:
         """These weights, or samples drawn with them, as what another cell needs."""
-        return Dependency(self.home, self.slug, self.step, self.snapshot, samples, partners or {})
+        return Dependency(self.home, self.slug, self.step, self.snapshot, samples, self.others | (partners or {}))
 
 
 class Trajectories:
@@ -47,11 +48,12 @@ class Trajectories:
         self.slugs: dict[str, str] = {}
         self.snapshots: dict[tuple[str, int], str] = {}
         self.steps: dict[str, dict[int, RunRecipe]] = {}
+        self.changed: dict[tuple[str, Section], SnapshotRef] = {}
 
     def at(self, point: Point) -> SnapshotRef:
         """The weights at a point, which from now on are wanted."""
         run, train = self._trained(point), self.points.resolved("train", point)
-        return self._wanted(run, train, train.settings["steps"] if run.batch else None)
+        return self._changed(self._wanted(run, train, train.settings["steps"] if run.batch else None), train, point)
 
     def continued(self, point: Point, weights: SnapshotRef, changed: Mapping[str, Given]) -> SnapshotRef:
         """Those of a point trained on for a while, from their average on, with changed settings of the training."""
@@ -63,7 +65,7 @@ class Trajectories:
         operation = Operation("trajectory", "continue", train.signature.version, dict(shaping(train)))
         recipe = self.derive.keep(Recipe(operation, trajectory.inputs | {"start": start}))
         run = replace(weights.run, trajectory=recipe, columns=(*weights.run.columns[:-1], train.columns))
-        return self._wanted(run, train, train.settings["steps"])
+        return self._changed(self._wanted(run, train, train.settings["steps"]), train, point)
 
     def trajectories(self) -> dict[str, Trajectory]:
         """All that is wanted, by key."""
@@ -79,6 +81,25 @@ class Trajectories:
         if (home, step) not in self.snapshots:
             self.snapshots[home, step] = _snapshot(train, step).key({"trajectory": home})
         return SnapshotRef(run, self.slugs[home], step, self.snapshots[home, step])
+
+    def _changed(self, weights: SnapshotRef, train: Section, point: Point) -> SnapshotRef:
+        """Weights as samples and metrics see them at a point, after what `post_training` does to them."""
+        change, where = self.points.resolved("post_training", point), self.points.where(point)
+        if change.name == "none":
+            return weights
+        if weights.step is None:
+            raise finished.refuse_closed_form(change, weights.run.trajectory.inputs["network"].name, where)
+        key, run = (weights.snapshot, change), weights.run
+        if key not in self.changed:
+
+            def at(step: int) -> SnapshotRef:
+                columns = (*run.columns[:-1], run.columns[-1] | {"train.steps": step})
+                return self._wanted(replace(run, columns=columns), train, step)
+
+            snapshot = self.derive.keep(Recipe(_snapshot(train, weights.step), {"trajectory": run.trajectory}))
+            self.changed[key], recipe = finished.changed(weights, snapshot, change, train, at, where)
+            self.derive.keep(recipe)
+        return self.changed[key]
 
     def _trained(self, point: Point) -> RunRecipe:
         key = self.points.key("weights", point)
@@ -110,10 +131,11 @@ class Trajectories:
                     "data.half and data.seed",
                     given.place,
                 )
-        weights = self.at(self.points.beside(point, changed, reset=("objective",)))
+        beside = self.points.beside(point, changed, reset=("objective", "post_training"))  # as it was trained
+        weights = self.at(beside)
         if weights.step is None:
             return weights.run.trajectory
-        train = self.points.resolved("train", self.points.beside(point, changed, reset=("objective",)))
+        train = self.points.resolved("train", beside)
         return self.derive.keep(Recipe(_snapshot(train, weights.step), {"trajectory": weights.run.trajectory}))
 
     def _check_horizon(self, train: Section, point: Point) -> None:

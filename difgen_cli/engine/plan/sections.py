@@ -20,7 +20,8 @@ from difgen_cli.engine.grid.values import Given, Spaced, number
 from difgen_cli.engine.plugins import KINDS, Library, PluginError, Setting, Signature
 from difgen_cli.text import printable
 
-DEFAULT_PLUGIN = {"condition": "none", "objective": "edm", "sample": "heun"}  # data and model must be named
+# data and model must be named
+DEFAULT_PLUGIN = {"condition": "none", "objective": "edm", "post_training": "none", "sample": "heun"}
 AGAINST = "against"  # a metric's positional parameter that stands for another data set
 DEFAULT_SCORE = ("memorization", "preference", "frechet", "gap")
 

@@ -65,7 +65,7 @@ def given(name: str, key: str, artifacts: Artifacts, subset: Subset, conditions:
             train, labels = (given(part, key, artifacts, subset, conditions) for part in GIVEN[:2])
             fit = partial(GaussianClasses, train, labels, conditions.classes)
             return artifacts.keep("classifier", key, fit, "fitting a classifier")
-    raise TypeError(f"{name} is no input that a sampler or a term of guidance can have")
+    raise TypeError(f"{name} is no input that a sampler, a term of guidance or a change of weights can have")
 
 
 def faster(

@@ -24,9 +24,9 @@ from difgen_cli.engine.store.attempts import Attempt
 from difgen_cli.engine.store.files import publish
 from difgen_cli.engine.store.processes import now
 from difgen_cli.engine.store.results import publish_result
-from difgen_cli.engine.worker import drawing
+from difgen_cli.engine.worker import drawing, finished
 from difgen_cli.engine.worker.artifacts import Conditions, Subset, shape_of
-from difgen_cli.engine.worker.context import WorkerContext, check, describe, making, weights
+from difgen_cli.engine.worker.context import WorkerContext, check, describe, making
 from difgen_cli.engine.worker.dependency import DependencyView
 from difgen_cli.guidance import Meter, Metered, Unconditional
 
@@ -179,7 +179,8 @@ class ScoringRun:
             return self.context.artifacts.ideal(self.recipe)
         if self.unit.step is None:
             return self.context.artifacts.closed_form(self.recipe)
-        return self.context.artifacts.denoiser(self.recipe, weights(self._snapshot_path, self.context.device))
+        changed = finished.weights_at(self.context, self.folder, self.unit, self._given)
+        return self.context.artifacts.denoiser(self.recipe, changed)
 
     @property
     def guided(self) -> Any:

@@ -1,0 +1,62 @@
+"""What is done to finished weights when samples and metrics read them: in the key of the snapshot that they see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from difgen_cli.engine.grid.document import GridError
+from difgen_cli.engine.plan.recipes import Operation, Recipe
+from difgen_cli.engine.plan.sections import Section, has_horizon
+
+if TYPE_CHECKING:
+    from difgen_cli.engine.plan.points import Where
+    from difgen_cli.engine.plan.runs import SnapshotRef
+
+KIND = "post_training"
+OTHERS = "others"  # an input of such a plug-in: weights of the same trajectory at other steps
+STEPS = "steps"  # the setting that lists these
+
+
+def changed(
+    weights: SnapshotRef, snapshot: Recipe, change: Section, train: Section, at: Callable[[int], SnapshotRef],
+    where: Where,
+) -> tuple[SnapshotRef, Recipe]:  # fmt: skip
+    """Weights of a snapshot as samples and metrics see them after a change, and the recipe of that.
+
+    `at` gives the trajectory's weights at another step. Raises GridError for steps that it cannot have.
+    """
+    steps = _others(change, train, where)
+    operation = Operation(KIND, change.name, change.signature.version, change.changed)
+    recipe = Recipe(operation, {"snapshot": snapshot})
+    others = {f"{KIND}.{step}": at(step).dependency() for step in steps}
+    return replace(weights, snapshot=recipe.key, others=others), recipe
+
+
+def refuse_closed_form(change: Section, model: str, where: Where) -> GridError:
+    """The error of weights to be changed of a model that has none."""
+    return GridError(
+        f"{KIND}.name: {change.name} changes weights, and {model} is in closed form and has none; use none for it",
+        where(f"{KIND}.name"),
+    )
+
+
+def _others(change: Section, train: Section, where: Where) -> tuple[int, ...]:
+    """The steps of the other snapshots that a change is given."""
+    if OTHERS not in change.signature.inputs:
+        return ()
+    steps, path = change.settings.get(STEPS), f"{KIND}.{STEPS}"
+    if not isinstance(steps, tuple) or not all(type(step) is int and step > 0 for step in steps):
+        raise GridError(
+            f"{path}: {change.signature.label} asks for other snapshots, and needs a setting `{STEPS}: tuple[int, "
+            "...]`, each above 0",
+            where(path) or where(f"{KIND}.name"),
+        )
+    if steps and has_horizon(train):
+        raise GridError(
+            f"{path}: with train.schedule {train.settings['schedule']} other steps are other runs; use constant or "
+            "inverse_sqrt",
+            where(path),
+        )
+    return tuple(sorted({*steps}))
