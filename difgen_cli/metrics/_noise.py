@@ -1,7 +1,8 @@
 """The noise bank, and what a denoiser makes of it: common to all metrics that ask a denoiser.
 
 All of them see the same noisy images. The j-th draw of the i-th image of a split is the same for every σ, snapshot,
-model and metric, and for any number of images and draws.
+model and metric, and for any number of images and draws. A denoiser is asked at the levels of its `sigma_range` alone:
+elsewhere there is NaN, which a metric gives as None.
 """
 
 import math
@@ -79,28 +80,50 @@ def quadrature(points: np.ndarray, labels: np.ndarray | None, nodes: int, device
     return _bank(to_tensor(points), noise, labels, density / density.sum(), device)
 
 
+def within(denoiser: "DenoiserLike", levels: np.ndarray | float) -> np.ndarray:
+    """Which absolute noise levels lie in the denoiser's `sigma_range`: bool, like `levels`."""
+    from difgen_cli.diffusion import sigma_range
+
+    lowest, highest = sigma_range(denoiser)
+    return (lowest <= np.asarray(levels)) & (np.asarray(levels) <= highest)
+
+
+def estimate(
+    denoiser: "DenoiserLike", x: "torch.Tensor", sigma: float, labels: "torch.Tensor | None"
+) -> "torch.Tensor":
+    """D(x; σ) at one absolute σ for all items, like x; NaN, unasked, at a level that the denoiser is not for."""
+    import torch
+
+    if not within(denoiser, sigma):
+        return torch.full_like(x, torch.nan)
+    with torch.no_grad():
+        return denoiser(x, x.new_full((len(x),), sigma), labels)
+
+
 def denoise(denoiser: "DenoiserLike", bank: Bank, sigma: float) -> "torch.Tensor":
-    """D(x₀ + σn; σ) of every pair, in blocks: like bank.images."""
+    """D(x₀ + σn; σ) of every pair, in blocks: like bank.images; NaN at a level that the denoiser is not for."""
     import torch
 
     elements = bank.images[0].numel()
     block = max(1, min(BLOCK_ELEMENTS // elements, max(BLOCK_PAIRS, BLOCK_ELEMENTS // (32 * elements))))
     parts = []
-    with torch.no_grad():
-        for start in range(0, len(bank.images), block):
-            x = bank.images[start : start + block] + sigma * bank.noise[start : start + block]
-            labels = None if bank.labels is None else bank.labels[start : start + block]
-            parts.append(denoiser(x, x.new_full((len(x),), sigma), labels))
+    for start in range(0, len(bank.images), block):
+        x = bank.images[start : start + block] + sigma * bank.noise[start : start + block]
+        labels = None if bank.labels is None else bank.labels[start : start + block]
+        parts.append(estimate(denoiser, x, sigma, labels))
     return torch.cat(parts)
 
 
 def losses(denoiser: "DenoiserLike", bank: Bank, levels: Sequence[float] | np.ndarray) -> Losses:
-    """The denoising errors of each image at absolute noise levels; ValueError where one is not finite."""
+    """The denoising errors of each image at absolute noise levels, NaN at those that the denoiser is not for.
+
+    ValueError where another one is not finite.
+    """
     n = len(bank.images) // bank.draws
     moments = np.empty((3, n, len(levels)))
     for k, sigma in enumerate(levels):
         error = mean_square(denoise(denoiser, bank, float(sigma)), bank.images)
-        if not np.isfinite(error).all():
+        if not np.isfinite(error).all() and within(denoiser, float(sigma)):
             raise ValueError(
                 f"the denoiser gives NaN or infinite values at sigma {sigma:.3g}: did the training diverge?"
             )

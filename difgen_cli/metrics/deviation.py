@@ -7,7 +7,7 @@ import numpy as np
 from annotated_types import Gt
 
 from difgen_cli.metrics import Result, Shared, flat
-from difgen_cli.metrics._noise import TRAIN, Bank, bank_of_pairs, denoise, device_of, loss_weight, mean_square
+from difgen_cli.metrics._noise import TRAIN, Bank, bank_of_pairs, denoise, device_of, loss_weight, mean_square, within
 from difgen_cli.neighbours import with_mirrors
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def measure(
         references = [_like(ideal[k], denoised), *(_wiener(x, f, float(sigma)) for f in filters)]
         for row, reference in zip(of_image, references, strict=True):
             row[k] = mean_square(denoised, reference).reshape(-1, pairs_of_T.draws).mean(axis=1)
-    if not np.isfinite(of_image).all():
+    if not np.isfinite(of_image[:, within(denoiser, levels)]).all():
         raise ValueError("deviation: the denoiser gives NaN or infinite values: did the training diverge?")
     of_image *= loss_weight(levels, sigma_data)[None, :, None]
     common = {"sigma": levels, "sigma_rel": relative, "n_pairs": np.full(len(levels), len(pairs_of_T.images))}
@@ -178,7 +178,7 @@ def _values(relative: np.ndarray, of_image: np.ndarray) -> dict[str, float | int
         for sigma, word in NAMED.items():
             of_level = rows[relative == sigma][0]
             mean, error = float(of_level.mean()), float(_standard_error(of_level))
-            values[f"{name}_{word}"] = mean
+            values[f"{name}_{word}"] = mean if np.isfinite(mean) else None
             if np.isfinite(error):
                 half_width = float(stdtrit(len(of_level) - 1, 0.975)) * error
                 values[f"{name}_{word}_lo"] = max(0.0, mean - half_width)

@@ -7,7 +7,7 @@ import numpy as np
 from annotated_types import Gt
 
 from difgen_cli.metrics import Result, wilson
-from difgen_cli.metrics._noise import HELD_OUT, TRAIN, Bank, bank, device_of, losses, of_known_conditions
+from difgen_cli.metrics._noise import HELD_OUT, TRAIN, Bank, bank, device_of, losses, of_known_conditions, within
 
 if TYPE_CHECKING:
     from difgen_cli.diffusion import DenoiserLike
@@ -42,7 +42,8 @@ def measure(
     """argmin over the classes c of T of Σ_σ E‖D(x₀ + σn; σ, c) − x₀‖²/σ², with the same noise for every class.
 
     All is None for a model that is not class-conditional: without conditions there is nothing to choose between, and
-    clusters or one label per image are no classes. Where all classes have the same loss, the choice counts as a guess.
+    clusters or one label per image are no classes. It is None too for a model that is not for one of the noise levels:
+    a sum over fewer would be another classifier. Where all classes have the same loss, the choice counts as a guess.
 
     images: of each split, at most; held-out images of classes that T lacks are left out.
     draws: of noise for each image and noise level.
@@ -57,6 +58,8 @@ def measure(
     if asked_labels is None or not len(held_out):
         raise ValueError("diffcls needs held-out images of the classes that T has: raise data.held_out")
     levels, candidates = sigma_data * np.array(sigmas), np.unique(train_labels)
+    if not within(denoiser, levels).all():
+        return Result(values)
     device = device_of(denoiser)
     counts, shares = [], []
     for split, x, labels in ((TRAIN, train, train_labels), (HELD_OUT, held_out, asked_labels)):

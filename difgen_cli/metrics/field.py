@@ -6,6 +6,7 @@ import numpy as np
 from annotated_types import Ge, Gt
 
 from difgen_cli.metrics import Result
+from difgen_cli.metrics._noise import device_of, estimate, within
 
 if TYPE_CHECKING:
     from difgen_cli.diffusion import DenoiserLike
@@ -65,7 +66,8 @@ def measure(
     kinds = np.repeat(list(groups), [len(group) for group in groups.values()])
     levels = sigma_data * np.asarray(sigmas, float)
     moved = [_moved(denoiser, points, float(sigma), None if train_labels is None else condition) for sigma in levels]
-    if not np.isfinite(moved).all():
+    inside = np.flatnonzero(within(denoiser, levels))
+    if not all(np.isfinite(moved[k]).all() for k in inside):
         raise ValueError("field: the denoiser gives NaN or infinite values: did the training diverge?")
     each, steps = len(points), np.concatenate(moved) if moved else np.empty((0, 2))
     table = {
@@ -93,10 +95,6 @@ def _moved(denoiser: "DenoiserLike", points: np.ndarray, sigma: float, condition
     """D(x; σ) − x, (n, 2) float64."""
     import torch
 
-    from difgen_cli.metrics._noise import device_of
-
     x = torch.from_numpy(points).to(device_of(denoiser))
     labels = None if condition is None else torch.full((len(x),), condition, device=x.device)
-    with torch.no_grad():
-        denoised = denoiser(x, x.new_full((len(x),), sigma), labels)
-    return np.asarray((denoised - x).double().cpu().numpy())
+    return np.asarray((estimate(denoiser, x, sigma, labels) - x).double().cpu().numpy())

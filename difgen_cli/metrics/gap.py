@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from annotated_types import Ge, Gt
 
-from difgen_cli.metrics import Gap, Result, gap_of, null_of, peak
+from difgen_cli.metrics import Gap, Result, Value, gap_of, null_of, peak
 from difgen_cli.metrics._noise import (
     HELD_OUT,
     TRAIN,
@@ -17,9 +17,12 @@ from difgen_cli.metrics._noise import (
     losses,
     of_known_conditions,
     quadrature,
+    within,
 )
 
 if TYPE_CHECKING:
+    import torch
+
     from difgen_cli.diffusion import DenoiserLike
 
 VERSION = 3
@@ -42,6 +45,13 @@ COLUMNS = {
         {"label": "noise level σ / σ_d of the largest gap"},
     ),
     "gap_sigma_absolute": ("float64", "", "the same in the units of the data"),
+    "gap_sigma_lowest": (
+        "float64",
+        "sigma_d",
+        "smallest noise level that the largest gap, its null and its norm are taken over: the denoiser is for it",
+        {"role": "count"},
+    ),
+    "gap_sigma_highest": ("float64", "sigma_d", "largest noise level of these", {"role": "count"}),
     "gap_null": (
         "float64",
         "",
@@ -71,6 +81,8 @@ TABLES = {
     }
 }
 
+LEVELS_MIN = 3  # that a peak is read off
+
 
 def measure(
     denoiser: "DenoiserLike",
@@ -95,7 +107,9 @@ def measure(
     The bootstrap draws images, the same at every σ and for every model; there are no bands for fewer than 5. Held-out
     images of a condition that T does not have are left out: no model learnt it. Where L_T is 0 at some σ, as for a
     perfect memorizer, the largest gap is undefined (None) and gap_excess, in the table, is to be read. The halves of
-    gap_null are halves of H's images here, however few T has: for a T much smaller, the bands say more.
+    gap_null are halves of H's images here, however few T has: for a T much smaller, the bands say more. At levels that
+    the denoiser is not for, the table has no numbers; all else is of the others, from gap_sigma_lowest to
+    gap_sigma_highest, and None where they are fewer than three.
 
     sigmas: noise levels.
     sigma_min: the smallest, in units of sigma_d.
@@ -118,20 +132,26 @@ def measure(
     if quadrature_nodes and (train.ndim != 2 or train.shape[1] > 2):
         raise ValueError(f"gap: quadrature_nodes is for points in one or two dimensions, not {train.shape[1:]}; use 0")
     levels = sigma_data * noise_levels(sigmas, sigma_min, sigma_max, rho)
-    device = device_of(denoiser)
-    banks: list[Bank] = []
-    for split, images, labels in ((TRAIN, train, train_labels), (HELD_OUT, held_out, held_out_labels)):
-        banks.append(
-            quadrature(images, labels, quadrature_nodes, device)
-            if quadrature_nodes
-            else bank_of_pairs(images, labels, pairs, split, device)
-        )
-    of_T, of_H = (losses(denoiser, bank, levels) for bank in banks)
+    inside, device = within(denoiser, levels), device_of(denoiser)
+    sides = ((TRAIN, train, train_labels), (HELD_OUT, held_out, held_out_labels))
+    banks = [_bank(*side, pairs, quadrature_nodes, device) for side in sides]
+    of_T, of_H = (losses(denoiser, bank, levels[inside]) for bank in banks)
     gap = gap_of(of_T.mean, of_H.mean, resamples)
-    values = _values(gap, of_H.mean, levels, sigma_data, resamples) | _norm(of_T, of_H, levels / sigma_data)
-    values["gap_images_needed"] = None if quadrature_nodes else images_needed(gap, of_T, of_H, resolution)
-    table = _table(gap, (of_T, of_H), levels, sigma_data, banks)
-    return Result({name: values[name] for name in COLUMNS}, {"noise": table})
+    values: dict[str, Value] = dict.fromkeys(COLUMNS)
+    if inside.sum() >= LEVELS_MIN:
+        values |= _values(gap, of_H.mean, levels[inside], sigma_data, resamples)
+        values |= _norm(of_T, of_H, levels[inside] / sigma_data)
+        values["gap_images_needed"] = None if quadrature_nodes else images_needed(gap, of_T, of_H, resolution)
+    return Result(values, {"noise": _table(gap, (of_T, of_H), levels, inside, sigma_data, banks)})
+
+
+def _bank(
+    split: int, images: np.ndarray, labels: np.ndarray | None, pairs: int, nodes: int, device: "torch.device"
+) -> Bank:
+    """The images of a split with noise: of a quadrature, or drawn where there are no nodes."""
+    if nodes:
+        return quadrature(images, labels, nodes, device)
+    return bank_of_pairs(images, labels, pairs, split, device)
 
 
 def noise_levels(count: int, lowest: float, highest: float, rho: float | None) -> np.ndarray:
@@ -154,23 +174,21 @@ def images_needed(gap: Gap, of_T: Losses, of_H: Losses, resolution: float) -> in
     return max(1, int(np.ceil(variance * (gap.critical / np.log1p(resolution)) ** 2)))
 
 
-def _values(
-    gap: Gap, losses_H: np.ndarray, levels: np.ndarray, sigma_data: float, resamples: int
-) -> dict[str, float | int | str | bool | None]:
+def _values(gap: Gap, losses_H: np.ndarray, levels: np.ndarray, sigma_data: float, resamples: int) -> dict[str, Value]:
     """The columns that rest on the squared error."""
     log_sigma = np.log(levels / sigma_data)
-    values: dict[str, float | int | str | bool | None] = dict.fromkeys(COLUMNS)
-    values["gap_null"] = null_of(losses_H, log_sigma, resamples)
+    values: dict[str, Value] = {"gap_null": null_of(losses_H, log_sigma, resamples)}
     if np.isfinite(gap.log_ratio).all():
         height, place = peak(gap.log_ratio, log_sigma)
         sigma = float(np.exp(place))
         values |= {"gap_max": float(np.expm1(height)), "gap_sigma": sigma, "gap_sigma_absolute": sigma * sigma_data}
+        values |= zip(("gap_sigma_lowest", "gap_sigma_highest"), (levels[[0, -1]] / sigma_data).tolist(), strict=True)
         if np.isfinite(gap.lower).all():
             values["gap_max_lo"], values["gap_max_hi"] = np.expm1(gap.peak_interval(log_sigma)).tolist()
     return values
 
 
-def _norm(of_T: Losses, of_H: Losses, sigma_rel: np.ndarray) -> dict[str, float | None]:
+def _norm(of_T: Losses, of_H: Losses, sigma_rel: np.ndarray) -> dict[str, Value]:
     """The peak that Kaiser & Kollmann's code reads off: of the mean norm of the error, at a level of the grid."""
     means = of_T.root.mean(axis=0), of_H.root.mean(axis=0)
     if means[0].min() <= 0:
@@ -180,23 +198,30 @@ def _norm(of_T: Losses, of_H: Losses, sigma_rel: np.ndarray) -> dict[str, float 
 
 
 def _table(
-    gap: Gap, parts: tuple[Losses, Losses], levels: np.ndarray, sigma_data: float, banks: list[Bank]
+    gap: Gap, parts: tuple[Losses, Losses], levels: np.ndarray, inside: np.ndarray, sigma_data: float, banks: list[Bank]
 ) -> dict[str, np.ndarray]:
-    """The noise table: all levels of T, then all of H."""
+    """The noise table: all levels of T, then all of H; NaN at those that are not `inside`, (levels,) bool."""
+
+    def spread(column: np.ndarray) -> np.ndarray:
+        """A number of each level inside, at all of them."""
+        everywhere = np.full(len(levels), np.nan)
+        everywhere[inside] = column
+        return everywhere
+
     means = [part.mean.mean(axis=0) for part in parts]
     twice = {
         "sigma": levels,
         "sigma_rel": levels / sigma_data,
-        "gap": np.expm1(gap.log_ratio),
-        "gap_lo": np.expm1(gap.lower),
-        "gap_hi": np.expm1(gap.upper),
-        "gap_excess": loss_weight(levels, sigma_data) * (means[1] - means[0]),
+        "gap": spread(np.expm1(gap.log_ratio)),
+        "gap_lo": spread(np.expm1(gap.lower)),
+        "gap_hi": spread(np.expm1(gap.upper)),
+        "gap_excess": spread(loss_weight(levels[inside], sigma_data) * (means[1] - means[0])),
     }
     table = {name: np.tile(column, 2) for name, column in twice.items()} | {
         "split": np.repeat(["train", "heldout"], len(levels)),
-        "loss": np.concatenate(means),
-        "loss_se": np.concatenate([_standard_error(part.mean) for part in parts]),
-        "n_pairs": np.repeat([len(bank.images) for bank in banks], len(levels)),
+        "loss": np.concatenate([spread(mean) for mean in means]),
+        "loss_se": np.concatenate([spread(_standard_error(part.mean)) for part in parts]),
+        "n_pairs": np.concatenate([np.where(inside, len(bank.images), 0) for bank in banks]),
     }
     return {name: table[name] for name in TABLES["noise"]}
 

@@ -6,7 +6,7 @@ import numpy as np
 from annotated_types import Ge
 
 from difgen_cli.metrics import Result
-from difgen_cli.metrics._noise import HELD_OUT, TRAIN, bank, device_of, losses, of_known_conditions
+from difgen_cli.metrics._noise import HELD_OUT, TRAIN, bank, device_of, losses, of_known_conditions, within
 from difgen_cli.metrics._ranks import Auroc, auroc, clopper_pearson, found_at
 from difgen_cli.neighbours import distinct, near_duplicates
 
@@ -74,7 +74,7 @@ def measure(
     banks = [bank(x[:n], _first(labels, n), DRAWS, split, device_of(denoiser)) for split, x, labels in sides]
     of_T, of_H = (-losses(denoiser, part, levels).mean for part in banks)
     values = dict.fromkeys(COLUMNS) | {"mia_images": n} | auc_columns("mia_auc", of_T, of_H)
-    if n >= ALARMS_MIN:
+    if n >= ALARMS_MIN and within(denoiser, sigma_data * TPR_SIGMA):
         k = list(NAMED).index(TPR_SIGMA)
         detected = found_at(of_T[:, k], of_H[:, k], ALARMS)
         values["mia_tpr_at_1pct"] = detected / n
@@ -121,12 +121,17 @@ def twin_aucs(
 
 
 def auc_columns(name: str, members: np.ndarray, others: np.ndarray) -> dict[str, float | None]:
-    """Columns `name`_025 … _100 with `_lo` and `_hi`, of scores (n, levels) that are high for members."""
+    """Columns `name`_025 … _100 with `_lo` and `_hi`, of scores (n, levels) that are high for members.
+
+    None at a level of which there are no scores.
+    """
     columns: dict[str, float | None] = {}
     for k, word in enumerate(NAMED.values()):
-        area: Auroc = auroc(members[:, k], others[:, k])
-        columns[f"{name}_{word}"] = area.value
-        columns[f"{name}_{word}_lo"], columns[f"{name}_{word}_hi"] = area.lower, area.upper
+        names = [f"{name}_{word}", f"{name}_{word}_lo", f"{name}_{word}_hi"]
+        columns |= dict.fromkeys(names)
+        if not np.isnan([*members[:, k], *others[:, k]]).any():
+            area: Auroc = auroc(members[:, k], others[:, k])
+            columns |= zip(names, (area.value, area.lower, area.upper), strict=True)
     return columns
 
 

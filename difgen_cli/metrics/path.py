@@ -98,6 +98,8 @@ def measure(
     if len(held_out) < HELD_OUT_MIN:
         raise ValueError(f"path needs {HELD_OUT_MIN} distinct held-out images, there are {len(held_out)}")
     sigmas, x = states(LEVELS)
+    if not len(sigmas):  # the denoiser is for none of them
+        return Result(dict.fromkeys(COLUMNS), {"path": {name: np.empty(0) for name in TABLES["path"]}})
     order = np.random.default_rng(SEED).permutation(len(held_out))
     reference, control = (held_out[part] for part in np.split(order, [len(order) // 2]))
     if mirrored:

@@ -7,7 +7,7 @@ import numpy as np
 from annotated_types import Gt
 
 from difgen_cli.metrics import Result, Shared, wilson
-from difgen_cli.metrics._noise import HELD_OUT, TRAIN, Bank, bank_of_pairs, denoise, device_of
+from difgen_cli.metrics._noise import HELD_OUT, TRAIN, Bank, bank_of_pairs, denoise, device_of, within
 
 if TYPE_CHECKING:
     import torch
@@ -71,6 +71,8 @@ def measure(
     controls = shared("pixels", lambda: {w: _of_pixels(learnt, asked, classes, s) for w, s in levels.items()})
     images = len(asked.images) // asked.draws
     for word, sigma in levels.items():
+        if not within(denoiser, sigma):
+            continue
         name = f"probe_acc_{word}"
         share = accuracy((hidden(denoiser, inside, learnt, sigma), hidden(denoiser, inside, asked, sigma)), classes)
         lower, upper = wilson(share * images, images)  # the draws of an image count once

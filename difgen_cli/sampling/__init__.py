@@ -100,8 +100,12 @@ def states(
     """Where samples 0 … count − 1 are on their way: σ (L,) absolute, and x (L, n, H, W, C) or (L, n, D) float32.
 
     The sampler's own levels that lie nearest to those `at` (in units of σ_d, on a log scale), each once, descending;
-    none below `stop`. `settings` are those of `draw`.
+    none below `stop`, and none for a level that the denoiser is not for. `settings` are those of `draw`.
     """
+    lowest, highest = sigma_range(denoiser)
+    at = [level for level in at if lowest <= level * denoiser.sigma_data <= highest]
+    if not at:
+        return np.empty(0), np.empty((0, count))
     kept: list[dict[float, np.ndarray]] = []
     wanted: set[float] = set()
     for walk, _, _ in _walks(denoiser, sample, shape, proportions, device, images, inputs, count=count, **settings):

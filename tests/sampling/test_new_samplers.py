@@ -195,8 +195,11 @@ def test_a_walk_is_cut_to_the_denoisers_range_and_ends_at_zero(sample: object, g
     assert (max(levels), levels[-1]) == (levels[0], 0.0)
     found: Samples = draw(limited, sample, (3,), None, count=64, steps=60)  # type: ignore[arg-type]
     assert np.isfinite(found.x).all()
-    sigmas, _ = states(limited, sample, (3,), None, "cpu", at=[1000.0, 1e-5], count=4, steps=60)  # type: ignore[arg-type]
+    inside, outside = ([sigma / gaussian.sigma_data for sigma in ends] for ends in ((9.9, 0.051), (10.1, 0.049)))
+    sigmas, _ = states(limited, sample, (3,), None, "cpu", at=inside, count=4, steps=60)  # type: ignore[arg-type]
     assert sigmas.tolist() == [levels[0], levels[-2]]
+    sigmas, x = states(limited, sample, (3,), None, "cpu", at=outside, count=4, steps=60)  # type: ignore[arg-type]
+    assert (len(sigmas), len(x)) == (0, 0)  # the denoiser is for neither: no other level stands for them
     with pytest.raises(ValueError, match="fewer than two"):
         draw(limited, sample, (3,), None, count=4, levels=(100.0, 50.0))  # type: ignore[arg-type]
 
