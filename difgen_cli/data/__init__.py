@@ -56,13 +56,15 @@ class Split:
     """Indices into the pool, int64.
 
     train: (n,) the training subset T, in the subset's order: the subset of n images is the first n of a larger one
-    rest: everything but the held-out draw, ascending
+    rest: everything but the held-out draw, and what a retrained model never saw, ascending
     held_out: H, in an order that no setting but `held_out` and `held_out_seed` changes
+    unlearn: (n,) bool, which of T are to be unlearnt
     """
 
     train: np.ndarray
     rest: np.ndarray
     held_out: np.ndarray
+    unlearn: np.ndarray
 
 
 def split(
@@ -73,6 +75,8 @@ def split(
     held_out_seed: Annotated[int, Ge(0)] = 0,
     seed: Annotated[int, Ge(0)] = 0,
     half: Literal["A", "B"] | None = None,
+    unlearn: Annotated[int | float, Ge(0)] = 0,
+    retrain: bool = False,
 ) -> Split:
     """Draw the held-out images first, the same ones for every size, seed and half, then a training subset of the rest.
 
@@ -85,6 +89,9 @@ def split(
         data set that says itself which images are held out takes none.
     seed: chooses the training subset.
     half: draw from one of two disjoint halves, A or B, of each seed's order.
+    unlearn: how many images of T are to be unlearnt, or below 1 which share of it. They are the first of T, which is in
+        random order: the same for every size, and among those of a larger number.
+    retrain: train without them, as if they had never been there.
     """
     count = len(pool.images)
     if held_out >= count:
@@ -102,7 +109,28 @@ def split(
             f"data.size: {size or 1} is more than the {len(order)} images that {where} of {count} has "
             f"beside {held_out} held-out ones: choose a smaller size"
         )
-    return Split(train=order[:size], rest=rest, held_out=_without_copies(pool.images, drawn, rest))
+    train, apart = order[:size], _without_copies(pool.images, drawn, rest)
+    marked = np.arange(len(train)) < to_unlearn(unlearn, len(train), retrain=retrain)
+    if not retrain:
+        return Split(train, rest, apart, marked)
+    return Split(train[~marked], np.setdiff1d(rest, train[marked]), apart, marked[~marked])
+
+
+def to_unlearn(unlearn: int | float, size: int, *, retrain: bool = False) -> int:
+    """How many of `size` training images a number of images, or a share below 1, is; DataError where none is left."""
+    if unlearn == 0:
+        if retrain:
+            raise DataError("data.retrain: trains without the images of data.unlearn, which names none: set it too")
+        return 0
+    count = round(unlearn * size) if unlearn < 1 else int(unlearn)
+    if unlearn >= 1 and count != unlearn:
+        raise DataError(f"data.unlearn: {unlearn} is neither a share below 1 nor a whole number of images")
+    if not 0 < count < size:
+        raise DataError(
+            f"data.unlearn: {unlearn} is {count} of the {size} training images: choose at least 1 and at most "
+            f"{size - 1}"
+        )
+    return count
 
 
 def _apart(pool: Pool, held_out: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

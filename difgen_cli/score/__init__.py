@@ -113,13 +113,10 @@ def pairs(prepared: Prepared) -> pd.DataFrame:
     import numpy as np
     import pandas as pd
 
-    from difgen_cli.data import split
-
     planned, neighbours = prepared.planned, _neighbours(prepared, prepared.cell)
     subset = planned.plan.recipes[prepared.cell.home].inputs["subset"]
-    holdout = subset.inputs["holdout"]
-    pool = facts.pool(planned.store, holdout.inputs["pool"].key)
-    train = split(pool, **holdout.settings, **subset.settings).train
+    pool = facts.pool(planned.store, subset.inputs["holdout"].inputs["pool"].key)
+    train = facts.split(pool, subset).train
     theirs, ours = (np.array(sources.names(s), object) for s in (prepared.samples, prepared.against))
     return pd.DataFrame(
         {

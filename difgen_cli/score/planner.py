@@ -12,11 +12,11 @@ from difgen_cli.engine.grid import Grid
 from difgen_cli.engine.grid.document import GridError
 from difgen_cli.engine.grid.values import Given
 from difgen_cli.engine.plan import Cell, Facts, Plan, Reference, Trajectory
-from difgen_cli.engine.plan.derive import RecipeBuilder, images_of
+from difgen_cli.engine.plan.derive import RecipeBuilder
 from difgen_cli.engine.plan.facts import Finder
 from difgen_cli.engine.plan.metric import LACKING, result_keys
 from difgen_cli.engine.plan.planner import real_images
-from difgen_cli.engine.plan.recipes import Operation, Recipe
+from difgen_cli.engine.plan.recipes import Operation, Recipe, images_of
 from difgen_cli.engine.plan.sections import DEFAULT_SCORE, Section, as_text, resolve
 from difgen_cli.engine.plugins import Library
 from difgen_cli.score.groups import Groups

@@ -16,8 +16,9 @@ from difgen_cli.engine.plugins import Library
 from difgen_cli.engine.store import Arrays, Store
 from difgen_cli.engine.store.attempts import Claimant
 from difgen_cli.engine.worker import feature_cache
-from difgen_cli.engine.worker.artifacts import Artifacts, Holdout
+from difgen_cli.engine.worker.artifacts import Artifacts
 from difgen_cli.engine.worker.feature_cache import Space
+from difgen_cli.engine.worker.parts import Holdout
 
 GRID = """\
 # Is the distance the same for two seeds?

@@ -9,10 +9,10 @@ from typing import Any, Protocol
 from difgen_cli import config
 from difgen_cli.engine.grid.document import GridError, Place
 from difgen_cli.engine.grid.values import Given
-from difgen_cli.engine.plan import Facts, checks
+from difgen_cli.engine.plan import Facts, checks, unlearning
 from difgen_cli.engine.plan.metric import Metric
 from difgen_cli.engine.plan.points import Where
-from difgen_cli.engine.plan.recipes import Operation, Recipe, apart
+from difgen_cli.engine.plan.recipes import Operation, Recipe, apart, images_of
 from difgen_cli.engine.plan.sections import DEFAULT_SCORE, Section, in_closed_form, resolve_metric, shaping, wants
 from difgen_cli.engine.plugins import Library
 
@@ -63,6 +63,9 @@ class RecipeBuilder:
     ) -> RunRecipe:  # fmt: skip
         """The trajectory of five sections, taught by a snapshot where its objective wants one."""
         subset, size = self.subset(data, where)
+        marked, compared = self.marked(data, where), images_of(subset)
+        if marked and data.own["retrain"]:
+            subset = self.keep(unlearning.kept(marked, size))
         facts = self._facts(data, where)
         labels = self._labels(condition, data, subset, facts, where)
         if "population" in model.signature.inputs:
@@ -74,10 +77,13 @@ class RecipeBuilder:
             else Operation("trajectory", "train", train.signature.version, dict(shaping(train)))
         )
         parts = {"subset": subset, "labels": labels, "network": network}
-        if not closed and (aim := self._objective(objective, facts, subset.inputs["holdout"], teacher, where)):
+        given = {"teacher": teacher} if teacher else {}
+        if wants(objective, "unlearn") and not closed:
+            given["unlearn"] = unlearning.needed(marked, data, objective, where)
+        if not closed and (aim := self._objective(objective, facts, subset.inputs["holdout"], given, where)):
             parts["objective"] = aim
         trajectory = self.keep(Recipe(operation, parts))
-        inputs = images_of(subset) | {"train_labels": labels.key, "held_out_labels": labels.key}
+        inputs = compared | {"train_labels": labels.key, "held_out_labels": labels.key}
         if not closed and train.settings["flip"]:
             inputs["mirrored"] = "flip"
         columns = (
@@ -99,10 +105,9 @@ class RecipeBuilder:
         return self.keep(Recipe(Operation("network", model.name, model.signature.version, model.changed), inputs))
 
     def _objective(
-        self, objective: Section, facts: Facts, holdout: Recipe, teacher: Recipe | None, where: Where
+        self, objective: Section, facts: Facts, holdout: Recipe, inputs: dict[str, Recipe], where: Where
     ) -> Recipe | None:
         """The recipe of an objective; None for the one that trained all weights before there were others."""
-        inputs = {"teacher": teacher} if teacher else {}
         if wants(objective, "targets"):
             inputs["targets"] = self.features(objective, facts, holdout, where("objective.features"))
         # the key of the space stands for its name
@@ -122,11 +127,16 @@ class RecipeBuilder:
                 "the seed out",
                 where("data.held_out_seed"),
             )
-        chosen = {k: v for k, v in data.changed_own.items() if k not in OF_HOLDOUT}
+        chosen = {k: v for k, v in data.changed_own.items() if k not in (*OF_HOLDOUT, *unlearning.SETTINGS)}
         if size == checks.available(data.own, facts):
             chosen.pop("size", None)  # all that there are, by number or by none
         holdout = self.holdout(data, facts)
         return self.keep(Recipe(Operation("subset", "split", _version(data), chosen), {"holdout": holdout})), size
+
+    def marked(self, data: Section, where: Where) -> Recipe | None:
+        """Which training images of a data section are to be unlearnt, if any."""
+        marked = unlearning.marks(data, *self.subset(data, where), where)
+        return self.keep(marked) if marked else None
 
     def pool(self, data: Section, facts: Facts) -> Recipe:
         """All of a data set, whose identity is its content."""
@@ -227,15 +237,17 @@ class RecipeBuilder:
             against = self._against(metric, other, facts, where, place) if other else None
             needed = section.signature.constants.get("HELD_OUT_MIN", 0)
             checks.enough(metric, needed, asked, left, where("data.held_out") or place)
-            features = None
-            if "embed" in section.signature.inputs:
+            takes, features, marked = section.signature.inputs, None, None
+            if "unlearn" in takes:
+                marked = unlearning.compared(self.marked(data, where), metric, lambda _, at=place: at)
+            if "embed" in takes:
                 at = own["features"].place if "features" in own else place
                 features = self.features(section, facts, holdout, at)
                 section = replace(section, settings=section.settings | {"features": features.name})
             # The keys of the space and of the denoiser that it looks at stand for these two.
             settings = {k: v for k, v in section.changed.items() if k not in ("features", "guided")}
             operation = Operation("metric", metric, section.signature.version, settings)
-            metrics[metric] = Metric(section, operation, features, other, against)
+            metrics[metric] = Metric(section, operation, features, other, against, marked)
         return metrics
 
     def _against(self, metric: str, other: Section, facts: Facts, where: Where, place: Place | None) -> Recipe:
@@ -258,16 +270,6 @@ class RecipeBuilder:
             )
         operation = Operation("images", "matched", MATCHED_VERSION, {"shape": facts.shape})
         return self.keep(Recipe(operation, {"pool": self.pool(other, others)}))
-
-
-def images_of(subset: Recipe) -> dict[str, str]:
-    """The metrics' positional parameters that stand for images and what rests on them alone, by key."""
-    holdout = subset.inputs["holdout"]
-    held_out = apart(holdout).key
-    return {
-        "train": subset.key, "shared": subset.key, "train_classes": subset.key,
-        "held_out": held_out, "held_out_classes": held_out, "rest": holdout.key, "sigma_data": holdout.key,
-    }  # fmt: skip
 
 
 def _version(section: Section) -> int | str:

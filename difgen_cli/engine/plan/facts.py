@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from difgen_cli.engine.plan import Facts, channels_first
+from difgen_cli.engine.plan.recipes import Recipe
 from difgen_cli.engine.plan.sections import Section
 from difgen_cli.engine.plugins import Library
 from difgen_cli.engine.store import Store
 from difgen_cli.text import expanded
 
 if TYPE_CHECKING:
-    from difgen_cli.data import Pool
+    from difgen_cli.data import Pool, Split
 
 
 class Finder:
@@ -164,6 +165,16 @@ def pool(store: Store, key: str) -> Pool:
     population_arrays = store.population(key)
     population = None if population_arrays is None else data.Population.of(population_arrays)
     return data.Pool(images, labels, tuple(facts["classes"]), held_out, population)
+
+
+def split(pool: Pool, recipe: Recipe) -> Split:
+    """The split of a pool that is described by the recipe of a training subset, or of images to be unlearnt."""
+    from difgen_cli import data
+
+    marked = recipe if recipe.operation.kind == "unlearn" else recipe.inputs.get("unlearn")
+    subset = marked.inputs["subset"] if marked else recipe
+    own = (subset.settings | marked.settings | {"retrain": marked is not recipe}) if marked else subset.settings
+    return data.split(pool, **subset.inputs["holdout"].settings, **own)
 
 
 def _stamps(path: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[tuple[str, int, int, int]]:

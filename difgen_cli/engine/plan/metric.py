@@ -30,6 +30,7 @@ class Metric:
     features: Recipe | None = None  # the space that it compares images in
     other_data: Section | None = None  # another data set that it compares with
     against: Recipe | None = None  # the images of that one as they are compared
+    unlearn: Recipe | None = None  # the training images that it tells from the others
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -50,6 +51,8 @@ class Metric:
             taken["embed"] = self.features.key
         if self.against:
             taken["against"] = self.against.key
+        if self.unlearn:
+            taken["unlearn"] = self.unlearn.key
         if "groups" in inputs and concern(self.section.signature):
             taken["groups"] = inputs["groups"]
         if not OF_A_CELL & set(taken):  # a result lies with a trajectory or reference: each has one of its own

@@ -9,7 +9,8 @@ from typing import Any
 def data_words(settings: dict[str, Any]) -> list[str]:
     half, seed = settings["data.half"], settings.get("data.held_out_seed")
     words = [settings["data.name"], f"n{settings['data.size']}"]
-    return [*words, *([half] if half else []), *([f"heldout{seed}"] if seed else [])]
+    without = [f"without{short(settings['data.unlearn'])}"] if settings.get("data.retrain") else []
+    return [*words, *([half] if half else []), *([f"heldout{seed}"] if seed else []), *without]
 
 
 def condition_words(settings: dict[str, Any]) -> list[str]:

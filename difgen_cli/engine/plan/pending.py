@@ -222,7 +222,7 @@ def _trainings(plan: Plan, steps: dict[str, set[int]], shelves: _Shelves) -> tup
 
 def _measure(cell: Cell, metric: str) -> MetricSpec:
     planned = cell.scoring[metric]
-    keys = (recipe.key if recipe else None for recipe in (planned.features, planned.against))
+    keys = (recipe.key if recipe else None for recipe in (planned.features, planned.against, planned.unlearn))
     return MetricSpec(metric, cell.metrics[metric], planned.section.changed, *keys)
 
 

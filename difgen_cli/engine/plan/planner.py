@@ -17,7 +17,7 @@ from difgen_cli.engine.plan.metric import Metric, result_keys
 from difgen_cli.engine.plan.naming import condition_words, data_words, slug
 from difgen_cli.engine.plan.notes import notes_on
 from difgen_cli.engine.plan.points import Point, Points, visible
-from difgen_cli.engine.plan.recipes import Operation, Recipe, apart
+from difgen_cli.engine.plan.recipes import Operation, Recipe, apart, measured
 from difgen_cli.engine.plan.runs import SnapshotRef, Trajectories
 from difgen_cli.engine.plugins import Library
 
@@ -105,20 +105,20 @@ class _Planner:
     def _add_reference(self, kind: str, weights: SnapshotRef, point: Point) -> None:
         """Held-out images, resampled training images or the ideal denoiser, scored like the models, each once."""
         sampler, scoring, seed = self.points.resolved("sample", point), self._scoring(point), self.points.seed(point)
-        run, (data, condition, *_) = weights.run, weights.run.columns
+        run, (data, condition, *_), subset = weights.run, weights.run.columns, measured(weights.run.subset)
         mirrored, labels = "mirrored" in run.inputs, run.labels.key if kind == "ideal" else ""
-        reference = (kind, run.subset.key, labels, mirrored, sampler, *scoring.values())
-        if reference in self.seen or (kind == "heldout" and not run.subset.inputs["holdout"].settings["held_out"]):
+        reference = (kind, subset.key, labels, mirrored, sampler, *scoring.values())
+        if reference in self.seen or (kind == "heldout" and not subset.inputs["holdout"].settings["held_out"]):
             return
         self.seen.add(reference)
         if kind == "ideal":
-            parents = {"subset": run.subset, "labels": run.labels}
+            parents = {"subset": subset, "labels": run.labels}
             recipe = self.derive.keep(Recipe(_reference(kind, mirrored), parents))
-            samples = self.partners.sampled(sampler, recipe.key, NONE, run.subset.inputs["holdout"])
+            samples = self.partners.sampled(sampler, recipe.key, NONE, subset.inputs["holdout"])
             shown: tuple[dict[str, Any], ...] = (data, condition, sampler.columns, UNGUIDED.columns)
         else:
             drawn = {"count": sampler.own["count"], "seed": sampler.own["seed"]}
-            recipe, samples = real_images(kind, run.subset, drawn, mirrored)
+            recipe, samples = real_images(kind, subset, drawn, mirrored)
             self.derive.keep(recipe)
             shown = (data, {f"sample.{k}": v for k, v in drawn.items()})
         inputs = {

@@ -21,7 +21,7 @@ APART_VERSION = 1  # of what a near-duplicate is
 class Operation:
     """The part of a recipe that does not depend on inputs: computed once, hashed with many."""
 
-    kind: str  # pool, holdout, subset, features, labels, network, trajectory, snapshot, samples, metric
+    kind: str  # pool, holdout, subset, unlearn, features, labels, network, trajectory, snapshot, samples, metric
     name: str
     version: int | str
     settings: dict[str, Any]
@@ -61,6 +61,21 @@ class Recipe:
 def apart(holdout: Recipe) -> Recipe:
     """The held-out images without those that have a near-duplicate among the rest: what metrics compare with."""
     return Recipe(Operation("apart", "near-duplicates", APART_VERSION, {}), {"holdout": holdout})
+
+
+def measured(subset: Recipe) -> Recipe:
+    """The training subset that metrics compare with: that of all images, where a model was retrained without some."""
+    return subset.inputs["unlearn"].inputs["subset"] if "unlearn" in subset.inputs else subset
+
+
+def images_of(subset: Recipe) -> dict[str, str]:
+    """The metrics' positional parameters that stand for images and what rests on them alone, by key."""
+    holdout = subset.inputs["holdout"]
+    held_out = apart(holdout).key
+    return {
+        "train": subset.key, "shared": subset.key, "train_classes": subset.key,
+        "held_out": held_out, "held_out_classes": held_out, "rest": holdout.key, "sigma_data": holdout.key,
+    }  # fmt: skip
 
 
 def dump(recipes: Mapping[str, Recipe]) -> dict[str, Any]:

@@ -63,6 +63,7 @@ class MetricSpec:
     settings: dict[str, Any]
     embed: str | None  # key of its feature space
     against: str | None = None  # key of the other data set's images
+    unlearn: str | None = None  # key of the choice of training images to be unlearnt
 
 
 @dataclass(frozen=True)

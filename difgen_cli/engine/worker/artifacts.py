@@ -6,7 +6,6 @@ Each thing is made once per process, and what many processes share once per run 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -23,62 +22,13 @@ from difgen_cli.engine.plugins import Library
 from difgen_cli.engine.store import Arrays, Store
 from difgen_cli.engine.store.attempts import Claimant
 from difgen_cli.engine.worker.feature_cache import Space
+from difgen_cli.engine.worker.parts import Conditions, Holdout, Subset
 from difgen_cli.engine.worker.phases import Phases
 from difgen_cli.engine.worker.reading import reading
 from difgen_cli.neighbours import near_duplicates
 
 Embed = Callable[[np.ndarray], np.ndarray]
 LOADING, FITTING_LABELS = "loading data", "fitting labels"  # phases
-
-
-@dataclass(frozen=True)
-class Holdout:
-    """A pool apart from its held-out images: rest and held out, scaled to [−1, 1], with their class labels.
-
-    Conditionings are fitted with all images that were drawn; metrics see those that are apart from the rest.
-    """
-
-    rest: np.ndarray  # (n_rest, H, W, C) float32
-    rest_labels: np.ndarray | None
-    rest_places: np.ndarray  # within the pool, (n_rest,) int64
-    drawn: np.ndarray  # (m_drawn, H, W, C) float32
-    drawn_labels: np.ndarray | None
-    drawn_places: np.ndarray
-    apart: np.ndarray  # (m,) int64 places of those drawn that have no near-duplicate among the rest
-    held_out: np.ndarray  # (m, H, W, C) float32
-    sigma_data: float
-
-    @property
-    def held_out_labels(self) -> np.ndarray | None:
-        return None if self.drawn_labels is None else self.drawn_labels[self.apart]
-
-    @property
-    def left_out(self) -> int | None:
-        """How many of those drawn have a near-duplicate; None where none was drawn."""
-        return len(self.drawn) - len(self.apart) if len(self.drawn) else None
-
-
-@dataclass(frozen=True)
-class Subset:
-    """What a trajectory trains on."""
-
-    holdout: Holdout
-    positions: np.ndarray  # of T within the rest, (n,) int64
-    images: np.ndarray  # T, (n, H, W, C) float32
-
-
-@dataclass(frozen=True)
-class Conditions:
-    """The labels of T and of the held-out images; classes 0 and labels None where there is no condition."""
-
-    train: np.ndarray | None
-    held_out: np.ndarray | None
-    classes: int
-
-    @property
-    def proportions(self) -> np.ndarray | None:
-        """Shares of the labels in T: what samples are drawn with."""
-        return None if self.train is None else condition.proportions(self.train, self.classes)
 
 
 class Artifacts:
@@ -132,12 +82,20 @@ class Artifacts:
         return subset
 
     def _subset(self, recipe: Recipe) -> Subset:
-        holdout_recipe = recipe.inputs["holdout"]
-        pool = facts.pool(self.store, holdout_recipe.inputs["pool"].key)
-        parts = data.split(pool, **holdout_recipe.settings, **recipe.settings)
-        positions = np.searchsorted(parts.rest, parts.train)
-        holdout = self.holdout(holdout_recipe.key)
-        return Subset(holdout, positions, holdout.rest[positions])
+        holdout = self.holdout(recipe.inputs["holdout"].key)
+        pool = facts.pool(self.store, recipe.inputs["holdout"].inputs["pool"].key)
+        parts = facts.split(pool, recipe)
+        positions = np.searchsorted(holdout.rest_places, parts.train)
+        retrained = len(parts.rest) < len(holdout.rest)
+        sigma_data = data.sigma_data(pool.images[parts.rest]) if retrained else holdout.sigma_data
+        return Subset(holdout, positions, holdout.rest[positions], sigma_data)
+
+    def unlearn(self, key: str) -> np.ndarray:
+        """Which images of a training subset are to be unlearnt: (n,) bool."""
+        recipe = self.recipes[key]
+        pool = facts.pool(self.store, recipe.inputs["subset"].inputs["holdout"].inputs["pool"].key)
+        marks: np.ndarray = self.keep("unlearn", key, lambda: facts.split(pool, recipe).unlearn, LOADING)
+        return marks
 
     def against(self, key: str) -> np.ndarray:
         """Another data set's images in the size and colours of this one, scaled; all of them."""
@@ -161,7 +119,8 @@ class Artifacts:
 
     def _labels(self, recipe: Recipe, subset: Subset) -> condition.Labels:
         def compute() -> dict[str, np.ndarray]:
-            labels = self._altered(recipe, subset) if "labels" in recipe.inputs else self._fitted(recipe, subset)
+            own = self.subset(recipe.inputs["subset"].key) if "subset" in recipe.inputs else subset
+            labels = self._altered(recipe, own) if "labels" in recipe.inputs else self._fitted(recipe, own)
             return {"rest": labels.rest, "held_out": labels.held_out, "classes": np.array(labels.classes)}
 
         arrays = self.once(recipe.key, "labels", compute)
@@ -248,7 +207,7 @@ class Artifacts:
         conditions = self.conditions(trajectory.inputs["labels"].key, trajectory.inputs["subset"].key)
         network = self.network(trajectory.inputs["network"], shape_of(subset.images), conditions.classes, 0)
         network.load_state_dict(weights)
-        denoiser = reading(self.library, trajectory.inputs["network"])(network, subset.holdout.sigma_data)
+        denoiser = reading(self.library, trajectory.inputs["network"])(network, subset.sigma_data)
         return denoiser.to(self.device).eval().requires_grad_(False)
 
     def closed_form(self, trajectory: Recipe) -> DenoiserLike:
@@ -259,7 +218,7 @@ class Artifacts:
         given: dict[str, Callable[[], Any]] = {
             "train": lambda: self.tensor(subset.images),
             "train_labels": lambda: self.labels_tensor(conditions.train),
-            "sigma_data": lambda: subset.holdout.sigma_data,
+            "sigma_data": lambda: subset.sigma_data,
             "population": lambda: self._population(trajectory.inputs["subset"].inputs["holdout"].inputs["pool"].key),
         }
         takes = self.library.signature("model", model.name).inputs
@@ -282,7 +241,7 @@ class Artifacts:
         subset = self.subset(reference.inputs["subset"].key)
         conditions = self.conditions(reference.inputs["labels"].key, reference.inputs["subset"].key)
         labels = self.labels_tensor(conditions.train)
-        return IdealDenoiser(self.tensor(subset.images), subset.holdout.sigma_data, labels).to(self.device)
+        return IdealDenoiser(self.tensor(subset.images), subset.sigma_data, labels).to(self.device)
 
 
 def _images_of(artifact: Any) -> tuple[np.ndarray, ...]:

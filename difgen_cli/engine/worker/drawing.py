@@ -14,7 +14,8 @@ from difgen_cli import data
 from difgen_cli.diffusion import DenoiserLike
 from difgen_cli.diffusion.classes import GaussianClasses
 from difgen_cli.engine.worker import modes
-from difgen_cli.engine.worker.artifacts import Artifacts, Conditions, Subset
+from difgen_cli.engine.worker.artifacts import Artifacts
+from difgen_cli.engine.worker.parts import Conditions, Subset
 from difgen_cli.engine.worker.submission_spec import StopFlag
 from difgen_cli.sampling import Labelled, Walk, block_of, drawn_together
 

@@ -70,16 +70,21 @@ def _sources(
         if trajectory.settings.get("flip"):  # mirror images are training images then
             shown = torch.cat([shown, shown.flip(-1)])
             of_shown = None if labels is None else torch.cat([labels, labels])
-        return IdealDenoiser(shown, subset.holdout.sigma_data, of_shown).to(context.device)
+        return IdealDenoiser(shown, subset.sigma_data, of_shown).to(context.device)
 
     def targets() -> Tensor:
         embed = artifacts.embed(trajectory.inputs["objective"].inputs["targets"].key, subset.holdout)
         return torch.from_numpy(np.asarray(embed(subset.images), dtype=np.float32)).to(context.device)
 
+    def unlearn() -> Tensor:
+        marks = artifacts.unlearn(trajectory.inputs["objective"].inputs["unlearn"].key)
+        return torch.from_numpy(marks).to(context.device)
+
     return {
         "ideal": ideal,
-        "sigma_data": lambda: subset.holdout.sigma_data,
+        "sigma_data": lambda: subset.sigma_data,
         "targets": targets,
+        "unlearn": unlearn,
         "teacher": lambda: _teacher(context, trajectory.inputs["objective"].inputs["teacher"], unit),
     }
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from difgen_cli import data, guidance, sampling
 from difgen_cli.engine.plan.groups import independent
-from difgen_cli.engine.plan.recipes import Operation, Recipe, apart
+from difgen_cli.engine.plan.recipes import Operation, Recipe, apart, measured
 from difgen_cli.engine.plan.work import MetricSpec, Scoring
 from difgen_cli.engine.plugins import Signature
 from difgen_cli.engine.store import Arrays, RunFolder, sample_files
@@ -24,10 +24,11 @@ from difgen_cli.engine.store.attempts import Attempt
 from difgen_cli.engine.store.files import publish
 from difgen_cli.engine.store.processes import now
 from difgen_cli.engine.store.results import publish_result
-from difgen_cli.engine.worker import drawing, finished
-from difgen_cli.engine.worker.artifacts import Conditions, Subset, shape_of
+from difgen_cli.engine.worker import drawing, finished, metric_inputs
+from difgen_cli.engine.worker.artifacts import shape_of
 from difgen_cli.engine.worker.context import WorkerContext, check, describe, making
 from difgen_cli.engine.worker.dependency import DependencyView
+from difgen_cli.engine.worker.parts import Conditions, Subset
 from difgen_cli.guidance import Meter, Metered, Unconditional
 
 
@@ -68,7 +69,7 @@ class ScoringRun:
         module = self.context.library.module("score", measure.metric)
         signature = self.context.library.signature("score", measure.metric)
         with self.context.clock.on("preparing"):
-            inputs = {name: self._input(name, measure) for name in signature.inputs}
+            inputs = {name: metric_inputs.of(self, name, measure) for name in signature.inputs}
         start = time.monotonic()
         result = module.measure(**inputs, **measure.settings)
         check(self.attempt)
@@ -82,49 +83,7 @@ class ScoringRun:
         first = next((name for name in values if f"{name}_lo" in values), next(iter(values)))
         self.values[first] = values[first]
 
-    def _input(self, name: str, measure: MetricSpec) -> Any:
-        """What a metric's positional parameter stands for."""
-        holdout, subset = self.subset.holdout, self.subset
-        match name:
-            case "samples":
-                return data.scaled(self.samples)
-            case "train":
-                return subset.images
-            case "held_out":
-                return holdout.held_out
-            case "rest":
-                return holdout.rest
-            case "train_classes":
-                return None if holdout.rest_labels is None else holdout.rest_labels[subset.positions]
-            case "held_out_classes":
-                return holdout.held_out_labels
-            case "denoiser":
-                return self.guided if measure.settings.get("guided") else self.denoiser
-            case "twin" | "sibling":
-                return self._partner(name)
-            case "states":
-                return self._states
-            case "train_labels":
-                return self.conditions.train
-            case "held_out_labels":
-                return self.conditions.held_out
-            case "sigma_data":
-                return holdout.sigma_data
-            case "mirrored":
-                return self.mirrored
-            case "left_out":
-                return holdout.left_out
-            case "groups":
-                return None if self.unit.groups is None else self.context.store.given(self.unit.groups)
-            case "embed":
-                return self.context.artifacts.embed(measure.embed or "", holdout)
-            case "against":
-                return self.context.artifacts.against(measure.against or "")
-            case "shared":
-                return partial(self._shared, measure)
-        raise TypeError(f"the metric {measure.metric} asks for {name}, which is no input that a metric can have")
-
-    def _partner(self, name: str) -> DependencyView:
+    def partner(self, name: str) -> DependencyView:
         """What is seen of another trajectory: its samples, its training images, its denoiser."""
         partner = self.unit.partners[name]
         unit = replace(
@@ -135,14 +94,13 @@ class ScoringRun:
             ScoringRun(self.context, unit, self.context.store.run_folder(partner.home, partner.slug), self.attempt)
         )
 
-    def _shared(self, measure: MetricSpec, name: str, compute: Callable[[], Arrays]) -> Arrays:
+    def shared(self, measure: MetricSpec, name: str, compute: Callable[[], Arrays]) -> Arrays:
         """What depends on the subset alone, once for all cells of it."""
         signature = self.context.library.signature("score", measure.metric)
         operation = Operation("statistics", f"{measure.metric}/{name}", signature.version, measure.settings)
-        subset = self.parents["subset"]
+        subset = measured(self.parents["subset"])
         inputs = {"subset": subset.key, "held_out": apart(subset.inputs["holdout"]).key, "embed": measure.embed or ""}
-        if measure.against:
-            inputs["against"] = measure.against
+        inputs |= {name: key for name in ("against", "unlearn") if (key := getattr(measure, name))}
         if self.mirrored and "mirrored" in signature.inputs:
             inputs["mirrored"] = "flip"
         key = operation.key(inputs)
@@ -167,11 +125,25 @@ class ScoringRun:
     def subset(self) -> Subset:
         return self.context.artifacts.subset(self.parents["subset"].key)
 
+    @property
+    def compared(self) -> Subset:
+        """The subset that metrics compare with: the whole one, where a model was retrained without some images."""
+        return self.context.artifacts.subset(measured(self.parents["subset"]).key)
+
     @functools.cached_property
-    def conditions(self) -> Any:
+    def conditions(self) -> Conditions:
+        """The labels of what the model was trained on."""
+        return self._labels_of(self.parents["subset"])
+
+    @property
+    def labels(self) -> Conditions:
+        """Those of what metrics compare with."""
+        return self._labels_of(measured(self.parents["subset"]))
+
+    def _labels_of(self, subset: Recipe) -> Conditions:
         if "labels" not in self.parents:
             return Conditions(None, None, 0)
-        return self.context.artifacts.conditions(self.parents["labels"].key, self.parents["subset"].key)
+        return self.context.artifacts.conditions(self.parents["labels"].key, subset.key)
 
     @functools.cached_property
     def denoiser(self) -> Any:
@@ -197,7 +169,7 @@ class ScoringRun:
         call, library = self.unit.guidance[name], self.context.library
         inputs: dict[str, Any] = {"denoiser": own, "shape": shape_of(self.subset.images)}
         if f"guide.{name}" in self.unit.partners:
-            other = self._partner(f"guide.{name}").run
+            other = self.partner(f"guide.{name}").run
             worse = Metered(other.denoiser, meter)
             inputs["weak"] = inputs["continued"] = worse if other.conditions.classes else Unconditional(worse)
         takes = library.signature("guide", call.name).inputs
@@ -243,7 +215,7 @@ class ScoringRun:
         drawn = self._along(sampling.draw, self._guided(meter, self._faster), **own)
         return (data.to_uint8(drawn.x) if drawn.x.ndim == 4 else drawn.x), drawn.labels
 
-    def _states(self, levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    def states(self, levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
         """Where the samples are at noise levels on their way: σ (L,) and x (L, n, ...)."""
         with self.context.clock.on("sampling"):
             return self._along(sampling.states, self.guided, at=levels, **self.unit.sampler.own)  # type: ignore[no-any-return]

@@ -117,7 +117,7 @@ class TrainingRun:
         def begin(
             way: ExecutionMode, own: nn.Module, state: dict[str, Any] | None, steps: int
         ) -> Iterator[TrainingState]:
-            sigma_data = subset.holdout.sigma_data
+            sigma_data = subset.sigma_data
             return train(own, images, labels, sigma_data, state, way, objective, read, steps=steps, **settings)
 
         return network, begin

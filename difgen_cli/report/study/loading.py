@@ -205,13 +205,10 @@ def _pairs(folder: RunFolder, cell: str, lines: pd.DataFrame, train: np.ndarray)
 
 def _training_images(store: Store, folder: RunFolder) -> np.ndarray:
     """The training subset of a trajectory or reference, uint8, in the order that the neighbours table counts."""
-    from difgen_cli import data
     from difgen_cli.engine.plan import facts, recipes
 
     spec = folder.spec()
     recipe_by_key = recipes.load(spec["recipe"])
-    subset = recipe_by_key[spec["key"]].inputs["subset"]
-    holdout = subset.inputs["holdout"]
-    pool = facts.pool(store, holdout.inputs["pool"].key)
-    chosen: np.ndarray = data.split(pool, **holdout.settings, **subset.settings).train
-    return np.asarray(pool.images[chosen])
+    subset = recipes.measured(recipe_by_key[spec["key"]].inputs["subset"])
+    pool = facts.pool(store, subset.inputs["holdout"].inputs["pool"].key)
+    return np.asarray(pool.images[facts.split(pool, subset).train])

@@ -1,0 +1,58 @@
+"""What the positional parameters of a metric stand for, made when it is asked for."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from difgen_cli import data
+from difgen_cli.engine.plan.work import MetricSpec
+
+if TYPE_CHECKING:
+    from difgen_cli.engine.worker.scoring import ScoringRun
+
+
+def of(run: ScoringRun, name: str, measure: MetricSpec) -> Any:
+    """What a metric's positional parameter stands for. TypeError for one that stands for nothing."""
+    subset, artifacts = run.compared, run.context.artifacts
+    holdout = subset.holdout
+    match name:
+        case "samples":
+            return data.scaled(run.samples)
+        case "train":
+            return subset.images
+        case "held_out":
+            return holdout.held_out
+        case "rest":
+            return holdout.rest
+        case "train_classes":
+            return None if holdout.rest_labels is None else holdout.rest_labels[subset.positions]
+        case "held_out_classes":
+            return holdout.held_out_labels
+        case "denoiser":
+            return run.guided if measure.settings.get("guided") else run.denoiser
+        case "twin" | "sibling":
+            return run.partner(name)
+        case "states":
+            return run.states
+        case "train_labels":
+            return run.labels.train
+        case "held_out_labels":
+            return run.labels.held_out
+        case "sigma_data":
+            return holdout.sigma_data
+        case "mirrored":
+            return run.mirrored
+        case "left_out":
+            return holdout.left_out
+        case "groups":
+            return None if run.unit.groups is None else run.context.store.given(run.unit.groups)
+        case "embed":
+            return artifacts.embed(measure.embed or "", holdout)
+        case "against":
+            return artifacts.against(measure.against or "")
+        case "unlearn":
+            return artifacts.unlearn(measure.unlearn or "")
+        case "shared":
+            return partial(run.shared, measure)
+    raise TypeError(f"the metric {measure.metric} asks for {name}, which is no input that a metric can have")

@@ -1,0 +1,92 @@
+"""Images to be unlearnt in a grid: what is in a key, what is retrained, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from difgen_cli.engine.grid.document import GridError
+from difgen_cli.engine.plan import Cell, Plan
+
+Write, PlanOf = Callable[..., Path], Callable[[Path], Plan]
+
+GRID = """\
+# Does unlearning unlearn?
+base:
+  data:   {name: digits, held_out: 900, size: 32DATA}
+  model:  {name: mlp, width: 8, depth: 1}
+  train:  {batch: 16, steps: 20}
+  sample: {name: euler, steps: 4, count: 32}
+  score:  [memorization]
+"""
+
+
+def grid(data: str = "", objective: str = "", score: str = "memorization") -> str:
+    text = GRID.replace("DATA", data).replace("memorization", score)
+    return text + (f"  objective: {{{objective}}}\n" if objective else "")
+
+
+def only(plan: Plan) -> Cell:
+    (cell,) = plan.models
+    return cell
+
+
+def test_a_model_that_saw_all_images_is_the_same_whichever_are_to_be_unlearnt(
+    write_grid: Write, plan_of: PlanOf
+) -> None:
+    cells = [
+        only(plan_of(write_grid(grid(d), f"{i}.yaml"))) for i, d in enumerate(("", ", unlearn: 8", ", unlearn: 9"))
+    ]
+    assert len({(c.home, c.snapshot, c.samples, *c.metrics.values()) for c in cells}) == 1
+    assert cells[0].identity() != cells[1].identity()
+
+
+@pytest.mark.parametrize("objective", ["name: unlearn", "name: unlearn, method: erase"])
+def test_what_unlearns_has_the_images_in_its_key(write_grid: Write, plan_of: PlanOf, objective: str) -> None:
+    homes = [
+        only(plan_of(write_grid(grid(f", unlearn: {n}", objective), f"{i}.yaml"))).home
+        for i, n in enumerate((8, 9, 0.25, 0.26))
+    ]
+    assert homes[0] == homes[2] == homes[3]  # a share is the number of images that it is
+    assert homes[0] != homes[1]
+
+
+def test_only_the_method_that_asks_a_teacher_has_one(write_grid: Write, plan_of: PlanOf) -> None:
+    for method, teachers in (("neggrad", 0), ("erase", 1)):
+        plan = plan_of(write_grid(grid(", unlearn: 8", f"name: unlearn, method: {method}"), f"{method}.yaml"))
+        assert len(plan.trajectories) == 1 + teachers
+        assert len(plan.trajectories[only(plan).home].needs) == teachers
+
+
+def test_a_retrained_model_is_another_one_and_is_compared_with_the_same_images(
+    write_grid: Write, plan_of: PlanOf
+) -> None:
+    text = grid(", unlearn: 8").replace("memorization", "memorization, unlearning")
+    all_seen, retrained = plan_of(write_grid(text + "axes:\n  data.retrain: [false, true]\n")).models
+    assert all_seen.home != retrained.home
+    assert "without8" in plan_of(write_grid(grid(", unlearn: 8, retrain: true"))).slug(retrained)
+    for name in ("memorization", "unlearning"):
+        assert all_seen.scoring[name].operation.text == retrained.scoring[name].operation.text
+    assert all_seen.scoring["unlearning"].unlearn is not None
+    assert retrained.scoring["unlearning"].unlearn is not None
+    assert all_seen.scoring["unlearning"].unlearn.key == retrained.scoring["unlearning"].unlearn.key
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (grid(", unlearn: 32"), "data.unlearn: 32 is 32 of the 32 training images: choose at least 1 and at most 31"),
+        (grid(", unlearn: -1"), "data.unlearn: must be|data.unlearn: input should be"),
+        (grid(", unlearn: 2.5"), "data.unlearn: 2.5 is neither a share below 1 nor a whole number"),
+        (grid(", retrain: true"), "data.retrain: trains without the images of data.unlearn, which names none"),
+        (grid("", "name: unlearn"), "objective.name: unlearn needs images to unlearn; set data.unlearn"),
+        (grid(", unlearn: 8, retrain: true", "name: unlearn"), "data.retrain: these weights never see the images"),
+        (grid("", "", "unlearning"), "score.unlearning: compares images to be unlearnt with the others"),
+        (grid(", unlearn: 8", "name: unlearn, teacher: {train.steps: 5}"), "unlearn has no teacher; remove it"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_unlearnt_is_one_sentence(write_grid: Write, plan_of: PlanOf, text: str, words: str) -> None:
+    with pytest.raises(GridError, match=words):
+        plan_of(write_grid(text))
