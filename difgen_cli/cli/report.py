@@ -247,7 +247,7 @@ def _watch(store: Store, name: str | None, out: Path, console: Console) -> None:
 
     with Redraw(store, studies, partial(console.print, soft_wrap=True)) as redraw:
         if not redraw.if_changed():
-            progress.watch(console, store, lambda: [s for s in reconciler.look() if s.alive], redraw.if_changed)
+            progress.watch(console, store, lambda: [s for s in reconciler.poll() if s.alive], redraw.if_changed)
             redraw.draw()
     console.print(
         "every cell is done" if redraw.complete else "no worker is running: run the same sweep again to resume"
