@@ -3,13 +3,15 @@ there, and is not where an error is planted."""
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
-from gaussian import DIMENSIONS, Exact, data, denoiser, z_of_gradient
+from gaussian import DIMENSIONS, Answer, Exact, data, denoiser, z_of_gradient
 from torch import Tensor
 
 from difgen_cli import objectives
-from difgen_cli.diffusion import COEFFICIENTS
+from difgen_cli.diffusion import COEFFICIENTS, Denoiser
 from difgen_cli.diffusion.objective import Batch, Draws, edm_levels
 from difgen_cli.objectives import distill, edm, repa
 
@@ -43,10 +45,11 @@ def test_at_the_posterior_mean_the_gradient_is_zero_and_an_error_is_seen(predict
     assert mean_square(0.05) > 2.5
 
 
-def test_an_image_and_the_posterior_mean_have_the_same_gradient_on_average() -> None:
+@pytest.mark.parametrize("prediction", COEFFICIENTS)
+def test_an_image_and_the_posterior_mean_have_the_same_gradient_on_average(prediction: str) -> None:
     """With the target in closed form it is zero in every batch, not on average alone."""
     exact = Exact(0.4)
-    d, network = denoiser("velocity", 0.4)
+    d, network = denoiser(prediction, 0.4)
     b = batch(0, 0.4)
     target = exact(b.noised, b.sigma)
     with_target = Batch(b.images, None, b.places, None, b.sigma, b.weight, b.noise, {"target": target})
@@ -59,10 +62,23 @@ def test_an_image_and_the_posterior_mean_have_the_same_gradient_on_average() -> 
 
 
 def test_velocity_in_units_of_the_data_is_edm_up_to_the_sign() -> None:
-    sigma = torch.logspace(-2, 2, 9)
+    """Of what a network predicts. It is told ln s / 4 in the place of ln σ / 4."""
+    sigma, x = torch.logspace(-2, 2, 9), torch.randn(9, 3, generator=torch.Generator().manual_seed(0))
     s = sigma / 0.4
     skip, out, scale = COEFFICIENTS["edm"](s)
     assert all(torch.equal(a, b) for a, b in zip(COEFFICIENTS["velocity"](s), (skip, -out, scale), strict=True))
+
+    class Network(torch.nn.Module):
+        def __init__(self, sign: int, told: float) -> None:
+            super().__init__()
+            self.sign, self.told = sign, told
+
+        def forward(self, x: Tensor, noise: Tensor, labels: Tensor | None) -> Tensor:
+            return self.sign * torch.sin(3 * x + 5 * (noise - self.told)[:, None])
+
+    velocity, edm_ = Denoiser(Network(-1, 0.0), 0.4, "velocity"), Denoiser(Network(1, math.log(0.4) / 4), 0.4)
+    torch.testing.assert_close(velocity(x, sigma), edm_(x, sigma), rtol=1e-5, atol=1e-6)
+    assert not torch.allclose(Denoiser(Network(1, 0.0), 0.4, "velocity")(x, sigma), edm_(x, sigma), atol=1e-2)
 
 
 class Linear(torch.nn.Module):
@@ -85,27 +101,35 @@ def gradient(loss: Tensor, d: Linear) -> float:
     return float(d.theta.grad)
 
 
-def test_a_student_that_takes_its_teachers_two_steps_at_once_has_no_loss() -> None:
+@pytest.mark.parametrize("prediction", COEFFICIENTS)
+def test_a_student_that_takes_its_teachers_two_steps_at_once_has_no_loss_and_no_gradient(prediction: str) -> None:
+    """In every batch, not on average alone: the target of a student is where its teacher goes, and has no noise."""
     settings = {"steps": 8, "every": 2, "rho": 7.0, "sigma_min": 0.02, "sigma_max": 40.0}
     exact, b = Exact(0.4), batch(0, 0.4, 256)
     drawn = distill.draw(b, Draws(0, torch.device("cpu")), 0.4, **settings)
     b = Batch(b.images, None, b.places, None, b.sigma, b.weight, b.noise, drawn)
     assert set(drawn["sigma"].tolist()) >= set(drawn["after"].tolist()) - {0.0}
 
-    class Student(torch.nn.Module):
-        sigma_data, factor = 0.4, 1.0
-
+    class Student(Exact):
         def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
-            y, middle, end = x, drawn["between"][:, None], drawn["after"][:, None]
-            for a, c in ((sigma[:, None], middle), (middle, end)):
-                y = y + (c - a) * (y - exact(y, a[:, 0])) / a
+            y, level, ends = x.double(), sigma.double()[:, None], (drawn["between"], drawn["after"])
+            for end in ends:
+                y = y + (end[:, None] - level) * (y - exact(y, level[:, 0])) / level
+                level = end.double()[:, None]
             # Euler from x over the whole step leads to y.
-            return self.factor * (x - sigma[:, None] * (y - x) / (end - sigma[:, None]))
+            first = sigma.double()[:, None]
+            return x - first * (y - x) / (level - first)
 
-    student = Student()
-    right = distill.loss(student, b, exact, **settings).item()
-    student.factor = 1.01
-    assert right < 1e-6 < 1e-2 * distill.loss(student, b, exact, **settings).item()
+    def found(error: float) -> tuple[float, float]:
+        network = Answer(Student(0.4), prediction, error)
+        value = distill.loss(Denoiser(network, 0.4, prediction), b, exact, **settings)
+        value.backward()
+        assert network.theta.grad is not None
+        return value.item(), float(network.theta.grad.norm())
+
+    (loss, slope), (wrong_loss, wrong_slope) = found(0.0), found(0.05)
+    assert loss < 1e-3 * wrong_loss
+    assert slope < 1e-2 * wrong_slope
 
 
 def test_alignment_adds_its_own_gradient_to_that_of_edm() -> None:
