@@ -18,7 +18,7 @@ from difgen_cli.diffusion.randomness import batches, initialise, stream
 from difgen_cli.diffusion.state import TrainingState
 from difgen_cli.diffusion.training import rate, train
 from difgen_cli.models import ClassEmbedding, mlp, unet, zero
-from difgen_cli.objectives import repa
+from difgen_cli.objectives import edm, repa
 
 IMAGES = 0.7 * torch.randn(23, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(23) % 3
@@ -389,6 +389,22 @@ def test_a_training_with_heads_resumes_to_the_same_bits(tmp_path: Path) -> None:
     assert not any("heads" in name for name in whole.ema.state_dict())
     assert same_weights(run(20, alignment=0.0), after(20))
     assert not same_weights(whole, after(20))
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_the_objective_edm_without_a_bank_trains_the_same_bits_as_without_an_objective(flip: bool) -> None:
+    """And whatever its settings, it draws the batch as ever: a bank is another noise for the same images."""
+
+    def run(bank: int | None) -> TrainingState:
+        draw = partial(edm.draw, noise_bank=bank, target="stochastic")
+        objective = Objective(partial(edm.loss, noise_bank=bank), draw=draw, inputs={"ideal": None},
+                              draw_asks=("ideal",))  # fmt: skip
+        *_, state = train(small_mlp(), IMAGES, None, 0.7, objective=objective, steps=10, batch=8, flip=flip)
+        return state
+
+    plain = after(10, batch=8, flip=flip)
+    assert same_weights(run(None), plain)
+    assert not same_weights(run(4), plain)
 
 
 def same_weights(a: TrainingState, b: TrainingState) -> bool:

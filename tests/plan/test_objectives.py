@@ -36,7 +36,15 @@ def only(plan: Plan) -> Cell:
 
 
 @pytest.mark.parametrize(
-    "objective", ["name: edm", "target: stochastic", "law: edm, weight: edm", "name: repa, alignment: 0", "p_std: 1.2"]
+    "objective",
+    [
+        "name: edm",
+        "target: stochastic",
+        "noise_bank: null",
+        "law: edm, weight: edm",
+        "name: repa, alignment: 0",
+        "p_std: 1.2",
+    ],
 )
 def test_what_trains_as_before_has_the_key_that_it_always_had(
     write_grid: Write, plan_of: PlanOf, objective: str

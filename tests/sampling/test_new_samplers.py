@@ -13,7 +13,7 @@ from scipy import stats
 from test_sampling import Wiener, gaussian, small_network  # noqa: F401  (a fixture)
 from torch import Tensor
 
-from difgen_cli.sampling import Randomness, Samples, ddpm, dpmpp, draw, euler, heun, levels_of, states
+from difgen_cli.sampling import Randomness, Samples, ddpm, dpmpp, draw, euler, heun, levels_of, slope, states
 
 
 def test_noise_on_the_way_is_the_same_whatever_the_count_and_unit_gaussian() -> None:
@@ -62,6 +62,26 @@ def test_churn_is_the_papers_algorithm(gaussian: Wiener) -> None:  # noqa: F811
     settings = {"s_churn": 12.0, "s_min": 0.1 / unit, "s_max": 10 / unit, "s_noise": 1.01}
     walk = heun.sample(gaussian, noise * levels[0], levels, None, Randomness(0, 0, 16), **settings)
     torch.testing.assert_close([x for _, x in walk][-1], churned(gaussian, noise, levels, Randomness(0, 0, 16)))
+
+
+@pytest.mark.parametrize("settings", [{}, {"s_noise": 1.5, "s_max": 3.0}, {"s_churn": 8.0, "s_min": 1e9}])
+def test_without_churn_heun_is_algorithm_1_to_the_bit(gaussian: Wiener, settings: dict) -> None:  # noqa: F811
+    """Whatever the other settings of churn, and where churn begins above every level: nothing is drawn."""
+
+    class Nothing:
+        def normal(self, x: Tensor) -> Tensor:
+            raise AssertionError("noise was drawn")
+
+    levels = levels_of(gaussian, steps=20)
+    x = levels[0] * torch.randn(16, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    *_, (_, end) = heun.sample(gaussian, x, levels, None, Nothing(), **settings)  # type: ignore[arg-type]
+    for sigma, after in pairwise(levels):
+        start = slope(gaussian, x, sigma, None)
+        following = x + (after - sigma) * start
+        if after > 0:
+            following = x + (after - sigma) / 2 * (start + slope(gaussian, following, after, None))
+        x = following
+    assert torch.equal(end, x)
 
 
 def test_ddim_is_euler_and_ddpm_is_its_own_recursion_of_the_variance(gaussian: Wiener) -> None:  # noqa: F811
