@@ -1,4 +1,4 @@
-"""Where training would stop by its held-out loss, and what is copied there (Han et al. 2025; Garnier-Brun et al. 2026).
+"""Where training would stop by its held-out loss, and what is copied there (Han et al.; Garnier-Brun 2026).
 
 The step where the denoising loss on held-out images is least, at each noise level and weighted over all of them. Where
 that is a run's first or last snapshot, the least is not known to lie inside the run: it is censored, without a step.
