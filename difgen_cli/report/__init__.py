@@ -87,8 +87,8 @@ class Written:
 
 def write(study: Study, out: Path, *, paper: bool = False, reload: bool = False) -> Written:
     """Write `report.html`, `figures/*.{png,svg,csv,txt}`, `rows.csv`, `last.csv` and, where they exist, `onset.csv`,
-    `slopes.csv`, `matched.csv` and `clusters.csv` into the folder `out`; with `paper` also `*.{png,svg,pdf,csv,txt}` in
-    `paper/column` and `paper/text`.
+    `slopes.csv`, `matched.csv`, `clusters.csv`, `least_loss.csv` and `least_loss_runs.csv` into the folder `out`; with
+    `paper` also `*.{png,svg,pdf,csv,txt}` in `paper/column` and `paper/text`.
 
     What shows the same as before is left as it is; other files of the same names are replaced, and a figure whose axis
     is gone is removed. reload: a browser loads the page again every few seconds.
@@ -114,7 +114,7 @@ def _draw(study: Study, out: Path, *, reload: bool) -> list[Path]:
     from difgen_cli.report import page, spreadsheet
     from difgen_cli.report.figures import listing
     from difgen_cli.report.page.document import reloading
-    from difgen_cli.report.study import clusters, matched, onset
+    from difgen_cli.report.study import clusters, least_loss, matched, onset
 
     read = study.curves
     drawn = listing.draw(read)
@@ -123,6 +123,7 @@ def _draw(study: Study, out: Path, *, reload: bool) -> list[Path]:
     spreadsheet.write(read.last, out / "last.csv")
     files += [out / "rows.csv", out / "last.csv", *onset.write(read.finished.onsets, out)]
     files += clusters.write(clusters.bounds(read), out)
+    files += least_loss.write(read.least_loss, out)
     files += matched.write(matched.compared(read), out)
     content = page.compose(study, drawn)
     publish(out / "report.html", reloading(content, on=reload))

@@ -14,6 +14,7 @@ from difgen_cli.report.findings.copies import CONTROL_MOST
 from difgen_cli.report.findings.numbers import FEW, count, percent
 from difgen_cli.report.plotting import labels
 from difgen_cli.report.study.curves import STEPS, Curves, last_snapshot, per_group
+from difgen_cli.report.study.least_loss import COPIED, WEIGHTED
 
 WEAK_POWER = 0.5  # below it the ratio rule misses most copies with a little noise
 
@@ -97,6 +98,31 @@ def leaning(curves: Curves, last: pd.DataFrame) -> str | None:
     return f"{sentence} (least: {name} {labels.number(float(least[name]))}{_where(curves, least)})."
 
 
+def stopping(curves: Curves, last: pd.DataFrame) -> str | None:
+    """In how many settings the weighted held-out loss is least inside the runs, and what share is memorized there."""
+    settings = curves.least_loss.over_seeds
+    if settings.empty:
+        return None
+    settings = settings[settings["level"] == WEIGHTED]
+    inside = settings[settings["inside"] == settings["seeds"]]
+    sentence = (
+        f"In {len(inside) or 'none'} of {count(len(settings), 'setting')} the weighted held-out loss is least inside "
+        f"the run in {'every seed' if curves.seeds > 1 else 'the one seed'}"
+    )
+    if len(inside):
+        first, final = inside["step_least"].min(), inside["step_most"].max()
+        sentence += f", at step {first:,.0f}" + (f" to {final:,.0f}" if final > first else "")
+    if COPIED in inside and inside[COPIED].notna().any():
+        by = [path for path in curves.paths if path != STEPS]
+        ends = last.merge(inside[by]) if by else last
+        sentence += f"; there mem_frac is {_span(inside[COPIED])}, and at their last snapshots {_span(ends[COPIED])}"
+    for words, number in (("last", (settings["right"] > 0).sum()), ("first", (settings["left"] > 0).sum())):
+        sentence += (
+            f". In {number} it is least at the {words} snapshot of a seed: no step is known there" if number else ""
+        )
+    return f"{sentence}."
+
+
 def repeats(curves: Curves, _: pd.DataFrame) -> str | None:
     """Near-duplicates in training sets, and whether the version of the measure knows of them."""
     cells = curves.cells
@@ -126,6 +152,12 @@ def _of(number: int, last: pd.DataFrame) -> str:
     return f"{number} of {count(len(last), 'setting')}"
 
 
+def _span(values: pd.Series) -> str:
+    """`0.01 to 0.2`: from the least to the most."""
+    ends = [labels.number(float(value)) for value in (values.min(), values.max())]
+    return ends[0] if ends[0] == ends[1] else " to ".join(ends)
+
+
 def _where(curves: Curves, line: Any) -> str:
     """` at N = 16, width 64`: the levels of a line's axes."""
     named = [labels.level(axis.path, str(line[axis.path])) for axis in curves.axes if axis.path != STEPS]
@@ -138,6 +170,7 @@ RULES: dict[str, Rule] = {
     "blind": blind,
     "copying": copying,
     "leaning": leaning,
+    "stopping": stopping,
     "repeats": repeats,
     "held_out_left_out": held_out_left_out,
 }

@@ -19,6 +19,7 @@ from difgen_cli.report.study.seeds import over_seeds as over_seeds
 
 if TYPE_CHECKING:
     from difgen_cli.report import Study
+    from difgen_cli.report.study.least_loss import LeastLoss
     from difgen_cli.report.study.onset import Onsets
 
 STEPS, SIZE = "train.steps", "data.size"
@@ -92,6 +93,13 @@ class Curves:
         from difgen_cli.report.study import onset
 
         return onset.read(self)
+
+    @cached_property
+    def least_loss(self) -> LeastLoss:
+        """Where training would stop by its held-out loss, and what is copied there."""
+        from difgen_cli.report.study import least_loss
+
+        return least_loss.read(self)
 
     @cached_property
     def last(self) -> pd.DataFrame:

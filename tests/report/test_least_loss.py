@@ -1,0 +1,169 @@
+"""The step of the least held-out loss: planted losses whose least is known, at each level and over all of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import synthetic
+
+from difgen_cli import report
+from difgen_cli.report import Study
+from difgen_cli.report.findings import study as findings
+from difgen_cli.report.study import curves, least_loss
+
+STEPS = [100, 200, 400, 800, 1600]
+SIGMAS = np.array([0.1, 0.5, 2.0])
+UNIT = 0.75  # σ_d
+Loss = Callable[[float, int, int], float]  # σ/σ_d, step, seed -> L_H over that of an untrained network
+
+
+def untrained(sigma: np.ndarray | float) -> np.ndarray | float:
+    """σ_d² s² / (1 + s²)."""
+    return UNIT**2 * np.square(sigma) / (1 + np.square(sigma))
+
+
+def planted(loss: Loss, gap: float = 0.25, seeds: int = 3) -> Study:
+    """Two sizes; the larger one has half the losses. mem_frac is step / 10,000, and L_T is L_H / (1 + gap)."""
+    study = synthetic.study({"train.steps": STEPS, "data.size": [32, 128]}, seeds=seeds)
+    rows = study.rows.copy()
+    model = rows["kind"] == "model"
+    rows.loc[model, "mem_frac"] = pd.to_numeric(rows.loc[model, "step"]) / 10_000
+    lines = []
+    for cell in rows[model].to_dict("records"):
+        for sigma in SIGMAS:
+            held_out = loss(sigma, int(cell["step"]), int(cell["seed"])) * untrained(sigma)
+            held_out /= 1 + (cell["data.size"] == 128)
+            about = {
+                name: cell[name] for name in ("cell", "kind", "seed", "step", "data.size", "train.steps", "data.seed")
+            }
+            about |= {"sigma_rel": sigma, "sigma": UNIT * sigma, "gap": gap}
+            lines += [
+                about | {"split": "train", "loss": held_out / (1 + gap)},
+                about | {"split": "heldout", "loss": held_out},
+            ]
+    return dataclasses.replace(study, rows=rows, tables={"noise": pd.DataFrame(lines)})
+
+
+def valley(*leasts: int, floor: float = 0.2) -> Loss:
+    """Least at a step of each level's own, from the smallest σ on; 0.01 higher for each snapshot away from it."""
+    by_sigma = dict(zip(SIGMAS, leasts, strict=True))
+    return lambda sigma, step, seed: floor + 0.01 * abs(STEPS.index(step) - STEPS.index(by_sigma[sigma]))
+
+
+def read(study: Study) -> least_loss.LeastLoss:
+    return curves.read(study).least_loss
+
+
+def sentence(study: Study) -> str | None:
+    read_study = curves.read(study)
+    return findings.stopping(read_study, read_study.last)
+
+
+def test_the_planted_step_of_each_level_and_what_stands_there() -> None:
+    tables = read(planted(valley(200, 400, 800)))
+    runs = tables.runs
+    assert len(runs) == 2 * 3 * 4
+    for level, step in {"0.1": 200, "0.5": 400, "2": 800}.items():
+        lines = runs[runs["level"] == level]
+        assert (lines["step"] == step).all()
+        assert (lines["censored"] == "").all()
+        assert lines["mem_frac"].to_numpy() == pytest.approx(step / 10_000)
+        assert lines["gap"].to_numpy() == pytest.approx(0.25)
+    small = runs[(runs["level"] == "0.5") & (runs["data.size"] == "32")]
+    assert small["loss_heldout"].to_numpy() == pytest.approx(0.2 * untrained(0.5))
+    over = tables.over_seeds.set_index(["data.size", "level"])
+    assert over.loc[("32", "0.1"), ["seeds", "inside", "left", "right"]].tolist() == [3, 3, 0, 0]
+    assert over.loc[("128", "2"), ["step_least", "step_most", "mem_frac"]].tolist() == pytest.approx([800, 800, 0.08])
+
+
+def test_the_weighted_loss_is_that_of_training_integrated_by_hand() -> None:
+    """Three levels by the trapezoid rule in ln σ, with the density of σ in training; 1 for an untrained network."""
+    place = np.log(SIGMAS)
+    density = np.exp(-((place - (-1.2 + np.log(2))) ** 2) / (2 * 1.2**2))
+    share = density * np.array([place[1] - place[0], place[2] - place[0], place[2] - place[1]]) / 2
+    share /= share.sum()
+    losses = {step: [0.2 + 0.1 * k * k, 0.9 - 0.2 * k + 0.05 * k * k, 0.1 + 0.1 * k] for k, step in enumerate(STEPS)}
+    lines = read(planted(lambda sigma, step, seed: losses[step][SIGMAS.tolist().index(sigma)])).runs
+    weighted = lines[(lines["level"] == "weighted") & (lines["data.size"] == "32")]
+    by_hand = [float(share @ np.array(losses[step])) for step in STEPS]
+    least = int(np.argmin(by_hand))
+    assert 0 < least < len(STEPS) - 1
+    assert (weighted["step"] == STEPS[least]).all()
+    assert weighted["loss_heldout"].to_numpy() == pytest.approx(by_hand[least])
+    like_untrained = read(planted(lambda sigma, step, seed: 1.0 + abs(step - 400))).runs
+    of_small = like_untrained[(like_untrained["level"] == "weighted") & (like_untrained["data.size"] == "32")]
+    assert of_small["loss_heldout"].to_numpy() == pytest.approx(1.0)
+
+
+def test_a_least_at_an_end_of_the_run_is_censored() -> None:
+    runs = read(planted(valley(100, 400, 1600))).runs.set_index("level")
+    assert (runs.loc["0.1", "censored"] == "left").all()
+    assert (runs.loc["2", "censored"] == "right").all()
+    assert runs.loc[["0.1", "2"], ["step", "loss_heldout", "gap", "mem_frac"]].isna().all().all()
+    assert (runs.loc["0.5", "step"] == 400).all()
+
+
+def test_of_equal_losses_the_first_counts() -> None:
+    flat = read(planted(lambda sigma, step, seed: 0.1 if step in (200, 800) else 0.2)).runs
+    assert (flat["step"] == 200).all()
+    same = read(planted(lambda sigma, step, seed: 0.1)).runs
+    assert (same["censored"] == "left").all()
+
+
+def test_the_gap_of_a_level_at_the_step_of_the_weighted_loss() -> None:
+    study = planted(valley(200, 200, 800))
+    noise = study.tables["noise"].copy()
+    train = noise["split"] == "train"
+    noise.loc[train, "loss"] /= 1 + noise.loc[train, "step"] / 1000  # the gap grows with the step
+    runs = read(dataclasses.replace(study, tables={"noise": noise})).runs
+    stop = float(runs.loc[runs["level"] == "weighted", "step"].iloc[0])
+    assert stop == 200
+    assert runs["gap_at_weighted"].to_numpy() == pytest.approx(1.25 * (1 + stop / 1000) - 1)
+    assert runs.loc[runs["level"] == "2", "gap"].to_numpy() == pytest.approx(1.25 * 1.8 - 1)
+
+
+def test_seeds_of_which_one_has_no_least_inside_are_not_averaged() -> None:
+    """The mean of those that have one would be of seeds that the result chose."""
+    tables = read(planted(lambda sigma, step, seed: abs(step - (400 if seed else 1600)) + 1.0))
+    over = tables.over_seeds[tables.over_seeds["level"] == "weighted"]
+    assert over[["seeds", "inside", "right"]].to_numpy().tolist() == [[3, 2, 1]] * 2
+    assert (over["step_least"] == 400).all()
+    assert "mem_frac" not in over or over["mem_frac"].isna().all()
+
+
+def test_the_sentence_says_no_more_than_the_table() -> None:
+    assert sentence(planted(valley(400, 400, 400))) == (
+        "In 2 of 2 settings the weighted held-out loss is least inside the run in every seed, at step 400; there "
+        "mem_frac is 0.0400, and at their last snapshots 0.160."
+    )
+    by_seed = sentence(planted(lambda sigma, step, seed: abs(step - (200, 400, 800)[seed]) + 1.0))
+    assert by_seed
+    assert "in every seed, at step 200 to 800; there mem_frac is 0.0467, and" in by_seed
+    assert sentence(planted(valley(1600, 1600, 1600), seeds=1)) == (
+        "In none of 2 settings the weighted held-out loss is least inside the run in the one seed. In 2 it is least at "
+        "the last snapshot of a seed: no step is known there."
+    )
+    first = sentence(planted(valley(100, 100, 100)))
+    assert first
+    assert first.endswith("In 2 it is least at the first snapshot of a seed: no step is known there.")
+
+
+def test_without_steps_losses_or_three_snapshots_there_is_nothing(tmp_path: Path) -> None:
+    assert read(synthetic.study({"train.steps": STEPS, "data.size": [32, 128]}, seeds=2)).runs.empty  # no losses
+    study = planted(valley(400, 400, 400))
+    rows, noise = study.rows, study.tables["noise"]
+    few = dataclasses.replace(study, rows=rows[rows["step"].isin([100, 200]) | (rows["kind"] != "model")])
+    assert read(few).runs.empty
+    assert sentence(few) is None
+    report.write(study, tmp_path)
+    written = pd.read_csv(tmp_path / "least_loss.csv")
+    assert written["level"].astype(str).tolist()[:2] == ["weighted", "0.1"]
+    assert len(pd.read_csv(tmp_path / "least_loss_runs.csv")) == 24
+    assert "weighted held-out loss is least inside" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    report.write(dataclasses.replace(study, tables={"noise": noise.drop(columns="loss")}), tmp_path)
+    assert not (tmp_path / "least_loss.csv").exists()
