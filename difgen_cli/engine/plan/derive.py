@@ -13,7 +13,15 @@ from difgen_cli.engine.plan import Facts, checks
 from difgen_cli.engine.plan.metric import Metric
 from difgen_cli.engine.plan.points import Where
 from difgen_cli.engine.plan.recipes import Operation, Recipe, apart
-from difgen_cli.engine.plan.sections import DEFAULT_SCORE, Section, in_closed_form, resolve_metric, shaping, wants
+from difgen_cli.engine.plan.sections import (
+    DEFAULT_PLUGIN,
+    DEFAULT_SCORE,
+    Section,
+    in_closed_form,
+    resolve_metric,
+    shaping,
+    wants,
+)
 from difgen_cli.engine.plugins import Library
 
 MATCHED_VERSION = 1  # of how another data set is brought to the size and colours of this one
@@ -71,9 +79,13 @@ class RecipeBuilder:
         operation = (
             Operation("trajectory", "closed-form", CLOSED_FORM_VERSION, {})
             if closed
-            else Operation("trajectory", "train", train.signature.version, dict(shaping(train)))
+            else Operation("trajectory", "train", train.signature.version, dict(shaping(train, objective)))
         )
         parts = {"subset": subset, "labels": labels, "network": network}
+        if closed and (objective.name != DEFAULT_PLUGIN["objective"] or objective.changed or objective.changed_own):
+            self.notes[
+                f"objective: {model.name} is in closed form and not trained, so that no objective changes it"
+            ] = None
         if not closed and (aim := self._objective(objective, facts, subset.inputs["holdout"], teacher, where)):
             parts["objective"] = aim
         trajectory = self.keep(Recipe(operation, parts))
