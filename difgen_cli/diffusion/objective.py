@@ -35,10 +35,13 @@ class Batch:
 
 
 class Draws:
-    """Random numbers of a training step by name: each of (seed, step, name) alone."""
+    """Random numbers of a training step by name: each of (seed, step, name) alone.
 
-    def __init__(self, seed: int, device: torch.device) -> None:
-        self.seed, self.step = seed, 0
+    `steps` is where the run ends, for objectives whose settings depend on it; None for all others.
+    """
+
+    def __init__(self, seed: int, device: torch.device, steps: int | None = None) -> None:
+        self.seed, self.step, self.steps = seed, 0, steps
         self.generator = torch.Generator(device)
 
     def normal(self, name: str, shape: Sequence[int]) -> Tensor:
@@ -112,6 +115,7 @@ class Objective:
     inputs: Mapping[str, Any] = field(default_factory=dict)
     asks: tuple[str, ...] = ()
     draw_asks: tuple[str, ...] = ()
+    ends: bool = False  # whether what it draws depends on where the run ends
 
 
 EDM = Objective()  # what trained all weights before there were others

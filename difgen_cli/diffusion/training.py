@@ -22,7 +22,7 @@ from difgen_cli.diffusion.state import EAGER, ExecutionMode, Step, TrainingState
 
 VERSION = 1
 BATCH_TENSORS = tuple(field.name for field in fields(Batch) if field.name != "drawn")
-HORIZON = ("cosine",)  # schedules that depend on where the run ends
+HORIZON = {"schedule": ("cosine",)}  # a setting, and its values that depend on where the run ends
 # a setting -> another one, and the values of that under which it is read
 READ_WHEN = {"decay_start": ("schedule", ("inverse_sqrt",)), "momentum": ("optimizer", ("sgd",))}
 
@@ -99,7 +99,7 @@ def train(
     randomness = seeded if has_dropout(state.trained) or condition_perturbation > 0 else unseeded
     drawn = drawn_batches(
         images, labels, sigma_data, state, way, objective, batch=batch, seed=seed, flip=flip,
-        condition_dropout=condition_dropout,
+        condition_dropout=condition_dropout, steps=steps,
     )  # fmt: skip
     for step in range(state.step, steps):
         compute, tensors = next(drawn)
@@ -129,12 +129,12 @@ def gather(state: TrainingState, weights: list[Tensor], clip: float) -> None:
 
 def drawn_batches(
     images: Tensor, labels: Tensor | None, sigma_data: float, state: TrainingState, way: ExecutionMode,
-    objective: Objective, *, batch: int, seed: int, flip: bool, condition_dropout: float,
+    objective: Objective, *, batch: int, seed: int, flip: bool, condition_dropout: float, steps: int,
 ) -> Iterator[tuple[Step, tuple[Tensor | None, ...]]]:  # fmt: skip
     """For each step from the state's on: how its loss is computed, and the tensors of its batch."""
     inputs = {**objective.inputs, "average": state.ema}
     order = batches(len(images), batch, seed, state.step, images.device)
-    generator, draws = torch.Generator(images.device), Draws(seed, images.device)
+    generator, draws = torch.Generator(images.device), Draws(seed, images.device, steps if objective.ends else None)
     drawn: dict[str, Tensor] = {}
     compute: Step | None = None  # what is drawn is known only then
     for step in count(state.step):

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from difgen_cli.engine import columns, setting_types
+from difgen_cli.engine import columns, inputs, setting_types
 from difgen_cli.engine.fingerprint import of_reached
 
 PACKAGE = Path(__file__).parent.parent
@@ -107,14 +107,17 @@ class Library:
         return sorted(self._files(kind))
 
     def signature(self, kind: str, name: str) -> Signature:
-        """Inputs and settings of a plug-in; raises PluginError for a name that no file bears."""
+        """Inputs and settings of a plug-in; raises PluginError for a name that no file bears, or an unknown input."""
         files = self._files(kind)
         if name not in files:
             close = difflib.get_close_matches(str(name), files, n=1)
             hint = f"; did you mean {close[0]}?" if close else ""
             raise PluginError(f"no {KINDS[kind].folder} plug-in is called {name!r} ({', '.join(sorted(files))}){hint}")
         spec, builtin = KINDS[kind], files[name].is_relative_to(PACKAGE)
-        return read(files[name], spec.entry or "", builtin=builtin, helper=spec.helper)
+        signature = read(files[name], spec.entry or "", builtin=builtin, helper=spec.helper)
+        if wrong := inputs.mistake(kind, signature.inputs):
+            raise PluginError(f"{signature.file}: {spec.entry}: {wrong}")
+        return signature
 
     def own(self, kind: str, name: str | None = None) -> Signature | None:
         """The settings that all plug-ins of a section share, from the package's own function; with the defaults that
@@ -142,7 +145,7 @@ class Library:
 
 def _as_taken(shared: Signature, plugin: Signature) -> Signature:
     """The settings that a section's plug-ins share, as one of them has them."""
-    unit_noise = plugin.inputs[1:2] == ("noise",)
+    unit_noise = inputs.takes_noise(plugin.inputs)
     settings = {k: s for k, s in shared.settings.items() if not (unit_noise and k in OF_LEVELS)}
     for key, default in plugin.constants.get("DEFAULTS", {}).items():
         if key not in settings:
@@ -197,7 +200,7 @@ def read(file: Path, function: str, *, builtin: bool, helper: str | None = None)
     arguments = definitions[0].args
     helpers = [n.args for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == helper]
     positional = [a.arg for each in (arguments, *helpers) for a in (*each.posonlyargs, *each.args)]
-    inputs = tuple(dict.fromkeys(positional))
+    named = tuple(dict.fromkeys(positional))
     pairs = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
     settings = {a.arg: Setting(a.arg, _type(a, file), _default(a, d, file)) for a, d in pairs}
     constants = _constants(tree)
@@ -213,7 +216,7 @@ def read(file: Path, function: str, *, builtin: bool, helper: str | None = None)
     name = file.parent.name if file.stem == "__init__" else file.stem
     functions = frozenset(n.name for n in tree.body if isinstance(n, ast.FunctionDef))
     refuses = any(isinstance(n, ast.Raise) for n in ast.walk(definitions[0]))
-    return Signature(name, file, version, inputs, settings, constants, functions, refuses)
+    return Signature(name, file, version, named, settings, constants, functions, refuses)
 
 
 def _constants(tree: ast.Module) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Gt
 
@@ -63,9 +63,15 @@ def draw(
     """The noise level of each item, that between the teacher's two steps, and that after them, (B,) each."""
     from difgen_cli.diffusion.schedules import noise_levels
 
-    if steps % every or every % 2:
-        raise ValueError(f"objective.every: must be even and divide objective.steps, {steps}, not {every}")
     levels = batch.sigma.new_tensor(noise_levels(steps, rho, sigma_min, sigma_max, sigma_data))
     first = every * draws.integers("step", batch.places.shape, steps // every)
     named = zip(("sigma", "between", "after"), (0, every // 2, every), strict=True)
     return {name: levels[first + ahead] for name, ahead in named}
+
+
+def canonical(settings: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The same; ValueError where the student's steps are not each two of the teacher's."""
+    steps, every = settings["steps"], settings["every"]
+    if steps % every or every % 2:
+        raise ValueError(f"every: must be even and divide objective.steps, {steps}, not {every}")
+    return "distill", settings

@@ -16,6 +16,8 @@ from difgen_cli.sampling import slope
 from difgen_cli.sampling._random import Randomness
 
 VERSION = 1
+# a setting -> another one, and the values of that under which it is read: all but the default
+READ_WHEN = {"s_min": ("s_churn", None), "s_max": ("s_churn", None), "s_noise": ("s_churn", None)}
 CHURN_MOST = 2**0.5 - 1  # a step never adds more noise than there is (Karras et al. 2022, alg. 2)
 
 

@@ -13,7 +13,7 @@ from difgen_cli.engine.plan.derive import RecipeBuilder, RunRecipe
 from difgen_cli.engine.plan.naming import condition_words, data_words, short, slug
 from difgen_cli.engine.plan.points import SHAPING, Point, Points
 from difgen_cli.engine.plan.recipes import Operation, Recipe
-from difgen_cli.engine.plan.sections import Section, has_horizon, shaping, wants
+from difgen_cli.engine.plan.sections import Section, horizon, in_closed_form, shaping, wants
 
 # What a teacher may differ in: it must see images of the same shape, under the same labels.
 MAY_TEACH = ("model.", "objective.", "train.", "data.size", "data.half", "data.seed")
@@ -61,8 +61,9 @@ class Trajectories:
             raise ValueError("a model in closed form cannot be trained on")
         own, trajectory = self.points.resolved("train", point), weights.run.trajectory
         train = self.points.resolved("train", self.points.beside(point, changed))
+        shaped = shaping(train, self.points.resolved("objective", point))
         start = self.derive.keep(Recipe(_snapshot(own, weights.step), {"trajectory": trajectory}))
-        operation = Operation("trajectory", "continue", train.signature.version, dict(shaping(train)))
+        operation = Operation("trajectory", "continue", train.signature.version, dict(shaped))
         recipe = self.derive.keep(Recipe(operation, trajectory.inputs | {"start": start}))
         run = replace(weights.run, trajectory=recipe, columns=(*weights.run.columns[:-1], train.columns))
         return self._changed(self._wanted(run, train, train.settings["steps"]), train, point)
@@ -105,9 +106,10 @@ class Trajectories:
         key = self.points.key("weights", point)
         if key not in self.trained:
             data, condition, model, objective, train = (self.points.resolved(section, point) for section in SHAPING)
-            self._check_horizon(train, point)
-            teacher = self._teacher(point, objective)
-            shared = (data, condition, model, objective, shaping(train), teacher)  # all steps of one run share it
+            self._check_horizon(train, objective, point)
+            teacher = None if in_closed_form(model.signature) else self._teacher(point, objective)
+            shaped = shaping(train, objective)  # all steps of one run share it
+            shared = (data, condition, model, objective, shaped, teacher)
             if shared not in self.runs:
                 where = self.points.where(point)
                 self.runs[shared] = self.derive.trained(data, condition, model, objective, train, where, teacher)
@@ -138,13 +140,16 @@ class Trajectories:
         train = self.points.resolved("train", beside)
         return self.derive.keep(Recipe(_snapshot(train, weights.step), {"trajectory": weights.run.trajectory}))
 
-    def _check_horizon(self, train: Section, point: Point) -> None:
+    def _check_horizon(self, train: Section, objective: Section, point: Point) -> None:
         axis = next((a for a in self.points.grid.axes if "train.steps" in a.paths), None)
-        if has_horizon(train) and axis is not None and len(axis.levels) > 1:
+        ends = horizon(train, objective)
+        if ends and axis is not None and len(axis.levels) > 1:
+            path, value = ends
+            others = "constant or inverse_sqrt" if path == "train.schedule" else "another value"
             raise GridError(
-                f"train.schedule: {train.settings['schedule']} ends at train.steps, so that several steps are several "
-                "runs; use constant or inverse_sqrt, or a single value of train.steps",
-                self.points.where(point)("train.schedule"),
+                f"{path}: {value} ends at train.steps, so that several steps are several runs; use {others}, or a "
+                "single value of train.steps",
+                self.points.where(point)(path),
             )
 
 

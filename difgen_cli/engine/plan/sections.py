@@ -55,16 +55,25 @@ class Section:
 
 
 def _changed(signature: Signature, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What differs from the default, but for settings that are not read under the values of another one."""
+    """What differs from the default, but for settings that are not read under the value of another one.
+
+    A constant READ_WHEN = {setting: (another, values)} says so; values None: all but the default.
+    """
     read_when = signature.constants.get("READ_WHEN", {})
-    unread = {k for k, (other, values) in read_when.items() if settings.get(other) not in values}
+    unread = {k for k, (other, values) in read_when.items() if not _has(signature, settings, other, values)}
     return {k: v for k, v in sorted(settings.items()) if k not in unread and v != signature.settings[k].default}
 
 
+def _has(signature: Signature, settings: Mapping[str, Any], name: str, values: Iterable[Any] | None) -> bool:
+    """Whether a setting has one of these values; None: any but its default."""
+    value = settings.get(name)
+    return bool(value != signature.settings[name].default if values is None else value in values)
+
+
 @cache
-def shaping(train: Section) -> tuple[tuple[str, Any], ...]:
+def shaping(train: Section, objective: Section) -> tuple[tuple[str, Any], ...]:
     """The settings of training that shape the weights: all that differ from the default, but for how long it lasts."""
-    unread = set() if has_horizon(train) else {"steps"}
+    unread = set() if horizon(train, objective) else {"steps"}
     return tuple((k, v) for k, v in train.changed.items() if k not in unread)
 
 
@@ -79,9 +88,21 @@ def wants(section: Section, name: str) -> bool:
     return name in section.signature.inputs and (needed is None or section.settings[needed[0]] == needed[1])
 
 
-def has_horizon(train: Section) -> bool:
-    """Whether the learning rate depends on where the run ends, so that a shorter run is another run."""
-    return train.settings.get("schedule") in train.signature.constants.get("HORIZON", ())
+def horizon(*sections: Section) -> tuple[str, Any] | None:
+    """A setting, by its dotted path, whose value depends on where the run ends, so that a shorter run is another run.
+
+    A constant HORIZON = {setting: values} says so; values None: all but the default.
+    """
+    for section in sections:
+        if name := ends(section.signature, section.settings):
+            return f"{section.kind}.{name}", section.settings[name]
+    return None
+
+
+def ends(signature: Signature, settings: Mapping[str, Any]) -> str | None:
+    """The first such setting of a plug-in."""
+    named = signature.constants.get("HORIZON", {}).items()
+    return next((name for name, values in named if _has(signature, settings, name, values)), None)
 
 
 def resolve(
@@ -116,7 +137,11 @@ def resolve(
     plugin_settings = {k: v for k, v in checked.items() if k in signature.settings}
     own_settings = {k: v for k, v in checked.items() if own and own is not signature and k in own.settings}
     if "canonical" in signature.functions:
-        simplest, plugin_settings = library.module(kind, name).canonical(plugin_settings)
+        try:
+            simplest, plugin_settings = library.module(kind, name).canonical(plugin_settings)
+        except ValueError as error:
+            refused = given.get(str(error).partition(":")[0])
+            raise GridError(f"{path}.{error}", refused.place if refused else place) from None
         if simplest != name:
             signature = library.signature(kind, simplest)
             defaults = {k: s.default for k, s in signature.settings.items()}

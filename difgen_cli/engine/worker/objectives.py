@@ -16,6 +16,7 @@ from difgen_cli.diffusion import DenoiserLike, IdealDenoiser, scaled
 from difgen_cli.diffusion.objective import EDM, Objective
 from difgen_cli.engine.plan import weights_of
 from difgen_cli.engine.plan.recipes import Recipe
+from difgen_cli.engine.plan.sections import ends
 from difgen_cli.engine.plan.work import Training
 from difgen_cli.engine.worker.context import WorkerContext, weights
 
@@ -55,6 +56,7 @@ def of_training(
         inputs=inputs,
         asks=asked(module.loss),
         draw_asks=asked(draw),
+        ends=ends(signature, settings) is not None,
     )
 
 
