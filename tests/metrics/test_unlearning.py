@@ -98,6 +98,21 @@ def test_a_group_is_compared_with_held_out_images_of_its_own_conditions() -> Non
         assert values[f"{name}_mia_auc_050"] is not None
 
 
+def test_a_level_that_the_denoiser_is_not_for_has_no_number() -> None:
+    denoiser = Wiener(0.7)
+    denoiser.sigma_range = (0.6 * 0.7, float("inf"))  # type: ignore[assignment]
+    values = run(denoiser, gaussian(9, 3), gaussian(40, 1), gaussian(40, 2), first(20, 40), 0.7)
+    names = (
+        "unlearnt_mia_auc_025",
+        "unlearnt_mia_auc_050",
+        "unlearnt_mia_auc_050_lo",
+        "kept_gap_050",
+        "kept_gap_050_hi",
+    )
+    assert [values[name] for name in names] == [None] * 5
+    assert values["unlearnt_mia_auc_100"] is not None
+
+
 @pytest.mark.parametrize("count", [0, 40])
 def test_one_group_alone_is_refused(count: int) -> None:
     with pytest.raises(ValueError, match=f"needs images of both groups: {count} of 40"):
