@@ -92,7 +92,7 @@ def test_whatever_the_condition_the_original_and_the_retrained_model_have_the_sa
     models = rows[rows["kind"] == "model"]
     assert models["home"].nunique() == len(models) == 2
     assert (rows["kind"] == "heldout").sum() == 1  # references stand beside both
-    for name in ("mem_frac", "mia_auc_050", "unlearnt_mia_050", "kept_mia_050", "unlearnt_copies"):
+    for name in ("mem_frac", "mia_auc_050", "unlearnt_mia_auc_050", "kept_mia_auc_050", "unlearnt_copies"):
         assert models[name].notna().all(), name
     for name in ("mem_power", "mem_frac_control", "unlearnt_copies_control", "unlearnt_power", "near_duplicates"):
         assert models[name].nunique() == 1, name

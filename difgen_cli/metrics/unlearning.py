@@ -37,24 +37,24 @@ COLUMNS = {
     "unlearnt_copies_control_hi": ("float64", "share", "upper end of its 95 % Wilson interval"),
     "unlearnt_copied": ("int64", "images", "distinct images to be unlearnt of which samples are copies"),
     "unlearnt_power": ("float64", "share", "images to be unlearnt plus noise of 0.1 a pixel that the rule catches"),
-    "unlearnt_mia_025": (
+    "unlearnt_mia_auc_025": (
         "float64",
         "",
         "AUROC of minus the denoising loss at 0.25 sigma_d, images to be unlearnt against H",
     ),
-    "unlearnt_mia_025_lo": ("float64", "", "lower end of its 95 % interval over images, DeLong's on the logit scale"),
-    "unlearnt_mia_025_hi": ("float64", "", "upper end of its 95 % interval over images"),
-    "unlearnt_mia_050": (
+    "unlearnt_mia_auc_025_lo": ("float64", "", "lower end of its 95 % interval over images, DeLong's on the logit"),
+    "unlearnt_mia_auc_025_hi": ("float64", "", "upper end of its 95 % interval over images"),
+    "unlearnt_mia_auc_050": (
         "float64",
         "",
         "the same at 0.5 sigma_d: 0.5 where they look unseen, below where they look worse than unseen",
         {"label": "membership AUROC of images to be unlearnt (0.5 σ_d)"},
     ),
-    "unlearnt_mia_050_lo": ("float64", "", "lower end of its 95 % interval"),
-    "unlearnt_mia_050_hi": ("float64", "", "upper end of its 95 % interval"),
-    "unlearnt_mia_100": ("float64", "", "the same at sigma_d"),
-    "unlearnt_mia_100_lo": ("float64", "", "lower end of its 95 % interval"),
-    "unlearnt_mia_100_hi": ("float64", "", "upper end of its 95 % interval"),
+    "unlearnt_mia_auc_050_lo": ("float64", "", "lower end of its 95 % interval"),
+    "unlearnt_mia_auc_050_hi": ("float64", "", "upper end of its 95 % interval"),
+    "unlearnt_mia_auc_100": ("float64", "", "the same at sigma_d"),
+    "unlearnt_mia_auc_100_lo": ("float64", "", "lower end of its 95 % interval"),
+    "unlearnt_mia_auc_100_hi": ("float64", "", "upper end of its 95 % interval"),
     "unlearnt_gap_050": (
         "float64",
         "",
@@ -81,20 +81,20 @@ COLUMNS = {
     "kept_copies_control_hi": ("float64", "share", "upper end of its 95 % Wilson interval"),
     "kept_copied": ("int64", "images", "distinct images that are kept of which samples are copies"),
     "kept_power": ("float64", "share", "images that are kept plus noise of 0.1 a pixel that the rule catches"),
-    "kept_mia_025": ("float64", "", "AUROC of minus the denoising loss at 0.25 sigma_d, kept images against H"),
-    "kept_mia_025_lo": ("float64", "", "lower end of its 95 % interval over images, DeLong's on the logit scale"),
-    "kept_mia_025_hi": ("float64", "", "upper end of its 95 % interval over images"),
-    "kept_mia_050": (
+    "kept_mia_auc_025": ("float64", "", "AUROC of minus the denoising loss at 0.25 sigma_d, kept images against H"),
+    "kept_mia_auc_025_lo": ("float64", "", "lower end of its 95 % interval over images, DeLong's on the logit"),
+    "kept_mia_auc_025_hi": ("float64", "", "upper end of its 95 % interval over images"),
+    "kept_mia_auc_050": (
         "float64",
         "",
         "the same at 0.5 sigma_d",
         {"label": "membership AUROC of images that are kept (0.5 σ_d)"},
     ),
-    "kept_mia_050_lo": ("float64", "", "lower end of its 95 % interval"),
-    "kept_mia_050_hi": ("float64", "", "upper end of its 95 % interval"),
-    "kept_mia_100": ("float64", "", "the same at sigma_d"),
-    "kept_mia_100_lo": ("float64", "", "lower end of its 95 % interval"),
-    "kept_mia_100_hi": ("float64", "", "upper end of its 95 % interval"),
+    "kept_mia_auc_050_lo": ("float64", "", "lower end of its 95 % interval"),
+    "kept_mia_auc_050_hi": ("float64", "", "upper end of its 95 % interval"),
+    "kept_mia_auc_100": ("float64", "", "the same at sigma_d"),
+    "kept_mia_auc_100_lo": ("float64", "", "lower end of its 95 % interval"),
+    "kept_mia_auc_100_hi": ("float64", "", "upper end of its 95 % interval"),
     "kept_gap_050": (
         "float64",
         "",
@@ -198,7 +198,7 @@ def _of_losses(
         losses(denoiser, bank(*part, DRAWS, split, device), levels).mean
         for split, part in ((TRAIN, members), (HELD_OUT, others))
     )
-    values: dict[str, Value] = {**auc_columns(f"{name}_mia", -of_group, -of_H)}
+    values: dict[str, Value] = {**auc_columns(f"{name}_mia_auc", -of_group, -of_H)}
     gap = gap_of(of_group[:, [GAP_LEVEL]], of_H[:, [GAP_LEVEL]], RESAMPLES)
     ends = {"": gap.log_ratio, "_lo": gap.lower, "_hi": gap.upper}
     return values | {

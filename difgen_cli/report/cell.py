@@ -22,6 +22,7 @@ from difgen_cli.report.study import loading
 if TYPE_CHECKING:
     import pandas as pd
 
+OF_WEIGHTS = ("data.unlearn", "data.retrain")  # what is compared is the same whatever they are
 KINDS = ("heldout", "copycat", "ideal")  # references, in the order of their columns
 PAIRS, ACROSS = 32, 4  # on a picture; a pair is a sample and its nearest training image
 PIXELS = 64  # an image's longer side on a picture, at least
@@ -99,7 +100,7 @@ def _default(library: Library, settings: dict[str, Any], path: str) -> Any:
 
 def _references(rows: pd.DataFrame, row: pd.Series) -> dict[str, pd.Series]:
     """The reference row of each kind on the same data; of several, the one whose settings agree most."""
-    data = [name for name in rows.columns if str(name).startswith("data.")]
+    data = [name for name in rows.columns if str(name).startswith("data.") and name not in OF_WEIGHTS]
     settings = [name for name in rows.columns if str(name).partition(".")[0] in SECTIONS and "." in str(name)]
     references = {}
     for kind in KINDS if row["kind"] == "model" else ():

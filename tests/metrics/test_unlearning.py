@@ -32,7 +32,7 @@ def test_membership_and_gap_are_those_of_each_group_alone() -> None:
     for name, group in (("unlearnt", train[marked]), ("kept", train[~marked])):
         alone = membership.measure(Wiener(0.7), group[:40], held_out, None, None, 0.7, images=40).values
         for word in MEMBERSHIP:
-            assert values[f"{name}_mia_{word}"] == alone[f"mia_auc_{word}"]
+            assert values[f"{name}_mia_auc_{word}"] == alone[f"mia_auc_{word}"]
         levels = {"sigma_min": 0.25, "sigma_max": 1.0, "sigmas": 3, "pairs": 320}
         table = gap.measure(Wiener(0.7), group[:40], held_out[:40], None, None, 0.7, **levels).tables["noise"]
         assert values[f"{name}_gap_050"] == pytest.approx(table["gap"][1], abs=1e-9)
@@ -63,8 +63,8 @@ def test_a_memorizer_that_never_saw_them_shows_nothing_of_them() -> None:
     saw_all, retrained = (IdealDenoiser(to_tensor(t), sigma_d) for t in (train, train[~marked]))
     before = run(saw_all, train, train, held_out, marked, sigma_d)
     after = run(retrained, train[~marked], train, held_out, marked, sigma_d)
-    assert (before["unlearnt_mia_050"], before["kept_mia_050"], after["kept_mia_050"]) == (1, 1, 1)
-    assert after["unlearnt_mia_050_lo"] < 0.5 < after["unlearnt_mia_050_hi"]
+    assert (before["unlearnt_mia_auc_050"], before["kept_mia_auc_050"], after["kept_mia_auc_050"]) == (1, 1, 1)
+    assert after["unlearnt_mia_auc_050_lo"] < 0.5 < after["unlearnt_mia_auc_050_hi"]
     assert (before["unlearnt_copies"], after["unlearnt_copies"], after["kept_copies"]) == (0.25, 0, 1)
     assert before["unlearnt_gap_050"] is None or before["unlearnt_gap_050"] > 1e3
     assert after["unlearnt_gap_050_lo"] < 0 < after["unlearnt_gap_050_hi"]
@@ -94,8 +94,23 @@ def test_a_group_is_compared_with_held_out_images_of_its_own_conditions() -> Non
             OfLabel(), group, held_out[known][:n], labelled, of_held_out[known][:n], 1.0, images=n
         ).values
         limited = run(OfLabel(), held_out, train, held_out, marked, 1.0, (labels, of_held_out), images=n)
-        assert limited[f"{name}_mia_050"] == alone["mia_auc_050"]
-        assert values[f"{name}_mia_050"] is not None
+        assert limited[f"{name}_mia_auc_050"] == alone["mia_auc_050"]
+        assert values[f"{name}_mia_auc_050"] is not None
+
+
+def test_a_level_that_the_denoiser_is_not_for_has_no_number() -> None:
+    denoiser = Wiener(0.7)
+    denoiser.sigma_range = (0.6 * 0.7, float("inf"))  # type: ignore[assignment]
+    values = run(denoiser, gaussian(9, 3), gaussian(40, 1), gaussian(40, 2), first(20, 40), 0.7)
+    names = (
+        "unlearnt_mia_auc_025",
+        "unlearnt_mia_auc_050",
+        "unlearnt_mia_auc_050_lo",
+        "kept_gap_050",
+        "kept_gap_050_hi",
+    )
+    assert [values[name] for name in names] == [None] * 5
+    assert values["unlearnt_mia_auc_100"] is not None
 
 
 @pytest.mark.parametrize("count", [0, 40])

@@ -13,7 +13,7 @@ from torch import Tensor
 from difgen_cli import objectives
 from difgen_cli.diffusion import COEFFICIENTS, Denoiser
 from difgen_cli.diffusion.objective import Batch, Draws, edm_levels
-from difgen_cli.objectives import distill, edm, repa
+from difgen_cli.objectives import distill, edm, repa, unlearn
 
 COUNT = 2048
 LAWS = [
@@ -152,6 +152,107 @@ def test_alignment_adds_its_own_gradient_to_that_of_edm() -> None:
     assert values[2] == pytest.approx(2 * values[1], rel=1e-3)
     assert values[1] != 0
     assert repa.canonical({"alignment": 0.0, "features": "auto"}) == ("edm", {})
+
+
+SPREAD, SHIFT, SHARE = 0.3, 0.2, 0.25  # of two Gaussians: those to be unlearnt lie SHIFT from the kept, SHARE of all
+
+
+class Mixed(torch.nn.Module):
+    """θ (affine in x) beside the answer to unlearning of one of two Gaussians, in closed form."""
+
+    sigma_data = 0.4
+
+    def __init__(self, method: str, strength: float, share: float = SHARE, error: float = 0.0) -> None:
+        super().__init__()
+        self.method, self.strength, self.share, self.error = method, strength, share, error
+        self.theta = torch.nn.Parameter(torch.zeros(DIMENSIONS + 1, DIMENSIONS))
+
+    def means(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Posterior means of a kept image and of one to be unlearnt, and the probability of the second."""
+        total = SPREAD**2 + sigma.double().square()[:, None]
+        kept, marked = ((m * (total - SPREAD**2) + SPREAD**2 * x.double()) / total for m in (0.0, SHIFT))
+        densities = [torch.exp(-(x.double() - m).square().sum(1, keepdim=True) / (2 * total)) for m in (0.0, SHIFT)]
+        odds = self.share * densities[1] / ((1 - self.share) * densities[0])
+        return kept, marked, odds / (1 + odds)
+
+    def teacher(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The posterior mean over all images."""
+        kept, marked, p = self.means(x, sigma)
+        return ((1 - p) * kept + p * marked).to(x.dtype)
+
+    def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
+        kept, marked, p = self.means(x, sigma)
+        if self.method == "neggrad":
+            answer = ((1 - p) * kept - self.strength * p * marked) / (1 - p - self.strength * p)
+        else:
+            taught = (1 - p) * kept + p * marked
+            answer = (1 - p) * kept + p * ((1 + self.strength) * taught - self.strength * marked)
+        affine = torch.cat([x, torch.ones_like(x[:, :1])], 1)
+        return answer.to(x.dtype) + self.error + affine @ self.theta
+
+
+def mixed_batch(seed: int, share: float) -> tuple[Batch, Tensor]:
+    """A batch of both, and which images are to be unlearnt."""
+    generator = torch.Generator().manual_seed(seed)
+    marked = torch.rand(COUNT, generator=generator) < share
+    images = SPREAD * torch.randn(COUNT, DIMENSIONS, generator=generator) + SHIFT * marked[:, None]
+    sigma, weight = objectives.levels(0.5 * torch.randn(COUNT, generator=generator) + 1.5, 0.4)
+    noise = torch.randn(images.shape, generator=generator)
+    return Batch(images, None, torch.arange(COUNT), None, sigma, weight, noise), marked
+
+
+@pytest.mark.parametrize(
+    ("method", "strength", "share"),
+    [
+        ("neggrad", 0.0, SHARE), ("neggrad", 0.2, SHARE), ("neggrad", 1.0, 0.0), ("erase", 0.0, SHARE),
+        ("erase", 0.7, SHARE), ("erase", 1.0, 0.0),
+    ],
+)  # fmt: skip
+def test_the_gradient_of_unlearning_is_zero_at_its_answer_in_closed_form(
+    method: str, strength: float, share: float
+) -> None:
+    """Without images to be unlearnt, and with strength 0 of neggrad, that is the posterior mean of the kept images."""
+
+    def mean_square(error: float) -> float:
+        d = Mixed(method, strength, share, error)
+
+        def loss(seed: int) -> Tensor:
+            b, marked = mixed_batch(seed, share)
+            return unlearn.loss(
+                d, b, None if method == "neggrad" else d.teacher, marked, method=method, strength=strength
+            )
+
+        return float(z_of_gradient(loss, d.theta).square().mean())
+
+    assert 0.5 < mean_square(0.0) < 1.6
+    assert mean_square(0.05) > 25
+
+
+def test_a_batch_without_images_to_be_unlearnt_has_the_loss_of_edm_to_the_bit() -> None:
+    d, b = Linear(), batch(0, 0.4, 64)
+    none = torch.zeros(64, dtype=torch.bool)
+    for taught in (None, Exact(0.4)):
+        assert torch.equal(unlearn.loss(d, b, taught, none, strength=2.0), edm.loss(d, b))
+
+
+def test_a_batch_of_images_to_be_unlearnt_alone_has_minus_its_loss() -> None:
+    d, b = Linear(), batch(0, 0.4, 64)
+    every = torch.ones(64, dtype=torch.bool)
+    assert unlearn.loss(d, b, None, every, strength=0.5).item() == pytest.approx(-0.5 * edm.loss(d, b).item())
+    assert unlearn.loss(d, b, None, every, strength=0.0).item() == 0
+
+
+def test_places_say_which_images_of_a_batch_are_to_be_unlearnt() -> None:
+    """The mask is of the training set, not of the batch."""
+    d, b = Linear(), batch(0, 0.4, 4)
+    shown = Batch(b.images, None, torch.tensor([7, 2, 7, 0]), None, b.sigma, b.weight, b.noise)
+    value = unlearn.loss(d, shown, None, torch.arange(9) == 7, strength=1.0)
+    alone = [edm.loss(d, Batch(*(x[[i]] if isinstance(x, Tensor) else x for x in fields(b)))).item() for i in range(4)]
+    assert value.item() == pytest.approx((-alone[0] + alone[1] - alone[2] + alone[3]) / 4, rel=1e-5)
+
+
+def fields(b: Batch) -> tuple[Tensor | None, ...]:
+    return b.images, b.labels, b.places, b.flipped, b.sigma, b.weight, b.noise
 
 
 def test_the_levels_of_an_objective_without_settings_are_those_of_edm() -> None:

@@ -43,6 +43,17 @@ def test_a_model_that_saw_all_images_is_the_same_whichever_are_to_be_unlearnt(
     assert cells[0].identity() != cells[1].identity()
 
 
+def test_which_images_are_to_be_unlearnt_is_in_the_key_of_what_measures_them(
+    write_grid: Write, plan_of: PlanOf
+) -> None:
+    cells = [
+        only(plan_of(write_grid(grid(f", unlearn: {n}", "", "unlearning"), f"{i}.yaml")))
+        for i, n in enumerate((8, 9, 0.25))
+    ]
+    keys = [cell.metrics["unlearning"] for cell in cells]
+    assert keys[0] == keys[2] != keys[1]
+
+
 @pytest.mark.parametrize("objective", ["name: unlearn", "name: unlearn, method: erase"])
 def test_what_unlearns_has_the_images_in_its_key(write_grid: Write, plan_of: PlanOf, objective: str) -> None:
     homes = [

@@ -205,3 +205,45 @@ def test_a_study_tells_repeats_and_old_versions_and_few_distinct_samples() -> No
 def test_every_rule_of_a_study_has_a_test() -> None:
     here = Path(__file__).read_text(encoding="utf-8")
     assert all(f'["{name}"]' in here for name in study.RULES)
+
+
+# Of unlearning -------------------------------------------------------------------------------------------------------
+
+
+def of_unlearning(before: float, after: float, retrained: float, seeds: int = 3, **columns: Any) -> str | None:
+    """The sentence for three models with such shares of copies among 1,000 samples of each seed."""
+    shares = {("edm", False): before, ("unlearn", False): after, ("edm", True): retrained}
+    base = made_up({"objective.name": ["edm", "unlearn"], "data.retrain": [False, True]}, seeds)
+    rows = base.rows[[o != "unlearn" or not r for o, r in zip(*rows_of(base.rows), strict=True)]]
+    values = [shares.get(pair, 0.0) for pair in zip(*rows_of(rows), strict=True)]
+    spread = pd.Series([0.002 * (seed - 1) for seed in rows["seed"].fillna(1)], rows.index)
+    copies = (pd.Series(values, rows.index) + spread).clip(0, 1)
+    width = 1.96 * (copies * (1 - copies) / 1000 + 1e-6) ** 0.5
+    ends = {"unlearnt_copies_lo": (copies - width).clip(0), "unlearnt_copies_hi": (copies + width).clip(upper=1)}
+    rows = rows.assign(unlearnt_copies=copies, **ends, unlearnt_copies_control=0.0, unlearnt_power=0.9, **columns)
+    added = {"unlearnt_copies": ColumnSpec("share")}
+    read = curves.read(type(base)(**{**vars(base), "rows": rows, "columns": {**base.columns, **added}}))
+    return study.RULES["unlearnt"](read, read.last)
+
+
+def rows_of(rows: pd.DataFrame) -> tuple[list[str], list[bool]]:
+    return rows["objective.name"].tolist(), rows["data.retrain"].tolist()
+
+
+def test_unlearning_is_told_with_a_model_that_never_saw_the_images_and_no_wider_than_the_interval() -> None:
+    sentence = of_unlearning(0.3, 0.02, 0.02)
+    assert sentence is not None
+    assert re.search(r"^Samples that copy images to be unlearnt: 30.0 % \[2\d.\d %, 3\d.\d %\] before, ", sentence)
+    assert re.search(r"2.00 % \[1.\d+ %, \d.\d+ %\] after unlearning, 2.00 % .* of models retrained without", sentence)
+    assert "0 % of held-out images; the rule catches 90.0 % of copies of them with noise of 0.1 a pixel." in sentence
+    assert re.search(r"do not surely differ: a difference of 0 \[−\d.\d+, \d.\d+\] points\.$", sentence)
+    assert "there are more such copies than of retrained models: a difference of 10.0" in of_unlearning(0.3, 0.12, 0.02)
+    assert "there are fewer such copies than of retrained" in of_unlearning(0.3, 0.004, 0.1)
+
+
+def test_nothing_follows_of_unlearning_where_nothing_was_learnt_or_one_seed_was_trained() -> None:
+    assert of_unlearning(0.02, 0.02, 0.02).endswith("do not surely copy them more than the retrained ones, so that "
+                                                    "nothing follows.")  # fmt: skip
+    assert of_unlearning(0.3, 0.02, 0.02, seeds=1).endswith("Without an interval over seeds nothing follows.")
+    assert of_unlearning(0.3, 0.02, 0.02, **{"objective.name": "edm"}) is None
+    assert of_unlearning(0.3, 0.02, 0.02, **{"data.retrain": False}) is None

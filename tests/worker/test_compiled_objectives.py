@@ -17,7 +17,7 @@ from difgen_cli.diffusion.randomness import initialise
 from difgen_cli.diffusion.training import train
 from difgen_cli.engine.worker import modes
 from difgen_cli.models import mlp
-from difgen_cli.objectives import distill, edm, levels, repa
+from difgen_cli.objectives import distill, edm, levels, repa, unlearn
 
 pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")]
 SHAPE = (1, 6, 6)
@@ -62,6 +62,18 @@ CASES: dict[str, tuple[Callable[[], Objective], Callable[[nn.Module, float], Den
         ),
         Denoiser,
     ),
+    **{
+        f"unlearn by {method}": (
+            partial(
+                Objective,
+                partial(unlearn.loss, method=method, strength=0.5),
+                inputs={"teacher": taught(), "unlearn": torch.arange(20) < 5},
+                asks=("teacher", "unlearn"),
+            ),
+            Denoiser,
+        )
+        for method, taught in (("neggrad", lambda: None), ("erase", teacher))
+    },
     "noise bank": (
         lambda: Objective(
             edm.loss,
