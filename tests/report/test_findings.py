@@ -8,10 +8,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from losses import planted, valley
 from synthetic import study as made_up
 
 from difgen_cli.engine.columns import ColumnSpec
-from difgen_cli.report import findings
+from difgen_cli.report import Study, findings
 from difgen_cli.report.findings import samples, study
 from difgen_cli.report.study import curves
 
@@ -200,6 +201,28 @@ def test_a_study_tells_repeats_and_old_versions_and_few_distinct_samples() -> No
     assert "repeats count as one image" in of_study(near_duplicates=6, train_distinct=10)["repeats"]
     assert "7 held-out images were excluded" in of_study(near_duplicates_held_out=7)["held_out_left_out"]
     assert "In 6 cells the samples are fewer than 10 distinct images" in of_study(sample_distinct=2)["few_distinct"]
+
+
+def stopping(planted_study: Study) -> str | None:
+    read = curves.read(planted_study)
+    return study.RULES["stopping"](read, read.last)
+
+
+def test_a_study_tells_where_the_held_out_loss_is_least_and_no_more() -> None:
+    assert stopping(planted(valley(400, 400, 400))) == (
+        "In 2 of 2 settings the weighted held-out loss is least inside the run in every seed, at step 400; there "
+        "mem_frac is 0.0400, and at their last snapshots 0.160."
+    )
+    by_seed = stopping(planted(lambda sigma, step, seed: abs(step - (200, 400, 800)[seed]) + 1.0))
+    assert by_seed
+    assert "in every seed, at step 200 to 800; there mem_frac is 0.0467, and" in by_seed
+    assert stopping(planted(valley(1600, 1600, 1600), seeds=1)) == (
+        "In none of 2 settings the weighted held-out loss is least inside the run in the one seed. In 2 it is least at "
+        "the last snapshot of a seed: no step is known there."
+    )
+    first = stopping(planted(valley(100, 100, 100)))
+    assert first
+    assert first.endswith("In 2 it is least at the first snapshot of a seed: no step is known there.")
 
 
 def test_every_rule_of_a_study_has_a_test() -> None:

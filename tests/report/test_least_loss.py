@@ -3,65 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import synthetic
+from losses import SIGMAS, STEPS, planted, untrained, valley
 
 from difgen_cli import report
 from difgen_cli.report import Study
-from difgen_cli.report.findings import study as findings
 from difgen_cli.report.study import curves, least_loss
-
-STEPS = [100, 200, 400, 800, 1600]
-SIGMAS = np.array([0.1, 0.5, 2.0])
-UNIT = 0.75  # σ_d
-Loss = Callable[[float, int, int], float]  # σ/σ_d, step, seed -> L_H over that of an untrained network
-
-
-def untrained(sigma: np.ndarray | float) -> np.ndarray | float:
-    """σ_d² s² / (1 + s²)."""
-    return UNIT**2 * np.square(sigma) / (1 + np.square(sigma))
-
-
-def planted(loss: Loss, gap: float = 0.25, seeds: int = 3) -> Study:
-    """Two sizes; the larger one has half the losses. mem_frac is step / 10,000, and L_T is L_H / (1 + gap)."""
-    study = synthetic.study({"train.steps": STEPS, "data.size": [32, 128]}, seeds=seeds)
-    rows = study.rows.copy()
-    model = rows["kind"] == "model"
-    rows.loc[model, "mem_frac"] = pd.to_numeric(rows.loc[model, "step"]) / 10_000
-    lines = []
-    for cell in rows[model].to_dict("records"):
-        for sigma in SIGMAS:
-            held_out = loss(sigma, int(cell["step"]), int(cell["seed"])) * untrained(sigma)
-            held_out /= 1 + (cell["data.size"] == 128)
-            about = {
-                name: cell[name] for name in ("cell", "kind", "seed", "step", "data.size", "train.steps", "data.seed")
-            }
-            about |= {"sigma_rel": sigma, "sigma": UNIT * sigma, "gap": gap}
-            lines += [
-                about | {"split": "train", "loss": held_out / (1 + gap)},
-                about | {"split": "heldout", "loss": held_out},
-            ]
-    return dataclasses.replace(study, rows=rows, tables={"noise": pd.DataFrame(lines)})
-
-
-def valley(*leasts: int, floor: float = 0.2) -> Loss:
-    """Least at a step of each level's own, from the smallest σ on; 0.01 higher for each snapshot away from it."""
-    by_sigma = dict(zip(SIGMAS, leasts, strict=True))
-    return lambda sigma, step, seed: floor + 0.01 * abs(STEPS.index(step) - STEPS.index(by_sigma[sigma]))
 
 
 def read(study: Study) -> least_loss.LeastLoss:
     return curves.read(study).least_loss
-
-
-def sentence(study: Study) -> str | None:
-    read_study = curves.read(study)
-    return findings.stopping(read_study, read_study.last)
 
 
 def test_the_planted_step_of_each_level_and_what_stands_there() -> None:
@@ -136,30 +92,12 @@ def test_seeds_of_which_one_has_no_least_inside_are_not_averaged() -> None:
     assert "mem_frac" not in over or over["mem_frac"].isna().all()
 
 
-def test_the_sentence_says_no_more_than_the_table() -> None:
-    assert sentence(planted(valley(400, 400, 400))) == (
-        "In 2 of 2 settings the weighted held-out loss is least inside the run in every seed, at step 400; there "
-        "mem_frac is 0.0400, and at their last snapshots 0.160."
-    )
-    by_seed = sentence(planted(lambda sigma, step, seed: abs(step - (200, 400, 800)[seed]) + 1.0))
-    assert by_seed
-    assert "in every seed, at step 200 to 800; there mem_frac is 0.0467, and" in by_seed
-    assert sentence(planted(valley(1600, 1600, 1600), seeds=1)) == (
-        "In none of 2 settings the weighted held-out loss is least inside the run in the one seed. In 2 it is least at "
-        "the last snapshot of a seed: no step is known there."
-    )
-    first = sentence(planted(valley(100, 100, 100)))
-    assert first
-    assert first.endswith("In 2 it is least at the first snapshot of a seed: no step is known there.")
-
-
 def test_without_steps_losses_or_three_snapshots_there_is_nothing(tmp_path: Path) -> None:
     assert read(synthetic.study({"train.steps": STEPS, "data.size": [32, 128]}, seeds=2)).runs.empty  # no losses
     study = planted(valley(400, 400, 400))
     rows, noise = study.rows, study.tables["noise"]
     few = dataclasses.replace(study, rows=rows[rows["step"].isin([100, 200]) | (rows["kind"] != "model")])
     assert read(few).runs.empty
-    assert sentence(few) is None
     report.write(study, tmp_path)
     written = pd.read_csv(tmp_path / "least_loss.csv")
     assert written["level"].astype(str).tolist()[:2] == ["weighted", "0.1"]

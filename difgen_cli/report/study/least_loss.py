@@ -173,6 +173,6 @@ def _least(run: pd.DataFrame, names: list[str]) -> dict[str, Any]:
 def _with_weighted_step(frame: pd.DataFrame, means: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     """The lines with the gap of their level at the step where the run's weighted loss is least."""
     chosen = frame.loc[frame[LEVEL] == WEIGHTED, [*by, "step"]].dropna(subset=["step"])
-    there = chosen.merge(means[[*by, "step", LEVEL, "gap"]], on=[*by, "step"], how="inner")
-    there = there.drop(columns="step").rename(columns={"gap": "gap_at_weighted"})
-    return frame.merge(there, on=[*by, LEVEL], how="left")
+    gaps = chosen.merge(means[[*by, "step", LEVEL, "gap"]], on=[*by, "step"], how="inner")
+    gaps = gaps.drop(columns="step").rename(columns={"gap": "gap_at_weighted"})
+    return frame.merge(gaps, on=[*by, LEVEL], how="left")
