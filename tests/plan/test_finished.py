@@ -140,7 +140,7 @@ def _plugin(folder: Path, text: str) -> None:
         (grid("name: quantise, bits: 1"), "post_training.bits: must be greater than or equal to 2"),
         (grid("name: prune, share: 1.5"), "post_training.share: must be less than or equal to 1"),
         (grid("name: prune").replace("mlp, width: 8, depth: 1", "analytic"), "and analytic is in closed form"),
-        (grid("name: mine").replace("20}", "20, schedule: cosine}"), "with train.schedule cosine other steps are"),
+        (grid("name: mine").replace("20}", "20, schedule: cosine}"), "train.schedule is cosine, which ends at train"),
         (grid("name: mine, steps: [0]"), r"post_training.steps: post_training/mine.py asks for other snapshots"),
     ],
 )  # fmt: skip

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from difgen_cli.engine.grid.document import GridError
 from difgen_cli.engine.plan.recipes import Operation, Recipe
-from difgen_cli.engine.plan.sections import Section, has_horizon
+from difgen_cli.engine.plan.sections import Section
 
 if TYPE_CHECKING:
     from difgen_cli.engine.plan.points import Where
@@ -20,14 +20,15 @@ STEPS = "steps"  # the setting that lists these
 
 
 def changed(
-    weights: SnapshotRef, snapshot: Recipe, change: Section, train: Section, at: Callable[[int], SnapshotRef],
-    where: Where,
+    weights: SnapshotRef, snapshot: Recipe, change: Section, at: Callable[[int], SnapshotRef],
+    horizon: tuple[str, Any] | None, where: Where,
 ) -> tuple[SnapshotRef, Recipe]:  # fmt: skip
     """Weights of a snapshot as samples and metrics see them after a change, and the recipe of that.
 
-    `at` gives the trajectory's weights at another step. Raises GridError for steps that it cannot have.
+    `at` gives the trajectory's weights at another step, unless a setting with a horizon makes that another run. Raises
+    GridError for steps that it cannot have.
     """
-    steps = _others(change, train, where)
+    steps = _others(change, horizon, where)
     operation = Operation(KIND, change.name, change.signature.version, change.changed)
     recipe = Recipe(operation, {"snapshot": snapshot})
     others = {f"{KIND}.{step}": at(step).dependency() for step in steps}
@@ -42,7 +43,7 @@ def refuse_closed_form(change: Section, model: str, where: Where) -> GridError:
     )
 
 
-def _others(change: Section, train: Section, where: Where) -> tuple[int, ...]:
+def _others(change: Section, horizon: tuple[str, Any] | None, where: Where) -> tuple[int, ...]:
     """The steps of the other snapshots that a change is given."""
     if OTHERS not in change.signature.inputs:
         return ()
@@ -53,10 +54,10 @@ def _others(change: Section, train: Section, where: Where) -> tuple[int, ...]:
             "...]`, each above 0",
             where(path) or where(f"{KIND}.name"),
         )
-    if steps and has_horizon(train):
+    if steps and horizon:
         raise GridError(
-            f"{path}: with train.schedule {train.settings['schedule']} other steps are other runs; use constant or "
-            "inverse_sqrt",
-            where(path),
+            f"{path}: {horizon[0]} is {horizon[1]}, which ends at train.steps, so that other steps are other runs; use "
+            "another value of it",
+            where(path) or where(horizon[0]),
         )
     return tuple(sorted({*steps}))

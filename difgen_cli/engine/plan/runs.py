@@ -98,7 +98,8 @@ class Trajectories:
                 return self._wanted(replace(run, columns=columns), train, step)
 
             snapshot = self.derive.keep(Recipe(_snapshot(train, weights.step), {"trajectory": run.trajectory}))
-            self.changed[key], recipe = finished.changed(weights, snapshot, change, train, at, where)
+            ends = horizon(train, self.points.resolved("objective", point))
+            self.changed[key], recipe = finished.changed(weights, snapshot, change, at, ends, where)
             self.derive.keep(recipe)
         return self.changed[key]
 
