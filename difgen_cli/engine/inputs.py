@@ -15,6 +15,7 @@ INPUTS: dict[str, tuple[str, ...]] = {
     "objective": (
         "denoiser", "batch", "draws", "teacher", "average", "hidden", "heads", "targets", "ideal", "sigma_data",
     ),
+    "post_training": ("weights", "others", "rng", "shape", "train", "train_labels"),
     "sample": ("denoiser", "x", "levels", "labels", "rng", *OF_SUBSET),
     "guide": ("denoiser", "shape", "weak", "continued", *OF_SUBSET),
     "score": (
