@@ -14,6 +14,7 @@ INPUTS: dict[str, tuple[str, ...]] = {
     "model": ("shape", "classes", "train", "train_labels", "sigma_data", "population"),
     "objective": (
         "denoiser", "batch", "draws", "teacher", "average", "hidden", "heads", "targets", "ideal", "sigma_data",
+        "unlearn",
     ),
     "post_training": ("weights", "others", "rng", "shape", "train", "train_labels"),
     "sample": ("denoiser", "x", "levels", "labels", "rng", *OF_SUBSET),
@@ -21,7 +22,7 @@ INPUTS: dict[str, tuple[str, ...]] = {
     "score": (
         "samples", "train", "held_out", "rest", "train_labels", "held_out_labels", "train_classes", "held_out_classes",
         "sigma_data", "denoiser", "embed", "shared", "states", "twin", "sibling", "against", "mirrored", "left_out",
-        "groups",
+        "groups", "unlearn",
     ),
     "features": ("images", "labels", "weights"),
 }  # fmt: skip
