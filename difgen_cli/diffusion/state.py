@@ -88,7 +88,12 @@ class TrainingState:
         }
 
     def restore(self, checkpoint: dict[str, Any]) -> None:
-        """Become the state that `checkpoint` was taken of; KeyError or RuntimeError where it does not fit."""
+        """Become the state that `checkpoint` was taken of; KeyError or RuntimeError where it does not fit.
+
+        One without heads is that of another objective: the heads begin anew, and so do their moments.
+        """
+        if self.trained.heads is not None and "heads" not in checkpoint:
+            checkpoint = self._with_own_heads(checkpoint)
         self.denoiser.network.load_state_dict(checkpoint["network"])
         self.ema.network.load_state_dict(checkpoint["ema"])
         if self.trained.heads is not None:
@@ -97,6 +102,16 @@ class TrainingState:
         self.loss = checkpoint["loss"].to(self.loss.device)
         self.step = int(checkpoint["step"])
         self.idle.load_state_dict(checkpoint.get("idle"), self.step)
+
+    def _with_own_heads(self, checkpoint: dict[str, Any]) -> dict[str, Any]:
+        """A checkpoint with the heads and the moments of heads that this state has."""
+        own = self.checkpoint()
+        of_network = sum(len(flat.parameters) for flat in self.weights[: len(self.averages)])
+        moments = {place: checkpoint["optimizer"]["state"][place] for place in range(of_network)}
+        optimizer = {"state": own["optimizer"]["state"] | moments}
+        counts = own["idle"]["counts"] | {k: checkpoint["idle"]["counts"][k] for k in range(len(self.averages))}
+        idle = {"counts": counts, "until": checkpoint["idle"]["until"]}
+        return {**checkpoint, "heads": own["heads"], "optimizer": optimizer, "idle": idle}
 
 
 def begin(

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from difgen_cli.engine.columns import Columns, ColumnSpec
-from difgen_cli.engine.plugins import SECTIONS as SECTIONS
+from difgen_cli.engine.plugins import COLUMN_SECTIONS as SECTIONS
 from difgen_cli.report.plotting import labels
 from difgen_cli.report.plotting.labels import text
 from difgen_cli.report.study import seeds
