@@ -90,9 +90,9 @@ class TrainingState:
     def restore(self, checkpoint: dict[str, Any]) -> None:
         """Become the state that `checkpoint` was taken of; KeyError or RuntimeError where it does not fit.
 
-        One without heads is that of another objective: the heads begin anew, and so do their moments.
+        Where its heads are None, they were another objective's: those of this state begin anew, with their moments.
         """
-        if self.trained.heads is not None and "heads" not in checkpoint:
+        if checkpoint.get("heads", ()) is None:
             checkpoint = self._with_own_heads(checkpoint)
         self.denoiser.network.load_state_dict(checkpoint["network"])
         self.ema.network.load_state_dict(checkpoint["ema"])
@@ -104,14 +104,17 @@ class TrainingState:
         self.idle.load_state_dict(checkpoint.get("idle"), self.step)
 
     def _with_own_heads(self, checkpoint: dict[str, Any]) -> dict[str, Any]:
-        """A checkpoint with the heads and the moments of heads that this state has."""
+        """A checkpoint with the heads of this state, if it has any, and all that belongs to them."""
         own = self.checkpoint()
-        of_network = sum(len(flat.parameters) for flat in self.weights[: len(self.averages)])
+        of_network = sum(len(flat.parameters) for flat in self.averages)
         moments = {place: checkpoint["optimizer"]["state"][place] for place in range(of_network)}
-        optimizer = {"state": own["optimizer"]["state"] | moments}
-        counts = own["idle"]["counts"] | {k: checkpoint["idle"]["counts"][k] for k in range(len(self.averages))}
-        idle = {"counts": counts, "until": checkpoint["idle"]["until"]}
-        return {**checkpoint, "heads": own["heads"], "optimizer": optimizer, "idle": idle}
+        counts = {place: checkpoint["idle"]["counts"][place] for place in range(len(self.averages))}
+        return {
+            **checkpoint,
+            "heads": own.get("heads"),
+            "optimizer": {"state": own["optimizer"]["state"] | moments},
+            "idle": {"counts": own["idle"]["counts"] | counts, "until": checkpoint["idle"]["until"]},
+        }
 
 
 def begin(

@@ -53,7 +53,7 @@ def of_fork(context: WorkerContext, trajectory: Recipe, unit: Training) -> dict[
         raise StoreError(f"{path}: the state is missing or damaged; run the same `difgen sweep` again to make it")
     before, after = (recipe.inputs.get("objective") for recipe in (trunk, trajectory))
     if (before and before.key) != (after and after.key):
-        content["state"].pop("heads", None)
+        content["state"]["heads"] = None
     return content
 
 
