@@ -14,14 +14,16 @@ INPUTS: dict[str, tuple[str, ...]] = {
     "model": ("shape", "classes", "train", "train_labels", "sigma_data", "population"),
     "objective": (
         "denoiser", "batch", "draws", "teacher", "average", "hidden", "heads", "targets", "ideal", "sigma_data",
+        "unlearn",
     ),
     "sample": ("denoiser", "x", "levels", "labels", "rng", *OF_SUBSET),
     "guide": ("denoiser", "shape", "weak", "continued", *OF_SUBSET),
     "score": (
         "samples", "train", "held_out", "rest", "train_labels", "held_out_labels", "train_classes", "held_out_classes",
         "sigma_data", "denoiser", "embed", "shared", "states", "twin", "sibling", "against", "mirrored", "left_out",
-        "groups",
+        "groups", "unlearn",
     ),
+    "post_training": ("weights", "others", "train", "shape"),
     "features": ("images", "labels", "weights"),
 }  # fmt: skip
 BY_PLACE = {"model": 2, "sample": 4}  # so many of the first are passed by place: networks may call them as they like

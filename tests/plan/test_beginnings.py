@@ -203,11 +203,14 @@ def test_seeds_and_axes_fork_each_from_their_own_trunk(planned: Planned) -> None
             ]
 
 
-def test_cells_of_the_trunk_are_added_by_include(planned: Planned) -> None:
-    plan = planned(grid(more=FORK + "include:\n  - {train.steps: 20}\n"))
-    (trunk,) = [cell for cell in plan.models if cell.step == 20]
-    assert trunk.home == by_change(Plan(plan.grid, plan.models[:2], *[{}] * 3))["none"].home
-    assert "fork.at" not in trunk.settings()
+def test_what_lies_before_a_fork_is_of_its_trunk_which_goes_on_as_the_empty_change(planned: Planned) -> None:
+    skip = "skip:\n  - {fork.change: '!= none', train.steps: '<= 20'}\n"
+    plan = planned(grid(more=FORK + skip + "axes:\n  train.steps: [10, 20, 30, 40]\n"))
+    steps = {change: [cell.step for cell in plan.models if cell.settings()["fork.change"] == change]
+             for change in ("none", "train.lr=0.0001")}  # fmt: skip
+    assert steps == {"none": [10, 20, 30, 40], "train.lr=0.0001": [30, 40]}
+    assert len({cell.home for cell in plan.models}) == 2
+    assert len(planned(grid(more=FORK + "include:\n  - {train.steps: 20}\n")).trajectories) == 2
 
 
 def test_a_closed_form_beside_forks_is_itself(planned: Planned) -> None:
@@ -242,11 +245,11 @@ def test_a_plan_names_the_state_that_gc_must_keep(planned: Planned, tmp_path: Pa
         (grid(more=changes("model.width: 16")), "fork.change: model.width: a fork may change train, objective"),
         (grid(more=changes("train.start.train.steps: 5")), "fork.change: train.start.train.steps: a fork begins with"),
         (grid(more=changes("train.lrr: 5")), "train.lrr: unknown setting .*did you mean lr"),
-        (grid(more=changes("", at=40)), "fork.at: forks at step 40, and a cell is read at step 40, which lies before"),
-        (grid(more=changes("train.steps: 10")), "fork.at: forks at step 20, and a cell is read at step 10"),
+        (grid(more=changes("train.lr: 1", at=40)), "fork.at: forks at step 40, and step 40, which is read, is its tru"),
+        (grid(more=changes("train.steps: 10")), "fork.at: forks at step 20, and step 10, which is read"),
         (grid(more=changes("train.optimizer: sgd")), "fork.change: train.optimizer: sgd needs moments of its own"),
         (grid(more=changes("data.held_out: 800")), "fork.change: data.held_out: a fork has the data set and"),
-        (grid(", schedule: cosine", changes("train.steps: 80", at=60)), "fork.at: the trunk's schedule cosine ends at"),
+        (grid(", schedule: cosine", changes("train.steps: 80", at=60)), "fork.at: the trunk ends at step 40 by train"),
         (
             grid(more=changes("train.schedule: cosine") + "axes:\n  train.steps: [30, 40]\n"),
             "train.schedule: cosine ends at train.steps",

@@ -39,8 +39,8 @@ def check_past(train: Section, at: int, where: Where) -> None:
     steps = train.settings["steps"]
     if steps <= at:
         raise GridError(
-            f"{fork.AT}: forks at step {at}, and a cell is read at step {steps}, which lies before; use train.steps "
-            f"above {at}, and `include` for cells of the trunk",
+            f"{fork.AT}: forks at step {at}, and step {steps}, which is read, is its trunk's; use train.steps above "
+            f"{at}, or skip: [{{{fork.CHANGE}: '!= {fork.UNCHANGED}', train.steps: '<= {at}'}}]",
             where("train.steps") or where(fork.AT),
         )
 

@@ -59,8 +59,8 @@ class Trajectories:
         return self._changed(self._wanted(run, train, train.settings["steps"] if run.batch else None), train, point)
 
     def check(self, point: Point) -> None:
-        """GridError where one of the grid's own points is on a fork, and lies before it."""
-        if (at := self.points.forks_at(point)) is not None:
+        """GridError where one of the grid's own points is on a fork that changes something, and lies before it."""
+        if point.change and (at := self.points.forks_at(point)) is not None:
             beginnings.check_past(self.points.resolved("train", point), at, self.points.where(point))
 
     def continued(self, point: Point, weights: SnapshotRef, changed: Mapping[str, Given]) -> SnapshotRef:
@@ -103,8 +103,10 @@ class Trajectories:
         if key not in self.changed:
 
             def at(step: int) -> SnapshotRef:
-                columns = (*run.columns[:-1], run.columns[-1] | {"train.steps": step})
-                return self._wanted(replace(run, columns=columns), train, step)
+                before = step <= (self.points.forks_at(point) or 0)
+                own = self._trained(self.points.trunk(point)) if before else run
+                columns = (*own.columns[:-1], own.columns[-1] | {"train.steps": step})
+                return self._wanted(replace(own, columns=columns), train, step)
 
             own = self.derive.keep(Recipe(snapshot(train, weights.step), {"trajectory": run.trajectory}))
             self.changed[key], recipe = finished.changed(weights, own, change, train, at, where)
