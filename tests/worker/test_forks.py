@@ -176,9 +176,9 @@ def heads_of(folder: Path, change: str, steps: int) -> tuple[dict[str, Tensor] |
     """The heads in the last checkpoint of a change, and the steps that the moments of network and heads have made."""
     path, _ = _cells(folder)[change]
     saved = torch.load(path / "checkpoints" / f"{steps}.pt", weights_only=True)["state"]
-    made = [float(moments["step"]) for moments in saved["optimizer"]["state"].values()]
+    steps_made = [float(moments["step"]) for moments in saved["optimizer"]["state"].values()]
     of_network = len(list(mlp.build((1, 8, 8), 0, width=8, depth=1).parameters()))
-    return saved.get("heads"), made[:of_network], made[of_network:]
+    return saved.get("heads"), steps_made[:of_network], steps_made[of_network:]
 
 
 def test_heads_go_on_with_their_objective_and_begin_anew_with_another(tmp_path: Path, difgen_in: Difgen) -> None:

@@ -168,8 +168,8 @@ class Trajectory:
 
 def weights_of(recipe: Recipe) -> tuple[Recipe, int | None]:
     """The trajectory and step of a snapshot or state; a model in closed form is itself, and has no step."""
-    made = recipe.operation.kind in ("snapshot", "state")
-    return (recipe.inputs["trajectory"], recipe.settings["step"]) if made else (recipe, None)
+    trained = recipe.operation.kind in ("snapshot", "state")
+    return (recipe.inputs["trajectory"], recipe.settings["step"]) if trained else (recipe, None)
 
 
 @dataclass(frozen=True, eq=False)

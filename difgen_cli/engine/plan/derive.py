@@ -85,8 +85,10 @@ class RecipeBuilder:
             ] = None
         if not closed and (aim := self._objective(objective, facts, subset.inputs["holdout"], given, where)):
             parts["objective"] = aim
-        made = Operation("trajectory", "closed-form", CLOSED_FORM_VERSION, {})
-        trajectory = self.keep(Recipe(made, parts) if closed else operations.trajectory(train, objective, parts, fork))
+        formed = Operation("trajectory", "closed-form", CLOSED_FORM_VERSION, {})
+        trajectory = self.keep(
+            Recipe(formed, parts) if closed else operations.trajectory(train, objective, parts, fork)
+        )
         inputs = compared | {"train_labels": labels.key, "held_out_labels": labels.key}
         if not closed and train.settings["flip"]:
             inputs["mirrored"] = "flip"

@@ -81,8 +81,8 @@ class Points:
     def beside(self, point: Point, changed: Mapping[str, Given], reset: tuple[str, ...] = ()) -> Point:
         """Where another trajectory stands: the same settings that shape weights, or change them when they are read, but
         for those that are changed, and for sections, or parts of one, that begin at their defaults again."""
-        said = (pair for assignments in point.assignments for pair in assignments)
-        kept = (pair for pair in said if _section(pair[0]) in KEPT and not _below(pair[0], reset))
+        pairs = (pair for assignments in point.assignments for pair in assignments)
+        kept = (pair for pair in pairs if _section(pair[0]) in KEPT and not _below(pair[0], reset))
         same = (pair for pair in kept if pair[0] not in changed)
         change = () if FORK in reset else tuple(pair for pair in point.change if pair[0] not in changed)
         every = tuple(sorted({*point.reset, *reset}))

@@ -145,9 +145,7 @@ class Trajectories:
             where = self.points.where(point)
             self.runs[shared] = self.derive.trained(data, condition, model, objective, train, where, teacher, start)
             beginnings.check_held_out(self.runs[shared], where)
-        run = self.runs[shared]
-        begun = {f"{START}.{path}": given.value for path, given in self.points.role(START, point).items()}
-        return replace(run, columns=(*run.columns[:-1], train.columns | begun if run.batch else {}))
+        return self._with_columns(self.runs[shared], train, point)
 
     def _forked(self, point: Point, at: int) -> RunRecipe:
         """The training of a point from the state of its trunk at a step on; the trunk's, where nothing is changed."""
@@ -168,7 +166,12 @@ class Trajectories:
             self.derive.keep(run.trajectory.inputs["fork"])
             self._name(trunk)
             self.states.setdefault(trunk.trajectory.key, {}).setdefault(at, trunk)
-        return replace(run, columns=(*run.columns[:-1], train.columns))
+        return self._with_columns(run, train, point)
+
+    def _with_columns(self, run: RunRecipe, train: Section, point: Point) -> RunRecipe:
+        """With the settings of training at a point, for tables: steps share a run, and differ in these."""
+        start = {f"{START}.{path}": given.value for path, given in self.points.role(START, point).items()}
+        return replace(run, columns=(*run.columns[:-1], train.columns | start if run.batch else {}))
 
     def _teacher(self, point: Point, objective: Section) -> Recipe | None:
         """The weights that an objective learns from: those of this point by edm, but for what `teacher:` says."""
@@ -205,8 +208,8 @@ class Trajectories:
         weights = self.at(other)
         if weights.step is None:
             return weights.run.trajectory
-        made = snapshot(self.points.resolved("train", other), weights.step)
-        return self.derive.keep(Recipe(made, {"trajectory": weights.run.trajectory}))
+        read = snapshot(self.points.resolved("train", other), weights.step)
+        return self.derive.keep(Recipe(read, {"trajectory": weights.run.trajectory}))
 
     def _check_horizon(self, train: Section, objective: Section, point: Point) -> None:
         axis = next((a for a in self.points.grid.axes if "train.steps" in a.paths), None)

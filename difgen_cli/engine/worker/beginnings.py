@@ -88,12 +88,12 @@ def start(context: WorkerContext, trajectory: Recipe, unit: Training, network: n
     network.load_state_dict(theirs)
 
 
-def _path(context: WorkerContext, made: Recipe, unit: Training, role: str) -> Path:
+def _path(context: WorkerContext, recipe: Recipe, unit: Training, role: str) -> Path:
     """Where the weights of a role lie: averaged ones, or a whole state."""
-    trajectory, step = weights_of(made)
+    trajectory, step = weights_of(recipe)
     slug = unit.needs[role].slug if role in unit.needs else ""
     folder = context.store.run_folder_now(trajectory.key, slug)
-    return folder.weights(step or 0, whole=made.operation.kind == "state")
+    return folder.weights(step or 0, whole=recipe.operation.kind == "state")
 
 
 def _shape(shape: tuple[int, ...] | None) -> str:

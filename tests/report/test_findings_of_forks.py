@@ -14,7 +14,7 @@ from difgen_cli.report.study import curves
 CHANGES = ["none", "train.lr=0.0001", "data.size=64"]
 
 
-def said(shares: dict[str, float], seeds: int = 3, spread: float = 0.0, **more: list[Any]) -> str | None:
+def sentence_for(shares: dict[str, float], seeds: int = 3, spread: float = 0.0, **more: list[Any]) -> str | None:
     """The sentence for such shares among 1,000 samples of each seed; seeds differ in common by 0.1 a seed."""
     base = made_up({"fork.change": list(shares), **more}, seeds)
     rows = base.rows.assign(**{"fork.at": 2000})
@@ -32,21 +32,21 @@ def said(shares: dict[str, float], seeds: int = 3, spread: float = 0.0, **more: 
 
 def test_each_change_is_compared_with_the_empty_fork_by_seed() -> None:
     """Seeds that differ by much in common hide nothing: only what they do not share widens the interval."""
-    sentence = said({"none": 0.5, "train.lr=0.0001": 0.3, "data.size=64": 0.51})
+    sentence = sentence_for({"none": 0.5, "train.lr=0.0001": 0.3, "data.size=64": 0.51})
     assert sentence is not None
     assert sentence.startswith("Compared with going on unchanged from step 2,000 on, over paired seeds: ")
     assert re.search(r"train.lr=0.0001 lowers mem_frac \(−0\.200 \[−0\.2\d+, −0\.1\d+\]\)", sentence)
     assert re.search(r"data.size=64 does not surely change mem_frac \(0\.0100 \[−0\.0\d+, 0\.0\d+\]\)\.$", sentence)
-    assert "raises mem_frac (0.200" in str(said({"none": 0.3, "train.lr=0.0001": 0.5}))
+    assert "raises mem_frac (0.200" in str(sentence_for({"none": 0.3, "train.lr=0.0001": 0.5}))
 
 
 def test_what_seeds_do_not_share_widens_the_interval() -> None:
-    assert "lowers" in str(said({"none": 0.5, "data.size=64": 0.4}, spread=0.0))
-    assert "does not surely change" in str(said({"none": 0.5, "data.size=64": 0.4}, spread=0.2))
+    assert "lowers" in str(sentence_for({"none": 0.5, "data.size=64": 0.4}, spread=0.0))
+    assert "does not surely change" in str(sentence_for({"none": 0.5, "data.size=64": 0.4}, spread=0.2))
 
 
 def test_several_settings_are_counted_and_nothing_is_said_without_the_empty_fork_or_an_interval() -> None:
-    sentence = said({"none": 0.5, "data.size=64": 0.3}, **{"model.width": [32, 64]})
+    sentence = sentence_for({"none": 0.5, "data.size=64": 0.3}, **{"model.width": [32, 64]})
     assert "data.size=64 lowers mem_frac in 2 of 2 settings and raises it in 0." in str(sentence)
-    assert said({"train.lr=0.0001": 0.5, "data.size=64": 0.3}) is None
-    assert said({"none": 0.5, "data.size=64": 0.3}, seeds=1) is None
+    assert sentence_for({"train.lr=0.0001": 0.5, "data.size=64": 0.3}) is None
+    assert sentence_for({"none": 0.5, "data.size=64": 0.3}, seeds=1) is None
