@@ -19,7 +19,6 @@ from difgen_cli.engine.plugins import Library
 MATCHED_VERSION = 1  # of how another data set is brought to the size and colours of this one
 OF_HOLDOUT = ("held_out", "held_out_seed")  # settings that choose H
 FIRST_OBJECTIVE = ("edm", "1.1")  # which is in no key
-CLOSED_FORM_VERSION = 1  # of how a worker makes the denoiser of a model that is not trained
 
 
 class FactSource(Protocol):
@@ -85,10 +84,8 @@ class RecipeBuilder:
             ] = None
         if not closed and (aim := self._objective(objective, facts, subset.inputs["holdout"], given, where)):
             parts["objective"] = aim
-        formed = Operation("trajectory", "closed-form", CLOSED_FORM_VERSION, {})
-        trajectory = self.keep(
-            Recipe(formed, parts) if closed else operations.trajectory(train, objective, parts, fork)
-        )
+        made_of = operations.closed_form(parts) if closed else operations.trajectory(train, objective, parts, fork)
+        trajectory = self.keep(made_of)
         inputs = compared | {"train_labels": labels.key, "held_out_labels": labels.key}
         if not closed and train.settings["flip"]:
             inputs["mirrored"] = "flip"

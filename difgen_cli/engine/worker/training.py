@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from difgen_cli.diffusion.objective import Objective
 from difgen_cli.diffusion.state import ExecutionMode, TrainingState
@@ -189,8 +189,7 @@ class TrainingRun:
     def _snapshot(self, state: TrainingState, seconds: float, speed: Speed, way: str) -> None:
         """Publish the averaged weights, with what a row will say of their making."""
         check(self.attempt)
-        if not math.isfinite(float(state.loss)):
-            raise ArithmeticError(f"the loss is {float(state.loss)} at step {state.step}; lower train.lr")
+        _check_loss(state.loss, state.step)
         frozen = state.frozen
         memory_bytes = None if self.remembers else _peak_memory_bytes(self.context.device)
         facts = {
@@ -205,6 +204,7 @@ class TrainingRun:
     def _publish_state(self, step: int, content: dict[str, Any]) -> None:
         """Publish the whole state, from which others fork."""
         check(self.attempt)
+        _check_loss(content["state"]["loss"], step)
         publish(self.folder.state(step), lambda p: beginnings.write(p, content))
 
     def _save(self, state: TrainingState, seconds: float) -> None:
@@ -228,6 +228,12 @@ class TrainingRun:
         shape = shape_of(self.context.artifacts.subset(recipe.inputs["subset"].key).images)
         name, precision = recipe.inputs["network"].key, recipe.settings.get("precision", "fp32")
         return of_training(network, name, shape, self.unit.batch, precision, self.context.device, first)
+
+
+def _check_loss(loss: Tensor, step: int) -> None:
+    """ArithmeticError where a training has diverged: nobody should read, or go on from, such weights."""
+    if not math.isfinite(float(loss)):
+        raise ArithmeticError(f"the loss is {float(loss)} at step {step}; lower train.lr")
 
 
 def _forget_peak_memory(device: str) -> bool:
