@@ -87,8 +87,8 @@ def print_brief(planned: Planned, console: Console) -> None:
         console.print(f"note: {note}", style="yellow")
     if sentence := planned.state.distrusted.sentence(plan.trajectories):
         console.print(f"note: {sentence}", style="yellow")
-    for slug in planned.state.retrained[:5]:
-        console.print(f"note: {slug}: an earlier snapshot was not kept, so it is trained again", style="yellow")
+    for sentence in planned.state.retrained[:5]:
+        console.print(f"note: {sentence}", style="yellow")
 
 
 def print_plan(planned: Planned, forecast: Forecast, console: Console) -> None:
@@ -105,7 +105,8 @@ def print_plan(planned: Planned, forecast: Forecast, console: Console) -> None:
             name, no_wrap=name != "steps", overflow="ellipsis", justify="right" if name == "images" else "left"
         )
     for key, trajectory in planned.plan.trajectories.items():
-        steps = ",".join(map(str, trajectory.steps))
+        forks = f"fork at {','.join(map(str, trajectory.states))}" if trajectory.states else ""
+        steps = "; ".join(filter(None, [",".join(map(str, trajectory.steps)), forks]))
         table.add_row(trajectory.slug, steps, _tally(marks.get(key, [])), f"{trajectory.images:,}")
     console.print(table)
     console.print(f"{' '.join(f'{v} {k}' for k, v in MARKS.items())}")
@@ -152,7 +153,8 @@ def content(planned: Planned, forecast: Forecast) -> dict[str, Any]:
         for c, mark in zip(planned.plan.cells, planned.state.marks, strict=True)
     ]  # fmt: skip
     trajectories = {
-        k: {"slug": t.slug, "steps": t.steps, "images": t.images} for k, t in planned.plan.trajectories.items()
+        k: {"slug": t.slug, "steps": t.steps, "images": t.images} | ({"forks_at": t.states} if t.states else {})
+        for k, t in planned.plan.trajectories.items()
     }
     return {
         "grid": planned.plan.grid.name,

@@ -88,7 +88,12 @@ class TrainingState:
         }
 
     def restore(self, checkpoint: dict[str, Any]) -> None:
-        """Become the state that `checkpoint` was taken of; KeyError or RuntimeError where it does not fit."""
+        """Become the state that `checkpoint` was taken of; KeyError or RuntimeError where it does not fit.
+
+        Where its heads are None, they were another objective's: those of this state begin anew, with their moments.
+        """
+        if checkpoint.get("heads", ()) is None:
+            checkpoint = self._with_own_heads(checkpoint)
         self.denoiser.network.load_state_dict(checkpoint["network"])
         self.ema.network.load_state_dict(checkpoint["ema"])
         if self.trained.heads is not None:
@@ -97,6 +102,19 @@ class TrainingState:
         self.loss = checkpoint["loss"].to(self.loss.device)
         self.step = int(checkpoint["step"])
         self.idle.load_state_dict(checkpoint.get("idle"), self.step)
+
+    def _with_own_heads(self, checkpoint: dict[str, Any]) -> dict[str, Any]:
+        """A checkpoint with the heads of this state, if it has any, and all that belongs to them."""
+        own = self.checkpoint()
+        of_network = sum(len(flat.parameters) for flat in self.averages)
+        moments = {place: checkpoint["optimizer"]["state"][place] for place in range(of_network)}
+        counts = {place: checkpoint["idle"]["counts"][place] for place in range(len(self.averages))}
+        return {
+            **checkpoint,
+            "heads": own.get("heads"),
+            "optimizer": {"state": own["optimizer"]["state"] | moments},
+            "idle": {"counts": own["idle"]["counts"] | counts, "until": checkpoint["idle"]["until"]},
+        }
 
 
 def begin(

@@ -57,6 +57,7 @@ KINDS = {
     "features": Kind("features", "fit"),
 }
 SECTIONS = tuple(k for k in KINDS if k != "features")  # what a grid may set; a feature space is named by others
+COLUMN_SECTIONS = (*SECTIONS, "fork")  # whose settings a row has: where a grid forks, a row says how
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,9 @@ def _line(slug: str, key: str, entry: dict[str, Any], expected: Expected | None)
     train = entry["units"].get("train", {})
     scores = [r for u, r in entry["units"].items() if u != "train"]
     complete = expected is not None and (
-        expected.results <= set(entry["results"]) and expected.steps <= set(entry["snapshots"])
+        expected.results <= set(entry["results"])
+        and expected.steps <= set(entry["snapshots"])
+        and expected.states <= set(entry["states"])
     )
     state = _state(train, scores, complete)
     scored: dict[str, Any] = max((r for r in scores if r.get("values")), key=lambda r: str(r.get("ended")), default={})

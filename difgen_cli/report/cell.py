@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from difgen_cli.engine.columns import ColumnSpec
 from difgen_cli.engine.plan.sections import DEFAULT_PLUGIN, as_text
-from difgen_cli.engine.plugins import SECTIONS, Library, PluginError
+from difgen_cli.engine.plugins import COLUMN_SECTIONS, SECTIONS, Library, PluginError
 from difgen_cli.engine.select import SelectedCell
 from difgen_cli.engine.store import Store, sample_files
 from difgen_cli.engine.store.access import exists
@@ -101,7 +101,7 @@ def _default(library: Library, settings: dict[str, Any], path: str) -> Any:
 def _references(rows: pd.DataFrame, row: pd.Series) -> dict[str, pd.Series]:
     """The reference row of each kind on the same data; of several, the one whose settings agree most."""
     data = [name for name in rows.columns if str(name).startswith("data.") and name not in OF_WEIGHTS]
-    settings = [name for name in rows.columns if str(name).partition(".")[0] in SECTIONS and "." in str(name)]
+    settings = [name for name in rows.columns if str(name).partition(".")[0] in COLUMN_SECTIONS and "." in str(name)]
     references = {}
     for kind in KINDS if row["kind"] == "model" else ():
         candidates = rows[(rows["kind"] == kind) & (rows["state"] == "done")]

@@ -6,7 +6,6 @@ import errno
 import gc
 import weakref
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,18 +14,24 @@ import torch
 from difgen_cli.diffusion.state import TrainingState, begin
 from difgen_cli.diffusion.training import train
 from difgen_cli.engine.store import RunFolder, StoreError, access
-from difgen_cli.engine.worker.training import TrainingRun, _write_checkpoint
+from difgen_cli.engine.worker import beginnings
 from difgen_cli.models import mlp
 
 
-def _run(tmp_path: Path) -> tuple[TrainingRun, RunFolder]:
-    """A training with checkpoints at steps 20 and 40."""
+def _folder(tmp_path: Path) -> RunFolder:
+    """Of a training with checkpoints at steps 20 and 40."""
     folder = RunFolder(tmp_path / "trajectories" / "net-0000000000000000")
     for step in (20, 40):
         content = {"state": {"step": step, "network": {"w": torch.ones(1000)}}, "train_seconds": 1.0}
         folder.checkpoint(step).parent.mkdir(parents=True, exist_ok=True)
-        _write_checkpoint(folder.checkpoint(step), content)
-    return TrainingRun(SimpleNamespace(device="meta"), None, folder, None), folder  # type: ignore[arg-type]
+        beginnings.write(folder.checkpoint(step), content)
+    return folder
+
+
+def _step(folder: RunFolder, last: int) -> int:
+    checkpoint = beginnings.checkpoint(folder, last)
+    assert checkpoint is not None
+    return int(checkpoint["state"]["step"])
 
 
 @pytest.mark.parametrize(
@@ -43,7 +48,7 @@ def _run(tmp_path: Path) -> tuple[TrainingRun, RunFolder]:
 def test_a_checkpoint_that_cannot_be_loaded_now_is_kept(
     tmp_path: Path, error: Exception, raised: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, folder = _run(tmp_path)
+    folder = _folder(tmp_path)
     monkeypatch.setattr(access, "PAUSES_SECONDS", (0.0, 0.0, 0.0))
 
     def fails(*arguments: Any, **settings: Any) -> None:
@@ -51,28 +56,32 @@ def test_a_checkpoint_that_cannot_be_loaded_now_is_kept(
 
     monkeypatch.setattr(torch, "load", fails)
     with pytest.raises(raised):
-        run._checkpoint_before(100)
+        beginnings.checkpoint(folder, 100)
     assert sorted(folder.checkpoints()) == [20, 40]
 
 
 @pytest.mark.parametrize("harm", ["cut to nothing", "cut", "last byte", "flipped bit"])
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path, harm: str) -> None:
-    run, folder = _run(tmp_path)
+    folder = _folder(tmp_path)
     path = folder.checkpoint(40)
     whole = path.read_bytes()
     flipped = whole[:2000] + bytes([whole[2000] ^ 8]) + whole[2001:]
     harmed = {"cut to nothing": b"", "cut": whole[: len(whole) // 2], "last byte": whole[:-1], "flipped bit": flipped}
     path.write_bytes(harmed[harm])
-    assert run._checkpoint_before(100)["state"]["step"] == 20
+    assert _step(folder, 100) == 20
     assert sorted(folder.checkpoints()) == [20]
     assert path.with_suffix(".broken").exists()
 
 
 def test_a_checkpoint_is_loaded_to_the_cpu(tmp_path: Path) -> None:
-    run, _ = _run(tmp_path)  # whose device is another
-    assert run._checkpoint_before(41)["state"]["network"]["w"].device.type == "cpu"
-    assert run._checkpoint_before(40)["state"]["step"] == 20
-    assert run._checkpoint_before(20)["state"] == {}
+    folder = _folder(tmp_path)
+    with torch.device("meta"):
+        checkpoint = beginnings.checkpoint(folder, 40)
+    assert checkpoint is not None
+    assert checkpoint["state"]["network"]["w"].device.type == "cpu"
+    assert _step(folder, 40) == 40
+    assert _step(folder, 39) == 20
+    assert beginnings.checkpoint(folder, 19) is None
 
 
 def test_a_resumed_training_lets_go_of_its_checkpoint() -> None:

@@ -132,7 +132,7 @@ class Estimator:
         """A training from where it goes on: its start, and then so much an image."""
         workload = self._training(unit.home)
         image = self._once((workload, unit.batch), lambda: self._image(workload, unit.batch))
-        images = (max(unit.steps) - unit.first) * unit.batch
+        images = (unit.last - unit.first) * unit.batch
         return UnitCost({"training": replace(image, value=self._start_seconds + images * image.value)})
 
     def _training(self, home: str) -> Workload:

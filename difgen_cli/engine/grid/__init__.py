@@ -8,13 +8,13 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
-from difgen_cli.engine.grid import document
+from difgen_cli.engine.grid import document, fork
 from difgen_cli.engine.grid.document import (
     GridError,
     Place,
@@ -58,6 +58,7 @@ class Grid:
     include: tuple[Assignments, ...]
     skip: tuple[Skip, ...]
     seeds: tuple[int, ...]
+    changes: dict[str, Assignments] = field(default_factory=dict)  # level of the axis `fork.change` -> what it changes
 
     @property
     def name(self) -> str:
@@ -128,7 +129,7 @@ def _read(file: Path, overrides: Mapping[str, str]) -> Grid:
     if not isinstance(root, MappingNode):
         raise GridError("a grid is a map with base, axes and seeds; this file holds none", Place(1, 1))
     parts = mapping(root, "a grid")
-    allowed = ("base", "axes", "zip", "seeds", "include", "skip")
+    allowed = ("base", "axes", "zip", "fork", "seeds", "include", "skip")
     for name, (_, place) in parts.items():
         if name not in allowed:
             raise GridError(f"{name}: unknown part of a grid ({', '.join(allowed)}){suggest(name, allowed)}", place)
@@ -140,6 +141,9 @@ def _read(file: Path, overrides: Mapping[str, str]) -> Grid:
         given = Given(within(value, Place(), f"--set {path}={value}"), Place())
         axes = [left for a in axes if (left := _without(a, path)) is not None]
         base[path] = given
+    at, changes = fork.read(parts["fork"][0]) if "fork" in parts else ([], {})
+    forked = {fork.AT: at, fork.CHANGE: [given for given, _ in changes.values()]}
+    axes += [Axis((path,), tuple(((path, given),) for given in listed)) for path, listed in forked.items() if listed]
     cells = math.prod(len(a.levels) for a in axes)
     if cells > MOST_CELLS:
         raise GridError(
@@ -148,7 +152,8 @@ def _read(file: Path, overrides: Mapping[str, str]) -> Grid:
     include = tuple(_flat(n) for n in items(parts["include"][0], "include")) if "include" in parts else ()
     skip = tuple(_skip(n) for n in items(parts["skip"][0], "skip")) if "skip" in parts else ()
     seeds = _seeds(parts["seeds"][0]) if "seeds" in parts else (0,)
-    grid = Grid(file, text, _question(text), base, tuple(axes), include, skip, seeds)
+    changed = {word: change for word, (_, change) in changes.items()}
+    grid = Grid(file, text, _question(text), base, tuple(axes), include, skip, seeds, changed)
     if next(grid.points(), None) is None and not include:
         raise GridError("skip drops every cell: nothing is left to run", place_of(parts["skip"][0]))
     return grid
@@ -215,7 +220,8 @@ def _skip(node: Node) -> Skip:
     for path, (value, place) in mapping(node, "skip").items():
         if path == "seed":
             raise GridError("skip: seeds are not skipped; name those that are to run, such as `seeds: [0, 2]`", place)
-        check_path(path, place)
+        if path not in (fork.AT, fork.CHANGE):
+            check_path(path, place)
         tests.append((path, predicate(scalar(value), place_of(value)), place))
     if not tests:
         raise GridError("skip: an empty condition would drop every cell", place_of(node))

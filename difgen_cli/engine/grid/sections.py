@@ -33,16 +33,30 @@ def _section(section: str, node: Node, place: Place) -> Iterator[tuple[str, Give
             yield f"{section}.{scalar(item)}", Given(True, place_of(item))
         return
     if section in ("guide", "objective"):  # a term is a map, and so is what a worse self or a teacher has otherwise
-        yield from _nested(section, node, place)
+        yield from nested(section, node, place)
         return
     if section != "score":
-        for name, (value, _) in mapping(node, section).items():
-            yield f"{section}.{name}", Given(scalar(value), place_of(value))
+        for name, (value, where) in mapping(node, section).items():
+            if (section, name) == ("train", "start"):
+                yield from _start(value, where)
+            else:
+                yield f"{section}.{name}", Given(scalar(value), place_of(value))
         return
     for metric, (value, where) in mapping(node, section).items():
         yield f"score.{metric}", Given(True, where)
         if not (isinstance(value, ScalarNode) and scalar(value) is None):
             yield from _settings(f"score.{metric}", value)
+
+
+def _start(node: Node, place: Place) -> Iterator[tuple[str, Given]]:
+    """What the trajectory has otherwise with whose weights a training begins."""
+    if not isinstance(node, MappingNode) or not node.value:
+        raise GridError(
+            "train.start: name what is different in the training whose weights this one begins with, such as "
+            "{train.steps: 500}",
+            place,
+        )
+    yield from nested("train.start", node, place)
 
 
 def _settings(path: str, node: Node) -> Iterator[tuple[str, Given]]:
@@ -54,7 +68,7 @@ def _settings(path: str, node: Node) -> Iterator[tuple[str, Given]]:
             yield f"{path}.{name}", Given(scalar(value), place_of(value))
 
 
-def _nested(path: str, node: Node, place: Place) -> Iterator[tuple[str, Given]]:
+def nested(path: str, node: Node, place: Place) -> Iterator[tuple[str, Given]]:
     """Every value below a node by its dotted path; an empty map says that something is named, and no more."""
     if not isinstance(node, MappingNode) and "." in path:
         yield path, Given(scalar(node), place_of(node))
@@ -63,7 +77,7 @@ def _nested(path: str, node: Node, place: Place) -> Iterator[tuple[str, Given]]:
     if not parts and "." in path:
         yield path, Given(None, place)
     for name, (value, where) in parts.items():
-        yield from _nested(f"{path}.{name}", value, where)
+        yield from nested(f"{path}.{name}", value, where)
 
 
 def check_path(path: str, place: Place) -> None:

@@ -49,13 +49,15 @@ LATER = {
     "sample.s_churn": 0.0, "sample.s_min": 0.0, "sample.s_max": None, "sample.s_noise": 1.0,
 }  # fmt: skip
 
+BEGINNINGS = ("start", "fork")  # inputs of a trajectory that its first step needs, and none after it
+
 
 @dataclass(frozen=True, slots=True)
 class Dependency:
     """What a cell, or a unit of work, needs of another trajectory.
 
     Samples at the same step with the same sampler, that a metric compares with; or weights alone, that guidance steers
-    away from and that a training begins with.
+    away from and that a training begins with; or the whole state of a training, that a fork goes on from.
     """
 
     home: str
@@ -64,6 +66,7 @@ class Dependency:
     snapshot: str
     samples: str | None = None  # None: the weights alone
     partners: dict[str, Dependency] = field(default_factory=dict)  # what its own samples need
+    whole: bool = False  # whether it is the whole state of the training, and not the averaged weights
 
     def all(self) -> Iterator[Dependency]:
         """Itself, and what it needs in turn."""
@@ -137,6 +140,7 @@ class Trajectory:
     steps: tuple[int, ...]
     batch: int
     settings: dict[str, Any]  # by dotted path
+    states: tuple[int, ...] = ()  # steps at which others fork
 
     @property
     def key(self) -> str:
@@ -144,21 +148,28 @@ class Trajectory:
 
     @property
     def needs(self) -> dict[str, Recipe]:
-        """The weights that this one begins with, and is taught by: snapshots, or models in closed form."""
-        objective = self.recipe.inputs.get("objective")
-        both = {"start": self.recipe.inputs.get("start"), "teacher": objective and objective.inputs.get("teacher")}
-        return {name: recipe for name, recipe in both.items() if recipe}
+        """What this one begins with, and is taught by: snapshots, models in closed form, or the state of its trunk."""
+        inputs, objective = self.recipe.inputs, self.recipe.inputs.get("objective")
+        both = {role: inputs.get(role) for role in BEGINNINGS}
+        both["teacher"] = objective and objective.inputs.get("teacher")
+        return {role: recipe for role, recipe in both.items() if recipe}
+
+    @property
+    def first(self) -> int:
+        """The step of its trunk that it goes on from; 0 where it is no fork."""
+        fork = self.recipe.inputs.get("fork")
+        return int(fork.settings["step"]) if fork else 0
 
     @property
     def images(self) -> int:
-        """Training images that the longest run shows."""
-        return max(self.steps, default=0) * self.batch
+        """Training images that the longest run shows, after its trunk's."""
+        return (max((*self.steps, *self.states), default=self.first) - self.first) * self.batch
 
 
 def weights_of(recipe: Recipe) -> tuple[Recipe, int | None]:
-    """The trajectory and step of a snapshot; a model in closed form is itself, and has no step."""
-    snapshot = recipe.operation.kind == "snapshot"
-    return (recipe.inputs["trajectory"], recipe.settings["step"]) if snapshot else (recipe, None)
+    """The trajectory and step of a snapshot or state; a model in closed form is itself, and has no step."""
+    trained = recipe.operation.kind in ("snapshot", "state")
+    return (recipe.inputs["trajectory"], recipe.settings["step"]) if trained else (recipe, None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,8 +205,16 @@ class Plan:
         needs = {}
         for role, snapshot in trajectory.needs.items():
             other, step = weights_of(snapshot)
-            needs[role] = Dependency(other.key, self.trajectories[other.key].slug, step, snapshot.key)
+            slug, whole = self.trajectories[other.key].slug, snapshot.operation.kind == "state"
+            needs[role] = Dependency(other.key, slug, step, snapshot.key, whole=whole)
         return needs
+
+    def behind(self, home: str) -> Iterator[tuple[str, Dependency]]:
+        """What the training of a trajectory needs of others, by role, and what theirs need in turn."""
+        for role, other in self.needs(self.trajectories[home]).items():
+            yield role, other
+            if other.step is not None:
+                yield from self.behind(other.home)
 
     @property
     def images_planned(self) -> int:

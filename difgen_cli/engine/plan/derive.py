@@ -9,25 +9,16 @@ from typing import Any, Protocol
 from difgen_cli import config
 from difgen_cli.engine.grid.document import GridError, Place
 from difgen_cli.engine.grid.values import Given
-from difgen_cli.engine.plan import Facts, checks, unlearning
+from difgen_cli.engine.plan import Facts, checks, operations, sections, unlearning
 from difgen_cli.engine.plan.metric import Metric
 from difgen_cli.engine.plan.points import Where
 from difgen_cli.engine.plan.recipes import Operation, Recipe, apart, images_of
-from difgen_cli.engine.plan.sections import (
-    DEFAULT_PLUGIN,
-    DEFAULT_SCORE,
-    Section,
-    in_closed_form,
-    resolve_metric,
-    shaping,
-    wants,
-)
+from difgen_cli.engine.plan.sections import DEFAULT_PLUGIN, DEFAULT_SCORE, Section, resolve_metric, wants
 from difgen_cli.engine.plugins import Library
 
 MATCHED_VERSION = 1  # of how another data set is brought to the size and colours of this one
 OF_HOLDOUT = ("held_out", "held_out_seed")  # settings that choose H
 FIRST_OBJECTIVE = ("edm", "1.1")  # which is in no key
-CLOSED_FORM_VERSION = 1  # of how a worker makes the denoiser of a model that is not trained
 
 
 class FactSource(Protocol):
@@ -67,9 +58,13 @@ class RecipeBuilder:
 
     def trained(
         self, data: Section, condition: Section, model: Section, objective: Section, train: Section, where: Where,
-        teacher: Recipe | None = None,
+        teacher: Recipe | None = None, start: Recipe | None = None, fork: Recipe | None = None,
     ) -> RunRecipe:  # fmt: skip
-        """The trajectory of five sections, taught by a snapshot where its objective wants one."""
+        """The trajectory of five sections, taught by a snapshot where its objective wants one.
+
+        `start`: the snapshot whose weights it begins with; None: initial ones. `fork`: the state of its trunk that it
+        goes on from, unless it does so as the trunk itself does.
+        """
         subset, size = self.subset(data, where)
         marked, compared = self.marked(data, where), images_of(subset)
         if marked and data.own["retrain"]:
@@ -78,13 +73,8 @@ class RecipeBuilder:
         labels = self._labels(condition, data, subset, facts, where)
         if "population" in model.signature.inputs:
             checks.population(model, condition, facts, where)
-        network, closed = self._network(model, where), in_closed_form(model.signature)
-        operation = (
-            Operation("trajectory", "closed-form", CLOSED_FORM_VERSION, {})
-            if closed
-            else Operation("trajectory", "train", train.signature.version, dict(shaping(train, objective)))
-        )
-        parts = {"subset": subset, "labels": labels, "network": network}
+        network, closed = self._network(model, where), sections.in_closed_form(model.signature)
+        parts = {"subset": subset, "labels": labels, "network": network} | ({"start": start} if start else {})
         given = {"teacher": teacher} if teacher else {}
         if wants(objective, "unlearn") and not closed:
             given["unlearn"] = unlearning.needed(marked, data, objective, where)
@@ -94,7 +84,8 @@ class RecipeBuilder:
             ] = None
         if not closed and (aim := self._objective(objective, facts, subset.inputs["holdout"], given, where)):
             parts["objective"] = aim
-        trajectory = self.keep(Recipe(operation, parts))
+        made_of = operations.closed_form(parts) if closed else operations.trajectory(train, objective, parts, fork)
+        trajectory = self.keep(made_of)
         inputs = compared | {"train_labels": labels.key, "held_out_labels": labels.key}
         if not closed and train.settings["flip"]:
             inputs["mirrored"] = "flip"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from difgen_cli.engine.grid import Grid, Meaning
+from difgen_cli.engine.grid import Grid, Meaning, fork
 from difgen_cli.engine.plan import Trajectory
 from difgen_cli.engine.plan.points import assignments
 
@@ -28,6 +28,8 @@ def notes_on(grid: Grid, trajectories: dict[str, Trajectory], meaning: Meaning) 
             f"steps are fixed while data.size varies: the longest runs see each image {longest // max(sizes):,} to "
             f"{longest // min(sizes):,} times"
         )
+    if grid.changes and fork.UNCHANGED not in grid.changes:
+        notes.append("fork.change: without {} nothing goes on unchanged, with which the changes could be compared")
     notes += _empty(grid, trajectories)
     for t in runs:
         ema = t.settings.get("train.ema") or 0.0

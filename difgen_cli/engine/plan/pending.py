@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any
 
-from difgen_cli.engine.plan import Cell, Dependency, Plan, finished, weights_of
+from difgen_cli.engine.plan import Cell, Dependency, Plan, finished, trainings
 from difgen_cli.engine.plan.metric import inputs_of
 from difgen_cli.engine.plan.sections import Section
-from difgen_cli.engine.plan.work import Call, MetricSpec, Scoring, Training, Work
+from difgen_cli.engine.plan.work import Call, MetricSpec, Scoring, Work
 from difgen_cli.engine.store import RunFolder, Store, failures, untrusted
 from difgen_cli.engine.store.access import exists
 from difgen_cli.engine.store.untrusted import Distrusted, Rest
@@ -26,7 +26,7 @@ class Pending:
     marks: list[str]  # done, new, failed, stale; one per cell of the plan
     causes: dict[int, str]  # cell -> why it failed
     work: Work
-    retrained: list[str]  # slugs of trajectories whose early snapshots were not kept
+    retrained: list[str]  # what was trained and is trained again, since it was not kept: a sentence each
     wanted: frozenset[int] = frozenset()  # the cells that the work is for
     distrusted: Distrusted = field(default_factory=Distrusted)  # what lies there and does not count
 
@@ -49,7 +49,7 @@ def survey(
     are to be tried again.
     """
     store.refresh()
-    shelves = _Shelves(plan, store, untrusted.find(store, plan.trajectories, lambda: _rests(plan)))
+    shelves = Shelves(plan, store, untrusted.find(store, plan.trajectories, lambda: _rests(plan)))
     scorings: dict[tuple[str, str], tuple[Cell, dict[str, MetricSpec]]] = {}
     needed: dict[tuple[str, str], set[str]] = {}
     waiting: set[tuple[str, str]] = set()
@@ -64,7 +64,9 @@ def survey(
         weights, partners = _needs(cell, missing, shelf) if missing else (False, [])
         others = [(name, other) for name in partners for other in shelves.awaited(cell.partners[name])]
         tried = missing and cell.index not in forgiven
-        cause = (shelf.failure(cell) or shelves.failure(others)) if tried else None
+        untrained = weights and cell.step is not None and cell.step not in shelf.snapshots
+        behind = plan.behind(cell.home) if untrained else ()
+        cause = (shelf.failure(cell) or shelves.failure([*others, *behind])) if tried else None
         marks.append(_mark(cell, shelf, missing, cause, older_results))
         if cause:
             causes[cell.index] = cause
@@ -81,10 +83,10 @@ def survey(
         assigned |= set(fresh)
         if fresh:
             scorings.setdefault(at, (cell, {}))[1].update(fresh)
-    trainings, retrained = _trainings(plan, steps, shelves)
+    lacking, retrained = trainings.lacking(plan, steps, shelves)
     ordered = [_scoring(plan, cell, metrics, at in waiting, needed[at]) for at, (cell, metrics) in scorings.items()]
-    recipes_ = plan.recipes if trainings or ordered else {}
-    return Pending(marks, causes, Work(trainings, ordered, recipes_), retrained, frozenset(wanted), shelves.distrusted)
+    recipes_ = plan.recipes if lacking or ordered else {}
+    return Pending(marks, causes, Work(lacking, ordered, recipes_), retrained, frozenset(wanted), shelves.distrusted)
 
 
 def _mark(
@@ -116,7 +118,7 @@ def _rests(plan: Plan) -> Iterator[Rest]:
             yield Rest(other.home, frozenset(), frozenset({other.samples or ""}), others)
 
 
-class _Shelves:
+class Shelves:
     """The folders of a plan's trajectories and references."""
 
     def __init__(self, plan: Plan, store: Store, distrusted: Distrusted) -> None:
@@ -141,7 +143,7 @@ class _Shelves:
         """Why weights that a cell waits for will not come, if their last attempt says so."""
         for name, other in others:
             shelf = self.trajectory(other.home)
-            cause = shelf.cause("train") if other.step not in shelf.snapshots else None
+            cause = shelf.cause("train") if other.step not in shelf.weights(whole=other.whole) else None
             if cause is not None:
                 return f"{name}: {cause}"
         return None
@@ -165,6 +167,14 @@ class _Shelf:
         return self.folder.snapshots() if self.whole else set()
 
     @cached_property
+    def states(self) -> set[int]:
+        return self.folder.states() if self.whole else set()
+
+    def weights(self, *, whole: bool) -> set[int]:
+        """The steps whose state is here, or whose averaged weights are."""
+        return self.states if whole else self.snapshots
+
+    @cached_property
     def sampled(self) -> set[str]:
         return self.folder.sampled() - self.distrusted.samples(self.key) if self.whole else set()
 
@@ -172,9 +182,13 @@ class _Shelf:
     def attempts(self) -> dict[str, dict[str, Any]]:
         return self.folder.last_attempts() if self.whole else {}
 
-    def checkpoint_before(self, step: int) -> int:
-        """The furthest checkpoint that a training to a step can go on from; 0 where there is none."""
-        return max((s for s in self.folder.checkpoints() if s < step), default=0) if self.whole else 0
+    def checkpoint_before(self, steps: Iterable[int], states: Iterable[int]) -> int:
+        """The furthest checkpoint from which snapshots and states can be made; 0 where there is none.
+
+        A checkpoint at the very step of a state is that state.
+        """
+        last = min((*(step - 1 for step in steps), *states))
+        return max((s for s in self.folder.checkpoints() if s <= last), default=0) if self.whole else 0
 
     def failure(self, cell: Cell) -> str | None:
         """Why a cell without all its results failed, if its last attempt says so."""
@@ -195,29 +209,6 @@ def _needs(cell: Cell, missing: Iterable[str], shelf: _Shelf) -> tuple[bool, lis
     by_section = {"guide": guided, finished.KIND: weights}
     partners = [name for name in cell.partners if by_section.get(name.partition(".")[0], name in inputs)]
     return weights, partners
-
-
-def _trainings(plan: Plan, steps: dict[str, set[int]], shelves: _Shelves) -> tuple[list[Training], list[str]]:
-    trainings, retrained = [], []
-    wanting = list(steps)
-    for key in wanting:  # grows while it is read: what a trajectory begins with, or learns from, may need others
-        if steps[key] - shelves.trajectory(key).snapshots:
-            for other, step in map(weights_of, plan.trajectories[key].needs.values()):
-                if step is not None:
-                    steps.setdefault(other.key, set()).add(step)
-                    wanting.append(other.key)
-    for key, wanted in steps.items():
-        snapshots = shelves.trajectory(key).snapshots
-        lacking = wanted - snapshots
-        if not lacking:
-            continue
-        trajectory, first = plan.trajectories[key], shelves.trajectory(key).checkpoint_before(min(lacking))
-        if snapshots and min(lacking) < max(snapshots):
-            retrained.append(trajectory.slug)
-        trainings.append(
-            Training(key, trajectory.slug, tuple(sorted(lacking)), trajectory.batch, plan.needs(trajectory), first)
-        )
-    return sorted(trainings, key=lambda t: (-t.cost, t.slug)), retrained
 
 
 def _measure(cell: Cell, metric: str) -> MetricSpec:
@@ -264,7 +255,8 @@ def release(plan: Plan, store: Store, failed: Iterable[int]) -> int:
         cell = plan.cells[index]
         own = _run_folder(plan, store, cell)
         units = [(own, "train"), (own, f"score-{cell.samples}")]
-        others = (other for partner in cell.partners.values() for other in partner.all())
+        others = [other for partner in cell.partners.values() for other in partner.all()]
+        others += [other for _, other in plan.behind(cell.home)] if cell.step is not None else []
         units += [(store.run_folder(o.home, o.slug), "train") for o in others]
         for folder, unit in units:
             if folder.failed(unit):

@@ -63,12 +63,16 @@ def _partners(plan: Plan) -> list[dict[str, Any]]:
     distinct = {(p.snapshot, p.samples): p for p in named if p.step is not None}  # what is in closed form lies nowhere
     return [
         {"home": p.home, "slug": p.slug, "step": p.step, "snapshot": p.snapshot, "samples": p.samples}
+        | ({"whole": True} if p.whole else {})
         for p in distinct.values()
     ]
 
 
 def partners(plan: pa.Table) -> list[dict[str, Any]]:
-    """home, slug, step, snapshot and samples (None: weights alone) of each, from a plan as it was read."""
+    """home, slug, step, snapshot and samples (None: weights alone) of each, from a plan as it was read.
+
+    `whole` is there, and true, where it is the whole state at that step.
+    """
     content: list[dict[str, Any]] = json.loads((plan.schema.metadata or {}).get(b"partners", b"[]"))
     return content
 
@@ -80,6 +84,7 @@ class Expected:
     slug: str
     results: set[str] = field(default_factory=set)  # keys
     steps: set[int] = field(default_factory=set)  # snapshots that others need
+    states: set[int] = field(default_factory=set)  # steps at which others fork
 
 
 def expected(store: Store) -> dict[str, Expected]:
@@ -96,7 +101,8 @@ def expected(store: Store) -> dict[str, Expected]:
             if kind == "model":
                 by_home.setdefault(home, Expected(slug)).results.update(k for k in keys if k is not None)
         for partner in partners(plan):
-            by_home.setdefault(partner["home"], Expected(partner["slug"])).steps.add(partner["step"])
+            wanted = by_home.setdefault(partner["home"], Expected(partner["slug"]))
+            (wanted.states if partner.get("whole") else wanted.steps).add(partner["step"])
     return by_home
 
 

@@ -66,6 +66,7 @@ class _Planner:
             earlier.add(itself)
 
     def _add(self, point: Point) -> None:
+        self.runs.check(point)
         weights, scoring = self.runs.at(point), self._scoring(point)
         if weights.step is not None:
             checks.posterior_mean(self.points.resolved("objective", point), scoring, self.points.where(point))

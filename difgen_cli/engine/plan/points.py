@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from difgen_cli.engine.grid import Assignments, Axis, Grid
+from difgen_cli.engine.grid import Assignments, Axis, Grid, fork
 from difgen_cli.engine.grid.document import GridError, Place
 from difgen_cli.engine.grid.values import Given
 from difgen_cli.engine.plan import guidance
@@ -16,7 +16,11 @@ from difgen_cli.engine.plan.sections import AGAINST, DEFAULT_PLUGIN, Section, me
 from difgen_cli.engine.plugins import SECTIONS, Library, Setting
 
 SHAPING = ("data", "condition", "model", "objective", "train")  # the sections that shape the weights
-TEACHER = "teacher."  # below `objective:`, what the trajectory that teaches has otherwise
+FORK = "fork"
+TEACHER, START = "objective.teacher", "train.start"  # what the trajectory that teaches, or is begun with, has otherwise
+# What such a trajectory does not inherit: it has what its own settings say, else the defaults.
+RESET = ("objective", "post_training", START, FORK)
+KEPT = (*SHAPING, "post_training", FORK)  # what another trajectory inherits otherwise
 
 Where = Callable[[str], Place | None]  # dotted path -> where this point of the grid says it
 
@@ -28,7 +32,8 @@ class Point:
     levels: tuple[Assignments, ...]  # what each axis says here, the seeds' last; empty where it says nothing
     numbers: tuple[int, ...] = ()  # of these levels along their axes, where they are the axes' own
     own: Assignments | None = None  # settings that no axis brings: of `include`, or of another trajectory
-    reset: tuple[str, ...] = ()  # sections of which only its own settings count, and not those of `base`
+    reset: tuple[str, ...] = ()  # sections, or parts of one, of which its own settings count, and not those of `base`
+    change: Assignments = ()  # what is different from a fork's step on
 
     @property
     def assignments(self) -> tuple[Assignments, ...]:
@@ -37,7 +42,8 @@ class Point:
 
     def pairs(self) -> Iterator[tuple[str, Given]]:
         """Every dotted path with its value; what comes later counts."""
-        return (pair for assignments in self.assignments for pair in assignments)
+        yield from (pair for assignments in self.assignments for pair in assignments)
+        yield from self.change
 
 
 class Points:
@@ -46,9 +52,13 @@ class Points:
     def __init__(self, grid: Grid, library: Library) -> None:
         self.grid, self.library = grid, library
         self.axes = (*grid.axes, _seed_axis(grid))
-        self.plugins = {s: self._named(f"{s}.name", s) for s in SECTIONS}
+        self.plugins = {
+            s: [*self._named(f"{s}.name", s), *self._named(f"{START}.{s}.name", s), *self._unnamed(s)] for s in SECTIONS
+        }
         self.compared = self._named(f"score.*.{AGAINST}.name", "data")  # plug-ins that metrics compare with
-        self.touching = {s: self._axes_of((s,)) for s in SECTIONS} | {"weights": self._axes_of(SHAPING)}
+        forking = {s: (FORK,) if s in fork.MAY_CHANGE else () for s in SECTIONS}
+        self.touching = {s: self._axes_of((s, *forking[s])) for s in SECTIONS}
+        self.touching["weights"] = self._axes_of((*SHAPING, FORK))
         self.sections: dict[tuple[Any, ...], Section] = {}
         self.guidances: dict[tuple[Any, ...], Guidance] = {}
 
@@ -57,8 +67,9 @@ class Points:
         seeds = list(enumerate(self.axes[-1].levels))
         for numbers in self.grid.points(self.meaning):
             levels = tuple(axis.levels[k] for axis, k in zip(self.grid.axes, numbers, strict=True))
+            change = self._change(levels)
             for number, seed in seeds:
-                yield Point((*levels, seed), (*numbers, number))
+                yield Point((*levels, seed), (*numbers, number), change=change)
         for extra in self.grid.include:
             for _, seed in seeds:
                 yield Point((*((),) * len(self.grid.axes), seed), own=extra)
@@ -69,36 +80,52 @@ class Points:
 
     def beside(self, point: Point, changed: Mapping[str, Given], reset: tuple[str, ...] = ()) -> Point:
         """Where another trajectory stands: the same settings that shape weights, or change them when they are read, but
-        for those that are changed, and for sections that begin at their defaults again."""
-        kept = [section for section in (*SHAPING, "post_training") if section not in reset]
-        same = (pair for pair in point.pairs() if _section(pair[0]) in kept and pair[0] not in changed)
-        return Point(((),) * len(self.axes), own=(*same, *changed.items()), reset=tuple({*point.reset, *reset}))
+        for those that are changed, and for sections, or parts of one, that begin at their defaults again."""
+        pairs = (pair for assignments in point.assignments for pair in assignments)
+        kept = (pair for pair in pairs if _section(pair[0]) in KEPT and not _below(pair[0], reset))
+        same = (pair for pair in kept if pair[0] not in changed)
+        change = () if FORK in reset else tuple(pair for pair in point.change if pair[0] not in changed)
+        every = tuple(sorted({*point.reset, *reset}))
+        return Point(((),) * len(self.axes), own=(*same, *changed.items()), reset=every, change=change)
+
+    def trunk(self, point: Point) -> Point:
+        """Where the trajectory stands that forks."""
+        return self.beside(point, {}, reset=(FORK,))
+
+    def forks_at(self, point: Point) -> int | None:
+        """The step from which on a point is on a fork; None where it is on none."""
+        given = next((given for path, given in point.pairs() if path == fork.AT), None)
+        return None if given is None else int(given.value)
+
+    def change_words(self, point: Point) -> str:
+        """What a fork changes at a point, as the axis of the grid has it."""
+        return fork.words(point.change)
 
     def given(self, section: str, point: Point) -> dict[str, Given]:
         """What base and a point say of a section, by setting."""
         prefix = section + "."
-        pairs = [*(() if section in point.reset else self.grid.base.items()), *point.pairs()]
-        return {p.removeprefix(prefix): g for p, g in pairs if p.startswith(prefix)}
+        base = (pair for pair in self.grid.base.items() if not _below(pair[0], point.reset))
+        return {p.removeprefix(prefix): g for p, g in (*base, *point.pairs()) if p.startswith(prefix)}
 
-    def teacher(self, point: Point) -> dict[str, Given]:
-        """What the trajectory that teaches at a point has otherwise, by dotted path."""
-        given = self.given("objective", point)
-        return {p.removeprefix(TEACHER): g for p, g in given.items() if p.startswith(TEACHER)}
+    def role(self, role: str, point: Point) -> dict[str, Given]:
+        """What the trajectory in a role, `TEACHER` or `START`, has otherwise at a point, by dotted path."""
+        section, _, name = role.partition(".")
+        given = self.given(section, point)
+        return {p.removeprefix(f"{name}."): g for p, g in given.items() if p.startswith(f"{name}.")}
 
     def key(self, section: str, point: Point) -> tuple[Any, ...]:
         """What decides a section at a point: the levels of the axes that touch it."""
         if point.own is not None:
-            return (section, point.levels[-1], point.own, point.reset)
+            return (section, point.levels[-1], point.own, point.reset, point.change)
         return (section, *(point.numbers[i] for i in self.touching[section]))
 
     def resolved(self, kind: str, point: Point) -> Section:
         """A section at a point, checked; raises GridError."""
         key = self.key(kind, point)
         if key not in self.sections:
-            given = {
-                k: g for k, g in self.given(kind, point).items() if kind != "objective" or not k.startswith(TEACHER)
-            }
-            self.sections[key] = resolve(kind, given, self.library, self.plugins[kind])
+            given = self.given(kind, point)
+            own = {k: g for k, g in given.items() if not f"{kind}.{k}".startswith((f"{TEACHER}.", f"{START}."))}
+            self.sections[key] = resolve(kind, own, self.library, self.plugins[kind])
         return self.sections[key]
 
     def guidance(self, point: Point) -> Guidance:
@@ -126,6 +153,8 @@ class Points:
         """The setting of a dotted path, of the first plug-in that has it."""
         section, _, rest = path.partition(".")
         name, _, key = rest.rpartition(".")
+        if section not in self.plugins:
+            return None
         names = [name] if name else self.plugins[section] or [DEFAULT_PLUGIN.get(section, "")]
         plugins = self.library.names(section)
         signatures = [self.library.own(section), *(self.library.signature(section, n) for n in names if n in plugins)]
@@ -138,6 +167,17 @@ class Points:
         plugins = self.library.names(kind)
         return [word for word in words if word in plugins]
 
+    def _unnamed(self, kind: str) -> list[str]:
+        """The plug-in of points that name none, where others do."""
+        path = f"{kind}.name"
+        everywhere = path in self.grid.base or any(path in axis.paths for axis in self.grid.axes)
+        return [DEFAULT_PLUGIN[kind]] if kind in DEFAULT_PLUGIN and not everywhere else []
+
+    def _change(self, levels: tuple[Assignments, ...]) -> Assignments:
+        """What a fork changes at these levels of the axes."""
+        words = (given.value for level in levels for path, given in level if path == fork.CHANGE)
+        return self.grid.changes[next(words)] if self.grid.changes else ()
+
     def _axes_of(self, sections: tuple[str, ...]) -> list[int]:
         return [i for i, a in enumerate(self.axes) if any(_section(p) in sections for p in a.paths)]
 
@@ -146,13 +186,18 @@ def _section(path: str) -> str:
     return path.partition(".")[0]
 
 
+def _below(path: str, parts: tuple[str, ...]) -> bool:
+    """Whether a dotted path is one of these, or lies below it."""
+    return any(path == part or path.startswith(f"{part}.") for part in parts)
+
+
 def assignments(grid: Grid, axes: Sequence[Axis]) -> Iterator[tuple[str, Given]]:
-    """All that a grid says anywhere: base, every level of the axes, and `include`."""
+    """All that a grid says anywhere: base, every level of the axes, `include`, and what forks change."""
     yield from grid.base.items()
     for axis in axes:
         for level in axis.levels:
             yield from level
-    for extra in grid.include:
+    for extra in (*grid.include, *grid.changes.values()):
         yield from extra
 
 

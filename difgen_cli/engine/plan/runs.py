@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from difgen_cli.engine.grid import fork
 from difgen_cli.engine.grid.document import GridError
 from difgen_cli.engine.grid.values import Given
-from difgen_cli.engine.plan import Dependency, Trajectory, finished
+from difgen_cli.engine.plan import Dependency, Trajectory, beginnings, finished
 from difgen_cli.engine.plan.derive import RecipeBuilder, RunRecipe
 from difgen_cli.engine.plan.naming import condition_words, data_words, short, slug
-from difgen_cli.engine.plan.points import SHAPING, Point, Points
-from difgen_cli.engine.plan.recipes import Operation, Recipe
+from difgen_cli.engine.plan.operations import snapshot, state, trained_by
+from difgen_cli.engine.plan.points import RESET, SHAPING, START, TEACHER, Point, Points
+from difgen_cli.engine.plan.recipes import Recipe
 from difgen_cli.engine.plan.sections import Section, horizon, in_closed_form, shaping, wants
 
 # What a teacher may differ in: it must see images of the same shape, under the same labels.
@@ -48,6 +50,7 @@ class Trajectories:
         self.slugs: dict[str, str] = {}
         self.snapshots: dict[tuple[str, int], str] = {}
         self.steps: dict[str, dict[int, RunRecipe]] = {}
+        self.states: dict[str, dict[int, RunRecipe]] = {}  # steps at which others fork
         self.changed: dict[tuple[str, Section], SnapshotRef] = {}
 
     def at(self, point: Point) -> SnapshotRef:
@@ -55,32 +58,38 @@ class Trajectories:
         run, train = self._trained(point), self.points.resolved("train", point)
         return self._changed(self._wanted(run, train, train.settings["steps"] if run.batch else None), train, point)
 
+    def check(self, point: Point) -> None:
+        """GridError where one of the grid's own points is on a fork that changes something, and lies before it."""
+        if point.change and (at := self.points.forks_at(point)) is not None:
+            beginnings.check_past(self.points.resolved("train", point), at, self.points.where(point))
+
     def continued(self, point: Point, weights: SnapshotRef, changed: Mapping[str, Given]) -> SnapshotRef:
         """Those of a point trained on for a while, from their average on, with changed settings of the training."""
         if weights.step is None:
             raise ValueError("a model in closed form cannot be trained on")
         own, trajectory = self.points.resolved("train", point), weights.run.trajectory
         train = self.points.resolved("train", self.points.beside(point, changed))
-        shaped = shaping(train, self.points.resolved("objective", point))
-        start = self.derive.keep(Recipe(_snapshot(own, weights.step), {"trajectory": trajectory}))
-        operation = Operation("trajectory", "continue", train.signature.version, dict(shaped))
-        recipe = self.derive.keep(Recipe(operation, trajectory.inputs | {"start": start}))
+        objective = self.points.resolved("objective", point)
+        start = self.derive.keep(Recipe(snapshot(own, weights.step), {"trajectory": trajectory}))
+        parts = {role: recipe for role, recipe in trajectory.inputs.items() if role != "fork"}
+        recipe = self.derive.keep(Recipe(trained_by(train, objective, "continue"), parts | {"start": start}))
         run = replace(weights.run, trajectory=recipe, columns=(*weights.run.columns[:-1], train.columns))
         return self._changed(self._wanted(run, train, train.settings["steps"]), train, point)
 
     def trajectories(self) -> dict[str, Trajectory]:
         """All that is wanted, by key."""
-        return {key: _trajectory(self.slugs[key], steps) for key, steps in self.steps.items()}
+        return {
+            key: _trajectory(self.slugs[key], self.steps.get(key, {}), self.states.get(key, {}))
+            for key in dict.fromkeys([*self.steps, *self.states])
+        }
 
     def _wanted(self, run: RunRecipe, train: Section, step: int | None) -> SnapshotRef:
-        home = run.trajectory.key
-        if home not in self.slugs:
-            self.slugs[home] = _slug(run)
+        home = self._name(run)
         self.steps.setdefault(home, {}).setdefault(step or 0, run)
         if step is None:
             return SnapshotRef(run, self.slugs[home], None, home)
         if (home, step) not in self.snapshots:
-            self.snapshots[home, step] = _snapshot(train, step).key({"trajectory": home})
+            self.snapshots[home, step] = snapshot(train, step).key({"trajectory": home})
         return SnapshotRef(run, self.slugs[home], step, self.snapshots[home, step])
 
     def _changed(self, weights: SnapshotRef, train: Section, point: Point) -> SnapshotRef:
@@ -94,34 +103,80 @@ class Trajectories:
         if key not in self.changed:
 
             def at(step: int) -> SnapshotRef:
-                columns = (*run.columns[:-1], run.columns[-1] | {"train.steps": step})
-                return self._wanted(replace(run, columns=columns), train, step)
+                before = step <= (self.points.forks_at(point) or 0)
+                own = self._trained(self.points.trunk(point)) if before else run
+                columns = (*own.columns[:-1], own.columns[-1] | {"train.steps": step})
+                return self._wanted(replace(own, columns=columns), train, step)
 
-            snapshot = self.derive.keep(Recipe(_snapshot(train, weights.step), {"trajectory": run.trajectory}))
+            own = self.derive.keep(Recipe(snapshot(train, weights.step), {"trajectory": run.trajectory}))
             ends = horizon(train, self.points.resolved("objective", point))
-            self.changed[key], recipe = finished.changed(weights, snapshot, change, at, ends, where)
+            self.changed[key], recipe = finished.changed(weights, own, change, at, ends, where)
             self.derive.keep(recipe)
         return self.changed[key]
+
+    def _name(self, run: RunRecipe) -> str:
+        """The key of a trajectory, which has a slug from now on."""
+        home = run.trajectory.key
+        if home not in self.slugs:
+            self.slugs[home] = _slug(run)
+        return home
 
     def _trained(self, point: Point) -> RunRecipe:
         key = self.points.key("weights", point)
         if key not in self.trained:
-            data, condition, model, objective, train = (self.points.resolved(section, point) for section in SHAPING)
-            self._check_horizon(train, objective, point)
-            teacher = None if in_closed_form(model.signature) else self._teacher(point, objective)
-            shaped = shaping(train, objective)  # all steps of one run share it
-            shared = (data, condition, model, objective, shaped, teacher)
-            if shared not in self.runs:
-                where = self.points.where(point)
-                self.runs[shared] = self.derive.trained(data, condition, model, objective, train, where, teacher)
-            run = self.runs[shared]
-            columns = (*run.columns[:-1], train.columns if run.batch else {})
-            self.trained[key] = replace(run, columns=columns)
+            at, train = self.points.forks_at(point), self.points.resolved("train", point)
+            if at is None or in_closed_form(self.points.resolved("model", point).signature):
+                self.trained[key] = self._begun(point)
+            else:
+                past = point.change and train.settings["steps"] > at
+                run = self._forked(point, at) if past else self._begun(self.points.trunk(point))
+                words = {fork.AT: at, fork.CHANGE: self.points.change_words(point)}
+                self.trained[key] = replace(run, columns=(*run.columns[:-1], run.columns[-1] | words))
         return self.trained[key]
+
+    def _begun(self, point: Point) -> RunRecipe:
+        """The training of a point from its first step on."""
+        data, condition, model, objective, train = (self.points.resolved(section, point) for section in SHAPING)
+        self._check_horizon(train, objective, point)
+        closed = in_closed_form(model.signature)
+        teacher, start = (None, None) if closed else (self._teacher(point, objective), self._start(point))
+        shaped = shaping(train, objective)  # all steps of one run share it
+        shared = (data, condition, model, objective, shaped, teacher, start)
+        if shared not in self.runs:
+            where = self.points.where(point)
+            self.runs[shared] = self.derive.trained(data, condition, model, objective, train, where, teacher, start)
+            beginnings.check_held_out(self.runs[shared], where)
+        return self._with_columns(self.runs[shared], train, point)
+
+    def _forked(self, point: Point, at: int) -> RunRecipe:
+        """The training of a point from the state of its trunk at a step on; the trunk's, where nothing is changed."""
+        before = self.points.trunk(point)
+        trunk, trained = self._trained(before), [self.points.resolved(s, before) for s in ("train", "objective")]
+        data, condition, model, objective, train = (self.points.resolved(section, point) for section in SHAPING)
+        self._check_horizon(train, objective, point)
+        teacher, where = self._teacher(point, objective), self.points.where(point)
+        start = trunk.trajectory.inputs.get("start")
+        whole = Recipe(state(trained[0], at), {"trajectory": trunk.trajectory})
+        shared = (data, condition, model, objective, shaping(train, objective), teacher, whole.key)
+        if shared not in self.runs:
+            run = self.derive.trained(data, condition, model, objective, train, where, teacher, start, whole)
+            beginnings.check_fork(trunk, trained, run, train, at, where)
+            self.runs[shared] = run
+        run = self.runs[shared]
+        if "fork" in run.trajectory.inputs:
+            self.derive.keep(run.trajectory.inputs["fork"])
+            self._name(trunk)
+            self.states.setdefault(trunk.trajectory.key, {}).setdefault(at, trunk)
+        return self._with_columns(run, train, point)
+
+    def _with_columns(self, run: RunRecipe, train: Section, point: Point) -> RunRecipe:
+        """With the settings of training at a point, for tables: steps share a run, and differ in these."""
+        start = {f"{START}.{path}": given.value for path, given in self.points.role(START, point).items()}
+        return replace(run, columns=(*run.columns[:-1], train.columns | start if run.batch else {}))
 
     def _teacher(self, point: Point, objective: Section) -> Recipe | None:
         """The weights that an objective learns from: those of this point by edm, but for what `teacher:` says."""
-        changed = self.points.teacher(point)
+        changed = self.points.role(TEACHER, point)
         if not wants(objective, "teacher"):
             if changed:
                 path, given = next(iter(changed.items()))
@@ -134,12 +189,28 @@ class Trajectories:
                     "data.half and data.seed",
                     given.place,
                 )
-        beside = self.points.beside(point, changed, reset=("objective", "post_training"))  # as it was trained
-        weights = self.at(beside)
+        return self._in_role(point, changed)
+
+    def _start(self, point: Point) -> Recipe | None:
+        """The weights that training begins with: those of this point by edm, but for what `start:` says."""
+        changed = {path: given for path, given in self.points.role(START, point).items() if given.value is not None}
+        if not changed:
+            return None
+        beginnings.check_start(changed)
+        start = self._in_role(point, changed)
+        if start.operation.kind != "snapshot":
+            place = self.points.where(point)(f"{START}.model.name")
+            raise GridError(f"{START}: a model in closed form has no weights to begin with", place)
+        return start
+
+    def _in_role(self, point: Point, changed: Mapping[str, Given]) -> Recipe:
+        """The weights of a trajectory that teaches, or that another begins with: a snapshot, or a closed form."""
+        other = self.points.beside(point, changed, reset=RESET)
+        weights = self.at(other)
         if weights.step is None:
             return weights.run.trajectory
-        train = self.points.resolved("train", beside)
-        return self.derive.keep(Recipe(_snapshot(train, weights.step), {"trajectory": weights.run.trajectory}))
+        read = snapshot(self.points.resolved("train", other), weights.step)
+        return self.derive.keep(Recipe(read, {"trajectory": weights.run.trajectory}))
 
     def _check_horizon(self, train: Section, objective: Section, point: Point) -> None:
         axis = next((a for a in self.points.grid.axes if "train.steps" in a.paths), None)
@@ -154,14 +225,10 @@ class Trajectories:
             )
 
 
-def _snapshot(train: Section, step: int) -> Operation:
-    """What makes the weights at a step."""
-    return Operation("snapshot", "train", train.signature.version, {"step": step})
-
-
-def _trajectory(slug: str, steps: dict[int, RunRecipe]) -> Trajectory:
-    run = steps[max(steps)]
-    return Trajectory(run.trajectory, slug, tuple(sorted(steps)) if run.batch else (), run.batch or 0, _settings(run))
+def _trajectory(slug: str, steps: dict[int, RunRecipe], states: dict[int, RunRecipe]) -> Trajectory:
+    run = steps[max(steps)] if steps else states[max(states)]
+    read = tuple(sorted(steps)) if run.batch else ()
+    return Trajectory(run.trajectory, slug, read, run.batch or 0, _settings(run), tuple(sorted(states)))
 
 
 def _settings(run: RunRecipe) -> dict[str, Any]:
@@ -171,10 +238,11 @@ def _settings(run: RunRecipe) -> dict[str, Any]:
 def _slug(run: RunRecipe) -> str:
     """The readable name of a trajectory."""
     settings, recipe = _settings(run), run.trajectory
-    network, start = recipe.inputs["network"], recipe.inputs.get("start")
+    network, start, trunk = recipe.inputs["network"], recipe.inputs.get("start"), recipe.inputs.get("fork")
     words = [*data_words(settings), *condition_words(settings), network.name]
     words += [f"{k}{short(v)}" for k, v in network.settings.items()]
     words += [f"from{start.settings['step']}"] if start else []
+    words += [f"fork{trunk.settings['step']}"] if trunk else []
     words += [f"{k}{short(v)}" for k, v in recipe.settings.items() if k not in ("steps", "seed")]
     if reading := network.inputs.get("reading"):
         words += [f"{k}{short(v)}" for k, v in reading.settings.items()]

@@ -36,10 +36,11 @@ class Training:
 
     home: str
     slug: str
-    steps: tuple[int, ...]  # every wanted snapshot, those that are there too
+    steps: tuple[int, ...]  # of the wanted snapshots
     batch: int
-    needs: dict[str, Dependency] = field(default_factory=dict)  # `start` and `teacher`: the weights of others
-    first: int = 0  # the step of the checkpoint that it goes on from, when it was planned
+    needs: dict[str, Dependency] = field(default_factory=dict)  # by role: `start`, `fork` and `teacher`
+    first: int = 0  # the step of the checkpoint, or of its trunk, that it goes on from, when it was planned
+    states: tuple[int, ...] = ()  # at which others fork
     seconds: float | None = None  # what it will take, as far as that is known
     rank: float = 0.0  # seconds until what waits for it is done too: the highest first
 
@@ -49,9 +50,14 @@ class Training:
         return "train"
 
     @property
+    def last(self) -> int:
+        """The furthest wanted step."""
+        return max((*self.steps, *self.states))
+
+    @property
     def cost(self) -> float:
         """Training images."""
-        return float(max(self.steps) * self.batch)
+        return float(self.last * self.batch)
 
 
 @dataclass(frozen=True)
@@ -116,6 +122,7 @@ class Work:
         """What will be there, one by one: each snapshot and each result, with its trajectory or reference."""
         for training in self.trainings:
             yield from ((training.home, str(step)) for step in training.steps)
+            yield from ((training.home, f"state {step}") for step in training.states)
         for scoring in self.scorings:
             yield from ((scoring.home, measure.key) for measure in scoring.metrics.values())
 
@@ -149,7 +156,8 @@ class Work:
         def training(t: dict[str, Any]) -> Training:
             needs = t["needs"] if "needs" in t else {"start": t["start"]} if t["start"] else {}  # as 0.1.0 wrote it
             others = {name: dependency(d) for name, d in needs.items()}
-            return _made(Training, t | {"steps": tuple(t["steps"]), "needs": others})
+            states = tuple(t.get("states", ()))
+            return _made(Training, t | {"steps": tuple(t["steps"]), "needs": others, "states": states})
 
         def scoring(s: dict[str, Any]) -> Scoring:
             loaded = {
@@ -175,10 +183,15 @@ def tuples(settings: dict[str, Any]) -> dict[str, Any]:
     return {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
 
 
+def made_by(training: Training, folder: RunFolder) -> list[Path]:
+    """The files that a training leaves for others, there or not."""
+    return [*map(folder.snapshot, training.steps), *map(folder.state, training.states)]
+
+
 def is_done(unit: Training | Scoring, folder: RunFolder) -> bool:
     """Whether all that a unit should leave is there."""
     if isinstance(unit, Training):
-        return all(exists(folder.snapshot(s)) for s in unit.steps)
+        return all(map(exists, made_by(unit, folder)))
     return all(exists(folder.result(m.key)) for m in unit.metrics.values())
 
 

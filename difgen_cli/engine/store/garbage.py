@@ -30,7 +30,7 @@ ROOMS = ("trajectories", "references")
 NAMED = re.compile(r".*-([0-9a-f]{16})")
 CODE = re.compile(r"code-[0-9a-f]{16}")
 TEMPORARY = re.compile(r"\..*\.tmp|\.(?:probe|doctor)\..*|[^.].*\.broken")
-PARTS = ("checkpoints", "snapshots", "samples")  # of a run folder; its results, attempts and descriptions stay
+PARTS = ("checkpoints", "snapshots", "states", "samples")  # of a run folder; results, attempts, descriptions stay
 
 
 KINDS = {
@@ -38,6 +38,7 @@ KINDS = {
     "orphans": "weights and samples of trajectories and references that no plan names; their results stay",
     "checkpoints": "of finished trajectories, all but the last",
     "snapshots": "of steps that no plan names",
+    "states": "of steps at which no plan forks",
     "samples": "of cells that no plan names",
     "code": "copies of the code, older than a day, whose workers have ended",
     "distrusted": "trajectories that an older difgen trained wrong, set aside when they were trained anew",
@@ -63,6 +64,7 @@ class Needs:
     results: dict[int | None, set[str]] = field(default_factory=lambda: defaultdict(set))  # step -> keys of its results
     samples: set[str] = field(default_factory=set)
     steps: set[int] = field(default_factory=set)
+    states: set[int] = field(default_factory=set)  # steps at which others fork
     awaited: bool = False  # a submission whose workers may still come counts on what is there
 
 
@@ -134,7 +136,8 @@ def _read_plan(path: Path, needs: dict[str, Needs]) -> None:
             need.steps.add(step)
     for partner in json.loads((table.schema.metadata or {}).get(b"partners", b"[]")):  # what cells need of others
         needs[partner["home"]].samples.update({partner["samples"]} - {None})
-        needs[partner["home"]].steps.add(partner["step"])
+        need = needs[partner["home"]]
+        (need.states if partner.get("whole") else need.steps).add(partner["step"])
 
 
 def _read_work(path: Path, needs: dict[str, Needs]) -> None:
@@ -144,6 +147,7 @@ def _read_work(path: Path, needs: dict[str, Needs]) -> None:
         need = needs[unit["home"]]
         need.awaited = True
         need.steps.update(unit.get("steps", ()))
+        need.states.update(unit.get("states", ()))
         need.samples.update({unit["samples"]} if "samples" in unit else ())
 
 
@@ -169,13 +173,15 @@ def _of_folder(folder: RunFolder, need: Needs) -> Iterator[Garbage]:
     """In a trajectory or reference that is needed."""
     snapshots, results = folder.snapshots(), folder.results()
     scored = {step for step, keys in need.results.items() if step is not None and keys <= results}
-    if need.steps <= snapshots | scored:
+    states = folder.states()
+    if need.steps <= snapshots | scored and need.states <= states:
         steps = sorted(folder.checkpoints())
         yield from (_garbage("checkpoints", folder.checkpoint(s)) for s in steps[:-1])
         yield from (_garbage("last checkpoints", folder.checkpoint(s)) for s in steps[-1:])
     if need.awaited:
         return
     yield from (_garbage("snapshots", folder.snapshot(s)) for s in sorted(snapshots - need.steps))
+    yield from (_garbage("states", folder.state(s)) for s in sorted(states - need.states))
     yield from (_garbage("scored snapshots", folder.snapshot(s)) for s in sorted(snapshots & scored))
     yield from (_garbage("samples", folder.samples(k)) for k in sorted(folder.sampled() - need.samples))
 

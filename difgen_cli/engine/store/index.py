@@ -17,14 +17,14 @@ from difgen_cli.engine.store import RunFolder, Store
 from difgen_cli.engine.store.access import StoreError, status
 from difgen_cli.engine.store.files import read_json, replace_text
 
-SCHEMA = 3
-FOLDERS = ("attempts", "snapshots", "results")  # whose times tell that nothing has happened
+SCHEMA = 4
+FOLDERS = ("attempts", "snapshots", "states", "results")  # whose times tell that nothing has happened
 KEPT = (  # of a record
     "state", "step", "target", "batch", "images_per_second", "roofline", "mfu", "loss", "attempt", "owner",
     "submission", "started", "ended", "ending", "cause", "metric", "phase", "values",
 )  # fmt: skip
 
-Entry = dict[str, Any]  # stamp, units (unit -> last record), snapshots (steps), results (keys)
+Entry = dict[str, Any]  # stamp, units (unit -> last record), snapshots and states (steps), results (keys)
 
 
 def read(store: Store, kept: Path | None) -> dict[str, Entry]:
@@ -71,5 +71,5 @@ def _running(entry: Entry) -> bool:
 
 def _entry(folder: RunFolder, stamp: list[int]) -> Entry:
     units = {u: {k: r[k] for k in KEPT if k in r} for u, r in folder.last_attempts().items()}
-    snapshots, results = sorted(folder.snapshots()), sorted(folder.results())
-    return {"stamp": stamp, "units": units, "snapshots": snapshots, "results": results}
+    snapshots, states, results = sorted(folder.snapshots()), sorted(folder.states()), sorted(folder.results())
+    return {"stamp": stamp, "units": units, "snapshots": snapshots, "states": states, "results": results}

@@ -10,16 +10,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 NAMING = ("kind", "cell", "seed")
+MIXED = r"(^|, )(train\.batch|data\.)"  # in what a fork changes
 
 
 def clocks(plan: pa.Table) -> dict[str, Any]:
-    """Images seen, epochs and steps per image, where there is a step."""
+    """Images seen, epochs and steps per image, where there is a step.
+
+    None where a fork has changed the batch or the images on the way: they are no product any more.
+    """
     if "train.batch" not in plan.column_names:
         return {}
-    seen = pc.multiply(plan["step"], plan["train.batch"])
+    step = plan["step"]
+    if "fork.change" in plan.column_names:
+        mixed = pc.match_substring_regex(plan["fork.change"], MIXED).fill_null(False)
+        step = pc.if_else(mixed, pa.scalar(None, step.type), step)
+    seen = pc.multiply(step, plan["train.batch"])
     size = plan["data.size"].cast(pa.float64())
     return {"images_seen": seen, "epochs": pc.divide(seen.cast(pa.float64()), size),
-            "steps_per_image": pc.divide(plan["step"].cast(pa.float64()), size)}  # fmt: skip
+            "steps_per_image": pc.divide(step.cast(pa.float64()), size)}  # fmt: skip
 
 
 def merged(lines: pa.Table, owners: Mapping[str, str], has_result: Mapping[str, pa.Array]) -> pa.Table:

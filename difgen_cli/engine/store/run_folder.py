@@ -36,6 +36,18 @@ class RunFolder:
         """The weights after a step, there or not."""
         return self.path / "snapshots" / f"{step}.safetensors"
 
+    def states(self) -> set[int]:
+        """Steps at which others may fork: the whole state is here."""
+        return {int(n[:-3]) for n in names(self.path / "states") if n.endswith(".pt")}
+
+    def state(self, step: int) -> Path:
+        """The whole state after a step, for training that forks, there or not: written once, as a snapshot is."""
+        return self.path / "states" / f"{step}.pt"
+
+    def weights(self, step: int, *, whole: bool) -> Path:
+        """What others need after a step, there or not: the whole state, or the averaged weights alone."""
+        return self.state(step) if whole else self.snapshot(step)
+
     def samples(self, key: str) -> Path:
         """The samples of this key, there or not."""
         return self.path / "samples" / f"{key}.parquet"
@@ -68,7 +80,7 @@ class RunFolder:
         return {int(n[:-3]): folder / n for n in names(folder) if n.endswith(".pt")}
 
     def checkpoint(self, step: int) -> Path:
-        """The whole state after a step, there or not."""
+        """The whole state after a step, there or not, from which this training goes on: replaced by later ones."""
         return self.path / "checkpoints" / f"{step}.pt"
 
     def prune(self, keep: int) -> None:

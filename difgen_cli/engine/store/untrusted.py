@@ -131,9 +131,10 @@ def _right(spec: dict[str, Any]) -> bool:
 
 
 def _start(spec: dict[str, Any]) -> str | None:
-    """The key of the trajectory that another begins with."""
+    """The key of the trajectory that another begins with, or forks from."""
     recipes = spec.get("recipe", {})
-    start = recipes.get(spec.get("key"), {}).get("inputs", {}).get("start")
+    inputs = recipes.get(spec.get("key"), {}).get("inputs", {})
+    start = inputs.get("start") or inputs.get("fork")
     trajectory: str | None = recipes.get(start, {}).get("inputs", {}).get("trajectory")
     return trajectory
 

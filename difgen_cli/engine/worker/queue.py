@@ -6,11 +6,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 from difgen_cli.engine.plan import Dependency
-from difgen_cli.engine.plan.work import Scoring, Training, is_done
+from difgen_cli.engine.plan.work import Scoring, Training, is_done, made_by
 from difgen_cli.engine.store import RunFolder, Store, failures
-from difgen_cli.engine.store.access import exists
+from difgen_cli.engine.store.access import exists, names
 from difgen_cli.engine.store.attempts import Attempt, Claimant
 from difgen_cli.engine.worker.allocation import Allocation
 from difgen_cli.engine.worker.submission_spec import Interrupted, StopFlag
@@ -61,7 +62,7 @@ class Queue:
             if verdict in ("done", "hopeless"):
                 self.units.remove(unit)
             elif verdict == "waiting" and (gone := next((w for w in awaited if not self._coming(*w)), None)):
-                self._give_up(unit, folder, *gone)
+                self._give_up(unit, folder, gone[1])
             elif verdict == "open" and left_seconds < self._needs_seconds(unit):
                 self.too_long = True
             elif verdict == "open":
@@ -76,18 +77,19 @@ class Queue:
         """Claim a unit; None where it is another's, has failed, or was done since it was looked at."""
         return folder.claim(unit.unit, self.claimant, partial(is_done, unit, folder))
 
-    def _coming(self, folder: RunFolder, step: int) -> bool:
-        """Whether somebody makes a snapshot: it is a unit of this work, or a living attempt at its training."""
-        if any(isinstance(u, Training) and u.home == folder.key and step in u.steps for u in self.units):
+    def _coming(self, folder: RunFolder, path: Path) -> bool:
+        """Whether somebody makes weights: it is a unit of this work, or a living attempt at their training."""
+        trainings = (u for u in self.units if isinstance(u, Training) and u.home == folder.key)
+        if any(path in made_by(training, folder) for training in trainings):
             return True
         number, last = (folder.history("train") or [(0, {"state": "none"})])[-1]
         running = last["state"] == "running" and not self.claimant.expired(folder.attempt("train", number), last)
-        return running or step in folder.snapshots()  # a listing is fresh where a look at one name may be remembered
+        return running or path.name in names(path.parent)  # which is fresh where a look at one name may be remembered
 
-    def _give_up(self, unit: Training | Scoring, folder: RunFolder, needed: RunFolder, step: int) -> None:
+    def _give_up(self, unit: Training | Scoring, folder: RunFolder, weights: Path) -> None:
         """Leave a unit whose weights are gone, and say so: somebody has removed them since it was planned."""
         self.units.remove(unit)
-        self.lost = f"{needed.snapshot(step)}: {failures.EXIT_REASONS['weights_gone']}"
+        self.lost = f"{weights}: {failures.EXIT_REASONS['weights_gone']}"
         attempt = self._claimed(unit, folder)
         if attempt is not None:
             attempt.end("interrupted", ending="weights_gone", cause=self.lost)
@@ -106,31 +108,32 @@ class Queue:
         return MARGIN_SECONDS + (0.0 if isinstance(unit, Training) else self.longest_scoring_seconds)
 
 
-def _verdict(unit: Training | Scoring, folder: RunFolder, store: Store) -> tuple[str, list[tuple[RunFolder, int]]]:
+def _verdict(unit: Training | Scoring, folder: RunFolder, store: Store) -> tuple[str, list[tuple[RunFolder, Path]]]:
     """Whether a unit is done, open, waiting for weights, or hopeless because something before it failed; and for which
-    snapshots it waits."""
+    files it waits."""
     if is_done(unit, folder):
         return "done", []
     if folder.failed(unit.unit):
         return "hopeless", []
     wanted = _wanted_weights(unit, folder, store)
-    awaited = [(other, step) for other, step in wanted if not exists(other.snapshot(step))]
+    awaited = [(other, path) for other, path in wanted if not exists(path)]
     if any(other.failed("train") for other, _ in awaited):
         return "hopeless", []
     return ("waiting", awaited) if awaited else ("open", [])
 
 
-def _wanted_weights(unit: Training | Scoring, folder: RunFolder, store: Store) -> Iterator[tuple[RunFolder, int]]:
-    """The snapshots without which a unit cannot begin: its own, and those of others."""
+def _wanted_weights(unit: Training | Scoring, folder: RunFolder, store: Store) -> Iterator[tuple[RunFolder, Path]]:
+    """The weights without which a unit cannot begin: its own, and those of others."""
     if isinstance(unit, Training):
         others = list(unit.needs.values())
     else:
         others = list(unit.partners.values())
         if unit.weights and unit.step is not None:
-            yield folder, unit.step
+            yield folder, folder.snapshot(unit.step)
     for other in others:
         for needed in other.awaited(lambda o: exists(_run_folder(o, store).samples(str(o.samples)))):
-            yield _run_folder(needed, store), int(needed.step or 0)
+            other_folder = _run_folder(needed, store)
+            yield other_folder, other_folder.weights(int(needed.step or 0), whole=needed.whole)
 
 
 def _run_folder(other: Dependency, store: Store) -> RunFolder:

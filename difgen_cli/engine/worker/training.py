@@ -9,28 +9,29 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
+from difgen_cli.diffusion.objective import Objective
 from difgen_cli.diffusion.state import ExecutionMode, TrainingState
 from difgen_cli.diffusion.training import train
 from difgen_cli.engine.cost.device import forget_peak_memory, peak_memory_bytes
 from difgen_cli.engine.cost.machine import device_name
 from difgen_cli.engine.cost.throughput import Pace, Speed, of_training
 from difgen_cli.engine.plan.recipes import Recipe
+from difgen_cli.engine.plan.sections import ends
 from difgen_cli.engine.plan.work import Training
 from difgen_cli.engine.store import RunFolder
-from difgen_cli.engine.store.access import check_zip, exists, remade
+from difgen_cli.engine.store.access import exists
 from difgen_cli.engine.store.attempts import Attempt
 from difgen_cli.engine.store.files import append, publish, publish_json, replace
 from difgen_cli.engine.store.processes import now
-from difgen_cli.engine.worker import modes, objectives
+from difgen_cli.engine.worker import beginnings, modes, objectives
 from difgen_cli.engine.worker.artifacts import FITTING_LABELS, LOADING, shape_of
-from difgen_cli.engine.worker.context import WorkerContext, check, describe, weights
+from difgen_cli.engine.worker.context import WorkerContext, check, describe
 from difgen_cli.engine.worker.reading import reading
 
 PROGRESS_SECONDS = 2.0
@@ -57,21 +58,29 @@ class TrainingRun:
         """Train to the furthest wanted step; returns what the attempt records at its end."""
         recipe = self.context.recipes[self.unit.home]
         wanted = [s for s in self.unit.steps if not exists(self.folder.snapshot(s))]
-        if not wanted:
+        states = [s for s in self.unit.states if not exists(self.folder.state(s))]
+        if not wanted and not states:
             return {}
         describe(self.folder, recipe)
         self.context.phases.attempt = self.attempt
         self.remembers = not _forget_peak_memory(self.context.device)
-        return self._train(recipe, wanted, self._checkpoint_before(wanted[0]))
+        saved = beginnings.checkpoint(self.folder, min((*(s - 1 for s in wanted), *states)))
+        if saved is not None and (at := int(saved["state"]["step"])) in states:
+            self._publish_state(at, saved)
+            states.remove(at)
+        return self._train(recipe, wanted, states, saved) if wanted or states else {}
 
-    def _train(self, recipe: Recipe, wanted: list[int], saved: dict[str, Any]) -> dict[str, Any]:
-        first = int(saved["state"].get("step", 0))
-        network, begin = self._prepared(recipe)
+    def _train(
+        self, recipe: Recipe, wanted: list[int], states: list[int], saved: dict[str, Any] | None
+    ) -> dict[str, Any]:
+        network, begin = self._prepared(recipe, begun=saved is not None)
+        saved = saved or beginnings.of_fork(self.context, recipe, self.unit) or dict(beginnings.NOTHING)
+        first, last = int(saved["state"].get("step", 0)), max((*wanted, *states))
         shape = shape_of(self.context.artifacts.subset(recipe.inputs["subset"].key).images)
-        chosen = self._way(recipe, wanted[-1] - first, shape, network, begin)
+        chosen = self._way(recipe, last - first, shape, network, begin)
         way = modes.way(chosen, shape, self.context.device, say=self.context.say)
-        run = begin(way, network, saved.pop("state") or None, wanted[-1])  # nobody else holds its tensors
-        self.context.phases.show(None, step=first, from_step=first, target=wanted[-1], batch=self.unit.batch)
+        run = begin(way, network, saved.pop("state") or None, last)  # nobody else holds its tensors
+        self.context.phases.show(None, step=first, from_step=first, target=last, batch=self.unit.batch)
         pace = self._pace(recipe, network, first)
         start = mark = beat = time.monotonic()
         state: TrainingState | None = None
@@ -84,21 +93,28 @@ class TrainingRun:
             seconds = saved["train_seconds"] + moment - start
             if state.step in wanted:
                 self._snapshot(state, seconds, pace.whole(), modes.used(way))
+            if state.step in states:
+                self._publish_state(state.step, {"state": state.checkpoint(), "train_seconds": seconds})
             if self.context.flag.raised or moment - mark > self.context.spec.checkpoint_seconds:
                 self._save(state, seconds)
                 mark = moment
                 self.context.flag.check()
             if moment - beat > PROGRESS_SECONDS or state.step in wanted:  # a short training has readings too
-                self._progress(state, pace.reading(), wanted[-1])
+                self._progress(state, pace.reading(), last)
                 beat = moment
+            if state.step == last:
+                break  # of a schedule that ends further on
         if state is not None:
             self._save(state, saved["train_seconds"] + time.monotonic() - start)
-        images, seconds = (wanted[-1] - first) * self.unit.batch, time.monotonic() - start
-        return {"step": wanted[-1], "images": images, "seconds": seconds, **pace.whole().facts}
+        images, seconds = (last - first) * self.unit.batch, time.monotonic() - start
+        return {"step": last, "images": images, "seconds": seconds, **pace.whole().facts}
 
-    def _prepared(self, recipe: Recipe) -> tuple[nn.Module, Begin]:
-        """The network before its first step, and what begins a run with it or a copy."""
-        artifacts, device = self.context.artifacts, self.context.device
+    def _prepared(self, recipe: Recipe, *, begun: bool) -> tuple[nn.Module, Begin]:
+        """The network before its first step, and what begins a run with it or a copy.
+
+        begun: whether a checkpoint has the weights, so that those that the training began with are not needed.
+        """
+        artifacts = self.context.artifacts
         self._phase(LOADING)
         subset = artifacts.subset(recipe.inputs["subset"].key)
         if recipe.inputs["labels"].name != "none":
@@ -106,21 +122,27 @@ class TrainingRun:
         conditions = artifacts.conditions(recipe.inputs["labels"].key, recipe.inputs["subset"].key)
         shape, seed = shape_of(subset.images), recipe.settings.get("seed", 0)
         network = artifacts.network(recipe.inputs["network"], shape, conditions.classes, seed)
-        if start := self.unit.needs.get("start"):
-            folder = self.context.store.run_folder(start.home, start.slug)
-            network.load_state_dict(weights(folder.snapshot(start.step or 0), device))
+        if not begun:
+            beginnings.start(self.context, recipe, self.unit, network)
         settings = {k: v for k, v in recipe.settings.items() if k != "steps"}
         images, labels = artifacts.pixels(subset.images), artifacts.labels_tensor(conditions.train)
         objective = objectives.of_training(self.context, recipe, self.unit, images, labels)
-        read = reading(self.context.library, recipe.inputs["network"])
+        read, end = reading(self.context.library, recipe.inputs["network"]), self._end(recipe, objective)
 
         def begin(
             way: ExecutionMode, own: nn.Module, state: dict[str, Any] | None, steps: int
         ) -> Iterator[TrainingState]:
-            sigma_data = subset.sigma_data
-            return train(own, images, labels, sigma_data, state, way, objective, read, steps=steps, **settings)
+            sigma_data, to = subset.sigma_data, end or steps
+            return train(own, images, labels, sigma_data, state, way, objective, read, steps=to, **settings)
 
         return network, begin
+
+    def _end(self, recipe: Recipe, objective: Objective) -> int | None:
+        """The step at which the trajectory ends, wherever this run stops; None where no step depends on it."""
+        if (own := self.context.library.own("train")) is None:
+            return None
+        settings = {name: setting.default for name, setting in own.settings.items()} | recipe.settings
+        return int(settings["steps"]) if objective.ends or ends(own, settings) else None
 
     def _way(self, recipe: Recipe, steps: int, shape: tuple[int, ...], network: nn.Module, begin: Begin) -> str:
         """How steps are computed, with how many threads: as the first attempt has said, where that is right here."""
@@ -139,10 +161,11 @@ class TrainingRun:
             return partial(next, begin(way, copy.deepcopy(network), None, TRIAL_STEPS))
 
         if not self.folder.environment():
-            chosen = modes.choose_mode(about, steps, device, trial, say)
-            mark = {} if chosen == "eager" else {"checked": modes.CHECKED}
-            if publish_json(self.folder.environment_path, environment | {"way": chosen} | mark):
-                return chosen
+            as_trunk = beginnings.ways_of_trunk(self.context, recipe, self.unit)
+            own = as_trunk or {"way": modes.choose_mode(about, steps, device, trial, say)}
+            mark = {} if own["way"] == "eager" else {"checked": modes.CHECKED}
+            if publish_json(self.folder.environment_path, environment | own | mark) and not as_trunk:
+                return str(own["way"])
         first = self.folder.environment() or environment
         torch.set_num_threads(first["threads"])
         return modes.confirmed(str(first.get("way", "eager")), about, device, trial, say)
@@ -166,8 +189,7 @@ class TrainingRun:
     def _snapshot(self, state: TrainingState, seconds: float, speed: Speed, way: str) -> None:
         """Publish the averaged weights, with what a row will say of their making."""
         check(self.attempt)
-        if not math.isfinite(float(state.loss)):
-            raise ArithmeticError(f"the loss is {float(state.loss)} at step {state.step}; lower train.lr")
+        _check_loss(state.loss, state.step)
         frozen = state.frozen
         memory_bytes = None if self.remembers else _peak_memory_bytes(self.context.device)
         facts = {
@@ -179,10 +201,16 @@ class TrainingRun:
         metadata = {"difgen": json.dumps(facts)}
         publish(self.folder.snapshot(state.step), lambda p: save_file(tensors, p, metadata=metadata))
 
+    def _publish_state(self, step: int, content: dict[str, Any]) -> None:
+        """Publish the whole state, from which others fork."""
+        check(self.attempt)
+        _check_loss(content["state"]["loss"], step)
+        publish(self.folder.state(step), lambda p: beginnings.write(p, content))
+
     def _save(self, state: TrainingState, seconds: float) -> None:
         check(self.attempt)
         content = {"state": state.checkpoint(), "train_seconds": seconds}
-        replace(self.folder.checkpoint(state.step), lambda p: _write_checkpoint(p, content))
+        replace(self.folder.checkpoint(state.step), lambda p: beginnings.write(p, content))
         self.folder.prune(state.step)
         self.attempt.beat(step=state.step)
 
@@ -201,24 +229,11 @@ class TrainingRun:
         name, precision = recipe.inputs["network"].key, recipe.settings.get("precision", "fp32")
         return of_training(network, name, shape, self.unit.batch, precision, self.context.device, first)
 
-    def _checkpoint_before(self, step: int) -> dict[str, Any]:
-        """The furthest whole checkpoint before a step, on the CPU, or the beginning; a damaged one is set aside."""
-        checkpoints = self.folder.checkpoints()
-        for at in sorted((s for s in checkpoints if s < step), reverse=True):
-            if (checkpoint := remade(checkpoints[at], _read_checkpoint)) is not None:
-                return checkpoint
-        return {"train_seconds": 0.0, "state": {}}
 
-
-def _write_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    with path.open("wb") as file:  # Python's errors have numbers, torch's own writer has none
-        torch.save(content, file)
-
-
-def _read_checkpoint(path: Path) -> dict[str, Any]:
-    check_zip(path)  # torch looks at no checksum
-    checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    return checkpoint
+def _check_loss(loss: Tensor, step: int) -> None:
+    """ArithmeticError where a training has diverged: nobody should read, or go on from, such weights."""
+    if not math.isfinite(float(loss)):
+        raise ArithmeticError(f"the loss is {float(loss)} at step {step}; lower train.lr")
 
 
 def _forget_peak_memory(device: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from difgen_cli.report.findings import unlearning
+from difgen_cli.report.findings import forks, unlearning
 from difgen_cli.report.findings.copies import CONTROL_MOST
 from difgen_cli.report.findings.numbers import FEW, count, percent
 from difgen_cli.report.plotting import labels
@@ -172,6 +172,7 @@ RULES: dict[str, Rule] = {
     "copying": copying,
     "leaning": leaning,
     "stopping": stopping,
+    "forked": forks.forked,
     "unlearnt": unlearning.unlearnt,
     "repeats": repeats,
     "held_out_left_out": held_out_left_out,

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from difgen_cli.report.findings import paired
 from difgen_cli.report.findings.numbers import percent
 from difgen_cli.report.plotting import labels
-from difgen_cli.report.study import comparison
 from difgen_cli.report.study.curves import STEPS, Curves, last_snapshot, per_group, worded
 from difgen_cli.report.study.seeds import over_seeds
 
@@ -89,11 +89,7 @@ def _share(curves: Curves, frame: pd.DataFrame) -> str:
 
 def _difference(a: pd.DataFrame, b: pd.DataFrame) -> Any:
     """`mean`, `lo` and `hi` of b − a over paired seeds; None where there is no interval."""
-    sides = [
-        frame[["seed", COPIES, f"{COPIES}_lo", f"{COPIES}_hi"]].set_axis(["seed", n, f"{n}_lo", f"{n}_hi"], axis=1)
-        for frame, n in ((a, "a"), (b, "b"))
-    ]
-    changes = comparison.changed(*sides, [], top=1.0)
+    changes = paired.changes(a, b, COPIES)
     if len(changes) != 1 or pd.isna(changes["lo"].iloc[0]):
         return None
     return changes.iloc[0]

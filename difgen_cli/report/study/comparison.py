@@ -11,9 +11,10 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from difgen_cli.engine.columns import Columns
+from difgen_cli.engine.plugins import COLUMN_SECTIONS
 from difgen_cli.report import Study
 from difgen_cli.report.study import curves, seeds
-from difgen_cli.report.study.curves import SECTIONS, CurveAxis, Curves
+from difgen_cli.report.study.curves import CurveAxis, Curves
 
 VALUES = ["a", "b", "mean", "lo", "hi"]
 COLUMNS = ["metric", "scale", "n_a", "n_b", "pairs", *VALUES, "interval"]
@@ -76,7 +77,7 @@ def compare(a: tuple[str, Study], b: tuple[str, Study]) -> Comparison:
 def _settings(rows: pd.DataFrame) -> list[str]:
     """Columns that say what a cell is, but for seeds: those vary together and stand in a column of their own."""
     named = [str(name) for name in rows.columns]
-    return [n for n in named if n.partition(".")[0] in SECTIONS and "." in n and not n.endswith("seed")]
+    return [n for n in named if n.partition(".")[0] in COLUMN_SECTIONS and "." in n and not n.endswith("seed")]
 
 
 def _levels(sides: Sequence[Side], shared: Sequence[str]) -> dict[str, list[Any]]:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from difgen_cli.engine.columns import Columns, ColumnSpec
-from difgen_cli.engine.plugins import SECTIONS as SECTIONS
+from difgen_cli.engine.plugins import COLUMN_SECTIONS
 from difgen_cli.report.plotting import labels
 from difgen_cli.report.plotting.labels import text
 from difgen_cli.report.study import seeds
@@ -215,7 +215,7 @@ def _grouped(frame: pd.DataFrame, paths: Sequence[str]) -> Any:
 
 def _is_setting(name: str) -> bool:
     section, dot, setting = name.partition(".")
-    return bool(dot) and section in SECTIONS and not setting.endswith("seed")
+    return bool(dot) and section in COLUMN_SECTIONS and not setting.endswith("seed")
 
 
 def _measured(rows: pd.DataFrame, name: str) -> bool:

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from difgen_cli.engine.columns import ColumnSpec, declared
 from difgen_cli.engine.grid.document import GridError
 from difgen_cli.engine.plan import plan_table
-from difgen_cli.engine.plugins import SECTIONS, Library, PluginError
+from difgen_cli.engine.plugins import COLUMN_SECTIONS, Library, PluginError
 from difgen_cli.engine.store import (
     RunFolder,
     Store,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LEVEL = "sigma_rel"  # the column of tables with lines per noise level: those that figures are drawn from
-SETTINGS = tuple(section for section in SECTIONS if section != "score")  # of a cell, and not of a metric
+SETTINGS = tuple(section for section in COLUMN_SECTIONS if section != "score")  # of a cell, and not of a metric
 PROVENANCE = ("git_commit", "git_dirty", "difgen", "torch", "device", "train_way", "sample_way")
 
 
