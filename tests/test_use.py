@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -56,6 +57,12 @@ def _said(*arguments: object, **environment: str | None) -> tuple[int, str]:
 @pytest.mark.parametrize("arguments", [["--version"], ["--version", "plan"], ["--quiet", "--version"]])
 def test_the_version_is_printed_with_and_without_a_command(arguments: list[str]) -> None:
     assert _said(*arguments) == (0, f"{__version__}\n")
+
+
+def test_the_help_wraps_its_summaries_on_a_narrow_terminal(difgen: Callable[..., Any]) -> None:
+    text = difgen("--help", COLUMNS="60").stdout
+    assert "..." not in text.partition("Commands:")[2]
+    assert max(map(len, text.splitlines())) <= 60
 
 
 def test_the_help_cuts_no_summary_and_names_what_a_person_types() -> None:

@@ -34,6 +34,10 @@ class Command(TyperCommand):
     def get_help(self, ctx: Any) -> str:
         return re.sub(r"(?<= )<[\w\[\]]+>", lambda match: " " * len(match[0]), super().get_help(ctx))
 
+    def get_short_help_str(self, limit: int = 0) -> str:
+        """The whole summary: on a narrow terminal it is wrapped, not cut."""
+        return super().get_short_help_str(limit=1000)
+
 
 command = partial(app.command, cls=Command)
 

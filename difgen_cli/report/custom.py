@@ -117,7 +117,7 @@ def draw(study: Study, choice: Choice, paper: Paper) -> DrawnFigure:
     if numbers[numbers["metric"] == choice.y].empty:
         raise GridError(f"--y {choice.y}: no finished cell of grid {study.name} has both it and {choice.x}")
     with matplotlib.rc_context(cast(Any, paper.rc)):
-        tiles = facets.tiles(roles.facets, roles.colour, paper, most=paper.panels_most)
+        tiles = facets.tiles(roles.facets, numbers, roles.colour, paper, most=paper.panels_most)
         points = len(tiles.panels) * len(style.colours(roles.colour)) <= layout.CROWD
         notes = _draw_panels(tiles, numbers, roles, choice, row, points, read)
         what = _what(read, roles, choice)

@@ -105,9 +105,15 @@ def notes(curves: Curves) -> str:
 
 
 def names(paths: list[str]) -> dict[str, str]:
-    """The last part of each dotted path where that tells them apart."""
-    ends = [path.rsplit(".", 1)[-1] for path in paths]
-    return {path: end if ends.count(end) == 1 else path for path, end in zip(paths, ends, strict=True)}
+    """The shortest end of each dotted path that tells it apart from the others, and from the training steps."""
+    others = {*paths, STEPS}
+
+    def end(path: str) -> str:
+        parts = path.split(".")
+        ends = [".".join(parts[k:]) for k in reversed(range(len(parts)))]
+        return next((e for e in ends if sum(f".{other}".endswith(f".{e}") for other in others) == 1), path)
+
+    return {path: end(path) for path in paths}
 
 
 def _words(frame: pd.DataFrame, name: str, columns: Columns) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
+from difgen_cli import report
 from difgen_cli.report import Study
 from difgen_cli.report.plotting import labels
 from difgen_cli.report.study import curves
@@ -125,6 +127,17 @@ def test_facets_are_the_levels_of_the_chosen_column(visit: Visit, four: Four, ac
     assert len(set(titles)) == len(titles) == (panels if across else 0)
     assert opened.page.locator("#slider").is_hidden() == (across == "train.steps")
     assert opened.errors == []
+
+
+def test_a_combination_that_a_grid_skips_has_no_panel(visit: Visit, four: Four, tmp_path: Path) -> None:
+    study, _ = four
+    skipped = (study.rows["data.size"] == 512) & (study.rows["model.width"] == 64) & (study.rows["kind"] == "model")
+    ragged = replace(study, rows=study.rows[~skipped].reset_index(drop=True))
+    opened = visit(report.write(ragged, tmp_path).page, hash="#?across=data.size&down=model.width")
+    titles = opened.page.locator(".facet h3").all_inner_texts()
+    assert len(titles) == len(set(titles)) == 5
+    assert not any("512" in title and "64" in title for title in titles)
+    assert "more panels" not in opened.page.locator("main").inner_text()
 
 
 @pytest.mark.long

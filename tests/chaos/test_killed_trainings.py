@@ -29,7 +29,7 @@ LIFE_SECONDS = (0.5 * CHECKPOINT_SECONDS, 3 * CHECKPOINT_SECONDS)  # from a trai
 GRID = f"""\
 # Does a killed training go on as if nothing had been?
 base:
-  data:      {{name: digits, held_out: 900, size: 16}}
+  data:      {{name: digits, held_out: 900, size: 16, unlearn: 4}}
   condition: {{name: kmeans, clusters: 2}}
   model:     {{name: metered}}
   train:     {{batch: 16, steps: {STEPS}, flip: true, condition_dropout: 0.2}}

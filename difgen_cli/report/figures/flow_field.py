@@ -36,7 +36,7 @@ def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
     held = {axis.path: axis.levels[len(axis.levels) // 2] for axis in axes if axis is not down}
     lines = facets.at(last_snapshot(table, paths), held)
     lines = lines[lines["seed"] == lines["seed"].min()]
-    panels, left_out = layout.panels([down] if down else [], most=min(ROWS_MOST, paper.across_most))
+    panels, left_out = layout.panels([down] if down else [], lines, min(ROWS_MOST, paper.across_most))
     sigmas = np.sort(lines["sigma_rel"].unique())[:LEVELS_MOST]
     if not len(sigmas):
         return []

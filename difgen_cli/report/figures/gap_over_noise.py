@@ -52,7 +52,7 @@ def _drawn(curves: Curves, colour: CurveAxis | None, name: str, paper: Paper) ->
         return None
     colour = colour if colour and colour.path in paths else None
     rest = [axis for axis in curves.others(colour) if axis.path in paths]
-    tiles = facets.tiles(rest, colour, paper, most=min(MOST, paper.panels_most))
+    tiles = facets.tiles(rest, numbers, colour, paper, most=min(MOST, paper.panels_most))
     note = _draw_panels(tiles, numbers, rest, colour)
     tiles.sheet.name_axes("noise level σ / σ_d", "relative gap L_H / L_T − 1")
     tiles.sheet.legend(colour, style.colours(colour), [])

@@ -52,7 +52,7 @@ def _sheet(
 ) -> tuple[layout.FigureSheet, int]:
     """Curves above, differences below where there are any; and how many combinations of levels did not fit."""
     rest = [other for other in curves.others(axis) if other.path != STEPS]
-    shown, left_out = layout.panels(rest, most=min(COLUMNS_MOST, paper.across_most))
+    shown, left_out = layout.panels(rest, numbers, min(COLUMNS_MOST, paper.across_most))
     sheet = layout.lattice(paper, 2 if len(lines) else 1, len(shown), axis)
     groups = facets.groups(numbers, rest, axis, curves.axis(STEPS))
     span = layout.finite(numbers.loc[numbers["metric"] == DISTANCE, "mean"])

@@ -29,7 +29,7 @@ def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
         return []
     walk, colour, rest = _roles(curves)
     numbers = over_seeds(_with_copycat(curves), curves.paths, METRICS, curves.columns)
-    tiles = facets.tiles(rest, colour, paper, most=paper.panels_most)
+    tiles = facets.tiles(rest, numbers, colour, paper, most=paper.panels_most)
     sheet, hues = tiles.sheet, style.colours(colour)
     lines = facets.groups(numbers, rest, colour, walk)
     places = _limits(numbers)

@@ -38,7 +38,7 @@ def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
     numbers = over_seeds(cells.assign(sigma_rel=cells["sigma_rel"].round(9)), [*paths, "sigma_rel"], [GAP], {})
     rest = [axis for axis in curves.others() if axis.path in paths and axis.path != STEPS]
     shown, held = _shown(rest)
-    tiles = facets.tiles(shown, None, paper, most=MOST, across_most=3)
+    tiles = facets.tiles(shown, facets.at(numbers, held), None, paper, most=MOST, across_most=3)
     steps, sigmas = curves.axis(STEPS), np.sort(numbers["sigma_rel"].unique())
     shades = _shades()
     for ax, panel in tiles.panels:

@@ -53,7 +53,7 @@ def _sheet(
     runs: pd.DataFrame, lines: pd.DataFrame, names: list[str], planned: FacetPlan, paper: Paper
 ) -> tuple[layout.FigureSheet, int]:
     """An onset in each column, levels of the other axes in rows; and how many of their combinations did not fit."""
-    shown, left_out = layout.panels(planned.columns, most=min(ROWS_MOST, paper.across_most))
+    shown, left_out = layout.panels(planned.columns, runs, min(ROWS_MOST, paper.across_most))
     sheet = layout.lattice(paper, len(shown), len(names), planned.colour)
     hues, shapes = style.colours(planned.colour), style.markers(planned.colour)
     low, high = _limits(runs, names)

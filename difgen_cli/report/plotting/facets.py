@@ -78,14 +78,18 @@ class Tiles:
     left_out: int  # combinations without a panel
 
 
-def tiles(axes: Sequence[CurveAxis], colour: CurveAxis | None, paper: Paper, most: int, across_most: int = 4) -> Tiles:
-    """Titled panels for the combinations of the levels of `axes`, at most `most`, and room for a legend of `colour`."""
-    shown, left_out = layout.panels(axes, most=most)
+def tiles(
+    axes: Sequence[CurveAxis], numbers: pd.DataFrame, colour: CurveAxis | None, paper: Paper, most: int,
+    across_most: int = 4,
+) -> Tiles:  # fmt: skip
+    """Titled panels for the combinations of the levels of `axes` in `numbers`, at most `most`, and a legend's room."""
+    shown, left_out = layout.panels(axes, numbers, most)
     across = layout.columns(axes, shown, paper, most=across_most)
     sheet = layout.sheet(paper, -(-len(shown) // across), across, colour)
     flat = list(sheet.grid.flat)
-    for ax in flat[len(shown) :]:
+    for place, ax in enumerate(flat[len(shown) :], len(shown)):
         ax.set_visible(False)
+        flat[place - across].tick_params(labelbottom=True)  # nothing below it has the numbers of its axis
     panels = list(zip(flat, shown, strict=False))
     for ax, panel in panels:
         sheet.entitle(ax, panel)
@@ -154,7 +158,7 @@ def draw(
     most: columns.
     """
     rows = [row for row in rows if (numbers["metric"] == row.metric).any()]
-    shown, left_out = layout.panels(planned.columns, most=min(most, paper.across_most))
+    shown, left_out = layout.panels(planned.columns, numbers, min(most, paper.across_most))
     alone = len(shown) == 1 and len(rows) > 1  # then the rows stand side by side
     sheet = layout.lattice(paper, len(rows), len(shown), planned.colour)
     lines = groups(numbers, planned.columns, planned.colour, planned.x)

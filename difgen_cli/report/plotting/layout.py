@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import re
 import textwrap
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -59,21 +60,29 @@ Groups = dict[tuple[Hashable, ...], Series]  # (facet levels…, coloured level,
 CROWD = 100  # lines in a figure beyond which single seeds would only be a haze; the CSV has them
 
 
-def panels(axes: Sequence[CurveAxis], most: int) -> tuple[list[Panel], int]:
-    """The facets of all level combinations, and how many were left out to stay within `most`.
+def panels(axes: Sequence[CurveAxis], frame: pd.DataFrame, most: int) -> tuple[list[Panel], int]:
+    """The facets of all level combinations that `frame` has, and how many were left out to stay within `most`.
 
     Too many: each axis is thinned alike to its first, last and evenly spaced levels.
     """
+    paths = [axis.path for axis in axes]
+    measured = [path for path in paths if path in frame]
+    combinations = set(frame[measured].itertuples(index=False, name=None))
+
+    def existing(levels: list[list[str]]) -> list[Panel]:
+        every = [dict(zip(paths, combination, strict=True)) for combination in itertools.product(*levels)]
+        return [panel for panel in every if tuple(panel[path] for path in measured) in combinations]
+
     levels = [list(axis.levels) for axis in axes]
-    total = int(np.prod([len(some) for some in levels], dtype=int))
-    while np.prod([len(some) for some in levels], dtype=int) > most:
+    whole = chosen = existing(levels)
+    while len(chosen) > most:
         longest = max(range(len(levels)), key=lambda i: len(levels[i]))
         if len(levels[longest]) <= 1:
             break
         kept = np.linspace(0, len(axes[longest].levels) - 1, len(levels[longest]) - 1)
         levels[longest] = [axes[longest].levels[round(place)] for place in kept[::-1]][::-1]
-    chosen = [dict(zip([a.path for a in axes], combo, strict=True)) for combo in itertools.product(*levels)]
-    return chosen, total - len(chosen)
+        chosen = existing(levels) or chosen[:most]
+    return chosen, len(whole) - len(chosen)
 
 
 @dataclass(frozen=True)
@@ -92,8 +101,10 @@ class FigureSheet:
         ax.set_title(self.title(words))
 
     def title(self, words: str) -> str:
-        """Words above a panel in lines that are no wider than it is."""
-        return "\n".join(textwrap.wrap(words, max(8, int((self.panel_inches + 0.4) / self.paper.letter_inches))))
+        """Words above a panel in lines that are no wider than it is; dotted paths are broken after a dot."""
+        letters = max(8, int((self.panel_inches + 0.4) / self.paper.letter_inches))
+        lines = textwrap.wrap(re.sub(r"\.(?=[a-z])", ".\0 ", words), letters)
+        return "\n".join(line.replace("\0 ", "").replace("\0", "") for line in lines)
 
     def name_axes(self, across: str, up: str | None = None) -> None:
         """What the axes of all panels are, once; `render` centres it on the panels."""

@@ -75,22 +75,30 @@ const Lines = (() => {
     return { path, levels, of: (group) => at.get(codeOf(group, path)) ?? -1, plain };
   }
 
-  /** The facets of all levels; thinned evenly to at most MOST_PANELS, and how many were left out. */
+  /** The facets that have groups; thinned evenly to at most MOST_PANELS, and how many were left out. */
   function panelsOf(across, down, groups) {
     const paths = [down, across].filter((path, i, all) => path && all.indexOf(path) === i);
     const levels = paths.map((path) => levelsOf(path, groups).filter(([code]) => groups.some((g) => codeOf(g, path) === code)));
-    const total = levels.reduce((product, some) => product * some.length, 1);
-    while (levels.reduce((product, some) => product * some.length, 1) > MOST_PANELS) {
+    const whole = existing(paths, levels, groups);
+    let facets = whole;
+    while (facets.length > MOST_PANELS && levels.some((some) => some.length > 1)) {
       const longest = levels.reduce((best, some, i) => (some.length > levels[best].length ? i : best), 0);
       levels[longest] = thinned(levels[longest]);
+      facets = existing(paths, levels, groups);
     }
+    const full = levels.reduce((product, some) => product * some.length, 1) === facets.length;
+    facets.columns = paths.length === 2 && full ? levels[1].length : Math.min(4, facets.length);
+    return { facets, left: whole.length - facets.length };
+  }
+
+  /** The combinations of levels that groups have. */
+  function existing(paths, levels, groups) {
     let facets = [{ title: "", levels: [] }];
     levels.forEach((some, i) => {
       facets = facets.flatMap((facet) => some.map(([code, word]) =>
         ({ title: [facet.title, word].filter(Boolean).join(", "), levels: [...facet.levels, [paths[i], code]] })));
     });
-    facets.columns = paths.length === 2 ? levels[1].length : Math.min(4, facets.length);
-    return { facets, left: total - facets.length };
+    return facets.filter((facet) => groups.some((g) => facet.levels.every(([path, code]) => codeOf(g, path) === code)));
   }
 
   function thinned(some) {
