@@ -87,8 +87,10 @@ class TrainingState:
             **({} if self.trained.heads is None else {"heads": self.trained.heads.state_dict()}),
         }
 
-    def restore(self, checkpoint: dict[str, Any]) -> None:
-        """Become the state that `checkpoint` was taken of; KeyError or RuntimeError where it does not fit."""
+    def restore(self, checkpoint: dict[str, Any] | None) -> None:
+        """Become the state that `checkpoint` was taken of, if any; KeyError or RuntimeError where it does not fit."""
+        if checkpoint is None:
+            return
         self.denoiser.network.load_state_dict(checkpoint["network"])
         self.ema.network.load_state_dict(checkpoint["ema"])
         if self.trained.heads is not None:
