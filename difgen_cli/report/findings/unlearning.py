@@ -89,11 +89,9 @@ def _share(curves: Curves, frame: pd.DataFrame) -> str:
 
 def _difference(a: pd.DataFrame, b: pd.DataFrame) -> Any:
     """`mean`, `lo` and `hi` of b − a over paired seeds; None where there is no interval."""
-    sides = [
-        frame[["seed", COPIES, f"{COPIES}_lo", f"{COPIES}_hi"]].set_axis(["seed", n, f"{n}_lo", f"{n}_hi"], axis=1)
-        for frame, n in ((a, "a"), (b, "b"))
-    ]
-    changes = comparison.changed(*sides, [], top=1.0)
+    columns = ["seed", COPIES, f"{COPIES}_lo", f"{COPIES}_hi"]
+    one, other = (f[columns].set_axis(["seed", n, f"{n}_lo", f"{n}_hi"], axis=1) for f, n in ((a, "a"), (b, "b")))
+    changes = comparison.changed(one, other, [], top=1.0)
     if len(changes) != 1 or pd.isna(changes["lo"].iloc[0]):
         return None
     return changes.iloc[0]
