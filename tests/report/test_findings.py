@@ -264,6 +264,26 @@ def test_unlearning_is_told_with_a_model_that_never_saw_the_images_and_no_wider_
     assert "there are fewer such copies than of retrained" in of_unlearning(0.3, 0.004, 0.1)
 
 
+def test_a_model_that_is_trained_on_with_the_kept_images_has_seen_the_others() -> None:
+    """It is one that unlearns; without a start it is the one that never saw them."""
+    base = made_up({"data.retrain": [False, True], "train.start.data.retrain": [None, False]})
+    seen, begun = base.rows["data.retrain"], base.rows["train.start.data.retrain"].notna()
+    rows = base.rows[seen.astype(bool) | ~begun]
+    rows = rows.assign(**{"objective.name": "edm"})
+    share = {(False, False): 0.3, (True, True): 0.2, (True, False): 0.01}  # retrained, begun
+    pairs = zip(rows["data.retrain"] == True, rows["train.start.data.retrain"] == False, strict=True)  # noqa: E712
+    copies = pd.Series([share.get(pair, 0.0) for pair in pairs], rows.index) + rows["seed"].fillna(0) / 1000
+    ends = {"unlearnt_copies_lo": copies - 0.005, "unlearnt_copies_hi": copies + 0.005}
+    rows = rows.assign(unlearnt_copies=copies, **ends)
+    added = {"unlearnt_copies": ColumnSpec("share")}
+    read = curves.read(type(base)(**{**vars(base), "rows": rows, "columns": {**base.columns, **added}}))
+    sentence = study.RULES["unlearnt"](read, read.last)
+    assert re.match(
+        r"Samples that copy images to be unlearnt: 30.1 % .* before, 20.1 % .*, 1.10 % .* of models", sentence
+    )
+    assert "there are more such copies than of retrained models: a difference of 19.0" in sentence
+
+
 def test_nothing_follows_of_unlearning_where_nothing_was_learnt_or_one_seed_was_trained() -> None:
     assert of_unlearning(0.02, 0.02, 0.02).endswith("do not surely copy them more than the retrained ones, so that "
                                                     "nothing follows.")  # fmt: skip

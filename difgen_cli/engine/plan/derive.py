@@ -239,7 +239,7 @@ class RecipeBuilder:
             checks.enough(metric, needed, asked, left, where("data.held_out") or place)
             takes, features, marked = section.signature.inputs, None, None
             if "unlearn" in takes:
-                marked = unlearning.compared(self.marked(data, where), metric, lambda _, at=place: at)
+                marked = unlearning.compared(self.marked(data, where), metric, place)
             if "embed" in takes:
                 at = own["features"].place if "features" in own else place
                 features = self.features(section, facts, holdout, at)

@@ -5,7 +5,7 @@ Which images they are is in the keys of these three alone. A model that saw all 
 
 from __future__ import annotations
 
-from difgen_cli.engine.grid.document import GridError
+from difgen_cli.engine.grid.document import GridError, Place
 from difgen_cli.engine.plan.points import Where
 from difgen_cli.engine.plan.recipes import Operation, Recipe
 from difgen_cli.engine.plan.sections import Section
@@ -50,11 +50,11 @@ def needed(marked: Recipe | None, data: Section, objective: Section, where: Wher
     return marked
 
 
-def compared(marked: Recipe | None, metric: str, where: Where) -> Recipe:
+def compared(marked: Recipe | None, metric: str, place: Place | None) -> Recipe:
     """What a metric splits the training images by; GridError where they are all the same to it."""
     if marked is None:
         raise GridError(
             f"score.{metric}: compares images to be unlearnt with the others; set data.unlearn",
-            where(f"score.{metric}"),
+            place,
         )
     return marked

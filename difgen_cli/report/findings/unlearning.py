@@ -15,6 +15,10 @@ from difgen_cli.report.study.seeds import over_seeds
 
 COPIES, CONTROL, POWER = "unlearnt_copies", "unlearnt_copies_control", "unlearnt_power"
 RETRAINED, OBJECTIVE = "data.retrain", "objective.name"
+START, CHANGE = f"train.start.{RETRAINED}", "fork.change"  # how a model begins that was trained on
+WORDS = {
+    (RETRAINED, "true"): "trained on with the others alone", (RETRAINED, "false"): "", (OBJECTIVE, "edm"): "",
+}  # fmt: skip
 OF_UNLEARNING = ("objective", "train", "fork")  # sections in which a model that unlearns differs from that before
 SHOWN = 3  # settings that have a sentence
 
@@ -33,20 +37,29 @@ def _sentences(curves: Curves, cells: pd.DataFrame) -> Iterator[str]:
     own = [path for path in curves.paths if path == RETRAINED or path.partition(".")[0] in OF_UNLEARNING]
     alike, own = [path for path in curves.paths if path not in own], [path for path in own if path != STEPS]
     for levels, group in per_group(cells, alike):
-        retrained = worded(group[RETRAINED]) == "true"
-        unlearns = worded(group[OBJECTIVE]) == "unlearn"
-        before, never = group[~retrained & ~unlearns], group[retrained]
-        if any(len(frame[own].drop_duplicates()) != 1 for frame in (before, never)):
+        without, saw = worded(group[RETRAINED]) == "true", _saw_before(group)
+        unlearns = (worded(group[OBJECTIVE]) == "unlearn") | (without & saw)
+        before, several, never = group[~without & ~unlearns], group[unlearns], group[without & ~saw]
+        if several.empty or any(len(frame[own].drop_duplicates()) != 1 for frame in (before, never)):
             continue  # which of several would be the one that it began with?
-        where = _named(alike, levels)
-        for setting, after in per_group(group[unlearns & ~retrained], own):
-            named = [*where, *_named(own, setting)]
-            yield _sentence(curves, before, after, never, f" ({', '.join(named)})" if named else "")
+        varied = [path for path in own if worded(several[path]).nunique() > 1]
+        for setting, after in per_group(several, varied):
+            words = [*_named(alike, levels), *_named(varied, setting)]
+            yield _sentence(curves, before, after, never, f" ({', '.join(words)})" if words else "")
+
+
+def _saw_before(cells: pd.DataFrame) -> pd.Series:
+    """Whether a model that is trained without the images began with one that was trained with them."""
+    started = worded(cells[START]) == "false" if START in cells else pd.Series(False, cells.index)
+    forked = worded(cells[CHANGE]).str.contains(RETRAINED) if CHANGE in cells else pd.Series(False, cells.index)
+    return started | forked
 
 
 def _named(paths: list[str], levels: tuple[Any, ...]) -> list[str]:
-    pairs = zip(paths, levels, strict=True)
-    return [labels.level(path, str(level)) for path, level in pairs if path not in (OBJECTIVE, RETRAINED)]
+    """The levels of a model in words; what goes without words is left out."""
+    pairs = [(path, str(level)) for path, level in zip(paths, levels, strict=True)]
+    named = [WORDS.get((path, level), labels.level(path, level)) for path, level in pairs if level != "none"]
+    return [word for word in named if word]
 
 
 def _sentence(curves: Curves, before: pd.DataFrame, after: pd.DataFrame, never: pd.DataFrame, where: str) -> str:
