@@ -1,6 +1,7 @@
 """A folder that diffusers wrote: a network of its UNet2DModel or DiTTransformer2DModel, or a pipeline that has one."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from difgen_cli.models import _dit_names, _unet2d_names
 from difgen_cli.pretrained.files import PretrainedError, converted, json_of, listed, shown, within
-from difgen_cli.pretrained.record import Described, PretrainedModel, finished
+from difgen_cli.pretrained.record import Described, PretrainedModel, finished, read_as
 from difgen_cli.pretrained.schedulers import reading_of
 from difgen_cli.pretrained.tensors import tensors_of
 
@@ -22,8 +23,9 @@ SCHEDULER = "scheduler_config.json"
 def read(folder: Path, weights: str | None = None, reading: Mapping[str, Any] | None = None) -> PretrainedModel:
     """The record of a folder of diffusers; `weights` chooses ema or raw where a training wrote both.
 
-    `reading`: settings of `models.denoiser`, in place of what a scheduler of the folder, or of the pipeline that it
-    lies in, says. Raises PretrainedError for classes and custom code that are none of ours, and for broken files.
+    The scheduler of the folder, or of the pipeline that it lies in, says how they are read; `reading` has settings of
+    `models.denoiser` in place of what it says, or of a scheduler. Raises PretrainedError for classes and custom code
+    that are none of ours, and for broken files.
     """
     network, scheduler, choice = _parts(folder, weights)
     config_file = within(network, "config.json")
@@ -43,10 +45,9 @@ def read(folder: Path, weights: str | None = None, reading: Mapping[str, Any] | 
     for file in files:
         tensors |= tensors_of(file)
     described, own = converted(config_file, lambda: CLASSES[name](config, tensors))
-    if reading is None:
-        reading = _found_reading(network, scheduler)
-    described = Described(described.network, described.settings, described.shape, described.classes, reading)
-    return finished(described, own, [config_file, *files], "diffusers", choice)
+    described = replace(described, reading=_reading(network, scheduler, reading or {}))
+    model = finished(described, own, [config_file, *files], "diffusers", choice)
+    return read_as(model, reading, config_file) if reading else model
 
 
 def _parts(folder: Path, weights: str | None) -> tuple[Path, Path | None, str]:
@@ -95,14 +96,17 @@ def _pipeline(folder: Path, file: Path, index: Mapping[str, Any]) -> tuple[Path,
     return folder / networks[0], folder / "scheduler"
 
 
-def _found_reading(network: Path, scheduler: Path | None) -> dict[str, Any]:
+def _reading(network: Path, scheduler: Path | None, given: Mapping[str, Any]) -> dict[str, Any]:
     """What the scheduler says: that of the pipeline, or of the folders that the network lies in, as trainings write."""
     places = [scheduler] if scheduler else [network, *(p / "scheduler" for p in network.resolve().parents[:2])]
     for place in places:
         if (place / SCHEDULER).is_file():
             return reading_of(within(place, SCHEDULER))
+    if "prediction" in given:
+        return {"unit": 1.0, "noise_input": "timestep", **given}
     raise PretrainedError(
-        f"{network}: no {SCHEDULER} says how its output is read: copy it there, or say prediction and schedule"
+        f"{network}: no {SCHEDULER} says how its output is read: copy it there, or say it, such as "
+        "--reading prediction=noise --reading schedule=linear"
     )
 
 

@@ -9,8 +9,9 @@ import pickletools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -60,8 +61,9 @@ def read(path: Path) -> Any:
     """
 
     def parse() -> Any:
-        with path.open("rb") as file:
-            return _Machine(path, ALLOWED).run(file)
+        # Mapped: a length in the file that is longer than the rest of it takes no memory.
+        with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+            return _Machine(path, ALLOWED).run(content)
 
     return tried(path, parse, BROKEN)
 
@@ -123,7 +125,7 @@ class _Machine:
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
 
-    def run(self, stream: IO[bytes]) -> Any:
+    def run(self, stream: BytesIO | mmap) -> Any:
         """Follow one pickle to its end."""
         self.stack, self.memo = [], {}
         for count, (operation, argument, _) in enumerate(pickletools.genops(stream)):

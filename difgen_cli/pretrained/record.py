@@ -2,12 +2,14 @@
 
 import importlib
 import inspect
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, get_type_hints
 
 import torch
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from difgen_cli import contents, models
@@ -16,7 +18,6 @@ from difgen_cli.diffusion.randomness import initialise
 from difgen_cli.pretrained.files import PretrainedError, listed, shown
 
 NETWORKS = ("unet2d", "dit", "ddpmpp", "unet", "mlp")  # those that foreign weights may be for
-READING = tuple(inspect.signature(models.denoiser).parameters)[2:]  # how weights are read: prediction, unit, …
 LARGEST = 1 << 16  # of a whole number among settings: no width or side of an image is near it
 LONGEST = 64  # of a list among the settings of a network
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
@@ -39,8 +40,7 @@ class Described:
 
     def build(self) -> nn.Module:
         """The network, with weights at random."""
-        module = importlib.import_module(f"difgen_cli.models.{self.network}")
-        network: nn.Module = module.build(self.shape, self.classes, **self.settings)
+        network: nn.Module = _module(self.network).build(self.shape, self.classes, **self.settings)
         return network
 
 
@@ -72,6 +72,11 @@ class PretrainedModel:
         return models.denoiser(self.build(), sigma_data, **self.described.reading).eval()
 
 
+def _module(network: str) -> ModuleType:
+    """The file of `models/` that has a network."""
+    return importlib.import_module(f"difgen_cli.models.{network}")
+
+
 def expected(described: Described, path: Path, tensors: int) -> dict[str, Tensor]:
     """Parameters of the network that is described, without memory. PretrainedError where there is no such network.
 
@@ -83,6 +88,8 @@ def expected(described: Described, path: Path, tensors: int) -> dict[str, Tensor
         )
     for name, value in {**described.settings, "shape": described.shape, "classes": described.classes}.items():
         _check_size(path, name, value, tensors)
+    _check_types(path, "", _module(described.network).build, described.settings)
+    _check_types(path, "reading.", models.denoiser, described.reading)
     try:
         with torch.device("meta"):
             network = described.build()
@@ -91,6 +98,21 @@ def expected(described: Described, path: Path, tensors: int) -> dict[str, Tensor
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise PretrainedError(f"{path}: {reason.rstrip('.')}; correct what describes the network") from None
     return network.state_dict()
+
+
+def _check_types(path: Path, prefix: str, function: Callable[..., Any], settings: Mapping[str, Any]) -> None:
+    """PretrainedError for a setting that a function does not take, or takes no such value for."""
+    parameters = inspect.signature(function).parameters.values()
+    types = get_type_hints(function, localns={"nn": nn}, include_extras=True)
+    names = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    for name, value in settings.items():
+        if name not in names:
+            raise PretrainedError(f"{path}: {prefix}{shown(name)} is unknown: it takes {', '.join(names)}")
+        try:
+            TypeAdapter(types[name], config=ConfigDict(strict=True, allow_inf_nan=False)).validate_python(value)
+        except ValidationError as error:
+            what = error.errors()[0]["msg"].replace("Input should be", "must be").lower()
+            raise PretrainedError(f"{path}: {prefix}{name}: {what}, not {shown(value)}") from None
 
 
 def _check_size(path: Path, name: str, value: Any, tensors: int) -> None:
@@ -104,16 +126,26 @@ def _check_size(path: Path, name: str, value: Any, tensors: int) -> None:
         raise PretrainedError(f"{path}: {name} {what}, and weights of this file have {most}: take the right file")
 
 
+def read_as(model: PretrainedModel, reading: Mapping[str, Any], path: Path) -> PretrainedModel:
+    """The same weights, with settings of `models.denoiser` in place of those that their files say."""
+    own = dict(model.described.reading)
+    if "schedule" in reading:
+        own.pop("betas", None)  # they are of another one
+    described = replace(model.described, reading=own | dict(reading))
+    expected(described, path, len(model.weights))
+    return replace(model, described=described)
+
+
 def finished(
     described: Described, tensors: Mapping[str, Tensor], files: Sequence[Path], form: str, choice: str = ""
 ) -> PretrainedModel:
     """The record of tensors that fit their network.
 
-    `files`: configuration and weights, in the order in which they are read; the last is the one that errors name.
+    `files`: configuration, which errors in settings name, then weights, of which they name the last.
     PretrainedError for a tensor that is missing, unknown, of another shape, no float, or not finite.
     """
     path = files[-1]
-    parameters = expected(described, path, len(tensors))
+    parameters = expected(described, files[0], len(tensors))
     missing = sorted(parameters.keys() - tensors.keys())
     unknown = sorted(tensors.keys() - parameters.keys())
     if missing or unknown:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from difgen_cli.models import _dit_names, _edm_names
 from difgen_cli.pretrained.files import PretrainedError, converted, json_of, listed, shown, within
-from difgen_cli.pretrained.record import READING, Described, PretrainedModel, finished
+from difgen_cli.pretrained.record import Described, PretrainedModel, finished
 from difgen_cli.pretrained.tensors import content_of
 
 RECORD, WEIGHTS = "difgen.json", "weights.safetensors"
@@ -79,8 +79,6 @@ def describe(path: Path) -> Described:
     if type(classes) is not int or classes < 0:
         raise PretrainedError(f"{path}: classes: {shown(classes)} is no number of classes: write 0 for none")
     settings, reading = _settings(path, "settings", fields), _settings(path, "reading", fields)
-    if unknown := sorted(reading.keys() - set(READING)):
-        raise PretrainedError(f"{path}: reading.{shown(unknown[0])} is unknown: it has {', '.join(READING)}")
     return Described(str(fields["network"]), settings, tuple(shape), classes, reading)
 
 

@@ -166,8 +166,17 @@ def test_a_reading_that_the_caller_gives_replaces_that_of_the_scheduler(tmp_path
     (folder / "scheduler_config.json").unlink()
     with pytest.raises(PretrainedError, match=r"no scheduler_config.json says how its output is read"):
         read(folder)
-    reading = {"prediction": "flow", "unit": 1.0, "noise_input": "time"}
-    assert read(folder, reading=reading).described.reading == reading
+    whole = {"prediction": "flow", "unit": 1.0, "noise_input": "time"}
+    assert read(folder, reading={"prediction": "flow", "noise_input": "time"}).described.reading == whole
+    (folder / "scheduler_config.json").write_text(json.dumps(others.SCHEDULER | {"beta_end": 0.01}))
+    assert read(folder, reading={"prediction": "velocity"}).described.reading == {
+        "prediction": "velocity", "unit": 1.0, "noise_input": "timestep", "schedule": "linear", "betas": (1e-4, 0.01),
+    }  # fmt: skip
+    assert "betas" not in read(folder, reading={"schedule": "cosine"}).described.reading
+    edm = edm_file(tmp_path / "n.pkl", Edm(), random_weights(Edm()))
+    assert read(edm, reading={"unit": 0.25}).described.reading == {"unit": 0.25}
+    with pytest.raises(PretrainedError, match=r"reading\.prediction: must be 'edm', 'noise'.*, not wrong"):
+        read(edm, reading={"prediction": "wrong"})
 
 
 # diffusers' own networks, where it is installed -----------------------------------------------------------------------
