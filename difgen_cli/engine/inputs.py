@@ -14,6 +14,7 @@ INPUTS: dict[str, tuple[str, ...]] = {
     "model": ("shape", "classes", "train", "train_labels", "sigma_data", "population"),
     "objective": (
         "denoiser", "batch", "draws", "teacher", "average", "hidden", "heads", "targets", "ideal", "sigma_data",
+        "unlearn",
     ),
     "sample": ("denoiser", "x", "levels", "labels", "rng", *OF_SUBSET),
     "guide": ("denoiser", "shape", "weak", "continued", *OF_SUBSET),
@@ -22,6 +23,7 @@ INPUTS: dict[str, tuple[str, ...]] = {
         "sigma_data", "denoiser", "embed", "shared", "states", "twin", "sibling", "against", "mirrored", "left_out",
         "groups",
     ),
+    "post_training": ("weights", "others", "rng", "shape", "train", "train_labels"),
     "features": ("images", "labels", "weights"),
 }  # fmt: skip
 BY_PLACE = {"model": 2, "sample": 4}  # so many of the first are passed by place: networks may call them as they like

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from difgen_cli.engine.grid.document import GridError
 from difgen_cli.engine.plan.recipes import Operation, Recipe
-from difgen_cli.engine.plan.sections import Section, has_horizon
+from difgen_cli.engine.plan.sections import Section, horizon
 
 if TYPE_CHECKING:
     from difgen_cli.engine.plan.points import Where
@@ -53,7 +53,7 @@ def _others(change: Section, train: Section, where: Where) -> tuple[int, ...]:
             "...]`, each above 0",
             where(path) or where(f"{KIND}.name"),
         )
-    if steps and has_horizon(train):
+    if steps and horizon(train):
         raise GridError(
             f"{path}: with train.schedule {train.settings['schedule']} other steps are other runs; use constant or "
             "inverse_sqrt",
