@@ -21,7 +21,7 @@ INPUTS: dict[str, tuple[str, ...]] = {
     "score": (
         "samples", "train", "held_out", "rest", "train_labels", "held_out_labels", "train_classes", "held_out_classes",
         "sigma_data", "denoiser", "embed", "shared", "states", "twin", "sibling", "against", "mirrored", "left_out",
-        "groups",
+        "groups", "unlearn",
     ),
     "post_training": ("weights", "others", "rng", "shape", "train", "train_labels"),
     "features": ("images", "labels", "weights"),
