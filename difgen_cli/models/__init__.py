@@ -61,7 +61,7 @@ def _timesteps(schedule: str | None, betas: tuple[float, ...]) -> Timesteps | No
     """Timesteps of a schedule, with two ends of its own, or of the β of each; None where neither is given."""
     if not betas:
         return Timesteps(schedules.levels(schedule)) if schedule else None
-    if not all(0 < beta < 1 for beta in betas) or (len(betas) == 2) != (schedule is not None):
+    if not all(0 < beta < 1 for beta in betas) or not (len(betas) == 2 if schedule else len(betas) > 2):
         raise ValueError(
             "model.betas must lie between 0 and 1: two of them with model.schedule, or one for each timestep without it"
         )

@@ -60,6 +60,7 @@ def _blobs(root: Path) -> list[Path]:
 
 def tried(path: Path, read: Callable[[], Read], kinds: tuple[type[Exception], ...] = (ValueError,)) -> Read:
     """What `read` returns; its errors of these kinds, and those of the machine, as one sentence."""
+    errors: tuple[type[Exception], ...] = (OSError, *kinds)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd files, which are refused where they matter
@@ -70,7 +71,7 @@ def tried(path: Path, read: Callable[[], Read], kinds: tuple[type[Exception], ..
         raise PretrainedError(f"{path}: it asks for more memory than there is: take weights that are whole") from None
     except RecursionError:
         raise PretrainedError(f"{path}: it is nested too deeply to be read: take weights that are whole") from None
-    except (OSError, *kinds) as error:
+    except errors as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise PretrainedError(f"{path}: it cannot be read ({shown(lines[0]).rstrip('. ')}): copy it again") from None
 

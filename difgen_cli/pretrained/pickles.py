@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import torch
 from torch import Tensor
@@ -128,7 +128,7 @@ class _Machine:
     def run(self, stream: BytesIO | mmap) -> Any:
         """Follow one pickle to its end."""
         self.stack, self.memo = [], {}
-        for count, (operation, argument, _) in enumerate(pickletools.genops(stream)):
+        for count, (operation, argument, _) in enumerate(pickletools.genops(cast("IO[bytes]", stream))):
             if count >= OPERATIONS:
                 raise PretrainedError(f"{self.path}: it has more operations than any network: take another file")
             self._follow(operation.name, argument)

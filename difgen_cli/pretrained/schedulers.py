@@ -70,6 +70,5 @@ def _schedule(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     if not all(0 < beta < 1 for beta in ends):
         raise PretrainedError(f"{path}: beta_start and beta_end must lie between 0 and 1, not {ends}: correct them")
     if steps != schedules.STEPS:
-        betas = schedules.betas(name, steps, ends if name in ENDS else None)
-        return {"betas": tuple(betas.tolist())}
+        return {"betas": tuple(schedules.betas(name, steps, ends if name in ENDS else None).tolist())}
     return {"schedule": name} | ({"betas": ends} if name in ENDS and ends != ENDS[name] else {})

@@ -132,6 +132,8 @@ def test_levels_outside_of_the_schedule_are_said_to_be_outside(schedule: Any, ke
         ({"noise_input": "timestep"}, "model.noise_input: timestep needs model.schedule"),
         ({"betas": (0.1, 0.2)}, "two of them with model.schedule, or one for each timestep without it"),
         ({"betas": (0.1, 0.2, 0.3), "schedule": "linear"}, "two of them with model.schedule"),
+        ({"betas": (0.1,), "schedule": "linear"}, "two of them with model.schedule"),
+        ({"betas": (0.1,)}, "two of them with model.schedule"),
         ({"betas": (0.1, 0.2, 1.0)}, "must lie between 0 and 1"),
         ({"betas": (0.1, 0.2), "schedule": "cosine"}, "the schedule cosine has no first and last β"),
     ],
