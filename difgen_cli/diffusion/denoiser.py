@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 P_MEAN, P_STD = -1.2, 1.2  # of ln σ at σ_d = 0.5 (Karras 2022, table 1)
 
+FLOW_STEPS = 1000  # timesteps that diffusers divides the time of a flow into
+
 NoiseInput = Callable[[Tensor], Tensor]  # s = σ / u, (B,) -> the noise level as a network is told it, (B,)
 
 
@@ -122,6 +124,11 @@ def log_level(s: Tensor) -> Tensor:
 def time_level(s: Tensor) -> Tensor:
     """t = s / (1 + s), from 0 for clean to 1 for noise: what a flow network is told, (B,) like s."""
     return s / (1 + s)
+
+
+def flow_step(s: Tensor) -> Tensor:
+    """1000 t: what flow networks of diffusers are told, (B,) like s."""
+    return FLOW_STEPS * time_level(s)
 
 
 def preconditioning(sigma: Tensor, sigma_data: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -17,18 +17,31 @@ SCHEDULES = ("linear", "scaled_linear", "cosine")
 
 def levels(schedule: str, steps: int = STEPS) -> Tensor:
     """s of every timestep, ascending: (steps,) float64. Fewer steps than 1000 have larger β, so that the ends stay."""
-    return torch.expm1(-torch.log1p(-_betas(schedule, steps)).cumsum(0)).sqrt()
-
-
-def _betas(schedule: str, steps: int) -> Tensor:
-    if schedule == "linear":
-        return torch.linspace(*BETAS, steps, dtype=torch.float64) * (STEPS / steps)
-    if schedule == "scaled_linear":
-        first, last = SCALED_BETAS
-        return torch.linspace(math.sqrt(first), math.sqrt(last), steps, dtype=torch.float64).square() * (STEPS / steps)
     if schedule == "cosine":
+        return levels_from(betas(schedule, steps))
+    return levels_from(betas(schedule, steps) * (STEPS / steps))
+
+
+def levels_from(betas: Tensor) -> Tensor:
+    """s of every timestep, from its β: (steps,) float64, like `betas`."""
+    return torch.expm1(-torch.log1p(-betas).cumsum(0)).sqrt()
+
+
+def betas(schedule: str, steps: int = STEPS, ends: tuple[float, float] | None = None) -> Tensor:
+    """β of every timestep: (steps,) float64; `ends` replace the first and last of linear and scaled_linear.
+
+    Raises ValueError for another schedule, and for the ends of cosine, which has none.
+    """
+    if schedule == "cosine" and ends is None:
         kept = cosine(torch.linspace(0, 1, steps + 1, dtype=torch.float64))
         return (1 - kept[1:] / kept[:-1]).clamp(max=MOST_BETA)
+    if schedule == "linear":
+        return torch.linspace(*(ends or BETAS), steps, dtype=torch.float64)
+    if schedule == "scaled_linear":
+        first, last = ends or SCALED_BETAS
+        return torch.linspace(math.sqrt(first), math.sqrt(last), steps, dtype=torch.float64).square()
+    if schedule == "cosine":
+        raise ValueError("the schedule cosine has no first and last β: leave them out")
     raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, not {schedule!r}")
 
 
@@ -55,9 +68,10 @@ class Timesteps(nn.Module):
 
     log_levels: Tensor
 
-    def __init__(self, schedule: str) -> None:
+    def __init__(self, levels: Tensor) -> None:
+        """levels: s of every timestep, ascending, (steps,)."""
         super().__init__()
-        self.register_buffer("log_levels", levels(schedule).log().float(), persistent=False)
+        self.register_buffer("log_levels", levels.log().float(), persistent=False)
 
     @property
     def range(self) -> tuple[float, float]:
@@ -65,7 +79,7 @@ class Timesteps(nn.Module):
         return float(self.log_levels[0].exp()), float(self.log_levels[-1].exp())
 
     def forward(self, s: Tensor) -> Tensor:
-        """Timesteps in [0, 999], (B,) float32, of s (B,); those outside of the schedule are its ends."""
+        """Timesteps from 0 to the last, (B,) float32, of s (B,); those outside of the schedule are its ends."""
         log_s = s.log()
         above = torch.searchsorted(self.log_levels, log_s).clamp(1, len(self.log_levels) - 1)
         lower, upper = self.log_levels[above - 1], self.log_levels[above]

@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import ast
 import difflib
-import hashlib
 import importlib
-import importlib.util
-import sys
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -22,6 +19,7 @@ from typing import Any
 
 from difgen_cli.engine import columns, inputs, setting_types
 from difgen_cli.engine.fingerprint import of_reached
+from difgen_cli.engine.importing import user_module
 
 PACKAGE = Path(__file__).parent.parent
 REQUIRED = object()  # the default of a setting that has none
@@ -178,14 +176,7 @@ def _listing(folder: Path) -> dict[str, Path]:
 def _import(file: Path) -> ModuleType:
     if file.is_relative_to(PACKAGE):
         return importlib.import_module(".".join(("difgen_cli", *file.relative_to(PACKAGE).with_suffix("").parts)))
-    name = f"difgen_plugins_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}_{file.parent.name}_{file.stem}"
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
-        raise PluginError(f"{file}: not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
+    return user_module(file)
 
 
 @cache

@@ -10,10 +10,11 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
+
+from difgen_cli import contents
 
 VERSION = 1
 BLOCK = 256  # images embedded together: every block is full, so that a feature does not depend on its neighbours
@@ -142,10 +143,10 @@ def verify(path: Path, name: str | None = None) -> Weights:
         raise WeightsError(f"{path}: there is no such file: fetch it with `difgen weights fetch {weights.name}`")
     size_bytes = path.stat().st_size
     if not proved(path, weights.name):
-        return replace(weights, files=(path.name,), size_bytes=size_bytes, sha256=_sha256(path))
+        return replace(weights, files=(path.name,), size_bytes=size_bytes, sha256=contents.sha256(path))
     if size_bytes != weights.size_bytes:
         raise _corrupt(str(path), weights, f"{size_bytes} bytes long, not {weights.size_bytes}")
-    if (sha256 := _sha256(path)) != weights.sha256:
+    if (sha256 := contents.sha256(path)) != weights.sha256:
         raise _corrupt(str(path), weights, f"of SHA-256 {sha256}, not {weights.sha256}")
     return weights
 
@@ -197,18 +198,6 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def _sha256(path: Path) -> str:
-    """Of the whole file, read again only where its size or time of change is another."""
-    facts = path.stat()
-    return _sha256_at(path, facts.st_size, facts.st_mtime_ns)
-
-
-@cache
-def _sha256_at(path: Path, size_bytes: int, changed_ns: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _weights(name: str) -> Weights:

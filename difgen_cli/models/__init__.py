@@ -13,8 +13,8 @@ from annotated_types import Gt
 from torch import Tensor, nn
 from torch.nn import functional
 
-from difgen_cli.diffusion import Denoiser
-from difgen_cli.diffusion.denoiser import log_level, time_level
+from difgen_cli.diffusion import Denoiser, schedules
+from difgen_cli.diffusion.denoiser import flow_step, log_level, time_level
 from difgen_cli.diffusion.schedules import Timesteps
 
 VERSION = 1
@@ -30,6 +30,7 @@ def denoiser(
     unit: Annotated[float, Gt(0)] | None = None,
     noise_input: Literal["log", "time", "timestep"] = "log",
     schedule: Literal["linear", "scaled_linear", "cosine"] | None = None,
+    betas: tuple[float, ...] = (),
 ) -> Denoiser:
     """How the weights of a network are read: D(x; σ) from F. `sigma_data` is that of the pool.
 
@@ -38,20 +39,35 @@ def denoiser(
     unit: the standard deviation that images have in the network's own units; none: that of the pool. Published models
         of noise or flow have 1, those of EDM 0.5.
     noise_input: how the network is told the noise: log is ln(σ / unit) / 4, and with edm ln σ / 4; time is that of a
-        flow, from 0 to 1; timestep is that of `schedule`, from 0 to 999.
+        flow, from 0 to 1; timestep is that of `schedule` or `betas`, from 0 to 999, or 1000 times the time of a flow.
     schedule: of the network's training; σ outside of it are not asked for.
+    betas: two, the first and last β of the schedule, where they are not the published ones; or the β of every timestep,
+        without a schedule.
 
-    Raises ValueError for timesteps without a schedule.
+    Raises ValueError for timesteps without a schedule, and β that fit none.
     """
-    if noise_input == "timestep" and schedule is None:
+    timesteps = _timesteps(schedule, betas)
+    if noise_input == "timestep" and timesteps is None and prediction != "flow":
         raise ValueError("model.noise_input: timestep needs model.schedule: name linear, scaled_linear or cosine")
-    timesteps = Timesteps(schedule) if schedule else None
     span = (0.0, math.inf)
     if timesteps is not None:
         scale = sigma_data if unit is None else unit
         span = (timesteps.range[0] * scale, timesteps.range[1] * scale)
-    inputs = {"log": None if prediction == "edm" else log_level, "time": time_level, "timestep": timesteps}
+    inputs = {"log": None if prediction == "edm" else log_level, "time": time_level, "timestep": timesteps or flow_step}
     return Denoiser(network, sigma_data, prediction, unit, inputs[noise_input], span)
+
+
+def _timesteps(schedule: str | None, betas: tuple[float, ...]) -> Timesteps | None:
+    """Timesteps of a schedule, with two ends of its own, or of the β of each; None where neither is given."""
+    if not betas:
+        return Timesteps(schedules.levels(schedule)) if schedule else None
+    if not all(0 < beta < 1 for beta in betas) or not (len(betas) == 2 if schedule else len(betas) > 2):
+        raise ValueError(
+            "model.betas must lie between 0 and 1: two of them with model.schedule, or one for each timestep without it"
+        )
+    if schedule is not None:
+        return Timesteps(schedules.levels_from(schedules.betas(schedule, ends=(betas[0], betas[1]))))
+    return Timesteps(schedules.levels_from(torch.tensor(betas, dtype=torch.float64)))
 
 
 class NoiseFeatures(nn.Module):

@@ -6,7 +6,7 @@ names of the published ones are converted by `from_published` in `_dit_names.py`
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from annotated_types import Gt
@@ -32,6 +32,8 @@ class DitSettings:
     patch: int
     noise_scale: float
     learned_variance: bool
+    freq_shift: int
+    mlp_eps: float
 
 
 def build(
@@ -44,6 +46,8 @@ def build(
     patch: Annotated[int, Gt(0)] = 2,
     noise_scale: Annotated[float, Gt(0)] = 1.0,
     learned_variance: bool = False,
+    freq_shift: Literal[0, 1] = 0,
+    mlp_eps: Annotated[float, Gt(0)] = 1e-6,
 ) -> nn.Module:
     """F(x; noise, label) for images of `shape` (C, H, W), with `classes` conditions (0: none).
 
@@ -53,6 +57,8 @@ def build(
     patch: height and width of the pixels that are one token.
     noise_scale: factor of the noise level before its cosines and sines, whose periods reach from 2π to 63,000.
     learned_variance: the last layer also has the variances of the published networks, which are not returned.
+    freq_shift: 1 makes the lowest frequency of the noise level exactly 1 / 10,000, as diffusers has it.
+    mlp_eps: added to the variance of the normalisation before each perceptron; diffusers has 1e-5.
 
     Raises ValueError for points, sides that patch does not divide, and a width that 4 or heads do not divide.
     """
@@ -62,7 +68,8 @@ def build(
         raise ValueError(f"patch must divide the height and width of the images, {shape[1]} × {shape[2]}, not {patch}")
     if width % 4 or width % heads:
         raise ValueError(f"width must be a multiple of 4 and of the {heads} heads, not {width}")
-    return Dit(shape, classes, DitSettings(width, depth, heads, patch, noise_scale, learned_variance))
+    settings = DitSettings(width, depth, heads, patch, noise_scale, learned_variance, freq_shift, mlp_eps)
+    return Dit(shape, classes, settings)
 
 
 class Dit(nn.Module):
@@ -75,12 +82,12 @@ class Dit(nn.Module):
         self.classes = classes
         channels, width, patch = shape[0], settings.width, settings.patch
         rows, columns = shape[1] // patch, shape[2] // patch
-        self.embedding = DitEmbedding(classes, width, settings.noise_scale)
+        self.embedding = DitEmbedding(classes, width, settings.noise_scale, settings.freq_shift)
         self.first = nn.Conv2d(channels, width, patch, stride=patch)
         nn.init.xavier_uniform_(self.first.weight.view(width, -1))
         nn.init.zeros_(self.first.bias)  # type: ignore[arg-type]  # it has one
         self.register_buffer("positions", positions(rows, columns, width), persistent=False)
-        self.blocks = nn.ModuleList(DitBlock(width, settings.heads) for _ in range(settings.depth))
+        self.blocks = nn.ModuleList(DitBlock(width, settings.heads, settings.mlp_eps) for _ in range(settings.depth))
         self.middle = TokenMap(rows, columns)
         self.modulation = zero(nn.Linear(width, 2 * width))
         outputs = 2 * channels if settings.learned_variance else channels
@@ -111,10 +118,10 @@ class DitEmbedding(nn.Module):
 
     frequencies: Tensor
 
-    def __init__(self, classes: int, width: int, noise_scale: float) -> None:
+    def __init__(self, classes: int, width: int, noise_scale: float, freq_shift: int = 0) -> None:
         super().__init__()
         half = NOISE_FEATURES // 2
-        frequencies = noise_scale * torch.exp(-math.log(MAX_PERIOD) * torch.arange(half) / half)
+        frequencies = noise_scale * torch.exp(-math.log(MAX_PERIOD) * torch.arange(half) / (half - freq_shift))
         self.register_buffer("frequencies", frequencies, persistent=False)
         self.first, self.second = nn.Linear(NOISE_FEATURES, width), nn.Linear(width, width)
         self.labels = ClassEmbedding(classes, width)
@@ -134,9 +141,9 @@ class DitEmbedding(nn.Module):
 class DitBlock(nn.Module):
     """Attention and a perceptron; what each sees is scaled and shifted, and what it adds is gated, by the embedding."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, mlp_eps: float = EPS) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.mlp_eps = heads, mlp_eps
         self.modulation = zero(nn.Linear(width, 6 * width))  # gates of 0: the block starts as the identity
         self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.inner, self.outer = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
@@ -148,7 +155,7 @@ class DitBlock(nn.Module):
         """Like `tokens`, (B, T, width), from the embedding (B, width)."""
         shift, scale, gate, mlp_shift, mlp_scale, mlp_gate = self.modulation(embedding).unsqueeze(1).chunk(6, dim=-1)
         tokens = torch.addcmul(tokens, gate, self._attended(modulated(tokens, shift, scale)))
-        inner = functional.gelu(self.inner(modulated(tokens, mlp_shift, mlp_scale)), approximate="tanh")
+        inner = functional.gelu(self.inner(modulated(tokens, mlp_shift, mlp_scale, self.mlp_eps)), approximate="tanh")
         return torch.addcmul(tokens, mlp_gate, self.outer(inner))
 
     def _attended(self, tokens: Tensor) -> Tensor:
@@ -171,9 +178,9 @@ class TokenMap(nn.Module):
         return image
 
 
-def modulated(tokens: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+def modulated(tokens: Tensor, shift: Tensor, scale: Tensor, eps: float = EPS) -> Tensor:
     """Tokens (B, T, width), each normalised, then times 1 + scale and plus shift, both (B, 1, width)."""
-    normalised = functional.layer_norm(tokens, tokens.shape[-1:], eps=EPS)
+    normalised = functional.layer_norm(tokens, tokens.shape[-1:], eps=eps)
     return torch.addcmul(shift, normalised, scale + 1)
 
 

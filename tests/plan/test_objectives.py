@@ -59,6 +59,7 @@ def test_what_trains_as_before_has_the_key_that_it_always_had(
     [
         ("noise_bank: 1", ""), ("target: closed_form", ""), ("law: vp", ""), ("weight: noise", ""), ("name: repa", ""),
         ("name: distill, steps: 4", ""), ("", ", prediction: flow"), ("", ", unit: 1.0"), ("", ", noise_input: time"),
+        ("", ", noise_input: timestep, betas: [0.1, 0.2, 0.3]"), ("", ", prediction: flow, noise_input: timestep"),
     ],
 )  # fmt: skip
 def test_what_trains_otherwise_has_a_key_of_its_own(
@@ -106,6 +107,9 @@ def test_a_student_may_teach(write_grid: Write, plan_of: PlanOf) -> None:
         (grid("teacher: {train.steps: 5}"), "objective.teacher.train.steps: edm has no teacher; remove it"),
         (grid("name: distill, teacher: {sample.steps: 5}"), "objective.teacher.sample.steps: a teacher may differ in"),
         (grid("", ", noise_input: timestep"), "model.noise_input: timestep needs a schedule; set model.schedule"),
+        (grid("", ", betas: [0.1, 0.2]"), "model.betas: must lie between 0 and 1, two of them with model.schedule"),
+        (grid("", ", schedule: linear, betas: [0.1, 0.2, 0.3]"), "model.betas: must lie between 0 and 1"),
+        (grid("", ", schedule: linear, betas: [0.1, 2]"), "model.betas: must lie between 0 and 1"),
         (grid("name: distill").replace("memorization", "gap"), "score.gap: asks the network for the mean of clean"),
         (grid("", ", prediction: x0"), "model.prediction: must be"),
     ],

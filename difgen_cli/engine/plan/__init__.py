@@ -40,6 +40,7 @@ def channels_first(shape: tuple[int, ...]) -> tuple[int, ...]:
 LATER = {
     "data.held_out_seed": 0, "data.unlearn": 0, "data.retrain": False,
     "model.prediction": "edm", "model.unit": None, "model.noise_input": "log", "model.schedule": None,
+    "model.betas": (),
     "objective.name": "edm", "objective.law": "edm", "objective.p_mean": -1.2, "objective.p_std": 1.2,
     "objective.timesteps": 0, "objective.weight": "edm", "objective.noise_bank": None,
     "objective.target": "stochastic",

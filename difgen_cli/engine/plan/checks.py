@@ -14,10 +14,20 @@ from difgen_cli.engine.plan.sections import DEFAULT_PLUGIN, Section, wants
 AUGMENT_LABELS = 9  # that tell a network how an image was augmented (Karras et al. 2022, table 6)
 OF_PLAIN_IMAGES = ("teacher", "ideal", "targets")  # inputs of objectives that know nothing of augmented images
 
+ENDS = ("linear", "scaled_linear")  # schedules that have a first and a last β
+
 
 def reading(model: Section, where: Where) -> None:
-    """GridError where a network is to be told timesteps of no schedule."""
-    if model.own.get("noise_input") == "timestep" and model.own.get("schedule") is None:
+    """GridError where a network is to be told timesteps of no schedule, or values of β that fit none."""
+    schedule, betas, own = model.own.get("schedule"), model.own.get("betas", ()), model.own
+    fits = len(betas) == 2 if schedule in ENDS else len(betas) > 2 and schedule is None
+    if betas and not (fits and all(0 < beta < 1 for beta in betas)):
+        raise GridError(
+            "model.betas: must lie between 0 and 1, two of them with model.schedule linear or scaled_linear, or three "
+            "or more, one for each timestep, without a schedule",
+            where("model.betas"),
+        )
+    if own.get("noise_input") == "timestep" and not (schedule or betas or own.get("prediction") == "flow"):
         raise GridError(
             "model.noise_input: timestep needs a schedule; set model.schedule to linear, scaled_linear or cosine",
             where("model.noise_input"),

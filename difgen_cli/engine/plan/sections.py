@@ -15,6 +15,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from difgen_cli import contents
 from difgen_cli.engine.grid.document import GridError, Place, suggest
 from difgen_cli.engine.grid.values import Given, Spaced, number
 from difgen_cli.engine.plugins import KINDS, Library, PluginError, Setting, Signature
@@ -178,11 +179,15 @@ def resolve_metric(
 def _reading(kind: str, signature: Signature, settings: Mapping[str, Any]) -> Signature:
     """A user's plug-in as it reads the files that its settings name: others make another version of it. Data are known
     by what is read of them."""
-    paths = [v for v in settings.values() if isinstance(v, Path)]
-    if kind == "data" or signature.builtin or not paths:
+    if kind == "data" or signature.builtin:
+        return signature
+    # A default is a literal, and so text.
+    texts = [Path(v) for k, v in settings.items() if isinstance(v, str) and _accepts(signature.settings[k].type, Path)]
+    paths = [v for v in settings.values() if isinstance(v, Path)] + [path for path in texts if path.exists()]
+    if not paths:
         return signature
     files = [f for p in paths for f in ([p] if p.is_file() else sorted(f for f in p.rglob("*") if f.is_file()))]
-    digest = hashlib.sha256(b"".join(hashlib.sha256(f.read_bytes()).digest() for f in files)).hexdigest()[:16]
+    digest = hashlib.sha256(b"".join(bytes.fromhex(contents.sha256(f)) for f in files)).hexdigest()[:16]
     return replace(signature, version=f"{signature.version}+{digest}")
 
 

@@ -1,0 +1,130 @@
+"""Pickles of EDM (Karras et al. 2022): networks of DDPM++ and NCSN++ in its preconditioning, as data.
+
+A network is stored with the source of its class, which is never looked at: the class's name, the arguments that it was
+made with, and the tensors of its modules say all.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from difgen_cli.models._edm_names import from_edm
+from difgen_cli.pretrained import pickles
+from difgen_cli.pretrained.files import PretrainedError, converted, listed, shown
+from difgen_cli.pretrained.pickles import Call
+from difgen_cli.pretrained.record import Described, PretrainedModel, finished
+
+KEYS = {"ema": ("ema", "G_ema"), "raw": ("net", "raw", "model")}  # where a snapshot keeps which weights
+DEFAULTS: dict[str, Any] = {  # of EDM's network, for arguments that a file leaves out
+    "augment_dim": 0, "model_channels": 128, "channel_mult": [1, 2, 2, 2], "channel_mult_emb": 4, "num_blocks": 4,
+    "attn_resolutions": [16], "dropout": 0.1, "label_dropout": 0, "embedding_type": "positional",
+    "channel_mult_noise": 1, "encoder_type": "standard", "decoder_type": "standard", "resample_filter": [1, 1],
+}  # fmt: skip
+ONE_FORM = {"channel_mult_emb": 4, "decoder_type": "standard"}  # that ddpmpp has one form of
+PRECONDITIONING: dict[str, Any] = {"label_dim": 0, "sigma_data": 0.5}
+
+
+def read(path: Path, weights: str | None = None) -> PretrainedModel:
+    """The record of a `network-snapshot.pkl`; `weights` chooses ema or raw, where a file has both.
+
+    Raises PretrainedError for a broken file, and a network that is none of ours.
+    """
+    content = pickles.read(path)
+    choice, network = _chosen(path, content, weights)
+    outer, inner = _module(path, network, "EDMPrecond"), None
+    if isinstance(outer["modules"], dict):
+        inner = outer["modules"].get("model")
+    model = _module(path, inner, "SongUNet")
+    described = _described(path, outer["arguments"], model["arguments"])
+    views = pickles.Tensors(path)
+    tensors = {name: views.of(call) for name, call in _tensors(path, network, set())}
+    if sum(tensor.nbytes for tensor in tensors.values()) > path.stat().st_size:  # converting copies what is shared
+        raise PretrainedError(f"{path}: its tensors are larger than the file: take weights that are whole")
+    own = converted(path, lambda: from_edm(tensors))
+    return finished(described, own, [path], "edm", choice)
+
+
+def _chosen(path: Path, content: Any, weights: str | None) -> tuple[str, Any]:
+    """Which network of a snapshot, and what the choice was; empty where there was none."""
+    if isinstance(content, Call):
+        return "", content
+    if not isinstance(content, dict):
+        raise PretrainedError(f"{path}: it holds no network: take the network-snapshot of a training")
+    present = {
+        choice: content[key] for choice, keys in KEYS.items() for key in keys if isinstance(content.get(key), Call)
+    }
+    if not present or (weights is not None and weights not in present):
+        wanted = f"{weights} weights" if weights else "network"
+        raise PretrainedError(f"{path}: it has no {wanted}, but {listed(content)}: take another file or --weights")
+    choice = weights or next(iter(present))
+    return (choice if len(present) > 1 else ""), present[choice]
+
+
+def _module(path: Path, call: Any, wanted: str) -> dict[str, Any]:
+    """Name, arguments and inner modules of a class that a pickle stores; PretrainedError for any but `wanted`."""
+    meta = call.arguments[0] if isinstance(call, Call) and call.name == pickles.PERSISTENT and call.arguments else None
+    state = meta.get("state") if isinstance(meta, dict) else None
+    if not isinstance(meta, dict) or not isinstance(state, dict):
+        raise PretrainedError(f"{path}: it holds no network of EDM: take the network-snapshot of a training")
+    if (name := meta.get("class_name")) != wanted:
+        raise PretrainedError(
+            f"{path}: the class {shown(name)} is no network of difgen's: it reads {wanted} of EDM, with DDPM++ or "
+            "NCSN++ inside; nothing of its source was run"
+        )
+    arguments = state.get("_init_kwargs")
+    if state.get("_init_args") or not isinstance(arguments, dict):
+        raise PretrainedError(f"{path}: {name} was made without named arguments, which cannot be read: save it again")
+    return {"arguments": arguments, "modules": state.get("_modules")}
+
+
+def _described(path: Path, outer: Mapping[str, Any], inner: Mapping[str, Any]) -> Described:
+    given = DEFAULTS | dict(inner)
+    for name, form in ONE_FORM.items():
+        if given[name] != form:
+            raise PretrainedError(
+                f"{path}: {name}: {shown(given[name])} is not supported by ddpmpp; it has {form!r} alone"
+            )
+
+    def convert() -> Described:
+        side, multipliers = int(given["img_resolution"]), tuple(given["channel_mult"])
+        heights = [side >> level for level in range(len(multipliers))]
+        settings = {
+            "width": given["model_channels"], "depth": given["num_blocks"], "multipliers": multipliers,
+            "attention": tuple(height for height in given["attn_resolutions"] if height in heights),
+            "dropout": float(given["dropout"]), "features": given["embedding_type"],
+            "noise_width": given["channel_mult_noise"], "encoder": given["encoder_type"],
+            "resample_filter": tuple(given["resample_filter"]), "augment": given["augment_dim"],
+        }  # fmt: skip
+        whole = PRECONDITIONING | dict(outer)
+        if given["embedding_type"] not in ("positional", "fourier") or given["encoder_type"] not in (
+            "standard",
+            "residual",
+        ):
+            raise ValueError("embedding_type or encoder_type is not supported by ddpmpp")
+        if given["in_channels"] != given["out_channels"]:
+            raise ValueError("in_channels and out_channels differ")
+        shape = (int(given["in_channels"]), side, side)
+        return Described("ddpmpp", settings, shape, int(whole["label_dim"]), {"unit": float(whole["sigma_data"])})
+
+    return converted(path, convert)
+
+
+def _tensors(path: Path, call: Any, seen: set[int], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every tensor of a module and those in it, with its dotted name; no module is there twice."""
+    meta = call.arguments[0] if isinstance(call, Call) and call.name == pickles.PERSISTENT else None
+    state = meta.get("state") if isinstance(meta, dict) else call.state if isinstance(call, Call) else None
+    if not isinstance(state, dict) or id(call) in seen:
+        raise PretrainedError(
+            f"{path}: the module {shown(prefix or 'itself')} holds no weights as expected: take another file"
+        )
+    seen.add(id(call))
+    passing = state.get("_non_persistent_buffers_set") or ()
+    for kind in ("_parameters", "_buffers", "_modules"):
+        group = state.get(kind)
+        for name, value in (group if isinstance(group, dict) else {}).items():
+            if value is None or (kind == "_buffers" and name in passing):
+                continue
+            if kind == "_modules":
+                yield from _tensors(path, value, seen, f"{prefix}{name}.")
+            else:
+                yield f"{prefix}{name}", value
