@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,8 @@ def test_what_changes_nothing_has_the_keys_that_it_always_had(cell_of: Callable[
     )  # fmt: skip
     assert cell.identity() == plain.identity()
     assert cell.settings()["post_training.name"] == "none"
+    columns = tuple({k: v for k, v in part.items() if not k.startswith("post_training.")} for part in cell.columns)
+    assert replace(cell, columns=columns).identity() == cell.identity()  # of a plan that did not know the section
 
 
 def test_a_change_samples_and_scores_again_and_trains_nothing(write_grid: Write, plan_of: PlanOf) -> None:
@@ -82,6 +85,12 @@ def test_a_worse_self_and_a_twin_inherit_the_change_and_a_teacher_does_not(write
     plain = {other.snapshot for other in only(plan_of(write_grid(grid("", weak)))).partners.values()}
     cell = only(plan_of(write_grid(grid(four, weak), "b.yaml")))
     assert {other.snapshot for other in cell.partners.values()}.isdisjoint(plain)
+    axis = "axes: {post_training.name: [none, quantise]}\n"
+    weak_selves = [
+        cell.partners["guide.auto"] for cell in plan_of(write_grid(grid("", weak) + axis, "axis.yaml")).models
+    ]
+    assert weak_selves[0].snapshot in plain
+    assert weak_selves[1].snapshot not in plain
 
     twins = GRID.replace("size: 32", "size: 32, half: A").replace("membership", "twins")
     before = only(plan_of(write_grid(twins, "c.yaml"))).partners["twin"]
@@ -95,6 +104,8 @@ def test_a_worse_self_and_a_twin_inherit_the_change_and_a_teacher_does_not(write
     assert plans[0].trajectories.keys() == plans[1].trajectories.keys()
     teacher, step = weights_of(plans[1].trajectories[only(plans[1]).home].needs["teacher"])
     assert (step, teacher.key in plans[0].trajectories) == (10, True)
+    closed = scored.replace("train.steps: 10", "model.name: analytic") + CHANGE.format(four)
+    assert only(plan_of(write_grid(closed, "closed.yaml"))).settings()["post_training.bits"] == 4
 
 
 def test_a_worse_self_may_be_the_same_network_with_fewer_bits(cell_of: Callable[..., Cell]) -> None:
