@@ -260,3 +260,21 @@ def test_what_cannot_be_is_one_sentence(planned: Planned, text: str, words: str)
     with pytest.raises(GridError, match=words) as error:
         planned(text)
     assert error.value.place is not None
+
+
+def test_a_change_of_weights_takes_earlier_ones_from_the_trunk(
+    write_grid: Write, plan_of: PlanOf, tmp_path: Path
+) -> None:
+    """A fork has no weights of its own at its step and before it."""
+    file = tmp_path / "plugins" / "post_training" / "mean.py"
+    file.parent.mkdir(parents=True)
+    file.write_text(
+        "def apply(weights, others, *, steps: tuple[int, ...] = ()):\n    return weights\n", encoding="utf-8"
+    )
+    change = "  post_training: {name: mean, steps: [10, 20, 30]}\n"
+    plan = plan_of(write_grid(grid(more=change + FORK)))
+    cell = by_change(plan)["train.lr=0.0001"]
+    trunk, _ = behind(plan, plan.trajectories[cell.home], "fork")
+    others = {name: other.home for name, other in cell.partners.items()}
+    assert others == {"post_training.10": trunk.key, "post_training.20": trunk.key, "post_training.30": cell.home}
+    assert trunk.steps == (10, 20, 30, 40)

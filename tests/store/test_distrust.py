@@ -21,7 +21,7 @@ Difgen = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def trajectory(runs: Path, key: str, way: str | None, network: tuple[str, dict[str, Any]], *, start: str | None = None,
-               checked: bool = False, **settings: Any) -> None:  # fmt: skip
+               role: str = "start", checked: bool = False, **settings: Any) -> None:  # fmt: skip
     """A folder as a worker describes it; `key` is repeated to 16 digits."""
     name, own = network
     recipe: dict[str, Any] = {
@@ -29,7 +29,7 @@ def trajectory(runs: Path, key: str, way: str | None, network: tuple[str, dict[s
         "net": {"kind": "network", "name": name, "version": 1, "settings": own, "inputs": {}},
     }
     if start:
-        recipe[16 * key]["inputs"]["start"] = "begun"
+        recipe[16 * key]["inputs"][role] = "begun"
         recipe["begun"] = {"kind": "snapshot", "settings": {"step": 5}, "inputs": {"trajectory": 16 * start}}
     folder = runs / "trajectories" / f"{name}-{16 * key}"
     folder.mkdir(parents=True)
@@ -82,7 +82,7 @@ def test_a_description_that_cannot_be_read_vouches_for_nothing(tmp_path: Path) -
 def test_whoever_continues_from_it_counts_no_more(tmp_path: Path) -> None:
     trajectory(tmp_path, "a", "compiled", UNET)
     trajectory(tmp_path, "b", "eager", UNET, start="a")
-    trajectory(tmp_path, "c", "eager", UNET, start="b")
+    trajectory(tmp_path, "c", "eager", UNET, start="b", role="fork")
     trajectory(tmp_path, "d", "eager", UNET)
     store = Store(tmp_path)
     found = untrusted.find(store)
