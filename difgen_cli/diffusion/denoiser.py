@@ -64,8 +64,12 @@ class Denoiser(nn.Module):
         self.prediction, self.unit = prediction, self.sigma_data if unit is None else float(unit)
         self.noise_input, self.sigma_range = noise_input, sigma_range
 
-    def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
-        """The estimate of the clean x: (B, C, H, W) or (B, D), like x, for σ > 0 of shape (B,)."""
+    def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None, augment: Tensor | None = None) -> Tensor:
+        """The estimate of the clean x: (B, C, H, W) or (B, D), like x, for σ > 0 of shape (B,).
+
+        `augment` (B, 9) says how an image of training was augmented, to a network that has labels for it.
+        """
+        more = () if augment is None else (augment,)
         if self.prediction == "edm":
             skip, out, scale, noise = preconditioning(sigma, self.unit)
             if self.noise_input is not None:
@@ -75,7 +79,7 @@ class Denoiser(nn.Module):
             skip, out, scale = COEFFICIENTS[self.prediction](s)
             out, scale = out * self.unit, scale / self.unit
             noise = (self.noise_input or log_level)(s)
-        output = self.network(per_item(scale, x) * x, noise, labels)
+        output = self.network(per_item(scale, x) * x, noise, labels, *more)
         return torch.addcmul(per_item(skip, x) * x, per_item(out, x), output.to(x.dtype))
 
 

@@ -27,6 +27,7 @@ class Batch:
     weight: Tensor  # (B,) of the squared error
     noise: Tensor  # like the images, unit normal
     drawn: Mapping[str, Tensor] = field(default_factory=dict)  # what the objective's own `draw` added
+    augment: Tensor | None = None  # (B, 9) how each image was augmented, which the network is told; None: none was
 
     @property
     def noised(self) -> Tensor:
@@ -77,6 +78,18 @@ def edm_levels(normal: Tensor, sigma_data: float) -> tuple[Tensor, Tensor]:
 def regression(denoiser: Denoiser, batch: Batch) -> Tensor:
     """The weighted squared error of the denoised batch, a scalar."""
     return loss(denoiser, batch.images, batch.sigma, batch.noise, batch.labels, batch.weight)
+
+
+class Augmented:
+    """A denoiser whose network is told how the images of a batch were augmented."""
+
+    def __init__(self, denoiser: Denoiser, augment: Tensor) -> None:
+        self.denoiser, self.augment, self.sigma_data = denoiser, augment, denoiser.sigma_data
+
+    def __call__(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None, /) -> Tensor:
+        """D(x; σ) like x, for the batch itself: item i was augmented as labels `augment` (B, 9) say of it."""
+        denoised: Tensor = self.denoiser(x, sigma, labels, self.augment)
+        return denoised
 
 
 class Hidden:

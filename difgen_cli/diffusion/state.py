@@ -87,11 +87,13 @@ class TrainingState:
             **({} if self.trained.heads is None else {"heads": self.trained.heads.state_dict()}),
         }
 
-    def restore(self, checkpoint: dict[str, Any]) -> None:
-        """Become the state that `checkpoint` was taken of; KeyError or RuntimeError where it does not fit.
+    def restore(self, checkpoint: dict[str, Any] | None) -> None:
+        """Become the state that `checkpoint` was taken of, if any; KeyError or RuntimeError where it does not fit.
 
         Where its heads are None, they were another objective's: those of this state begin anew, with their moments.
         """
+        if checkpoint is None:
+            return
         if checkpoint.get("heads", ()) is None:
             checkpoint = self._with_own_heads(checkpoint)
         self.denoiser.network.load_state_dict(checkpoint["network"])

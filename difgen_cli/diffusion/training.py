@@ -11,11 +11,11 @@ from itertools import count
 from typing import Annotated, Any, Literal
 
 import torch
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor, nn
 
-from difgen_cli.diffusion import Denoiser, per_item, scaled
-from difgen_cli.diffusion.objective import EDM, Batch, Draws, Objective, Trained
+from difgen_cli.diffusion import Denoiser, augmentation, per_item, scaled
+from difgen_cli.diffusion.objective import EDM, Augmented, Batch, Draws, Objective, Trained
 from difgen_cli.diffusion.precision import arithmetic, products
 from difgen_cli.diffusion.randomness import batches, has_dropout, replaced, seeded, stream, unseeded
 from difgen_cli.diffusion.state import EAGER, ExecutionMode, Step, TrainingState, begin
@@ -51,6 +51,7 @@ def train(
     condition_dropout: Annotated[float, Ge(0), Lt(1)] = 0.0,
     condition_perturbation: Annotated[float, Ge(0)] = 0.0,
     flip: bool = False,
+    augment: Annotated[float, Ge(0), Le(1)] = 0.0,
     precision: Literal["tf32", "fp32", "bf16"] = "fp32",
     seed: Annotated[int, Ge(0)] = 0,
 ) -> Iterator[TrainingState]:
@@ -74,14 +75,14 @@ def train(
     condition_dropout: share of labels replaced by the dropped condition, which guidance needs.
     condition_perturbation: length γ of Gaussian noise on the embedding of a condition, by Chen et al. (2024).
     flip: mirror images left to right with probability one half.
+    augment: probability of each of six changes of an image, which the network is told (Karras et al. 2022 have 0.12).
     precision: of the network's inner arithmetic: fp32; tf32, which is fp32 with products of 10 bits on a GPU that has
         them; or bf16. Weights, preconditioning and loss stay float32.
     seed: chooses initial weights, data order and noise.
 
-    Raises ValueError, at the first step, for no images, labels that do not fit, flips of points, and a dropout or
-    perturbation of the condition without one.
+    Raises ValueError, at the first step, where images, labels and settings do not fit together.
     """
-    check(images, labels, condition_dropout, condition_perturbation, flip)
+    check(images, labels, condition_dropout, condition_perturbation, flip or augment > 0)
     perturb(network, condition_perturbation)
     network.to(memory_format=way.layout)  # type: ignore[call-overload]
     state = begin(
@@ -89,9 +90,8 @@ def train(
         image=scaled(images[:1]), conditional=labels is not None, seed=seed,
         momentum=momentum if optimizer == "sgd" else None,
     )  # fmt: skip
-    if checkpoint is not None:
-        state.restore(checkpoint)
-        checkpoint = None  # its tensors would live as long as this generator
+    state.restore(checkpoint)
+    checkpoint = None  # its tensors would live as long as this generator
     weights: list[Tensor] = list(state.trained.parameters())
     averages = [flat.array for flat in state.averages]
     arrays = [flat.array for flat in state.weights[: len(averages)]]
@@ -99,7 +99,7 @@ def train(
     randomness = seeded if has_dropout(state.trained) or condition_perturbation > 0 else unseeded
     drawn = drawn_batches(
         images, labels, sigma_data, state, way, objective, batch=batch, seed=seed, flip=flip,
-        condition_dropout=condition_dropout, steps=steps,
+        condition_dropout=condition_dropout, steps=steps, augment=augment,
     )  # fmt: skip
     for step in range(state.step, steps):
         compute, tensors = next(drawn)
@@ -129,13 +129,14 @@ def gather(state: TrainingState, weights: list[Tensor], clip: float) -> None:
 
 def drawn_batches(
     images: Tensor, labels: Tensor | None, sigma_data: float, state: TrainingState, way: ExecutionMode,
-    objective: Objective, *, batch: int, seed: int, flip: bool, condition_dropout: float, steps: int,
+    objective: Objective, *, batch: int, seed: int, flip: bool, condition_dropout: float, steps: int, augment: float,
 ) -> Iterator[tuple[Step, tuple[Tensor | None, ...]]]:  # fmt: skip
     """For each step from the state's on: how its loss is computed, and the tensors of its batch."""
     inputs = {**objective.inputs, "average": state.ema}
     order = batches(len(images), batch, seed, state.step, images.device)
     generator, draws = torch.Generator(images.device), Draws(seed, images.device, steps if objective.ends else None)
     drawn: dict[str, Tensor] = {}
+    changes: Tensor | None = None  # how images were augmented
     compute: Step | None = None  # what is drawn is known only then
     for step in count(state.step):
         draws.step = step
@@ -147,14 +148,17 @@ def drawn_batches(
         if flip:
             flipped = torch.rand(batch, device=x.device, generator=generator) < 0.5
             x = torch.where(per_item(flipped, x), x.flip(-1), x)
+        if augment > 0:
+            change = augmentation.drawn(draws, batch, augment)
+            x, changes = way.laid(change(x)), change.labels
         if y is not None and condition_dropout > 0:
             dropped = torch.full_like(y, dropped_condition(state.denoiser.network))
             y = replaced(y, dropped, condition_dropout, generator)
         if objective.draw is not None:
-            whole = Batch(x, y, places, flipped, sigma, weight, noise)
+            whole = Batch(x, y, places, flipped, sigma, weight, noise, augment=changes)
             drawn = objective.draw(whole, draws, **{name: inputs[name] for name in objective.draw_asks})
         compute = compute or way.wrap(step_of(objective, tuple(drawn), state.ema))
-        yield compute, (x, y, places, flipped, sigma, weight, noise, *drawn.values())
+        yield compute, (x, y, places, flipped, sigma, weight, noise, changes, *drawn.values())
 
 
 def step_of(objective: Objective, drawn: tuple[str, ...], average: Denoiser) -> Step:
@@ -166,8 +170,11 @@ def step_of(objective: Objective, drawn: tuple[str, ...], average: Denoiser) -> 
     def compute(trained: Trained, *tensors: Tensor | None) -> Tensor:
         of_batch: dict[str, Any] = dict(zip(BATCH_TENSORS, tensors, strict=False))
         batch = Batch(**of_batch, drawn=dict(zip(drawn, tensors[len(BATCH_TENSORS) :], strict=True)))  # type: ignore[arg-type]
-        own = {**objective.inputs, "heads": trained.heads, "hidden": trained.hidden, "average": average}
-        return objective.loss(trained.denoiser, batch, **{name: own[name] for name in objective.asks})
+        denoiser, mean = trained.denoiser, average
+        if batch.augment is not None:
+            denoiser, mean = Augmented(denoiser, batch.augment), Augmented(mean, batch.augment)
+        own = {**objective.inputs, "heads": trained.heads, "hidden": trained.hidden, "average": mean}
+        return objective.loss(denoiser, batch, **{name: own[name] for name in objective.asks})
 
     return compute
 
@@ -181,7 +188,7 @@ def check(
     if labels is not None and labels.shape != images.shape[:1]:
         raise ValueError(f"{len(images)} images need as many labels, not an array of shape {tuple(labels.shape)}")
     if flip and images.dim() != 4:
-        raise ValueError("flip: points cannot be mirrored: set train.flip to false")
+        raise ValueError("flip: points cannot be mirrored: set train.flip to false, and train.augment to 0")
     if condition_dropout > 0 and labels is None:
         raise ValueError("condition_dropout needs a condition: choose one, or set train.condition_dropout to 0")
     if condition_perturbation > 0 and labels is None:

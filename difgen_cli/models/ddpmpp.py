@@ -26,6 +26,7 @@ from difgen_cli.models._ddpmpp_layers import (
 from difgen_cli.models.unet import ROOT_HALF, Chain, normalisation
 
 VERSION = 1
+AUGMENT_LABELS = "augment"  # the setting that says how many labels of an augmentation `forward` takes
 
 
 @dataclass(frozen=True)

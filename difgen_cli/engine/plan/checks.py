@@ -9,7 +9,10 @@ from difgen_cli.engine.grid.document import GridError, Place
 from difgen_cli.engine.plan import Facts
 from difgen_cli.engine.plan.metric import Metric
 from difgen_cli.engine.plan.points import Where
-from difgen_cli.engine.plan.sections import Section
+from difgen_cli.engine.plan.sections import DEFAULT_PLUGIN, Section, wants
+
+AUGMENT_LABELS = 9  # that tell a network how an image was augmented (Karras et al. 2022, table 6)
+OF_PLAIN_IMAGES = ("teacher", "ideal", "targets")  # inputs of objectives that know nothing of augmented images
 
 
 def reading(model: Section, where: Where) -> None:
@@ -31,6 +34,36 @@ def posterior_mean(objective: Section, scoring: Mapping[str, Metric], where: Whe
                 f"score.{name}: asks the network for the mean of clean images, and {objective.name} trains none that "
                 "gives it; name metrics of samples alone",
                 where(f"score.{name}") or where("objective.name"),
+            )
+
+
+def objective(model: Section, objective: Section, train: Section, closed: bool, where: Where) -> list[str]:
+    """What is to be said of how a model is trained. GridError where its objective or network knows no augmentation."""
+    if closed:
+        plain = objective.name == DEFAULT_PLUGIN["objective"] and not (objective.changed or objective.changed_own)
+        sentence = f"objective: {model.name} is in closed form and not trained, so that no objective changes it"
+        return [] if plain else [sentence]
+    if train.settings["augment"]:
+        augmentation(model, objective, where)
+    return []
+
+
+def augmentation(model: Section, objective: Section, where: Where) -> None:
+    """GridError where a network is not told how an image was augmented, or an objective knows images as they are."""
+    setting = model.signature.constants.get("AUGMENT_LABELS")
+    if setting is None or model.settings[setting] != AUGMENT_LABELS:
+        remedy = f"set model.{setting}: {AUGMENT_LABELS}" if setting else f"use ddpmpp with augment: {AUGMENT_LABELS}"
+        raise GridError(
+            f"train.augment: {model.name} is not told how an image was augmented, and would learn to make augmented "
+            f"images; {remedy}, or set train.augment: 0",
+            where("train.augment"),
+        )
+    for name in OF_PLAIN_IMAGES:
+        if wants(objective, name):
+            raise GridError(
+                f"train.augment: {objective.name} learns from {name}, which is of the images as they are; set "
+                "train.augment: 0, or use another objective",
+                where("train.augment"),
             )
 
 

@@ -13,7 +13,7 @@ from difgen_cli.engine.plan import Facts, checks, operations, sections, unlearni
 from difgen_cli.engine.plan.metric import Metric
 from difgen_cli.engine.plan.points import Where
 from difgen_cli.engine.plan.recipes import Operation, Recipe, apart, images_of
-from difgen_cli.engine.plan.sections import DEFAULT_PLUGIN, DEFAULT_SCORE, Section, resolve_metric, wants
+from difgen_cli.engine.plan.sections import DEFAULT_SCORE, Section, resolve_metric, wants
 from difgen_cli.engine.plugins import Library
 
 MATCHED_VERSION = 1  # of how another data set is brought to the size and colours of this one
@@ -78,16 +78,13 @@ class RecipeBuilder:
         given = {"teacher": teacher} if teacher else {}
         if wants(objective, "unlearn") and not closed:
             given["unlearn"] = unlearning.needed(marked, data, objective, where)
-        if closed and (objective.name != DEFAULT_PLUGIN["objective"] or objective.changed or objective.changed_own):
-            self.notes[
-                f"objective: {model.name} is in closed form and not trained, so that no objective changes it"
-            ] = None
+        self.notes.update(dict.fromkeys(checks.objective(model, objective, train, closed, where)))
         if not closed and (aim := self._objective(objective, facts, subset.inputs["holdout"], given, where)):
             parts["objective"] = aim
         made_of = operations.closed_form(parts) if closed else operations.trajectory(train, objective, parts, fork)
         trajectory = self.keep(made_of)
         inputs = compared | {"train_labels": labels.key, "held_out_labels": labels.key}
-        if not closed and train.settings["flip"]:
+        if not closed and (train.settings["flip"] or train.settings["augment"]):
             inputs["mirrored"] = "flip"
         columns = (
             data.columns | {"data.size": size},

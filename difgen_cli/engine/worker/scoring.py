@@ -115,7 +115,7 @@ class ScoringRun:
     @property
     def mirrored(self) -> bool:
         """Whether training showed mirror images too, here or in the models that a reference stands beside."""
-        return bool(self.recipe.settings.get("flip", False))
+        return bool(self.recipe.settings.get("flip") or self.recipe.settings.get("augment"))
 
     @functools.cached_property
     def parents(self) -> dict[str, Recipe]:

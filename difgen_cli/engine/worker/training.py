@@ -152,6 +152,7 @@ class TrainingRun:
             "labels": recipe.inputs["labels"].key, "batch": self.unit.batch,
             **({"objective": recipe.inputs["objective"].key} if "objective" in recipe.inputs else {}),
             **{name: recipe.settings.get(name, plain) for name, plain in SHAPING.items()},
+            **({"augment": True} if recipe.settings.get("augment") else {}),
             **{name: environment[name] for name in ("device", "threads", "torch")},
         }  # fmt: skip
 
