@@ -24,7 +24,6 @@ INPUTS: dict[str, tuple[str, ...]] = {
         "sigma_data", "denoiser", "embed", "shared", "states", "twin", "sibling", "against", "mirrored", "left_out",
         "groups", "unlearn",
     ),
-    "post_training": ("weights", "others", "train", "shape"),
     "features": ("images", "labels", "weights"),
 }  # fmt: skip
 BY_PLACE = {"model": 2, "sample": 4}  # so many of the first are passed by place: networks may call them as they like
