@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from difgen_cli.diffusion.objective import Batch, Draws
 
 VERSION = 1
+EVALUATIONS = {"teacher": 2}  # of an image
 DENOISES = False  # a student's output is where a step leads to, not the mean of the clean images
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from difgen_cli.diffusion.objective import Batch
 
 VERSION = 1
+EVALUATIONS = {"teacher": 1}  # of an image
 INPUT_WHEN = {"teacher": ("method", "erase")}  # an input that one value of a setting alone needs
 
 

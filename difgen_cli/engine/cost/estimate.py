@@ -17,7 +17,7 @@ from statistics import median
 from typing import Any, Literal
 
 from difgen_cli.engine.cost import networks
-from difgen_cli.engine.cost.history import History, Measured, Workload, Workloads
+from difgen_cli.engine.cost.history import FORWARD, History, Measured, Workload, Workloads
 from difgen_cli.engine.plan import Cell, Plan, channels_first, recipes
 from difgen_cli.engine.plan.work import Scoring, Training
 from difgen_cli.engine.store import Store
@@ -36,7 +36,6 @@ UNKNOWN_FLOPS = 1e7  # of a training image
 GUESSED_RATES = {"cpu": 1e10, "cuda": 1e13}  # FLOPs a second of a training; that of cuda was never measured
 GUESSED_STEP_SECONDS = 2e-3  # that a step takes however small it is
 GUESS_FACTOR = 6.0
-FORWARD = 1 / 3  # of a training's operations: an evaluation
 
 
 @dataclass(frozen=True)
@@ -150,7 +149,7 @@ class Estimator:
         if measured := self.history.get("training"):
             return predict(measured, workload, lambda: self._flops)
         flops = self._flops.get(workload.network, UNKNOWN_FLOPS)
-        seconds = GUESSED_STEP_SECONDS / batch + flops / GUESSED_RATES[self.device or "cpu"]
+        seconds = GUESSED_STEP_SECONDS / batch + workload.size * flops / GUESSED_RATES[self.device or "cpu"]
         return Seconds(seconds, GUESS_FACTOR, "guess" if self.device else "unknown")
 
     def scoring(self, unit: Scoring) -> UnitCost:
@@ -170,8 +169,11 @@ class Estimator:
             seconds = predict(self.history.get(part, {}), workload, lambda: self._flops)
             trained = cell.kind == "model" and "train.batch" in settings  # and not in closed form
             if seconds.how == "unknown" and part == "sampling" and trained:
-                image = self._image(self.workloads.training(settings), settings["train.batch"])
-                seconds = replace(image.times(FORWARD * workload.size), factor=image.factor * DIFFERENCE_FACTOR)
+                learnt = self.workloads.training(settings)
+                image = self._image(learnt, settings["train.batch"])
+                seconds = replace(
+                    image.times(FORWARD * workload.size / learnt.size), factor=image.factor * DIFFERENCE_FACTOR
+                )
             parts[part] = total([parts[part], seconds]) if part in parts else seconds
         return UnitCost(parts)
 

@@ -12,21 +12,22 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from difgen_cli.engine.plan.sections import as_text
+from difgen_cli.engine.plan.sections import DEFAULT_PLUGIN, as_text, needs
 from difgen_cli.engine.plugins import Library
 from difgen_cli.engine.store import Store, tables
 
 Settings = Mapping[str, Any]  # by dotted path
 TIMED = {"training": "images_per_second", "start": "start_seconds", "sampling": "sampling_seconds"}
 DECISIVE = ("kind", "device", "train_device", "condition.name", "train.batch", "train.flip", "train.precision")
-SECTIONS = ("model.", "data.", "sample.", "guide.", "score.")
+SECTIONS = ("model.", "data.", "objective.", "sample.", "guide.", "score.")
+FORWARD = 1 / 3  # of a training's operations: an evaluation
 
 
 @dataclass(frozen=True)
 class Workload:
     """All that the time of a piece of work depends on, but for the device."""
 
-    size: float  # images of a training; evaluations of the network when sampling; images that a metric reads
+    size: float  # images of a training, times `per_image`; evaluations when sampling; images that a metric reads
     model: str = ""  # the plug-in of the network that is evaluated; nothing where none is
     network: str = ""  # its settings, and the images that it sees
     settings: str = ""  # what else matters: batch and precision; sampler and guidance; settings of the metric
@@ -58,7 +59,25 @@ class Workloads:
         """Training on one image."""
         own = {k: settings.get(k) for k in ("train.batch", "train.flip", "train.precision")}
         conditional = settings.get("condition.name", "none") != "none"
-        return self._workload(1.0, settings, _text(own | {"conditional": conditional}))
+        size, objective = self._objective(settings)
+        return self._workload(size, settings, _text(own | {"conditional": conditional} | objective))
+
+    def _objective(self, settings: Settings) -> tuple[float, dict[str, Any]]:
+        """What an objective computes of an image, as a multiple of a forward and a backward pass of the network, and
+        its settings where they are not the defaults of edm.
+
+        Its file says in EVALUATIONS how often it evaluates others, whose network is taken to be as large.
+        """
+        name = settings.get("objective.name") or DEFAULT_PLUGIN["objective"]
+        if name not in self.library.names("objective"):  # of a finished row, whose plug-in is gone
+            return 1.0, {"objective": name}
+        signature = self.library.signature("objective", name)
+        given = {k: settings.get(f"objective.{k}", s.default) for k, s in signature.settings.items()}
+        evaluations = {"network": 1} | signature.constants.get("EVALUATIONS", {})
+        others = sum(count for i, count in evaluations.items() if i != "network" and needs(signature, given, i))
+        changed = {f"objective.{k}": v for k, v in given.items() if v != signature.settings[k].default}
+        named = {} if name == DEFAULT_PLUGIN["objective"] else {"objective": name}
+        return evaluations["network"] + FORWARD * others, named | changed
 
     def _sampling(self, settings: Settings) -> Workload:
         """Samples are drawn in whole blocks; the ideal denoiser evaluates all training images."""

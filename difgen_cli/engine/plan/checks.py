@@ -13,7 +13,6 @@ from difgen_cli.engine.plan.sections import DEFAULT_PLUGIN, Section, wants
 
 AUGMENT_LABELS = 9  # that tell a network how an image was augmented (Karras et al. 2022, table 6)
 OF_PLAIN_IMAGES = ("teacher", "ideal", "targets")  # inputs of objectives that know nothing of augmented images
-
 ENDS = ("linear", "scaled_linear")  # schedules that have a first and a last β
 
 

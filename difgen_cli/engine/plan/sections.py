@@ -85,8 +85,13 @@ def in_closed_form(signature: Signature) -> bool:
 
 def wants(section: Section, name: str) -> bool:
     """Whether a plug-in is given an input: it names it, and its settings are such that it needs it."""
-    needed = section.signature.constants.get("INPUT_WHEN", {}).get(name)
-    return name in section.signature.inputs and (needed is None or section.settings[needed[0]] == needed[1])
+    return needs(section.signature, section.settings, name)
+
+
+def needs(signature: Signature, settings: Mapping[str, Any], name: str) -> bool:
+    """The same of a signature with settings."""
+    needed = signature.constants.get("INPUT_WHEN", {}).get(name)
+    return name in signature.inputs and (needed is None or settings[needed[0]] == needed[1])
 
 
 def horizon(*sections: Section) -> tuple[str, Any] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ from difgen_cli.engine.plan import weights_of
 from difgen_cli.engine.plan.recipes import Recipe
 from difgen_cli.engine.plan.sections import ends
 from difgen_cli.engine.plan.work import Training
+from difgen_cli.engine.plugins import Library
 from difgen_cli.engine.worker.context import WorkerContext, weights
 
 OF_TRAINING = ("average", "heads", "hidden")  # inputs that come from the training itself
@@ -32,11 +33,18 @@ def of_training(
     shared = library.own("objective")
     if recipe is None or shared is None:
         return EDM
-    module, signature = library.module("objective", recipe.name), library.signature("objective", recipe.name)
-    settings = {k: s.default for k, s in signature.settings.items()} | {
-        k: v for k, v in recipe.settings.items() if k in signature.settings
-    }
     of_levels = {k: v for k, v in recipe.settings.items() if k in shared.settings}
+    settings = {k: v for k, v in recipe.settings.items() if k not in of_levels}
+    return assembled(library, recipe.name, settings, of_levels, _sources(context, trajectory, unit, images, labels))
+
+
+def assembled(
+    library: Library, name: str, settings: Mapping[str, Any], of_levels: Mapping[str, Any],
+    sources: Mapping[str, Callable[[], Any]],
+) -> Objective:  # fmt: skip
+    """The objective of a plug-in with these settings; `sources` make the inputs that are there before training."""
+    module, signature = library.module("objective", name), library.signature("objective", name)
+    settings = {k: s.default for k, s in signature.settings.items()} | dict(settings)
     needed = signature.constants.get("INPUT_WHEN", {})
 
     def asked(function: Callable[..., Any] | None) -> tuple[str, ...]:
@@ -44,10 +52,9 @@ def of_training(
         return tuple(name for name in _positional(function) if name not in GIVEN)
 
     draw, heads = getattr(module, "draw", None), getattr(module, "heads", None)
-    sources = _sources(context, trajectory, unit, images, labels)
     names = {*asked(module.loss), *asked(draw)} - set(OF_TRAINING)
-    unused = {name for name, (key, value) in needed.items() if settings[key] != value}
-    inputs = {name: None if name in unused else sources[name]() for name in names}
+    unused = {key for key, (other, value) in needed.items() if settings[other] != value}
+    inputs = {key: None if key in unused else sources[key]() for key in names}
     return Objective(
         loss=partial(module.loss, **settings),
         levels=partial(objectives.levels, **of_levels),

@@ -79,6 +79,35 @@ def test_subsets_seeds_and_learning_rates_are_not(tmp_path: Path):
     assert [len(seconds) for seconds in found.values()] == [2]
 
 
+EDM = {"objective.name": "edm", "objective.noise_bank": None, "objective.target": "stochastic"}
+DISTILL = {"objective.name": "distill", "objective.steps": 16.0, "objective.every": 2.0}
+
+
+def test_trainings_by_another_objective_are_kept_apart_and_those_without_one_are_by_edm(tmp_path: Path):
+    rows = [{}, {"home": "b"} | EDM, {"home": "c"} | DISTILL, {"home": "d"} | EDM | {"objective.noise_bank": 4.0}]
+    found = known(tmp_path, *rows)["training"]
+    assert sorted(len(seconds) for seconds in found.values()) == [1, 1, 2]
+    assert len({workload.network for workload in found}) == 1
+
+
+@pytest.mark.parametrize(
+    ("objective", "size"),
+    [
+        (EDM, 1), (DISTILL, 1 + 2 / 3), ({"objective.name": "unlearn", "objective.method": "neggrad"}, 1),
+        ({"objective.name": "unlearn", "objective.method": "erase"}, 1 + 1 / 3),
+        ({"objective.name": "of a plug-in that is gone"}, 1),
+    ],
+)  # fmt: skip
+def test_evaluations_of_a_teacher_count_a_third_of_a_forward_and_a_backward_pass_each(
+    tmp_path: Path, objective: dict[str, Any], size: float
+):
+    """Where trainings by edm were measured, one by this objective takes so many times as long."""
+    asked = Workloads(Library(None)).training(ROW | objective)
+    assert asked.size == pytest.approx(size)
+    measured = known(tmp_path, {})["training"]
+    assert predict(measured, asked).value == pytest.approx(5e-3 * size)
+
+
 def test_samples_are_drawn_in_whole_blocks_and_step_by_step(tmp_path: Path):
     assert [(w.size, s) for w, s in known(tmp_path, {})["sampling"].items()] == [(512.0 * 8, [2.0])]
 
