@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -96,3 +97,27 @@ def test_whatever_the_condition_the_original_and_the_retrained_model_have_the_sa
         assert models[name].notna().all(), name
     for name in ("mem_power", "mem_frac_control", "unlearnt_copies_control", "unlearnt_power", "near_duplicates"):
         assert models[name].nunique() == 1, name
+
+
+def test_a_study_of_unlearning_runs_to_its_page_and_says_what_is_left(
+    write_grid: Write, difgen: Difgen, tmp_path: Path
+) -> None:
+    """The grid of the package, shortened: before, retrained, two snapshots of neggrad, erase, and training on."""
+    text = (Path(__file__).parent.parent / "grids" / "unlearn.yaml").read_text(encoding="utf-8")
+    for old, new in (("4000", "60"), ("400", "6"), ("steps: 50", "steps: 3"), ("steps: 100", "steps: 5"),
+                     ("width: 256", "width: 16"), ("1000", "100"), ("seeds: 3", "seeds: 2")):  # fmt: skip
+        text = text.replace(old, new)
+    run = difgen("sweep", str(write_grid(text, "unlearn.yaml")), "--cluster", "inline", timeout=600)
+    assert run.returncode == 0, run.stderr
+    assert "Samples that copy images to be unlearnt" in run.stdout + run.stderr
+    report = difgen("report")
+    assert report.returncode == 0, report.stderr
+    page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    assert "Samples that copy images to be unlearnt" in page
+    rows = pd.read_parquet(tmp_path / "runs" / "tables" / "rows.parquet")
+    models = rows[rows["kind"] == "model"]
+    assert len(models) == 12
+    assert models["unlearnt_mia_auc_050"].notna().all()
+    shown = difgen("show", "data.retrain=true", "train.steps=60", "seed=0", "--json")
+    assert shown.returncode == 0, shown.stderr
+    assert {"heldout", "copycat", "ideal"} <= set(json.loads(shown.stdout)["metrics"])

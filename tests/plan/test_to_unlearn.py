@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from difgen_cli.engine.grid.document import GridError
-from difgen_cli.engine.plan import Cell, Plan
+from difgen_cli.engine.plan import Cell, Plan, weights_of
 
 Write, PlanOf = Callable[..., Path], Callable[[Path], Plan]
 
@@ -83,6 +83,29 @@ def test_a_retrained_model_is_another_one_and_is_compared_with_the_same_images(
     assert all_seen.scoring["unlearning"].unlearn is not None
     assert retrained.scoring["unlearning"].unlearn is not None
     assert all_seen.scoring["unlearning"].unlearn.key == retrained.scoring["unlearning"].unlearn.key
+
+
+def test_what_unlearns_begins_with_the_model_that_saw_all(write_grid: Write, plan_of: PlanOf) -> None:
+    """By a start as by a fork, and that is the model of a grid which says nothing of unlearning."""
+    plain = only(plan_of(write_grid(grid()))).home
+    started = grid(", unlearn: 8", "name: unlearn").replace("steps: 20", "steps: 5, start: {train.steps: 20}")
+    plan = plan_of(write_grid(started, "start.yaml"))
+    assert weights_of(plan.trajectories[only(plan).home].needs["start"])[0].key == plain
+    forked = grid(", unlearn: 8") + "fork:\n  at: 10\n  change: [{}, {objective.name: unlearn}]\n"
+    trunk, unlearns = plan_of(write_grid(forked, "fork.yaml")).models
+    assert trunk.home == plain != unlearns.home
+    assert unlearns.settings()["objective.name"] == "unlearn"
+
+
+def test_a_model_trained_on_without_images_is_not_the_one_that_never_saw_them(
+    write_grid: Write, plan_of: PlanOf
+) -> None:
+    start = "steps: 5, start: {train.steps: 20, data.retrain: SAW}"
+    text = grid(", unlearn: 8, retrain: true").replace("steps: 20", start)
+    cells = [plan_of(write_grid(text.replace("SAW", saw), f"{saw}.yaml")) for saw in ("false", "true")]
+    starts = [weights_of(plan.trajectories[only(plan).home].needs["start"])[0] for plan in cells]
+    assert ["unlearn" in start.inputs["subset"].inputs for start in starts] == [False, True]
+    assert only(cells[0]).home != only(cells[1]).home
 
 
 @pytest.mark.parametrize(
