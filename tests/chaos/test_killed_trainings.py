@@ -23,7 +23,7 @@ from difgen_cli.engine.plugins import Library
 
 SEED = int(os.environ.get("DIFGEN_CHAOS_SEED", str(random.randrange(10**6))))
 KILLS = 2  # of each training
-STEPS = 100  # so many that a training which brakes outlives its kills
+STEPS = 160  # so many that a training which brakes outlives its kills
 LIFE_SECONDS = (0.5 * CHECKPOINT_SECONDS, 3 * CHECKPOINT_SECONDS)  # from a training's first step to a kill
 
 GRID = f"""\
