@@ -11,7 +11,7 @@ from typing import Any
 from difgen_cli.models._edm_names import from_edm
 from difgen_cli.pretrained import pickles
 from difgen_cli.pretrained.files import PretrainedError, converted, listed, shown
-from difgen_cli.pretrained.pickles import Call
+from difgen_cli.pretrained.pickles import PickledCall
 from difgen_cli.pretrained.record import Described, PretrainedModel, finished
 
 KEYS = {"ema": ("ema", "G_ema"), "raw": ("net", "raw", "model")}  # where a snapshot keeps which weights
@@ -46,12 +46,15 @@ def read(path: Path, weights: str | None = None) -> PretrainedModel:
 
 def _chosen(path: Path, content: Any, weights: str | None) -> tuple[str, Any]:
     """Which network of a snapshot, and what the choice was; empty where there was none."""
-    if isinstance(content, Call):
+    if isinstance(content, PickledCall):
         return "", content
     if not isinstance(content, dict):
         raise PretrainedError(f"{path}: it holds no network: take the network-snapshot of a training")
     present = {
-        choice: content[key] for choice, keys in KEYS.items() for key in keys if isinstance(content.get(key), Call)
+        choice: content[key]
+        for choice, keys in KEYS.items()
+        for key in keys
+        if isinstance(content.get(key), PickledCall)
     }
     if not present or (weights is not None and weights not in present):
         wanted = f"{weights} weights" if weights else "network"
@@ -62,7 +65,11 @@ def _chosen(path: Path, content: Any, weights: str | None) -> tuple[str, Any]:
 
 def _module(path: Path, call: Any, wanted: str) -> dict[str, Any]:
     """Name, arguments and inner modules of a class that a pickle stores; PretrainedError for any but `wanted`."""
-    meta = call.arguments[0] if isinstance(call, Call) and call.name == pickles.PERSISTENT and call.arguments else None
+    meta = (
+        call.arguments[0]
+        if isinstance(call, PickledCall) and call.name == pickles.PERSISTENT and call.arguments
+        else None
+    )
     state = meta.get("state") if isinstance(meta, dict) else None
     if not isinstance(meta, dict) or not isinstance(state, dict):
         raise PretrainedError(f"{path}: it holds no network of EDM: take the network-snapshot of a training")
@@ -111,8 +118,8 @@ def _described(path: Path, outer: Mapping[str, Any], inner: Mapping[str, Any]) -
 
 def _tensors(path: Path, call: Any, seen: set[int], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Every tensor of a module and those in it, with its dotted name; no module is there twice."""
-    meta = call.arguments[0] if isinstance(call, Call) and call.name == pickles.PERSISTENT else None
-    state = meta.get("state") if isinstance(meta, dict) else call.state if isinstance(call, Call) else None
+    meta = call.arguments[0] if isinstance(call, PickledCall) and call.name == pickles.PERSISTENT else None
+    state = meta.get("state") if isinstance(meta, dict) else call.state if isinstance(call, PickledCall) else None
     if not isinstance(state, dict) or id(call) in seen:
         raise PretrainedError(
             f"{path}: the module {shown(prefix or 'itself')} holds no weights as expected: take another file"

@@ -1,6 +1,6 @@
 """A pickle as data: its operations are followed on a stack of our own, and nothing that it names is ever called.
 
-A call that a pickle asks for becomes a `Call`, which says what was named and with what. Names outside of a short list
+A call that a pickle asks for becomes a `PickledCall`, which says what was named and with what. Names outside of a short list
 are refused, so that a file with anything but weights and their modules in it is refused as a whole.
 """
 
@@ -41,7 +41,7 @@ class Global:
 
 
 @dataclass(eq=False)
-class Call:
+class PickledCall:
     """What a pickle would have called with `arguments`, and the state that it would have given to the result."""
 
     name: str
@@ -55,7 +55,7 @@ class Mark:
 
 
 def read(path: Path) -> Any:
-    """What a pickle file holds: plain values, and a `Call` for each thing that is none.
+    """What a pickle file holds: plain values, and a `PickledCall` for each thing that is none.
 
     Raises PretrainedError for a name outside of the list, and for a broken file.
     """
@@ -80,9 +80,9 @@ class Tensors:
         return tried(self.path, lambda: self._tensor(call), (*BROKEN, RuntimeError))
 
     def _tensor(self, call: Any) -> Tensor:
-        if isinstance(call, Call) and call.name == PARAMETER:
+        if isinstance(call, PickledCall) and call.name == PARAMETER:
             call = call.arguments[0]
-        if not isinstance(call, Call) or call.name != TENSOR:
+        if not isinstance(call, PickledCall) or call.name != TENSOR:
             raise ValueError("a weight is no tensor")
         storage, offset, size, stride = call.arguments[:4]
         if id(storage) not in self.storages:
@@ -99,7 +99,7 @@ class Tensors:
 
 def _storage(call: Any, path: Path) -> Tensor:
     """The numbers of a storage that torch saved to bytes, outside of an archive: (n,)."""
-    if not isinstance(call, Call) or call.name != STORAGE or not isinstance(call.arguments[0], bytes):
+    if not isinstance(call, PickledCall) or call.name != STORAGE or not isinstance(call.arguments[0], bytes):
         raise ValueError("a tensor has no storage of its own")
     stream, plain = BytesIO(call.arguments[0]), _Machine(path, frozenset())
     if plain.run(stream) != LEGACY_MAGIC:
@@ -108,7 +108,7 @@ def _storage(call: Any, path: Path) -> Tensor:
     plain.run(stream)  # the machine that saved it
     described = _Machine(path, frozenset(TYPES), persistent=True).run(stream)
     keys = plain.run(stream)
-    if not isinstance(described, Call) or described.arguments[0][0] != "storage" or len(keys) != 1:
+    if not isinstance(described, PickledCall) or described.arguments[0][0] != "storage" or len(keys) != 1:
         raise ValueError("the bytes of a storage hold something else")
     dtype, count = TYPES[described.arguments[0][1].name], described.arguments[0][4]
     written, data = int.from_bytes(stream.read(8), "little"), stream.read()
@@ -196,11 +196,11 @@ class _Machine:
         elif function.name == "builtins.set":
             self.stack.append(set(*arguments))
         else:
-            self.stack.append(Call(function.name, arguments))
+            self.stack.append(PickledCall(function.name, arguments))
 
     def build(self) -> None:
         (state,) = self.taken(1)
-        if isinstance(self.stack[-1], Call):
+        if isinstance(self.stack[-1], PickledCall):
             self.stack[-1].state = state
         elif not isinstance(self.stack[-1], dict):  # of a dictionary only attributes, such as a version
             raise ValueError("it gives a state to a plain value")
@@ -221,7 +221,7 @@ class _Machine:
     def refer(self) -> None:
         if not self.persistent:
             raise ValueError("it refers to something outside of itself")
-        self.stack.append(Call("persistent", self.taken(1)))
+        self.stack.append(PickledCall("persistent", self.taken(1)))
 
 
 CONSTANTS: Mapping[str, Any] = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": (), "MARK": Mark()}
