@@ -1,12 +1,12 @@
 """A pickle as data: its operations are followed on a stack of our own, and nothing that it names is ever called.
 
-A call that a pickle asks for becomes a `PickledCall`, which says what was named and with what. Names outside of a short list
-are refused, so that a file with anything but weights and their modules in it is refused as a whole.
+A call that a pickle asks for becomes a `PickledCall`, which says what was named and with what. Names outside of a short
+list are refused, so that a file with anything but weights and their modules in it is refused as a whole.
 """
 
 import math
 import pickletools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from mmap import ACCESS_READ, mmap
@@ -90,7 +90,7 @@ class Tensors:
         numbers = self.storages[id(storage)]
         for whole in (offset, *size, *stride):
             if type(whole) is not int or whole < 0:
-                raise ValueError(f"a tensor has the size {size} and the stride {stride}")
+                raise ValueError(f"a tensor has the size {shown(size)} and the stride {shown(stride)}")
         reach = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True)) + 1
         if math.prod(size) > len(numbers) or (math.prod(size) and reach > len(numbers)):
             raise ValueError(f"a tensor of size {tuple(size)} does not fit the {len(numbers)} numbers of its storage")
@@ -192,9 +192,11 @@ class _Machine:
         if not isinstance(function, Global) or not isinstance(arguments, tuple):
             raise ValueError("it calls what has no name")
         if function.name in DICTS:
-            self.stack.append(dict(*arguments))
+            pairs = [pair for argument in arguments for pair in argument]
+            self.stack.append({})
+            self.items([part for key, value in pairs for part in (key, value)])
         elif function.name == "builtins.set":
-            self.stack.append(set(*arguments))
+            self.stack.append(set(_keys(*arguments)) if arguments else set())
         else:
             self.stack.append(PickledCall(function.name, arguments))
 
@@ -208,13 +210,13 @@ class _Machine:
     def items(self, values: list[Any]) -> None:
         if not isinstance(self.stack[-1], dict) or len(values) % 2:
             raise ValueError("it sets items of what is no dictionary")
-        self.stack[-1].update(zip(values[::2], values[1::2], strict=True))
+        self.stack[-1].update(zip(_keys(values[::2]), values[1::2], strict=True))
 
     def append(self, values: list[Any]) -> None:
         if isinstance(self.stack[-1], list):
             self.stack[-1].extend(values)
         elif isinstance(self.stack[-1], set):
-            self.stack[-1].update(values)
+            self.stack[-1].update(_keys(values))
         else:
             raise ValueError("it appends to what is no list")
 
@@ -222,6 +224,14 @@ class _Machine:
         if not self.persistent:
             raise ValueError("it refers to something outside of itself")
         self.stack.append(PickledCall("persistent", self.taken(1)))
+
+
+def _keys(values: Iterable[Any]) -> list[Any]:
+    """Keys of a dictionary, or items of a set: plain values alone. The hash of nested ones may take for ever."""
+    keys = list(values)
+    if not all(key is None or isinstance(key, str | bytes | int | float) for key in keys):
+        raise ValueError("it has a key that is no plain value")
+    return keys
 
 
 CONSTANTS: Mapping[str, Any] = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": (), "MARK": Mark()}
@@ -239,7 +249,7 @@ STEPS: Mapping[str, Callable[[_Machine], Any]] = {
     "EMPTY_SET": lambda m: m.stack.append(set()),
     "LIST": lambda m: m.stack.append(m.group()),
     "TUPLE": lambda m: m.stack.append(tuple(m.group())),
-    "FROZENSET": lambda m: m.stack.append(frozenset(m.group())),
+    "FROZENSET": lambda m: m.stack.append(frozenset(_keys(m.group()))),
     "TUPLE1": lambda m: m.stack.append(m.taken(1)),
     "TUPLE2": lambda m: m.stack.append(m.taken(2)),
     "TUPLE3": lambda m: m.stack.append(m.taken(3)),
