@@ -6,6 +6,7 @@ list are refused, so that a file with anything but weights and their modules in 
 
 import math
 import pickletools
+import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from difgen_cli.pretrained.files import PretrainedError, shown, tried
 
+PICKLE_BYTES = 64 << 20  # of the pickle in an archive of torch; that of a large network has a megabyte
 OPERATIONS = 2_000_000  # of a pickle; that of a network has some ten thousand
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # a storage that torch saved outside of an archive begins with it
 DICTS = frozenset({"collections.OrderedDict", "dnnlib.util.EasyDict"})
@@ -28,7 +30,13 @@ ALLOWED = DICTS | {PERSISTENT, STORAGE, TENSOR, PARAMETER, MODULES, "builtins.se
 TYPES = {
     "torch.FloatStorage": torch.float32, "torch.HalfStorage": torch.float16, "torch.BFloat16Storage": torch.bfloat16,
     "torch.DoubleStorage": torch.float64, "torch.LongStorage": torch.int64, "torch.IntStorage": torch.int32,
-    "torch.BoolStorage": torch.bool, "torch.ByteStorage": torch.uint8,
+    "torch.ShortStorage": torch.int16,
+    "torch.CharStorage": torch.int8, "torch.BoolStorage": torch.bool, "torch.ByteStorage": torch.uint8,
+}  # fmt: skip
+# What torch saves of tensors in containers: calling these makes nothing of a size that the file does not have.
+SAVED = frozenset(TYPES) | {
+    "collections.OrderedDict", "collections.defaultdict", "collections.Counter", "builtins.set", "builtins.dict",
+    "builtins.list", "torch.Size", "torch.device", TENSOR, PARAMETER, *(str(dtype) for dtype in TYPES.values()),
 }  # fmt: skip
 BROKEN = (ValueError, LookupError, TypeError, AttributeError, EOFError, ArithmeticError)
 
@@ -66,6 +74,30 @@ def read(path: Path) -> Any:
             return _Machine(path, ALLOWED).run(content)
 
     return tried(path, parse, BROKEN)
+
+
+def check_saved(path: Path) -> None:
+    """PretrainedError where what torch saved names anything but tensors and plain containers.
+
+    torch itself calls more than that even where it loads weights only, such as arrays of any length.
+    """
+
+    def archive() -> None:
+        with zipfile.ZipFile(path) as whole:
+            entries = [entry for entry in whole.infolist() if entry.filename.endswith("data.pkl")]
+            if len(entries) != 1 or entries[0].file_size > PICKLE_BYTES:
+                raise ValueError("it has no pickle of tensors in it, or a large one")
+            _Machine(path, SAVED, persistent=True).run(BytesIO(whole.read(entries[0])))
+
+    def legacy() -> None:
+        with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+            machine = _Machine(path, SAVED, persistent=True)
+            if machine.run(content) != LEGACY_MAGIC:
+                raise ValueError("it is no file of torch")
+            for _ in range(4):  # the version, the machine that saved it, the tensors, the keys of their storages
+                machine.run(content)
+
+    tried(path, archive if zipfile.is_zipfile(path) else legacy, (*BROKEN, zipfile.BadZipFile))
 
 
 class Tensors:

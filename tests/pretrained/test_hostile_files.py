@@ -29,9 +29,11 @@ CANARY = "canary"
 # What asks for much memory; each says so many bytes or numbers that a machine would not have them.
 LARGE = (
     "a bomb", "nested archives", "a header of 100 GB", "a tensor of 100 GB", "a tensor of one number repeated",
-    "an expanded tensor in what torch saved", "a memo of a large number", "a string longer than the file",
-    "an array longer than the file", "a pickle of many operations", "a billion layers", "a billion channels",
-    "a million levels", "a billion timesteps", "JSON nested deeply", "a header nested deeply",
+    "an array of 64 GB in what torch saved", "an array of 64 GB in an old file of torch",
+    "a storage of 64 GB in what torch saved", "an expanded tensor in what torch saved", "a memo of a large number",
+    "a string longer than the file", "an array longer than the file", "a pickle of many operations",
+    "a billion layers", "a billion channels", "a million levels", "a billion timesteps", "JSON nested deeply",
+    "a header nested deeply",
 )  # fmt: skip
 MEGABYTES = 350  # that reading them may take above what reading a small model does
 Make = Callable[[Path], Path]
@@ -63,6 +65,16 @@ class Runs:
 
     def __reduce__(self) -> Any:
         return os.system, (f"touch {CANARY}",)
+
+
+class Called:
+    """Calls a function with a number where it is unpickled."""
+
+    def __init__(self, function: Any, number: int) -> None:
+        self.function, self.number = function, number
+
+    def __reduce__(self) -> Any:
+        return self.function, (self.number,)
 
 
 class Evaluates:
@@ -189,9 +201,9 @@ def torchscript(path: Path) -> Path:
     return whole
 
 
-def saved(content: Any, suffix: str = "bin") -> bytes:
+def saved(content: Any, archive: bool = True) -> bytes:
     stream = io.BytesIO()
-    torch.save(content, stream)
+    torch.save(content, stream, _use_new_zipfile_serialization=archive)
     return stream.getvalue()
 
 
@@ -254,12 +266,21 @@ HOSTILE: dict[str, tuple[Make, str]] = {
     "a tensor before its storage": (
         lambda p: _with_tensor(p, storage_call(2, (1,), (1,), -5)), "a tensor has the size",
     ),
-    "a command in what torch saved": (lambda p: with_weights(p, saved({"a": Runs()}), "bin"), "more than weights"),
+    "a command in what torch saved": (lambda p: with_weights(p, saved({"a": Runs()}), "bin"), "names posix.system"),
     "a command in an old file of torch": (
-        lambda p: with_weights(p, pickle.dumps(Runs()), "bin"), "(more than weights|it cannot be read)",
+        lambda p: with_weights(p, pickle.dumps(Runs()), "bin"), "names posix.system",
     ),
     "a whole module in what torch saved": (
-        lambda p: with_weights(p, saved(torch.nn.Linear(2, 2)), "bin"), "more than weights",
+        lambda p: with_weights(p, saved(torch.nn.Linear(2, 2)), "bin"), "names torch.nn.modules.linear.Linear",
+    ),
+    "an array of 64 GB in what torch saved": (
+        lambda p: with_weights(p, saved({"a": Called(bytearray, 1 << 36)}), "bin"), "names builtins.bytearray",
+    ),
+    "a storage of 64 GB in what torch saved": (
+        lambda p: with_weights(p, saved({"a": Called(torch.UntypedStorage, 1 << 36)}), "bin"), "UntypedStorage",
+    ),
+    "an array of 64 GB in an old file of torch": (
+        lambda p: with_weights(p, saved({"a": Called(bytearray, 1 << 36)}, False), "bin"), "names builtins.bytearray",
     ),
     "an expanded tensor in what torch saved": (expanded, "conv_in.weight has the shape"),
     # archives
