@@ -10,8 +10,8 @@ from typing import Any
 
 from difgen_cli.models._edm_names import from_edm
 from difgen_cli.pretrained import pickles
-from difgen_cli.pretrained.files import PretrainedError, converted, listed, shown
-from difgen_cli.pretrained.pickles import Call
+from difgen_cli.pretrained.files import PretrainedError, converted, listed, shown, tried
+from difgen_cli.pretrained.pickles import PickledCall
 from difgen_cli.pretrained.record import Described, PretrainedModel, finished
 
 KEYS = {"ema": ("ema", "G_ema"), "raw": ("net", "raw", "model")}  # where a snapshot keeps which weights
@@ -37,7 +37,7 @@ def read(path: Path, weights: str | None = None) -> PretrainedModel:
     model = _module(path, inner, "SongUNet")
     described = _described(path, outer["arguments"], model["arguments"])
     views = pickles.Tensors(path)
-    tensors = {name: views.of(call) for name, call in _tensors(path, network, set())}
+    tensors = tried(path, lambda: {n: views.of(call) for n, call in _tensors(path, network, set())}, pickles.BROKEN)
     if sum(tensor.nbytes for tensor in tensors.values()) > path.stat().st_size:  # converting copies what is shared
         raise PretrainedError(f"{path}: its tensors are larger than the file: take weights that are whole")
     own = converted(path, lambda: from_edm(tensors))
@@ -46,13 +46,12 @@ def read(path: Path, weights: str | None = None) -> PretrainedModel:
 
 def _chosen(path: Path, content: Any, weights: str | None) -> tuple[str, Any]:
     """Which network of a snapshot, and what the choice was; empty where there was none."""
-    if isinstance(content, Call):
+    if isinstance(content, PickledCall):
         return "", content
     if not isinstance(content, dict):
         raise PretrainedError(f"{path}: it holds no network: take the network-snapshot of a training")
-    present = {
-        choice: content[key] for choice, keys in KEYS.items() for key in keys if isinstance(content.get(key), Call)
-    }
+    calls = {key: call for key, call in content.items() if isinstance(call, PickledCall)}
+    present = {choice: calls[key] for choice, keys in KEYS.items() for key in keys if key in calls}
     if not present or (weights is not None and weights not in present):
         wanted = f"{weights} weights" if weights else "network"
         raise PretrainedError(f"{path}: it has no {wanted}, but {listed(content)}: take another file or --weights")
@@ -62,7 +61,7 @@ def _chosen(path: Path, content: Any, weights: str | None) -> tuple[str, Any]:
 
 def _module(path: Path, call: Any, wanted: str) -> dict[str, Any]:
     """Name, arguments and inner modules of a class that a pickle stores; PretrainedError for any but `wanted`."""
-    meta = call.arguments[0] if isinstance(call, Call) and call.name == pickles.PERSISTENT and call.arguments else None
+    meta = _meta(call)
     state = meta.get("state") if isinstance(meta, dict) else None
     if not isinstance(meta, dict) or not isinstance(state, dict):
         raise PretrainedError(f"{path}: it holds no network of EDM: take the network-snapshot of a training")
@@ -75,6 +74,12 @@ def _module(path: Path, call: Any, wanted: str) -> dict[str, Any]:
     if state.get("_init_args") or not isinstance(arguments, dict):
         raise PretrainedError(f"{path}: {name} was made without named arguments, which cannot be read: save it again")
     return {"arguments": arguments, "modules": state.get("_modules")}
+
+
+def _meta(call: Any) -> Any:
+    """What a pickle says of a class of EDM's that it stores; None for anything else."""
+    stored = isinstance(call, PickledCall) and call.name == pickles.PERSISTENT and call.arguments
+    return call.arguments[0] if stored else None
 
 
 def _described(path: Path, outer: Mapping[str, Any], inner: Mapping[str, Any]) -> Described:
@@ -111,8 +116,8 @@ def _described(path: Path, outer: Mapping[str, Any], inner: Mapping[str, Any]) -
 
 def _tensors(path: Path, call: Any, seen: set[int], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Every tensor of a module and those in it, with its dotted name; no module is there twice."""
-    meta = call.arguments[0] if isinstance(call, Call) and call.name == pickles.PERSISTENT else None
-    state = meta.get("state") if isinstance(meta, dict) else call.state if isinstance(call, Call) else None
+    meta = _meta(call)
+    state = meta.get("state") if isinstance(meta, dict) else call.state if isinstance(call, PickledCall) else None
     if not isinstance(state, dict) or id(call) in seen:
         raise PretrainedError(
             f"{path}: the module {shown(prefix or 'itself')} holds no weights as expected: take another file"

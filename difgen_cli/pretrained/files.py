@@ -23,7 +23,11 @@ class PretrainedError(ValueError):
 
 def shown(value: Any) -> str:
     """A name or value of a foreign file, as a sentence can show it: printable, and not too long."""
-    text = printable(value if isinstance(value, str) else repr(value))
+    plain = (str, int, float, type(None))
+    parts = value if isinstance(value, list | tuple) else [value]
+    if not isinstance(value, str):  # the text of what is nested may be without end
+        value = repr(value) if all(isinstance(part, plain) for part in parts) else f"a {type(value).__name__}"
+    text = printable(value)
     return text if len(text) <= NAME_LENGTH else text[:NAME_LENGTH] + "…"
 
 

@@ -1,12 +1,13 @@
 """A pickle as data: its operations are followed on a stack of our own, and nothing that it names is ever called.
 
-A call that a pickle asks for becomes a `Call`, which says what was named and with what. Names outside of a short list
-are refused, so that a file with anything but weights and their modules in it is refused as a whole.
+A call that a pickle asks for becomes a `PickledCall`, which says what was named and with what. Names outside of a short
+list are refused, so that a file with anything but weights and their modules in it is refused as a whole.
 """
 
 import math
 import pickletools
-from collections.abc import Callable, Mapping
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from mmap import ACCESS_READ, mmap
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from difgen_cli.pretrained.files import PretrainedError, shown, tried
 
+PICKLE_BYTES = 64 << 20  # of the pickle in an archive of torch; that of a large network has a megabyte
 OPERATIONS = 2_000_000  # of a pickle; that of a network has some ten thousand
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # a storage that torch saved outside of an archive begins with it
 DICTS = frozenset({"collections.OrderedDict", "dnnlib.util.EasyDict"})
@@ -28,7 +30,13 @@ ALLOWED = DICTS | {PERSISTENT, STORAGE, TENSOR, PARAMETER, MODULES, "builtins.se
 TYPES = {
     "torch.FloatStorage": torch.float32, "torch.HalfStorage": torch.float16, "torch.BFloat16Storage": torch.bfloat16,
     "torch.DoubleStorage": torch.float64, "torch.LongStorage": torch.int64, "torch.IntStorage": torch.int32,
-    "torch.BoolStorage": torch.bool, "torch.ByteStorage": torch.uint8,
+    "torch.ShortStorage": torch.int16,
+    "torch.CharStorage": torch.int8, "torch.BoolStorage": torch.bool, "torch.ByteStorage": torch.uint8,
+}  # fmt: skip
+# What torch saves of tensors in containers: calling these makes nothing of a size that the file does not have.
+SAVED = frozenset(TYPES) | {
+    "collections.OrderedDict", "collections.defaultdict", "collections.Counter", "builtins.set", "builtins.dict",
+    "builtins.list", "torch.Size", "torch.device", TENSOR, PARAMETER, *(str(dtype) for dtype in TYPES.values()),
 }  # fmt: skip
 BROKEN = (ValueError, LookupError, TypeError, AttributeError, EOFError, ArithmeticError)
 
@@ -41,7 +49,7 @@ class Global:
 
 
 @dataclass(eq=False)
-class Call:
+class PickledCall:
     """What a pickle would have called with `arguments`, and the state that it would have given to the result."""
 
     name: str
@@ -55,7 +63,7 @@ class Mark:
 
 
 def read(path: Path) -> Any:
-    """What a pickle file holds: plain values, and a `Call` for each thing that is none.
+    """What a pickle file holds: plain values, and a `PickledCall` for each thing that is none.
 
     Raises PretrainedError for a name outside of the list, and for a broken file.
     """
@@ -66,6 +74,30 @@ def read(path: Path) -> Any:
             return _Machine(path, ALLOWED).run(content)
 
     return tried(path, parse, BROKEN)
+
+
+def check_saved(path: Path) -> None:
+    """PretrainedError where what torch saved names anything but tensors and plain containers.
+
+    torch itself calls more than that even where it loads weights only, such as arrays of any length.
+    """
+
+    def archive() -> None:
+        with zipfile.ZipFile(path) as whole:
+            entries = [entry for entry in whole.infolist() if entry.filename.endswith("data.pkl")]
+            if len(entries) != 1 or entries[0].file_size > PICKLE_BYTES:
+                raise ValueError("it has no pickle of tensors in it, or a large one")
+            _Machine(path, SAVED, persistent=True).run(BytesIO(whole.read(entries[0])))
+
+    def legacy() -> None:
+        with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+            machine = _Machine(path, SAVED, persistent=True)
+            if machine.run(content) != LEGACY_MAGIC:
+                raise ValueError("it is no file of torch")
+            for _ in range(4):  # the version, the machine that saved it, the tensors, the keys of their storages
+                machine.run(content)
+
+    tried(path, archive if zipfile.is_zipfile(path) else legacy, (*BROKEN, zipfile.BadZipFile))
 
 
 class Tensors:
@@ -80,9 +112,9 @@ class Tensors:
         return tried(self.path, lambda: self._tensor(call), (*BROKEN, RuntimeError))
 
     def _tensor(self, call: Any) -> Tensor:
-        if isinstance(call, Call) and call.name == PARAMETER:
+        if isinstance(call, PickledCall) and call.name == PARAMETER:
             call = call.arguments[0]
-        if not isinstance(call, Call) or call.name != TENSOR:
+        if not isinstance(call, PickledCall) or call.name != TENSOR:
             raise ValueError("a weight is no tensor")
         storage, offset, size, stride = call.arguments[:4]
         if id(storage) not in self.storages:
@@ -90,7 +122,7 @@ class Tensors:
         numbers = self.storages[id(storage)]
         for whole in (offset, *size, *stride):
             if type(whole) is not int or whole < 0:
-                raise ValueError(f"a tensor has the size {size} and the stride {stride}")
+                raise ValueError(f"a tensor has the size {shown(size)} and the stride {shown(stride)}")
         reach = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True)) + 1
         if math.prod(size) > len(numbers) or (math.prod(size) and reach > len(numbers)):
             raise ValueError(f"a tensor of size {tuple(size)} does not fit the {len(numbers)} numbers of its storage")
@@ -99,7 +131,7 @@ class Tensors:
 
 def _storage(call: Any, path: Path) -> Tensor:
     """The numbers of a storage that torch saved to bytes, outside of an archive: (n,)."""
-    if not isinstance(call, Call) or call.name != STORAGE or not isinstance(call.arguments[0], bytes):
+    if not isinstance(call, PickledCall) or call.name != STORAGE or not isinstance(call.arguments[0], bytes):
         raise ValueError("a tensor has no storage of its own")
     stream, plain = BytesIO(call.arguments[0]), _Machine(path, frozenset())
     if plain.run(stream) != LEGACY_MAGIC:
@@ -108,7 +140,7 @@ def _storage(call: Any, path: Path) -> Tensor:
     plain.run(stream)  # the machine that saved it
     described = _Machine(path, frozenset(TYPES), persistent=True).run(stream)
     keys = plain.run(stream)
-    if not isinstance(described, Call) or described.arguments[0][0] != "storage" or len(keys) != 1:
+    if not isinstance(described, PickledCall) or described.arguments[0][0] != "storage" or len(keys) != 1:
         raise ValueError("the bytes of a storage hold something else")
     dtype, count = TYPES[described.arguments[0][1].name], described.arguments[0][4]
     written, data = int.from_bytes(stream.read(8), "little"), stream.read()
@@ -192,15 +224,17 @@ class _Machine:
         if not isinstance(function, Global) or not isinstance(arguments, tuple):
             raise ValueError("it calls what has no name")
         if function.name in DICTS:
-            self.stack.append(dict(*arguments))
+            pairs = [pair for argument in arguments for pair in argument]
+            self.stack.append({})
+            self.items([part for key, value in pairs for part in (key, value)])
         elif function.name == "builtins.set":
-            self.stack.append(set(*arguments))
+            self.stack.append(set(_keys(*arguments)) if arguments else set())
         else:
-            self.stack.append(Call(function.name, arguments))
+            self.stack.append(PickledCall(function.name, arguments))
 
     def build(self) -> None:
         (state,) = self.taken(1)
-        if isinstance(self.stack[-1], Call):
+        if isinstance(self.stack[-1], PickledCall):
             self.stack[-1].state = state
         elif not isinstance(self.stack[-1], dict):  # of a dictionary only attributes, such as a version
             raise ValueError("it gives a state to a plain value")
@@ -208,20 +242,28 @@ class _Machine:
     def items(self, values: list[Any]) -> None:
         if not isinstance(self.stack[-1], dict) or len(values) % 2:
             raise ValueError("it sets items of what is no dictionary")
-        self.stack[-1].update(zip(values[::2], values[1::2], strict=True))
+        self.stack[-1].update(zip(_keys(values[::2]), values[1::2], strict=True))
 
     def append(self, values: list[Any]) -> None:
         if isinstance(self.stack[-1], list):
             self.stack[-1].extend(values)
         elif isinstance(self.stack[-1], set):
-            self.stack[-1].update(values)
+            self.stack[-1].update(_keys(values))
         else:
             raise ValueError("it appends to what is no list")
 
     def refer(self) -> None:
         if not self.persistent:
             raise ValueError("it refers to something outside of itself")
-        self.stack.append(Call("persistent", self.taken(1)))
+        self.stack.append(PickledCall("persistent", self.taken(1)))
+
+
+def _keys(values: Iterable[Any]) -> list[Any]:
+    """Keys of a dictionary, or items of a set: plain values alone. The hash of nested ones may take for ever."""
+    keys = list(values)
+    if not all(key is None or isinstance(key, str | bytes | int | float) for key in keys):
+        raise ValueError("it has a key that is no plain value")
+    return keys
 
 
 CONSTANTS: Mapping[str, Any] = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": (), "MARK": Mark()}
@@ -239,7 +281,7 @@ STEPS: Mapping[str, Callable[[_Machine], Any]] = {
     "EMPTY_SET": lambda m: m.stack.append(set()),
     "LIST": lambda m: m.stack.append(m.group()),
     "TUPLE": lambda m: m.stack.append(tuple(m.group())),
-    "FROZENSET": lambda m: m.stack.append(frozenset(m.group())),
+    "FROZENSET": lambda m: m.stack.append(frozenset(_keys(m.group()))),
     "TUPLE1": lambda m: m.stack.append(m.taken(1)),
     "TUPLE2": lambda m: m.stack.append(m.taken(2)),
     "TUPLE3": lambda m: m.stack.append(m.taken(3)),

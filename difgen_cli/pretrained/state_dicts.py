@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import save_file
 from torch import Tensor
 
 from difgen_cli.models import _dit_names, _edm_names
@@ -48,8 +49,8 @@ def write(model: PretrainedModel, folder: Path, *, replace: bool = False) -> Non
 
     Raises PretrainedError where the folder has such files already, unless they are to be replaced.
     """
-    from safetensors.torch import save
-
+    if folder.exists() and not folder.is_dir():
+        raise PretrainedError(f"{folder}: this is a file: name a folder to write to")
     if not replace and (taken := [name for name in (RECORD, WEIGHTS) if (folder / name).exists()]):
         raise PretrainedError(f"{folder / taken[0]}: this file is there already: name another folder, or add --force")
     described = model.described
@@ -60,9 +61,10 @@ def write(model: PretrainedModel, folder: Path, *, replace: bool = False) -> Non
     }  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(fields, indent=1, allow_nan=False) + "\n"
-    for name, content in ((WEIGHTS, save(model.weights)), (RECORD, text.encode())):
-        temporary = folder / f".{name}.tmp"
-        temporary.write_bytes(content)
+    written = {name: folder / f".{name}.tmp" for name in (WEIGHTS, RECORD)}
+    save_file(model.weights, written[WEIGHTS])
+    written[RECORD].write_text(text, encoding="utf-8")
+    for name, temporary in written.items():
         temporary.replace(folder / name)
 
 

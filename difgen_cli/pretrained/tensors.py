@@ -1,5 +1,6 @@
 """The named tensors of one file: safetensors, or what torch saves, as weights only."""
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,22 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from difgen_cli.pretrained.files import PretrainedError, check_archive, check_safetensors, listed, tried
+from difgen_cli.pretrained.pickles import check_saved
 
-BROKEN = (RuntimeError, ValueError, LookupError, EOFError, AssertionError, TypeError, AttributeError, SafetensorError)
+BROKEN = (  # all that reading a damaged file was seen to raise
+    pickle.UnpicklingError, RuntimeError, ValueError, LookupError, EOFError, AssertionError, TypeError, AttributeError,
+    SafetensorError,
+)  # fmt: skip
+    pickle.UnpicklingError,
+    RuntimeError,
+    ValueError,
+    LookupError,
+    EOFError,
+    AssertionError,
+    TypeError,
+    AttributeError,
+    SafetensorError,
+)
 PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 
 
@@ -40,19 +55,10 @@ def content_of(path: Path) -> dict[str, Any]:
 
 
 def _torch_load(path: Path) -> Any:
-    import pickle
-
     with path.open("rb") as file:
         archive = file.read(2) == b"PK"
     if archive:
         check_archive(path)
-    try:
-        # Mapped, so that nothing is read before its name and shape are known to be right.
-        return tried(
-            path, lambda: torch.load(path, map_location="cpu", weights_only=True, mmap=archive or None), BROKEN
-        )
-    except pickle.UnpicklingError:
-        raise PretrainedError(
-            f"{path}: it holds more than weights, and code may be among it: nothing of it was run; save the "
-            "state_dict alone"
-        ) from None
+    check_saved(path)
+    # Mapped, so that nothing is read before its name and shape are known to be right.
+    return tried(path, lambda: torch.load(path, map_location="cpu", weights_only=True, mmap=archive or None), BROKEN)

@@ -77,6 +77,7 @@ def test_a_state_dict_is_converted_with_the_description_that_convert_writes(
         (("convert", "model", "out", "--reading", "wrong=1"), "reading.wrong is unknown: it takes prediction, unit,"),
         (("convert", "model", "out", "--reading", "unit=x"), "reading.unit: must be a valid number, not x"),
         (("convert", "model", "out", "--reading", "unit=-1"), "reading.unit: must be greater than 0, not -1"),
+        (("convert", "model", "model/model_index.json"), "model/model_index.json: this is a file: name a folder"),
         (("convert", "model/unet/config.json", "out"), "it does not say which network it is for"),
         (("list", "--force"), "weights list: --force belongs to convert; leave it out"),
         (("fetch", "inception", "out"), "weights fetch: OUT belongs to convert; leave it out"),

@@ -29,9 +29,11 @@ CANARY = "canary"
 # What asks for much memory; each says so many bytes or numbers that a machine would not have them.
 LARGE = (
     "a bomb", "nested archives", "a header of 100 GB", "a tensor of 100 GB", "a tensor of one number repeated",
-    "an expanded tensor in what torch saved", "a memo of a large number", "a string longer than the file",
-    "an array longer than the file", "a pickle of many operations", "a billion layers", "a billion channels",
-    "a million levels", "a billion timesteps", "JSON nested deeply", "a header nested deeply",
+    "an array of 64 GB in what torch saved", "an array of 64 GB in an old file of torch",
+    "a storage of 64 GB in what torch saved", "an expanded tensor in what torch saved", "a memo of a large number",
+    "a string longer than the file", "an array longer than the file", "a pickle of many operations",
+    "a billion layers", "a billion channels", "a million levels", "a billion timesteps", "JSON nested deeply",
+    "a header nested deeply",
 )  # fmt: skip
 MEGABYTES = 350  # that reading them may take above what reading a small model does
 Make = Callable[[Path], Path]
@@ -63,6 +65,16 @@ class Runs:
 
     def __reduce__(self) -> Any:
         return os.system, (f"touch {CANARY}",)
+
+
+class Called:
+    """Calls a function with a number where it is unpickled."""
+
+    def __init__(self, function: Any, number: int) -> None:
+        self.function, self.number = function, number
+
+    def __reduce__(self) -> Any:
+        return self.function, (self.number,)
 
 
 class Evaluates:
@@ -189,9 +201,9 @@ def torchscript(path: Path) -> Path:
     return whole
 
 
-def saved(content: Any, suffix: str = "bin") -> bytes:
+def saved(content: Any, archive: bool = True) -> bytes:
     stream = io.BytesIO()
-    torch.save(content, stream)
+    torch.save(content, stream, _use_new_zipfile_serialization=archive)
     return stream.getvalue()
 
 
@@ -203,6 +215,7 @@ def expanded(path: Path) -> Path:
 
 ENTRY = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
 MARK, STOP = b"(", b"."
+NESTED = b")" + b"2\x86" * 60  # a pair of the same pair, sixty times: 2^60 parts
 HOSTILE: dict[str, tuple[Make, str]] = {
     # pickles
     "a command": (lambda p: written(p, "x.pkl", pickle.dumps(Runs())), r"the pickle names posix.system"),
@@ -237,6 +250,13 @@ HOSTILE: dict[str, tuple[Make, str]] = {
     "a network that holds itself": (
         lambda p: _own_child(p), "holds no weights as expected",
     ),
+    "a key that takes for ever to hash": (
+        lambda p: opcodes(p, b"}", NESTED, b"Ns", STOP), "a key that is no plain value",
+    ),
+    "a name that takes for ever to print": (
+        lambda p: _module_of(p, b"\x8c\x0aclass_name" + NESTED + b"s"), "the class a tuple is no network",
+    ),
+    "modules nested deeply": (lambda p: _chain(p), "nested too deeply"),
     "a tensor beyond its storage": (
         lambda p: _with_tensor(p, storage_call(2, (1000, 1000), (1000, 1))), "does not fit the 2 numbers",
     ),
@@ -246,12 +266,21 @@ HOSTILE: dict[str, tuple[Make, str]] = {
     "a tensor before its storage": (
         lambda p: _with_tensor(p, storage_call(2, (1,), (1,), -5)), "a tensor has the size",
     ),
-    "a command in what torch saved": (lambda p: with_weights(p, saved({"a": Runs()}), "bin"), "more than weights"),
+    "a command in what torch saved": (lambda p: with_weights(p, saved({"a": Runs()}), "bin"), "names posix.system"),
     "a command in an old file of torch": (
-        lambda p: with_weights(p, pickle.dumps(Runs()), "bin"), "(more than weights|it cannot be read)",
+        lambda p: with_weights(p, pickle.dumps(Runs()), "bin"), "names posix.system",
     ),
     "a whole module in what torch saved": (
-        lambda p: with_weights(p, saved(torch.nn.Linear(2, 2)), "bin"), "more than weights",
+        lambda p: with_weights(p, saved(torch.nn.Linear(2, 2)), "bin"), "names torch.nn.modules.linear.Linear",
+    ),
+    "an array of 64 GB in what torch saved": (
+        lambda p: with_weights(p, saved({"a": Called(bytearray, 1 << 36)}), "bin"), "names builtins.bytearray",
+    ),
+    "a storage of 64 GB in what torch saved": (
+        lambda p: with_weights(p, saved({"a": Called(torch.UntypedStorage, 1 << 36)}), "bin"), "UntypedStorage",
+    ),
+    "an array of 64 GB in an old file of torch": (
+        lambda p: with_weights(p, saved({"a": Called(bytearray, 1 << 36)}, False), "bin"), "names builtins.bytearray",
     ),
     "an expanded tensor in what torch saved": (expanded, "conv_in.weight has the shape"),
     # archives
@@ -336,6 +365,31 @@ def _own_child(path: Path) -> Path:
     network._modules["model"] = inner
     inner._modules["again"] = inner
     return others.pickled(path / "x.pkl", {"ema": network})
+
+
+def _module_of(path: Path, items: bytes) -> Path:
+    """A snapshot whose network is stored with these items beside its state, written by hand."""
+    name = b"ctorch_utils.persistence\n_reconstruct_persistent_obj\n"
+    return opcodes(path, b"\x80\x04}\x8c\x03ema", name, b"}\x8c\x05state}s", items, b"\x85Rs", STOP)
+
+
+def _chain(path: Path) -> Path:
+    """Modules in modules, ten thousand deep, written by hand."""
+    name, depth = b"ctorch_utils.persistence\n_reconstruct_persistent_obj\n", 10_000
+    arguments = b"\x8c\x0c_init_kwargs}\x8c\x0eimg_resolutionK\x08s\x8c\x0bin_channelsK\x03s\x8c\x0cout_channelsK\x03ss"
+    modules = b"\x8c\x08_modules}\x8c\x05model"
+
+    def opened(kind: bytes) -> bytes:
+        return name + b"}\x8c\x0aclass_name\x8c" + bytes([len(kind)]) + kind + b"s\x8c\x05state}" + arguments + modules
+
+    inner = (
+        opened(b"EDMPrecond")
+        + opened(b"SongUNet") * (depth - 1)
+        + name
+        + b"}\x8c\x05state}s\x85R"
+        + b"sss\x85R" * depth
+    )
+    return opcodes(path, b"\x80\x04}\x8c\x03ema", inner, b"s", STOP)
 
 
 def _with_tensor(path: Path, tensor: Any) -> Path:

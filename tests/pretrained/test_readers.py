@@ -369,6 +369,11 @@ def description(path: Path, **changed: Any) -> Path:
         lambda state: {"model": {f"module.{name}": t for name, t in state.items()}},
         lambda state: {f"_orig_mod.module.{name}": t for name, t in state.items()},
         lambda state: {"ema": state},
+        lambda state: {
+            "state_dict": {n: nn.Parameter(t) for n, t in state.items()},
+            "size": torch.Size([3]),
+            "on": {1},
+        },
     ],
 )
 def test_a_state_dict_is_read_with_a_description(tmp_path: Path, suffix: str, wrap: Callable[..., Any]) -> None:
