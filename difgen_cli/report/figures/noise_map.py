@@ -29,7 +29,7 @@ COVERS: tuple[str, ...] = ()
 MOST = 6
 BOUNDS = (-1.0, -0.1, -0.02, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, np.inf)
 UNTOLD, ABSENT = "#3d434f", "#b9bec8"  # of dots, and of no value: the map's own colours are the same on a dark page
-LINE = "Line: the step of the least held-out loss at each level, where every seed has it inside the run."
+LINE = "Line: the step of the least held-out loss, the middle over seeds, at levels where each has it inside the run."
 MIDDLE = "#f7f7f5"  # of a gap of about 0, and around the dots, which would not be seen on dark red
 
 
