@@ -10,9 +10,11 @@ import pandas as pd
 import pytest
 import synthetic
 from losses import SIGMAS, STEPS, planted, untrained, valley
+from matplotlib import pyplot
 
 from difgen_cli import report
 from difgen_cli.report import Study
+from difgen_cli.report.figures import noise_map
 from difgen_cli.report.study import curves, least_loss
 
 
@@ -90,6 +92,21 @@ def test_seeds_of_which_one_has_no_least_inside_are_not_averaged() -> None:
     assert over[["seeds", "inside", "right"]].to_numpy().tolist() == [[3, 2, 1]] * 2
     assert (over["step_least"] == 400).all()
     assert "mem_frac" not in over or over["mem_frac"].isna().all()
+
+
+def test_the_map_of_the_gap_has_a_line_through_the_known_steps() -> None:
+    study = planted(valley(200, 1600, 800))
+    read_study = curves.read(study)
+    figure, ax = pyplot.subplots()
+    levels = read_study.least_loss.over_seeds
+    assert noise_map._stops(ax, levels[levels["data.size"] == "32"]) == 2
+    np.testing.assert_allclose(ax.lines[-1].get_xdata(), [200, np.nan, 800])
+    np.testing.assert_allclose(ax.lines[-1].get_ydata(), SIGMAS)
+    pyplot.close(figure)
+    (drawn,) = noise_map.draw(read_study)
+    assert noise_map.LINE in drawn.caption
+    (without,) = noise_map.draw(curves.read(planted(valley(100, 1600, 1600))))
+    assert noise_map.LINE not in without.caption
 
 
 def test_without_steps_losses_or_three_snapshots_there_is_nothing(tmp_path: Path) -> None:

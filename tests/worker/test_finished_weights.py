@@ -113,3 +113,17 @@ def test_what_are_no_weights_of_the_network_fails_with_a_sentence(
     assert run.returncode == 1
     assert "post_training odd: " in run.stdout + run.stderr
     assert words in run.stdout + run.stderr
+
+
+def test_of_a_fork_the_weights_before_it_are_those_of_its_trunk(
+    write_grid: Write, difgen: Difgen, tmp_path: Path
+) -> None:
+    plugin(tmp_path, "earlier", EARLIER)
+    text = GRID.replace("gap, membership, path", "gap").replace("\nbase:", "\nseeds: 1\nbase:")
+    forks = "fork: {at: 15, change: [{}, {train.lr: 0.01}]}\naxes: {post_training.name: [none, earlier]}\n"
+    run = difgen("sweep", write_grid(text + forks), "--cluster", "inline")
+    assert run.returncode == 0, run.stderr
+    rows = models(tmp_path)
+    gaps = rows.groupby("post_training.name")["gap_max"].nunique()
+    assert rows["home"].nunique() == 2
+    assert gaps.to_dict() == {"none": 2, "earlier": 1}

@@ -37,7 +37,7 @@ def weights_at(context: WorkerContext, folder: RunFolder, unit: Scoring, given: 
                 return {key: tensor.clone() for key, tensor in trained.items()}
             case finished.OTHERS:
                 steps = recipe.settings.get(finished.STEPS, signature.settings[finished.STEPS].default)
-                return {other: weights(folder.snapshot(other), context.device) for other in sorted(steps)}
+                return {other: _of_step(context, unit, other) for other in sorted({*steps})}
             case "rng":
                 return Draws(seed, torch.device(context.device))
             case "shape":
@@ -50,6 +50,12 @@ def weights_at(context: WorkerContext, folder: RunFolder, unit: Scoring, given: 
         changed = context.library.module(finished.KIND, recipe.name).apply(**inputs, **recipe.settings)
     _check(recipe.name, trained, changed)
     return {name: tensor.to(trained[name].dtype) for name, tensor in changed.items()}
+
+
+def _of_step(context: WorkerContext, unit: Scoring, step: int) -> dict[str, Tensor]:
+    """The weights at another step; before a fork they are those of its trunk."""
+    other = unit.partners[f"{finished.KIND}.{step}"]
+    return weights(context.store.run_folder(other.home, other.slug).snapshot(step), context.device)
 
 
 def _check(name: str, trained: dict[str, Tensor], changed: dict[str, Tensor]) -> None:

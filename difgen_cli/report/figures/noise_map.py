@@ -1,4 +1,7 @@
-"""The gap as a map: training steps across, noise level up, colour the gap; dots where it may be nothing."""
+"""The gap as a map: training steps across, noise level up, colour the gap; dots where it may be nothing.
+
+A line shows where training would stop by the held-out loss of each noise level (after Kaiser & Kollmann 2026).
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from difgen_cli.report.plotting.facets import Text
 from difgen_cli.report.plotting.layout import DrawnFigure
 from difgen_cli.report.plotting.paper import PAGE, Paper
 from difgen_cli.report.study.curves import STEPS, CurveAxis, Curves, over_seeds
+from difgen_cli.report.study.least_loss import WEIGHTED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,6 +29,7 @@ COVERS: tuple[str, ...] = ()
 MOST = 6
 BOUNDS = (-1.0, -0.1, -0.02, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, np.inf)
 UNTOLD, ABSENT = "#3d434f", "#b9bec8"  # of dots, and of no value: the map's own colours are the same on a dark page
+LINE = "Line: the step of the least held-out loss, the middle over seeds, at levels where each has it inside the run."
 MIDDLE = "#f7f7f5"  # of a gap of about 0, and around the dots, which would not be seen on dark red
 
 
@@ -41,11 +46,13 @@ def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
     tiles = facets.tiles(shown, facets.at(numbers, held), None, paper, most=MOST, across_most=3)
     steps, sigmas = curves.axis(STEPS), np.sort(numbers["sigma_rel"].unique())
     shades = _shades()
+    stops, drawn_stops = curves.least_loss.over_seeds, 0
     for ax, panel in tiles.panels:
         _cells(ax, facets.at(numbers, panel | held), steps, sigmas, shades, tiles.sheet.letters)
+        drawn_stops += _stops(ax, facets.at(stops, panel | held)) if len(stops) else 0
     tiles.sheet.name_axes(labels.setting(STEPS), "noise level σ / σ_d")
     whole = len(numbers) == len(sigmas) * np.prod([len(axis.levels) for axis in [steps, *rest]])
-    _key(tiles.sheet, shades, dotted=bool(numbers["lo"].notna().any()), whole=bool(whole))
+    _key(tiles.sheet, shades, dotted=bool(numbers["lo"].notna().any()), whole=bool(whole), stops=drawn_stops > 0)
     lines = f", one panel per {captions.names(shown)}" if shown else ""
     lines += f", at {' and '.join(labels.level(path, level) for path, level in held.items())}" if held else ""
     more = math.prod(len(axis.levels) for axis in rest) - len(tiles.panels)
@@ -54,7 +61,7 @@ def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
         "gap-by-step-and-noise",
         "When and where does the gap open?",
         f"Relative gap L_H/L_T − 1 by training step and noise level{lines}.",
-        [f"Squared error of pixels{pairs}.", _dots(numbers), captions.omitted(more)],
+        [f"Squared error of pixels{pairs}.", _dots(numbers), LINE if drawn_stops else "", captions.omitted(more)],
         _largest,
     )
     drawn = facets.finished(curves, numbers, text, tiles.sheet, None)
@@ -113,6 +120,16 @@ def _cells(
     ax.set_ylim(y[0], y[-1])
 
 
+def _stops(ax: Axes, levels: pd.DataFrame) -> int:
+    """A line through the steps of the least held-out loss; how many there are. It is broken where one is not known."""
+    levels = levels[levels["level"] != WEIGHTED].sort_values("sigma_rel")
+    middle = np.sqrt(levels["step_least"] * levels["step_most"])
+    steps = middle.where(levels["inside"] == levels["seeds"]).to_numpy(float)
+    for colour, width in ((MIDDLE, 3.2), (UNTOLD, 1.6)):  # an edge: else it would not be seen on dark red
+        ax.plot(steps, levels["sigma_rel"].to_numpy(float), "-s", color=colour, lw=width, markersize=1.6 * width)
+    return int(np.isfinite(steps).sum())
+
+
 def _edges(centres: np.ndarray, logarithmic: bool) -> np.ndarray:
     """Borders halfway between the centres."""
     place = np.log(centres) if logarithmic else centres
@@ -125,7 +142,7 @@ def _edges(centres: np.ndarray, logarithmic: bool) -> np.ndarray:
     return np.asarray(np.exp(edges) if logarithmic else edges)
 
 
-def _key(sheet: layout.FigureSheet, shades: list[str], *, dotted: bool, whole: bool) -> None:
+def _key(sheet: layout.FigureSheet, shades: list[str], *, dotted: bool, whole: bool, stops: bool) -> None:
     """Which colour is which gap, the largest on top."""
     from matplotlib.lines import Line2D
 
@@ -140,6 +157,8 @@ def _key(sheet: layout.FigureSheet, shades: list[str], *, dotted: bool, whole: b
         handles.append(Line2D([], [], color=ABSENT, label="no value", **square))
     if dotted:
         handles.append(Line2D([], [], color=UNTOLD, marker="o", markersize=3.2, linestyle="none", label="may be 0"))
+    if stops:
+        handles.append(Line2D([], [], color=UNTOLD, marker="s", markersize=2.6, lw=1.6, label="least L_H"))
     sheet.key(handles, "gap L_H/L_T − 1")
 
 
