@@ -14,7 +14,7 @@ import torch
 from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor, nn
 
-from difgen_cli.diffusion import Denoiser, augmentation, per_item, scaled
+from difgen_cli.diffusion import Denoiser, DenoiserLike, augmentation, per_item, scaled
 from difgen_cli.diffusion.objective import EDM, Augmented, Batch, Draws, Objective, Trained
 from difgen_cli.diffusion.precision import arithmetic, products
 from difgen_cli.diffusion.randomness import batches, has_dropout, replaced, seeded, stream, unseeded
@@ -170,9 +170,10 @@ def step_of(objective: Objective, drawn: tuple[str, ...], average: Denoiser) -> 
     def compute(trained: Trained, *tensors: Tensor | None) -> Tensor:
         of_batch: dict[str, Any] = dict(zip(BATCH_TENSORS, tensors, strict=False))
         batch = Batch(**of_batch, drawn=dict(zip(drawn, tensors[len(BATCH_TENSORS) :], strict=True)))  # type: ignore[arg-type]
-        denoiser, mean = trained.denoiser, average
+        denoisers: list[DenoiserLike] = [trained.denoiser, average]
         if batch.augment is not None:
-            denoiser, mean = Augmented(denoiser, batch.augment), Augmented(mean, batch.augment)
+            denoisers = [Augmented(each, batch.augment) for each in (trained.denoiser, average)]
+        denoiser, mean = denoisers
         own = {**objective.inputs, "heads": trained.heads, "hidden": trained.hidden, "average": mean}
         return objective.loss(denoiser, batch, **{name: own[name] for name in objective.asks})
 

@@ -61,7 +61,7 @@ def measured(metric: str, sigma_range: tuple[float, float], seed: int = 0) -> Re
     inputs: dict[str, Any] = parts | {
         "denoiser": denoiser, "twin": other, "sibling": other, "states": passed, "shared": shared, "mirrored": False,
         "samples": parts["rest"][::-1], "sigma_data": SIGMA_DATA, "train_labels": labels, "held_out_labels": labels,
-        "train_classes": labels, "held_out_classes": labels,
+        "train_classes": labels, "held_out_classes": labels, "unlearn": labels == 0,
     }  # fmt: skip
     signature = Library().signature("score", metric)
     small = {"pairs": 120, "resamples": 100, "points": 60}

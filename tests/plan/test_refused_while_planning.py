@@ -36,11 +36,12 @@ PLUGINS = {
     "condition": ("condition", "def fit(imagez): ...", None, "imagez", "images"),
     "model": ("models", "def build(shape, classes, trainn): ...", ("mlp", "mine"), "trainn", "train"),
     "data": ("data", "def load(path): ...", ("digits", "mine"), "path", None),
+    "post_training": ("post_training", "def apply(wieghts): ...", None, "wieghts", "weights"),
     "features": ("features", "def fit(image): ...", None, "image", "images"),
 }  # fmt: skip
 USES = {
     "guide": "  guide: {mine: {weight: 1}}\n", "objective": "  objective: {name: mine}\n",
-    "condition": "  condition: {name: mine}\n",
+    "condition": "  condition: {name: mine}\n", "post_training": "  post_training: {name: mine}\n",
 }  # fmt: skip
 
 
