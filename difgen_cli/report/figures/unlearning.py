@@ -42,7 +42,8 @@ def _figure(curves: Curves, group: Unlearning, paper: Paper) -> DrawnFigure:
     for beginning, images in GROUPS.items():
         names = [f"{beginning}_{metric}" for metric in measured]
         part = over_seeds(cells, [MODEL], [name for name in names if name in cells], curves.columns)
-        parts.append(part.assign(**{IMAGES: images, "metric": part["metric"].str.removeprefix(f"{beginning}_")}))
+        part[IMAGES], part["metric"] = images, part["metric"].str.removeprefix(f"{beginning}_")
+        parts.append(part)
     numbers = pd.concat(parts, ignore_index=True)
     x, colour = _axis(MODEL, [*frames]), _axis(IMAGES, [*GROUPS.values()])
     declared = {name: curves.spec(f"unlearnt_{name}") for name in measured}
