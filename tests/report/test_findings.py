@@ -249,6 +249,8 @@ def test_unlearning_is_told_with_a_model_that_never_saw_the_images_and_no_wider_
     assert re.search(r"do not surely differ: a difference of 0 \[−\d.\d+, \d.\d+\] points\.$", sentence)
     assert "there are more such copies than of retrained models: a difference of 10.0" in of_unlearning(0.3, 0.12, 0.02)
     assert "there are fewer such copies than of retrained" in of_unlearning(0.3, 0.004, 0.1)
+    for within in (0.023, 0.017):
+        assert "do not surely differ" in of_unlearning(0.3, within, 0.02)
 
 
 def test_a_model_that_is_trained_on_with_the_kept_images_has_seen_the_others() -> None:
