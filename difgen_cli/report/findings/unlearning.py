@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
@@ -10,56 +9,24 @@ import pandas as pd
 from difgen_cli.report.findings import paired
 from difgen_cli.report.findings.numbers import percent
 from difgen_cli.report.plotting import labels
-from difgen_cli.report.study.curves import STEPS, Curves, last_snapshot, per_group, worded
+from difgen_cli.report.study.curves import Curves
 from difgen_cli.report.study.seeds import over_seeds
+from difgen_cli.report.study.unlearning import COPIES, models
 
-COPIES, CONTROL, POWER = "unlearnt_copies", "unlearnt_copies_control", "unlearnt_power"
-RETRAINED, OBJECTIVE = "data.retrain", "objective.name"
-START, CHANGE = f"train.start.{RETRAINED}", "fork.change"  # how a model begins that was trained on
-WORDS = {
-    (RETRAINED, "true"): "trained on with the others alone", (RETRAINED, "false"): "", (OBJECTIVE, "edm"): "",
-}  # fmt: skip
-OF_UNLEARNING = ("objective", "train", "fork")  # sections in which a model that unlearns differs from that before
+CONTROL, POWER = f"{COPIES}_control", "unlearnt_power"
 SHOWN = 3  # settings that have a sentence
 
 
 def unlearnt(curves: Curves, _: pd.DataFrame) -> str | None:
     """For each model that unlearns, what a model before it and a retrained one, alike in all else, make of the same."""
-    cells = last_snapshot(curves.cells, curves.paths)
-    if any(name not in cells for name in (COPIES, RETRAINED, OBJECTIVE)):
-        return None
-    sentences = list(_sentences(curves, cells.dropna(subset=[COPIES])))
+    sentences = []
+    for group in models(curves):
+        where = [labels.level(path, level) for path, level in group.levels.items()]
+        for words, after in group.after.items():
+            named = ", ".join([*where, *([words] if words else [])])
+            sentences.append(_sentence(curves, group.before, after, group.never, f" ({named})" if named else ""))
     more = len(sentences) - SHOWN
     return " ".join([*sentences[:SHOWN], *([f"The table has {more} more."] if more > 0 else [])]) or None
-
-
-def _sentences(curves: Curves, cells: pd.DataFrame) -> Iterator[str]:
-    own = [path for path in curves.paths if path == RETRAINED or path.partition(".")[0] in OF_UNLEARNING]
-    alike, own = [path for path in curves.paths if path not in own], [path for path in own if path != STEPS]
-    for levels, group in per_group(cells, alike):
-        without, saw = worded(group[RETRAINED]) == "true", _saw_before(group)
-        unlearns = (worded(group[OBJECTIVE]) == "unlearn") | (without & saw)
-        before, several, never = group[~without & ~unlearns], group[unlearns], group[without & ~saw]
-        if several.empty or any(len(frame[own].drop_duplicates()) != 1 for frame in (before, never)):
-            continue  # which of several would be the one that it began with?
-        varied = [path for path in own if worded(several[path]).nunique() > 1]
-        for setting, after in per_group(several, varied):
-            words = [*_named(alike, levels), *_named(varied, setting)]
-            yield _sentence(curves, before, after, never, f" ({', '.join(words)})" if words else "")
-
-
-def _saw_before(cells: pd.DataFrame) -> pd.Series:
-    """Whether a model that is trained without the images began with one that was trained with them."""
-    started = worded(cells[START]) == "false" if START in cells else pd.Series(False, cells.index)
-    forked = worded(cells[CHANGE]).str.contains(RETRAINED) if CHANGE in cells else pd.Series(False, cells.index)
-    return started | forked
-
-
-def _named(paths: list[str], levels: tuple[Any, ...]) -> list[str]:
-    """The levels of a model in words; what goes without words is left out."""
-    pairs = [(path, str(level)) for path, level in zip(paths, levels, strict=True)]
-    named = [WORDS.get((path, level), labels.level(path, level)) for path, level in pairs if level != "none"]
-    return [word for word in named if word]
 
 
 def _sentence(curves: Curves, before: pd.DataFrame, after: pd.DataFrame, never: pd.DataFrame, where: str) -> str:
