@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -270,10 +271,16 @@ def test_gc_keeps_a_state_while_a_plan_forks_there(forked: Path, tmp_path: Path,
 
 def test_a_start_of_another_shape_is_one_sentence(tmp_path: Path, difgen_in: Difgen) -> None:
     (tmp_path / "forks.yaml").write_text(grid("", start="train.steps: 5, model.width: 16"))
-    done = difgen_in(tmp_path, "sweep", "forks.yaml", "--cluster", "inline")
-    assert done.returncode in (1, 2)
+    done = difgen_in(tmp_path, "plan", "forks.yaml")
+    assert done.returncode == 2
+    assert "train.start: the weights that" in done.stderr
+    assert "(mlp for 1 × 8 × 8); begin with a network and images of the same shape" in done.stderr
+    labels = grid("", start="train.steps: 5, condition.name: random, condition.clusters: 3")
+    (tmp_path / "forks.yaml").write_text(labels.replace("  sample:", "  condition: {name: labels}\n  sample:"))
+    done = difgen_in(tmp_path, "sweep", "forks.yaml", "--cluster", "inline")  # a worker alone knows the labels
+    assert done.returncode == 1
     assert "train.start: the weights of" in done.stderr
-    assert "begin with a network of the same shape" in done.stderr
+    assert re.search(r"is 4 × \d+ there, and 11 × \d+ here\); begin with a network of the same shape", done.stderr)
 
 
 @pytest.mark.parametrize("which", ["fork", "start"])
