@@ -104,11 +104,11 @@ def test_a_start_inherits_all_but_the_objective_the_start_and_the_fork(planned: 
 
 
 def test_a_teacher_has_no_start_and_no_fork_of_its_student(planned: Planned) -> None:
-    objective = "  objective: {name: distill, steps: 4, teacher: {train.steps: 15}}\n"
+    objective = "  objective: {name: distill, steps: 4, teacher: {train.steps: 30}}\n"
     plan = planned(grid(", start: {train.steps: 10}", objective + FORK))
     fork = plan.trajectories[by_change(plan)["train.lr=0.0001"].home]
     teacher, step = behind(plan, fork, "teacher")
-    assert (step, teacher.needs, teacher.settings.get("fork.at")) == (15, {}, None)
+    assert (step, teacher.needs, teacher.settings.get("fork.at")) == (30, {}, None)
     trunk, _ = behind(plan, fork, "fork")
     assert behind(plan, trunk, "teacher")[0] is teacher
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -91,7 +93,7 @@ def forked(tmp_path_factory: pytest.TempPathFactory, difgen_in: Difgen) -> Path:
 
 def trained(
     steps: int, saved: dict[str, Any] | None = None, weights: Mapping[str, Tensor] | None = None, size: int = 32,
-    **settings: Any,
+    stop: int | None = None, **settings: Any,
 ) -> TrainingState:  # fmt: skip
     pool = load()
     parts = data.split(pool, size=size, held_out=900)
@@ -101,7 +103,7 @@ def trained(
         network.load_state_dict(weights)
     sigma_data = data.sigma_data(data.scaled(pool.images[parts.rest]))
     own = {"batch": 16, "warmup": 10, "flip": True, "ema": 0.9} | settings
-    *_, state = train(network, images, None, sigma_data, saved, steps=steps, **own)
+    *_, state = itertools.islice(train(network, images, None, sigma_data, saved, steps=steps, **own), stop)
     return state
 
 
@@ -150,6 +152,18 @@ def test_a_fork_is_the_training_loop_from_that_state_on(forked: Path, words: str
     assert equal(last, averaged(trained(40, saved, **settings)))
     assert not equal(last, load_file(snapshots(forked)["none"]))
     assert not equal(last, averaged(trained(40, **settings))), "from the first step on it is another training"
+
+
+def test_a_trunk_that_is_trained_to_the_fork_alone_follows_the_schedule_of_its_own_end(
+    tmp_path: Path, difgen_in: Difgen
+) -> None:
+    text = grid("train.lr: 1e-3", "train.steps: 60").replace("warmup: 10", "warmup: 10, schedule: cosine")
+    sweep(difgen_in, tmp_path, text)
+    saved = trained(40, stop=20, schedule="cosine").checkpoint()
+    last = snapshots(tmp_path)
+    assert equal(load_file(last["train.lr=0.001"]), averaged(trained(40, saved, schedule="cosine", lr=1e-3)))
+    longer = trained(60, trained(40, stop=20, schedule="cosine").checkpoint(), schedule="cosine")
+    assert equal(load_file(last["train.steps=60"]), averaged(longer)), "at the rates of the longer schedule"
 
 
 def test_rows_say_what_was_changed_and_count_images_where_that_can_be(forked: Path) -> None:
@@ -270,10 +284,16 @@ def test_gc_keeps_a_state_while_a_plan_forks_there(forked: Path, tmp_path: Path,
 
 def test_a_start_of_another_shape_is_one_sentence(tmp_path: Path, difgen_in: Difgen) -> None:
     (tmp_path / "forks.yaml").write_text(grid("", start="train.steps: 5, model.width: 16"))
-    done = difgen_in(tmp_path, "sweep", "forks.yaml", "--cluster", "inline")
-    assert done.returncode in (1, 2)
+    done = difgen_in(tmp_path, "plan", "forks.yaml")
+    assert done.returncode == 2
+    assert "train.start: the weights that" in done.stderr
+    assert "(mlp for 1 × 8 × 8); begin with a network and images of the same shape" in done.stderr
+    labels = grid("", start="train.steps: 5, condition.name: random, condition.clusters: 3")
+    (tmp_path / "forks.yaml").write_text(labels.replace("  sample:", "  condition: {name: labels}\n  sample:"))
+    done = difgen_in(tmp_path, "sweep", "forks.yaml", "--cluster", "inline")  # a worker alone knows the labels
+    assert done.returncode == 1
     assert "train.start: the weights of" in done.stderr
-    assert "begin with a network of the same shape" in done.stderr
+    assert re.search(r"is 4 × \d+ there, and 11 × \d+ here\); begin with a network of the same shape", done.stderr)
 
 
 @pytest.mark.parametrize("which", ["fork", "start"])

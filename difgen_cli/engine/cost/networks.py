@@ -24,12 +24,14 @@ from typing import Any, Literal
 from difgen_cli.engine.cost import cache
 from difgen_cli.engine.grid.document import GridError, Place
 from difgen_cli.engine.plan import Cell, Plan, Trajectory
+from difgen_cli.engine.plan.points import assignments
 from difgen_cli.engine.plan.recipes import Recipe
 from difgen_cli.engine.plugins import Library
 from difgen_cli.engine.store.files import StoreError, read_json, replace_json
 
-Question = Literal["buildable", "flops"]
-KEPT = {"buildable": "networks.json", "flops": "flops.json"}  # files of the user's cache folder
+Question = Literal["buildable", "weights", "flops"]
+# files of the user's cache folder
+KEPT = {"buildable": "networks.json", "weights": "weights.json", "flops": "flops.json"}
 BUILD_SECONDS = 120.0  # for all networks of a plan; what is not known by then is left to the workers
 COUNT_SECONDS = 30.0  # likewise; the next plan goes on
 BATCH = 128  # at which FLOPs are counted: those of an image do not depend on it
@@ -83,6 +85,34 @@ def check(plan: Plan, shapes: Mapping[str, tuple[int, ...]], library: Library) -
         error = GridError(f"{path}{sentence}", _place(plan, cell, sentence))
         error.file = plan.grid.file
         raise error
+    _check_starts(plan, shapes, library)
+
+
+def _check_starts(plan: Plan, shapes: Mapping[str, tuple[int, ...]], library: Library) -> None:
+    """GridError where a training is to begin with the weights of a network that has others.
+
+    What is not known here, such as the number of labels, is left to the worker.
+    """
+    pairs = []
+    for trajectory in plan.trajectories.values():
+        if start := trajectory.recipe.inputs.get("start"):
+            both = [(recipe, shapes.get(pool_of(recipe))) for recipe in (trajectory.recipe, start.inputs["trajectory"])]
+            networks = [of_recipe(recipe, shape) for recipe, shape in both if shape]
+            if len({network.key for network in networks}) == 2:
+                pairs.append((trajectory, *networks))
+    answers = _ask("weights", [n for _, *both in pairs for n in both], library.user, BUILD_SECONDS) if pairs else {}
+    for trajectory, own, other in pairs:
+        if own.key in answers and other.key in answers and answers[own.key] != answers[other.key]:
+            given = [g for path, g in assignments(plan.grid, plan.grid.axes) if path.startswith("train.start.")]
+            raise GridError(
+                f"train.start: the weights that {trajectory.slug} is to begin with are those of another network "
+                f"({other.name} for {_words(other.shape)}); begin with a network and images of the same shape",
+                next((g.place for g in given), None),
+            )
+
+
+def _words(shape: tuple[int, ...]) -> str:
+    return " × ".join(map(str, shape))
 
 
 def _place(plan: Plan, cell: Cell, sentence: str) -> Place | None:
@@ -109,7 +139,7 @@ def _ask(
     if lacking:
         answers |= _answers_of_process(question, lacking, plugins, patience_seconds)
         # A refusal is not kept: code that refuses may be mended without another VERSION.
-        kept = {key: answer for key, answer in answers.items() if question == "flops" or answer is None}
+        kept = {key: answer for key, answer in answers.items() if question != "buildable" or answer is None}
         if file:
             with suppress(StoreError):  # else it is asked again next time
                 replace_json(file, kept)
@@ -139,7 +169,7 @@ def _answers_of_process(
 def main() -> None:
     """Answer stdin; null stands for what is not known, or not refused."""
     request = json.load(sys.stdin)
-    answer = {"buildable": _refusal, "flops": _flops}[request["question"]]
+    answer = {"buildable": _refusal, "weights": _weights, "flops": _flops}[request["question"]]
     library = Library(Path(request["plugins"]) if request["plugins"] else None)
     for key, n in request["networks"].items():
         settings = {k: tuple(v) if isinstance(v, list) else v for k, v in n["settings"].items()}
@@ -163,6 +193,16 @@ def _refusal(network: Network, library: Library) -> str | None:
     except Exception:  # a plug-in that needs numbers to be built is no fault of its settings
         return None
     return None
+
+
+def _weights(network: Network, library: Library) -> str | None:
+    """A hash of the names and shapes of all weights; networks of the same can exchange them."""
+    try:
+        state = _build(network, library).state_dict()
+    except Exception:  # as above; a worker will tell
+        return None
+    names = sorted((name, *tensor.shape) for name, tensor in state.items())
+    return hashlib.sha256(json.dumps(names).encode()).hexdigest()[:16]
 
 
 def _flops(network: Network, library: Library) -> float | None:
