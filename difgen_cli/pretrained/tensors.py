@@ -16,16 +16,6 @@ BROKEN = (  # all that reading a damaged file was seen to raise
     pickle.UnpicklingError, RuntimeError, ValueError, LookupError, EOFError, AssertionError, TypeError, AttributeError,
     SafetensorError,
 )  # fmt: skip
-    pickle.UnpicklingError,
-    RuntimeError,
-    ValueError,
-    LookupError,
-    EOFError,
-    AssertionError,
-    TypeError,
-    AttributeError,
-    SafetensorError,
-)
 PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 
 
