@@ -123,8 +123,8 @@ def _cells(
 def _stops(ax: Axes, levels: pd.DataFrame) -> int:
     """A line through the steps of the least held-out loss; how many there are. It is broken where one is not known."""
     levels = levels[levels["level"] != WEIGHTED].sort_values("sigma_rel")
-    middle = np.sqrt(levels["step_least"] * levels["step_most"])
-    steps = middle.where(levels["inside"] == levels["seeds"]).to_numpy(float)
+    ends = levels[["step_least", "step_most"]].to_numpy(float)
+    steps = np.where(levels["inside"] == levels["seeds"], np.sqrt(ends.prod(1)), np.nan)
     for colour, width in ((MIDDLE, 3.2), (UNTOLD, 1.6)):  # an edge: else it would not be seen on dark red
         ax.plot(steps, levels["sigma_rel"].to_numpy(float), "-s", color=colour, lw=width, markersize=1.6 * width)
     return int(np.isfinite(steps).sum())
