@@ -173,6 +173,18 @@ def test_what_goes_on_otherwise_has_a_key_of_its_own(planned: Planned, change: s
     assert fork.key not in {cell.home for cell in anew.models}
 
 
+def test_mirror_images_that_were_shown_before_count(planned: Planned) -> None:
+    """A network that has seen them may copy them, whatever it is shown from then on."""
+    plan = planned(grid(", flip: true", changes("", "train.flip: false")))
+    plain = planned(grid(", flip: false", changes("", "train.lr: 1e-4")))
+    after = planned(grid(", flip: false", changes("", "train.flip: true")))
+    kinds = [{c.home for c in p.cells if c.kind == "copycat"} for p in (plan, plain, after)]
+    assert [len(homes) for homes in kinds] == [1, 1, 2], "references are searched as the models beside them"
+    assert kinds[0] | kinds[1] == kinds[2]
+    started = planned(grid(", start: {train.steps: 10, train.flip: true}"))
+    assert {c.home for c in started.cells if c.kind == "copycat"} == kinds[0]
+
+
 def test_forks_at_other_steps_are_other_forks_of_one_trunk(planned: Planned) -> None:
     plan = planned(grid(more=changes("", "train.lr: 1e-4", at=[10, 20])))
     trunks = [trajectory for trajectory in plan.trajectories.values() if trajectory.states]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from difgen_cli.engine.plan.work import Training
-from difgen_cli.engine.store import Store
+from difgen_cli.engine.store import RunFolder, Store
 from difgen_cli.engine.store.attempts import Claimant
 from difgen_cli.engine.worker.queue import Queue
 from difgen_cli.engine.worker.submission_spec import StopFlag
@@ -49,3 +50,12 @@ def test_a_name_on_record_leads_to_no_other_folder(tmp_path: Path) -> None:
     named.parent.mkdir(parents=True)
     named.write_text('"../../elsewhere"')
     assert Store(tmp_path).run_folder_now(KEY, "mlp").path == tmp_path / "trajectories" / "elsewhere"
+
+
+def test_losses_past_what_was_trained_again_stay(tmp_path: Path) -> None:
+    """A trunk that is trained again to where another forks keeps the losses of its end."""
+    folder = RunFolder(tmp_path)
+    for number, steps in enumerate(([10, 20, 30, 40], [12, 22])):
+        lines = [json.dumps({"step": step, "loss": number + 1.0}) for step in steps]
+        folder.progress(number + 1).write_text("\n".join(lines))
+    assert folder.losses() == [(10, 1.0), (12, 2.0), (22, 2.0), (30, 1.0), (40, 1.0)]

@@ -93,14 +93,15 @@ def _check_starts(plan: Plan, shapes: Mapping[str, tuple[int, ...]], library: Li
 
     What is not known here, such as the number of labels, is left to the worker.
     """
-    pairs = []
+    pairs: list[tuple[Trajectory, Network, Network]] = []
     for trajectory in plan.trajectories.values():
         if start := trajectory.recipe.inputs.get("start"):
             both = [(recipe, shapes.get(pool_of(recipe))) for recipe in (trajectory.recipe, start.inputs["trajectory"])]
             networks = [of_recipe(recipe, shape) for recipe, shape in both if shape]
             if len({network.key for network in networks}) == 2:
-                pairs.append((trajectory, *networks))
-    answers = _ask("weights", [n for _, *both in pairs for n in both], library.user, BUILD_SECONDS) if pairs else {}
+                pairs.append((trajectory, networks[0], networks[1]))
+    asked = [network for _, own, other in pairs for network in (own, other)]
+    answers = _ask("weights", asked, library.user, BUILD_SECONDS) if pairs else {}
     for trajectory, own, other in pairs:
         if own.key in answers and other.key in answers and answers[own.key] != answers[other.key]:
             given = [g for path, g in assignments(plan.grid, plan.grid.axes) if path.startswith("train.start.")]

@@ -13,7 +13,7 @@ from difgen_cli.engine.grid import Assignments, Grid
 from difgen_cli.engine.grid.values import number
 from difgen_cli.engine.plan.guidance import UNGUIDED, Guidance
 from difgen_cli.engine.plan.metric import Metric
-from difgen_cli.engine.plan.recipes import Recipe
+from difgen_cli.engine.plan.recipes import BEGINNINGS, Recipe
 from difgen_cli.engine.plan.sections import Section
 
 
@@ -49,8 +49,6 @@ LATER = {
     "sample.levels": None, "sample.every": 1, "sample.start": "noise", "sample.prior": "empirical",
     "sample.s_churn": 0.0, "sample.s_min": 0.0, "sample.s_max": None, "sample.s_noise": 1.0,
 }  # fmt: skip
-
-BEGINNINGS = ("start", "fork")  # inputs of a trajectory that its first step needs, and none after it
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from difgen_cli.engine.grid.values import Given
 from difgen_cli.engine.plan import Facts, checks, operations, sections, unlearning
 from difgen_cli.engine.plan.metric import Metric
 from difgen_cli.engine.plan.points import Where
-from difgen_cli.engine.plan.recipes import Operation, Recipe, apart, images_of
+from difgen_cli.engine.plan.recipes import Operation, Recipe, apart, images_of, mirrored
 from difgen_cli.engine.plan.sections import DEFAULT_SCORE, Section, resolve_metric, wants
 from difgen_cli.engine.plugins import Library
 
@@ -84,7 +84,7 @@ class RecipeBuilder:
         made_of = operations.closed_form(parts) if closed else operations.trajectory(train, objective, parts, fork)
         trajectory = self.keep(made_of)
         inputs = compared | {"train_labels": labels.key, "held_out_labels": labels.key}
-        if not closed and (train.settings["flip"] or train.settings["augment"]):
+        if not closed and mirrored(trajectory):
             inputs["mirrored"] = "flip"
         columns = (
             data.columns | {"data.size": size},

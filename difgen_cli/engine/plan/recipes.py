@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 APART_VERSION = 1  # of what a near-duplicate is
+BEGINNINGS = ("start", "fork")  # inputs of a trajectory that its first step needs, and none after it
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +77,15 @@ def images_of(subset: Recipe) -> dict[str, str]:
         "train": subset.key, "shared": subset.key, "train_classes": subset.key,
         "held_out": held_out, "held_out_classes": held_out, "rest": holdout.key, "sigma_data": holdout.key,
     }  # fmt: skip
+
+
+def mirrored(recipe: Recipe) -> bool:
+    """Whether a training showed mirror images, or one that it began with or forked from did; of a reference, whether
+    the models that it stands beside were shown some."""
+    if recipe.settings.get("flip") or recipe.settings.get("augment"):
+        return True
+    before = (recipe.inputs[role].inputs["trajectory"] for role in BEGINNINGS if role in recipe.inputs)
+    return any(map(mirrored, before))
 
 
 def dump(recipes: Mapping[str, Recipe]) -> dict[str, Any]:

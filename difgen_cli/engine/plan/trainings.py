@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from difgen_cli.engine.plan import BEGINNINGS, Dependency, Plan, Trajectory
+from difgen_cli.engine.plan import Dependency, Plan, Trajectory
+from difgen_cli.engine.plan.recipes import BEGINNINGS
 from difgen_cli.engine.plan.work import Training
 
 if TYPE_CHECKING:

@@ -114,7 +114,8 @@ class RunFolder:
         for number in numbers:
             lines = [line for row in _lines(self.progress(number)) if isinstance(line := loads(row), dict)]
             read = {int(x["step"]): float(x["loss"]) for x in lines if {"step", "loss"} <= x.keys()}
-            losses = {step: loss for step, loss in losses.items() if step < min(read, default=math.inf)} | read
+            first, last = min(read, default=math.inf), max(read, default=math.inf)
+            losses = {step: loss for step, loss in losses.items() if not first <= step <= last} | read
         return sorted(losses.items())
 
     def claim(self, unit: str, claimant: Claimant, complete: Callable[[], bool] = lambda: False) -> Attempt | None:

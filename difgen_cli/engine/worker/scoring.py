@@ -15,7 +15,7 @@ import numpy as np
 
 from difgen_cli import data, guidance, sampling
 from difgen_cli.engine.plan.groups import independent
-from difgen_cli.engine.plan.recipes import Operation, Recipe, apart, measured
+from difgen_cli.engine.plan.recipes import Operation, Recipe, apart, measured, mirrored
 from difgen_cli.engine.plan.work import MetricSpec, Scoring
 from difgen_cli.engine.plugins import Signature
 from difgen_cli.engine.store import Arrays, RunFolder, sample_files
@@ -115,7 +115,7 @@ class ScoringRun:
     @property
     def mirrored(self) -> bool:
         """Whether training showed mirror images too, here or in the models that a reference stands beside."""
-        return bool(self.recipe.settings.get("flip") or self.recipe.settings.get("augment"))
+        return mirrored(self.recipe)
 
     @functools.cached_property
     def parents(self) -> dict[str, Recipe]:
