@@ -67,15 +67,18 @@ class Augmentation:
 
 
 def drawn(draws: Draws, count: int, probability: float) -> Augmentation:
-    """Each of six transformations with this probability, of `count` images; a flip that is chosen is made or not."""
-    acts = draws.uniform("augmentation: which", (6, count)) < probability
+    """Each of five transformations with this probability, of `count` images; half of all are mirrored left to right.
+
+    A flip top to bottom that is chosen is made or not.
+    """
+    acts = draws.uniform("augmentation: which", (5, count)) < probability
     coins = draws.uniform("augmentation: flips", (2, count)) < 0.5
     normal = draws.normal("augmentation: sizes", (4, count))
     angle, direction = math.pi * (2 * draws.uniform("augmentation: angles", (2, count)) - 1)
     scale, stretch, right, down = normal
     return Augmentation(
-        flip_x=acts[0] & coins[0], flip_y=acts[1] & coins[1], scale=scale * acts[2], angle=angle * acts[3],
-        stretch=stretch * acts[4], direction=direction * acts[4], right=right * acts[5], down=down * acts[5],
+        flip_x=coins[0], flip_y=acts[0] & coins[1], scale=scale * acts[1], angle=angle * acts[2],
+        stretch=stretch * acts[3], direction=direction * acts[3], right=right * acts[4], down=down * acts[4],
     )  # fmt: skip
 
 
