@@ -75,8 +75,7 @@ def train(
     condition_dropout: share of labels replaced by the dropped condition, which guidance needs.
     condition_perturbation: length γ of Gaussian noise on the embedding of a condition, by Chen et al. (2024).
     flip: mirror images left to right with probability one half.
-    augment: probability of each of five changes of an image, which the network is told, as it is told of a mirroring
-        left to right of half of the images (Karras et al. 2022 have 0.12).
+    augment: probability of each change of an image, of which the network is told; half are mirrored. Karras: 0.12.
     precision: of the network's inner arithmetic: fp32; tf32, which is fp32 with products of 10 bits on a GPU that has
         them; or bf16. Weights, preconditioning and loss stay float32.
     seed: chooses initial weights, data order and noise.
