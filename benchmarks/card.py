@@ -53,7 +53,7 @@ QUICK = Case("quick", {"width": 4, "depth": 1, "multipliers": (1,)}, 4, (3, 8, 8
 def ours(case: Case, device: str, way: str) -> Iterator[object]:
     """As a worker trains it, in bf16."""
     images = torch.randint(256, (IMAGES, *case.shape), dtype=torch.uint8, device=device)
-    computed, network = modes.way(way, case.shape, device), initialise(case.build, 0).to(device)
+    computed, network = modes.training_mode(way, case.shape, device), initialise(case.build, 0).to(device)
     return train(network, images, None, SIGMA_DATA, None, computed, steps=STEPS, batch=case.batch, precision="bf16")
 
 

@@ -98,7 +98,7 @@ def ours(case: Case, way: str) -> Iterator[object]:
     """The project's own training, as a worker calls it: images as the uint8 that they are, in a way of computing."""
     images = case.images()
     pixels = torch.from_numpy(to_uint8(images.numpy()))
-    computed = modes.way(way, tuple(images.shape[1:]), "cpu")
+    computed = modes.training_mode(way, tuple(images.shape[1:]), "cpu")
     network, sigma_data = initialise(case.build, 0), float(images.std())
     return train(network, pixels, None, sigma_data, None, computed, steps=STEPS, batch=case.batch, lr=case.lr)
 

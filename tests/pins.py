@@ -12,8 +12,8 @@ PACKAGE = Path(__file__).parent.parent / "difgen_cli"
 PINS = Path(__file__).with_name("pins.json")
 # The search, in `neighbours`, counts with the VERSION of the metrics; `diffusion` with that of training.
 FOLDERS = (
-    "data", "condition", "models", "objectives", "post_training", "sampling", "guidance", "features", "metrics", "neighbours",
-    "diffusion",
+    "data", "condition", "models", "objectives", "post_training", "sampling", "guidance", "features", "metrics",
+    "neighbours", "diffusion",
 )  # fmt: skip
 
 

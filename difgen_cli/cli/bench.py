@@ -63,7 +63,7 @@ def bench(
             console.print(f"note: {note}", style="yellow")
         for subject in subjects:
             console.print(f"{subject.name} …")
-            mode = modes.way(way, subject.shape, device, say=console.print)
+            mode = modes.training_mode(way, subject.shape, device, say=console.print)
             measured = benching.run(subject, library, device, seconds, limits[subject.precision], mode)
             throughputs.append(replace(measured, way=modes.used(mode)))
         if json_:

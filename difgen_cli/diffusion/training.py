@@ -33,7 +33,7 @@ def train(
     labels: Tensor | None,
     sigma_data: float,
     checkpoint: dict[str, Any] | None = None,
-    way: ExecutionMode = EAGER,
+    mode: ExecutionMode = EAGER,
     objective: Objective = EDM,
     denoiser: Callable[[nn.Module, float], Denoiser] = Denoiser,
     *,
@@ -59,7 +59,7 @@ def train(
 
     `images` (N, C, H, W) uint8, or float32 and scaled, or points (N, D) float32, on the device to train on; `labels`
     (N,) int64 there or None. Starts after `checkpoint["step"]` steps if given one, and yields nothing where that is
-    `steps` already. Ways differ by rounding alone. `denoiser(network, sigma_data)` is how the network is read.
+    `steps` already. Modes differ by rounding alone. `denoiser(network, sigma_data)` is how the network is read.
 
     steps: optimizer steps; a shorter run is a prefix of a longer one unless the schedule is cosine.
     batch: images a step, taken from an endless stream of random permutations of the N images.
@@ -84,7 +84,7 @@ def train(
     """
     check(images, labels, condition_dropout, condition_perturbation, flip or augment > 0)
     perturb(network, condition_perturbation)
-    network.to(memory_format=way.layout)  # type: ignore[call-overload]
+    network.to(memory_format=mode.layout)  # type: ignore[call-overload]
     state = begin(
         network, sigma_data, images.device, weight_decay=weight_decay, objective=objective, denoiser=denoiser,
         image=scaled(images[:1]), conditional=labels is not None, seed=seed,
@@ -98,7 +98,7 @@ def train(
     buffers = list(zip(state.ema.network.buffers(), network.buffers(), strict=True))
     randomness = seeded if has_dropout(state.trained) or condition_perturbation > 0 else unseeded
     drawn = drawn_batches(
-        images, labels, sigma_data, state, way, objective, batch=batch, seed=seed, flip=flip,
+        images, labels, sigma_data, state, mode, objective, batch=batch, seed=seed, flip=flip,
         condition_dropout=condition_dropout, steps=steps, augment=augment,
     )  # fmt: skip
     for step in range(state.step, steps):
@@ -128,7 +128,7 @@ def gather(state: TrainingState, weights: list[Tensor], clip: float) -> None:
 
 
 def drawn_batches(
-    images: Tensor, labels: Tensor | None, sigma_data: float, state: TrainingState, way: ExecutionMode,
+    images: Tensor, labels: Tensor | None, sigma_data: float, state: TrainingState, mode: ExecutionMode,
     objective: Objective, *, batch: int, seed: int, flip: bool, condition_dropout: float, steps: int, augment: float,
 ) -> Iterator[tuple[Step, tuple[Tensor | None, ...]]]:  # fmt: skip
     """For each step from the state's on: how its loss is computed, and the tensors of its batch."""
@@ -142,22 +142,22 @@ def drawn_batches(
         draws.step = step
         generator.manual_seed(stream(seed, "noise", step))
         places = next(order)
-        x, y = way.laid(scaled(images[places])), None if labels is None else labels[places]
+        x, y = mode.laid(scaled(images[places])), None if labels is None else labels[places]
         sigma, weight = objective.levels(torch.randn(batch, device=x.device, generator=generator), sigma_data)
-        noise, flipped = way.laid(torch.randn(x.shape, device=x.device, generator=generator)), None
+        noise, flipped = mode.laid(torch.randn(x.shape, device=x.device, generator=generator)), None
         if flip:
             flipped = torch.rand(batch, device=x.device, generator=generator) < 0.5
             x = torch.where(per_item(flipped, x), x.flip(-1), x)
         if augment > 0:
             change = augmentation.drawn(draws, batch, augment)
-            x, changes = way.laid(change(x)), change.labels
+            x, changes = mode.laid(change(x)), change.labels
         if y is not None and condition_dropout > 0:
             dropped = torch.full_like(y, dropped_condition(state.denoiser.network))
             y = replaced(y, dropped, condition_dropout, generator)
         if objective.draw is not None:
             whole = Batch(x, y, places, flipped, sigma, weight, noise, augment=changes)
             drawn = objective.draw(whole, draws, **{name: inputs[name] for name in objective.draw_asks})
-        compute = compute or way.wrap(step_of(objective, tuple(drawn), state.ema))
+        compute = compute or mode.wrap(step_of(objective, tuple(drawn), state.ema))
         yield compute, (x, y, places, flipped, sigma, weight, noise, changes, *drawn.values())
 
 

@@ -211,7 +211,7 @@ def test_decomposed_as_a_compiler_does_a_network_is_trained_as_written(
     x, labels = images()
     losses = []
     for kind in ("eager", "compiled"):
-        way = modes.way(kind, SHAPE, "cpu", strict=True)
+        way = modes.training_mode(kind, SHAPE, "cpu", strict=True)
         network = initialise(lambda: FIELD[name](SHAPE, 2), 0)
         run = train(network, x, labels, 0.6, None, way, steps=3, batch=8, warmup=0, lr=1e-4, condition_dropout=0.2)
         losses.append([state.loss.item() for state in run])

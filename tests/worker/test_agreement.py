@@ -202,8 +202,8 @@ def trained(way: Any) -> Tensor:
 
 def test_a_backend_that_loses_a_gradient_trains_nothing(faulty: None) -> None:
     said: list[str] = []
-    way = modes.way("compiled", SHAPE, "cpu", say=said.append)
-    assert torch.equal(trained(way), trained(modes.way("eager", SHAPE, "cpu")))
+    way = modes.training_mode("compiled", SHAPE, "cpu", say=said.append)
+    assert torch.equal(trained(way), trained(modes.training_mode("eager", SHAPE, "cpu")))
     assert modes.used(way) == "eager"
     assert said == [
         "compiled here, the gradient of 1 of 25 parameters is wrong: noise.weight (missing); it is computed as it is "
@@ -223,8 +223,8 @@ def test_what_no_check_has_kept_out_is_named_after_twelve_steps() -> None:
 def test_a_right_backend_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     torch._dynamo.reset()
     monkeypatch.setitem(modes.COMPILED, "compiled", {"backend": "eager"})
-    way = modes.way("compiled", SHAPE, "cpu", say=pytest.fail)
-    torch.testing.assert_close(trained(way), trained(modes.way("eager", SHAPE, "cpu")))
+    way = modes.training_mode("compiled", SHAPE, "cpu", say=pytest.fail)
+    torch.testing.assert_close(trained(way), trained(modes.training_mode("eager", SHAPE, "cpu")))
     assert modes.used(way) == "compiled"
 
 
@@ -234,7 +234,7 @@ def test_a_refusal_is_remembered(faulty: None) -> None:
 
     def begin(name: str) -> Callable[[], object]:
         begun.append(name)
-        way = modes.way(name, SHAPE, "cpu", strict=True)
+        way = modes.training_mode(name, SHAPE, "cpu", strict=True)
         run = train(initialise(NETWORKS["mlp"], 0), IMAGES, torch.arange(20) % 3, 0.7, None, way, batch=8)
         return lambda: next(run)
 
@@ -254,7 +254,7 @@ def test_what_was_remembered_before_there_was_a_check_does_not_count(
     decided("steps", {"network": "x", "way": "compiled"}, set(numbers), lambda: numbers)
 
     def begin(name: str) -> Callable[[], object]:
-        way = modes.way(name, SHAPE, "cpu", strict=True)
+        way = modes.training_mode(name, SHAPE, "cpu", strict=True)
         run = train(initialise(NETWORKS["mlp"], 0), IMAGES, torch.arange(20) % 3, 0.7, None, way, batch=8)
         return lambda: next(run)
 
@@ -339,7 +339,7 @@ def test_a_compiler_that_is_missing_is_no_way(tmp_path: Path) -> None:
         "from difgen_cli.diffusion.randomness import initialise\n"
         "from difgen_cli.diffusion.training import train; from difgen_cli.models import mlp\n"
         "def begin(name):\n"
-        "    way = modes.way(name, (1, 4, 4), 'cpu', strict=True)\n"
+        "    way = modes.training_mode(name, (1, 4, 4), 'cpu', strict=True)\n"
         "    net = initialise(lambda: mlp.build((1, 4, 4), 0, width=4, depth=1), 0)\n"
         "    run = train(net, torch.zeros(8, 1, 4, 4).byte() + 9, None, .5, None, way, batch=4)\n"
         "    return lambda: next(run)\n"

@@ -87,9 +87,9 @@ def agree(name: str, conditional: bool) -> None:
     """The same three steps as they are written and compiled; the check, which is strict, compares every gradient."""
     size, _, settings = NETWORKS[name]
     shape, close = (1, size, size), 2e-2 if settings.get("precision") == "bf16" else 1e-5
-    compiled = modes.way("compiled", shape, "cpu", strict=True)
+    compiled = modes.training_mode("compiled", shape, "cpu", strict=True)
     assert losses(name, conditional, compiled) == pytest.approx(
-        losses(name, conditional, modes.way("eager", shape, "cpu")), rel=close
+        losses(name, conditional, modes.training_mode("eager", shape, "cpu")), rel=close
     )
     assert modes.used(compiled) == "compiled"
 
@@ -120,8 +120,8 @@ def test_the_upsampling_of_0_1_0_is_refused_where_it_is_compiled_wrong(monkeypat
         *_, last = train(network, images, None, 0.7, None, way, steps=3, batch=8, lr=1e-4)
         return last.loss
 
-    way = modes.way("compiled", (1, 16, 16), "cpu", say=said.append)
-    torch.testing.assert_close(after(way), after(modes.way("eager", (1, 16, 16), "cpu")), rtol=1e-5, atol=0)
+    way = modes.training_mode("compiled", (1, 16, 16), "cpu", say=said.append)
+    torch.testing.assert_close(after(way), after(modes.training_mode("eager", (1, 16, 16), "cpu")), rtol=1e-5, atol=0)
     if torch.__version__.startswith("2.13."):
         # Which of them depends on the processor: one makes 64 zero, another 80 wrong by a half of their size.
         assert re.match(

@@ -89,7 +89,7 @@ CASES: dict[str, tuple[Callable[[], Objective], Callable[[nn.Module, float], Den
 def weights(name: str, way: str) -> Tensor:
     """After six steps, in a way that is checked: value and every gradient, before the first step."""
     objective, read = CASES[name]
-    mode = modes.way(way, SHAPE, "cpu", strict=True)
+    mode = modes.training_mode(way, SHAPE, "cpu", strict=True)
     settings = {"steps": 6, "batch": 8, "warmup": 0, "flip": True}
     *_, state = train(network(), IMAGES, None, 0.7, None, mode, objective(), read, **settings)  # type: ignore[arg-type]
     assert modes.used(mode) == way

@@ -132,7 +132,7 @@ def limits(subjects: Iterable[Subject], device: str) -> dict[str, Limits | None]
 
 
 def run(
-    subject: Subject, library: Library, device: str, seconds: float, limit: Limits | None, way: ExecutionMode = EAGER
+    subject: Subject, library: Library, device: str, seconds: float, limit: Limits | None, mode: ExecutionMode = EAGER
 ) -> Throughput:
     """Train a subject for so many seconds after it is warm, then sample for as long; a step and a block at least.
 
@@ -144,7 +144,7 @@ def run(
         raise PluginError(f"{subject.name}: {error}") from None
     weights = sum(p.numel() for p in network.parameters())
     work = flops.training(network, subject.shape, subject.batch, subject.precision)
-    images_per_second = per_second(warm(network, subject, device, way), subject.batch, device, seconds)
+    images_per_second = per_second(warm(network, subject, device, mode), subject.batch, device, seconds)
     samples_per_second = _sample(network, subject, library, device, seconds)
     return Throughput(subject, weights, work, limit, images_per_second, samples_per_second)
 
@@ -156,13 +156,13 @@ def build(subject: Subject, library: Library) -> nn.Module:
     return network
 
 
-def warm(network: nn.Module, subject: Subject, device: str, way: ExecutionMode = EAGER) -> Iterator[TrainingState]:
+def warm(network: nn.Module, subject: Subject, device: str, mode: ExecutionMode = EAGER) -> Iterator[TrainingState]:
     """An endless training on made-up images, uint8 as a worker has them, or points; its first steps are done."""
     extent = (subject.images, *subject.shape)
     images = torch.randn(extent) if len(extent) == 2 else torch.randint(256, extent, dtype=torch.uint8)
     labels = torch.arange(subject.images, device=device) % subject.classes if subject.classes else None
     settings = subject.training | {"steps": 1 << 40, "batch": subject.batch, "precision": subject.precision}
-    steps = train(network, images.to(device), labels, SIGMA_DATA, None, way, **settings)
+    steps = train(network, images.to(device), labels, SIGMA_DATA, None, mode, **settings)
     for _ in itertools.islice(steps, WARM_STEPS):
         pass
     return steps

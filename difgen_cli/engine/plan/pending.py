@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any
 
-from difgen_cli.engine.plan import Cell, Dependency, Plan, finished, trainings
+from difgen_cli.engine.plan import Cell, Dependency, Plan, post_training, trainings
 from difgen_cli.engine.plan.metric import inputs_of
 from difgen_cli.engine.plan.sections import Section
 from difgen_cli.engine.plan.work import Call, MetricSpec, Scoring, Work
@@ -49,7 +49,7 @@ def survey(
     are to be tried again.
     """
     store.refresh()
-    shelves = Shelves(plan, store, untrusted.find(store, plan.trajectories, lambda: _rests(plan)))
+    stored = StoredRuns(plan, store, untrusted.find(store, plan.trajectories, lambda: _rests(plan)))
     scorings: dict[tuple[str, str], tuple[Cell, dict[str, MetricSpec]]] = {}
     needed: dict[tuple[str, str], set[str]] = {}
     waiting: set[tuple[str, str]] = set()
@@ -59,15 +59,15 @@ def survey(
     marks: list[str] = []
     causes: dict[int, str] = {}
     for cell in plan.cells:
-        shelf, at = shelves.of(cell), (cell.home, cell.samples)
-        missing = [m for m, key in cell.metrics.items() if key not in shelf.results]
-        weights, partners = _needs(cell, missing, shelf) if missing else (False, [])
-        others = [(name, other) for name in partners for other in shelves.awaited(cell.partners[name])]
+        run, at = stored.of(cell), (cell.home, cell.samples)
+        missing = [m for m, key in cell.metrics.items() if key not in run.results]
+        weights, partners = _needs(cell, missing, run) if missing else (False, [])
+        others = [(name, other) for name in partners for other in stored.awaited(cell.partners[name])]
         tried = missing and cell.index not in forgiven
-        untrained = weights and cell.step is not None and cell.step not in shelf.snapshots
+        untrained = weights and cell.step is not None and cell.step not in run.snapshots
         behind = plan.behind(cell.home) if untrained else ()
-        cause = (shelf.failure(cell) or shelves.failure([*others, *behind])) if tried else None
-        marks.append(_mark(cell, shelf, missing, cause, older_results))
+        cause = (run.failure(cell) or stored.failure([*others, *behind])) if tried else None
+        marks.append(_mark(cell, run, missing, cause, older_results))
         if cause:
             causes[cell.index] = cause
         if not missing or cause or not chosen(cell):
@@ -83,20 +83,20 @@ def survey(
         assigned |= set(fresh)
         if fresh:
             scorings.setdefault(at, (cell, {}))[1].update(fresh)
-    lacking, retrained = trainings.lacking(plan, steps, shelves)
+    lacking, retrained = trainings.lacking(plan, steps, stored)
     ordered = [_scoring(plan, cell, metrics, at in waiting, needed[at]) for at, (cell, metrics) in scorings.items()]
     recipes_ = plan.recipes if lacking or ordered else {}
-    return Pending(marks, causes, Work(lacking, ordered, recipes_), retrained, frozenset(wanted), shelves.distrusted)
+    return Pending(marks, causes, Work(lacking, ordered, recipes_), retrained, frozenset(wanted), stored.distrusted)
 
 
 def _mark(
-    cell: Cell, shelf: _Shelf, missing: list[str], cause: str | None, older_results: Callable[[], OlderResults]
+    cell: Cell, run: StoredRun, missing: list[str], cause: str | None, older_results: Callable[[], OlderResults]
 ) -> str:
     if not missing:
         return "done"
     if cause:
         return "failed"
-    if shelf.stale(cell.metrics[m] for m in missing):
+    if run.stale(cell.metrics[m] for m in missing):
         return "stale"
     identity, older = cell.identity(), older_results()
     old = any(older.get((identity, metric), set()) - {cell.metrics[metric]} for metric in missing)
@@ -118,22 +118,22 @@ def _rests(plan: Plan) -> Iterator[Rest]:
             yield Rest(other.home, frozenset(), frozenset({other.samples or ""}), others)
 
 
-class Shelves:
+class StoredRuns:
     """The folders of a plan's trajectories and references."""
 
     def __init__(self, plan: Plan, store: Store, distrusted: Distrusted) -> None:
         self.plan, self.store, self.distrusted = plan, store, distrusted
-        self.shelves: dict[str, _Shelf] = {}
+        self.runs: dict[str, StoredRun] = {}
 
-    def of(self, cell: Cell) -> _Shelf:
-        return self.shelves.get(cell.home) or self._shelf(cell.home, _run_folder(self.plan, self.store, cell))
+    def of(self, cell: Cell) -> StoredRun:
+        return self.runs.get(cell.home) or self._stored(cell.home, _run_folder(self.plan, self.store, cell))
 
-    def trajectory(self, key: str) -> _Shelf:
+    def trajectory(self, key: str) -> StoredRun:
         """The folder of a trajectory, by its key."""
-        return self.shelves.get(key) or self._shelf(key, self.store.run_folder(key, self.plan.trajectories[key].slug))
+        return self.runs.get(key) or self._stored(key, self.store.run_folder(key, self.plan.trajectories[key].slug))
 
-    def _shelf(self, key: str, folder: RunFolder) -> _Shelf:
-        return self.shelves.setdefault(key, _Shelf(key, folder, self.distrusted))
+    def _stored(self, key: str, folder: RunFolder) -> StoredRun:
+        return self.runs.setdefault(key, StoredRun(key, folder, self.distrusted))
 
     def awaited(self, other: Dependency) -> Iterator[Dependency]:
         """Whose weights are needed first: none where the samples are there."""
@@ -142,14 +142,14 @@ class Shelves:
     def failure(self, others: Iterable[tuple[str, Dependency]]) -> str | None:
         """Why weights that a cell waits for will not come, if their last attempt says so."""
         for name, other in others:
-            shelf = self.trajectory(other.home)
-            cause = shelf.cause("train") if other.step not in shelf.weights(whole=other.whole) else None
+            run = self.trajectory(other.home)
+            cause = run.cause("train") if other.step not in run.weights(whole=other.whole) else None
             if cause is not None:
                 return f"{name}: {cause}"
         return None
 
 
-class _Shelf:
+class StoredRun:
     """What lies in the folder of one trajectory or reference, and counts; listed once."""
 
     def __init__(self, key: str, folder: RunFolder, distrusted: Distrusted) -> None:
@@ -200,13 +200,13 @@ class _Shelf:
         return failures.cause(self.attempts.get(unit, {}))
 
 
-def _needs(cell: Cell, missing: Iterable[str], shelf: _Shelf) -> tuple[bool, list[str]]:
+def _needs(cell: Cell, missing: Iterable[str], run: StoredRun) -> tuple[bool, list[str]]:
     """Whether missing results ask for the weights, and for which partners: those of guidance where it is followed."""
     metrics = [cell.scoring[m] for m in missing]
     inputs = inputs_of(metrics)
-    drawn = "states" in inputs or ("samples" in inputs and cell.samples not in shelf.sampled)
+    drawn = "states" in inputs or ("samples" in inputs and cell.samples not in run.sampled)
     guided, weights = drawn or any(metric.guided for metric in metrics), drawn or "denoiser" in inputs
-    by_section = {"guide": guided, finished.KIND: weights}
+    by_section = {"guide": guided, post_training.KIND: weights}
     partners = [name for name in cell.partners if by_section.get(name.partition(".")[0], name in inputs)]
     return weights, partners
 

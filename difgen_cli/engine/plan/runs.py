@@ -9,7 +9,7 @@ from typing import Any
 from difgen_cli.engine.grid import fork
 from difgen_cli.engine.grid.document import GridError
 from difgen_cli.engine.grid.values import Given
-from difgen_cli.engine.plan import Dependency, Trajectory, beginnings, finished
+from difgen_cli.engine.plan import Dependency, Trajectory, beginnings, post_training
 from difgen_cli.engine.plan.derive import RecipeBuilder, RunRecipe
 from difgen_cli.engine.plan.naming import condition_words, data_words, short, slug
 from difgen_cli.engine.plan.operations import snapshot, state, trained_by
@@ -98,7 +98,7 @@ class Trajectories:
         if change.name == "none":
             return weights
         if weights.step is None:
-            raise finished.refuse_closed_form(change, weights.run.trajectory.inputs["network"].name, where)
+            raise post_training.refuse_closed_form(change, weights.run.trajectory.inputs["network"].name, where)
         key, run = (weights.snapshot, change), weights.run
         if key not in self.changed:
 
@@ -110,7 +110,7 @@ class Trajectories:
 
             own = self.derive.keep(Recipe(snapshot(train, weights.step), {"trajectory": run.trajectory}))
             ends = horizon(train, self.points.resolved("objective", point))
-            self.changed[key], recipe = finished.changed(weights, own, change, at, ends, where)
+            self.changed[key], recipe = post_training.changed(weights, own, change, at, ends, where)
             self.derive.keep(recipe)
         return self.changed[key]
 

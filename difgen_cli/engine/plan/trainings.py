@@ -10,21 +10,21 @@ from difgen_cli.engine.plan.recipes import BEGINNINGS
 from difgen_cli.engine.plan.work import Training
 
 if TYPE_CHECKING:
-    from difgen_cli.engine.plan.pending import Shelves
+    from difgen_cli.engine.plan.pending import StoredRuns
 
 
-def lacking(plan: Plan, steps: dict[str, set[int]], shelves: Shelves) -> tuple[list[Training], list[str]]:
+def lacking(plan: Plan, steps: dict[str, set[int]], stored: StoredRuns) -> tuple[list[Training], list[str]]:
     """The trainings that lack something, and what they train again. `steps`: the wanted snapshots by trajectory."""
     wanted: dict[bool, dict[str, set[int]]] = {False: steps, True: {}}  # whether the whole state -> by trajectory
     missing: dict[str, tuple[set[int], set[int]]] = {}
     begins: dict[str, int] = {}
     wanting = list(steps)
     for key in wanting:  # grows while it is read: what a trajectory begins with, or learns from, may need others
-        shelf = shelves.trajectory(key)
-        missing[key] = steps.get(key, set()) - shelf.snapshots, wanted[True].get(key, set()) - shelf.states
+        run = stored.trajectory(key)
+        missing[key] = steps.get(key, set()) - run.snapshots, wanted[True].get(key, set()) - run.states
         if not any(missing[key]):
             continue
-        begins[key] = shelf.checkpoint_before(*missing[key])
+        begins[key] = run.checkpoint_before(*missing[key])
         for other in _needed(plan, key, begins[key]).values():
             if other.step is not None:
                 wanted[other.whole].setdefault(other.home, set()).add(other.step)
@@ -36,7 +36,7 @@ def lacking(plan: Plan, steps: dict[str, set[int]], shelves: Shelves) -> tuple[l
         if not snapshots and not states:
             continue
         trajectory, first = plan.trajectories[key], max(begins[key], plan.trajectories[key].first)
-        retrained += _again(trajectory, shelves.trajectory(key).snapshots, first, snapshots, states)
+        retrained += _again(trajectory, stored.trajectory(key).snapshots, first, snapshots, states)
         needs = _needed(plan, key, begins[key])
         trainings.append(Training(key, trajectory.slug, snapshots, trajectory.batch, needs, first, states))
     return sorted(trainings, key=lambda t: (-t.cost, t.slug)), retrained

@@ -1,4 +1,4 @@
-"""How samples are drawn in a worker: interruptibly, by a denoiser computed in the way that pays, or from real ones."""
+"""How samples are drawn in a worker: interruptibly, by a denoiser computed in the mode that pays, or from real ones."""
 
 from __future__ import annotations
 
@@ -73,26 +73,26 @@ def faster(
     denoiser: DenoiserLike, evaluations: int, shape: tuple[int, ...], classes: int, count: int, device: str,
     about: dict[str, Any], say: Callable[[str], None], show: Callable[[str], None] = lambda _: None,
 ) -> DenoiserLike:  # fmt: skip
-    """A network's denoiser, computed in the way in which `count` samples, each of so many evaluations, are drawn first;
-    itself where that is it.
+    """A network's denoiser, computed in the mode in which `count` samples, each of so many evaluations, are done
+    first; itself where that is it.
 
     `show` is given the phase: what is timed.
     """
     block = block_of(shape, device)
     calls = evaluations * drawn_together(count, device) // block
 
-    def begin(way: str) -> Callable[[], Tensor]:
-        show(f"timing {way} sampling")
-        call = modes.Evaluated(denoiser, way, block, strict=True)
+    def begin(mode: str) -> Callable[[], Tensor]:
+        show(f"timing {mode} sampling")
+        call = modes.Evaluated(denoiser, mode, block, strict=True)
         x, labels = torch.randn(block, *shape, device=device), torch.zeros(block, dtype=torch.int64, device=device)
         return torch.no_grad()(partial(call, x, x.new_ones(block), labels if classes else None))
 
-    way = modes.choose_mode(
+    mode = modes.choose_mode(
         about | {"evaluation": block, "shape": shape, "classes": classes}, calls, device, begin, say
     )
-    return denoiser if way == "eager" else modes.Evaluated(denoiser, way, block, say=say)
+    return denoiser if mode == "eager" else modes.Evaluated(denoiser, mode, block, say=say)
 
 
 def used(denoiser: DenoiserLike) -> str:
-    """The way in which a denoiser that `faster` gave is computed."""
+    """The mode in which a denoiser that `faster` gave is computed."""
     return denoiser.used if isinstance(denoiser, modes.Evaluated) else "eager"

@@ -1,11 +1,11 @@
-"""Ways to compute the same: as it is written, compiled, or compiled and replayed as a CUDA graph.
+"""Modes of computing the same: as it is written, compiled, or compiled and replayed as a CUDA graph.
 
 They differ by rounding alone, so none is in a key. That is not taken on trust: before a function of a network is
-computed in a way, the way is checked (`agreement`), and where it computes something else, or cannot be had, the
+computed in a mode, the mode is checked (`agreement`), and where it computes something else, or cannot be had, the
 function is computed as it is written, and one sentence says so. Everything that is compiled passes through `computed`.
 
-What a way costs to prepare, and what a step takes then, is measured once for a network on a kind of device and kept in
-the user's cache folder, as is a refusal; a training takes the way that ends first, and whoever resumes it takes the
+What a mode costs to prepare, and what a step takes then, is measured once for a network on a kind of device and kept in
+the user's cache folder, as is a refusal; a training takes the mode that ends first, and whoever resumes it takes the
 same. A step is one of training, or one evaluation of a denoiser by a sampler.
 """
 
@@ -29,12 +29,12 @@ from difgen_cli.engine.cost.cache import decided
 from difgen_cli.engine.worker.agreement import Function, disagreement
 from difgen_cli.guidance import Around
 
-VERSION = 2  # of what is remembered of a way; what version 1 remembered was not checked
+VERSION = 2  # of what is remembered of a mode; what version 1 remembered was not checked
 CHECKED = 1  # of the check, where a trajectory says that it was made
 COMPILED: dict[str, dict[str, Any]] = {"compiled": {}, "graphed": {"mode": "reduce-overhead"}}
 ROUNDS = {"graphed": 3}  # calls that are checked: a graph is recorded at the second, and replayed from the third on
-LEAST_STEPS = 200  # below which no way is asked for
-LEAST_SECONDS = 240.0  # of steps as they are written, below which no other way can pay for its preparation
+LEAST_STEPS = 200  # below which no mode is asked for
+LEAST_SECONDS = 240.0  # of steps as they are written, below which no other mode can pay for its preparation
 LEAST_PREPARATION = 1e-6  # seconds: nothing takes none
 TRIAL_STEPS = 8
 TRIAL_SECONDS = 2.0
@@ -42,12 +42,12 @@ MOST_NETWORKS = 64  # that one process keeps compiled
 
 
 class WrongError(RuntimeError):
-    """A way computes something else than what is written; one sentence."""
+    """A mode computes something else than what is written; one sentence."""
 
 
-def way(name: str, shape: tuple[int, ...], device: str, *, strict: bool = False,
+def training_mode(name: str, shape: tuple[int, ...], device: str, *, strict: bool = False,
         say: Callable[[str], None] = print) -> ExecutionMode:  # fmt: skip
-    """A way of training by its name, for images of a shape or points; strict and say as `computed` has them."""
+    """A mode of training by its name, for images of a shape or points; strict and say as `computed` has them."""
     plain = _layout(shape) if device.startswith("cuda") else ExecutionMode.layout
     if name in COMPILED:
         return ExecutionMode(Wrap(name, strict, say, plain), _layout(shape))
@@ -56,7 +56,7 @@ def way(name: str, shape: tuple[int, ...], device: str, *, strict: bool = False,
 
 @dataclass
 class Wrap:
-    """A step of training computed in a way; strict, say and layout as `computed` has them."""
+    """A step of training computed in a mode; strict, say and layout as `computed` has them."""
 
     name: str
     strict: bool
@@ -70,7 +70,7 @@ class Wrap:
 
 
 def used(mode: ExecutionMode) -> str:
-    """The way in which a training was computed, known from its first step on."""
+    """The mode in which a training was computed, known from its first step on."""
     step = mode.wrap.step if isinstance(mode.wrap, Wrap) else None
     return step.used if isinstance(step, Checked) else "eager"
 
@@ -79,9 +79,9 @@ def computed(
     function: Function, name: str, *, strict: bool = False, say: Callable[[str], None] = print,
     layout: torch.memory_format | None = None,
 ) -> Function:  # fmt: skip
-    """A function of a denoiser and tensors, computed in a way that is checked at its first call.
+    """A function of a denoiser and tensors, computed in a mode that is checked at its first call.
 
-    Where the way computes something else, or cannot be had, the function is computed as it is written, and `say` hears
+    Where the mode computes something else, or cannot be had, the function is computed as it is written, and `say` hears
     one sentence. Strict: that call raises instead, WrongError or the compiler's own error. `layout`: the order in
     memory in which it is computed as it is written; None: the order of what it is called with.
     """
@@ -89,7 +89,7 @@ def computed(
 
 
 class Checked:
-    """A function in a way, once for each denoiser and each kind of tensors that it is called with checked."""
+    """A function in a mode, once for each denoiser and each kind of tensors that it is called with checked."""
 
     def __init__(
         self, function: Function, name: str, strict: bool, say: Callable[[str], None],
@@ -103,7 +103,7 @@ class Checked:
 
     @property
     def used(self) -> str:
-        """The way in which it is computed."""
+        """The mode in which it is computed."""
         return "eager" if self.refused else self.name
 
     def __call__(self, denoiser: Any, *arguments: Tensor | None) -> Tensor:
@@ -161,7 +161,7 @@ def evaluate(denoiser: DenoiserLike, x: Tensor, sigma: Tensor, labels: Tensor | 
 
 
 class Evaluated(Around):
-    """A denoiser computed in a way for batches of `block` items, and as it is written for others."""
+    """A denoiser computed in a mode for batches of `block` items, and as it is written for others."""
 
     def __init__(self, denoiser: DenoiserLike, name: str, block: int, *, strict: bool = False,
                  say: Callable[[str], None] = print) -> None:  # fmt: skip
@@ -170,7 +170,7 @@ class Evaluated(Around):
 
     @property
     def used(self) -> str:
-        """The way in which blocks are computed, known from the first one on."""
+        """The mode in which blocks are computed, known from the first one on."""
         return self.computed.used if isinstance(self.computed, Checked) else "eager"
 
     def __call__(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None, /) -> Tensor:
@@ -186,30 +186,30 @@ def _layout(shape: tuple[int, ...]) -> torch.memory_format:
 
 
 def possible(device: str) -> list[str]:
-    """The ways of a device, the one that needs no preparation first."""
+    """The modes of a device, the one that needs no preparation first."""
     return ["eager", *COMPILED] if device.startswith("cuda") else ["eager", "compiled"]
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a way takes: seconds before the first step, and seconds a step from then on."""
+    """What a mode takes: seconds before the first step, and seconds a step from then on."""
 
     prepare: float
     step: float
 
 
 def best(costs: Mapping[str, Cost], steps: int) -> str:
-    """The way in which so many steps end first."""
-    return min(costs, key=lambda way: costs[way].prepare + steps * costs[way].step)
+    """The mode in which so many steps end first."""
+    return min(costs, key=lambda mode: costs[mode].prepare + steps * costs[mode].step)
 
 
-Begin = Callable[[str], Callable[[], object]]  # one step, again and again, of a run of its own, strictly in a way
+Begin = Callable[[str], Callable[[], object]]  # one step, again and again, of a run of its own, strictly in a mode
 
 
 def choose_mode(about: dict[str, Any], steps: int, device: str, begin: Begin, say: Callable[[str], None]) -> str:
-    """The way in which `steps` steps of what `about` names end first, unless $DIFGEN_COMPILE says which.
+    """The mode in which `steps` steps of what `about` names end first, unless $DIFGEN_COMPILE says which.
 
-    Any way but `eager` has been checked: one that computes something else, or cannot be had, is not chosen.
+    Any mode but `eager` has been checked: one that computes something else, or cannot be had, is not chosen.
     """
     wanted = config.compiling()
     if wanted == "always":
@@ -219,39 +219,39 @@ def choose_mode(about: dict[str, Any], steps: int, device: str, begin: Begin, sa
     costs = {"eager": _cost("eager", about, device, begin, say) or Cost(0.0, 0.0)}
     if steps * costs["eager"].step < LEAST_SECONDS:
         return "eager"
-    costs |= {way: cost for way in possible(device)[1:] if (cost := _cost(way, about, device, begin, say))}
+    costs |= {mode: cost for mode in possible(device)[1:] if (cost := _cost(mode, about, device, begin, say))}
     chosen = best(costs, steps)
-    each = ", ".join(f"{way} {1000 * c.step:.1f} ms after {c.prepare:.0f} s" for way, c in costs.items())
+    each = ", ".join(f"{mode} {1000 * c.step:.1f} ms after {c.prepare:.0f} s" for mode, c in costs.items())
     say(f"a step: {each}; {steps:,} steps are done {chosen}")
     return chosen
 
 
-def confirmed(way: str, about: dict[str, Any], device: str, begin: Begin, say: Callable[[str], None]) -> str:
-    """A way that somebody else has chosen, where it is right here; `eager` elsewhere."""
-    return way if way in COMPILED and _cost(way, about, device, begin, say) else "eager"
+def confirmed(mode: str, about: dict[str, Any], device: str, begin: Begin, say: Callable[[str], None]) -> str:
+    """A mode that somebody else has chosen, where it is right here; `eager` elsewhere."""
+    return mode if mode in COMPILED and _cost(mode, about, device, begin, say) else "eager"
 
 
-def _cost(way: str, about: dict[str, Any], device: str, begin: Begin, say: Callable[[str], None]) -> Cost | None:
-    """What a way takes, as remembered or measured; None, and one sentence said, where it is wrong or cannot be had."""
-    about = about | {"way": way, "version": VERSION}
-    measured = decided("steps", about, {"prepare", "step"}, lambda: _tried(way, device, begin, say))
+def _cost(mode: str, about: dict[str, Any], device: str, begin: Begin, say: Callable[[str], None]) -> Cost | None:
+    """What a mode takes, as remembered or measured; None, and one sentence said, where it is wrong or cannot be had."""
+    about = about | {"way": mode, "version": VERSION}
+    measured = decided("steps", about, {"prepare", "step"}, lambda: _tried(mode, device, begin, say))
     if isinstance(measured, str):
         say(measured)
         return None
     return Cost(**measured) if measured else None
 
 
-def _tried(way: str, device: str, begin: Begin, say: Callable[[str], None]) -> dict[str, float] | str | None:
-    """The cost of a way, measured; the sentence that refuses it where it computes something else.
+def _tried(mode: str, device: str, begin: Begin, say: Callable[[str], None]) -> dict[str, float] | str | None:
+    """The cost of a mode, measured; the sentence that refuses it where it computes something else.
 
     None where it cannot be had, as without a compiler: that may be another time.
     """
     try:
-        return asdict(measure(begin(way), device))
+        return asdict(measure(begin(mode), device))
     except WrongError as error:
         return str(error)
     except Exception as error:
-        say(_cannot_be(way, error))
+        say(_cannot_be(mode, error))
         return None
     finally:
         forget(device)
@@ -267,7 +267,7 @@ def forget(device: str) -> None:
 
 
 def measure(step: Callable[[], object], device: str) -> Cost:
-    """What a way takes, its first two steps counted as preparation beyond what a step takes."""
+    """What a mode takes, its first two steps counted as preparation beyond what a step takes."""
     seconds = [_timed(step, device) for _ in range(2)]
     first = sum(seconds)
     while len(seconds) < 3 or (len(seconds) < 2 + TRIAL_STEPS and sum(seconds) - first < TRIAL_SECONDS):

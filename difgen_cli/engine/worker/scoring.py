@@ -24,7 +24,7 @@ from difgen_cli.engine.store.attempts import Attempt
 from difgen_cli.engine.store.files import publish
 from difgen_cli.engine.store.processes import now
 from difgen_cli.engine.store.results import publish_result
-from difgen_cli.engine.worker import drawing, finished, metric_inputs
+from difgen_cli.engine.worker import drawing, metric_inputs, post_training
 from difgen_cli.engine.worker.artifacts import shape_of
 from difgen_cli.engine.worker.context import WorkerContext, check, describe, making
 from difgen_cli.engine.worker.dependency import DependencyView
@@ -151,7 +151,7 @@ class ScoringRun:
             return self.context.artifacts.ideal(self.recipe)
         if self.unit.step is None:
             return self.context.artifacts.closed_form(self.recipe)
-        changed = finished.weights_at(self.context, self.folder, self.unit, self._given)
+        changed = post_training.weights_at(self.context, self.folder, self.unit, self._given)
         return self.context.artifacts.denoiser(self.recipe, changed)
 
     @property

@@ -35,13 +35,16 @@ from difgen_cli.engine.worker.context import WorkerContext, check, describe
 from difgen_cli.engine.worker.reading import reading
 
 PROGRESS_SECONDS = 2.0
-TRIAL_STEPS = 1 << 30  # more than a trial of a way comes to
-SHAPING = {"precision": "fp32", "condition_perturbation": 0.0}  # settings, and their defaults, that a way may get wrong
+TRIAL_STEPS = 1 << 30  # more than a trial of a mode comes to
+SHAPING = {
+    "precision": "fp32",
+    "condition_perturbation": 0.0,
+}  # settings, with defaults, that a mode may get wrong
 FROZEN_NAMED = 5  # parameters that a sentence names
 
 Begin = Callable[
     [ExecutionMode, nn.Module, dict[str, Any] | None, int], Iterator[TrainingState]
-]  # way, network, checkpoint, steps
+]  # mode, network, checkpoint, steps
 
 
 @dataclass
@@ -78,8 +81,8 @@ class TrainingRun:
         first, last = int(saved["state"].get("step", 0)), max((*wanted, *states))
         shape = shape_of(self.context.artifacts.subset(recipe.inputs["subset"].key).images)
         chosen = self._way(recipe, last - first, shape, network, begin)
-        way = modes.way(chosen, shape, self.context.device, say=self.context.say)
-        run = begin(way, network, saved.pop("state") or None, last)  # nobody else holds its tensors
+        mode = modes.training_mode(chosen, shape, self.context.device, say=self.context.say)
+        run = begin(mode, network, saved.pop("state") or None, last)  # nobody else holds its tensors
         self.context.phases.show(None, step=first, from_step=first, target=last, batch=self.unit.batch)
         pace = self._pace(recipe, network, first)
         start = mark = beat = time.monotonic()
@@ -92,7 +95,7 @@ class TrainingRun:
             beat = moment if pace.warming else beat
             seconds = saved["train_seconds"] + moment - start
             if state.step in wanted:
-                self._snapshot(state, seconds, pace.whole(), modes.used(way))
+                self._snapshot(state, seconds, pace.whole(), modes.used(mode))
             if state.step in states:
                 self._publish_state(state.step, {"state": state.checkpoint(), "train_seconds": seconds})
             if self.context.flag.raised or moment - mark > self.context.spec.checkpoint_seconds:
@@ -130,10 +133,10 @@ class TrainingRun:
         read, end = reading(self.context.library, recipe.inputs["network"]), self._end(recipe, objective)
 
         def begin(
-            way: ExecutionMode, own: nn.Module, state: dict[str, Any] | None, steps: int
+            mode: ExecutionMode, own: nn.Module, state: dict[str, Any] | None, steps: int
         ) -> Iterator[TrainingState]:
             sigma_data, to = subset.sigma_data, end or steps
-            return train(own, images, labels, sigma_data, state, way, objective, read, steps=to, **settings)
+            return train(own, images, labels, sigma_data, state, mode, objective, read, steps=to, **settings)
 
         return network, begin
 
@@ -158,8 +161,8 @@ class TrainingRun:
 
         def trial(name: str) -> Callable[[], object]:
             self._phase(f"timing {name} steps")
-            way = modes.way(name, shape, device, strict=True)
-            return partial(next, begin(way, copy.deepcopy(network), None, TRIAL_STEPS))
+            mode = modes.training_mode(name, shape, device, strict=True)
+            return partial(next, begin(mode, copy.deepcopy(network), None, TRIAL_STEPS))
 
         if not self.folder.environment():
             as_trunk = beginnings.ways_of_trunk(self.context, recipe, self.unit)
@@ -187,7 +190,7 @@ class TrainingRun:
             )
         return frozen is not None
 
-    def _snapshot(self, state: TrainingState, seconds: float, speed: Speed, way: str) -> None:
+    def _snapshot(self, state: TrainingState, seconds: float, speed: Speed, mode: str) -> None:
         """Publish the averaged weights, with what a row will say of their making."""
         check(self.attempt)
         _check_loss(state.loss, state.step)
@@ -196,7 +199,7 @@ class TrainingRun:
         facts = {
             "step": state.step, "train_seconds": seconds, **speed.facts,
             "peak_memory_bytes": memory_bytes, "train_device": device_name(self.context.device),
-            "train_way": way, "frozen_parameters": None if frozen is None else len(frozen),
+            "train_way": mode, "frozen_parameters": None if frozen is None else len(frozen),
         }  # fmt: skip
         tensors = {k: v.detach().contiguous() for k, v in state.ema.network.state_dict().items()}
         metadata = {"difgen": json.dumps(facts)}

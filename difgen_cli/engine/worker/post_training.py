@@ -10,7 +10,7 @@ from torch import Tensor
 
 from difgen_cli.diffusion.objective import Draws
 from difgen_cli.diffusion.randomness import stream
-from difgen_cli.engine.plan import finished
+from difgen_cli.engine.plan import post_training
 from difgen_cli.engine.plan.work import Scoring
 from difgen_cli.engine.store import RunFolder
 from difgen_cli.engine.worker.artifacts import shape_of
@@ -26,17 +26,17 @@ def weights_at(context: WorkerContext, folder: RunFolder, unit: Scoring, given: 
     """
     trained = weights(folder.snapshot(unit.step or 0), context.device)
     recipe = context.recipes.get(unit.snapshot or "")
-    if recipe is None or recipe.operation.kind != finished.KIND:
+    if recipe is None or recipe.operation.kind != post_training.KIND:
         return trained
-    signature = context.library.signature(finished.KIND, recipe.name)
-    seed = stream(context.recipes[folder.key].settings.get("seed", 0), finished.KIND, 0)
+    signature = context.library.signature(post_training.KIND, recipe.name)
+    seed = stream(context.recipes[folder.key].settings.get("seed", 0), post_training.KIND, 0)
 
     def make(name: str) -> Any:
         match name:
             case "weights":
                 return {key: tensor.clone() for key, tensor in trained.items()}
-            case finished.OTHERS:
-                steps = recipe.settings.get(finished.STEPS, signature.settings[finished.STEPS].default)
+            case post_training.OTHERS:
+                steps = recipe.settings.get(post_training.STEPS, signature.settings[post_training.STEPS].default)
                 return {other: _of_step(context, unit, other) for other in sorted({*steps})}
             case "rng":
                 return Draws(seed, torch.device(context.device))
@@ -47,14 +47,14 @@ def weights_at(context: WorkerContext, folder: RunFolder, unit: Scoring, given: 
 
     inputs = {name: make(name) for name in signature.inputs}
     with torch.no_grad():
-        changed = context.library.module(finished.KIND, recipe.name).apply(**inputs, **recipe.settings)
+        changed = context.library.module(post_training.KIND, recipe.name).apply(**inputs, **recipe.settings)
     _check(recipe.name, trained, changed)
     return {name: tensor.to(trained[name].dtype) for name, tensor in changed.items()}
 
 
 def _of_step(context: WorkerContext, unit: Scoring, step: int) -> dict[str, Tensor]:
     """The weights at another step; before a fork they are those of its trunk."""
-    other = unit.partners[f"{finished.KIND}.{step}"]
+    other = unit.partners[f"{post_training.KIND}.{step}"]
     return weights(context.store.run_folder(other.home, other.slug).snapshot(step), context.device)
 
 
