@@ -37,7 +37,7 @@ ROOT = Path(__file__).parent.parent
 
 # Files of minutes come first: else one worker has the last of them while the others wait.
 LONG = (
-    "slurm", "chaos", "test_ways.py", "test_benchmarks.py", "test_compiled_networks.py", "test_real_data.py",
+    "slurm", "chaos", "test_modes.py", "test_benchmarks.py", "test_compiled_networks.py", "test_real_data.py",
     "test_on_a_card.py",
     "test_sweep.py", "test_readme.py", "test_chart.py", "test_score.py", "test_forecast.py", "test_plugins.py",
     "test_paper.py", "browser", "test_a_launcher_in_one_file.py", "test_instruments.py", "test_report.py",

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from worker.test_ways import needs_compiler
+from worker.test_modes import needs_compiler
 
 from difgen_cli.diffusion import Denoiser
 from difgen_cli.diffusion.randomness import initialise

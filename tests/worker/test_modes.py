@@ -18,7 +18,7 @@ from difgen_cli.config import PlaceError
 from difgen_cli.diffusion.randomness import initialise
 from difgen_cli.diffusion.training import train
 from difgen_cli.engine.worker import modes
-from difgen_cli.engine.worker.modes import Cost, best, choose_mode, measure, way
+from difgen_cli.engine.worker.modes import Cost, best, choose_mode, measure, training_mode
 from difgen_cli.models import mlp, unet
 
 needs_compiler = pytest.mark.skipif(
@@ -108,7 +108,7 @@ WAYS = [("mlp", "compiled"), ("mlp", "graphed"), pytest.param("unet", "compiled"
 @needs_compiler
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
 @pytest.mark.parametrize(("name", "how"), WAYS)
-def test_ways_differ_by_rounding_alone(name: str, how: str) -> None:
+def test_modes_differ_by_rounding_alone(name: str, how: str) -> None:
     """After ten steps by no more than a run whose first weights are all rounded up or down by the last bit."""
     settings = {"steps": 10, "batch": 8, "condition_dropout": 0.2, "flip": True, "warmup": 0}
 
@@ -117,7 +117,9 @@ def test_ways_differ_by_rounding_alone(name: str, how: str) -> None:
         with torch.no_grad():
             for parameter in network.parameters():
                 parameter.mul_(1 + bits * torch.randn_like(parameter).sign())
-        *_, last = train(network, IMAGES, torch.arange(20) % 3, 0.7, None, way(which, (1, 8, 8), "cpu"), **settings)
+        *_, last = train(
+            network, IMAGES, torch.arange(20) % 3, 0.7, None, training_mode(which, (1, 8, 8), "cpu"), **settings
+        )
         return torch.cat([p.flatten() for p in last.ema.parameters()])
 
     written = after("eager")
