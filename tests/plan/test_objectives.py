@@ -89,6 +89,13 @@ def test_a_teacher_is_trained_once_by_edm_and_waited_for(write_grid: Write, plan
     assert "objective" not in teacher.recipe.inputs
 
 
+def test_rows_and_folders_say_what_the_teacher_was(write_grid: Write, plan_of: PlanOf) -> None:
+    text = grid("name: distill") + "axes: {objective.teacher.train.steps: [10, 15]}\n"
+    plan = plan_of(write_grid(text.replace("count: 32", "count: 32, every: 2")))
+    assert [cell.settings()["objective.teacher.train.steps"] for cell in plan.models] == [10, 15]
+    assert [plan.slug(cell).rpartition("-")[2] for cell in plan.models] == ["of10", "of15"]
+
+
 def test_a_student_may_teach(write_grid: Write, plan_of: PlanOf) -> None:
     """Rounds of distillation are a chain that is written out."""
     first = "teacher: {objective.name: distill, objective.steps: 4}"

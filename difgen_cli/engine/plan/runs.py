@@ -171,8 +171,12 @@ class Trajectories:
 
     def _with_columns(self, run: RunRecipe, train: Section, point: Point) -> RunRecipe:
         """With the settings of training at a point, for tables: steps share a run, and differ in these."""
-        start = {f"{START}.{path}": given.value for path, given in self.points.role(START, point).items()}
-        return replace(run, columns=(*run.columns[:-1], train.columns | start if run.batch else {}))
+        others = {
+            f"{role}.{path}": given.value
+            for role in (TEACHER, START)
+            for path, given in self.points.role(role, point).items()
+        }
+        return replace(run, columns=(*run.columns[:-1], train.columns | others if run.batch else {}))
 
     def _teacher(self, point: Point, objective: Section) -> Recipe | None:
         """The weights that an objective learns from: those of this point by edm, but for what `teacher:` says."""
@@ -248,5 +252,7 @@ def _slug(run: RunRecipe) -> str:
         words += [f"{k}{short(v)}" for k, v in reading.settings.items()]
     if objective := recipe.inputs.get("objective"):
         words += [objective.name, *(f"{k}{short(v)}" for k, v in objective.settings.items())]
+        teacher = objective.inputs.get("teacher")
+        words += [f"of{teacher.settings['step']}"] if teacher and teacher.operation.kind == "snapshot" else []
     seed = recipe.settings.get("seed", 0)
     return slug([*words, *([f"seed{seed}"] if seed else [])])
