@@ -53,7 +53,7 @@ def work_on(grid: Path, runs: Path) -> None:
         if number % 10 == 9:
             continue
         reference = not isinstance(unit, Training) and unit.reference
-        attempt = planned.store.run_folder(unit.home, unit.slug, reference=reference).claim(unit.unit, Claimant())
+        attempt = planned.store.run_folder(unit.run_key, unit.slug, reference=reference).claim(unit.unit, Claimant())
         assert attempt is not None
         if number % 10 == 8:
             attempt.end("failed", ending="error", cause="ValueError: made up")

@@ -89,8 +89,8 @@ def _predicted(
     planned = sweep.prepare(grid, runs, {})
     forecast = sweep.foresee(planned, WorkerPool("local", 1, 1, "cpu", processor()))
     for unit, seconds in zip([*forecast.todo.trainings, *forecast.todo.scorings], forecast.seconds, strict=True):
-        measured = actual.get((unit.home, unit.unit))
-        if unit.home in own and measured and seconds.how in ("measured", "scaled"):
+        measured = actual.get((unit.run_key, unit.unit))
+        if unit.run_key in own and measured and seconds.how in ("measured", "scaled"):
             held = seconds.low <= measured <= seconds.high
             yield unit.unit.partition("-")[0], seconds.value / measured, held
 

@@ -66,12 +66,14 @@ def finish(grid: Path, runs: Path) -> int:
     sweep.record(planned)
     chance = random.Random(0)
     for cell in planned.plan.cells:
-        folder: RunFolder = planned.store.run_folder(cell.home, planned.plan.slug(cell), reference=cell.kind != "model")
+        folder: RunFolder = planned.store.run_folder(
+            cell.run_key, planned.plan.slug(cell), reference=cell.kind != "model"
+        )
         for metric, key in cell.metrics.items():
             declared = cell.scoring[metric].section.signature.constants
             plain = {"float64": chance.random(), "int64": 1, "string": "classifier", "bool": False}
             values = {name: plain[kind] for name, (kind, _, _) in declared["COLUMNS"].items()}
-            context = {"metric": metric, "key": key, "version": 1, "kind": cell.kind, "home": cell.home,
+            context = {"metric": metric, "key": key, "version": 1, "kind": cell.kind, "home": cell.run_key,
                        "step": cell.step, "cell": cell.samples, "seconds": 0.1, "provenance": {}}  # fmt: skip
             publish_result(folder, key, context, values, {}, declared)
     plan_table.write(planned.folder / "plan.parquet", planned.plan)

@@ -251,7 +251,7 @@ def test_augmentation_is_in_the_key_and_copies_are_searched_among_mirror_images_
         for text in (GRID, augmented(GRID, 0), augmented(GRID), GRID.replace("steps: 20}", "steps: 20, flip: true}"))
     )
     assert plain.identity() == none.identity()
-    assert len({plain.home, other.home, flipped.home}) == 3
+    assert len({plain.run_key, other.run_key, flipped.run_key}) == 3
     references = [
         {cell.kind: cell.metrics for cell in plan_of(write_grid(text)).cells if cell.kind != "model"}
         for text in (GRID, augmented(GRID), GRID.replace("steps: 20}", "steps: 20, flip: true}"))

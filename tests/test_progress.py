@@ -48,7 +48,7 @@ def _tracker(submission: Submission, running: int = 1) -> Tracker:
 
 def _claimed(submission: Submission, unit: Any) -> Attempt:
     store = Store(submission.folder.parents[3])
-    attempt = store.run_folder_now(unit.home, unit.slug, make=True).claim(unit.unit, Claimant())
+    attempt = store.run_folder_now(unit.run_key, unit.slug, make=True).claim(unit.unit, Claimant())
     assert attempt is not None
     return attempt
 
@@ -173,7 +173,7 @@ def test_a_failed_training_settles_what_waits_for_it(submission: Submission) -> 
     tracker = _tracker(submission)
     now = tracker.look()
     assert (now.failed, now.trained) == (1, 0)
-    waiting = [s for s in submission.work.scorings if s.home == training.home]
+    waiting = [s for s in submission.work.scorings if s.run_key == training.run_key]
     assert waiting
     assert len(tracker.open) == len(submission.work) - 1 - len(waiting)
 

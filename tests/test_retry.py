@@ -14,7 +14,7 @@ def _failed(grid: Path, runs: Path) -> Planned:
     """The tiny grid, the scoring of every model cell failed."""
     planned = sweep.prepare(grid, runs, {})
     for cell in planned.plan.models:
-        folder = planned.store.run_folder(cell.home, planned.plan.slug(cell))
+        folder = planned.store.run_folder(cell.run_key, planned.plan.slug(cell))
         attempt = folder.claim(f"score-{cell.samples}", Claimant())
         assert attempt is not None
         attempt.end("failed", cause="by the test")
@@ -23,9 +23,9 @@ def _failed(grid: Path, runs: Path) -> Planned:
 
 def _states(planned: Planned) -> dict[tuple[int | None, int], str]:
     return {
-        (cell.step, cell.settings()["data.size"]): planned.store.run_folder(cell.home, planned.plan.slug(cell)).history(
-            f"score-{cell.samples}"
-        )[-1][1]["state"]
+        (cell.step, cell.settings()["data.size"]): planned.store.run_folder(
+            cell.run_key, planned.plan.slug(cell)
+        ).history(f"score-{cell.samples}")[-1][1]["state"]
         for cell in planned.plan.models
     }
 

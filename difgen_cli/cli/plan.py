@@ -98,7 +98,7 @@ def print_plan(planned: Planned, forecast: Forecast, console: Console) -> None:
     print_brief(planned, console)
     marks: dict[str, list[str]] = {}
     for cell, mark in zip(planned.plan.cells, planned.state.marks, strict=True):
-        marks.setdefault(cell.home, []).append(MARKS[mark])
+        marks.setdefault(cell.run_key, []).append(MARKS[mark])
     table = Table(box=None, pad_edge=False)
     for name in ("trajectory", "steps", "cells", "images"):
         table.add_column(
@@ -148,7 +148,7 @@ def content(planned: Planned, forecast: Forecast) -> dict[str, Any]:
     from difgen_cli.engine.cost.sentences import as_dict
 
     cells = [
-        {"index": c.index, "kind": c.kind, "seed": c.seed, "step": c.step, "mark": mark, "trajectory": c.home,
+        {"index": c.index, "kind": c.kind, "seed": c.seed, "step": c.step, "mark": mark, "trajectory": c.run_key,
          "cell": c.samples, "settings": c.settings(), "axes": c.axis_values(), "results": c.metrics}
         for c, mark in zip(planned.plan.cells, planned.state.marks, strict=True)
     ]  # fmt: skip

@@ -98,9 +98,9 @@ class Tracker:
         records: dict[str, dict[str, dict[str, Any]]] = {}  # folder -> the last attempt at each of its units
         for unit in list(self.open.values()):
             folder = self._run_folder(unit)
-            if unit.home not in records:
-                records[unit.home] = folder.last_attempts()
-            self._account(unit, folder, records[unit.home], now)
+            if unit.run_key not in records:
+                records[unit.run_key] = folder.last_attempts()
+            self._account(unit, folder, records[unit.run_key], now)
         now.trained, now.scored, now.failed = (self.settled[name] for name in ("trained", "scored", "failed"))
         now.images_done += self.images_settled
         now.finished = not self.open
@@ -113,7 +113,7 @@ class Tracker:
         submission = status.submission
         if submission.name not in self.read:
             self.read.add(submission.name)
-            new = {(unit.home, unit.unit): unit for unit in submission.work.units}
+            new = {(unit.run_key, unit.unit): unit for unit in submission.work.units}
             self.open |= {key: unit for key, unit in new.items() if key not in self.units}
             self.units = new | self.units
 
@@ -133,13 +133,15 @@ class Tracker:
                 now.running.append(_running(unit, record))
 
     def _settle(self, unit: Unit, how: str) -> None:
-        del self.open[unit.home, unit.unit]
+        del self.open[unit.run_key, unit.unit]
         self.settled[how] += 1
         if isinstance(unit, Training):
             self.images_settled += unit.cost
 
     def _run_folder(self, unit: Unit) -> RunFolder:
-        return self.store.run_folder_now(unit.home, unit.slug, reference=isinstance(unit, Scoring) and unit.reference)
+        return self.store.run_folder_now(
+            unit.run_key, unit.slug, reference=isinstance(unit, Scoring) and unit.reference
+        )
 
 
 def _running(unit: Unit, record: dict[str, Any]) -> RunningUnit:

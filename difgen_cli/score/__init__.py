@@ -60,7 +60,7 @@ class Prepared:
     @property
     def folder(self) -> RunFolder:
         """Where the samples and their results lie."""
-        return self.planned.store.run_folder(self.cell.home, self.planned.plan.slug(self.cell))
+        return self.planned.store.run_folder(self.cell.run_key, self.planned.plan.slug(self.cell))
 
 
 def prepare(request: Request, runs: Path) -> Prepared:
@@ -114,7 +114,7 @@ def pairs(prepared: Prepared) -> pd.DataFrame:
     import pandas as pd
 
     planned, neighbours = prepared.planned, _neighbours(prepared, prepared.cell)
-    subset = planned.plan.recipes[prepared.cell.home].inputs["subset"]
+    subset = planned.plan.recipes[prepared.cell.run_key].inputs["subset"]
     pool = facts.pool(planned.store, subset.inputs["holdout"].inputs["pool"].key)
     train = facts.split(pool, subset).train
     theirs, ours = (np.array(sources.names(s), object) for s in (prepared.samples, prepared.against))

@@ -86,14 +86,14 @@ def plan(
     flip = {"flip": True} if request.mirrored else {}
     images = images_of(subset) | ({"mirrored": "flip"} if request.mirrored else {})
     pool = derive.keep(Recipe(Operation("pool", "files", 0, {}), {}, content=samples.content[:16]))
-    home = derive.keep(
+    run_key = derive.keep(
         Recipe(Operation("trajectory", "given", GIVEN_VERSION, flip), {"subset": subset, "samples": pool})
     )
     sampler = resolve("sample", {"count": Given(count)}, finder.library)
-    key = Operation("samples", "given", GIVEN_VERSION, {"count": count}).key({"snapshot": home.key})
+    key = Operation("samples", "given", GIVEN_VERSION, {"count": count}).key({"snapshot": run_key.key})
     drawn = {"count": count, "seed": sampler.own["seed"]}
     shown_settings = {"model.name": printable(str(request.samples)), "sample.count": count}
-    lines = [("model", home, key, shown_settings | ({"sample.groups": groups.count} if groups else {}))]
+    lines = [("model", run_key, key, shown_settings | ({"sample.groups": groups.count} if groups else {}))]
     for kind in ("heldout", "copycat") if data.own["held_out"] else ("copycat",):
         reference, real = real_images(kind, subset, drawn, request.mirrored)
         lines.append((kind, derive.keep(reference), real, {f"sample.{k}": v for k, v in drawn.items()}))
@@ -107,7 +107,7 @@ def plan(
                 index=index,
                 kind=kind,
                 seed=0,
-                home=recipe.key,
+                run_key=recipe.key,
                 samples=drawn_key,
                 sampler=sampler,
                 scoring=scoring,
@@ -116,7 +116,7 @@ def plan(
                 groups=together,
             )
         )
-    trajectory = Trajectory(home, _slug(request.samples), (), 0, settings)
+    trajectory = Trajectory(run_key, _slug(request.samples), (), 0, settings)
     references = {recipe.key: Reference(recipe, f"{kind}-n{size}") for kind, recipe, _, _ in lines[1:]}
     identity = {
         "samples": key,
@@ -124,7 +124,7 @@ def plan(
         **{f"score.{k}": g.value for k, g in metrics.items()},
         **data.columns,
     }
-    return Plan(_grid(request, identity), cells, {home.key: trajectory}, references, derive.recipes)
+    return Plan(_grid(request, identity), cells, {run_key.key: trajectory}, references, derive.recipes)
 
 
 def _grid(request: Request, identity: Mapping[str, Any]) -> Grid:

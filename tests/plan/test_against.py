@@ -52,7 +52,7 @@ def test_the_content_of_the_other_data_set_is_in_the_metrics_key_and_in_no_other
     changed = cell(plan_of(write_grid(GRID)))
     assert changed.metrics["ood"] != first.metrics["ood"]
     assert changed.metrics["memorization"] == first.metrics["memorization"]
-    assert (changed.home, changed.samples) == (first.home, first.samples)
+    assert (changed.run_key, changed.samples) == (first.run_key, first.samples)
     assert changed.settings()["score.ood.against.name"] == "npz"
 
 

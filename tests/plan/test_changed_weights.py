@@ -52,8 +52,8 @@ def cell_of(write_grid: Write, plan_of: PlanOf) -> Callable[..., Cell]:
 )
 def test_what_changes_nothing_has_the_keys_that_it_always_had(cell_of: Callable[..., Cell], same: str) -> None:
     plain, cell = cell_of(), cell_of(same)
-    assert (cell.home, cell.snapshot, cell.samples, cell.metrics) == (
-        plain.home, plain.snapshot, plain.samples, plain.metrics,
+    assert (cell.run_key, cell.snapshot, cell.samples, cell.metrics) == (
+        plain.run_key, plain.snapshot, plain.samples, plain.metrics,
     )  # fmt: skip
     assert cell.identity() == plain.identity()
     assert cell.settings()["post_training.name"] == "none"
@@ -95,14 +95,14 @@ def test_a_worse_self_and_a_twin_inherit_the_change_and_a_teacher_does_not(write
     twins = GRID.replace("size: 32", "size: 32, half: A").replace("membership", "twins")
     before = only(plan_of(write_grid(twins, "c.yaml"))).partners["twin"]
     after = only(plan_of(write_grid(twins + CHANGE.format(four), "d.yaml"))).partners["twin"]
-    assert (after.home, after.step) == (before.home, before.step)
+    assert (after.run_key, after.step) == (before.run_key, before.step)
     assert (after.snapshot != before.snapshot, after.samples != before.samples) == (True, True)
 
     student = "objective: {name: distill, steps: 4, teacher: {train.steps: 10}}"
     scored = GRID.replace(", gap, membership", "") + f"  {student}\n"
     plans = [plan_of(write_grid(scored + own, f"{k}.yaml")) for k, own in enumerate(("", CHANGE.format(four)))]
     assert plans[0].trajectories.keys() == plans[1].trajectories.keys()
-    teacher, step = weights_of(plans[1].trajectories[only(plans[1]).home].needs["teacher"])
+    teacher, step = weights_of(plans[1].trajectories[only(plans[1]).run_key].needs["teacher"])
     assert (step, teacher.key in plans[0].trajectories) == (10, True)
     closed = scored.replace("train.steps: 10", "model.name: analytic") + CHANGE.format(four)
     assert only(plan_of(write_grid(closed, "closed.yaml"))).settings()["post_training.bits"] == 4
@@ -111,7 +111,7 @@ def test_a_worse_self_and_a_twin_inherit_the_change_and_a_teacher_does_not(write
 def test_a_worse_self_may_be_the_same_network_with_fewer_bits(cell_of: Callable[..., Cell]) -> None:
     cell = cell_of("", "guide: {auto: {weak: {post_training.name: quantise, post_training.bits: 3}}}")
     (weak,) = cell.partners.values()
-    assert (weak.home, weak.step) == (cell.home, cell.step)
+    assert (weak.run_key, weak.step) == (cell.run_key, cell.step)
     assert weak.snapshot != cell.snapshot
 
 
@@ -128,12 +128,12 @@ def test_a_network_that_is_trained_on_begins_with_the_weights_as_they_were_train
 def test_other_snapshots_are_wanted_and_kept(write_grid: Write, plan_of: PlanOf, tmp_path: Path) -> None:
     _plugin(tmp_path, MEAN)
     plan = plan_of(write_grid(grid("name: mine")))
-    assert plan.trajectories[only(plan).home].steps == (5, 10, 20)
+    assert plan.trajectories[only(plan).run_key].steps == (5, 10, 20)
     plan_table.write(tmp_path / "plan.parquet", plan)
     needed = plan_table.partners(plan_table.read(tmp_path / "plan.parquet"))
     assert sorted(other["step"] for other in needed) == [5, 10]
     other = only(plan_of(write_grid(grid("name: mine, steps: [5]"), "b.yaml")))
-    assert other.home == only(plan).home
+    assert other.run_key == only(plan).run_key
     assert other.snapshot != only(plan).snapshot
 
 

@@ -76,7 +76,7 @@ def test_fitted_labels_are_shared_by_all_that_alters_them(write_grid: Write, pla
 def test_what_is_measured_of_labels_alone_lies_with_each_trajectory_once(write_grid: Write, plan_of: PlanOf) -> None:
     """One conditioning under two networks is two results, and at two steps one; images that are real have none."""
     plan = plan_of(write_grid(TEXT % "name: kmeans" + "axes: {train.steps: [5, 10], model.width: [8, 16]}\n"))
-    keys = {(cell.home, cell.metrics["clusters"]) for cell in plan.models}
+    keys = {(cell.run_key, cell.metrics["clusters"]) for cell in plan.models}
     assert len(plan.models) == 4
     assert len(keys) == len({key for _, key in keys}) == 2
     real = [cell for cell in plan.cells if cell.kind in ("heldout", "copycat")]

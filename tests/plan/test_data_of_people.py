@@ -108,7 +108,7 @@ def test_labels_by_name_of_file_condition_a_folder(tmp_path: Path, write_grid: W
         for kind in ("folder", "files"):
             data = f"name: {kind}, path: set, held_out: 4"
             plans.append(plan_of(write_grid(grid(data, "name: file, path: c.csv"))))
-    assert len({plan.models[0].home for plan in plans}) == 1, "the same labels"
+    assert len({plan.models[0].run_key for plan in plans}) == 1, "the same labels"
     assert f"passed over in {tmp_path}/set: 1 .txt" in plans[0].warnings
     (tmp_path / "c.csv").write_text("file,label\n" + "".join(rows[:-1]) + "x.png,1\n")
     with pytest.raises(GridError, match=r"c\.csv: x\.png is no image of this data set: .* first is, 0\.png"):
@@ -120,7 +120,7 @@ def test_labels_by_name_of_file_condition_a_folder(tmp_path: Path, write_grid: W
 def test_settings_that_convert_nothing_are_in_no_key(tmp_path: Path, write_grid: WriteGrid, plan_of: PlanOf) -> None:
     np.savez(tmp_path / "a.npz", images=images(20))
     homes = [
-        plan_of(write_grid(grid(f"name: npz, path: a.npz, held_out: 4{more}"))).models[0].home
+        plan_of(write_grid(grid(f"name: npz, path: a.npz, held_out: 4{more}"))).models[0].run_key
         for more in ("", ", resize: 4", ", mode: grey", ", mode: rgb", ", resize: 2")
     ]
     assert homes[0] == homes[1] == homes[2], "the content is the same"

@@ -180,9 +180,9 @@ def test_a_users_term_is_a_file(write_grid: Write, plan_of: PlanOf, tmp_path: Pa
         "def negative(continued, *, rate: float = 0.1, steps: int = 3):\n    return continued\n"
     )
     cell = only(plan := plan_of(write_grid(guided("faster: {rate: 0.5}"))))
-    other = plan.trajectories[cell.partners["guide.faster"].home]
+    other = plan.trajectories[cell.partners["guide.faster"].run_key]
     trajectory, step = weights_of(other.needs["start"])
-    assert (other.settings["train.lr"], other.steps, trajectory.key, step) == (0.5, (3,), cell.home, 20)
+    assert (other.settings["train.lr"], other.steps, trajectory.key, step) == (0.5, (3,), cell.run_key, 20)
     assert cell.settings()["guide.faster.rate"] == 0.5
 
 
@@ -191,10 +191,10 @@ def test_a_users_term_is_a_file(write_grid: Write, plan_of: PlanOf, tmp_path: Pa
 
 def test_an_earlier_snapshot_is_a_snapshot_of_the_same_run(write_grid: Write, plan_of: PlanOf) -> None:
     cell = only(plan := plan_of(write_grid(guided(WEAK))))
-    assert list(plan.trajectories) == [cell.home]
-    assert plan.trajectories[cell.home].steps == (10, 20)
+    assert list(plan.trajectories) == [cell.run_key]
+    assert plan.trajectories[cell.run_key].steps == (10, 20)
     weak = cell.partners["guide.auto"]
-    assert (weak.home, weak.step, weak.samples) == (cell.home, 10, None)
+    assert (weak.run_key, weak.step, weak.samples) == (cell.run_key, 10, None)
 
 
 def test_a_worse_self_that_is_the_network_itself_is_no_guidance(write_grid: Write, plan_of: PlanOf) -> None:
@@ -208,8 +208,8 @@ def test_what_differs_names_another_run_of_the_same_seed(write_grid: Write, plan
     text = guided("auto: {weak: {model.width: 4, train.weight_decay: 0.1, train.steps: 10}}") + "seeds: 2"
     plan = plan_of(write_grid(text))
     for cell in plan.models:
-        weak = plan.trajectories[cell.partners["guide.auto"].home]
-        said, own = weak.settings, plan.trajectories[cell.home].settings
+        weak = plan.trajectories[cell.partners["guide.auto"].run_key]
+        said, own = weak.settings, plan.trajectories[cell.run_key].settings
         changed = {k: v for k, v in said.items() if own[k] != v}
         assert changed == {"model.width": 4, "train.weight_decay": 0.1, "train.steps": 10}
         assert weak.steps == (10,)
@@ -220,9 +220,9 @@ def test_decay_goes_on_from_the_very_snapshot_that_it_guides(write_grid: Write, 
     plan = plan_of(write_grid(guided("weight_decay: {decay: 2, steps: 5}") + "axes: {train.steps: [10, 20]}"))
     assert len(plan.trajectories) == 3
     for cell in plan.models:
-        other = plan.trajectories[cell.partners["guide.weight_decay"].home]
+        other = plan.trajectories[cell.partners["guide.weight_decay"].run_key]
         trajectory, step = weights_of(other.needs["start"])
-        assert (trajectory.key, step) == (cell.home, cell.step)
+        assert (trajectory.key, step) == (cell.run_key, cell.step)
         assert other.steps == (5,)
         assert other.recipe.inputs["start"].key == cell.snapshot
         assert f"from{cell.step}" in other.slug
@@ -233,9 +233,9 @@ def test_twins_are_guided_by_worse_selves_of_their_own(write_grid: Write, plan_o
     cell = only(plan := plan_of(write_grid(text.replace("[memorization, gap]", "[twins]"))))
     twin = cell.partners["twin"]
     assert len(plan.trajectories) == 6
-    weak = plan.trajectories[twin.partners["guide.auto"].home].settings
+    weak = plan.trajectories[twin.partners["guide.auto"].run_key].settings
     assert (weak["data.half"], weak["model.width"]) == ("B", 4)
-    assert weak["train.seed"] == plan.trajectories[twin.home].settings["train.seed"]
+    assert weak["train.seed"] == plan.trajectories[twin.run_key].settings["train.seed"]
 
 
 @pytest.mark.long

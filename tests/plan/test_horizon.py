@@ -58,7 +58,7 @@ def objective(tmp_path: Path) -> None:
 def test_where_the_run_ends_is_in_the_key_where_a_setting_depends_on_it(write_grid: Write, plan_of: PlanOf) -> None:
     def home(steps: int, falling: bool) -> str:
         (cell,) = plan_of(write_grid(grid(steps, falling))).models
-        return cell.home
+        return cell.run_key
 
     assert home(10, True) != home(20, True)
     assert home(10, False) == home(20, False)

@@ -50,7 +50,7 @@ def test_what_trains_as_before_has_the_key_that_it_always_had(
     write_grid: Write, plan_of: PlanOf, objective: str
 ) -> None:
     plain, same = only(plan_of(write_grid(grid()))), only(plan_of(write_grid(grid(objective), "b.yaml")))
-    assert (same.home, same.snapshot, same.metrics) == (plain.home, plain.snapshot, plain.metrics)
+    assert (same.run_key, same.snapshot, same.metrics) == (plain.run_key, plain.snapshot, plain.metrics)
     assert same.identity() == plain.identity()
 
 
@@ -68,21 +68,21 @@ def test_what_trains_otherwise_has_a_key_of_its_own(
     plain, other = (
         only(plan_of(write_grid(g, n))) for g, n in ((grid(), "a.yaml"), (grid(objective, model), "b.yaml"))
     )
-    assert other.home != plain.home
+    assert other.run_key != plain.run_key
     assert other.identity() != plain.identity()
 
 
 def test_a_setting_that_a_law_does_not_read_is_in_no_key(write_grid: Write, plan_of: PlanOf) -> None:
     homes = [
-        only(plan_of(write_grid(grid(o), f"{i}.yaml"))).home for i, o in enumerate(("law: vp", "law: vp, p_std: 3"))
+        only(plan_of(write_grid(grid(o), f"{i}.yaml"))).run_key for i, o in enumerate(("law: vp", "law: vp, p_std: 3"))
     ]
     assert homes[0] == homes[1]
-    assert only(plan_of(write_grid(grid("law: vp, timesteps: 50"), "c.yaml"))).home != homes[0]
+    assert only(plan_of(write_grid(grid("law: vp, timesteps: 50"), "c.yaml"))).run_key != homes[0]
 
 
 def test_a_teacher_is_trained_once_by_edm_and_waited_for(write_grid: Write, plan_of: PlanOf) -> None:
     plan = plan_of(write_grid(grid("name: distill, steps: 4, teacher: {train.steps: 10}")))
-    student = plan.trajectories[only(plan).home]
+    student = plan.trajectories[only(plan).run_key]
     trajectory, step = weights_of(student.needs["teacher"])
     teacher = plan.trajectories[trajectory.key]
     assert (step, teacher.steps, len(plan.trajectories)) == (10, (10,), 2)
@@ -100,7 +100,7 @@ def test_a_student_may_teach(write_grid: Write, plan_of: PlanOf) -> None:
     """Rounds of distillation are a chain that is written out."""
     first = "teacher: {objective.name: distill, objective.steps: 4}"
     plan = plan_of(write_grid(grid(f"name: distill, steps: 4, every: 4, {first}")))
-    second = plan.trajectories[only(plan).home]
+    second = plan.trajectories[only(plan).run_key]
     middle = plan.trajectories[weights_of(second.needs["teacher"])[0].key]
     last = plan.trajectories[weights_of(middle.needs["teacher"])[0].key]
     assert (middle.recipe.inputs["objective"].settings["steps"], last.needs) == (4, {})

@@ -30,11 +30,11 @@ def test_partners_are_planned_beside_the_cells_that_name_them(
     assert len(plan.models) == 2
     cell = plan.models[0]
     twin, sibling = cell.partners["twin"], cell.partners["sibling"]
-    assert {cell.home, twin.home, sibling.home} == set(plan.trajectories)
-    settings = {name: plan.trajectories[p.home].settings for name, p in cell.partners.items()}
+    assert {cell.run_key, twin.run_key, sibling.run_key} == set(plan.trajectories)
+    settings = {name: plan.trajectories[p.run_key].settings for name, p in cell.partners.items()}
     assert (settings["twin"]["data.half"], settings["sibling"]["data.half"]) == ("B", "A")
     assert settings["twin"]["train.seed"] == settings["sibling"]["train.seed"] != 0
-    assert plan.trajectories[twin.home].steps == (10, 20)
+    assert plan.trajectories[twin.run_key].steps == (10, 20)
 
 
 def test_both_halves_as_an_axis_share_their_partners(

@@ -22,7 +22,7 @@ BASE = "base: {data: {name: digits, held_out: 900}, model: {name: mlp}, score: [
 
 
 def _keys(plan: Plan, kind: str = "model") -> list[tuple[str, str | None, str]]:
-    return [(c.home, c.snapshot, c.samples) for c in plan.cells if c.kind == kind]
+    return [(c.run_key, c.snapshot, c.samples) for c in plan.cells if c.kind == kind]
 
 
 def test_the_headline_grid_trains_each_trajectory_once(plan_of: PlanOf) -> None:
@@ -167,7 +167,7 @@ def test_included_cells_stand_alone_whatever_axes_there_are(write_grid: Write, p
     assert [(s["model.width"], s["data.size"], s["data.seed"]) for s in said] == [
         (8, 897, 0), (8, 897, 1), (8, 5, 0), (8, 5, 1),
     ]  # fmt: skip
-    assert len({c.home for c in plan.models[-4:]}) == 4
+    assert len({c.run_key for c in plan.models[-4:]}) == 4
 
 
 def test_a_setting_of_a_metric_keeps_the_default_metrics_beside_it(write_grid: Write, plan_of: PlanOf) -> None:
@@ -186,9 +186,9 @@ def test_seeds_vary_subset_and_training_but_not_sampling(write_grid: Write, plan
 def test_a_seed_of_the_held_out_images_is_in_every_key_but_at_its_default(write_grid: Write, plan_of: PlanOf) -> None:
     text = BASE % "" + "axes: {data.held_out_seed: [0, 1]}"
     plain, (same, other) = plan_of(write_grid(BASE % "", "a.yaml")).models[0], plan_of(write_grid(text)).models
-    assert (same.home, same.samples, same.metrics) == (plain.home, plain.samples, plain.metrics)
+    assert (same.run_key, same.samples, same.metrics) == (plain.run_key, plain.samples, plain.metrics)
     assert same.identity() == plain.identity()
-    assert other.home != same.home
+    assert other.run_key != same.run_key
     assert not set(other.metrics.values()) & set(same.metrics.values())
     assert (same.settings()["data.held_out_seed"], other.settings()["data.held_out_seed"]) == (0, 1)
 

@@ -39,7 +39,7 @@ def test_a_model_that_saw_all_images_is_the_same_whichever_are_to_be_unlearnt(
     cells = [
         only(plan_of(write_grid(grid(d), f"{i}.yaml"))) for i, d in enumerate(("", ", unlearn: 8", ", unlearn: 9"))
     ]
-    assert len({(c.home, c.snapshot, c.samples, *c.metrics.values()) for c in cells}) == 1
+    assert len({(c.run_key, c.snapshot, c.samples, *c.metrics.values()) for c in cells}) == 1
     assert cells[0].identity() != cells[1].identity()
 
 
@@ -57,7 +57,7 @@ def test_which_images_are_to_be_unlearnt_is_in_the_key_of_what_measures_them(
 @pytest.mark.parametrize("objective", ["name: unlearn", "name: unlearn, method: erase"])
 def test_what_unlearns_has_the_images_in_its_key(write_grid: Write, plan_of: PlanOf, objective: str) -> None:
     homes = [
-        only(plan_of(write_grid(grid(f", unlearn: {n}", objective), f"{i}.yaml"))).home
+        only(plan_of(write_grid(grid(f", unlearn: {n}", objective), f"{i}.yaml"))).run_key
         for i, n in enumerate((8, 9, 0.25, 0.26))
     ]
     assert homes[0] == homes[2] == homes[3]  # a share is the number of images that it is
@@ -68,7 +68,7 @@ def test_only_the_method_that_asks_a_teacher_has_one(write_grid: Write, plan_of:
     for method, teachers in (("neggrad", 0), ("erase", 1)):
         plan = plan_of(write_grid(grid(", unlearn: 8", f"name: unlearn, method: {method}"), f"{method}.yaml"))
         assert len(plan.trajectories) == 1 + teachers
-        assert len(plan.trajectories[only(plan).home].needs) == teachers
+        assert len(plan.trajectories[only(plan).run_key].needs) == teachers
 
 
 def test_a_retrained_model_is_another_one_and_is_compared_with_the_same_images(
@@ -76,7 +76,7 @@ def test_a_retrained_model_is_another_one_and_is_compared_with_the_same_images(
 ) -> None:
     text = grid(", unlearn: 8").replace("memorization", "memorization, unlearning")
     all_seen, retrained = plan_of(write_grid(text + "axes:\n  data.retrain: [false, true]\n")).models
-    assert all_seen.home != retrained.home
+    assert all_seen.run_key != retrained.run_key
     assert "without8" in plan_of(write_grid(grid(", unlearn: 8, retrain: true"))).slug(retrained)
     for name in ("memorization", "unlearning"):
         assert all_seen.scoring[name].operation.text == retrained.scoring[name].operation.text
@@ -87,13 +87,13 @@ def test_a_retrained_model_is_another_one_and_is_compared_with_the_same_images(
 
 def test_what_unlearns_begins_with_the_model_that_saw_all(write_grid: Write, plan_of: PlanOf) -> None:
     """By a start as by a fork, and that is the model of a grid which says nothing of unlearning."""
-    plain = only(plan_of(write_grid(grid()))).home
+    plain = only(plan_of(write_grid(grid()))).run_key
     started = grid(", unlearn: 8", "name: unlearn").replace("steps: 20", "steps: 5, start: {train.steps: 20}")
     plan = plan_of(write_grid(started, "start.yaml"))
-    assert weights_of(plan.trajectories[only(plan).home].needs["start"])[0].key == plain
+    assert weights_of(plan.trajectories[only(plan).run_key].needs["start"])[0].key == plain
     forked = grid(", unlearn: 8") + "fork:\n  at: 10\n  change: [{}, {objective.name: unlearn}]\n"
     trunk, unlearns = plan_of(write_grid(forked, "fork.yaml")).models
-    assert trunk.home == plain != unlearns.home
+    assert trunk.run_key == plain != unlearns.run_key
     assert unlearns.settings()["objective.name"] == "unlearn"
 
 
@@ -103,9 +103,9 @@ def test_a_model_trained_on_without_images_is_not_the_one_that_never_saw_them(
     start = "steps: 5, start: {train.steps: 20, data.retrain: SAW}"
     text = grid(", unlearn: 8, retrain: true").replace("steps: 20", start)
     cells = [plan_of(write_grid(text.replace("SAW", saw), f"{saw}.yaml")) for saw in ("false", "true")]
-    starts = [weights_of(plan.trajectories[only(plan).home].needs["start"])[0] for plan in cells]
+    starts = [weights_of(plan.trajectories[only(plan).run_key].needs["start"])[0] for plan in cells]
     assert ["unlearn" in start.inputs["subset"].inputs for start in starts] == [False, True]
-    assert only(cells[0]).home != only(cells[1]).home
+    assert only(cells[0]).run_key != only(cells[1]).run_key
 
 
 @pytest.mark.parametrize(

@@ -49,9 +49,9 @@ def _score(planned: Planned, metric: str, value: float, also: float | None = Non
 
 
 def _publish(planned: Planned, cell: Cell, metric: str, key: str, values: dict[str, Any]) -> None:
-    home = planned.store.run_folder(cell.home, planned.plan.slug(cell))
+    home = planned.store.run_folder(cell.run_key, planned.plan.slug(cell))
     columns = {f"{metric[:3]}_{name}": ("float64", "", "") for name in values}
-    context = {"metric": metric, "key": key, "kind": "model", "home": cell.home, "step": cell.step,
+    context = {"metric": metric, "key": key, "kind": "model", "home": cell.run_key, "step": cell.step,
                "cell": cell.samples, "seconds": value_of(values), "provenance": {}}  # fmt: skip
     told = {f"{metric[:3]}_{name}": value for name, value in values.items()}
     publish_result(home, key, context, told, {}, {"COLUMNS": columns})
@@ -125,7 +125,7 @@ def test_a_missing_result_of_the_same_code_is_new_and_one_of_older_code_stale(
     _score(planned, "gap", 1.0)
     _rows(planned)
     cell = planned.plan.models[0]
-    planned.store.run_folder(cell.home, planned.plan.slug(cell)).result(cell.metrics["gap"]).unlink()
+    planned.store.run_folder(cell.run_key, planned.plan.slug(cell)).result(cell.metrics["gap"]).unlink()
     again = sweep.prepare(tmp_path / "first.yaml", tmp_path / "runs", {})
     marks = dict(zip([(c.kind, c.step) for c in again.plan.cells], again.state.marks, strict=True))
     assert marks["model", 10] == "new", "interrupted, and of the same code"

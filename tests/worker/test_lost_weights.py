@@ -54,7 +54,7 @@ def test_a_scoring_whose_weights_were_removed_ends_with_its_cause(planned: Plann
     queue = _queue(planned, tmp_path)
     (scoring,) = queue.units
     assert queue.next(StopFlag()) is None, "it does not wait for ever"
-    ((_, record),) = planned.store.run_folder(scoring.home, scoring.slug).history(scoring.unit)
+    ((_, record),) = planned.store.run_folder(scoring.run_key, scoring.slug).history(scoring.unit)
     assert (record["state"], record["ending"]) == ("interrupted", "weights_gone")
     assert str(_snapshot(planned)) in str(queue.lost)
     again = sweep.prepare(tmp_path / "tiny.yaml", tmp_path / "runs", {}).state
@@ -65,12 +65,12 @@ def test_weights_that_somebody_makes_are_waited_for(planned: Planned, tmp_path: 
     _snapshot(planned).unlink()
     queue = _queue(planned, tmp_path)
     (scoring,) = queue.units
-    training = planned.store.run_folder(scoring.home, scoring.slug).claim("train", Claimant())
+    training = planned.store.run_folder(scoring.run_key, scoring.slug).claim("train", Claimant())
     assert training is not None
     assert queue._claim() is None
     assert queue.units == [scoring], "another submission trains"
     training.end("interrupted", ending="asked")
-    queue.units.append(Training(scoring.home, scoring.slug, (4,), 16))
+    queue.units.append(Training(scoring.run_key, scoring.slug, (4,), 16))
     unit, _, _ = queue.next(StopFlag()) or (None, None, None)
     assert isinstance(unit, Training), "it is a unit of this work"
     queue.put_back(unit)

@@ -97,5 +97,5 @@ def test_both_kinds_of_training_have_references_scored_like_them(
     text = text.replace("[seen, memorization]", "[memorization]") + "axes: {train.flip: [false, true]}\n"
     plan = plan_of(write_grid(text))
     of_kind = {kind: [c for c in plan.cells if c.kind == kind] for kind in ("model", "heldout", "copycat", "ideal")}
-    assert all(len({c.home for c in cells}) == len(cells) == 2 for cells in of_kind.values())
+    assert all(len({c.run_key for c in cells}) == len(cells) == 2 for cells in of_kind.values())
     assert len({c.metrics["memorization"] for c in plan.cells}) == 8

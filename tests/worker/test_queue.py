@@ -21,7 +21,7 @@ class Overtaken(Queue):
     """A worker that another overtakes between its look at a unit and its claim."""
 
     def _needs_seconds(self, unit: Training | Scoring) -> float:  # asked between the two
-        folder = self.store.run_folder_now(unit.home, unit.slug, make=True)
+        folder = self.store.run_folder_now(unit.run_key, unit.slug, make=True)
         if (other := folder.claim(unit.unit, self.claimant)) is not None:
             folder.snapshot(10).parent.mkdir(parents=True)
             folder.snapshot(10).write_bytes(b"weights")

@@ -129,14 +129,14 @@ class Estimator:
 
     def training(self, unit: Training) -> UnitCost:
         """A training from where it goes on: its start, and then so much an image."""
-        workload = self._training(unit.home)
+        workload = self._training(unit.run_key)
         image = self._once((workload, unit.batch), lambda: self._image(workload, unit.batch))
         images = (unit.last - unit.first) * unit.batch
         return UnitCost({"training": replace(image, value=self._start_seconds + images * image.value)})
 
-    def _training(self, home: str) -> Workload:
-        settings = self.plan.trajectories[home].settings
-        workload: Workload = self._once(home, lambda: self.workloads.training(settings))
+    def _training(self, run_key: str) -> Workload:
+        settings = self.plan.trajectories[run_key].settings
+        workload: Workload = self._once(run_key, lambda: self.workloads.training(settings))
         return workload
 
     @cached_property
@@ -154,8 +154,8 @@ class Estimator:
 
     def scoring(self, unit: Scoring) -> UnitCost:
         """Sampling, where samples are asked for and not there, and each metric. Units that are alike share one cost."""
-        cell, metrics = self._cells[unit.home, unit.samples], tuple(m.metric for m in unit.metrics.values())
-        network = self._once(("network", unit.home), lambda: self._network(cell))
+        cell, metrics = self._cells[unit.run_key, unit.samples], tuple(m.metric for m in unit.metrics.values())
+        network = self._once(("network", unit.run_key), lambda: self._network(cell))
         draws = self._draws(unit, metrics)
         key = (network, metrics, draws, cell.sampler, cell.guidance, *cell.scoring.values())
         cost: UnitCost = self._once(key, lambda: self._scoring(cell, metrics, draws=draws))
@@ -182,8 +182,8 @@ class Estimator:
         asked = self._once(metrics, lambda: any("samples" in self.workloads.inputs(m) for m in metrics))
         if not asked or unit.kind not in ("model", "ideal"):
             return False
-        folder = self.store.run_folder(unit.home, unit.slug, reference=unit.reference)
-        return unit.samples not in self._once(("sampled", unit.home), folder.sampled)
+        folder = self.store.run_folder(unit.run_key, unit.slug, reference=unit.reference)
+        return unit.samples not in self._once(("sampled", unit.run_key), folder.sampled)
 
     def _network(self, cell: Cell) -> tuple[Any, ...]:
         """What the costs of a trajectory's cells depend on beside sampler and metrics: network, data and its size."""
@@ -193,7 +193,7 @@ class Estimator:
 
     @cached_property
     def _cells(self) -> dict[tuple[str, str], Cell]:
-        return {(cell.home, cell.samples): cell for cell in self.plan.cells}
+        return {(cell.run_key, cell.samples): cell for cell in self.plan.cells}
 
     def _once(self, key: Any, make: Callable[[], Any]) -> Any:
         if key not in self._memo:
@@ -205,9 +205,9 @@ class Estimator:
         """Of a training image, by the networks that are planned or were measured, as far as they could be counted."""
         trained = {self._training(t.key).network: t.recipe for t in self.plan.trajectories.values() if t.batch}
         for workload in self.history.get("training", {}):
-            spec = read_json(self.store.run_folder(workload.home, "").path / "spec.json")
+            spec = read_json(self.store.run_folder(workload.run_key, "").path / "spec.json")
             if spec and workload.network not in trained:
-                trained[workload.network] = recipes.load(spec["recipe"])[workload.home]
+                trained[workload.network] = recipes.load(spec["recipe"])[workload.run_key]
         shapes = {pool: self._shape(pool) for pool in map(networks.pool_of, trained.values())}
         asked = {n: networks.of_recipe(r, s) for n, r in trained.items() if (s := shapes[networks.pool_of(r)])}
         counts = networks.count_flops(list(asked.values()), self.plugins)

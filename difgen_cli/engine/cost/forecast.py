@@ -114,8 +114,8 @@ def _longest_piece(costs: Sequence[UnitCost]) -> Part:
 
 def _after(todo: Work) -> list[set[int]]:
     """By unit, the places of the trainings of the same work that it waits for."""
-    trained = {training.home: place for place, training in enumerate(todo.trainings)}
-    return [{trained[home] for home in _begins_with(unit) if home in trained} for unit in _units(todo)]
+    trained = {training.run_key: place for place, training in enumerate(todo.trainings)}
+    return [{trained[run_key] for run_key in _begins_with(unit) if run_key in trained} for unit in _units(todo)]
 
 
 def _begins_with(unit: Training | Scoring) -> Iterator[str]:
@@ -124,11 +124,11 @@ def _begins_with(unit: Training | Scoring) -> Iterator[str]:
     if isinstance(unit, Scoring):
         others += unit.partners.values()
         if unit.weights:
-            yield unit.home
+            yield unit.run_key
     else:
         others += unit.needs.values()
     for other in others:  # grows while it is read
-        yield other.home
+        yield other.run_key
         others += other.partners.values()
 
 

@@ -32,7 +32,7 @@ class Workload:
     network: str = ""  # its settings, and the images that it sees
     settings: str = ""  # what else matters: batch and precision; sampler and guidance; settings of the metric
     name: str = field(default="", compare=False)  # for people: mlp width 64
-    home: str = field(default="", compare=False)  # a trajectory that has this network
+    run_key: str = field(default="", compare=False)  # a trajectory that has this network
 
     def agreement(self, other: Workload) -> tuple[bool, bool, bool]:
         """Whether network, plug-in and other settings are the same: the greater, the more alike are two workloads."""

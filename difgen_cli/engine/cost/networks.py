@@ -79,7 +79,7 @@ def check(plan: Plan, shapes: Mapping[str, tuple[int, ...]], library: Library) -
     refusals = _ask("buildable", networks, library.user, BUILD_SECONDS)
     for key, sentence in refusals.items():
         network, trajectory = asked[key]
-        cell = next(cell for cell in plan.cells if cell.home == trajectory.key)
+        cell = next(cell for cell in plan.cells if cell.run_key == trajectory.key)
         settings = library.signature("model", network.name).settings
         path = "model." if sentence.partition(" ")[0] in settings else "model: "
         error = GridError(f"{path}{sentence}", _place(plan, cell, sentence))

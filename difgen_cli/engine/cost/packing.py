@@ -98,7 +98,7 @@ def trainings(work: Work, store: Store) -> list[tuple[Subject, float]]:
     """The distinct trainings of a plan with the images that each has to show, the most first."""
     amounts: dict[str, tuple[Subject, float]] = {}
     for training in work.trainings:
-        recipe = work.recipes[training.home]
+        recipe = work.recipes[training.run_key]
         images, _, _ = store.pool(pool_of(recipe))
         shape = tuple(map(int, (images.shape[-1], *images.shape[1:-1])))
         subject = replace(

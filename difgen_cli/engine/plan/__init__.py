@@ -59,7 +59,7 @@ class Dependency:
     away from and that a training begins with; or the whole state of a training, that a fork goes on from.
     """
 
-    home: str
+    run_key: str
     slug: str
     step: int | None  # None: a model in closed form
     snapshot: str
@@ -93,7 +93,7 @@ class Cell:
     index: int
     kind: str  # model, heldout, copycat, ideal
     seed: int
-    home: str  # key of the trajectory, or of the reference, under which its files lie
+    run_key: str  # key of the trajectory, or of the reference, under which its files lie
     samples: str  # key of snapshot, sampler and guidance: the cell's own
     sampler: Section
     scoring: dict[str, Metric]  # those that are asked for, also where this cell cannot have them
@@ -197,7 +197,7 @@ class Plan:
 
     def slug(self, cell: Cell) -> str:
         """The readable name of the folder of a cell's files."""
-        return self.trajectories[cell.home].slug if cell.kind == "model" else self.references[cell.home].slug
+        return self.trajectories[cell.run_key].slug if cell.kind == "model" else self.references[cell.run_key].slug
 
     def needs(self, trajectory: Trajectory) -> dict[str, Dependency]:
         """The weights of others that a training is given, by role."""
@@ -208,12 +208,12 @@ class Plan:
             needs[role] = Dependency(other.key, slug, step, snapshot.key, whole=whole)
         return needs
 
-    def behind(self, home: str) -> Iterator[tuple[str, Dependency]]:
+    def behind(self, run_key: str) -> Iterator[tuple[str, Dependency]]:
         """What the training of a trajectory needs of others, by role, and what theirs need in turn."""
-        for role, other in self.needs(self.trajectories[home]).items():
+        for role, other in self.needs(self.trajectories[run_key]).items():
             yield role, other
             if other.step is not None:
-                yield from self.behind(other.home)
+                yield from self.behind(other.run_key)
 
     @property
     def images_planned(self) -> int:

@@ -59,13 +59,13 @@ def survey(
     marks: list[str] = []
     causes: dict[int, str] = {}
     for cell in plan.cells:
-        run, at = stored.of(cell), (cell.home, cell.samples)
+        run, at = stored.of(cell), (cell.run_key, cell.samples)
         missing = [m for m, key in cell.metrics.items() if key not in run.results]
         weights, partners = _needs(cell, missing, run) if missing else (False, [])
         others = [(name, other) for name in partners for other in stored.awaited(cell.partners[name])]
         tried = missing and cell.index not in forgiven
         untrained = weights and cell.step is not None and cell.step not in run.snapshots
-        behind = plan.behind(cell.home) if untrained else ()
+        behind = plan.behind(cell.run_key) if untrained else ()
         cause = (run.failure(cell) or stored.failure([*others, *behind])) if tried else None
         marks.append(_mark(cell, run, missing, cause, older_results))
         if cause:
@@ -74,11 +74,11 @@ def survey(
             continue
         wanted.add(cell.index)
         if cell.step is not None and weights:
-            steps.setdefault(cell.home, set()).add(cell.step)
+            steps.setdefault(cell.run_key, set()).add(cell.step)
             waiting.add(at)
         needed.setdefault(at, set()).update(partners)
         for _, other in others:
-            steps.setdefault(other.home, set()).add(other.step or 0)
+            steps.setdefault(other.run_key, set()).add(other.step or 0)
         fresh = {cell.metrics[m]: _measure(cell, m) for m in missing if cell.metrics[m] not in assigned}
         assigned |= set(fresh)
         if fresh:
@@ -106,16 +106,16 @@ def _mark(
 def _rests(plan: Plan) -> Iterator[Rest]:
     """What of a plan's cells rests on the weights of others."""
     for cell in (c for c in plan.cells if c.partners):
-        guided = {o.home for name, p in cell.partners.items() if name.startswith("guide.") for o in p.all()}
+        guided = {o.run_key for name, p in cell.partners.items() if name.startswith("guide.") for o in p.all()}
         for name, key in cell.metrics.items():
             metric = cell.scoring[name]
-            beside = {o.home for role, p in cell.partners.items() if role in metric.inputs for o in p.all()}
+            beside = {o.run_key for role, p in cell.partners.items() if role in metric.inputs for o in p.all()}
             steered = {"samples", "states"} & set(metric.inputs) or metric.guided
-            yield Rest(cell.home, frozenset({key}), frozenset(), frozenset(beside | guided if steered else beside))
-        yield Rest(cell.home, frozenset(), frozenset({cell.samples}), frozenset(guided))
+            yield Rest(cell.run_key, frozenset({key}), frozenset(), frozenset(beside | guided if steered else beside))
+        yield Rest(cell.run_key, frozenset(), frozenset({cell.samples}), frozenset(guided))
         for other in (o for p in cell.partners.values() for o in p.all() if o.partners and o.samples):
-            others = frozenset(o.home for o in other.all()) - {other.home}
-            yield Rest(other.home, frozenset(), frozenset({other.samples or ""}), others)
+            others = frozenset(o.run_key for o in other.all()) - {other.run_key}
+            yield Rest(other.run_key, frozenset(), frozenset({other.samples or ""}), others)
 
 
 class StoredRuns:
@@ -126,7 +126,7 @@ class StoredRuns:
         self.runs: dict[str, StoredRun] = {}
 
     def of(self, cell: Cell) -> StoredRun:
-        return self.runs.get(cell.home) or self._stored(cell.home, _run_folder(self.plan, self.store, cell))
+        return self.runs.get(cell.run_key) or self._stored(cell.run_key, _run_folder(self.plan, self.store, cell))
 
     def trajectory(self, key: str) -> StoredRun:
         """The folder of a trajectory, by its key."""
@@ -137,12 +137,12 @@ class StoredRuns:
 
     def awaited(self, other: Dependency) -> Iterator[Dependency]:
         """Whose weights are needed first: none where the samples are there."""
-        return other.awaited(lambda o: o.samples in self.trajectory(o.home).sampled)
+        return other.awaited(lambda o: o.samples in self.trajectory(o.run_key).sampled)
 
     def failure(self, others: Iterable[tuple[str, Dependency]]) -> str | None:
         """Why weights that a cell waits for will not come, if their last attempt says so."""
         for name, other in others:
-            run = self.trajectory(other.home)
+            run = self.trajectory(other.run_key)
             cause = run.cause("train") if other.step not in run.weights(whole=other.whole) else None
             if cause is not None:
                 return f"{name}: {cause}"
@@ -220,7 +220,7 @@ def _measure(cell: Cell, metric: str) -> MetricSpec:
 def _scoring(plan: Plan, cell: Cell, metrics: dict[str, MetricSpec], weights: bool, needed: set[str]) -> Scoring:
     return Scoring(
         cell.kind,
-        cell.home,
+        cell.run_key,
         plan.slug(cell),
         cell.step,
         cell.snapshot,
@@ -240,12 +240,12 @@ def _call(section: Section) -> Call:
 
 
 def _run_folder(plan: Plan, store: Store, cell: Cell) -> RunFolder:
-    return store.run_folder(cell.home, plan.slug(cell), reference=cell.kind != "model")
+    return store.run_folder(cell.run_key, plan.slug(cell), reference=cell.kind != "model")
 
 
 def set_aside(store: Store, state: Pending) -> None:
     """Move what does not count out of the way of the work that makes it anew."""
-    untrusted.set_aside(store, state.distrusted, {unit.home for unit in state.work.units})
+    untrusted.set_aside(store, state.distrusted, {unit.run_key for unit in state.work.units})
 
 
 def release(plan: Plan, store: Store, failed: Iterable[int]) -> int:
@@ -256,8 +256,8 @@ def release(plan: Plan, store: Store, failed: Iterable[int]) -> int:
         own = _run_folder(plan, store, cell)
         units = [(own, "train"), (own, f"score-{cell.samples}")]
         others = [other for partner in cell.partners.values() for other in partner.all()]
-        others += [other for _, other in plan.behind(cell.home)] if cell.step is not None else []
-        units += [(store.run_folder(o.home, o.slug), "train") for o in others]
+        others += [other for _, other in plan.behind(cell.run_key)] if cell.step is not None else []
+        units += [(store.run_folder(o.run_key, o.slug), "train") for o in others]
         for folder, unit in units:
             if folder.failed(unit):
                 folder.release(unit)

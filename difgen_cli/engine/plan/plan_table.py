@@ -28,7 +28,7 @@ def write(path: Path, plan: Plan) -> None:
         "kind": [c.kind for c in cells],
         "seed": [c.seed for c in cells],
         "step": [c.step for c in cells],
-        "home": [c.home for c in cells],
+        "home": [c.run_key for c in cells],
         "slug": [plan.slug(c) for c in cells],
         "cell": [c.samples for c in cells],
         "identity": [c.identity() for c in cells],
@@ -62,7 +62,7 @@ def _partners(plan: Plan) -> list[dict[str, Any]]:
     named = (*of_cells, *of_trainings)
     distinct = {(p.snapshot, p.samples): p for p in named if p.step is not None}  # what is in closed form lies nowhere
     return [
-        {"home": p.home, "slug": p.slug, "step": p.step, "snapshot": p.snapshot, "samples": p.samples}
+        {"home": p.run_key, "slug": p.slug, "step": p.step, "snapshot": p.snapshot, "samples": p.samples}
         | ({"whole": True} if p.whole else {})
         for p in distinct.values()
     ]
@@ -97,9 +97,9 @@ def expected(store: Store) -> dict[str, Expected]:
             continue  # the next sweep writes it anew
         results = [n for n in plan.column_names if n.startswith("result.")]
         columns = (plan[n].to_pylist() for n in ("kind", "home", "slug", *results))
-        for kind, home, slug, *keys in zip(*columns, strict=True):
+        for kind, run_key, slug, *keys in zip(*columns, strict=True):
             if kind == "model":
-                by_home.setdefault(home, Expected(slug)).results.update(k for k in keys if k is not None)
+                by_home.setdefault(run_key, Expected(slug)).results.update(k for k in keys if k is not None)
         for partner in partners(plan):
             wanted = by_home.setdefault(partner["home"], Expected(partner["slug"]))
             (wanted.states if partner.get("whole") else wanted.steps).add(partner["step"])

@@ -75,21 +75,21 @@ class _Planner:
         compared = self.partners.compared(point, scoring)
         inputs = {
             "denoiser": weights.snapshot, "guided": drawn.guided, "samples": drawn.samples, "states": drawn.samples,
-            "home": weights.home,
+            "home": weights.run_key,
             **{name: partner.samples for name, partner in compared.items() if partner.samples},
         }  # fmt: skip
         metrics = result_keys(scoring, "model", weights.run.inputs | inputs)
         after = {} if weights.step is None else self.points.resolved("post_training", point).columns
         columns = (*weights.run.columns, after, sampler.columns, drawn.guidance.columns)
         self._append(
-            "model", point, weights.home, drawn.samples, metrics, columns, step=weights.step, snapshot=weights.snapshot,
-            guidance=drawn.guidance, partners=compared | drawn.partners | weights.others,
+            "model", point, weights.run_key, drawn.samples, metrics, columns, step=weights.step,
+            snapshot=weights.snapshot, guidance=drawn.guidance, partners=compared | drawn.partners | weights.others,
         )  # fmt: skip
         for kind in REFERENCES:
             self._add_reference(kind, weights, point)
 
     def _append(
-        self, kind: str, point: Point, home: str, samples: str, metrics: dict[str, str],
+        self, kind: str, point: Point, run_key: str, samples: str, metrics: dict[str, str],
         columns: tuple[dict[str, Any], ...], **own: Any,
     ) -> None:  # fmt: skip
         """The next cell: what every kind has of its point, and fields of its own."""
@@ -98,8 +98,8 @@ class _Planner:
             axes = tuple(visible(kind, assignments) for assignments in axes)
         self.cells.append(
             Cell(
-                len(self.cells), kind, self.points.seed(point), home, samples, sampler, self._scoring(point), metrics,
-                columns, axes=axes, **own,
+                len(self.cells), kind, self.points.seed(point), run_key, samples, sampler, self._scoring(point),
+                metrics, columns, axes=axes, **own,
             )
         )  # fmt: skip
 

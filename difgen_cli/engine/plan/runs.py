@@ -32,12 +32,12 @@ class SnapshotRef:
     others: dict[str, Dependency] = field(default_factory=dict)  # what these are made of beside their own snapshot
 
     @property
-    def home(self) -> str:
+    def run_key(self) -> str:
         return self.run.trajectory.key
 
     def dependency(self, samples: str | None = None, partners: dict[str, Dependency] | None = None) -> Dependency:
         """These weights, or samples drawn with them, as what another cell needs."""
-        return Dependency(self.home, self.slug, self.step, self.snapshot, samples, self.others | (partners or {}))
+        return Dependency(self.run_key, self.slug, self.step, self.snapshot, samples, self.others | (partners or {}))
 
 
 class Trajectories:
@@ -84,13 +84,13 @@ class Trajectories:
         }
 
     def _wanted(self, run: RunRecipe, train: Section, step: int | None) -> SnapshotRef:
-        home = self._name(run)
-        self.steps.setdefault(home, {}).setdefault(step or 0, run)
+        run_key = self._name(run)
+        self.steps.setdefault(run_key, {}).setdefault(step or 0, run)
         if step is None:
-            return SnapshotRef(run, self.slugs[home], None, home)
-        if (home, step) not in self.snapshots:
-            self.snapshots[home, step] = snapshot(train, step).key({"trajectory": home})
-        return SnapshotRef(run, self.slugs[home], step, self.snapshots[home, step])
+            return SnapshotRef(run, self.slugs[run_key], None, run_key)
+        if (run_key, step) not in self.snapshots:
+            self.snapshots[run_key, step] = snapshot(train, step).key({"trajectory": run_key})
+        return SnapshotRef(run, self.slugs[run_key], step, self.snapshots[run_key, step])
 
     def _changed(self, weights: SnapshotRef, train: Section, point: Point) -> SnapshotRef:
         """Weights as samples and metrics see them at a point, after what `post_training` does to them."""
@@ -116,10 +116,10 @@ class Trajectories:
 
     def _name(self, run: RunRecipe) -> str:
         """The key of a trajectory, which has a slug from now on."""
-        home = run.trajectory.key
-        if home not in self.slugs:
-            self.slugs[home] = _slug(run)
-        return home
+        run_key = run.trajectory.key
+        if run_key not in self.slugs:
+            self.slugs[run_key] = _slug(run)
+        return run_key
 
     def _trained(self, point: Point) -> RunRecipe:
         key = self.points.key("weights", point)

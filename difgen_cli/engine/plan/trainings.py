@@ -27,8 +27,8 @@ def lacking(plan: Plan, steps: dict[str, set[int]], stored: StoredRuns) -> tuple
         begins[key] = run.checkpoint_before(*missing[key])
         for other in _needed(plan, key, begins[key]).values():
             if other.step is not None:
-                wanted[other.whole].setdefault(other.home, set()).add(other.step)
-                wanting.append(other.home)
+                wanted[other.whole].setdefault(other.run_key, set()).add(other.step)
+                wanting.append(other.run_key)
     trainings: list[Training] = []
     retrained: list[str] = []
     for key in dict.fromkeys(wanting):

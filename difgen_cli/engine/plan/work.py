@@ -18,6 +18,7 @@ from difgen_cli.engine.store.access import exists, text
 from difgen_cli.engine.store.files import check_schema
 
 SCHEMA = 1
+ON_DISK = {"run_key": "home"}  # the name of a field in files, as 0.1.0 wrote it
 T = TypeVar("T")
 
 
@@ -34,7 +35,7 @@ class Call:
 class Training:
     """A trajectory to be trained to its furthest wanted step."""
 
-    home: str
+    run_key: str
     slug: str
     steps: tuple[int, ...]  # of the wanted snapshots
     batch: int
@@ -77,7 +78,7 @@ class Scoring:
     """A snapshot, or a reference, to be sampled and measured."""
 
     kind: str
-    home: str
+    run_key: str
     slug: str
     step: int | None
     snapshot: str | None
@@ -121,18 +122,18 @@ class Work:
     def steps(self) -> Iterator[tuple[str, str]]:
         """What will be there, one by one: each snapshot and each result, with its trajectory or reference."""
         for training in self.trainings:
-            yield from ((training.home, str(step)) for step in training.steps)
-            yield from ((training.home, f"state {step}") for step in training.states)
+            yield from ((training.run_key, str(step)) for step in training.steps)
+            yield from ((training.run_key, f"state {step}") for step in training.states)
         for scoring in self.scorings:
-            yield from ((scoring.home, measure.key) for measure in scoring.metrics.values())
+            yield from ((scoring.run_key, measure.key) for measure in scoring.metrics.values())
 
     def dump(self) -> str:
         """As JSON."""
         return json.dumps(
             {
                 "schema": SCHEMA,
-                "trainings": [asdict(t) for t in self.trainings],
-                "scorings": [asdict(s) for s in self.scorings],
+                "trainings": [asdict(t, dict_factory=_on_disk) for t in self.trainings],
+                "scorings": [asdict(s, dict_factory=_on_disk) for s in self.scorings],
                 "recipes": recipes.dump(self.recipes),
             },
             default=str,
@@ -174,8 +175,12 @@ class Work:
 
 def _made(kind: Callable[..., T], content: dict[str, Any]) -> T:
     """An instance of a dataclass, of the fields that it has."""
-    names = {f.name for f in fields(kind)}  # type: ignore[arg-type]
-    return kind(**{name: value for name, value in content.items() if name in names})
+    named = {f.name: ON_DISK.get(f.name, f.name) for f in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{field_name: content[name] for field_name, name in named.items() if name in content})
+
+
+def _on_disk(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {ON_DISK.get(name, name): value for name, value in pairs}
 
 
 def tuples(settings: dict[str, Any]) -> dict[str, Any]:

@@ -31,7 +31,7 @@ NAMED = 3  # trajectories that a sentence names
 class Rest:
     """Results and samples of one trajectory that rest on the weights of others, by their keys."""
 
-    home: str
+    run_key: str
     results: frozenset[str]
     samples: frozenset[str]
     others: frozenset[str]
@@ -52,7 +52,7 @@ class Distrusted:
     def _by_trajectory(self) -> dict[str, tuple[set[str], set[str]]]:
         by_trajectory: dict[str, tuple[set[str], set[str]]] = {}
         for rest in self.rests:
-            results, samples = by_trajectory.setdefault(rest.home, (set(), set()))
+            results, samples = by_trajectory.setdefault(rest.run_key, (set(), set()))
             results |= rest.results
             samples |= rest.samples
         return by_trajectory
@@ -105,7 +105,7 @@ def _resting(roots: set[str], folders: dict[str, RunFolder], rests: list[Rest], 
     while grown:
         grown = {key for key, start in begun.items() if start in wrong} - wrong
         wrong |= grown
-    resting = tuple(rest for rest in rests if rest.others & wrong and rest.home not in wrong)
+    resting = tuple(rest for rest in rests if rest.others & wrong and rest.run_key not in wrong)
     return Distrusted({key: folders[key].path for key in sorted(wrong)}, resting, ways)
 
 
@@ -179,7 +179,7 @@ def set_aside(store: Store, distrusted: Distrusted, keys: Iterable[str]) -> list
         _check_idle(store, path)
     moved = []
     for rest in going.rests:
-        folder = store.run_folder(rest.home, "")
+        folder = store.run_folder(rest.run_key, "")
         files = [file for key in rest.results for file in folder.result_files(key)]
         files += [folder.samples(key) for key in rest.samples]
         present = [file for file in files if exists(file)]

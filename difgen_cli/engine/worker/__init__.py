@@ -135,7 +135,7 @@ def _try(
     log = f"{unit.unit} of {unit.slug}"
     try:
         with attempt.beating():
-            context.settle(unit.home)
+            context.settle(unit.run_key)
             spent = _do(context, unit, folder, attempt)
         context.say(f"{log}: done")
         attempt.end("done", **spent)

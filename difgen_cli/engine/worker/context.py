@@ -61,9 +61,9 @@ class WorkerContext:
         self.phases = Phases()
         self.artifacts = Artifacts(store, recipes, library, device, claimant, self.phases)
 
-    def settle(self, home: str) -> None:
+    def settle(self, run_key: str) -> None:
         """Before a unit: what was compiled for another network is forgotten, and memory that nobody uses given back."""
-        network = self.recipes[home].inputs.get("network")
+        network = self.recipes[run_key].inputs.get("network")
         key = network.key if network else None
         if key != self.network:
             modes.forget(self.device)

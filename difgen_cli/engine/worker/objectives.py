@@ -102,7 +102,7 @@ def _teacher(context: WorkerContext, snapshot: Recipe, unit: Training) -> Denois
     trajectory, step = weights_of(snapshot)
     if step is None:
         return context.artifacts.closed_form(trajectory)
-    folder = context.store.run_folder(unit.needs["teacher"].home, unit.needs["teacher"].slug)
+    folder = context.store.run_folder(unit.needs["teacher"].run_key, unit.needs["teacher"].slug)
     return context.artifacts.denoiser(trajectory, weights(folder.snapshot(step), context.device))
 
 

@@ -55,7 +55,7 @@ def weights_at(context: WorkerContext, folder: RunFolder, unit: Scoring, given: 
 def _of_step(context: WorkerContext, unit: Scoring, step: int) -> dict[str, Tensor]:
     """The weights at another step; before a fork they are those of its trunk."""
     other = unit.partners[f"{post_training.KIND}.{step}"]
-    return weights(context.store.run_folder(other.home, other.slug).snapshot(step), context.device)
+    return weights(context.store.run_folder(other.run_key, other.slug).snapshot(step), context.device)
 
 
 def _check(name: str, trained: dict[str, Tensor], changed: dict[str, Tensor]) -> None:

@@ -57,7 +57,7 @@ class Queue:
         left_seconds, self.too_long = self.allocation.left_seconds(), False
         for unit in list(self.units):
             reference = isinstance(unit, Scoring) and unit.reference
-            folder = self.store.run_folder_now(unit.home, unit.slug, reference=reference)
+            folder = self.store.run_folder_now(unit.run_key, unit.slug, reference=reference)
             verdict, awaited = _verdict(unit, folder, self.store)
             if verdict in ("done", "hopeless"):
                 self.units.remove(unit)
@@ -66,7 +66,7 @@ class Queue:
             elif verdict == "open" and left_seconds < self._needs_seconds(unit):
                 self.too_long = True
             elif verdict == "open":
-                folder = self.store.run_folder_now(unit.home, unit.slug, reference=reference, make=True)
+                folder = self.store.run_folder_now(unit.run_key, unit.slug, reference=reference, make=True)
                 attempt = self._claimed(unit, folder)
                 if attempt is not None:
                     self.units.remove(unit)
@@ -79,7 +79,7 @@ class Queue:
 
     def _coming(self, folder: RunFolder, path: Path) -> bool:
         """Whether somebody makes weights: it is a unit of this work, or a living attempt at their training."""
-        trainings = (u for u in self.units if isinstance(u, Training) and u.home == folder.key)
+        trainings = (u for u in self.units if isinstance(u, Training) and u.run_key == folder.key)
         if any(path in made_by(training, folder) for training in trainings):
             return True
         number, last = (folder.history("train") or [(0, {"state": "none"})])[-1]
@@ -137,4 +137,4 @@ def _wanted_weights(unit: Training | Scoring, folder: RunFolder, store: Store) -
 
 
 def _run_folder(other: Dependency, store: Store) -> RunFolder:
-    return store.run_folder_now(other.home, other.slug)
+    return store.run_folder_now(other.run_key, other.slug)

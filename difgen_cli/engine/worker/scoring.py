@@ -76,7 +76,7 @@ class ScoringRun:
         measured = result.values | (dict.fromkeys(independent(signature)) if self.unit.groups else {})
         facts = {
             "metric": measure.metric, "key": measure.key, "version": signature.version, "kind": self.unit.kind,
-            "home": self.unit.home, "step": self.unit.step, "cell": self.unit.samples,
+            "home": self.unit.run_key, "step": self.unit.step, "cell": self.unit.samples,
             "seconds": time.monotonic() - start, "provenance": self._provenance(signature),
         }  # fmt: skip
         values = publish_result(self.folder, measure.key, facts, measured, result.tables, signature.constants)
@@ -87,11 +87,11 @@ class ScoringRun:
         """What is seen of another trajectory: its samples, its training images, its denoiser."""
         partner = self.unit.partners[name]
         unit = replace(
-            self.unit, home=partner.home, slug=partner.slug, step=partner.step, snapshot=partner.snapshot,
+            self.unit, run_key=partner.run_key, slug=partner.slug, step=partner.step, snapshot=partner.snapshot,
             samples=partner.samples or "", metrics={}, partners=partner.partners,
         )  # fmt: skip
         return DependencyView(
-            ScoringRun(self.context, unit, self.context.store.run_folder(partner.home, partner.slug), self.attempt)
+            ScoringRun(self.context, unit, self.context.store.run_folder(partner.run_key, partner.slug), self.attempt)
         )
 
     def shared(self, measure: MetricSpec, name: str, compute: Callable[[], Arrays]) -> Arrays:
@@ -110,7 +110,7 @@ class ScoringRun:
 
     @functools.cached_property
     def recipe(self) -> Recipe:
-        return self.context.recipes[self.unit.home]
+        return self.context.recipes[self.unit.run_key]
 
     @property
     def mirrored(self) -> bool:

@@ -59,7 +59,7 @@ class TrainingRun:
 
     def run(self) -> dict[str, Any]:
         """Train to the furthest wanted step; returns what the attempt records at its end."""
-        recipe = self.context.recipes[self.unit.home]
+        recipe = self.context.recipes[self.unit.run_key]
         wanted = [s for s in self.unit.steps if not exists(self.folder.snapshot(s))]
         states = [s for s in self.unit.states if not exists(self.folder.state(s))]
         if not wanted and not states:

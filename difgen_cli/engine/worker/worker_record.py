@@ -40,8 +40,8 @@ class WorkerRecord:
 
     def set_unit(self, attempt: Attempt) -> None:
         """Write down which unit it works on, so that whoever finds the worker dead knows what it left unfinished."""
-        home = attempt.path.parent.parent.name
-        self.update(at={"home": home, "unit": attempt.unit, "attempt": attempt.number})
+        run_key = attempt.path.parent.parent.name
+        self.update(at={"home": run_key, "unit": attempt.unit, "attempt": attempt.number})
 
     def is_current(self) -> bool:
         """Whether no other worker has taken the slot: a task is started again while the lost one may live on."""

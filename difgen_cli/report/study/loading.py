@@ -172,8 +172,8 @@ def pairs(store: Store, cells: Sequence[str], count: int) -> dict[str, list[Pair
     """The most copied samples of cells, each with its nearest training image; none for points."""
     best = nearest.neighbours(store, "cell", cells).groupby("cell", sort=False).head(count)
     pairs_by_cell: dict[str, list[Pair]] = {}
-    for (home, reference), some in best.groupby(["home", best["kind"] != "model"], sort=False):
-        at = store.run_folder(str(home), "", reference=bool(reference))
+    for (run_key, reference), some in best.groupby(["home", best["kind"] != "model"], sort=False):
+        at = store.run_folder(str(run_key), "", reference=bool(reference))
         drawn = {str(cell): own for cell, own in some.groupby("cell", sort=False) if _has_images(at, str(cell))}
         train = _training_images(store, at) if drawn else np.zeros(0)
         pairs_by_cell |= {cell: _pairs(at, cell, own, train) for cell, own in drawn.items()}

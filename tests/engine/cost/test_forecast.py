@@ -127,10 +127,10 @@ def test_units_carry_seconds_and_ranks_and_come_in_that_order(swept: Path, write
     work = Work.load(sweep.foresee(planned, HERE).work.dump())
     assert all(unit.seconds for unit in work.units)
     assert [u.rank for u in work.units] == sorted((u.rank for u in work.units), reverse=True)
-    places = {(u.home, u.unit): k for k, u in enumerate(work.units)}
+    places = {(u.run_key, u.unit): k for k, u in enumerate(work.units)}
     for scoring in work.scorings:
         if scoring.weights:
-            assert places[scoring.home, "train"] < places[scoring.home, scoring.unit]
+            assert places[scoring.run_key, "train"] < places[scoring.run_key, scoring.unit]
 
 
 def test_what_others_begin_with_comes_before_them(write_grid: Write, tmp_path: Path):
@@ -138,8 +138,8 @@ def test_what_others_begin_with_comes_before_them(write_grid: Write, tmp_path: P
     grid = write_grid(guided, "guided.yaml")
     planned = sweep.prepare(grid, tmp_path / "runs", {})
     work = sweep.foresee(planned, HERE).work
-    ranks = {t.home: t.rank for t in work.trainings}
-    pairs = [(ranks[other.home], scoring.rank) for scoring in work.scorings for other in scoring.partners.values()]
+    ranks = {t.run_key: t.rank for t in work.trainings}
+    pairs = [(ranks[other.run_key], scoring.rank) for scoring in work.scorings for other in scoring.partners.values()]
     assert len(pairs) == 4
     assert all(weak > guided for weak, guided in pairs)
 

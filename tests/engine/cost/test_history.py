@@ -42,7 +42,7 @@ def test_a_training_takes_its_rate_an_image_and_the_rest_is_its_start(tmp_path: 
     assert values(found["training"]) == [pytest.approx(2e-3)]
     assert values(found["start"]) == [pytest.approx(3.0)]
     [workload] = found["training"]
-    assert (workload.name, workload.home) == ("mlp width 64", "a")
+    assert (workload.name, workload.run_key) == ("mlp width 64", "a")
 
 
 def test_of_many_trainings_of_a_network_the_median_counts(tmp_path: Path):
