@@ -38,6 +38,13 @@ def test_fields_that_are_not_known_are_left_out() -> None:
     assert Work.load(json.dumps(_with_more(json.loads(TODO.dump())))) == TODO
 
 
+def test_files_keep_the_word_of_0_1_0_for_the_key_of_a_run_folder() -> None:
+    training, scoring = (json.loads(TODO.dump())[kind][0] for kind in ("trainings", "scorings"))
+    assert training["home"] == TODO.trainings[0].run_key
+    assert scoring["home"] == TODO.scorings[0].run_key
+    assert "run_key" not in TODO.dump()
+
+
 def test_work_of_0_1_0_names_what_a_training_begins_with() -> None:
     content = json.loads(TODO.dump())
     (training,) = content["trainings"]
