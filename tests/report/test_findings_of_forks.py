@@ -34,7 +34,9 @@ def test_each_change_is_compared_with_the_empty_fork_by_seed() -> None:
     """Seeds that differ by much in common hide nothing: only what they do not share widens the interval."""
     sentence = sentence_for({"none": 0.5, "train.lr=0.0001": 0.3, "data.size=64": 0.51})
     assert sentence is not None
-    assert sentence.startswith("Compared with going on unchanged from step 2,000 on, over paired seeds: ")
+    assert sentence.startswith(
+        "Compared at the last snapshots with going on unchanged from step 2,000 on, over paired seeds: "
+    )
     assert re.search(r"train.lr=0.0001 lowers mem_frac \(−0\.200 \[−0\.2\d+, −0\.1\d+\]\)", sentence)
     assert re.search(r"data.size=64 does not surely change mem_frac \(0\.0100 \[−0\.0\d+, 0\.0\d+\]\)\.$", sentence)
     assert "raises mem_frac (0.200" in str(sentence_for({"none": 0.3, "train.lr=0.0001": 0.5}))

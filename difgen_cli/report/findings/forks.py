@@ -27,7 +27,8 @@ def forked(curves: Curves, _: pd.DataFrame) -> str | None:
     more = f" and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
     at = {f"{step:,.0f}" for step in cells[AT].dropna()} if AT in cells else set()
     where = f" from step {at.pop()} on" if len(at) == 1 else ""
-    return f"Compared with going on unchanged{where}, over paired seeds: {'; '.join(named[:SHOWN])}{more}."
+    changes = "; ".join(named[:SHOWN])
+    return f"Compared at the last snapshots with going on unchanged{where}, over paired seeds: {changes}{more}."
 
 
 def _changes(curves: Curves, cells: pd.DataFrame, others: list[str]) -> Iterator[str]:
