@@ -65,10 +65,15 @@ def beside(forecast: Mapping[str, Any], worker_records: Sequence[Mapping[str, An
     range_ = f"{duration(wall['seconds_lo'])} to {duration(wall['seconds_hi'])}"
     spent = {purpose: sum(c.get(purpose, 0.0) for c in clocks) for purpose in WORK}
     spent["start-up"] = sum(c["wall"] - c["waiting"] for c in clocks) - sum(spent.values())
-    expected_seconds = {p["name"]: p["seconds"] or 0.0 for p in forecast["parts"]}
-    expected_seconds["scoring"] = sum(
-        seconds for name, seconds in expected_seconds.items() if name not in (*WORK, "start-up")
-    )
-    parts = ", ".join(f"{n} {duration(s)} ({duration(expected_seconds.get(n, 0.0))})" for n, s in spent.items())
+    before: dict[str, list[float | None]] = {name: [] for name in spent}
+    for part in forecast["parts"]:
+        before[part["name"] if part["name"] in before else "scoring"].append(part["seconds"])
+    parts = ", ".join(f"{name} {duration(s)} ({_sum(before[name])})" for name, s in spent.items())
     took = duration(max(c["wall"] for c in clocks))
     return f"took {took}, expected {duration(wall['seconds'])} ({range_}); workers' time (expected): {parts}"
+
+
+def _sum(seconds: Sequence[float | None]) -> str:
+    """What parts were expected to take together, as far as it was known."""
+    numbers = [value for value in seconds if value is not None]
+    return duration(sum(numbers)) if numbers or not seconds else "not known"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from difgen_cli.engine.cost.estimate import UNKNOWN, Seconds
@@ -39,6 +41,17 @@ def test_what_it_took_stands_beside_what_was_expected():
         "took 6m05, expected 5m50 (3m53 to 8m45); "
         "workers' time (expected): training 10m20 (10m00), sampling 0s (0s), scoring 1m10 (1m00), start-up 30s (20s)"
     )
+
+
+def test_what_was_not_known_is_no_expectation_of_nothing():
+    parts = (Part("training", 4, Seconds(600.0, 1.5)), Part("gap", 8, UNKNOWN), Part("path", 8, UNKNOWN))
+    clock = {"training": 310.0, "sampling": 0.0, "scoring": 35.0, "wall": 365.0, "waiting": 5.0}
+    guess = replace(SURE, parts=parts)
+    assert "scoring 35s (not known), start-up 15s (0s)" in str(
+        beside(as_dict(guess), [{"seconds": clock, "units": 6}], 6)
+    )
+    some = replace(guess, parts=(*parts, Part("copying", 8, Seconds(9.0))))
+    assert "scoring 35s (9s)" in str(beside(as_dict(some), [{"seconds": clock, "units": 6}], 6))
 
 
 @pytest.mark.parametrize(
