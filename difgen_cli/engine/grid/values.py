@@ -6,7 +6,7 @@ import math
 import operator
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -132,6 +132,16 @@ def filter_of(text: str) -> tuple[str, Callable[[Any], bool]]:
 
 _COUNT = re.compile(r"(\d+(?:\.\d+)?)(k|M|G|Ki|Mi|Gi)")
 _SUFFIX = {"k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
+
+
+def check_changes(path: str, changed: Mapping[str, Given], may: tuple[str, ...], sentence: str) -> None:
+    """GridError with a sentence where another training is to differ in what it may not: paths begin with one of `may`.
+
+    path: of the setting that names the other training, such as `objective.teacher`.
+    """
+    for name, given in changed.items():
+        if not name.startswith(may):
+            raise GridError(f"{path}.{name}: {sentence}", given.place)
 
 
 def number(value: Any) -> Any:

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from difgen_cli.engine.grid import fork
 from difgen_cli.engine.grid.document import GridError
-from difgen_cli.engine.grid.values import Given
 from difgen_cli.engine.plan.derive import RunRecipe
-from difgen_cli.engine.plan.points import SHAPING, START, Where
+from difgen_cli.engine.plan.points import START, Where
 from difgen_cli.engine.plan.sections import Section, horizon
 
 HELD_OUT = ("data.held_out", "data.held_out_seed")
-
-
-def check_start(changed: Mapping[str, Given]) -> None:
-    """GridError where the trajectory that is begun with is to differ in what shapes no weights."""
-    for path, given in changed.items():
-        if path.partition(".")[0] not in SHAPING:
-            raise GridError(f"{START}.{path}: a start may differ in {', '.join(SHAPING)}", given.place)
 
 
 def check_held_out(run: RunRecipe, where: Where) -> None:

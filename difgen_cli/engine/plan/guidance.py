@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from difgen_cli.engine.grid.document import GridError, Place, suggest
-from difgen_cli.engine.grid.values import Given
+from difgen_cli.engine.grid.values import Given, check_changes
 from difgen_cli.engine.plan.recipes import Operation
 from difgen_cli.engine.plan.sections import Section
 from difgen_cli.engine.plan.sections import resolve as resolve_section
@@ -179,13 +179,9 @@ def _check_weak(name: str, weak: Mapping[str, Given], place: Place | None) -> No
         raise GridError(
             f"guide.{name}.weak: not given; name what differs in the worse self, such as {{train.steps: 500}}", place
         )
+    check_changes(f"guide.{name}.weak", weak, MAY_DIFFER, "a worse self may differ in model, train and post_training, "
+                  "in data.size, data.half and data.seed, and in condition.name: none")  # fmt: skip
     for path, given in weak.items():
-        if not path.startswith(MAY_DIFFER):
-            raise GridError(
-                f"guide.{name}.weak.{path}: a worse self may differ in model, train and post_training, in data.size, "
-                "data.half and data.seed, and in condition.name: none",
-                given.place,
-            )
         if path == "condition.name" and given.value != "none":
             raise GridError(f"guide.{name}.weak.{path}: other labels than the network's mean nothing to it; use none",
                             given.place)  # fmt: skip

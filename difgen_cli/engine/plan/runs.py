@@ -8,7 +8,7 @@ from typing import Any
 
 from difgen_cli.engine.grid import fork
 from difgen_cli.engine.grid.document import GridError
-from difgen_cli.engine.grid.values import Given
+from difgen_cli.engine.grid.values import Given, check_changes
 from difgen_cli.engine.plan import Dependency, Trajectory, beginnings, post_training
 from difgen_cli.engine.plan.derive import RecipeBuilder, RunRecipe
 from difgen_cli.engine.plan.naming import condition_words, data_words, short, slug
@@ -186,13 +186,8 @@ class Trajectories:
                 path, given = next(iter(changed.items()))
                 raise GridError(f"objective.teacher.{path}: {objective.name} has no teacher; remove it", given.place)
             return None
-        for path, given in changed.items():
-            if not path.startswith(MAY_TEACH):
-                raise GridError(
-                    f"objective.teacher.{path}: a teacher may differ in model, objective and train, and in data.size, "
-                    "data.half and data.seed",
-                    given.place,
-                )
+        check_changes(TEACHER, changed, MAY_TEACH, "a teacher may differ in model, objective and train, and in "
+                      "data.size, data.half and data.seed")  # fmt: skip
         return self._in_role(point, changed)
 
     def _start(self, point: Point) -> Recipe | None:
@@ -200,7 +195,8 @@ class Trajectories:
         changed = {path: given for path, given in self.points.role(START, point).items() if given.value is not None}
         if not changed:
             return None
-        beginnings.check_start(changed)
+        may_begin = tuple(f"{section}." for section in SHAPING)
+        check_changes(START, changed, may_begin, f"a start may differ in {', '.join(SHAPING)}")
         start = self._in_role(point, changed)
         if start.operation.kind != "snapshot":
             place = self.points.where(point)(f"{START}.model.name")
