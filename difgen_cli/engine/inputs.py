@@ -11,7 +11,7 @@ INPUTS: dict[str, tuple[str, ...]] = {
     "condition": (
         "images", "labels", "held_out", "held_out_labels", "train", "embed", "given", "held_out_given",
     ),
-    "model": ("shape", "classes", "train", "train_labels", "sigma_data", "population"),
+    "model": ("shape", "classes", "train", "train_labels", "sigma_data", "population", "pretrained"),
     "objective": (
         "denoiser", "batch", "draws", "teacher", "average", "hidden", "heads", "targets", "ideal", "sigma_data",
         "unlearn",

@@ -28,7 +28,7 @@ FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 class Described:
     """What weights are for, and how they are read as a denoiser.
 
-    network: the file of `models/`; settings: of its `build`, where they differ from its defaults
+    network: the file of `models/`, or a user's; settings: of its `build`, where they differ from its defaults
     shape: (C, H, W) or (D,); classes: 0 for none
     reading: settings of `models.denoiser`, where they differ from its defaults
     """
@@ -38,11 +38,17 @@ class Described:
     shape: tuple[int, ...]
     classes: int
     reading: Mapping[str, Any]
+    own: ModuleType | None = None  # the user's file of the network, where it is one
 
     def build(self) -> nn.Module:
         """The network, with weights at random."""
-        network: nn.Module = _module(self.network).build(self.shape, self.classes, **self.settings)
+        network: nn.Module = self.module.build(self.shape, self.classes, **self.settings)
         return network
+
+    @property
+    def module(self) -> ModuleType:
+        """The file that has the network."""
+        return self.own or importlib.import_module(f"difgen_cli.models.{self.network}")
 
 
 @dataclass(frozen=True)
@@ -73,23 +79,18 @@ class PretrainedModel:
         return models.denoiser(self.build(), sigma_data, **self.described.reading).eval()
 
 
-def _module(network: str) -> ModuleType:
-    """The file of `models/` that has a network."""
-    return importlib.import_module(f"difgen_cli.models.{network}")
-
-
 def expected(described: Described, path: Path, tensors: int) -> dict[str, Tensor]:
     """Parameters of the network that is described, without memory. PretrainedError where there is no such network.
 
     tensors: how many the file has; a network of more blocks than that is refused before it is built.
     """
-    if described.network not in NETWORKS:
+    if described.network not in NETWORKS and described.own is None:
         raise PretrainedError(
             f"{path}: the network {shown(described.network)} is none of difgen's: name {', '.join(NETWORKS)}"
         )
     for name, value in {**described.settings, "shape": described.shape, "classes": described.classes}.items():
         _check_size(path, name, value, tensors)
-    _check_types(path, "", _module(described.network).build, described.settings)
+    _check_types(path, "", described.module.build, described.settings)
     _check_types(path, "reading.", models.denoiser, described.reading)
     try:
         with torch.device("meta"):

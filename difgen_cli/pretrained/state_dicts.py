@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 from safetensors.torch import save_file
@@ -14,6 +15,8 @@ from difgen_cli.pretrained.record import Described, PretrainedModel, finished
 from difgen_cli.pretrained.tensors import content_of
 
 RECORD, WEIGHTS = "difgen.json", "weights.safetensors"
+Networks = Mapping[str, ModuleType]  # files of networks of the user's own, by name
+NO_OTHERS: Networks = MappingProxyType({})
 FIELDS = ("network", "settings", "shape", "classes", "reading")
 # Where training code keeps weights, those of the running average and those that were trained.
 AVERAGES = ("ema", "ema_state_dict", "model_ema", "ema_model", "state_dict_ema")
@@ -22,7 +25,9 @@ PREFIXES = ("module.", "model.", "net.", "network.", "_orig_mod.", "ema_model.",
 PUBLISHED = {"dit": ("x_embedder.", _dit_names.from_published), "ddpmpp": ("enc.", _edm_names.from_edm)}
 
 
-def read(path: Path, description: Path | None, weights: str | None = None) -> PretrainedModel:
+def read(
+    path: Path, description: Path | None, weights: str | None = None, networks: Networks = NO_OTHERS
+) -> PretrainedModel:
     """The record of a file of named tensors; `description` is a JSON file that says what they are for.
 
     `weights` chooses ema or raw where the file has both. Raises PretrainedError for tensors that do not fit.
@@ -32,16 +37,16 @@ def read(path: Path, description: Path | None, weights: str | None = None) -> Pr
             f"{path}: it does not say which network it is for: describe it in a JSON file with {', '.join(FIELDS)}, "
             "and name that with --network"
         )
-    described = describe(description)
+    described = describe(description, networks)
     choice, tensors = _chosen(path, content_of(path), weights)
     tensors = _named(path, described.network, tensors)
     return finished(described, tensors, [description, path], "state dict", choice)
 
 
-def read_written(folder: Path) -> PretrainedModel:
+def read_written(folder: Path, networks: Networks = NO_OTHERS) -> PretrainedModel:
     """The record that `write` wrote to a folder."""
     description, path = within(folder, RECORD), within(folder, WEIGHTS)
-    return finished(describe(description), content_of(path), [description, path], "difgen")
+    return finished(describe(description, networks), content_of(path), [description, path], "difgen")
 
 
 def write(model: PretrainedModel, folder: Path, *, replace: bool = False) -> None:
@@ -68,7 +73,7 @@ def write(model: PretrainedModel, folder: Path, *, replace: bool = False) -> Non
         temporary.replace(folder / name)
 
 
-def describe(path: Path) -> Described:
+def describe(path: Path, networks: Networks = NO_OTHERS) -> Described:
     """What a JSON file says of a network. PretrainedError for a field that is missing, unknown or no such value."""
     fields = json_of(path)
     if missing := sorted({"network", "shape"} - fields.keys()):
@@ -81,7 +86,8 @@ def describe(path: Path) -> Described:
     if type(classes) is not int or classes < 0:
         raise PretrainedError(f"{path}: classes: {shown(classes)} is no number of classes: write 0 for none")
     settings, reading = _settings(path, "settings", fields), _settings(path, "reading", fields)
-    return Described(str(fields["network"]), settings, tuple(shape), classes, reading)
+    name = str(fields["network"])
+    return Described(name, settings, tuple(shape), classes, reading, networks.get(name))
 
 
 def _settings(path: Path, name: str, fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ class Facts:
     holds_out: bool = False  # whether the data set itself says which images are held out
     unlabelled: str = ""  # why labels that are there cannot be used
     notes: tuple[str, ...] = ()  # what a reader must know of the files
+    classes: int = 0  # that have names
 
 
 def channels_first(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -100,6 +101,7 @@ class Cell:
     metrics: dict[str, str]  # metric -> key of its result
     columns: tuple[dict[str, Any], ...]  # settings by dotted path, section by section
     step: int | None = None
+    checkpoint: int | None = None  # the step of weights that somebody else trained, where it is known
     snapshot: str | None = None
     guidance: Guidance = UNGUIDED
     axes: tuple[Assignments, ...] = ()  # what the grid says for this cell

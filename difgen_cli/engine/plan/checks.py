@@ -50,7 +50,7 @@ def objective(model: Section, objective: Section, train: Section, closed: bool, 
     """What is to be said of how a model is trained. GridError where its objective or network knows no augmentation."""
     if closed:
         plain = objective.name == DEFAULT_PLUGIN["objective"] and not (objective.changed or objective.changed_own)
-        sentence = f"objective: {model.name} is in closed form and not trained, so that no objective changes it"
+        sentence = f"objective: {model.name} is not trained here, so that no objective changes it"
         return [] if plain else [sentence]
     if train.settings["augment"]:
         augmentation(model, objective, where)

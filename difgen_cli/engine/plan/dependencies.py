@@ -80,7 +80,7 @@ class Partners:
             return self.runs.at(self.points.beside(point, guidance.weak[name])).dependency()
         if "continued" in inputs:
             if weights.step is None:
-                raise GridError(f"guide.{name}: trains on, and a model in closed form cannot be trained", place)
+                raise GridError(f"guide.{name}: trains on, and this model is not trained here", place)
             settings: Mapping[str, str] = section.signature.constants["CONTINUED"]
             changed = {path: Given(section.settings[setting]) for path, setting in settings.items()}
             return self.runs.continued(point, weights, changed).dependency()
@@ -101,6 +101,9 @@ class Partners:
                     "above 0, such as 0.1",
                     where("train.condition_dropout") or place,
                 )
+            network = weights.run.trajectory.inputs.get("network")
+            if "weights" in weights.run.trajectory.inputs and network and not network.settings.get("dropped_row", True):
+                raise GridError(f"guide.{name}: these weights have no dropped condition; leave it out", place)
         if "labels" in needs and self.points.resolved("condition", point).name == "none":
             raise GridError(f"guide.{name}: there are no labels to steer to; set condition.name", place)
         if "any size" in needs and not model.signature.constants.get("ANY_SIZE"):

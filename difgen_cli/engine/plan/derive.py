@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from difgen_cli import config
 from difgen_cli.engine.grid.document import GridError, Place
@@ -15,6 +15,9 @@ from difgen_cli.engine.plan.points import Where
 from difgen_cli.engine.plan.recipes import Operation, Recipe, apart, images_of, mirrored
 from difgen_cli.engine.plan.sections import DEFAULT_SCORE, Section, resolve_metric, wants
 from difgen_cli.engine.plugins import Library
+
+if TYPE_CHECKING:
+    from difgen_cli.engine.plan.pretrained import Weights
 
 MATCHED_VERSION = 1  # of how another data set is brought to the size and colours of this one
 OF_HOLDOUT = ("held_out", "held_out_seed")  # settings that choose H
@@ -30,6 +33,8 @@ class FactSource(Protocol):
 
     def held_out(self, data: Section, /) -> int: ...
 
+    def pretrained(self, model: Section, step: int | None, /) -> Weights: ...
+
 
 @dataclass(frozen=True, eq=False)
 class RunRecipe:
@@ -39,8 +44,9 @@ class RunRecipe:
     subset: Recipe
     labels: Recipe
     inputs: dict[str, str]  # a metric's positional parameter -> key
-    batch: int | None  # None: a model in closed form, which is not trained
+    batch: int | None  # None: not trained here, being in closed form, or given
     columns: tuple[dict[str, Any], ...]  # settings by dotted path: of data, condition, model, objective and train
+    checkpoint: int | None = None  # of given weights: their step, where it is known
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +75,8 @@ class RecipeBuilder:
         marked, compared = self.marked(data, where), images_of(subset)
         if marked and data.own["retrain"]:
             subset = self.keep(unlearning.kept(marked, size))
-        facts = self._facts(data, where)
-        labels = self._labels(condition, data, subset, facts, where)
+        facts = self.facts_of(data, where)
+        labels = self.labels(condition, data, subset, facts, where)
         if "population" in model.signature.inputs:
             checks.population(model, condition, facts, where)
         network, closed = self._network(model, where), sections.in_closed_form(model.signature)
@@ -119,7 +125,7 @@ class RecipeBuilder:
 
     def subset(self, data: Section, where: Where) -> tuple[Recipe, int]:
         """The training subset of a data section, and how many images it has."""
-        facts = self._facts(data, where)
+        facts = self.facts_of(data, where)
         size = checks.subset_size(data.own, facts, where)
         if facts.holds_out and data.own["held_out_seed"]:
             raise GridError(
@@ -150,7 +156,8 @@ class RecipeBuilder:
         self.keep(apart(recipe))
         return recipe
 
-    def _facts(self, data: Section, where: Where, path: str = "data") -> Facts:
+    def facts_of(self, data: Section, where: Where, path: str = "data") -> Facts:
+        """What is known of a data set, whose notes a reader gets. GridError where it is bad."""
         named = f"{path}.path" if "path" in data.settings else f"{path}.name"
         try:
             facts = self.facts(data)
@@ -160,7 +167,8 @@ class RecipeBuilder:
         self.notes.update(dict.fromkeys([*facts.notes, *skipped]))
         return facts
 
-    def _labels(self, condition: Section, data: Section, subset: Recipe, facts: Facts, where: Where) -> Recipe:
+    def labels(self, condition: Section, data: Section, subset: Recipe, facts: Facts, where: Where) -> Recipe:
+        """The labels under which a subset is trained, and metrics look at it."""
         takes, clusters = condition.signature.inputs, condition.settings.get("clusters")
         holdout = subset.inputs["holdout"]
         rest = facts.images - holdout.settings["held_out"]
@@ -203,7 +211,8 @@ class RecipeBuilder:
 
     def features(self, section: Section, facts: Facts, holdout: Recipe, place: Place | None) -> Recipe:
         """The feature space that a section names; `auto` is the embedded default for this kind of data."""
-        name, path = section.settings["features"], f"{_path(section)}.features"
+        name, of_metric = section.settings["features"], section.kind == "score"
+        path = f"score.{section.name}.features" if of_metric else f"{section.kind}.features"
         if name == "auto":
             name = "pixels" if len(facts.shape) == 1 else "classifier" if facts.labelled else "random_conv"
         if name not in self.library.names("features"):
@@ -225,7 +234,7 @@ class RecipeBuilder:
         `compared` are the data plug-ins that other cells compare with.
         """
         named = {path for path in given if "." not in path} or set(DEFAULT_SCORE)
-        facts = self._facts(data, where)
+        facts = self.facts_of(data, where)
         holdout, asked = self.holdout(data, facts), data.own["held_out"]
         left = self.facts.held_out(data) if asked else 0
         checks.held_out(asked, left, where)
@@ -258,7 +267,7 @@ class RecipeBuilder:
         from difgen_cli.data import fits
 
         path = f"score.{metric}.against"
-        others = self._facts(other, where, path)
+        others = self.facts_of(other, where, path)
         place = where(f"{path}.name") or place
         if others.content == facts.content:
             raise GridError(f"{path}: {other.name} is this data set itself; name another", place)
@@ -278,10 +287,6 @@ def _version(section: Section) -> int | str:
 
 def _words(shape: tuple[int, ...]) -> str:
     return f"points of {shape[0]} values" if len(shape) == 1 else "images"
-
-
-def _path(section: Section) -> str:
-    return f"score.{section.name}" if section.kind == "score" else section.kind
 
 
 def _sha256(weights: str, path: str, place: Place | None) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from difgen_cli import contents
 from difgen_cli.engine.plan import Facts, channels_first
+from difgen_cli.engine.plan.pretrained import Weights
+from difgen_cli.engine.plan.pretrained_files import WeightFiles
 from difgen_cli.engine.plan.recipes import Recipe
 from difgen_cli.engine.plan.sections import Section
 from difgen_cli.engine.plugins import Library
@@ -31,6 +32,7 @@ class Finder:
         self.loaded: dict[str, Any] = {}  # content -> Pool
         self.given: dict[tuple[Section, Section], tuple[str, Any]] = {}  # condition and data section -> content, labels
         self.notes: list[str] = []
+        self.weights = WeightFiles(store, library)
 
     def __call__(self, section: Section) -> Facts:
         """Facts of a data section; raises DataError in one sentence where the data are bad."""
@@ -67,6 +69,10 @@ class Finder:
             chosen = {k: own[k] for k in ("held_out", "held_out_seed")}
             counts[at] = len(data.split(self.pool(content), **chosen).held_out)
         return int(counts[at])
+
+    def pretrained(self, model: Section, step: int | None) -> Weights:
+        """What weights that somebody else trained are; GridError in one sentence where they are bad."""
+        return self.weights(model, self.root, step)
 
     def _find(self, section: Section) -> Facts:
         source = self._source(section)
@@ -105,6 +111,7 @@ class Finder:
         self.loaded.clear()
         for content, labels in self.given.values():
             self.store.save_given(content, labels)
+        self.weights.save()
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """What a network sees of each data set that is known, by key: (C, H, W) of images, (D,) of points."""
@@ -141,7 +148,7 @@ class Finder:
         settings = {k: str(v) if isinstance(v, Path) else v for k, v in self._settings(section).items()}
         paths = [v for v in section.settings.values() if isinstance(v, Path)]
         paths += map(Path, section.signature.constants.get("SOURCES", ()))
-        files = [list(_stamps(self._rooted(path))) for path in paths]
+        files = [list(contents.stamps(self._rooted(path))) for path in paths]
         parts = [section.name, section.signature.version, settings, files, importlib.metadata.version("scikit-learn")]
         return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:16]
 
@@ -151,6 +158,7 @@ def _facts(entry: dict[str, Any]) -> Facts:
     return Facts(
         entry["content"], entry["images"], tuple(entry["shape"]), entry["labelled"], entry.get("population", False),
         entry.get("held_out") is not None, entry.get("unlabelled", ""), tuple(entry.get("notes", ())),
+        len(entry.get("classes", ())),
     )  # fmt: skip
 
 
@@ -175,18 +183,3 @@ def split(pool: Pool, recipe: Recipe) -> Split:
     subset = marked.inputs["subset"] if marked else recipe
     own = (subset.settings | marked.settings | {"retrain": marked is not recipe}) if marked else subset.settings
     return data.split(pool, **subset.inputs["holdout"].settings, **own)
-
-
-def _stamps(path: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[tuple[str, int, int, int]]:
-    """What tells that files have changed: name, size, and when the content and the rest last changed, which no copy
-    sets back. Links are followed, as readers of data do, but for those that lead to a folder `above`."""
-    try:
-        status = path.stat()
-    except OSError:
-        return
-    itself = (status.st_dev, status.st_ino)
-    if not path.is_dir():
-        yield str(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns
-    elif itself not in above:
-        for name in sorted(os.listdir(path)):
-            yield from _stamps(path / name, above | {itself})

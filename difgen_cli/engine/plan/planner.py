@@ -83,7 +83,8 @@ class _Planner:
         columns = (*weights.run.columns, after, sampler.columns, drawn.guidance.columns)
         self._append(
             "model", point, weights.run_key, drawn.samples, metrics, columns, step=weights.step,
-            snapshot=weights.snapshot, guidance=drawn.guidance, partners=compared | drawn.partners | weights.others,
+            checkpoint=weights.run.checkpoint, snapshot=weights.snapshot, guidance=drawn.guidance,
+            partners=compared | drawn.partners | weights.others,
         )  # fmt: skip
         for kind in REFERENCES:
             self._add_reference(kind, weights, point)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from difgen_cli.engine.grid.document import GridError
 from difgen_cli.engine.plan.recipes import Operation, Recipe
-from difgen_cli.engine.plan.sections import Section
+from difgen_cli.engine.plan.sections import Section, is_pretrained
 
 if TYPE_CHECKING:
     from difgen_cli.engine.plan.points import Where
@@ -35,11 +35,13 @@ def changed(
     return replace(weights, snapshot=recipe.key, others=others), recipe
 
 
-def refuse_closed_form(change: Section, model: str, where: Where) -> GridError:
-    """The error of weights to be changed of a model that has none."""
+def refuse(change: Section, model: Section, where: Where) -> GridError:
+    """The error of weights to be changed of a model that is not trained here."""
+    why = (
+        "has those that are given, as they are" if is_pretrained(model.signature) else "is in closed form and has none"
+    )
     return GridError(
-        f"{KIND}.name: {change.name} changes weights, and {model} is in closed form and has none; use none for it",
-        where(f"{KIND}.name"),
+        f"{KIND}.name: {change.name} changes weights, and {model.name} {why}; use none for it", where(f"{KIND}.name")
     )
 
 

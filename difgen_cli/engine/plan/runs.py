@@ -9,13 +9,13 @@ from typing import Any
 from difgen_cli.engine.grid import fork
 from difgen_cli.engine.grid.document import GridError
 from difgen_cli.engine.grid.values import Given, check_changes
-from difgen_cli.engine.plan import Dependency, Trajectory, beginnings, post_training
+from difgen_cli.engine.plan import Dependency, Trajectory, beginnings, post_training, pretrained
 from difgen_cli.engine.plan.derive import RecipeBuilder, RunRecipe
 from difgen_cli.engine.plan.naming import condition_words, data_words, short, slug
 from difgen_cli.engine.plan.operations import snapshot, state, trained_by
 from difgen_cli.engine.plan.points import RESET, SHAPING, START, TEACHER, Point, Points
 from difgen_cli.engine.plan.recipes import Recipe
-from difgen_cli.engine.plan.sections import Section, horizon, in_closed_form, shaping, wants
+from difgen_cli.engine.plan.sections import Section, horizon, in_closed_form, is_pretrained, shaping, untrained, wants
 
 # What a teacher may differ in: it must see images of the same shape, under the same labels.
 MAY_TEACH = ("model.", "objective.", "train.", "data.size", "data.half", "data.seed")
@@ -23,11 +23,11 @@ MAY_TEACH = ("model.", "objective.", "train.", "data.size", "data.half", "data.s
 
 @dataclass(frozen=True, eq=False)
 class SnapshotRef:
-    """The weights of a trajectory at a step, or a model in closed form."""
+    """The weights of a trajectory at a step, or a model that is not trained here."""
 
     run: RunRecipe
     slug: str  # of the trajectory
-    step: int | None  # None: in closed form
+    step: int | None  # None: not trained here
     snapshot: str  # key of the weights that samples and metrics see
     others: dict[str, Dependency] = field(default_factory=dict)  # what these are made of beside their own snapshot
 
@@ -66,7 +66,7 @@ class Trajectories:
     def continued(self, point: Point, weights: SnapshotRef, changed: Mapping[str, Given]) -> SnapshotRef:
         """Those of a point trained on for a while, from their average on, with changed settings of the training."""
         if weights.step is None:
-            raise ValueError("a model in closed form cannot be trained on")
+            raise ValueError("a model that is not trained here cannot be trained on")
         own, trajectory = self.points.resolved("train", point), weights.run.trajectory
         train = self.points.resolved("train", self.points.beside(point, changed))
         objective = self.points.resolved("objective", point)
@@ -98,7 +98,7 @@ class Trajectories:
         if change.name == "none":
             return weights
         if weights.step is None:
-            raise post_training.refuse_closed_form(change, weights.run.trajectory.inputs["network"].name, where)
+            raise post_training.refuse(change, self.points.resolved("model", point), where)
         key, run = (weights.snapshot, change), weights.run
         if key not in self.changed:
 
@@ -125,7 +125,7 @@ class Trajectories:
         key = self.points.key("weights", point)
         if key not in self.trained:
             at, train = self.points.forks_at(point), self.points.resolved("train", point)
-            if at is None or in_closed_form(self.points.resolved("model", point).signature):
+            if at is None or untrained(self.points.resolved("model", point).signature):
                 self.trained[key] = self._begun(point)
             else:
                 past = point.change and train.settings["steps"] > at
@@ -137,6 +137,8 @@ class Trajectories:
     def _begun(self, point: Point) -> RunRecipe:
         """The training of a point from its first step on."""
         data, condition, model, objective, train = (self.points.resolved(section, point) for section in SHAPING)
+        if is_pretrained(model.signature):
+            return self._pretrained(point, data, condition, model, objective, train)
         self._check_horizon(train, objective, point)
         closed = in_closed_form(model.signature)
         teacher, start = (None, None) if closed else (self._teacher(point, objective), self._start(point))
@@ -147,6 +149,17 @@ class Trajectories:
             self.runs[shared] = self.derive.trained(data, condition, model, objective, train, where, teacher, start)
             beginnings.check_held_out(self.runs[shared], where)
         return self._with_columns(self.runs[shared], train, point)
+
+    def _pretrained(
+        self, point: Point, data: Section, condition: Section, model: Section, objective: Section, train: Section
+    ) -> RunRecipe:
+        """Weights that somebody else trained, of the step that the grid says, if it says one."""
+        step = train.settings["steps"] if "steps" in self.points.given("train", point) else None
+        shared = (data, condition, model, objective, train.settings["flip"], step)
+        if shared not in self.runs:
+            where = self.points.where(point)
+            self.runs[shared] = pretrained.run(self.derive, data, condition, model, objective, train, step, where)
+        return self.runs[shared]
 
     def _forked(self, point: Point, at: int) -> RunRecipe:
         """The training of a point from the state of its trunk at a step on; the trunk's, where nothing is changed."""
@@ -200,7 +213,7 @@ class Trajectories:
         start = self._in_role(point, changed)
         if start.operation.kind != "snapshot":
             place = self.points.where(point)(f"{START}.model.name")
-            raise GridError(f"{START}: a model in closed form has no weights to begin with", place)
+            raise GridError(f"{START}: a model that is not trained here has no snapshot to begin with", place)
         return start
 
     def _in_role(self, point: Point, changed: Mapping[str, Given]) -> Recipe:
@@ -238,8 +251,13 @@ def _settings(run: RunRecipe) -> dict[str, Any]:
 def _slug(run: RunRecipe) -> str:
     """The readable name of a trajectory."""
     settings, recipe = _settings(run), run.trajectory
-    network, start, trunk = recipe.inputs["network"], recipe.inputs.get("start"), recipe.inputs.get("fork")
-    words = [*data_words(settings), *condition_words(settings), network.name]
+    start, trunk = recipe.inputs.get("start"), recipe.inputs.get("fork")
+    words = [*data_words(settings), *condition_words(settings)]
+    if "weights" in recipe.inputs:
+        step = [] if run.checkpoint is None else [f"step{run.checkpoint}"]
+        return slug([*words, recipe.inputs["weights"].name, *step])
+    network = recipe.inputs["network"]
+    words.append(network.name)
     words += [f"{k}{short(v)}" for k, v in network.settings.items()]
     words += [f"from{start.settings['step']}"] if start else []
     words += [f"fork{trunk.settings['step']}"] if trunk else []

@@ -83,6 +83,16 @@ def in_closed_form(signature: Signature) -> bool:
     return bool({"train", "population"} & set(signature.inputs))
 
 
+def is_pretrained(signature: Signature) -> bool:
+    """Whether a model is made of weights that somebody else trained."""
+    return "pretrained" in signature.inputs
+
+
+def untrained(signature: Signature) -> bool:
+    """Whether no training here makes a model."""
+    return in_closed_form(signature) or is_pretrained(signature)
+
+
 def wants(section: Section, name: str) -> bool:
     """Whether a plug-in is given an input: it names it, and its settings are such that it needs it."""
     return needs(section.signature, section.settings, name)
@@ -209,8 +219,8 @@ def _signature(kind: str, name: str, library: Library, place: Place | None, path
 
 def _own(kind: str, name: str, library: Library, place: Place | None) -> Signature | None:
     """The settings that all plug-ins of a section share, as one of them has them."""
-    if kind == "model" and in_closed_form(_signature(kind, name, library, place)):
-        return None  # nothing of it is to be read as a denoiser
+    if kind == "model" and untrained(_signature(kind, name, library, place)):
+        return None  # it is a denoiser already, or says itself how it is read
     try:
         return library.own(kind, name)
     except PluginError as error:

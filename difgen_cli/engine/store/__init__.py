@@ -194,6 +194,26 @@ class Store:
             raise StoreError(f"{path}: the labels of this run are missing; run `difgen sweep` with its grid again")
         return labels
 
+    def save_weights_source(self, key: str, source: dict[str, Any]) -> None:
+        """Say where weights that somebody else trained lie, under the first 16 digits of their identity."""
+        replace_json(self.shared(key) / "weights.json", source)
+
+    def weights_source(self, key: str) -> dict[str, Any]:
+        """What was said of them last."""
+        path = self.shared(key) / "weights.json"
+        source = read_json(path)
+        if not isinstance(source, dict):
+            raise StoreError(f"{path}: where the weights of this run lie is missing; run `difgen sweep` again")
+        return source
+
+    def weights_read(self) -> dict[str, Any]:
+        """What is known of such weights, by where they come from."""
+        content = read_json(self.root / "shared" / "weights.json")
+        return content if isinstance(content, dict) else {}
+
+    def save_weights_read(self, content: dict[str, Any]) -> None:
+        replace_json(self.root / "shared" / "weights.json", content)
+
     @cached_property
     def facts_path(self) -> Path:
         """What is known of data sets, by where they come from."""

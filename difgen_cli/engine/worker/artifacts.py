@@ -21,6 +21,7 @@ from difgen_cli.engine.plan.recipes import Recipe, apart
 from difgen_cli.engine.plugins import Library
 from difgen_cli.engine.store import Arrays, Store
 from difgen_cli.engine.store.attempts import Claimant
+from difgen_cli.engine.worker import pretrained
 from difgen_cli.engine.worker.feature_cache import Space
 from difgen_cli.engine.worker.parts import Conditions, Holdout, Subset
 from difgen_cli.engine.worker.phases import Phases
@@ -210,8 +211,15 @@ class Artifacts:
         denoiser = reading(self.library, trajectory.inputs["network"])(network, subset.sigma_data)
         return denoiser.to(self.device).eval().requires_grad_(False)
 
-    def closed_form(self, trajectory: Recipe) -> DenoiserLike:
-        """The denoiser of a model that is not trained: made of the subset itself, or of what it was drawn from."""
+    def untrained(self, trajectory: Recipe) -> DenoiserLike:
+        """The denoiser of a model that is not trained here: of weights that are given, or in closed form."""
+        if "weights" in trajectory.inputs:
+            subset = self.subset(trajectory.inputs["subset"].key)
+            return pretrained.denoiser(self.store, self.library, trajectory, subset.sigma_data).to(self.device)
+        return self._closed_form(trajectory)
+
+    def _closed_form(self, trajectory: Recipe) -> DenoiserLike:
+        """One made of the subset itself, or of what it was drawn from."""
         subset = self.subset(trajectory.inputs["subset"].key)
         conditions = self.conditions(trajectory.inputs["labels"].key, trajectory.inputs["subset"].key)
         model = trajectory.inputs["network"]

@@ -101,7 +101,7 @@ def _sources(
 def _teacher(context: WorkerContext, snapshot: Recipe, unit: Training) -> DenoiserLike:
     trajectory, step = weights_of(snapshot)
     if step is None:
-        return context.artifacts.closed_form(trajectory)
+        return context.artifacts.untrained(trajectory)
     folder = context.store.run_folder(unit.needs["teacher"].run_key, unit.needs["teacher"].slug)
     return context.artifacts.denoiser(trajectory, weights(folder.snapshot(step), context.device))
 

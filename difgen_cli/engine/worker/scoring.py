@@ -150,7 +150,7 @@ class ScoringRun:
         if self.unit.kind == "ideal":
             return self.context.artifacts.ideal(self.recipe)
         if self.unit.step is None:
-            return self.context.artifacts.closed_form(self.recipe)
+            return self.context.artifacts.untrained(self.recipe)
         changed = post_training.weights_at(self.context, self.folder, self.unit, self._given)
         return self.context.artifacts.denoiser(self.recipe, changed)
 

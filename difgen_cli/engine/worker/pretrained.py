@@ -1,0 +1,36 @@
+"""Weights that somebody else trained, as a worker reads them: the user's own files, which must be those of the plan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from difgen_cli.diffusion import Denoiser
+from difgen_cli.engine.plan import pretrained_files
+from difgen_cli.engine.plan.recipes import Recipe
+from difgen_cli.engine.plugins import Library
+from difgen_cli.engine.store import Store
+from difgen_cli.engine.worker.reading import reading
+
+
+def denoiser(store: Store, library: Library, trajectory: Recipe, sigma_data: float) -> Denoiser:
+    """The denoiser of weights, for data of σ_d, on the CPU.
+
+    ValueError, one sentence, where the files are gone, cannot be read, or hold others than those that were planned.
+    """
+    recipe = trajectory.inputs["weights"]
+    source = store.weights_source(recipe.key)
+    if missing := source.get("missing"):
+        raise ValueError(missing)
+    asked: dict[str, Any] = {k: source[k] for k in ("choice", "description", "reading")}
+    asked["description"] = Path(asked["description"]) if asked["description"] else None
+    asked["reading"] = {k: tuple(v) if isinstance(v, list) else v for k, v in asked["reading"].items()}
+    path = Path(source["path"])
+    model = pretrained_files.read(path, asked, library)
+    if pretrained_files.identity_of(model) != source["identity"]:
+        raise ValueError(
+            f"{path}: these are other weights than those that the grid was planned with: put those back, or run "
+            "`difgen sweep` again"
+        )
+    network = library.module("model", recipe.name).build(model, path=path)
+    return reading(library, trajectory.inputs["network"])(network, sigma_data).eval().requires_grad_(False)
