@@ -148,7 +148,7 @@ def content(planned: Planned, forecast: Forecast) -> dict[str, Any]:
     from difgen_cli.engine.cost.sentences import as_dict
 
     cells = [
-        {"index": c.index, "kind": c.kind, "seed": c.seed, "step": c.step, "mark": mark, "trajectory": c.run_key,
+        {"index": c.index, "kind": c.kind, "seed": c.seed, "step": c.at, "mark": mark, "trajectory": c.run_key,
          "cell": c.samples, "settings": c.settings(), "axes": c.axis_values(), "results": c.metrics}
         for c, mark in zip(planned.plan.cells, planned.state.marks, strict=True)
     ]  # fmt: skip

@@ -109,6 +109,11 @@ class Cell:
     partners: dict[str, Dependency] = field(default_factory=dict)
     groups: str | None = None  # key of the groups that its samples come in
 
+    @property
+    def at(self) -> int | None:
+        """The step of the weights, whoever trained them; None where it is not known, or they have none."""
+        return self.checkpoint if self.step is None else self.step
+
     def settings(self) -> dict[str, Any]:
         """Every setting of the cell in canonical form, by dotted path."""
         scores = {f"score.{m}.{k}": v for m in self.metrics for k, v in self.scoring[m].settings().items()}

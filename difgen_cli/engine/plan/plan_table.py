@@ -27,7 +27,7 @@ def write(path: Path, plan: Plan) -> None:
         "index": [c.index for c in cells],
         "kind": [c.kind for c in cells],
         "seed": [c.seed for c in cells],
-        "step": [c.checkpoint if c.step is None else c.step for c in cells],
+        "step": [c.at for c in cells],
         "home": [c.run_key for c in cells],
         "slug": [plan.slug(c) for c in cells],
         "cell": [c.samples for c in cells],
