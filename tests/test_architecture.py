@@ -68,6 +68,7 @@ MAY_IMPORT = {
         "engine.store",
         "features",
         "guidance",
+        "pretrained",
         "text",
     },
     "engine.cost": {

@@ -1,24 +1,21 @@
 """A network in a pickle of EDM (Karras et al. 2022), of which no line is run.
 
-Its positional parameter names such weights in place of a shape: it is not trained here.
+Its positional parameter names the network with its weights in place of a shape: it is not trained here.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from torch import nn
-
-if TYPE_CHECKING:
-    from difgen_cli.pretrained import PretrainedModel
 
 VERSION = 1
 FORM = "edm"  # as `pretrained` calls the format
 
 
-def build(pretrained: "PretrainedModel", *, path: Path, weights: Literal["ema", "raw"] | None = None) -> nn.Module:
-    """The network with its weights, as it is evaluated.
+def build(pretrained: nn.Module, *, path: Path, weights: Literal["ema", "raw"] | None = None) -> nn.Module:
+    """The network itself.
 
     path: the file. {step} in it stands for the value of train.steps.
     weights: ema or raw, where the file has both.
     """
-    return pretrained.build()
+    return pretrained

@@ -17,7 +17,7 @@ from difgen_cli.engine.plan.sections import DEFAULT_SCORE, Section, resolve_metr
 from difgen_cli.engine.plugins import Library
 
 if TYPE_CHECKING:
-    from difgen_cli.engine.plan.pretrained import Weights
+    from difgen_cli.engine.plan.pretrained import PretrainedFacts
 
 MATCHED_VERSION = 1  # of how another data set is brought to the size and colours of this one
 OF_HOLDOUT = ("held_out", "held_out_seed")  # settings that choose H
@@ -33,7 +33,7 @@ class FactSource(Protocol):
 
     def held_out(self, data: Section, /) -> int: ...
 
-    def pretrained(self, model: Section, step: int | None, /) -> Weights: ...
+    def pretrained(self, model: Section, step: int | None, /) -> PretrainedFacts: ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from difgen_cli import contents
 from difgen_cli.engine.plan import Facts, channels_first
-from difgen_cli.engine.plan.pretrained import Weights
+from difgen_cli.engine.plan.pretrained import PretrainedFacts
 from difgen_cli.engine.plan.pretrained_files import WeightFiles
 from difgen_cli.engine.plan.recipes import Recipe
 from difgen_cli.engine.plan.sections import Section
@@ -70,7 +70,7 @@ class Finder:
             counts[at] = len(data.split(self.pool(content), **chosen).held_out)
         return int(counts[at])
 
-    def pretrained(self, model: Section, step: int | None) -> Weights:
+    def pretrained(self, model: Section, step: int | None) -> PretrainedFacts:
         """What weights that somebody else trained are; GridError in one sentence where they are bad."""
         return self.weights(model, self.root, step)
 

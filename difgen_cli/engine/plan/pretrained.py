@@ -22,7 +22,7 @@ FEW_BETAS = 2  # what a column shows; those of every timestep are in the files
 
 
 @dataclass(frozen=True)
-class Weights:
+class PretrainedFacts:
     """What planning must know of weights, without holding them.
 
     identity: SHA-256 (hex) of the files' content, and of which weights in them are meant
@@ -73,12 +73,12 @@ def run(
     inputs |= {"mirrored": "flip"} if mirrored else {}
     trained = ({} if step is None else {"train.steps": step}) | ({"train.flip": True} if mirrored else {})
     read = _columns(weights, model, derive.library)
-    of_data: dict[str, Any] = data.columns | {"data.size": size}
-    columns = (of_data, condition.columns, read, {}, trained)
+    of_data = data.columns | {"data.size": size}
+    columns: tuple[dict[str, Any], ...] = (of_data, condition.columns, read, {}, trained)
     return RunRecipe(trajectory, subset, labels, inputs, None, columns, step)
 
 
-def _network(derive: RecipeBuilder, weights: Weights) -> Recipe:
+def _network(derive: RecipeBuilder, weights: PretrainedFacts) -> Recipe:
     """The network as one that is trained here has it, and how its output is read."""
     library = derive.library
     signature, own, inputs = library.signature("model", weights.network), library.own("model", weights.network), {}
@@ -90,7 +90,7 @@ def _network(derive: RecipeBuilder, weights: Weights) -> Recipe:
     return derive.keep(Recipe(Operation("network", weights.network, signature.version, settings), inputs))
 
 
-def _notes(weights: Weights, model: Section, condition: Section, facts: Facts, where: Where) -> list[str]:
+def _notes(weights: PretrainedFacts, model: Section, condition: Section, facts: Facts, where: Where) -> list[str]:
     """What a reader must know of weights and data together. GridError where they do not fit each other."""
     from difgen_cli.data import files, remedy
 
@@ -112,7 +112,9 @@ def _notes(weights: Weights, model: Section, condition: Section, facts: Facts, w
     return _check_classes(weights, model, condition, facts, where)
 
 
-def _check_classes(weights: Weights, model: Section, condition: Section, facts: Facts, where: Where) -> list[str]:
+def _check_classes(
+    weights: PretrainedFacts, model: Section, condition: Section, facts: Facts, where: Where
+) -> list[str]:
     place = where("condition.name") or where("model.path")
     if condition.name not in CONDITIONS:
         raise GridError(
@@ -142,7 +144,7 @@ def _check_classes(weights: Weights, model: Section, condition: Section, facts: 
     return ["the class numbers of the images, in the order of their names, are taken for those of the weights"]
 
 
-def _columns(weights: Weights, model: Section, library: Library) -> dict[str, Any]:
+def _columns(weights: PretrainedFacts, model: Section, library: Library) -> dict[str, Any]:
     """Settings of the model by dotted path, for tables, with how the weights are read."""
     own = library.own("model")
     read = {k: weights.reading.get(k, s.default) for k, s in own.settings.items()} if own else {}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from difgen_cli import contents
 from difgen_cli.engine.grid.document import GridError
-from difgen_cli.engine.plan.pretrained import STEP, Weights, files_of, of_section
+from difgen_cli.engine.plan.pretrained import STEP, PretrainedFacts, files_of, of_section
 from difgen_cli.engine.plan.sections import Section
 from difgen_cli.engine.plugins import Library
 from difgen_cli.engine.store import Store
@@ -33,7 +33,7 @@ class WeightFiles:
         self.sources: dict[str, dict[str, Any]] = {}  # identity -> where a worker finds the weights
         self.changed = False
 
-    def __call__(self, model: Section, root: Path, step: int | None) -> Weights:
+    def __call__(self, model: Section, root: Path, step: int | None) -> PretrainedFacts:
         """What the weights of a model section are at a step. GridError where they cannot be read, or are not there."""
         path = root / model.settings["path"]
         asked = of_section(model)
@@ -51,7 +51,7 @@ class WeightFiles:
             self.cache[source] = self._read(path, asked)
             self.changed = True
         entry = self.cache[source]
-        weights = Weights(**entry | {"shape": tuple(entry["shape"])})
+        weights = PretrainedFacts(**entry | {"shape": tuple(entry["shape"])})
         self.sources[weights.identity[:16]] = {"path": str(path.absolute()), "identity": weights.identity, **asked}
         return weights
 
@@ -70,7 +70,7 @@ class WeightFiles:
         except PretrainedError as error:
             raise GridError(f"model.path: {error}") from None
         described = model.described
-        weights = Weights(
+        weights = PretrainedFacts(
             identity_of(model), model.form, described.network, dict(described.settings), described.shape,
             described.classes, dict(described.reading),
         )  # fmt: skip
@@ -109,7 +109,7 @@ def _own(library: Library) -> Iterator[str]:
     return (name for name in library.names("model") if not library.signature("model", name).builtin)
 
 
-def _missing(path: Path, step: int | None, steps: Mapping[int, Path]) -> Weights:
+def _missing(path: Path, step: int | None, steps: Mapping[int, Path]) -> PretrainedFacts:
     """Weights of a step that is not there, between others: their cells fail. GridError for any other such step."""
     shown = list(map(str, steps))
     some = ", ".join(shown if len(shown) <= LISTED else [*shown[: LISTED // 2], "…", *shown[-LISTED // 2 :]])
@@ -120,4 +120,4 @@ def _missing(path: Path, step: int | None, steps: Mapping[int, Path]) -> Weights
     why = f"{path}: there are no weights of step {step}; there are those of {some}"
     if not min(steps) < step < max(steps):
         raise GridError(f"train.steps: {why}")
-    return Weights(hashlib.sha256(f"missing {path} {step}".encode()).hexdigest(), "missing", missing=why)
+    return PretrainedFacts(hashlib.sha256(f"missing {path} {step}".encode()).hexdigest(), "missing", missing=why)

@@ -32,5 +32,5 @@ def denoiser(store: Store, library: Library, trajectory: Recipe, sigma_data: flo
             f"{path}: these are other weights than those that the grid was planned with: put those back, or run "
             "`difgen sweep` again"
         )
-    network = library.module("model", recipe.name).build(model, path=path)
+    network = library.module("model", recipe.name).build(model.build(), path=path)
     return reading(library, trajectory.inputs["network"])(network, sigma_data).eval().requires_grad_(False)
