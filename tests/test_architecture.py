@@ -118,6 +118,8 @@ MAY_IMPORT = {
         "engine.select",
         "engine.store",
         "format",
+        "neighbours",
+        "text",
     },
     "sweep": {
         "config",
