@@ -33,8 +33,12 @@ if TYPE_CHECKING:
 
 PAIRS = 24  # on the page: each a copied training image and the sample nearest to it
 LOOKED_AT = 400  # samples, the most copied first, among which those are found
+OTHERS = (
+    "other-metrics"  # the figure of every measure that no other figure shows: on an audit's page they are in the table
+)
 LISTED = 40  # copied images in the table
-NARROW = 72  # columns of a terminal, below which an answer stands below its question
+NARROW = 72  # columns of a terminal, below which a question and its answer share their lines, and no table fits
+MAIN = (*controls.FIRST, "gap_max", "gap_null", "mia_auc_025", "blind_auc")  # measures, on the terminal
 METHODS = (
     "An answer is made from the numbers below by fixed rules, which docs/measures.md explains. Shown means that a 95 % "
     "interval lies beyond that of the control: held-out images in place of samples, or held-out in place of training "
@@ -166,9 +170,9 @@ def show(audited: Audited, console: Console) -> None:
         for question, text in lines:
             table.add_row(Text(question.upper()), Text(text))
         console.print(table)
-    if audited.by_kind:
+    if audited.by_kind and (soft or console.width >= NARROW):
         title = printable(audited.study.question)
-        console.print(controls.for_terminal(title, audited.by_kind, audited.study.curves), crop=False)
+        console.print(controls.for_terminal(title, audited.by_kind, audited.study.curves, MAIN), crop=False)
     for sentence in [*audited.notes, *_left_out(audited)]:
         console.print(Text(sentence), soft_wrap=soft)
 
@@ -209,7 +213,8 @@ def _least_loss(study: Study) -> pd.Series | None:
 
 def _draw(audited: Audited, images: pd.DataFrame, out: Path) -> list[Path]:
     """The page, its figures and the tables behind it; every file that was written."""
-    figures = listing.draw(audited.study.curves) if len(audited.evidence.checkpoints) > 1 else []
+    several = len(audited.evidence.checkpoints) > 1
+    figures = [one for one in listing.draw(audited.study.curves) if one.name != OTHERS] if several else []
     files = listing.save(figures, out / "figures")
     spreadsheet.write(audited.study.rows, out / "rows.csv")
     spreadsheet.write(images, out / "copied.csv")
@@ -271,7 +276,14 @@ def _pairs(audited: Audited) -> str:
     rest = len(audited.copied.images) - LISTED
     more = parts.note(f"{rest:,} more are in copied.csv, next to this page.") if rest > 0 else ""
     table = f"<table><thead><tr>{head_cells}</tr></thead><tbody>{body}</tbody></table>"
-    return f'{strip}<div class="scroll" tabindex="0">{table}</div>{more}'
+    below = parts.note(
+        "Below: the distance to the nearest training image over that to the second nearest, of a copy less than 1/3. "
+        "Each image is shown once. Copies that were changed, as moved or smoothed ones, are listed alone."
+    )
+    return (
+        f"{strip}{below}<details><summary>All copied images</summary>"
+        f'<div class="scroll" tabindex="0">{table}</div>{more}</details>'
+    )
 
 
 def _once(pairs_by_cell: dict[str, list[Pair]]) -> dict[str, list[Pair]]:

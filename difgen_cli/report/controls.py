@@ -83,13 +83,13 @@ def explained(rows: RowsByKind) -> str:
     return " ".join(meaning for kind, meaning in MEANINGS.items() if kind in rows)
 
 
-def for_terminal(title: str, rows: RowsByKind, curves: Curves) -> Table:
-    """The main measures, for the terminal; without lines where there are none."""
+def for_terminal(title: str, rows: RowsByKind, curves: Curves, names: Sequence[str] | None = None) -> Table:
+    """The main measures, or those of some names, for the terminal; without lines where there are none."""
     table = Table(title=Text(title), title_justify="left", caption=explained(rows), caption_justify="left")
     for name in ("", *(KINDS[kind] for kind in rows)):
         table.add_column(name, justify="right" if name else "left", no_wrap=not name)
     for line in lines(rows, curves.metrics, curves.columns):
-        if line.name not in MINOR:
+        if line.name in names if names is not None else line.name not in MINOR:
             table.add_row(Text(line.name), *(Text(line.words[kind]) for kind in rows))
     return table
 

@@ -116,7 +116,7 @@ def unusually_near(row: Row, _: Row) -> str | None:
         return None
     return (
         f"{share(row, 'copy_tail')} of the samples lie nearer to one training image than 99 % of the held-out images "
-        "do: the rule at d1/d2 < 1/3 alone understates how many are derived from one."
+        "do: the ratio rule alone understates how many are derived from one."
     )
 
 

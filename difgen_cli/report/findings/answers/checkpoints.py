@@ -37,7 +37,7 @@ def when_did_it_begin(evidence: Evidence) -> Answer:
         sentences.append("There is no earlier checkpoint, so that the beginning may be earlier.")
         return Answer(QUESTION, State.YES, (*sentences, *stop), lead=f"At step {first:,} or before")
     before = max(step for step in steps if step < first)
-    sentences.append(f"At step {before:,}, the one before, they are not.")
+    sentences.append(f"At step {before:,}, the one before, they are not shown.")
     return Answer(QUESTION, State.YES, (*sentences, *stop), lead=f"Copies are first shown at step {first:,}")
 
 

@@ -6,9 +6,9 @@ from difgen_cli.report.findings.answers.evidence import Answer, Evidence, State
 from difgen_cli.report.findings.numbers import Row, percent, share
 
 QUESTION = "Can one tell who was in?"
-AREA = "mia_auc_050"  # at the level that is declared: never the best of several
-FOUND, FOUND_AT_TEN = "mia_tpr_at_1pct", "mia_tpr_10fp"
-ALARMS = 10
+AREA = "mia_auc_025"  # at the level that is declared: never the best of several
+FOUND, FOUND_AT_TEN = "mia_tpr_1pct_025", "mia_tpr_10fp"
+SLIGHT = 0.6  # of pairs, at most: more than chance, and few of the training images are found
 
 
 def can_one_tell(evidence: Evidence) -> Answer:
@@ -35,7 +35,8 @@ def can_one_tell(evidence: Evidence) -> Answer:
         sentences = (f"{pairs}.", "The training images are denoised worse than the others: the two sets differ.")
         return Answer(QUESTION, State.UNKNOWN, sentences, remedy=_more(evidence))
     if lower > max(0.5, blind or 0.0):
-        return Answer(QUESTION, State.YES, (*_found(row), f"{pairs}."))
+        lead = "Yes, slightly better than by chance" if upper <= SLIGHT else "Yes"
+        return Answer(QUESTION, State.YES, (*_found(row), f"{pairs}."), lead)
     without = "the model is not shown to add to what is told without it" if lower > 0.5 else "chance is not excluded"
     seen = f"Had it been above {percent(upper)}, it would have been seen; stronger attacks were not run."
     return Answer(QUESTION, State.NOT_SHOWN, (f"{pairs}: {without}.", seen))
@@ -45,10 +46,9 @@ def _found(row: Row) -> tuple[str, ...]:
     """The share of training images that is found at few false alarms, where enough held-out images say so."""
     if row.has_values(FOUND):
         return (f"At 1 % of false alarms {share(row, FOUND)} of the training images are found.",)
-    if row.has_values(FOUND_AT_TEN, "mia_images") and row.number("mia_images") > 0:
-        rate = percent(ALARMS / row.number("mia_images"))
-        found = share(row, FOUND_AT_TEN)
-        return (f"At {ALARMS} false alarms ({rate} of the held-out images) {found} of the training images are found.",)
+    if row.has_values(FOUND_AT_TEN, f"{FOUND_AT_TEN}_rate"):
+        rate, part = percent(row.number(f"{FOUND_AT_TEN}_rate")), share(row, FOUND_AT_TEN)
+        return (f"At ten false alarms ({rate} of the held-out images) {part} of the training images are found.",)
     return ()
 
 
