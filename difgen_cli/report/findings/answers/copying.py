@@ -94,8 +94,8 @@ def _few_copies(row: Row, copier: Row) -> bool:
         return False
     from scipy.special import bdtrc
 
-    distinct = row.number("sample_distinct")
-    return bool(bdtrc(min(row.number("mem_unique"), distinct) - 1, distinct, most) < FEW_CHANCE)
+    distinct, copied = int(row.number("sample_distinct")), int(row.number("mem_unique"))
+    return bool(bdtrc(min(copied, distinct) - 1, distinct, most) < FEW_CHANCE)
 
 
 def _natural(evidence: Evidence, row: Row) -> float | None:

@@ -136,7 +136,9 @@ class Evidence:
     def not_measured(self, question: str, metric: str) -> Answer:
         """The answer where a metric has no value: for the reason that the plan gave, or the row."""
         if self.absent:
-            return Answer(question, State.UNKNOWN, (f"No checkpoint was measured: {self.absent}.",))
+            reason = f"No checkpoint was measured: {self.absent}."
+            remedy = f"mend the cause, then {self.subject.command()}"
+            return Answer(question, State.UNKNOWN, (reason,), remedy=remedy)
         if not self.compared:
             return self.without_held_out(question)
         reason = f": {why}" if (why := self.left_out.get(metric)) else ""

@@ -31,7 +31,7 @@ def does_it_generalise(evidence: Evidence) -> Answer:
         return evidence.not_measured(QUESTION, "gap")
     gap, (verdict, why) = gap_is_open(row), samples.leaning(row)
     sentences = [_gap(row, gap), *_leaning(row, verdict, why), *_quality(row)]
-    poor = (_floors(row) or 0.0) > POOR
+    poor = is_poor(row)
     against = [gap and row.number("gap_max_lo") > SLIGHT, verdict is Lean.NEARER, copied.state is State.YES, poor]
     if any(against):
         if copied.state is State.YES:
@@ -52,6 +52,12 @@ def gap_is_open(row: Row) -> bool:
     """
     needed = row.has_values("gap_max", "gap_max_lo", "gap_null")
     return needed and row.number("gap_max_lo") > 0 and row.number("gap_max") > row.number("gap_null")
+
+
+def is_poor(row: Row) -> bool:
+    """Whether the samples as a whole are surely far from held-out images."""
+    lower, floor = row["fd_test_lo"], row["fd_floor"]
+    return lower is not None and floor is not None and lower > POOR * floor
 
 
 def _gap(row: Row, is_open: bool) -> str:
@@ -99,7 +105,7 @@ def _quality(row: Row) -> list[str]:
     written = labels.number(floors)
     if ends[0] is not None and ends[1] is not None:
         written += f" [{labels.number(ends[0] / floor)}, {labels.number(ends[1] / floor)}]"
-    far = ", which is far" if floors > POOR else ""
+    far = ", which is far" if is_poor(row) else ""
     return [
         f"As a whole they are {written} times as far from held-out images as real images are from one another{far}."
     ]

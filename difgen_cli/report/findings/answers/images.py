@@ -14,6 +14,8 @@ NAMED = 3  # copied images that the answer names; the page shows more
 
 def which_images(evidence: Evidence) -> Answer:
     """The copied images, as far as copies are shown."""
+    if evidence.absent:
+        return evidence.not_measured(QUESTION, "memorization")
     copied, answer = evidence.copied, copying.does_it_copy(evidence)
     if answer.state is State.UNKNOWN:
         return Answer(QUESTION, State.UNKNOWN, ("Whether it copies cannot be told.",), remedy=answer.remedy)
