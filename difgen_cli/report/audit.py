@@ -13,13 +13,13 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from difgen_cli.report import Pair, Study, Written, controls, publish, spreadsheet
+from difgen_cli.report import Study, Written, controls, publish, spreadsheet
 from difgen_cli.report.figures import listing
 from difgen_cli.report.findings import answers
-from difgen_cli.report.findings.answers import Answer, Evidence, Subject
-from difgen_cli.report.findings.answers.evidence import LEADS, Checkpoint
+from difgen_cli.report.findings.answers import Answer, AuditedModel, Evidence
+from difgen_cli.report.findings.answers.evidence import Checkpoint
 from difgen_cli.report.findings.numbers import Row
-from difgen_cli.report.page import gallery, parts, stamp
+from difgen_cli.report.page import audit_parts, parts, stamp
 from difgen_cli.report.page.document import document
 from difgen_cli.report.plotting.layout import DrawnFigure
 from difgen_cli.report.study import copied, least_loss, loading
@@ -31,12 +31,9 @@ if TYPE_CHECKING:
 
     from difgen_cli.engine.store import Store
 
-PAIRS = 24  # on the page: each a copied training image and the sample nearest to it
-LOOKED_AT = 400  # samples, the most copied first, among which those are found
 OTHERS = (
     "other-metrics"  # the figure of every measure that no other figure shows: on an audit's page they are in the table
 )
-LISTED = 40  # copied images in the table
 NARROW = 72  # columns of a terminal, below which a question and its answer share their lines, and no table fits
 MAIN = (*controls.FIRST, "gap_max", "gap_null", "mia_auc_025", "blind_auc")  # measures, on the terminal
 METHODS = (
@@ -55,7 +52,7 @@ class Audited:
     """
 
     study: Study
-    subject: Subject
+    subject: AuditedModel
     copied: Copied | None = None
     notes: Sequence[str] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
@@ -104,7 +101,18 @@ class Audited:
         model = rows[rows["kind"] == "model"]
         missing = len(model) - len(self.finished)
         several = [f"{missing} of {len(model)} checkpoints have no numbers."] if missing and len(self.finished) else []
-        return [*(f"Failed: {cause}" for cause in self._causes), *several, *filter(None, [self.study.stale])]
+        words = [*(f"Failed: {cause}" for cause in self._causes), *several, *filter(None, [self.study.stale])]
+        return [printable(word) for word in words]
+
+    @property
+    def remarks(self) -> list[str]:
+        """What the plan noted."""
+        return [printable(note) for note in self.notes]
+
+    @property
+    def absent(self) -> list[str]:
+        """What was not measured, and why."""
+        return [printable(f"Not computed: {metric}: {why}.") for metric, why in self.left_out.items()]
 
     @property
     def _causes(self) -> list[str]:
@@ -127,7 +135,7 @@ class Audited:
 
 
 def gather(
-    store: Store, name: str, folder: Path, subject: Subject, *, notes: Sequence[str] = (),
+    store: Store, name: str, folder: Path, subject: AuditedModel, *, notes: Sequence[str] = (),
     left_out: Mapping[str, str] | None = None, names: Sequence[str] | None = None,
 ) -> Audited:  # fmt: skip
     """Read an audit from its run directory. name, folder: of its grid. names: of the training images, as they come."""
@@ -159,7 +167,7 @@ def show(audited: Audited, console: Console) -> None:
     console.print(Text(audited.heading), soft_wrap=soft)
     for sentence in audited.warnings:
         console.print(Text(sentence, "yellow"), soft_wrap=soft)
-    lines = [*((answer.question, answer.text) for answer in audited.answers), ("Not tested", _not_tested())]
+    lines = [*((answer.question, answer.text) for answer in audited.answers), ("Not tested", audit_parts.not_tested())]
     if soft or console.width < NARROW:
         for question, text in lines:
             console.print(Text.assemble((question.upper(), "bold"), "  ", text), soft_wrap=soft)
@@ -173,7 +181,7 @@ def show(audited: Audited, console: Console) -> None:
     if audited.by_kind and (soft or console.width >= NARROW):
         title = printable(audited.study.question)
         console.print(controls.for_terminal(title, audited.by_kind, audited.study.curves, MAIN), crop=False)
-    for sentence in [*audited.notes, *_left_out(audited)]:
+    for sentence in [*audited.remarks, *audited.absent]:
         console.print(Text(sentence), soft_wrap=soft)
 
 
@@ -188,17 +196,9 @@ def content(audited: Audited, written: Written | None = None) -> dict[str, Any]:
     return {
         "question": audited.study.question, "audited": {**vars(audited.subject), "heading": audited.heading},
         "answers": [answer.content for answer in audited.answers], "not_tested": list(answers.NOT_TESTED),
-        "warnings": audited.warnings, "notes": list(audited.notes), "left_out": dict(audited.left_out),
+        "warnings": audited.warnings, "notes": audited.remarks, "left_out": dict(audited.left_out),
         "copied": images, "rows": rows, "report": str(written.page) if written else None,
     }  # fmt: skip
-
-
-def _not_tested() -> str:
-    return f"{', '.join(answers.NOT_TESTED)}. {answers.NOT_TESTED_IS_NOT_SAFE}"
-
-
-def _left_out(audited: Audited) -> list[str]:
-    return [f"Not computed: {metric}: {why}." for metric, why in audited.left_out.items()]
 
 
 def _least_loss(study: Study) -> pd.Series | None:
@@ -224,9 +224,10 @@ def _draw(audited: Audited, images: pd.DataFrame, out: Path) -> list[Path]:
 
 
 def _page(audited: Audited, figures: list[DrawnFigure]) -> str:
-    methods = parts.note(METHODS) + "".join(map(parts.note, _left_out(audited))) + parts.provenance(audited.study)
+    methods = parts.note(METHODS) + "".join(map(parts.note, audited.absent)) + parts.provenance(audited.study)
+    cell = str(audited.by_kind.get("model", {}).get("cell"))
     sections = [
-        parts.section("Copied training images", _pairs(audited)),
+        parts.section("Copied training images", audit_parts.copies(audited.copied, cell, audited.study.gallery)),
         parts.section("Over the checkpoints", "".join(map(parts.chart, figures))) if figures else "",
         parts.section("Controls", controls.for_page(audited.by_kind, audited.study.curves)) if audited.by_kind else "",
         parts.section("Methods and provenance", methods),
@@ -235,64 +236,9 @@ def _page(audited: Audited, figures: list[DrawnFigure]) -> str:
 
 
 def _header(audited: Audited) -> str:
-    warnings = "".join(parts.note(text, "warning") for text in [*audited.warnings, *audited.notes])
-    lines = "".join(_answer(answer) for answer in audited.answers)
-    untested = f'<dt>Not tested</dt><dd class="untested">{escape(_not_tested())}</dd>'
+    warnings = "".join(parts.note(text, "warning") for text in [*audited.warnings, *audited.remarks])
     return (
         f"<header><div><h1>{escape(printable(audited.study.question))}</h1>"
-        f'<p class="question">{escape(audited.heading)}</p>{warnings}<dl class="answers">{lines}{untested}</dl>'
-        "</div></header>"
+        f'<p class="question">{escape(audited.heading)}</p>{warnings}'
+        f"{audit_parts.listed(audited.answers)}</div></header>"
     )
-
-
-def _answer(answer: Answer) -> str:
-    lead = f"<b>{escape(answer.lead or LEADS[answer.state])}.</b>"
-    remedy = f'<br><span class="remedy">To settle it: {escape(answer.remedy)}</span>' if answer.remedy else ""
-    sentences = escape(" ".join(answer.sentences))
-    return f'<dt>{escape(answer.question)}</dt><dd class="{answer.state.value}">{lead} {sentences}{remedy}</dd>'
-
-
-def _pairs(audited: Audited) -> str:
-    """One strip: for each copied training image the sample nearest to it; below it a table of them all."""
-    if audited.copied is None or "model" not in audited.by_kind:
-        return parts.note("The nearest training images were not measured.")
-    if audited.copied.images.empty:
-        return parts.note("No sample counts as a copy.")
-    cell = str(audited.by_kind["model"]["cell"])
-    title = "The sample, and right of it the training image that it copies"
-    strip = gallery.section({cell: title}, lambda cells, count: _once(audited.study.gallery(cells, LOOKED_AT)), PAIRS)
-    named = "name" in audited.copied.images
-    head = ("training image", "samples that copy it", "first such sample", "times in the training set")
-    head_cells = "".join(f'<th scope="col" class="word">{escape(word)}</th>' for word in head)
-    body = "".join(
-        "<tr>"
-        + "".join(
-            f'<td class="word">{escape(str(word))}</td>'
-            for word in (line["name"] if named else line["place"] + 1, line["samples"], line["first"], line["times"])
-        )
-        + "</tr>"
-        for line in audited.copied.images.head(LISTED).to_dict("records")
-    )
-    rest = len(audited.copied.images) - LISTED
-    more = parts.note(f"{rest:,} more are in copied.csv, next to this page.") if rest > 0 else ""
-    table = f"<table><thead><tr>{head_cells}</tr></thead><tbody>{body}</tbody></table>"
-    below = parts.note(
-        "Below: the distance to the nearest training image over that to the second nearest, of a copy less than 1/3. "
-        "Each image is shown once. Copies that were changed, as moved or smoothed ones, are listed alone."
-    )
-    return (
-        f"{strip}{below}<details><summary>All copied images</summary>"
-        f'<div class="scroll" tabindex="0">{table}</div>{more}</details>'
-    )
-
-
-def _once(pairs_by_cell: dict[str, list[Pair]]) -> dict[str, list[Pair]]:
-    """Of the pairs that are copies, the first with each training image."""
-    once: dict[str, list[Pair]] = {}
-    for cell, pairs in pairs_by_cell.items():
-        first: dict[bytes, Pair] = {}
-        for pair in pairs:
-            if pair.memorized or pair.identical:
-                first.setdefault(pair.nearest_png, pair)
-        once[cell] = list(first.values())[:PAIRS]
-    return once

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from test_findings import ALL_GREY, CLEAN, COPIES, LEANS
 
 from difgen_cli.engine.plugins import Library
-from difgen_cli.report.findings.answers import Answer, Evidence, State, Subject, answered
+from difgen_cli.report.findings.answers import Answer, AuditedModel, Evidence, State, answered
 from difgen_cli.report.findings.answers.evidence import BLIND_MOST, Checkpoint
 from difgen_cli.report.findings.answers.generalising import POOR, SLIGHT
 from difgen_cli.report.findings.numbers import Row
@@ -21,7 +21,7 @@ from difgen_cli.report.study.copied import Copied
 
 YES, NOT_SHOWN, UNKNOWN = State.YES, State.NOT_SHOWN, State.UNKNOWN
 COPY, MEMBER, WHICH, GENERAL, BEGIN = "copy", "member", "which", "general", "begin"
-SUBJECT = Subject("model/", "train/", 1000, held_out="test/", held_out_images=700, same_pool=True)
+SUBJECT = AuditedModel("model/", "train/", 1000, held_out="test/", held_out_images=700, same_pool=True)
 # Nothing is wrong with this model, and every measure could have seen it.
 ROW: dict[str, Any] = CLEAN | {
     "gap_max": 0.02, "gap_max_lo": -0.01, "gap_max_hi": 0.04, "gap_null": 0.03, "gap_sigma": 0.4,
@@ -43,7 +43,7 @@ IMAGES = pd.DataFrame({"place": [16, 3], "samples": [90, 10], "first": [4, 2], "
 NONE = IMAGES.head(0)
 
 
-def evidence(subject: Subject = SUBJECT, copied: Copied | None = None, **changed: Any) -> Evidence:
+def evidence(subject: AuditedModel = SUBJECT, copied: Copied | None = None, **changed: Any) -> Evidence:
     """Of the clean row with some values changed; the copied images are those of the copies in it."""
     row = ROW | changed
     if copied is None:
@@ -146,7 +146,7 @@ def states(from_: Evidence) -> tuple[State, ...]:
     ],
 )  # fmt: skip
 def test_an_answer_follows_its_numbers(
-    question: str, subject: Subject, changed: dict[str, Any], state: State, says: str
+    question: str, subject: AuditedModel, changed: dict[str, Any], state: State, says: str
 ) -> None:
     answer = of(evidence(subject, **changed))[question]
     assert (answer.state, says in answer.text) == (state, True), answer.text

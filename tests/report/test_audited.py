@@ -19,7 +19,7 @@ from difgen_cli.data import digits
 from difgen_cli.engine.store import Store
 from difgen_cli.report import audit
 from difgen_cli.report.audit import Audited
-from difgen_cli.report.findings.answers import NOT_TESTED, Answer, State, Subject
+from difgen_cli.report.findings.answers import NOT_TESTED, Answer, AuditedModel, State
 
 GRID = """\
 # Does the model copy?
@@ -38,7 +38,7 @@ COPY, MEMBER, WHICH, GENERAL, BEGIN = (
 )  # fmt: skip
 
 
-def trained(folder: Path, data: str, steps: str, subject: Subject) -> Audited:
+def trained(folder: Path, data: str, steps: str, subject: AuditedModel) -> Audited:
     """Train, sample and score by a sweep in this process, and read the audit."""
     (folder / "audit.yaml").write_text(GRID.format(data=data, steps=steps), encoding="utf-8")
     done = CliRunner().invoke(
@@ -53,14 +53,14 @@ def trained(folder: Path, data: str, steps: str, subject: Subject) -> Audited:
 @pytest.fixture(scope="module")
 def copier(tmp_path_factory: pytest.TempPathFactory) -> Audited:
     """16 digits, learnt by heart; its first checkpoint draws noise."""
-    subject = Subject("copier", "train/", 16, held_out="test/", held_out_images=500, same_pool=True)
+    subject = AuditedModel("copier", "train/", 16, held_out="test/", held_out_images=500, same_pool=True)
     data = "{name: digits, held_out: 500, size: 16}"
     return trained(tmp_path_factory.mktemp("copier"), data, "[1, 250, 1000]", subject)
 
 
 @pytest.fixture(scope="module")
 def generaliser(tmp_path_factory: pytest.TempPathFactory) -> Audited:
-    subject = Subject("generaliser", "train/", 897, held_out="test/", held_out_images=900, same_pool=True)
+    subject = AuditedModel("generaliser", "train/", 897, held_out="test/", held_out_images=900, same_pool=True)
     data = "{name: digits, held_out: 900, size: 897}"
     return trained(tmp_path_factory.mktemp("generaliser"), data, "[1200]", subject)
 
@@ -73,7 +73,7 @@ def duplicates(tmp_path_factory: pytest.TempPathFactory) -> Audited:
     repeated = images[:REPEATED].repeat(TIMES, axis=0)
     np.savez(folder / "train.npz", images=np.concatenate([repeated, images[REPEATED : REPEATED + ONCE]]))
     np.savez(folder / "test.npz", images=images[1000:])
-    subject = Subject(
+    subject = AuditedModel(
         "dup", "train.npz", REPEATED * TIMES + ONCE, held_out="test.npz", held_out_images=797, same_pool=True
     )
     data = f"{{name: files, path: {folder / 'train.npz'}, held_out_path: {folder / 'test.npz'}, held_out: 797}}"
@@ -116,6 +116,7 @@ def test_a_model_that_generalises_is_not_said_to_copy(generaliser: Audited) -> N
     assert re.search(r"A copy with noise of 0.1 a pixel would be seen in \d\d\.\d % of cases", given[COPY].text)
     assert given[GENERAL].state is State.YES
     assert given[MEMBER].lead in ("Yes, slightly better than by chance", "")
+    assert given[MEMBER].state in (State.YES, State.NOT_SHOWN)
 
 
 def test_images_that_stand_many_times_in_the_training_set_are_copied_and_said_to_stand_there(
@@ -210,11 +211,11 @@ def test_the_page_answers_first_in_plain_words(copier: Audited, tmp_path: Path) 
     assert len(pd.read_csv(tmp_path / "copied.csv")) == 16
 
 
-def test_a_page_that_shows_the_same_is_left_as_it_is(copier: Audited, tmp_path: Path) -> None:
-    page = audit.write(copier, tmp_path).page
+def test_a_page_that_shows_the_same_is_left_as_it_is(generaliser: Audited, tmp_path: Path) -> None:
+    page = audit.write(generaliser, tmp_path).page
     before = page.stat().st_mtime_ns
-    assert audit.write(copier, tmp_path).page.stat().st_mtime_ns == before
-    noted = dataclasses.replace(copier, notes=("T was given twice.",))
+    assert audit.write(generaliser, tmp_path).page.stat().st_mtime_ns == before
+    noted = dataclasses.replace(generaliser, notes=("T was given twice.",))
     assert "T was given twice." in audit.write(noted, tmp_path).page.read_text(encoding="utf-8")
 
 
@@ -242,15 +243,17 @@ def test_json_has_the_same_answers_and_null_for_what_does_not_exist(copier: Audi
     assert content["copied"][0]["samples"] >= content["copied"][-1]["samples"]
 
 
-def test_what_strangers_write_stays_text(copier: Audited, tmp_path: Path) -> None:
+def test_what_strangers_write_stays_text(duplicates: Audited, tmp_path: Path) -> None:
     """Names of a model, of a folder and of training images as markup, as an escape of a terminal, turned around."""
     hostile = "<img src=x onerror=alert(1)>\x1b[31m\u202e[bold]"
-    assert copier.copied is not None
-    named = dataclasses.replace(copier.copied, images=copier.copied.images.assign(name="<script>alert(2)</script>"))
-    subject = dataclasses.replace(copier.subject, model=hostile, held_out=None, held_out_images=0)
-    study = dataclasses.replace(copier.study, question=hostile)
+    assert duplicates.copied is not None
+    named = dataclasses.replace(
+        duplicates.copied, images=duplicates.copied.images.assign(name="<script>alert(2)</script>")
+    )
+    subject = dataclasses.replace(duplicates.subject, model=hostile, held_out=None, held_out_images=0)
+    study = dataclasses.replace(duplicates.study, question=hostile)
     odd = dataclasses.replace(
-        copier, study=study, subject=subject, copied=named, notes=(hostile,), left_out={"gap": hostile}
+        duplicates, study=study, subject=subject, copied=named, notes=(hostile,), left_out={"gap": hostile}
     )
     html = audit.write(odd, tmp_path).page.read_text(encoding="utf-8")
     assert "<img src=x" not in html

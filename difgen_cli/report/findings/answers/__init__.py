@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from difgen_cli.report.findings.answers import checkpoints, copying, generalising, images, membership
-from difgen_cli.report.findings.answers.evidence import Answer, Evidence, State, Subject
+from difgen_cli.report.findings.answers.evidence import Answer, AuditedModel, Evidence, State
 
-__all__ = ["NOT_TESTED", "NOT_TESTED_IS_NOT_SAFE", "Answer", "Evidence", "State", "Subject", "answered"]
+__all__ = ["NOT_TESTED", "NOT_TESTED_IS_NOT_SAFE", "Answer", "AuditedModel", "Evidence", "State", "answered"]
 
 # What others ask of a model before its release (EDPB opinion 28/2024, paragraph 55), and no audit of difgen runs
 NOT_TESTED = (

@@ -65,7 +65,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Subject:
+class AuditedModel:
     """What is audited, as it was given, and the images that it is compared with.
 
     same_pool: the held-out images are a random part of one pool with the training images, so that nothing but chance
@@ -103,7 +103,7 @@ class Evidence:
     absent: why there are no values, where no checkpoint is finished.
     """
 
-    subject: Subject
+    subject: AuditedModel
     row: Row
     copycat: Row
     copied: Copied | None = None

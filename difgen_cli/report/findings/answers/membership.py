@@ -8,7 +8,7 @@ from difgen_cli.report.findings.numbers import Row, percent, share
 QUESTION = "Can one tell who was in?"
 AREA = "mia_auc_025"  # at the level that is declared: never the best of several
 FOUND, FOUND_AT_TEN = "mia_tpr_1pct_025", "mia_tpr_10fp"
-SLIGHT = 0.6  # of pairs, at most: more than chance, and few of the training images are found
+SLIGHT = 0.65  # of pairs, at most: more than chance, and few of the training images are found
 
 
 def can_one_tell(evidence: Evidence) -> Answer:
