@@ -119,6 +119,8 @@ MAY_IMPORT = {
         "engine.select",
         "engine.store",
         "format",
+        "neighbours",
+        "text",
     },
     "sweep": {
         "config",

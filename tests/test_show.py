@@ -20,7 +20,7 @@ from PIL import Image
 
 from difgen_cli.cli.show import _measures, sparkline
 from difgen_cli.engine.store import RunFolder, Store
-from difgen_cli.report import cell
+from difgen_cli.report import cell, controls
 from difgen_cli.report.page.document import RELOAD
 from difgen_cli.report.redraw import Redraw
 from difgen_cli.report.study import loading
@@ -112,7 +112,7 @@ def test_a_narrow_terminal_gets_fewer_columns_and_no_line_is_cut() -> None:
 def _shown() -> Any:
     words = dict.fromkeys(("model", "heldout", "copycat", "ideal"), "0.500 [0.400, 0.600]")
     model = type("Cell", (), {"kind": "model"})()
-    measures = [cell.MetricText("mem_frac", words, "a share"), cell.MetricText("mem_frac_control", words, "")]
+    measures = [controls.MeasureLine("mem_frac", words, "a share"), controls.MeasureLine("mem_frac_control", words, "")]
     return type("Shown", (), {"cell": model, "measures": measures})()
 
 

@@ -98,7 +98,7 @@ def content(result: Scored, written: Written, tables: Path) -> dict[str, Any]:
     """The result for machines: every value of every row, the most copied pairs, what is skipped and why."""
     from difgen_cli.report import scored
 
-    rows = {kind: _values(result.row(kind), result) for kind in scored.KINDS if result.row(kind)}
+    rows = {kind: _values(row, result) for kind, row in result.by_kind.items()}
     return {
         "question": result.study.question, "findings": scored.sentences(result), "rows": rows,
         "pairs": result.pairs.head(PAIRS_MAX).to_dict("records"), "notes": result.notes, "left_out": result.left_out,

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from difgen_cli.engine.columns import ColumnSpec
 from difgen_cli.engine.plan.sections import DEFAULT_PLUGIN, as_text
 from difgen_cli.engine.plugins import COLUMN_SECTIONS, SECTIONS, Library, PluginError
 from difgen_cli.engine.select import SelectedCell
 from difgen_cli.engine.store import Store, sample_files
 from difgen_cli.engine.store.access import exists
 from difgen_cli.engine.store.files import replace
-from difgen_cli.report import Pair, Study, findings, scored
+from difgen_cli.report import Pair, findings
+from difgen_cli.report.controls import MeasureLine, lines
 from difgen_cli.report.study import loading
 
 if TYPE_CHECKING:
@@ -30,15 +30,6 @@ GAP, COPY, PAPER = 6, (213, 94, 0), (255, 255, 255)
 
 
 @dataclass(frozen=True)
-class MetricText:
-    """A metric in words: of the cell, and of each reference that has it."""
-
-    name: str
-    words: dict[str, str]  # kind -> value with its interval; the cell's own under its kind
-    meaning: str
-
-
-@dataclass(frozen=True)
 class CellReport:
     """What is reported of one cell."""
 
@@ -46,7 +37,7 @@ class CellReport:
     state: str  # done, missing, failed or stale
     cause: str | None
     changed: dict[str, tuple[Any, Any]]  # setting -> (value, default); None where there is no default
-    measures: list[MetricText]
+    measures: list[MeasureLine]
     values: dict[str, dict[str, Any]]  # kind -> metric -> value
     losses: list[tuple[int, float]]  # (step, loss of that batch), up to the cell's step
     provenance: dict[str, Any]
@@ -60,14 +51,14 @@ def gather(store: Store, cell: SelectedCell) -> CellReport:
     row = rows[rows["index"] == cell.index].iloc[0]
     by_kind = {cell.kind: row} | _references(rows, row)
     names = [name for name in study.curves.metrics if not _none(row.get(name))]
-    order = [name for name in scored.FIRST if name in names] + [name for name in names if name not in scored.FIRST]
+    measures = lines({kind: _values(line) for kind, line in by_kind.items()}, names, study.columns)
     return CellReport(
         cell=cell,
         state=str(row["state"]),
         cause=None if _none(row["cause"]) else str(row["cause"]),
         changed=changed(cell.settings),
-        measures=[_measure(study, by_kind, name) for name in order],
-        values={kind: {name: _plain(line.get(name)) for name in order} for kind, line in by_kind.items()},
+        measures=measures,
+        values={kind: {at.name: _plain(line.get(at.name)) for at in measures} for kind, line in by_kind.items()},
         losses=[(at, loss) for at, loss in cell.run_folder(store).losses() if cell.step is None or at <= cell.step],
         provenance={n: _plain(row[n]) for n in loading.PROVENANCE + TIMES if n in row and not _none(row[n])},
         findings=_findings(by_kind) if row["state"] == "done" and cell.kind == "model" else [],
@@ -113,18 +104,13 @@ def _references(rows: pd.DataFrame, row: pd.Series) -> dict[str, pd.Series]:
     return references
 
 
-def _measure(study: Study, by_kind: dict[str, pd.Series], name: str) -> MetricText:
-    spec = study.columns.get(name, ColumnSpec())
-    return MetricText(
-        name,
-        {kind: scored.value({str(k): v for k, v in line.items()}, name, spec.unit) for kind, line in by_kind.items()},
-        spec.meaning,
-    )
+def _values(line: pd.Series) -> dict[str, Any]:
+    return {str(name): value for name, value in line.items()}
 
 
 def _findings(by_kind: dict[str, pd.Series]) -> list[str]:
     """The sentences of `findings` for a cell of a model."""
-    rows = {kind: {str(name): value for name, value in line.items()} for kind, line in by_kind.items()}
+    rows = {kind: _values(line) for kind, line in by_kind.items()}
     return findings.of_samples(rows["model"], rows.get("copycat"))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from difgen_cli.report.findings.numbers import Row, count, percent, share, value
 
 SURE_POWER = 0.9  # from which on a rule that finds nothing rules plain copies out
@@ -50,7 +52,7 @@ def ratio_copies(row: Row, copier: Row) -> str | None:
     if not _ratio_speaks(row, copier) or row.number("mem_frac") == 0:
         return None
     compared, few = row.has_values("mem_frac_control_hi"), row.few
-    if compared and not few and not row.above("mem_frac", "mem_frac_control"):
+    if compared and not few and not beyond_control(row, copier):
         return None
     sentence = f"{percent(row.number('mem_frac'))} of the samples are copies by the ratio rule"
     if row.has_values("mem_unique"):
@@ -64,11 +66,16 @@ def ratio_copies(row: Row, copier: Row) -> str | None:
     return f"{sentence}, more than held-out images: {value(row, 'mem_frac_control')}."
 
 
+def beyond_control(row: Row, copier: Row) -> bool:
+    """Whether the ratio rule can see, and calls more of the samples copies than of the held-out images."""
+    return _ratio_speaks(row, copier) and not row.few and row.above("mem_frac", "mem_frac_control")
+
+
 def changed_copies(row: Row, _: Row) -> str | None:
     """Copies that were moved, mirrored, toned or smoothed, which the plain rule misses."""
     if row.few or not row.has_values("aligned_frac"):
         return None
-    if row.has_values("aligned_control_lo") and row.number("aligned_control_lo") > CONTROL_MOST:
+    if _alignment_is_blind(row):
         return (
             "Whether samples are changed copies cannot be decided here: the same rule calls "
             f"{share(row, 'aligned_control')} of the held-out images changed copies."
@@ -109,7 +116,7 @@ def unusually_near(row: Row, _: Row) -> str | None:
         return None
     return (
         f"{share(row, 'copy_tail')} of the samples lie nearer to one training image than 99 % of the held-out images "
-        "do: the rule at d1/d2 < 1/3 alone understates how many are derived from one."
+        "do: the ratio rule alone understates how many are derived from one."
     )
 
 
@@ -133,6 +140,20 @@ def power(row: Row, copier: Row) -> str | None:
     if not row.has_values("mem_power") or not ratio_copies(row, copier):
         return None
     return f"The rule would catch {percent(row.number('mem_power'))} of copies with noise of 0.1 a pixel at this size."
+
+
+def of_other_kinds(row: Row, copier: Row) -> list[str]:
+    """What shows copies beside the ratio rule, by comparison with held-out images: sentences, or none."""
+    rules: list[Callable[[Row, Row], str | None]] = [unusually_near]
+    if row.has_values("aligned_control") and not _alignment_is_blind(row):
+        rules.insert(0, changed_copies)
+    if row.has_values("tile_copy_frac_control_hi"):
+        rules.insert(-1, copies_by_parts)
+    return [sentence for rule in rules if not row.constant and (sentence := rule(row, copier))]
+
+
+def _alignment_is_blind(row: Row) -> bool:
+    return row.has_values("aligned_control_lo") and row.number("aligned_control_lo") > CONTROL_MOST
 
 
 def _surely_above(row: Row, name: str, control: str) -> bool:

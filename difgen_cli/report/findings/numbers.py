@@ -72,6 +72,18 @@ def share(row: Row, name: str, interval: bool = True) -> str:
     return f"{written} [{percent(ends[0])}, {percent(ends[1])}]"
 
 
+def counted(row: Row, name: str, interval: bool = True) -> str:
+    """A share of the samples as a count, with its interval rounded outwards: `23 of 10,000 samples [15, 34]`."""
+    n = row["sample.count"]
+    if n is None:
+        return f"{share(row, name, interval)} of the samples"
+    written = f"{round(row.number(name) * n):,} of {n:,.0f} samples"
+    ends = (row[f"{name}_lo"], row[f"{name}_hi"])
+    if not interval or ends[0] is None or ends[1] is None:
+        return written
+    return f"{written} [{math.floor(ends[0] * n + 1e-9):,}, {math.ceil(ends[1] * n - 1e-9):,}]"
+
+
 def value(row: Row, name: str) -> str:
     """A number with its 95 % interval where it has one: `0.31 [0.28, 0.34]`."""
     ends = (row[f"{name}_lo"], row[f"{name}_hi"])

@@ -7,6 +7,7 @@ then the lean towards the training images, then what the measures could not have
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from enum import StrEnum
 from typing import Any
 
 from difgen_cli.report.findings import copies
@@ -72,31 +73,55 @@ def old_version(row: Row, _: Row) -> str | None:
 # The lean towards the training images --------------------------------------------------------------------------------
 
 
+class Lean(StrEnum):
+    """Whether samples are nearer to training images than as many unseen images are."""
+
+    NEARER = "nearer"
+    FARTHER = "farther"
+    NONE = "none"  # and an exact copier's value is outside of the interval
+    UNDECIDED = "undecided"
+
+
+def leaning(row: Row) -> tuple[Lean, str]:
+    """Where the samples lean, and why where that cannot be decided."""
+    if not row.has_values("train_pref_excess"):
+        return Lean.UNDECIDED, f"too few distinct samples were compared ({row['train_pref_distinct'] or 0:.0f})"
+    if not row.has_values("train_pref_excess_lo", "train_pref_excess_hi"):
+        if row.has_values("train_pref_winners"):
+            deciding = count(round(row.number("train_pref_winners")), "distinct image")
+            return Lean.UNDECIDED, f"the answer depends on about {deciding}, too few"
+        return Lean.UNDECIDED, "there are too few images to form an interval"
+    if row.number("train_pref_excess_lo") > 0:
+        return Lean.NEARER, ""
+    upper, copier = row.number("train_pref_excess_hi"), row["train_pref_copycat"]
+    if upper < 0:
+        return Lean.FARTHER, ""
+    if copier is not None and upper >= copier:
+        return Lean.UNDECIDED, f"the value of an exact copier, {labels.number(copier)}, is within the interval"
+    return Lean.NONE, ""
+
+
 def lean(row: Row, _: Row) -> str | None:
     """Are samples nearer to training images than as many unseen images are? With what an exact copier would read."""
     if "train_pref_excess" not in row or row.constant:
         return None
-    start = "Whether the samples lie nearer to the training images than held-out images do cannot be decided"
-    if not row.has_values("train_pref_excess"):
-        distinct = row["train_pref_distinct"]
-        return f"{start}: too few distinct samples were compared ({distinct:.0f})." if distinct is not None else None
-    if not row.has_values("train_pref_excess_lo", "train_pref_excess_hi"):
-        if row.has_values("train_pref_winners"):
-            deciding = count(round(row.number("train_pref_winners")), "distinct image")
-            return f"{start}: the answer depends on about {deciding}, too few."
-        return f"{start}: there are too few images to form an interval."
-    lower, upper = row.number("train_pref_excess_lo"), row.number("train_pref_excess_hi")
-    numbers = f"train_pref_excess {value(row, 'train_pref_excess')}"
-    copier = row["train_pref_copycat"]
-    if lower > 0:
-        part = f", {share(row, 'train_pref_share')} of an exact copier's value" if _has_share(row) else ""
+    if not row.has_values("train_pref_excess") and row["train_pref_distinct"] is None:
+        return None
+    verdict, why = leaning(row)
+    numbers = f"train_pref_excess {value(row, 'train_pref_excess')}" if row.has_values("train_pref_excess") else ""
+    if verdict is Lean.UNDECIDED:
+        numbers = f" ({numbers})" if row.has_values("train_pref_excess_lo", "train_pref_excess_hi") else ""
+        return (
+            "Whether the samples lie nearer to the training images than held-out images do cannot be decided: "
+            f"{why}{numbers}."
+        )
+    if verdict is Lean.NEARER:
+        part = f", {share(row, 'train_pref_share')} of an exact copier's value" if has_share(row) else ""
         return f"The samples lie nearer to the training images than held-out images do: {numbers}{part}."
-    if upper < 0:
+    if verdict is Lean.FARTHER:
         return f"The samples lie nearer to the held-out images than other held-out images do: {numbers}."
-    if copier is not None and upper >= copier:
-        return f"{start}: the value of an exact copier, {labels.number(copier)}, is within the interval ({numbers})."
     limit = ""
-    if _has_share(row):
+    if has_share(row):
         limit = f"; the interval ends at {percent(row.number('train_pref_share_hi'))} of an exact copier's value"
     return f"No preference of the samples for the training images was found: {numbers}{limit}."
 
@@ -146,7 +171,7 @@ def nothing_found(row: Row, copier: Row) -> str | None:
     )
 
 
-def _has_share(row: Row) -> bool:
+def has_share(row: Row) -> bool:
     return row.has_values("train_pref_share", "train_pref_share_lo", "train_pref_share_hi")
 
 

@@ -175,7 +175,7 @@ def pairs(store: Store, cells: Sequence[str], count: int) -> dict[str, list[Pair
     for (run_key, reference), some in best.groupby(["home", best["kind"] != "model"], sort=False):
         at = store.run_folder(str(run_key), "", reference=bool(reference))
         drawn = {str(cell): own for cell, own in some.groupby("cell", sort=False) if _has_images(at, str(cell))}
-        train = _training_images(store, at) if drawn else np.zeros(0)
+        train = training_images(store, at)[0] if drawn else np.zeros(0)
         pairs_by_cell |= {cell: _pairs(at, cell, own, train) for cell, own in drawn.items()}
     return pairs_by_cell
 
@@ -203,12 +203,13 @@ def _pairs(folder: RunFolder, cell: str, lines: pd.DataFrame, train: np.ndarray)
     ]
 
 
-def _training_images(store: Store, folder: RunFolder) -> np.ndarray:
-    """The training subset of a trajectory or reference, uint8, in the order that the neighbours table counts."""
+def training_images(store: Store, folder: RunFolder) -> tuple[np.ndarray, bool]:
+    """The training subset of a trajectory or reference, uint8, in the order that the neighbours table counts, and
+    whether training showed mirror images too."""
     from difgen_cli.engine.plan import facts, recipes
 
     spec = folder.spec()
-    recipe_by_key = recipes.load(spec["recipe"])
-    subset = recipes.measured(recipe_by_key[spec["key"]].inputs["subset"])
+    recipe = recipes.load(spec["recipe"])[spec["key"]]
+    subset = recipes.measured(recipe.inputs["subset"])
     pool = facts.pool(store, subset.inputs["holdout"].inputs["pool"].key)
-    return np.asarray(pool.images[facts.split(pool, subset).train])
+    return np.asarray(pool.images[facts.split(pool, subset).train]), recipes.mirrored(recipe)

@@ -1,0 +1,142 @@
+"""Does it copy? The copies among samples, beside those that the same rule finds among unseen images."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from difgen_cli.report.findings import copies, samples
+from difgen_cli.report.findings.answers.evidence import Answer, Evidence, State
+from difgen_cli.report.findings.numbers import Row, count, counted, percent, share
+from difgen_cli.report.study.seeds import Z2, wilson
+
+QUESTION = "Does it copy?"
+RARE, MOST = 0.01, 0.5
+FEW_CHANCE = 0.025  # that few unseen images give as many copies
+
+
+def does_it_copy(evidence: Evidence) -> Answer:
+    """From the copies among the samples of the last checkpoint."""
+    row, copier = evidence.row, evidence.copycat
+    if evidence.absent or ("mem_frac" not in row):
+        return evidence.not_measured(QUESTION, "memorization")
+    if row.constant:
+        return _unknown("All samples are of a single colour.", "check how the model is read and sampled")
+    if shown := _shown(row, copier):
+        natural = _natural(evidence, row)
+        return _yes(evidence, shown) if natural is None else _not_beyond(evidence, natural)
+    for blind in (samples.old_version(row, copier), copies.ratio_is_blind(row, copier)):
+        if blind:
+            return _unknown(blind, evidence.subject.command("--metrics", "memorization,aligned"))
+    if row["mem_frac"] and not row.has_values("mem_frac_control_hi"):
+        named = f"{counted(row, 'mem_frac')} count as copies, and nothing says how many unseen images would."
+        without = evidence.without_held_out(QUESTION)
+        return Answer(QUESTION, State.UNKNOWN, (named, *without.sentences), remedy=without.remedy)
+    if row.few:
+        few = samples.few_distinct(row, copier) or ""
+        return _unknown(few, "check how the model is sampled: nearly all samples are the same")
+    if evidence.strange and evidence.copied is not None:
+        far = percent(evidence.copied.far or 0.0)
+        return _unknown(
+            f"The samples are not like the images: {far} of them are farther from every training image than 99 % of "
+            "the held-out images are, as noise is. What it would copy if it were sampled well is not known.",
+            "check how the model is read, its noise levels, and the steps of the sampler",
+        )
+    return _not_shown(evidence)
+
+
+def shows(evidence: Evidence, row: Row) -> bool:
+    """Whether the samples of a checkpoint are shown to be copies, beyond what unseen images give."""
+    return bool(_shown(row, evidence.copycat)) and _natural(evidence, row) is None
+
+
+def _shown(row: Row, copier: Row) -> list[str]:
+    """What shows copies, as sentences; none where nothing does."""
+    if row.constant:
+        return []
+    shown = [_plain(row)] if copies.beyond_control(row, copier) or _few_copies(row, copier) else []
+    if (row["mem_identical"] or 0) > (row["sample_constant"] or 0):
+        shown += [copies.identical(row, copier) or ""]
+    return [*shown, *copies.of_other_kinds(row, copier)]
+
+
+def _yes(evidence: Evidence, shown: list[str]) -> Answer:
+    row = evidence.row
+    lead = "Yes"
+    if copies.beyond_control(row, evidence.copycat):
+        lower, upper = row.number("mem_frac_lo"), row.number("mem_frac_hi")
+        lead = "Yes, rarely" if upper < RARE else "Yes, mostly" if lower > MOST else "Yes"
+    sentences = [*shown]
+    if evidence.copied is not None and evidence.copied.first is not None:
+        sentences.append(f"The first one is sample {evidence.copied.first:,} of {evidence.copied.samples:,}.")
+    if evidence.differs:
+        sentences.append("Held-out images that are of another kind are a weak control of this.")
+    if row.few:
+        sentences.append(samples.few_distinct(row, evidence.copycat) or "")
+    return Answer(QUESTION, State.YES, (*sentences, *_power(row)), lead)
+
+
+def _plain(row: Row) -> str:
+    """`23 of 10,000 samples [15, 34] are copies of 11 training images; of unseen images …`."""
+    unique = f" of {count(row.number('mem_unique'), 'training image')}" if row.has_values("mem_unique") else ""
+    verb = "is a copy" if counted(row, "mem_frac").startswith("1 of") else "are copies"
+    return (
+        f"{counted(row, 'mem_frac', interval=not row.few)} {verb}{unique}; of held-out images, "
+        f"{share(row, 'mem_frac_control')} would count as copies."
+    )
+
+
+def _few_copies(row: Row, copier: Row) -> bool:
+    """Whether so many of few distinct samples are copies as unseen images would hardly ever give."""
+    if not row.few or not row["mem_unique"] or copies.ratio_is_blind(row, copier):
+        return False
+    most = row["mem_frac_control_hi"]
+    if most is None:
+        return False
+    from scipy.special import bdtrc
+
+    distinct, copied = int(row.number("sample_distinct")), int(row.number("mem_unique"))
+    return bool(bdtrc(min(copied, distinct) - 1, distinct, most) < FEW_CHANCE)
+
+
+def _natural(evidence: Evidence, row: Row) -> float | None:
+    """The share of held-out images that nearly repeat an image of the pool, where samples are copies no more often."""
+    total, repeated = evidence.subject.held_out_images, row["near_duplicates_held_out"]
+    lower = row["mem_frac_lo"]
+    if not total or not repeated or lower is None or repeated >= total:
+        return None
+    part = repeated / total
+    return part if lower <= float(wilson(np.array(part), np.array(Z2 / total))[1]) else None
+
+
+def _not_beyond(evidence: Evidence, natural: float) -> Answer:
+    row = evidence.row
+    sentence = (
+        f"{counted(row, 'mem_frac')} count as copies, but images repeat in this collection: {percent(natural)} of the "
+        f"{evidence.subject.held_out_images:,} held-out images are nearly the same as an image outside of them."
+    )
+    return Answer(QUESTION, State.NOT_SHOWN, (sentence, *_power(row)))
+
+
+def _not_shown(evidence: Evidence) -> Answer:
+    row = evidence.row
+    n = row["sample.count"] or (evidence.copied.samples if evidence.copied is not None else None)
+    if row["mem_frac"] == 0 and n:
+        first = f"None of {n:,.0f} samples counts as a copy: at most 3 in {n:,.0f} would, with 95 % confidence."
+    else:
+        first = (
+            f"{counted(row, 'mem_frac')} count as copies; of held-out images, {share(row, 'mem_frac_control')} do: "
+            "the samples are not shown to be copies more often."
+        )
+    weak = "Copies that are changed more, such as rotated ones, can be missed."
+    against = () if row.has_values("mem_frac_control_hi") else ("There are no held-out images as a control.",)
+    return Answer(QUESTION, State.NOT_SHOWN, (first, *against, *_power(row), weak))
+
+
+def _power(row: Row) -> tuple[str, ...]:
+    if not row.has_values("mem_power"):
+        return ("How many copies would have been missed was not measured.",)
+    return (f"A copy with noise of 0.1 a pixel would be seen in {percent(row.number('mem_power'))} of cases.",)
+
+
+def _unknown(reason: str, remedy: str) -> Answer:
+    return Answer(QUESTION, State.UNKNOWN, (reason,), remedy=remedy)

@@ -1,0 +1,57 @@
+"""Can one tell who was in? By the denoising error at one level that is fixed beforehand, beside a blind classifier."""
+
+from __future__ import annotations
+
+from difgen_cli.report.findings.answers.evidence import Answer, Evidence, State
+from difgen_cli.report.findings.numbers import Row, percent, share
+
+QUESTION = "Can one tell who was in?"
+AREA = "mia_auc_025"  # at the level that is declared: never the best of several
+FOUND, FOUND_AT_TEN = "mia_tpr_1pct_025", "mia_tpr_10fp"
+SLIGHT = 0.65  # of pairs, at most: more than chance, and few of the training images are found
+
+
+def can_one_tell(evidence: Evidence) -> Answer:
+    """From the area under the curve: how often the error picks the training image of a pair."""
+    row = evidence.row
+    if evidence.absent or not evidence.compared:
+        return evidence.not_measured(QUESTION, "membership")
+    if answer := evidence.of_another_kind(QUESTION):
+        return answer
+    if not row.has_values(AREA):
+        return evidence.not_measured(QUESTION, "membership")
+    lower, upper = row[f"{AREA}_lo"], row[f"{AREA}_hi"]
+    if lower is None or upper is None:
+        reason = "There are too few images to form an interval."
+        return Answer(QUESTION, State.UNKNOWN, (reason,), remedy=_more(evidence))
+    pairs = (
+        "Of one training and one held-out image, the model's error tells which is which in "
+        f"{share(row, AREA)} of cases, where chance gives 50 %"
+    )
+    blind = row["blind_auc"]
+    if blind is not None:
+        pairs += f" and a classifier without the model {share(row, 'blind_auc')}"
+    if upper < 0.5:
+        sentences = (f"{pairs}.", "The training images are denoised worse than the others: the two sets differ.")
+        return Answer(QUESTION, State.UNKNOWN, sentences, remedy=_more(evidence))
+    if lower > max(0.5, blind or 0.0):
+        lead = "Yes, slightly better than by chance" if upper <= SLIGHT else "Yes"
+        return Answer(QUESTION, State.YES, (*_found(row), f"{pairs}."), lead)
+    without = "the model is not shown to add to what is told without it" if lower > 0.5 else "chance is not excluded"
+    seen = f"Had it been above {percent(upper)}, it would have been seen; stronger attacks were not run."
+    return Answer(QUESTION, State.NOT_SHOWN, (f"{pairs}: {without}.", seen))
+
+
+def _found(row: Row) -> tuple[str, ...]:
+    """The share of training images that is found at few false alarms, where enough held-out images say so."""
+    if row.has_values(FOUND):
+        return (f"At 1 % of false alarms {share(row, FOUND)} of the training images are found.",)
+    if row.has_values(FOUND_AT_TEN, f"{FOUND_AT_TEN}_rate"):
+        rate, part = percent(row.number(f"{FOUND_AT_TEN}_rate")), share(row, FOUND_AT_TEN)
+        return (f"At ten false alarms ({rate} of the held-out images) {part} of the training images are found.",)
+    return ()
+
+
+def _more(evidence: Evidence) -> str:
+    command = evidence.subject.command("--held-out", "HELD_OUT", held_out=False)
+    return f"{command}, more images of the same source"

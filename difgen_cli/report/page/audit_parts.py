@@ -1,0 +1,77 @@
+"""Parts of the page of an audit: the answers, and the copied training images beside the samples that copy them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+from difgen_cli.report.findings.answers import NOT_TESTED, NOT_TESTED_IS_NOT_SAFE, Answer
+from difgen_cli.report.findings.answers.evidence import LEADS
+from difgen_cli.report.page import gallery, parts
+
+if TYPE_CHECKING:
+    from difgen_cli.report import Gallery, Pair
+    from difgen_cli.report.study.copied import Copied
+
+PAIRS = 24  # on the page: each a copied training image and the sample nearest to it
+LOOKED_AT = 400  # samples, the most copied first, among which those are
+LISTED = 40  # copied images in the table
+
+
+def not_tested() -> str:
+    """What no audit looks at, in words."""
+    return f"{', '.join(NOT_TESTED)}. {NOT_TESTED_IS_NOT_SAFE}"
+
+
+def listed(answers: Sequence[Answer]) -> str:
+    """The answers under their questions, and what was not tested, as HTML."""
+    lines = "".join(_answer(answer) for answer in answers)
+    return f'<dl class="answers">{lines}<dt>Not tested</dt><dd class="untested">{escape(not_tested())}</dd></dl>'
+
+
+def _answer(answer: Answer) -> str:
+    lead = f"<b>{escape(answer.lead or LEADS[answer.state])}.</b>"
+    remedy = f'<br><span class="remedy">To settle it: {escape(answer.remedy)}</span>' if answer.remedy else ""
+    sentences = escape(" ".join(answer.sentences))
+    return f'<dt>{escape(answer.question)}</dt><dd class="{answer.state.value}">{lead} {sentences}{remedy}</dd>'
+
+
+def copies(copied: Copied | None, cell: str, pictures: Gallery) -> str:
+    """One strip: for each copied training image the sample nearest to it; below it a table of them all."""
+    if copied is None:
+        return parts.note("The nearest training images were not measured.")
+    if copied.images.empty:
+        return parts.note("No sample counts as a copy.")
+    title = "The sample, and right of it the training image that it copies"
+    strip = gallery.section({cell: title}, lambda cells, _: _once(pictures(cells, LOOKED_AT)), PAIRS)
+    below = parts.note(
+        "Below: the distance to the nearest training image over that to the second nearest, of a copy less than 1/3. "
+        "Each image is shown once. Copies that were changed, as moved or smoothed ones, are listed alone."
+    )
+    rest = len(copied.images) - LISTED
+    more = parts.note(f"{rest:,} more are in copied.csv, next to this page.") if rest > 0 else ""
+    return f"{strip}{below}<details><summary>All copied images</summary>{_table(copied)}{more}</details>"
+
+
+def _table(copied: Copied) -> str:
+    head = ("training image", "samples that copy it", "first such sample", "times in the training set")
+    head_cells = "".join(f'<th scope="col" class="word">{escape(word)}</th>' for word in head)
+    body = ""
+    for line in copied.images.head(LISTED).to_dict("records"):
+        words = (line.get("name") or line["place"] + 1, line["samples"], line["first"], line["times"])
+        body += "<tr>" + "".join(f'<td class="word">{escape(str(word))}</td>' for word in words) + "</tr>"
+    table = f"<table><thead><tr>{head_cells}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="scroll" tabindex="0">{table}</div>'
+
+
+def _once(pairs_by_cell: dict[str, list[Pair]]) -> dict[str, list[Pair]]:
+    """Of the pairs that are copies, the first with each training image."""
+    once: dict[str, list[Pair]] = {}
+    for cell, pairs in pairs_by_cell.items():
+        first: dict[bytes, Pair] = {}
+        for pair in pairs:
+            if pair.memorized or pair.identical:
+                first.setdefault(pair.nearest_png, pair)
+        once[cell] = list(first.values())[:PAIRS]
+    return once
