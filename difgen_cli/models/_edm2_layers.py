@@ -25,7 +25,7 @@ FILTER = (1, 1)  # taps by which the size changes: the mean of four pixels, and 
 def normalised(x: Tensor, *sides: int) -> Tensor:
     """x divided by its root mean square along `sides`, to which EPS is added."""
     length = torch.linalg.vector_norm(x, dim=sides, keepdim=True)
-    return x / (length / math.sqrt(math.prod(x.shape[side] for side in sides)) + EPS)
+    return x / (length * math.sqrt(length.numel() / x.numel()) + EPS)
 
 
 def mp_silu(x: Tensor) -> Tensor:

@@ -26,9 +26,8 @@ DICTS = frozenset({"collections.OrderedDict", "dnnlib.util.EasyDict"})
 PERSISTENT, TENSOR = "torch_utils.persistence._reconstruct_persistent_obj", "torch._utils._rebuild_tensor_v2"
 PARAMETER, MODULES = "torch._utils._rebuild_parameter", "torch.nn.modules.container.ModuleDict"
 STORAGE = "torch.storage._load_from_bytes"
-ARRAYS = frozenset(  # of the encoder of images in a snapshot of EDM2, which is not read
-    f"numpy.{name}" for core in ("core", "_core") for name in ("ndarray", "dtype", f"{core}.multiarray._reconstruct")
-)
+OF_NUMPY = ("ndarray", "dtype", *(f"{c}.multiarray.{f}" for c in ("core", "_core") for f in ("_reconstruct", "scalar")))
+ARRAYS = frozenset(f"numpy.{name}" for name in OF_NUMPY)  # of the encoder in a snapshot of EDM2, which is not read
 ALLOWED = DICTS | ARRAYS | {PERSISTENT, STORAGE, TENSOR, PARAMETER, MODULES, "builtins.set"}
 TYPES = {
     "torch.FloatStorage": torch.float32, "torch.HalfStorage": torch.float16, "torch.BFloat16Storage": torch.bfloat16,

@@ -72,7 +72,7 @@ def random_weights(toy: Edm2Toy, seed: int = 0) -> Weights:
         "emb_fourier.freqs": 2 * math.pi * normal(toy.width), "emb_fourier.phases": 3 + normal(toy.width),
         "emb_noise.weight": normal(toy.embedding, toy.width),
         f"enc.{toy.size}x{toy.size}_conv.weight": normal(toy.width, toy.channels + 1, 3, 3),
-        "out_gain": normal(), "out_conv.weight": normal(toy.channels, toy.width, 3, 3),
+        "out_gain": normal(), "out_conv.weight": normal(toy.channels, layers(toy)[-1][2], 3, 3),
     }  # fmt: skip
     if toy.classes:
         weights["emb_label.weight"] = normal(toy.embedding, toy.classes)
