@@ -72,6 +72,11 @@ class TrainingState:
         """The parameters of the network that no loss trains, by name; None before that is known, after twelve steps."""
         return self.idle.frozen(self.denoiser.network, self.step)
 
+    def move(self, lr: float) -> None:
+        """Let the optimizer move the weights at this learning rate."""
+        self.lr = lr
+        self.optimizer.step(lr)
+
     def checkpoint(self) -> dict[str, Any]:
         """All that resuming needs: tensors and plain numbers, for `torch.save` and `torch.load(weights_only=True)`.
 

@@ -103,20 +103,27 @@ def train(
     )  # fmt: skip
     for step in range(state.step, steps):
         compute, tensors = next(drawn)
+        constrain(network)
         with products(precision):
             with randomness(seed, step, images.device), arithmetic(precision, images.device):
                 value = compute(state.trained, *tensors)
             value.backward()
         gather(state, weights, clip)
         state.idle.look(step)
-        state.lr = lr * rate(step, schedule, warmup, decay_start, steps)
-        state.optimizer.step(state.lr)
+        state.move(lr * rate(step, schedule, warmup, decay_start, steps))
         # Adam moves every weight far at first; a long average would keep the initial ones.
         follow(averages, arrays, buffers, min(ema, (1 + step) / (10 + step)))
         state.step, state.loss = step + 1, value.detach()
         yield state
         for weight in weights:
             weight.grad = None
+
+
+def constrain(network: nn.Module) -> None:
+    """Have the network bring its weights back to where a step of training begins, if it has a method for that."""
+    change: Callable[[], None] | None = getattr(network, "constrain", None)
+    if change is not None:
+        change()
 
 
 def gather(state: TrainingState, weights: list[Tensor], clip: float) -> None:

@@ -104,15 +104,24 @@ class ClassEmbedding(nn.Module):
     def forward(self, hidden: Tensor, labels: Tensor | None) -> Tensor:
         """`hidden` (B, width) plus the vector of each label; labels (B,) in [0, classes], None: all dropped."""
         if self.table is None:
-            if labels is not None:
-                raise ValueError("this network was built with classes=0, but is given labels: pass labels=None")
-            return hidden
+            return unlabelled(hidden, labels)
         if labels is None:
             return hidden + self.table.weight[-1]
-        embedded: Tensor = self.table(labels)
-        if self.training and self.perturbation > 0:
-            embedded = embedded + torch.randn_like(embedded) * (self.perturbation / math.sqrt(embedded.shape[1]))
-        return hidden + embedded
+        return hidden + perturbed(self.table(labels), self.perturbation if self.training else 0.0)
+
+
+def unlabelled(hidden: Tensor, labels: Tensor | None) -> Tensor:
+    """The same, of a network without classes. ValueError where it is given labels."""
+    if labels is not None:
+        raise ValueError("this network was built with classes=0, but is given labels: pass labels=None")
+    return hidden
+
+
+def perturbed(embedded: Tensor, scale: float) -> Tensor:
+    """Vectors (B, width), with Gaussian noise of length about `scale` on each where that is above 0."""
+    if scale > 0:
+        embedded = embedded + torch.randn_like(embedded) * (scale / math.sqrt(embedded.shape[1]))
+    return embedded
 
 
 class Embedding(nn.Module):

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from difgen_cli.models import perturbed, unlabelled
 from difgen_cli.models.unet import ROOT_HALF, Dropout, normalisation
 
 EPS = 1e-6  # of every normalisation
@@ -72,16 +73,17 @@ class OneHotLabels(nn.Module):
     def forward(self, hidden: Tensor, labels: Tensor | None) -> Tensor:
         """`hidden` (B, width) plus the vector of each label; labels (B,) in [0, classes], None: all dropped."""
         if self.layer is None:
-            if labels is not None:
-                raise ValueError("this network was built with classes=0, but is given labels: pass labels=None")
-            return hidden
-        if labels is None:
-            labels = torch.full((len(hidden),), self.classes, device=hidden.device)
-        one_hot = labels[:, None] == torch.arange(self.classes, device=labels.device)  # (B, classes)
-        embedded: Tensor = self.layer(one_hot.to(hidden.dtype) * math.sqrt(self.classes))
-        if self.training and self.perturbation > 0:
-            embedded = embedded + torch.randn_like(embedded) * (self.perturbation / math.sqrt(embedded.shape[1]))
-        return hidden + embedded
+            return unlabelled(hidden, labels)
+        vectors = self.layer(one_hot(labels, self.classes, hidden))
+        return hidden + perturbed(vectors, self.perturbation if self.training else 0.0)
+
+
+def one_hot(labels: Tensor | None, classes: int, like: Tensor) -> Tensor:
+    """√classes times the one-hot vectors of labels (B,), zeros for the label `classes` and none: (B, classes)."""
+    if labels is None:
+        labels = torch.full((len(like),), classes, device=like.device)
+    chosen = labels[:, None] == torch.arange(classes, device=labels.device)  # (B, classes)
+    return chosen.to(like.dtype) * math.sqrt(classes)
 
 
 class Resample(nn.Module):

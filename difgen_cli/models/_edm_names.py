@@ -67,12 +67,12 @@ def _own_name(name: str, heights: list[int]) -> str | None:
     }
     if (side, place) in whole:
         return f"{whole[side, place]}.{rest}"
-    block = _block(side, level, place, len(heights))
+    block = block_of(side, level, place, len(heights))
     part, _, end = rest.partition(".")
     return f"{block}.{PARTS[part]}.{end}" if block and part in PARTS else None
 
 
-def _block(side: str, level: int, place: str, levels: int) -> str | None:
+def block_of(side: str, level: int, place: str, levels: int) -> str | None:
     """The block of a level that EDM calls `down`, `up`, `in0`, `in1` or `block` and a number."""
     if side == "dec" and place in ("in0", "in1"):
         return f"middle.{place[2:]}"

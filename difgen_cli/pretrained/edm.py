@@ -1,15 +1,19 @@
-"""Pickles of EDM (Karras et al. 2022): networks of DDPM++ and NCSN++ in its preconditioning, as data.
+"""Pickles of EDM and EDM2 (Karras et al. 2022, 2024): networks in their preconditioning, as data.
 
 A network is stored with the source of its class, which is never looked at: the class's name, the arguments that it was
 made with, and the tensors of its modules say all.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
+from difgen_cli.models._edm2_names import from_edm2
 from difgen_cli.models._edm_names import from_edm
-from difgen_cli.pretrained import pickles
+from difgen_cli.pretrained import edm2, pickles
 from difgen_cli.pretrained.files import PretrainedError, converted, listed, shown, tried
 from difgen_cli.pretrained.pickles import PickledCall
 from difgen_cli.pretrained.record import Described, PretrainedModel, finished
@@ -24,6 +28,16 @@ ONE_FORM = {"channel_mult_emb": 4, "decoder_type": "standard"}  # that ddpmpp ha
 PRECONDITIONING: dict[str, Any] = {"label_dim": 0, "sigma_data": 0.5}
 
 
+@dataclass(frozen=True)
+class StoredModule:
+    """A class of EDM's or EDM2's in a pickle: its name, the arguments that it was made with, and what is in it."""
+
+    name: str
+    arguments: Mapping[str, Any]
+    positional: bool
+    modules: Mapping[str, Any]
+
+
 def read(path: Path, weights: str | None = None) -> PretrainedModel:
     """The record of a `network-snapshot.pkl`; `weights` chooses ema or raw, where a file has both.
 
@@ -31,17 +45,16 @@ def read(path: Path, weights: str | None = None) -> PretrainedModel:
     """
     content = pickles.read(path)
     choice, network = _chosen(path, content, weights)
-    outer, inner = _module(path, network, "EDMPrecond"), None
-    if isinstance(outer["modules"], dict):
-        inner = outer["modules"].get("model")
-    model = _module(path, inner, "SongUNet")
-    described = _described(path, outer["arguments"], model["arguments"])
+    outer = _module(path, network, FAMILIES)
+    family = FAMILIES[outer.name]
+    inner = _module(path, outer.modules.get(family.module), (family.network,))
+    described = family.described(path, outer, inner)
     views = pickles.Tensors(path)
     tensors = tried(path, lambda: {n: views.of(call) for n, call in _tensors(path, network, set())}, pickles.BROKEN)
     if sum(tensor.nbytes for tensor in tensors.values()) > path.stat().st_size:  # converting copies what is shared
         raise PretrainedError(f"{path}: its tensors are larger than the file: take weights that are whole")
-    own = converted(path, lambda: from_edm(tensors))
-    return finished(described, own, [path], "edm", choice)
+    own = converted(path, lambda: family.named(tensors))
+    return finished(described, own, [path], family.form, choice)
 
 
 def _chosen(path: Path, content: Any, weights: str | None) -> tuple[str, Any]:
@@ -59,21 +72,30 @@ def _chosen(path: Path, content: Any, weights: str | None) -> tuple[str, Any]:
     return (choice if len(present) > 1 else ""), present[choice]
 
 
-def _module(path: Path, call: Any, wanted: str) -> dict[str, Any]:
-    """Name, arguments and inner modules of a class that a pickle stores; PretrainedError for any but `wanted`."""
+def _module(path: Path, call: Any, wanted: Iterable[str]) -> StoredModule:
+    """A class that a pickle stores; PretrainedError for any whose name is not among the wanted ones."""
     meta = _meta(call)
     state = meta.get("state") if isinstance(meta, dict) else None
     if not isinstance(meta, dict) or not isinstance(state, dict):
         raise PretrainedError(f"{path}: it holds no network of EDM: take the network-snapshot of a training")
-    if (name := meta.get("class_name")) != wanted:
+    name, names = meta.get("class_name"), list(wanted)
+    if name not in names:
         raise PretrainedError(
-            f"{path}: the class {shown(name)} is no network of difgen's: it reads {wanted} of EDM, with DDPM++ or "
-            "NCSN++ inside; nothing of its source was run"
+            f"{path}: the class {shown(name)} is no network of difgen's: it reads EDM's DDPM++ and NCSN++ and EDM2's "
+            f"network, here {' or '.join(names)}; nothing of its source was run"
         )
-    arguments = state.get("_init_kwargs")
-    if state.get("_init_args") or not isinstance(arguments, dict):
-        raise PretrainedError(f"{path}: {name} was made without named arguments, which cannot be read: save it again")
-    return {"arguments": arguments, "modules": state.get("_modules")}
+    arguments, modules = state.get("_init_kwargs"), state.get("_modules")
+    if not isinstance(arguments, dict):
+        raise PretrainedError(f"{path}: {name} does not say what it was made with: save it again")
+    return StoredModule(name, arguments, bool(state.get("_init_args")), modules if isinstance(modules, dict) else {})
+
+
+def _arguments(path: Path, module: StoredModule) -> Mapping[str, Any]:
+    if module.positional:
+        raise PretrainedError(
+            f"{path}: {module.name} was made without named arguments, which cannot be read: save it again"
+        )
+    return module.arguments
 
 
 def _meta(call: Any) -> Any:
@@ -82,8 +104,8 @@ def _meta(call: Any) -> Any:
     return call.arguments[0] if stored else None
 
 
-def _described(path: Path, outer: Mapping[str, Any], inner: Mapping[str, Any]) -> Described:
-    given = DEFAULTS | dict(inner)
+def _of_edm(path: Path, outer: StoredModule, inner: StoredModule) -> Described:
+    given, whole = DEFAULTS | dict(_arguments(path, inner)), PRECONDITIONING | dict(_arguments(path, outer))
     for name, form in ONE_FORM.items():
         if given[name] != form:
             raise PretrainedError(
@@ -100,7 +122,6 @@ def _described(path: Path, outer: Mapping[str, Any], inner: Mapping[str, Any]) -
             "noise_width": given["channel_mult_noise"], "encoder": given["encoder_type"],
             "resample_filter": tuple(given["resample_filter"]), "augment": given["augment_dim"],
         }  # fmt: skip
-        whole = PRECONDITIONING | dict(outer)
         if given["embedding_type"] not in ("positional", "fourier") or given["encoder_type"] not in (
             "standard",
             "residual",
@@ -112,6 +133,11 @@ def _described(path: Path, outer: Mapping[str, Any], inner: Mapping[str, Any]) -
         return Described("ddpmpp", settings, shape, int(whole["label_dim"]), {"unit": float(whole["sigma_data"])})
 
     return converted(path, convert)
+
+
+def _of_edm2(path: Path, outer: StoredModule, inner: StoredModule) -> Described:
+    # The preconditioning was given all arguments by name; it passes some of them on in order.
+    return edm2.described(path, _arguments(path, outer), inner.arguments)
 
 
 def _tensors(path: Path, call: Any, seen: set[int], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -133,3 +159,23 @@ def _tensors(path: Path, call: Any, seen: set[int], prefix: str = "") -> Iterato
                 yield from _tensors(path, value, seen, f"{prefix}{name}.")
             else:
                 yield f"{prefix}{name}", value
+
+
+@dataclass(frozen=True)
+class Family:
+    """How networks of one paper are stored: what `Described` says of them, and the names of their weights.
+
+    module, network: the name and the class of the network within its preconditioning
+    """
+
+    form: str
+    module: str
+    network: str
+    described: Callable[[Path, StoredModule, StoredModule], Described]
+    named: Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
+
+
+FAMILIES = {  # by the class of the preconditioning
+    "EDMPrecond": Family("edm", "model", "SongUNet", _of_edm, from_edm),
+    "Precond": Family("edm2", "unet", "UNet", _of_edm2, from_edm2),
+}

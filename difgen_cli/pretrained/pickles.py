@@ -23,15 +23,17 @@ PICKLE_BYTES = 64 << 20  # of the pickle in an archive of torch; that of a large
 OPERATIONS = 2_000_000  # of a pickle; that of a network has some ten thousand
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # a storage that torch saved outside of an archive begins with it
 DICTS = frozenset({"collections.OrderedDict", "dnnlib.util.EasyDict"})
-PERSISTENT = "torch_utils.persistence._reconstruct_persistent_obj"
-STORAGE, TENSOR = "torch.storage._load_from_bytes", "torch._utils._rebuild_tensor_v2"
+PERSISTENT, TENSOR = "torch_utils.persistence._reconstruct_persistent_obj", "torch._utils._rebuild_tensor_v2"
 PARAMETER, MODULES = "torch._utils._rebuild_parameter", "torch.nn.modules.container.ModuleDict"
-ALLOWED = DICTS | {PERSISTENT, STORAGE, TENSOR, PARAMETER, MODULES, "builtins.set"}  # eight names
+STORAGE = "torch.storage._load_from_bytes"
+OF_NUMPY = ("ndarray", "dtype", *(f"{c}.multiarray.{f}" for c in ("core", "_core") for f in ("_reconstruct", "scalar")))
+ARRAYS = frozenset(f"numpy.{name}" for name in OF_NUMPY)  # of the encoder in a snapshot of EDM2, which is not read
+ALLOWED = DICTS | ARRAYS | {PERSISTENT, STORAGE, TENSOR, PARAMETER, MODULES, "builtins.set"}
 TYPES = {
     "torch.FloatStorage": torch.float32, "torch.HalfStorage": torch.float16, "torch.BFloat16Storage": torch.bfloat16,
     "torch.DoubleStorage": torch.float64, "torch.LongStorage": torch.int64, "torch.IntStorage": torch.int32,
-    "torch.ShortStorage": torch.int16,
-    "torch.CharStorage": torch.int8, "torch.BoolStorage": torch.bool, "torch.ByteStorage": torch.uint8,
+    "torch.ShortStorage": torch.int16, "torch.CharStorage": torch.int8, "torch.BoolStorage": torch.bool,
+    "torch.ByteStorage": torch.uint8,
 }  # fmt: skip
 # What torch saves of tensors in containers: calling these makes nothing of a size that the file does not have.
 SAVED = frozenset(TYPES) | {
@@ -183,10 +185,7 @@ class _Machine:
         elif name == "GLOBAL":
             self._named(*argument.split(" ", 1))
         elif name not in ("PROTO", "FRAME", "STOP"):
-            raise PretrainedError(
-                f"{self.path}: the pickle would make an object by {name}, which weights do not need: nothing of it was "
-                "run; take a file of weights"
-            )
+            raise self._refusal(f"would make an object by {name}")
 
     def group(self) -> list[Any]:
         """What lies above the last mark, which goes with it."""
@@ -210,11 +209,12 @@ class _Machine:
     def _named(self, module: Any, name: Any) -> None:
         whole = f"{'builtins' if module == '__builtin__' else module}.{name}"
         if whole not in self.allowed:
-            raise PretrainedError(
-                f"{self.path}: the pickle names {shown(whole)}, which weights do not need: nothing of it was run; take "
-                "a file of weights, such as safetensors"
-            )
+            raise self._refusal(f"names {shown(whole)}")
         self.stack.append(Global(whole))
+
+    def _refusal(self, what: str) -> PretrainedError:
+        remedy = "nothing of it was run; take a file of weights, such as safetensors"
+        return PretrainedError(f"{self.path}: the pickle {what}, which weights do not need: {remedy}")
 
     def global_of_stack(self) -> None:
         self._named(*self.taken(2))

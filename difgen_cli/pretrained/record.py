@@ -18,7 +18,7 @@ from difgen_cli.diffusion import Denoiser
 from difgen_cli.diffusion.randomness import initialise
 from difgen_cli.pretrained.files import PretrainedError, listed, shown
 
-NETWORKS = ("unet2d", "dit", "ddpmpp", "unet", "mlp")  # those that foreign weights may be for
+NETWORKS = ("unet2d", "dit", "ddpmpp", "edm2", "unet", "mlp")  # those that foreign weights may be for
 LARGEST = 1 << 16  # of a whole number among settings: no width or side of an image is near it
 LONGEST = 64  # of a list among the settings of a network
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)

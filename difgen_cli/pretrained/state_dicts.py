@@ -9,7 +9,7 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
-from difgen_cli.models import _dit_names, _edm_names
+from difgen_cli.models import _dit_names, _edm2_names, _edm_names
 from difgen_cli.pretrained.files import PretrainedError, converted, json_of, listed, shown, within
 from difgen_cli.pretrained.record import Described, PretrainedModel, finished
 from difgen_cli.pretrained.tensors import content_of
@@ -22,7 +22,11 @@ FIELDS = ("network", "settings", "shape", "classes", "reading")
 AVERAGES = ("ema", "ema_state_dict", "model_ema", "ema_model", "state_dict_ema")
 TRAINED = ("state_dict", "model_state_dict", "model", "net", "network", "unet")
 PREFIXES = ("module.", "model.", "net.", "network.", "_orig_mod.", "ema_model.", "denoiser.")  # of wrappers of modules
-PUBLISHED = {"dit": ("x_embedder.", _dit_names.from_published), "ddpmpp": ("enc.", _edm_names.from_edm)}
+PUBLISHED = {  # how the first names of published weights begin, and what converts them
+    "dit": (("x_embedder.",), _dit_names.from_published),
+    "ddpmpp": (("enc.",), _edm_names.from_edm),
+    "edm2": (("enc.", "unet.enc."), _edm2_names.from_edm2),
+}
 
 
 def read(
@@ -121,7 +125,7 @@ def _named(path: Path, network: str, tensors: dict[str, Tensor]) -> dict[str, Te
     """The same tensors under our names: without prefixes of wrappers, and from published names."""
     while prefix := next((p for p in PREFIXES if tensors and all(name.startswith(p) for name in tensors)), None):
         tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-    mark, convert = PUBLISHED.get(network, ("", None))
-    if convert is not None and any(name.startswith(mark) for name in tensors):
+    marks, convert = PUBLISHED.get(network, ((), None))
+    if convert is not None and any(name.startswith(marks) for name in tensors):
         return converted(path, lambda: convert(tensors))
     return tensors

@@ -16,7 +16,7 @@ from difgen_cli.diffusion.randomness import initialise
 from difgen_cli.diffusion.training import train
 from difgen_cli.engine.cost import flops
 from difgen_cli.engine.worker import modes
-from difgen_cli.models import ddpmpp, dit, mlp, unet, unet2d
+from difgen_cli.models import ddpmpp, dit, edm2, mlp, unet, unet2d
 
 Build = Callable[[tuple[int, ...], int], nn.Module]
 NCSNPP = {"features": "fourier", "noise_width": 2, "encoder": "residual", "resample_filter": (1, 3, 3, 1)}
@@ -32,11 +32,17 @@ def small_unet2d(shape: tuple[int, ...], classes: int, **settings: object) -> nn
     return unet2d.build(shape, classes, **small, **settings)
 
 
+def small_edm2(shape: tuple[int, ...], classes: int, **settings: object) -> nn.Module:
+    small = {"width": 8, "depth": 1, "multipliers": (1, 2), "attention": (4,), "head_channels": 8, "dropout": 0.1}
+    return edm2.build(shape, classes, **small | settings)
+
+
 FIELD: dict[str, Build] = {
     "ddpmpp": small_ddpmpp,
     "ncsnpp": lambda shape, classes: small_ddpmpp(shape, classes, **NCSNPP),
     "dit": lambda shape, classes: dit.build(shape, classes, width=16, depth=3, heads=2, noise_scale=4.0),
     "dit with variances": lambda s, c: dit.build(s, c, width=16, depth=2, heads=1, patch=4, learned_variance=True),
+    "edm2": small_edm2,
     "unet2d": small_unet2d,
     "unet2d, scaled": lambda s, c: small_unet2d(s, c, resnet_time_scale_shift="scale_shift", dropout=0.1),
 }
@@ -77,8 +83,8 @@ def test_every_item_is_computed_without_regard_to_the_others(name: str) -> None:
 @pytest.mark.parametrize("shape", [(1, 4, 12), (2, 12, 4)])
 @of_the_field
 def test_height_and_width_may_differ(name: str, shape: tuple[int, ...]) -> None:
-    settings = {"attention": ()} if name in ("ddpmpp", "ncsnpp") else {}
-    network = small_ddpmpp(shape, 0, **settings) if settings else FIELD[name](shape, 0)
+    small = {"ddpmpp": small_ddpmpp, "ncsnpp": small_ddpmpp, "edm2": small_edm2}.get(name)
+    network = small(shape, 0, attention=()) if small else FIELD[name](shape, 0)
     x = torch.randn(2, *shape)
     assert network(x, torch.zeros(2), None).shape == x.shape
 
@@ -201,7 +207,7 @@ def test_training_in_bfloat16_stays_near_that_in_float32(name: str) -> None:
 
 @pytest.mark.long
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
-@pytest.mark.parametrize("name", ["ncsnpp", "dit", "unet2d"])
+@pytest.mark.parametrize("name", ["ncsnpp", "dit", "edm2", "unet2d"])
 def test_decomposed_as_a_compiler_does_a_network_is_trained_as_written(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -274,10 +280,12 @@ base:
 PLANNED = {
     "{name: dit, width: 32, depth: 2, heads: 2}": "dit",
     "{name: ddpmpp, width: 8, depth: 1, multipliers: [1, 2], attention: [4]}": "ddpmpp",
+    "{name: edm2, width: 32, depth: 1, multipliers: [1, 2], attention: [8], head_channels: 16}": "edm2",
     "{name: unet2d, block_out_channels: [32, 64], up_attention: []}": "unet2d",
 }
 REFUSED = {
     "{name: ddpmpp, width: 8}": "model.attention at height 16",
+    "{name: edm2, multipliers: [1, 2], width: 16, attention: []}": "model.head_channels must divide the 32 channels",
     "{name: dit, patch: 3}": "model.patch must divide the height and width",
     "{name: unet2d, attention: [5]}": "model.attention at level 5",
 }

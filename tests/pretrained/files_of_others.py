@@ -77,6 +77,42 @@ def edm_network(
     return network
 
 
+def edm2_network(
+    weights: Mapping[str, Tensor], arguments: Mapping[str, Any], passed: tuple[Any, ...] = (),
+    classes: tuple[str, str] = ("Precond", "UNet"), source: str = SOURCE,
+) -> Stored:  # fmt: skip
+    """A network as EDM2's snapshots hold it, from weights under EDM2's names, without the `unet.` before them.
+
+    `arguments` are those of the preconditioning, `passed` those that it gives its network in order. What training alone
+    needs is there too.
+    """
+    network, inner = Stored(classes[0], arguments, source), Stored(classes[1], {}, source)
+    inner._init_args = passed
+    network.add_module("unet", filled(inner, weights, ("freqs", "phases")))
+    of_training = {"logvar_fourier.freqs": torch.ones(3), "logvar_fourier.phases": torch.ones(3)}
+    return filled(network, of_training | {"logvar_linear.weight": torch.ones(1, 3)}, ("freqs", "phases"))  # type: ignore[return-value]
+
+
+def nested_modules(
+    path: Path, outer: str, inner: str, place: str, numbers: tuple[str, ...], depth: int = 10_000
+) -> Path:
+    """Modules in modules, ten thousand deep, written by hand; the arguments of each are these numbers."""
+    name = b"ctorch_utils.persistence\n_reconstruct_persistent_obj\n"
+
+    def text(value: str) -> bytes:
+        return b"\x8c" + bytes([len(value)]) + value.encode()
+
+    arguments = text("_init_kwargs") + b"}" + b"".join(text(key) + b"K\x08s" for key in numbers) + b"s"
+
+    def opened(kind: str) -> bytes:
+        start = name + b"}" + text("class_name") + text(kind) + b"s" + text("state") + b"}" + arguments
+        return start + text("_modules") + b"}" + text(place)
+
+    end = name + b"}" + text("state") + b"}s\x85R" + b"sss\x85R" * depth
+    path.write_bytes(b"\x80\x04}" + text("ema") + opened(outer) + opened(inner) * (depth - 1) + end + b"s.")
+    return path
+
+
 def pickled(path: Path, content: Any, protocol: int = 4) -> Path:
     """The content as a pickle in which the imitations bear the names that they stand for."""
     stand_ins = {"dnnlib.util": {"EasyDict": EasyDict}, "torch_utils.persistence": {rebuilt.__name__: rebuilt}}

@@ -215,6 +215,7 @@ def expanded(path: Path) -> Path:
 
 ENTRY = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
 MARK, STOP = b"(", b"."
+SIZES = ("img_resolution", "in_channels", "out_channels")
 NESTED = b")" + b"2\x86" * 60  # a pair of the same pair, sixty times: 2^60 parts
 HOSTILE: dict[str, tuple[Make, str]] = {
     # pickles
@@ -256,7 +257,9 @@ HOSTILE: dict[str, tuple[Make, str]] = {
     "a name that takes for ever to print": (
         lambda p: _module_of(p, b"\x8c\x0aclass_name" + NESTED + b"s"), "the class a tuple is no network",
     ),
-    "modules nested deeply": (lambda p: _chain(p), "nested too deeply"),
+    "modules nested deeply": (
+        lambda p: others.nested_modules(p / "x.pkl", "EDMPrecond", "SongUNet", "model", SIZES), "nested too deeply",
+    ),
     "a tensor beyond its storage": (
         lambda p: _with_tensor(p, storage_call(2, (1000, 1000), (1000, 1))), "does not fit the 2 numbers",
     ),
@@ -371,25 +374,6 @@ def _module_of(path: Path, items: bytes) -> Path:
     """A snapshot whose network is stored with these items beside its state, written by hand."""
     name = b"ctorch_utils.persistence\n_reconstruct_persistent_obj\n"
     return opcodes(path, b"\x80\x04}\x8c\x03ema", name, b"}\x8c\x05state}s", items, b"\x85Rs", STOP)
-
-
-def _chain(path: Path) -> Path:
-    """Modules in modules, ten thousand deep, written by hand."""
-    name, depth = b"ctorch_utils.persistence\n_reconstruct_persistent_obj\n", 10_000
-    arguments = b"\x8c\x0c_init_kwargs}\x8c\x0eimg_resolutionK\x08s\x8c\x0bin_channelsK\x03s\x8c\x0cout_channelsK\x03ss"
-    modules = b"\x8c\x08_modules}\x8c\x05model"
-
-    def opened(kind: bytes) -> bytes:
-        return name + b"}\x8c\x0aclass_name\x8c" + bytes([len(kind)]) + kind + b"s\x8c\x05state}" + arguments + modules
-
-    inner = (
-        opened(b"EDMPrecond")
-        + opened(b"SongUNet") * (depth - 1)
-        + name
-        + b"}\x8c\x05state}s\x85R"
-        + b"sss\x85R" * depth
-    )
-    return opcodes(path, b"\x80\x04}\x8c\x03ema", inner, b"s", STOP)
 
 
 def _with_tensor(path: Path, tensor: Any) -> Path:

@@ -29,11 +29,11 @@ base:
   sample:    {name: euler, steps: 2, count: 8}
   score:     [memorization]
   model:     {width: 16, depth: 1, heads: 2, multipliers: [1, 2], attention: [], block_out_channels: [8, 8],
-              norm_num_groups: 4, features: fourierREADING}
+              norm_num_groups: 4, head_channels: 8, features: fourierREADING}
 axes:
-  model.name: [unet, mlp, ddpmpp, dit, unet2d]
+  model.name: [unet, mlp, ddpmpp, dit, edm2, unet2d]
 """
-NETWORKS = ("unet", "mlp", "ddpmpp", "dit", "unet2d")
+NETWORKS = ("unet", "mlp", "ddpmpp", "dit", "edm2", "unet2d")
 
 
 READINGS = {"edm": "", "flow": ", prediction: flow, noise_input: time, unit: 0.7"}

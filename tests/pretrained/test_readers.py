@@ -333,7 +333,7 @@ def test_of_a_pickle_with_two_networks_the_average_is_taken_unless_asked(tmp_pat
     [
         (("VPPrecond", "SongUNet"), {}, "the class VPPrecond is no network of difgen's"),
         (("EDMPrecond", "DhariwalUNet"), {}, "the class DhariwalUNet is no network of difgen's"),
-        (("Precond", "UNet"), {}, "the class Precond is no network of difgen's"),
+        (("Precond", "SongUNet"), {}, "it holds no network of EDM"),
         (("EDMPrecond", "SongUNet"), {"encoder_type": "skip"}, "embedding_type or encoder_type"),
         (("EDMPrecond", "SongUNet"), {"decoder_type": "skip"}, "decoder_type: skip is not supported"),
         (("EDMPrecond", "SongUNet"), {"model_channels": 12}, "has the shape"),
