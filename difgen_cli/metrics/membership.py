@@ -26,7 +26,8 @@ VERSION = 3
 NEEDS = ("posterior mean",)  # of the denoiser: what the mean of clean images given x is
 HELD_OUT_MIN = 1
 
-NON_MEMBERS = ("mia_",)  # columns that take H for what T could have been: see `metrics/blind.py`
+# Columns that take H for what T could have been: see `metrics/blind.py`.
+NON_MEMBERS = ("mia_auc_", "mia_mean_auc_", "mia_clean_auc_", "mia_tpr_", "mia_tail")
 
 COLUMNS = {
     "mia_auc_025": ("float64", "", "AUROC of minus the denoising loss, T against H, at 0.25 sigma_d: 0.5 without leak"),

@@ -69,7 +69,7 @@ class RecipeBuilder:
         marked, compared = self.marked(data, where), images_of(subset)
         if marked and data.own["retrain"]:
             subset = self.keep(unlearning.kept(marked, size))
-        facts = self._facts(data, where)
+        facts = self.facts_of(data, where)
         labels = self._labels(condition, data, subset, facts, where)
         if "population" in model.signature.inputs:
             checks.population(model, condition, facts, where)
@@ -119,7 +119,7 @@ class RecipeBuilder:
 
     def subset(self, data: Section, where: Where) -> tuple[Recipe, int]:
         """The training subset of a data section, and how many images it has."""
-        facts = self._facts(data, where)
+        facts = self.facts_of(data, where)
         size = checks.subset_size(data.own, facts, where)
         if facts.holds_out and data.own["held_out_seed"]:
             raise GridError(
@@ -150,7 +150,8 @@ class RecipeBuilder:
         self.keep(apart(recipe))
         return recipe
 
-    def _facts(self, data: Section, where: Where, path: str = "data") -> Facts:
+    def facts_of(self, data: Section, where: Where, path: str = "data") -> Facts:
+        """What planning must know of a data section. GridError where its data are bad."""
         named = f"{path}.path" if "path" in data.settings else f"{path}.name"
         try:
             facts = self.facts(data)
@@ -225,7 +226,7 @@ class RecipeBuilder:
         `compared` are the data plug-ins that other cells compare with.
         """
         named = {path for path in given if "." not in path} or set(DEFAULT_SCORE)
-        facts = self._facts(data, where)
+        facts = self.facts_of(data, where)
         holdout, asked = self.holdout(data, facts), data.own["held_out"]
         left = self.facts.held_out(data) if asked else 0
         checks.held_out(asked, left, where)
@@ -258,7 +259,7 @@ class RecipeBuilder:
         from difgen_cli.data import fits
 
         path = f"score.{metric}.against"
-        others = self._facts(other, where, path)
+        others = self.facts_of(other, where, path)
         place = where(f"{path}.name") or place
         if others.content == facts.content:
             raise GridError(f"{path}: {other.name} is this data set itself; name another", place)
