@@ -57,5 +57,6 @@ def _share(sizes: np.ndarray) -> tuple[float, float, float]:
     mean = 2 * twos / max(1, ones)
     variance = ones * (1 - mean * np.exp(-mean)) - (ones - 2 * twos) ** 2 / n
     decisive = min(ones, int((sizes > 1).sum()))
-    ends = on_logit(1 - ones / n, max(0.0, variance) / n**2, max(2, decisive - 1), n / PER_CLIQUE)
-    return 1 - ones / n, *ends
+    value = (n - ones) / n
+    ends = on_logit(value, max(0.0, variance) / n**2, max(2, decisive - 1), n / PER_CLIQUE)
+    return value, *ends

@@ -69,8 +69,8 @@ def told_in_study(curves: Curves, _: pd.DataFrame) -> str | None:
     surely = sum(bool((lines[f"{AREA}_lo"] > 0.5).all()) for lines in groups)
     seeds = "every seed" if curves.seeds > 1 else "the one seed"
     sentence = (
-        f"At the last snapshots the denoising loss at {LEVEL} distinguishes training from held-out images in {seeds} of "
-        f"{surely or 'none'} of {count(len(groups), 'setting')}"
+        f"At the last snapshots the denoising loss at {LEVEL} distinguishes training from held-out images in {seeds} "
+        f"of {surely or 'none'} of {count(len(groups), 'setting')}"
     )
     if surely:
         means = sorted(float(lines[AREA].mean()) for lines in groups)
