@@ -22,7 +22,7 @@ INPUTS: dict[str, tuple[str, ...]] = {
     "score": (
         "samples", "train", "held_out", "rest", "train_labels", "held_out_labels", "train_classes", "held_out_classes",
         "sigma_data", "denoiser", "embed", "shared", "states", "twin", "sibling", "against", "mirrored", "left_out",
-        "groups", "unlearn",
+        "groups", "unlearn", "sample_labels",
     ),
     "features": ("images", "labels", "weights"),
 }  # fmt: skip
@@ -39,6 +39,8 @@ def mistake(kind: str, parameters: Sequence[str]) -> str:
     allowed, first = INPUTS[kind], BY_PLACE.get(kind, 0)
     if kind == "sample" and takes_noise(parameters):
         allowed, first = ("denoiser", "noise", "labels"), 3
+    if "sample_labels" in parameters and "samples" not in parameters:
+        return "the parameter sample_labels goes with samples; name both"
     unknown = next((name for name in parameters[first:] if name not in allowed), None)
     if unknown is None:
         return ""

@@ -6,7 +6,7 @@ elsewhere there is NaN, which a metric gives as None.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -44,6 +44,7 @@ class Losses:
     mean: np.ndarray  # of ‖D − x₀‖²/d
     square: np.ndarray  # of its square
     root: np.ndarray  # of its root, ‖D − x₀‖/√d
+    bias: np.ndarray  # no mean of an error: the error of the mean, ‖mean of D over the draws − x₀‖²/d
 
 
 def bank(images: np.ndarray, labels: np.ndarray | None, draws: int, split: int, device: "torch.device") -> Bank:
@@ -104,33 +105,81 @@ def denoise(denoiser: "DenoiserLike", bank: Bank, sigma: float) -> "torch.Tensor
     """D(x₀ + σn; σ) of every pair, in blocks: like bank.images; NaN at a level that the denoiser is not for."""
     import torch
 
-    elements = bank.images[0].numel()
-    block = max(1, min(BLOCK_ELEMENTS // elements, max(BLOCK_PAIRS, BLOCK_ELEMENTS // (32 * elements))))
-    parts = []
-    for start in range(0, len(bank.images), block):
-        x = bank.images[start : start + block] + sigma * bank.noise[start : start + block]
-        labels = None if bank.labels is None else bank.labels[start : start + block]
-        parts.append(estimate(denoiser, x, sigma, labels))
-    return torch.cat(parts)
+    return torch.cat([part for _, part in _denoised(denoiser, bank, sigma)])
 
 
 def losses(denoiser: "DenoiserLike", bank: Bank, levels: Sequence[float] | np.ndarray) -> Losses:
     """The denoising errors of each image at absolute noise levels, NaN at those that the denoiser is not for.
 
-    ValueError where another one is not finite.
+    ValueError where another one is not finite. What is denoised is not kept.
     """
     n = len(bank.images) // bank.draws
-    moments = np.empty((3, n, len(levels)))
+    moments = np.empty((4, n, len(levels)))
     for k, sigma in enumerate(levels):
-        error = mean_square(denoise(denoiser, bank, float(sigma)), bank.images)
-        if not np.isfinite(error).all() and within(denoiser, float(sigma)):
-            raise ValueError(
-                f"the denoiser gives NaN or infinite values at sigma {sigma:.3g}: did the training diverge?"
-            )
+        error, bias = _errors(denoiser, bank, float(sigma))
+        _check_finite(denoiser, error, float(sigma))
         of_image = error.reshape(n, bank.draws)
-        for moment, power in zip(moments, (of_image, of_image**2, np.sqrt(of_image)), strict=True):
+        for moment, power in zip(moments, (of_image, of_image**2, np.sqrt(of_image)), strict=False):
             moment[:, k] = power @ bank.weights
+        moments[3, :, k] = bias
     return Losses(*moments)
+
+
+def clean_errors(denoiser: "DenoiserLike", bank: Bank, levels: Sequence[float] | np.ndarray) -> np.ndarray:
+    """‖(x₀ − D(x₀; σ))/σ‖₄⁴ of each image at each σ, (n, levels): one query an image, without noise.
+
+    NaN at levels that the denoiser is not for; ValueError where another one is not finite.
+    """
+    import torch
+
+    labels = None if bank.labels is None else bank.labels[:: bank.draws]
+    once = Bank(bank.images[:: bank.draws], bank.noise[:: bank.draws], labels, np.ones(1))
+    powers = np.empty((len(once.images), len(levels)))
+    for k, sigma in enumerate(levels):
+        parts = []
+        for rows, part in _denoised(denoiser, once, float(sigma), noisy=False):
+            parts.append(((once.images[rows] - part) / float(sigma)).flatten(1).double().pow(4).sum(1))
+        powers[:, k] = torch.cat(parts).cpu().numpy()
+        _check_finite(denoiser, powers[:, k], float(sigma))
+    return powers
+
+
+def _denoised(
+    denoiser: "DenoiserLike", bank: Bank, sigma: float, *, noisy: bool = True
+) -> Iterator[tuple[slice, "torch.Tensor"]]:
+    """The pairs block by block: which they are, and D of them; of the images without noise where not `noisy`."""
+    elements = bank.images[0].numel()
+    block = max(1, min(BLOCK_ELEMENTS // elements, max(BLOCK_PAIRS, BLOCK_ELEMENTS // (32 * elements))))
+    for start in range(0, len(bank.images), block):
+        rows = slice(start, start + block)
+        x = bank.images[rows] + sigma * bank.noise[rows] if noisy else bank.images[rows]
+        yield rows, estimate(denoiser, x, sigma, None if bank.labels is None else bank.labels[rows])
+
+
+def _errors(denoiser: "DenoiserLike", bank: Bank, sigma: float) -> tuple[np.ndarray, np.ndarray]:
+    """‖D − x₀‖²/d of every pair, (p,), and of the mean of every image's reconstructions, (n,)."""
+    import torch
+
+    weights = torch.from_numpy(bank.weights).to(bank.images.device)
+    errors, biases, begun = [], [], None  # begun: the sum over the draws of an image that lie before the block
+    for rows, part in _denoised(denoiser, bank, sigma):
+        images = bank.images[rows]
+        errors.append(mean_square(part, images))
+        pairs = torch.arange(rows.start, rows.start + len(images), device=images.device)
+        place = pairs // bank.draws - rows.start // bank.draws
+        weighted = (part - images).flatten(1).double() * weights[pairs % bank.draws, None]
+        sums = weighted.new_zeros(int(place[-1]) + 1, weighted.shape[1]).index_add_(0, place, weighted)
+        if begun is not None:
+            sums[0] += begun
+        whole = len(sums) - int((rows.start + len(images)) % bank.draws > 0)
+        biases.append(sums[:whole].square().mean(1).cpu().numpy())
+        begun = sums[-1] if whole < len(sums) else None
+    return np.concatenate(errors), np.concatenate(biases)
+
+
+def _check_finite(denoiser: "DenoiserLike", errors: np.ndarray, sigma: float) -> None:
+    if not np.isfinite(errors).all() and within(denoiser, sigma):
+        raise ValueError(f"the denoiser gives NaN or infinite values at sigma {sigma:.3g}: did the training diverge?")
 
 
 def mean_square(a: "torch.Tensor", b: "torch.Tensor") -> np.ndarray:

@@ -25,8 +25,15 @@ def auroc(positives: np.ndarray, negatives: np.ndarray) -> Auroc:
     freedom for few images. Where the groups are apart, or all scores equal, DeLong's variance is 0 for lack of
     evidence: there it is Newcombe's (2006, method 5), which needs the AUROC and the counts alone.
     """
-    above, below = placements(positives, negatives), 1 - placements(negatives, positives)
-    value, counts = float(above.mean()), (len(positives), len(negatives))
+    return auroc_of_placements(placements(positives, negatives), 1 - placements(negatives, positives))
+
+
+def auroc_of_placements(above: np.ndarray, below: np.ndarray) -> Auroc:
+    """The same from the share of negatives that each positive is above, and of positives that each negative is below.
+
+    Of several comparisons one after the other: theirs.
+    """
+    value, counts = float(above.mean()), (len(above), len(below))
     if min(counts) < 2:
         return Auroc(value, None, None)
     variances = above.var(ddof=1) / counts[0], below.var(ddof=1) / counts[1]
@@ -50,9 +57,8 @@ def half_width(variances: Sequence[float], freedoms: Sequence[int]) -> float:
     return float(stdtrit(freedom, (1 + LEVEL) / 2) * np.sqrt(total))
 
 
-def found_at(positives: np.ndarray, negatives: np.ndarray, alarms: float) -> int:
-    """How many positives lie above the lowest threshold that at most the share `alarms` of the negatives is above."""
-    allowed = int(np.floor(alarms * len(negatives)))
+def found_at(positives: np.ndarray, negatives: np.ndarray, allowed: int) -> int:
+    """How many positives lie above the lowest threshold that at most `allowed` of the negatives are above."""
     threshold = np.sort(negatives)[len(negatives) - 1 - allowed]
     return int((positives > threshold).sum())
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 VERSION = 3
 NEEDS = ("posterior mean",)  # of the denoiser: what the mean of clean images given x is
+# Columns that take H for what T could have been: see `metrics/blind.py`.
+NON_MEMBERS = ("gap", "gap_max", "gap_sigma", "gap_sigma_absolute", "gap_images_needed", "gap_norm_", "gap_excess")
 HELD_OUT_MIN = 2
 
 COLUMNS = {

@@ -15,6 +15,8 @@ from difgen_cli.neighbours import distinct
 from difgen_cli.neighbours import groups as alike
 
 VERSION = 2
+# Columns that take H for what T could have been: see `metrics/blind.py`.
+NON_MEMBERS = ("train_pref", "train_pref_control", "train_pref_excess", "train_pref_share")
 HELD_OUT_MIN = 2
 
 COLUMNS = {

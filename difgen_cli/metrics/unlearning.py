@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 VERSION = 1
 NEEDS = ("posterior mean",)  # of the denoiser: what the mean of clean images given x is
+# Columns that take H for what T could have been: see `metrics/blind.py`.
+NON_MEMBERS = ("unlearnt_mia_auc_", "unlearnt_gap_", "kept_mia_auc_", "kept_gap_")
 HELD_OUT_MIN = 1
 
 COLUMNS = {

@@ -50,7 +50,8 @@ class Study:
     stale), `cause`, and every metric. tables: by name those that metrics declare with a column `sigma_rel`, lines per
     noise level with the same setting columns; a missing or an empty one is not drawn.
     columns: by name what metrics declare of their columns. stale: what is to be said of stale cells, which are not
-    drawn; or nothing.
+    drawn; or nothing. held_back: columns of the rows with what must not be stated (see `report/study/blind.py`), and is
+    in rows.csv alone.
     """
 
     name: str
@@ -63,6 +64,14 @@ class Study:
     gallery: Gallery
     provenance: dict[str, str]
     stale: str = ""
+    held_back: pd.DataFrame | None = None
+
+    @property
+    def measured(self) -> pd.DataFrame:
+        """The rows with all that was measured."""
+        return (
+            self.rows if self.held_back is None else self.rows.assign(**{str(c): v for c, v in self.held_back.items()})
+        )
 
     @property
     def content(self) -> dict[str, Any]:
@@ -119,7 +128,7 @@ def _draw(study: Study, out: Path, *, reload: bool) -> list[Path]:
     read = study.curves
     drawn = listing.draw(read)
     files = listing.save(drawn, out / "figures")
-    spreadsheet.write(study.rows, out / "rows.csv")
+    spreadsheet.write(study.measured, out / "rows.csv")
     spreadsheet.write(read.last, out / "last.csv")
     files += [out / "rows.csv", out / "last.csv", *onset.write(read.finished.onsets, out)]
     files += clusters.write(clusters.bounds(read), out)

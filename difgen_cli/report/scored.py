@@ -59,7 +59,7 @@ def _draw(scored: Scored, out: Path) -> list[Path]:
     """The page, its figure and the tables behind it; every file that was written."""
     drawn = [figure for figure in [ratio_cdf.figure(scored.ratios)] if figure is not None]
     files = listing.save(drawn, out / "figures")
-    spreadsheet.write(scored.study.rows, out / "rows.csv")
+    spreadsheet.write(scored.study.measured, out / "rows.csv")
     spreadsheet.write(scored.pairs, out / "pairs.csv")
     html = out / "report.html"
     sections = [

@@ -1,14 +1,16 @@
 """Membership by the loss: brute force, peers, twins, and degenerate inputs."""
 
+import weakref
+
 import numpy as np
 import pytest
 from denoisers import CPU, OfLabel, Wiener, digit_parts, gaussian
 from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score, roc_curve
-from torch import nn
+from torch import Tensor, nn
 
 from difgen_cli.diffusion import IdealDenoiser, to_tensor
-from difgen_cli.metrics._noise import bank
+from difgen_cli.metrics._noise import bank, losses
 from difgen_cli.metrics.membership import COLUMNS, measure, twin_aucs
 
 Values = dict[str, float]
@@ -45,6 +47,62 @@ def test_the_score_is_minus_the_loss_over_eight_draws_for_as_many_images_of_both
         assert values[f"mia_auc_{word}_lo"] < expected < values[f"mia_auc_{word}_hi"]
 
 
+def test_the_two_other_scores_are_those_of_float64() -> None:
+    """The error of the mean of the same 8 reconstructions, and the 4-norm of one query without noise."""
+    train, held_out = gaussian(50, 1), 1.1 * gaussian(80, 2)
+    values = run(Wiener(0.7), train, held_out, 0.7)
+    for relative, word in zip((0.25, 0.5, 1.0), WORDS, strict=True):
+        shrink, sigma, means, norms = 1 / (1 + relative**2), relative * 0.7, [], []
+        for split, x in enumerate((train, held_out)):
+            noise = bank(x[:50], None, 8, split, CPU).noise.double().numpy().reshape(50, 8, -1)
+            clean = x[:50].astype(np.float64)
+            means.append(-(((shrink * (clean[:, None] + sigma * noise)).mean(axis=1) - clean) ** 2).sum(axis=1))
+            norms.append(-((((1 - shrink) * clean) / sigma) ** 4).sum(axis=1))
+        for name, scores in (("mean", means), ("clean", norms)):
+            expected = roc_auc_score(np.repeat([1, 0], 50), np.concatenate(scores))
+            assert values[f"mia_{name}_auc_{word}"] == pytest.approx(expected, abs=1e-12)
+            assert values[f"mia_{name}_auc_{word}_lo"] < expected < values[f"mia_{name}_auc_{word}_hi"]
+
+
+def test_an_image_costs_nine_evaluations_at_a_level() -> None:
+    counted: dict[float, int] = {}
+
+    class Counting(Wiener):
+        def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
+            counted[float(sigma[0])] = counted.get(float(sigma[0]), 0) + len(x)
+            return super().forward(x, sigma, labels)
+
+    run(Counting(0.7), gaussian(30, 1), gaussian(40, 2), 0.7)
+    assert list(counted.values()) == [2 * 30 * (8 + 1)] * 3
+
+
+def test_what_is_denoised_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The errors are the same whatever the blocks are, also where an image's draws lie in several of them."""
+    x = gaussian(21, 3)
+    made = bank(x, None, 8, 0, CPU)
+    whole = losses(Wiener(0.7), made, [0.3])
+    for pairs in (1, 3, 8, 20):
+        monkeypatch.setattr("difgen_cli.metrics._noise.BLOCK_ELEMENTS", 8 * pairs)
+        monkeypatch.setattr("difgen_cli.metrics._noise.BLOCK_PAIRS", pairs)
+        alive: list[weakref.ref[Tensor]] = []
+        most = 0
+
+        class Watched(Wiener):
+            def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
+                nonlocal most
+                given = super().forward(x, sigma, labels)
+                alive.append(weakref.ref(given))  # noqa: B023
+                most = max(most, sum(one() is not None for one in alive))  # noqa: B023
+                return given
+
+        parts = losses(Watched(0.7), made, [0.3])
+        assert len(alive) == -(-168 // pairs)
+        assert most <= 2
+        for name in ("mean", "square", "root"):
+            assert np.array_equal(getattr(parts, name), getattr(whole, name))
+        assert np.allclose(parts.bias, whole.bias, rtol=1e-12)
+
+
 def test_a_model_that_has_seen_neither_split_leaks_nothing() -> None:
     values = run(Wiener(0.7), gaussian(600, 1), gaussian(600, 2), 0.7)
     for word in WORDS:
@@ -66,6 +124,8 @@ def test_a_perfect_memorizer_gives_its_training_images_away() -> None:
     for word in WORDS:
         assert values[f"mia_auc_{word}"] == values[f"mia_auc_{word}_hi"] == 1
         assert 0.95 < values[f"mia_auc_{word}_lo"] < 1
+        assert values[f"mia_mean_auc_{word}"] == values[f"mia_clean_auc_{word}"] == 1
+    assert (values["mia_tpr_10fp"], values["mia_tpr_10fp_rate"]) == (1, 10 / 64)
     assert values["mia_tpr_at_1pct"] is None  # 64 images of H
 
 
@@ -79,6 +139,30 @@ def test_the_share_found_at_one_per_cent_of_false_alarms() -> None:
     interval = binomtest(round(share * 1100), 1100).proportion_ci(0.95, "exact")
     ends = values["mia_tpr_at_1pct_lo"], values["mia_tpr_at_1pct_hi"]
     assert ends == pytest.approx((interval.low, interval.high), abs=1e-9)
+
+
+def test_shares_at_the_declared_level() -> None:
+    train, held_out = 0.9 * gaussian(1100, 1), 1.1 * gaussian(1200, 2)
+    values = run(Wiener(0.7), train, held_out, 0.7, images=2000)
+    of_T, of_H = (-loss_of(x[:1100], split, 0.175, 1 / (1 + 0.0625)) for split, x in enumerate((train, held_out)))
+    assert values["mia_tpr_1pct_025"] == (of_T > np.sort(of_H)[-12]).mean()  # 11 of 1,100 are above it
+    assert values["mia_tpr_10fp"] == (of_T > np.sort(of_H)[-11]).mean()
+    assert values["mia_tpr_10fp_rate"] == 10 / 1100
+    assert values["mia_tail"] == (of_H < np.sort(of_T)[11]).mean() > 0.01
+    interval = binomtest(round(values["mia_tail"] * 1100), 1100).proportion_ci(0.95, "exact")
+    assert (values["mia_tail_lo"], values["mia_tail_hi"]) == pytest.approx((interval.low, interval.high), abs=1e-9)
+
+
+def test_shares_of_models_that_leak_all_and_nothing() -> None:
+    large, other = gaussian(1000, 1), gaussian(1000, 2)
+    values = run(IdealDenoiser(to_tensor(large), 0.7), large, other, 0.7)
+    assert (values["mia_tpr_1pct_025"], values["mia_tpr_10fp"]) == (1, 1)
+    assert values["mia_tail"] > 0.99
+    values = run(Wiener(0.7), large, other, 0.7)
+    for name in ("mia_tail", "mia_tpr_1pct_025", "mia_tpr_10fp"):
+        assert 0 < values[name] < 0.025  # about 0.01
+    few = run(Wiener(0.7), gaussian(10, 1), gaussian(10, 2), 0.7)
+    assert few["mia_tpr_10fp"] is few["mia_tpr_10fp_rate"] is few["mia_tail"] is None
 
 
 def test_no_share_is_given_where_its_threshold_would_rest_on_less_than_ten_images() -> None:

@@ -82,7 +82,7 @@ def test_the_share_found_at_one_per_cent_is_that_of_scikit_learns_curve(ties: bo
     for seed, m in ((0, 1000), (1, 1234), (2, 150)):
         positives, negatives = groups(seed, 800, m, ties)
         alarms, found, _ = roc_curve(*labelled(positives, negatives), drop_intermediate=False)
-        assert found_at(positives, negatives, 0.01) == round(800 * found[alarms <= 0.01].max())
+        assert found_at(positives, negatives, m // 100) == round(800 * found[alarms <= 0.01].max())
 
 
 @pytest.mark.parametrize(("count", "total"), [(0, 10), (10, 10), (1, 1), (3, 17), (500, 1000)])

@@ -9,7 +9,7 @@ from typing import Any
 
 from difgen_cli.engine.grid import Grid
 from difgen_cli.engine.grid.document import GridError
-from difgen_cli.engine.plan import Cell, Plan, Reference, checks
+from difgen_cli.engine.plan import Cell, Plan, Reference, checks, controls
 from difgen_cli.engine.plan.dependencies import Partners
 from difgen_cli.engine.plan.derive import FactSource, RecipeBuilder
 from difgen_cli.engine.plan.guidance import NONE, UNGUIDED
@@ -140,6 +140,9 @@ class _Planner:
         if key not in self.scorings:
             data = self.points.resolved("data", point)
             given, where = self.points.given("score", point), self.points.where(point)
+            if self.derive.facts_of(data, where).holds_out:
+                given, notes = controls.with_blind(given, self.points.library)
+                self.derive.notes.update(dict.fromkeys(notes))
             self.scorings[key] = self.derive.scoring(given, data, where, self.points.compared)
         return self.scorings[key]
 

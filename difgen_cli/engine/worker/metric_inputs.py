@@ -19,6 +19,8 @@ def of(run: ScoringRun, name: str, measure: MetricSpec) -> Any:
     match name:
         case "samples":
             return data.scaled(run.samples)
+        case "sample_labels":
+            return run.sample_labels
         case "train":
             return subset.images
         case "held_out":

@@ -181,9 +181,18 @@ class ScoringRun:
     def _snapshot_path(self) -> Path:
         return self.folder.snapshot(self.unit.step or 0)
 
-    @functools.cached_property
+    @property
     def samples(self) -> np.ndarray:
         """The generated images as uint8 (n, H, W, C), or points; drawn once and kept."""
+        return self._stored[0]
+
+    @property
+    def sample_labels(self) -> np.ndarray | None:
+        """The labels that samples were drawn under, (n,) int64; None without a condition."""
+        return self._stored[1]
+
+    @functools.cached_property
+    def _stored(self) -> tuple[np.ndarray, np.ndarray | None]:
         path = self.folder.samples(self.unit.samples)
         stored = remade(path, sample_files.read)
         if stored is None:
@@ -195,7 +204,7 @@ class ScoringRun:
                 cost = self._cost(meter)
                 publish(path, lambda p: sample_files.write(p, x, labels, cost))
             stored = parsed(path, sample_files.read)
-        return stored[0]
+        return stored
 
     def _cost(self, meter: Meter) -> dict[str, Any]:
         """Evaluations of networks a sample, of whole images or crops, and its network's way; of real images none."""

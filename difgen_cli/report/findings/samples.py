@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any
 
-from difgen_cli.report.findings import copies
+from difgen_cli.report.findings import cliques, copies, membership
 from difgen_cli.report.findings.numbers import Row, count, percent, share, value
 from difgen_cli.report.plotting import labels
+from difgen_cli.report.study import blind
 
 Rule = Callable[[Row, Row], str | None]  # the samples' row, an exact copier's (empty where it was not scored)
 
@@ -103,7 +104,7 @@ def leaning(row: Row) -> tuple[Lean, str]:
 
 def lean(row: Row, _: Row) -> str | None:
     """Are samples nearer to training images than as many unseen images are? With what an exact copier would read."""
-    if "train_pref_excess" not in row or row.constant:
+    if "train_pref_excess" not in row or row.constant or blind.reason(row.values):
         return None
     if not row.has_values("train_pref_excess") and row["train_pref_distinct"] is None:
         return None
@@ -154,6 +155,8 @@ def nothing_found(row: Row, copier: Row) -> str | None:
     needed = ("mem_frac", "mem_frac_control_hi", "train_pref_excess", "train_pref_excess_lo", "train_pref_excess_hi")
     if not row.has_values(*needed) or row.few or row["sample_constant"] or copies.ratio_is_blind(row, copier):
         return None
+    if blind.reason(row.values):
+        return None
     of_copies = (copies.identical, copies.changed_copies, copies.copies_by_parts, copies.unusually_near)
     if any(rule(row, copier) for rule in (old_version, *of_copies)):
         return None
@@ -180,6 +183,7 @@ RULES: dict[str, Rule] = {
     "one_colour": one_colour,
     "few_distinct": few_distinct,
     "old_version": old_version,
+    "refused": membership.refused,
     "ratio_is_blind": copies.ratio_is_blind,
     "identical": copies.identical,
     "ratio_copies": copies.ratio_copies,
@@ -188,7 +192,9 @@ RULES: dict[str, Rule] = {
     "unusually_near": copies.unusually_near,
     "ratio_silent": copies.ratio_silent,
     "power": copies.power,
+    "made_again": cliques.made_again,
     "lean": lean,
+    "membership": membership.told,
     "repeats": repeats,
     "held_out_left_out": held_out_left_out,
     "nothing_found": nothing_found,

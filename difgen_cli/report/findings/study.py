@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from difgen_cli.report.findings import forks, unlearning
+from difgen_cli.report.findings import forks, membership, unlearning
 from difgen_cli.report.findings.copies import CONTROL_MOST
 from difgen_cli.report.findings.numbers import FEW, count, percent
 from difgen_cli.report.plotting import labels
@@ -168,9 +168,11 @@ def _where(curves: Curves, line: Any) -> str:
 # name -> rule, in the order in which they are told
 RULES: dict[str, Rule] = {
     "few_distinct": few_distinct,
+    "refused": membership.refused_in_study,
     "blind": blind,
     "copying": copying,
     "leaning": leaning,
+    "membership": membership.told_in_study,
     "stopping": stopping,
     "forked": forks.forked,
     "unlearnt": unlearning.unlearnt,

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from difgen_cli.engine.columns import ColumnSpec, declared
 from difgen_cli.engine.grid.document import GridError
-from difgen_cli.engine.plan import plan_table
+from difgen_cli.engine.plan import controls, plan_table
 from difgen_cli.engine.plugins import COLUMN_SECTIONS, Library, PluginError
 from difgen_cli.engine.store import (
     RunFolder,
@@ -30,7 +30,7 @@ from difgen_cli.engine.store import (
 )
 from difgen_cli.engine.store.access import exists, parsed
 from difgen_cli.report import Pair, Study
-from difgen_cli.report.study import costs
+from difgen_cli.report.study import blind, costs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,9 +58,10 @@ def _study(store: Store, folder: Path, metrics: dict[str, pa.Table]) -> Study:
     trajectories = {*plan["home"].to_pylist(), *(other["home"] for other in plan_table.partners(plan))}
     doubt = untrusted.find(store, trajectories)
     table = tables.joined(plan, metrics, doubt)
-    rows = _rows(store, table)
     library = _library(store, folder)
     constants = {name: _constants(library, name) for name in metrics}
+    claims = [name for own in constants.values() for name in own.get(controls.CLAIMS, ())]
+    rows, held_back = blind.held_back(_rows(store, table), claims)
     return Study(
         name=about["grid"],
         question=about["question"],
@@ -68,7 +69,7 @@ def _study(store: Store, folder: Path, metrics: dict[str, pa.Table]) -> Study:
         seeds=int(about["seeds"]),
         rows=rows,
         tables={
-            name: _table(store, rows, name, metric)
+            name: _table(store, rows, name, metric, claims)
             for metric, own in constants.items()
             for name, columns in own.get("TABLES", {}).items()
             if LEVEL in columns
@@ -77,6 +78,7 @@ def _study(store: Store, folder: Path, metrics: dict[str, pa.Table]) -> Study:
         gallery=partial(pairs, store),
         provenance=_provenance(store, about["grid"], folder, rows),
         stale=doubt.sentence(sorted(trajectories)),
+        held_back=held_back,
     )
 
 
@@ -110,8 +112,8 @@ def _cause(attempts: dict[str, dict[str, Any]], cell: str) -> str | None:
     return next((cause for cause in causes if cause is not None), None)
 
 
-def _table(store: Store, rows: pd.DataFrame, name: str, metric: str) -> pd.DataFrame:
-    """A metric's table with the settings of the cells that its lines belong to."""
+def _table(store: Store, rows: pd.DataFrame, name: str, metric: str, claims: list[str]) -> pd.DataFrame:
+    """A metric's table with the settings of the cells that its lines belong to, without what must not be stated."""
     import pandas as pd
 
     path, key = store.tables / f"{name}.parquet", f"result.{metric}"
@@ -119,8 +121,10 @@ def _table(store: Store, rows: pd.DataFrame, name: str, metric: str) -> pd.DataF
         return pd.DataFrame()
     lines_of = parsed(path, pq.read_table).drop_columns(["kind", "home", "step", "cell"]).to_pandas()
     settings = [c for c in rows.columns if c.partition(".")[0] in SETTINGS]
-    lines = rows[[key, "kind", "seed", "step", "cell", "trajectory", *settings]].rename(columns={key: "key"})
-    return lines.dropna(subset="key").merge(lines_of, on="key", how="inner").drop(columns="key")
+    control = [blind.LOWER] if blind.LOWER in rows else []
+    lines = rows[[key, "kind", "seed", "step", "cell", "trajectory", *settings, *control]]
+    lines = lines.rename(columns={key: "key"}).dropna(subset="key").merge(lines_of, on="key", how="inner")
+    return blind.held_back(lines, claims)[0].drop(columns=["key", *control])
 
 
 def _library(store: Store, folder: Path) -> Library:
