@@ -67,8 +67,9 @@ def score(
 
         names = tuple(name.strip() for name in metrics.split(",")) if metrics else ()
         request = scoring.Request(
-            samples, against, held_out, hold_out, names, settings_of(set_), features, count, group, mirrored
-        )
+            samples=samples, against=against, held_out=held_out, hold_out=hold_out, metrics=names,
+            settings=settings_of(set_), features=features, count=count, group=group, mirrored=mirrored,
+        )  # fmt: skip
         prepared = scoring.prepare(request, runs)
         ended = scoring.run(prepared, messages(), partial(progress.watch, messages()))
         if ended == "interrupted":

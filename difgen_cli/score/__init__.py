@@ -79,7 +79,7 @@ def prepare(request: Request, runs: Path) -> Prepared:
         notes.append(f"{len(chosen):,} of {given.images:,} samples, drawn at random.")
     if given.content == ours.content:
         notes.append("SAMPLES and --against are the same images: each is a copy of itself.")
-    metrics, left_out = planner.metrics(request, library, held_out)
+    metrics, left_out = planner.metrics(request, library, held_out, request.metrics or planner.DEFAULT)
     together = None
     if request.group is not None:
         together = groups.read(request.group, sources.names(files.samples), finder.pool(given.content), chosen)

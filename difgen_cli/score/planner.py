@@ -20,23 +20,28 @@ from difgen_cli.engine.plan.recipes import Operation, Recipe, images_of
 from difgen_cli.engine.plan.sections import DEFAULT_SCORE, Section, as_text, resolve
 from difgen_cli.engine.plugins import Library
 from difgen_cli.score.groups import Groups
-from difgen_cli.score.sources import Request
+from difgen_cli.score.sources import Comparison, Request
 from difgen_cli.text import printable
 
 GIVEN_VERSION = 1  # of how files become the samples of a cell
 DEFAULT = (*DEFAULT_SCORE, "aligned")  # for a model that nobody here has trained, copies may have been changed
-NO_MODEL = "needs the model itself (its denoiser), and only its images are given"
+NO_MODEL = dict.fromkeys(LACKING["heldout"], "needs the model itself (its denoiser), and only its images are given")
 
 
-def metrics(request: Request, library: Library, held_out: int) -> tuple[dict[str, Given], dict[str, str]]:
-    """What `score:` would say in a grid, and the metrics that cannot be had, with the reason."""
+def metrics(
+    request: Comparison, library: Library, held_out: int, names: Iterable[str], lacking: Mapping[str, str] = NO_MODEL
+) -> tuple[dict[str, Given], dict[str, str]]:
+    """What `score:` would say in a grid, and the metrics that cannot be had, with the reason.
+
+    lacking: input of metrics -> why it is not there.
+    """
     given: dict[str, Given] = {}
     left_out: dict[str, str] = {}
-    for metric in request.metrics or DEFAULT:
+    for metric in names:
         signature = library.signature("score", metric)
         least = signature.constants.get("HELD_OUT_MIN", 0)
-        if LACKING["heldout"] & set(signature.inputs):  # as for real images, which no network drew
-            left_out[metric] = NO_MODEL
+        if why := next((lacking[name] for name in signature.inputs if name in lacking), None):
+            left_out[metric] = why
         elif held_out < least:
             left_out[metric] = f"needs at least {least} held-out images, and there are {held_out or 'none'}"
         else:
@@ -46,7 +51,7 @@ def metrics(request: Request, library: Library, held_out: int) -> tuple[dict[str
     return given | _features(request, given, library) | _settings(request, given, left_out), left_out
 
 
-def _features(request: Request, given: Mapping[str, Given], library: Library) -> dict[str, Given]:
+def _features(request: Comparison, given: Mapping[str, Given], library: Library) -> dict[str, Given]:
     """The feature space for every metric that uses one."""
     if request.features is None:
         return {}
@@ -56,7 +61,7 @@ def _features(request: Request, given: Mapping[str, Given], library: Library) ->
     return {f"{metric}.features": Given(request.features) for metric in users}
 
 
-def _settings(request: Request, given: Mapping[str, Given], left_out: Mapping[str, str]) -> dict[str, Given]:
+def _settings(request: Comparison, given: Mapping[str, Given], left_out: Mapping[str, str]) -> dict[str, Given]:
     settings = {path: value for path, value in request.given().items() if not path.startswith("data.")}
     for path in settings:
         metric, dot, _ = path.partition(".")

@@ -28,24 +28,30 @@ NO_HELD_OUT = (
 )
 
 
-@dataclass(frozen=True)
-class Request:
-    """What a person asks for."""
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """The real images that a person compares with, and how."""
 
-    samples: Path
     against: Path
     held_out: Path | None = None
     hold_out: int | None = None  # images of `against` to hold out, where there are no others
     metrics: tuple[str, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)  # of metrics, and of the data's own: `data.size`
     features: str | None = None
-    count: int | None = None
-    group: str | None = None  # how the samples come in groups: folder, label, or a file that says so
+    count: int | None = None  # of samples
     mirrored: bool = False  # training showed mirror images too
 
     def given(self) -> dict[str, Given]:
         """The settings as a grid would give them."""
         return {k.removeprefix("score."): Given(scalar(compose(v))) for k, v in self.settings.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request(Comparison):
+    """Images of any model, and what they are compared with."""
+
+    samples: Path
+    group: str | None = None  # how the samples come in groups: folder, label, or a file that says so
 
 
 @dataclass(frozen=True)
@@ -66,30 +72,43 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Sources:
-    """Everything that a request names."""
+class RealImages:
+    """The files of the images that are compared with."""
 
-    samples: Source
     against: Source
     held_out: Source | None
 
 
+@dataclass(frozen=True)
+class Sources(RealImages):
+    """Everything that a request names."""
+
+    samples: Source
+
+
 def find(request: Request, library: Library) -> Sources:
     """The files of a request, not read yet. GridError where they are none, do not fit each other, or are too many."""
+    settings = {k: v for k, v in _settings(request, library).items() if k in CONVERSIONS}
+    samples, real = _source("SAMPLES", request.samples, settings, library), find_real(request, library)
+    if not real.against.builtin:
+        check_shapes(samples, real.against)
+    held_out = [real.held_out] if real.held_out else []
+    _check_memory(request.count, samples, real.against, *held_out)
+    return Sources(real.against, real.held_out, samples)
+
+
+def find_real(request: Comparison, library: Library) -> RealImages:
+    """The files to compare with, not read yet. GridError where they are none, or do not fit each other."""
     settings = _settings(request, library)
-    samples = _source("SAMPLES", request.samples, {k: v for k, v in settings.items() if k in CONVERSIONS}, library)
     against = _source("--against", request.against, settings, library)
     held_out = _source("--held-out", request.held_out, settings, library) if request.held_out else None
     if held_out and request.hold_out is not None:
         raise GridError("--hold-out: draws held-out images from --against, --held-out names others; use one of them")
     if held_out and against.builtin:
         raise GridError(f"--held-out: {against.path} is a built-in data set, which is split by --hold-out")
-    if not against.builtin:
-        check_shapes(samples, against)
     if held_out:
         check_shapes(held_out, against)
-    _check_memory(request.count, samples, against, *([held_out] if held_out else []))
-    return Sources(samples, against, held_out)
+    return RealImages(against, held_out)
 
 
 def check_shapes(source: Source, against: Source) -> None:
@@ -118,7 +137,7 @@ def samples_section(request: Request, sources: Sources, library: Library) -> Sec
     return section(sources.samples, library, **{k: g for k, g in _given(request).items() if k in CONVERSIONS})
 
 
-def data_section(request: Request, sources: Sources, library: Library) -> Section:
+def data_section(request: Comparison, sources: RealImages, library: Library) -> Section:
     """The training and held-out images as a grid would name them."""
     more = _given(request)
     more["held_out"] = Given(sources.held_out.count if sources.held_out else request.hold_out or 0)
@@ -128,10 +147,10 @@ def data_section(request: Request, sources: Sources, library: Library) -> Sectio
     return section(sources.against, library, **more)
 
 
-def check_mirrored(request: Request, shape: tuple[int, ...]) -> None:
+def check_mirrored(request: Comparison, shape: tuple[int, ...]) -> None:
     """GridError for mirror images of points."""
     if request.mirrored and len(shape) < 3:
-        raise GridError(f"--mirrored: {request.samples} holds points, which have no mirror image; omit --mirrored")
+        raise GridError(f"--mirrored: {request.against} holds points, which have no mirror image; omit --mirrored")
 
 
 def facts_of(finder: Finder, section_: Section, source: Source) -> Facts:
@@ -144,7 +163,7 @@ def facts_of(finder: Finder, section_: Section, source: Source) -> Facts:
         raise GridError(f"{source.flag}: {error}") from None
 
 
-def held_out(pool: Pool, data: Section, sources: Sources) -> tuple[int, list[str]]:
+def held_out(pool: Pool, data: Section, sources: RealImages) -> tuple[int, list[str]]:
     """How many held-out images are left without those that were trained on, and what a reader must know of them."""
     from difgen_cli.data import DataError, split
 
@@ -184,12 +203,12 @@ def names(source: Source) -> list[str]:
     return files.names(source.path, source.split, source.image)
 
 
-def _given(request: Request) -> dict[str, Given]:
+def _given(request: Comparison) -> dict[str, Given]:
     """The settings of the data that the request gives."""
     return {k.removeprefix("data."): g for k, g in request.given().items() if k.startswith("data.")}
 
 
-def _settings(request: Request, library: Library) -> dict[str, Any]:
+def _settings(request: Comparison, library: Library) -> dict[str, Any]:
     """Those of them that say how files are read, checked."""
     taken = library.signature("data", "files").settings
     return {k: check(f"data.{k}", taken[k], g) for k, g in _given(request).items() if k in (*CONVERSIONS, "image")}

@@ -55,6 +55,10 @@ class WeightFiles:
         self.sources[weights.identity[:16]] = {"path": str(path.absolute()), "identity": weights.identity, **asked}
         return weights
 
+    def identity(self, key: str) -> str:
+        """The whole SHA-256 (hex) of weights that were found, by their key; empty where they are missing."""
+        return str(self.sources[key].get("identity", ""))
+
     def save(self) -> None:
         """Keep what was read, and where workers find it."""
         for key, source in self.sources.items():

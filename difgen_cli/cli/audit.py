@@ -1,0 +1,132 @@
+"""`difgen audit`: does a model that somebody else trained copy its training images?"""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from difgen_cli.cli.app import command, errors, fail
+from difgen_cli.cli.format import messages, output, print_json
+from difgen_cli.cli.options import Json, check_choice, settings_of
+
+if TYPE_CHECKING:
+    from difgen_cli.audit import Prepared
+
+SHOWN = {"model.path": "MODEL", "condition.name": "--class-labels", "condition.path": "--class-labels", "train.steps": "--steps",
+         "model.weights": "--weights", "model.network": "--network"}  # fmt: skip
+
+
+@command()
+def audit(
+    model: Annotated[
+        Path, typer.Argument(help="Weights of any format; {step} stands for that of a checkpoint.", metavar="MODEL")
+    ],
+    against: Annotated[
+        Path, typer.Option(help="What the model was trained on: a folder, Parquet, .npz, or digits.", metavar="IMAGES")
+    ],
+    held_out: Annotated[
+        Path | None, typer.Option(help="Images of the same kind, never trained on.", metavar="IMAGES")
+    ] = None,
+    hold_out: Annotated[
+        int | None, typer.Option(min=1, help="How many held-out images to draw from --against.", metavar="N")
+    ] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="How many samples; default: 1,000.", metavar="N")] = None,
+    metrics: Annotated[str | None, typer.Option(help="Metrics, separated by commas, or all.", metavar="NAMES")] = None,
+    steps: Annotated[
+        str | None, typer.Option(help="Which checkpoints, separated by commas; default: all.", metavar="STEPS")
+    ] = None,
+    weights: Annotated[str | None, typer.Option(help="ema or raw, where the files have both.", metavar="WHICH")] = None,
+    network: Annotated[
+        Path | None, typer.Option(help="JSON that describes the network of named tensors.", metavar="FILE")
+    ] = None,
+    class_labels: Annotated[
+        str | None, typer.Option(help="Class labels: those of the images, or a file.", metavar="images|FILE")
+    ] = None,
+    mirrored: Annotated[bool, typer.Option("--mirrored", help="Training used mirror images too.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.", metavar="DEVICE")] = "auto",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting of a metric, or sample.steps and such.", metavar="KEY=VALUE"),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The folder of the report; default: report/NAME.", metavar="FOLDER")
+    ] = None,
+    runs: Annotated[Path, typer.Option("--runs", help="Where results are kept.", metavar="FOLDER")] = Path("audits"),
+    json_: Json = False,
+) -> None:
+    """Find out whether a model that somebody else trained copies its training images.
+
+    It is sampled, and its network is asked about training and held-out images; the answers come first. Files are read
+    as data: nothing in them is run.
+
+    Example: difgen audit out/checkpoint-{step}/unet --against train/ --held-out test/
+    """
+    with errors():
+        from difgen_cli import audit as auditing
+        from difgen_cli.cli import progress
+        from difgen_cli.engine.grid.document import GridError
+
+        check_choice("--weights", weights, (None, "ema", "raw"))
+        _use(device)
+        names = tuple(name.strip() for name in metrics.split(",")) if metrics else ()
+        request = auditing.Request(
+            model=model, against=against, held_out=held_out, hold_out=hold_out, count=count, metrics=names,
+            steps=_steps(steps), weights=weights, network=network, class_labels=class_labels, mirrored=mirrored,
+            settings=settings_of(set_),
+        )  # fmt: skip
+        try:
+            prepared = auditing.prepare(request, runs)
+        except GridError as error:
+            path, colon, rest = str(error.args[0]).partition(":")
+            raise GridError(f"{SHOWN[path]}:{rest}") from None if colon and path in SHOWN else error
+        ended = auditing.run(prepared, messages(), partial(progress.watch, messages()))
+        if ended == "interrupted":
+            fail("interrupted: everything so far is kept; run the same command again to resume", 130)
+        _report(prepared, out, json_=json_)
+        raise typer.Exit(auditing.ENDED[ended])
+
+
+def _use(device: str) -> None:
+    """Let workers see a GPU or none. GridError where one is asked for and none is here."""
+    from difgen_cli.engine import launch
+    from difgen_cli.engine.grid.document import GridError
+
+    check_choice("--device", device, ("auto", "cpu", "cuda"))
+    if device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    elif device == "cuda" and not launch.visible_gpus():
+        raise GridError("--device cuda: there is no GPU here that torch can use; choose cpu")
+
+
+def _steps(text: str | None) -> tuple[int, ...]:
+    from difgen_cli.engine.grid.document import GridError
+
+    words = [word.strip() for word in text.split(",")] if text else []
+    if wrong := next((word for word in words if not (word.isascii() and word.isdigit())), None):
+        raise GridError(f"--steps {text}: {wrong!r} is no step; write whole numbers, such as 500,1000")
+    return tuple(dict.fromkeys(map(int, words)))
+
+
+def _report(prepared: Prepared, out: Path | None, *, json_: bool) -> None:
+    """Write the page, by default into a folder of the model's name, and print the answers or JSON."""
+    from difgen_cli.report import audit as page
+
+    planned, request = prepared.planned, prepared.request
+    subject = page.AuditedModel(
+        str(request.model), str(request.against), prepared.train_images, prepared.weights_sha256,
+        str(request.held_out) if request.held_out else None, prepared.held_out, request.held_out is None,
+    )  # fmt: skip
+    audited = page.gather(
+        planned.store, planned.plan.grid.name, planned.folder, subject, notes=prepared.notes,
+        left_out=prepared.left_out, names=prepared.train_names,
+    )  # fmt: skip
+    written = page.write(audited, out or Path("report") / planned.plan.grid.name)
+    if json_:
+        print_json(page.content(audited, written))
+    else:
+        page.show(audited, output())
+        messages().print(f"report: {written.page}", soft_wrap=True)
