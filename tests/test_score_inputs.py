@@ -47,7 +47,7 @@ def parquet(path: str, images: np.ndarray, column: str = "image", **more: Any) -
 
 def prepared(samples: str, against: str, **settings: str) -> Prepared:
     """A request read and planned, and not computed."""
-    request = Request(Path(samples), Path(against), metrics=("memorization",), settings=settings)
+    request = Request(samples=Path(samples), against=Path(against), metrics=("memorization",), settings=settings)
     return prepare(request, Path("scores"))
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from difgen_cli import sweep
 from difgen_cli.audit import planner
-from difgen_cli.audit.planner import Request
+from difgen_cli.audit.planner import AuditRequest
 from difgen_cli.engine.plan import Cell, pending
 from difgen_cli.engine.plan import planner as grid_planner
 from difgen_cli.engine.plan.facts import Finder
@@ -27,15 +27,15 @@ from difgen_cli.sweep import ENDED
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["ENDED", "Prepared", "Request", "prepare", "run"]
+__all__ = ["ENDED", "AuditRequest", "PreparedAudit", "prepare", "run"]
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedAudit:
     """A request planned and held against the store."""
 
     planned: sweep.Planned
-    request: Request
+    request: AuditRequest
     against: Source
     held_out: int  # images of it that are no training images
     notes: list[str]  # what a reader must know
@@ -63,7 +63,7 @@ class Prepared:
         return sources.names(self.against)
 
 
-def prepare(request: Request, runs: Path) -> Prepared:
+def prepare(request: AuditRequest, runs: Path) -> PreparedAudit:
     """Read what is new of the files, and plan; GridError in one sentence where something does not fit."""
     folder = Path("plugins").absolute()
     plugins = folder if folder.is_dir() else None
@@ -81,10 +81,10 @@ def prepare(request: Request, runs: Path) -> Prepared:
         *(f"{note[:1].upper()}{note[1:]}." for note in [*plan.warnings, *finder.notes]),
     ]
     planned = sweep.Planned(plan, sweep.survey(plan, store, lambda _: True), store, finder, plugins)
-    return Prepared(planned, request, real.against.of(ours), held_out, list(dict.fromkeys(notes)), left_out)
+    return PreparedAudit(planned, request, real.against.of(ours), held_out, list(dict.fromkeys(notes)), left_out)
 
 
-def run(prepared: Prepared, console: Console, watch: Watch = wait) -> str:
+def run(prepared: PreparedAudit, console: Console, watch: Watch = wait) -> str:
     """Measure what is missing, here; returns done, failed, refused or interrupted."""
     planned = prepared.planned
     sweep.record(planned)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -18,7 +17,7 @@ from difgen_cli.engine.plan.pretrained import STEP, files_of
 from difgen_cli.engine.plan.sections import Section, as_text
 from difgen_cli.engine.plugins import Library
 from difgen_cli.score import planner
-from difgen_cli.score.sources import Comparison
+from difgen_cli.score.sources import ComparisonRequest
 from difgen_cli.text import printable
 
 DEFAULT = (*planner.DEFAULT, "membership", "path")
@@ -29,7 +28,7 @@ LACKING = dict.fromkeys(PARTNERS, "needs a second network, trained on the other 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request(Comparison):
+class AuditRequest(ComparisonRequest):
     """What a person asks for."""
 
     model: Path  # {step} in it stands for the step of a checkpoint
@@ -39,7 +38,7 @@ class Request(Comparison):
     class_labels: str | None = None  # images, or a file
 
 
-def metrics(request: Request, library: Library, held_out: int) -> tuple[dict[str, Given], dict[str, str]]:
+def metrics(request: AuditRequest, library: Library, held_out: int) -> tuple[dict[str, Given], dict[str, str]]:
     """What `score:` would say in a grid, and the metrics that cannot be had, with the reason."""
     every = request.metrics == (EVERY,)
     names = library.names("score") if every else request.metrics or DEFAULT
@@ -53,7 +52,7 @@ def metrics(request: Request, library: Library, held_out: int) -> tuple[dict[str
     return planner.metrics(replace(request, settings=own), library, held_out, names, lacking)
 
 
-def grid(request: Request, data: Section, metrics: Mapping[str, Given]) -> Grid:
+def grid(request: AuditRequest, data: Section, metrics: Mapping[str, Given]) -> Grid:
     """The grid that asks for these metrics of every checkpoint."""
     base = {"data.name": Given(data.name)}
     base |= {f"data.{k}": Given(v) for k, v in (data.changed | data.changed_own).items()}
@@ -69,13 +68,13 @@ def grid(request: Request, data: Section, metrics: Mapping[str, Given]) -> Grid:
     return Grid(Path(f"{name}.yaml"), _text(question, base, steps), question, base, axes, (), (), (0,))
 
 
-def _model(request: Request) -> dict[str, Given]:
+def _model(request: AuditRequest) -> dict[str, Given]:
     asked: dict[str, Any] = {"weights": request.weights, "network": request.network}
     named = {"model.name": Given("given"), "model.path": Given(request.model)}
     return named | {f"model.{k}": Given(v) for k, v in asked.items() if v is not None}
 
 
-def _condition(request: Request) -> dict[str, Given]:
+def _condition(request: AuditRequest) -> dict[str, Given]:
     if request.class_labels is None:
         return {}
     if request.class_labels == OF_IMAGES:
@@ -83,7 +82,7 @@ def _condition(request: Request) -> dict[str, Given]:
     return {"condition.name": Given("file"), "condition.path": Given(Path(request.class_labels))}
 
 
-def _steps(request: Request) -> tuple[int, ...]:
+def _steps(request: AuditRequest) -> tuple[int, ...]:
     """The steps of the checkpoints: those asked for, or all that are there. GridError where there are none."""
     if STEP not in str(request.model):
         if request.steps:
@@ -101,9 +100,9 @@ def _text(question: str, base: Mapping[str, Given], steps: tuple[int, ...]) -> s
     for path, given in base.items():
         section, _, key = path.partition(".")
         value = given.value
-        sections.setdefault(section, {})[key] = os.path.abspath(value) if isinstance(value, Path) else value
+        sections.setdefault(section, {})[key] = str(value.absolute()) if isinstance(value, Path) else value
     scored = sections.pop("score", {})
-    settings = {metric: {} for metric in scored if "." not in metric}
+    settings: dict[str, dict[str, Any]] = {metric: {} for metric in scored if "." not in metric}
     for path, value in scored.items():
         metric, dot, key = path.partition(".")
         if dot:

@@ -14,10 +14,12 @@ from difgen_cli.cli.format import messages, output, print_json
 from difgen_cli.cli.options import Json, check_choice, settings_of
 
 if TYPE_CHECKING:
-    from difgen_cli.audit import Prepared
+    from difgen_cli.audit import PreparedAudit
 
-SHOWN = {"model.path": "MODEL", "condition.name": "--class-labels", "condition.path": "--class-labels", "train.steps": "--steps",
-         "model.weights": "--weights", "model.network": "--network"}  # fmt: skip
+SHOWN = {  # what settings of the grid are called here
+    "model.path": "MODEL", "condition.name": "--class-labels", "condition.path": "--class-labels",
+    "train.steps": "--steps", "model.weights": "--weights", "model.network": "--network",
+}  # fmt: skip
 
 
 @command()
@@ -73,7 +75,7 @@ def audit(
         check_choice("--weights", weights, (None, "ema", "raw"))
         _use(device)
         names = tuple(name.strip() for name in metrics.split(",")) if metrics else ()
-        request = auditing.Request(
+        request = auditing.AuditRequest(
             model=model, against=against, held_out=held_out, hold_out=hold_out, count=count, metrics=names,
             steps=_steps(steps), weights=weights, network=network, class_labels=class_labels, mirrored=mirrored,
             settings=settings_of(set_),
@@ -111,12 +113,13 @@ def _steps(text: str | None) -> tuple[int, ...]:
     return tuple(dict.fromkeys(map(int, words)))
 
 
-def _report(prepared: Prepared, out: Path | None, *, json_: bool) -> None:
+def _report(prepared: PreparedAudit, out: Path | None, *, json_: bool) -> None:
     """Write the page, by default into a folder of the model's name, and print the answers or JSON."""
     from difgen_cli.report import audit as page
+    from difgen_cli.report.findings.answers import AuditedModel
 
     planned, request = prepared.planned, prepared.request
-    subject = page.AuditedModel(
+    subject = AuditedModel(
         str(request.model), str(request.against), prepared.train_images, prepared.weights_sha256,
         str(request.held_out) if request.held_out else None, prepared.held_out, request.held_out is None,
     )  # fmt: skip

@@ -20,7 +20,7 @@ from difgen_cli.engine.plan.recipes import Operation, Recipe, images_of
 from difgen_cli.engine.plan.sections import DEFAULT_SCORE, Section, as_text, resolve
 from difgen_cli.engine.plugins import Library
 from difgen_cli.score.groups import Groups
-from difgen_cli.score.sources import Comparison, Request
+from difgen_cli.score.sources import ComparisonRequest, Request
 from difgen_cli.text import printable
 
 GIVEN_VERSION = 1  # of how files become the samples of a cell
@@ -29,7 +29,11 @@ NO_MODEL = dict.fromkeys(LACKING["heldout"], "needs the model itself (its denois
 
 
 def metrics(
-    request: Comparison, library: Library, held_out: int, names: Iterable[str], lacking: Mapping[str, str] = NO_MODEL
+    request: ComparisonRequest,
+    library: Library,
+    held_out: int,
+    names: Iterable[str],
+    lacking: Mapping[str, str] = NO_MODEL,
 ) -> tuple[dict[str, Given], dict[str, str]]:
     """What `score:` would say in a grid, and the metrics that cannot be had, with the reason.
 
@@ -51,7 +55,7 @@ def metrics(
     return given | _features(request, given, library) | _settings(request, given, left_out), left_out
 
 
-def _features(request: Comparison, given: Mapping[str, Given], library: Library) -> dict[str, Given]:
+def _features(request: ComparisonRequest, given: Mapping[str, Given], library: Library) -> dict[str, Given]:
     """The feature space for every metric that uses one."""
     if request.features is None:
         return {}
@@ -61,7 +65,7 @@ def _features(request: Comparison, given: Mapping[str, Given], library: Library)
     return {f"{metric}.features": Given(request.features) for metric in users}
 
 
-def _settings(request: Comparison, given: Mapping[str, Given], left_out: Mapping[str, str]) -> dict[str, Given]:
+def _settings(request: ComparisonRequest, given: Mapping[str, Given], left_out: Mapping[str, str]) -> dict[str, Given]:
     settings = {path: value for path, value in request.given().items() if not path.startswith("data.")}
     for path in settings:
         metric, dot, _ = path.partition(".")

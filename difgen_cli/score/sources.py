@@ -29,7 +29,7 @@ NO_HELD_OUT = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class ComparisonRequest:
     """The real images that a person compares with, and how."""
 
     against: Path
@@ -47,7 +47,7 @@ class Comparison:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request(Comparison):
+class Request(ComparisonRequest):
     """Images of any model, and what they are compared with."""
 
     samples: Path
@@ -97,7 +97,7 @@ def find(request: Request, library: Library) -> Sources:
     return Sources(real.against, real.held_out, samples)
 
 
-def find_real(request: Comparison, library: Library) -> RealImages:
+def find_real(request: ComparisonRequest, library: Library) -> RealImages:
     """The files to compare with, not read yet. GridError where they are none, or do not fit each other."""
     settings = _settings(request, library)
     against = _source("--against", request.against, settings, library)
@@ -137,7 +137,7 @@ def samples_section(request: Request, sources: Sources, library: Library) -> Sec
     return section(sources.samples, library, **{k: g for k, g in _given(request).items() if k in CONVERSIONS})
 
 
-def data_section(request: Comparison, sources: RealImages, library: Library) -> Section:
+def data_section(request: ComparisonRequest, sources: RealImages, library: Library) -> Section:
     """The training and held-out images as a grid would name them."""
     more = _given(request)
     more["held_out"] = Given(sources.held_out.count if sources.held_out else request.hold_out or 0)
@@ -147,7 +147,7 @@ def data_section(request: Comparison, sources: RealImages, library: Library) -> 
     return section(sources.against, library, **more)
 
 
-def check_mirrored(request: Comparison, shape: tuple[int, ...]) -> None:
+def check_mirrored(request: ComparisonRequest, shape: tuple[int, ...]) -> None:
     """GridError for mirror images of points."""
     if request.mirrored and len(shape) < 3:
         raise GridError(f"--mirrored: {request.against} holds points, which have no mirror image; omit --mirrored")
@@ -203,12 +203,12 @@ def names(source: Source) -> list[str]:
     return files.names(source.path, source.split, source.image)
 
 
-def _given(request: Comparison) -> dict[str, Given]:
+def _given(request: ComparisonRequest) -> dict[str, Given]:
     """The settings of the data that the request gives."""
     return {k.removeprefix("data."): g for k, g in request.given().items() if k.startswith("data.")}
 
 
-def _settings(request: Comparison, library: Library) -> dict[str, Any]:
+def _settings(request: ComparisonRequest, library: Library) -> dict[str, Any]:
     """Those of them that say how files are read, checked."""
     taken = library.signature("data", "files").settings
     return {k: check(f"data.{k}", taken[k], g) for k, g in _given(request).items() if k in (*CONVERSIONS, "image")}
