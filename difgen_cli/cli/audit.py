@@ -11,11 +11,23 @@ import typer
 
 from difgen_cli.cli.app import command, errors, fail
 from difgen_cli.cli.format import messages, output, print_json
-from difgen_cli.cli.options import Json, check_choice, settings_of
+from difgen_cli.cli.options import (
+    Against,
+    HeldOut,
+    HoldOut,
+    Json,
+    Mirrored,
+    ReportFolder,
+    check_choice,
+    settings_of,
+)
 
 if TYPE_CHECKING:
-    from difgen_cli.audit import PreparedAudit
+    from difgen_cli.audit import AuditRequest, PreparedAudit
 
+Model = Annotated[
+    Path, typer.Argument(help="Weights of any format; {step} stands for that of a checkpoint.", metavar="MODEL")
+]
 SHOWN = {  # what settings of the grid are called here
     "model.path": "MODEL", "condition.name": "--class-labels", "condition.path": "--class-labels",
     "train.steps": "--steps", "model.weights": "--weights", "model.network": "--network",
@@ -24,39 +36,22 @@ SHOWN = {  # what settings of the grid are called here
 
 @command()
 def audit(
-    model: Annotated[
-        Path, typer.Argument(help="Weights of any format; {step} stands for that of a checkpoint.", metavar="MODEL")
-    ],
-    against: Annotated[
-        Path, typer.Option(help="What the model was trained on: a folder, Parquet, .npz, or digits.", metavar="IMAGES")
-    ],
-    held_out: Annotated[
-        Path | None, typer.Option(help="Images of the same kind, never trained on.", metavar="IMAGES")
-    ] = None,
-    hold_out: Annotated[
-        int | None, typer.Option(min=1, help="How many held-out images to draw from --against.", metavar="N")
-    ] = None,
+    model: Model,
+    against: Against,
+    held_out: HeldOut = None,
+    hold_out: HoldOut = None,
     count: Annotated[int | None, typer.Option(min=1, help="How many samples; default: 1,000.", metavar="N")] = None,
     metrics: Annotated[str | None, typer.Option(help="Metrics, separated by commas, or all.", metavar="NAMES")] = None,
-    steps: Annotated[
-        str | None, typer.Option(help="Which checkpoints, separated by commas; default: all.", metavar="STEPS")
-    ] = None,
+    steps: Annotated[str | None, typer.Option(help="Checkpoints, with commas; default: all.", metavar="STEPS")] = None,
     weights: Annotated[str | None, typer.Option(help="ema or raw, where the files have both.", metavar="WHICH")] = None,
-    network: Annotated[
-        Path | None, typer.Option(help="JSON that describes the network of named tensors.", metavar="FILE")
-    ] = None,
+    network: Annotated[Path | None, typer.Option(help="JSON: the network of named tensors.", metavar="FILE")] = None,
     class_labels: Annotated[
-        str | None, typer.Option(help="Class labels: those of the images, or a file.", metavar="images|FILE")
+        str | None, typer.Option(help="Those of the images, or a file.", metavar="images|FILE")
     ] = None,
-    mirrored: Annotated[bool, typer.Option("--mirrored", help="Training used mirror images too.")] = False,
+    mirrored: Mirrored = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.", metavar="DEVICE")] = "auto",
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="A setting of a metric, or sample.steps and such.", metavar="KEY=VALUE"),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="The folder of the report; default: report/NAME.", metavar="FOLDER")
-    ] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Another setting.", metavar="KEY=VALUE")] = None,
+    out: ReportFolder = None,
     runs: Annotated[Path, typer.Option("--runs", help="Where results are kept.", metavar="FOLDER")] = Path("audits"),
     json_: Json = False,
 ) -> None:
@@ -70,7 +65,6 @@ def audit(
     with errors():
         from difgen_cli import audit as auditing
         from difgen_cli.cli import progress
-        from difgen_cli.engine.grid.document import GridError
 
         check_choice("--weights", weights, (None, "ema", "raw"))
         _use(device)
@@ -80,16 +74,26 @@ def audit(
             steps=_steps(steps), weights=weights, network=network, class_labels=class_labels, mirrored=mirrored,
             settings=settings_of(set_),
         )  # fmt: skip
-        try:
-            prepared = auditing.prepare(request, runs)
-        except GridError as error:
-            path, colon, rest = str(error.args[0]).partition(":")
-            raise GridError(f"{SHOWN[path]}:{rest}") from None if colon and path in SHOWN else error
+        prepared = _prepared(request, runs)
         ended = auditing.run(prepared, messages(), partial(progress.watch, messages()))
         if ended == "interrupted":
             fail("interrupted: everything so far is kept; run the same command again to resume", 130)
         _report(prepared, out, json_=json_)
         raise typer.Exit(auditing.ENDED[ended])
+
+
+def _prepared(request: AuditRequest, runs: Path) -> PreparedAudit:
+    """The audit planned; errors name the option that a setting of the grid stands for."""
+    from difgen_cli import audit as auditing
+    from difgen_cli.engine.grid.document import GridError
+
+    try:
+        return auditing.prepare(request, runs)
+    except GridError as error:
+        path, colon, rest = str(error.args[0]).partition(":")
+        if not colon or path not in SHOWN:
+            raise
+        raise GridError(f"{SHOWN[path]}:{rest}") from None
 
 
 def _use(device: str) -> None:

@@ -28,6 +28,17 @@ Workers = Annotated[
 ]
 JobsPerGpu = Annotated[str, typer.Option(help="Workers that share one GPU: a number, or auto.", metavar="N")]
 Profile = Annotated[str | None, typer.Option(help="A profile of difgen.toml.", metavar="NAME")]
+Against = Annotated[
+    Path, typer.Option(help="What the model was trained on: a folder, Parquet, .npz, or digits.", metavar="IMAGES")
+]
+HeldOut = Annotated[Path | None, typer.Option(help="Images of the same kind, never trained on.", metavar="IMAGES")]
+HoldOut = Annotated[
+    int | None, typer.Option(min=1, help="How many held-out images to draw from --against.", metavar="N")
+]
+Mirrored = Annotated[bool, typer.Option("--mirrored", help="Training used mirror images too.")]
+ReportFolder = Annotated[
+    Path | None, typer.Option("--out", help="The folder of the report; default: report/NAME.", metavar="FOLDER")
+]
 
 CLUSTERS = ("auto", "local", "slurm", "inline")
 

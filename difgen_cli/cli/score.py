@@ -10,7 +10,7 @@ import typer
 
 from difgen_cli.cli.app import command, errors, fail
 from difgen_cli.cli.format import messages, output, print_json
-from difgen_cli.cli.options import Json, settings_of
+from difgen_cli.cli.options import Against, HeldOut, HoldOut, Json, Mirrored, ReportFolder, settings_of
 
 if TYPE_CHECKING:
     from difgen_cli.report import Written
@@ -23,15 +23,9 @@ PAIRS_MAX = 20  # that JSON names
 @command()
 def score(
     samples: Annotated[Path, typer.Argument(help="Images of any model: a folder, Parquet or .npz.", metavar="SAMPLES")],
-    against: Annotated[
-        Path, typer.Option(help="What the model was trained on: a folder, Parquet, .npz, or digits.", metavar="IMAGES")
-    ],
-    held_out: Annotated[
-        Path | None, typer.Option(help="Images of the same kind, never trained on.", metavar="IMAGES")
-    ] = None,
-    hold_out: Annotated[
-        int | None, typer.Option(min=1, help="How many held-out images to draw from --against.", metavar="N")
-    ] = None,
+    against: Against,
+    held_out: HeldOut = None,
+    hold_out: HoldOut = None,
     metrics: Annotated[
         str | None, typer.Option(help="Metrics, separated by commas; default: a sweep's, and aligned.", metavar="NAMES")
     ] = None,
@@ -47,10 +41,8 @@ def score(
     group: Annotated[
         str | None, typer.Option(help="Groups of samples: folder, label, or a file.", metavar="WHAT")
     ] = None,
-    mirrored: Annotated[bool, typer.Option("--mirrored", help="Training used mirror images too.")] = False,
-    out: Annotated[
-        Path | None, typer.Option(help="The folder of the report; default: report/NAME.", metavar="FOLDER")
-    ] = None,
+    mirrored: Mirrored = False,
+    out: ReportFolder = None,
     runs: Annotated[Path, typer.Option("--runs", help="Where results are kept.", metavar="FOLDER")] = Path("scores"),
     json_: Json = False,
 ) -> None:
