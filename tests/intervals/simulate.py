@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 
 import numpy as np
+from controls import CONTROLS
 from drawing import Ends, World
 from further import FURTHER
 from rich.console import Console
@@ -93,7 +94,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="worlds whose name or case has this in it")
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
-    worlds = [world for world in (*WORLDS, *FURTHER) if options.only.lower() in repr(world).lower()]
+    worlds = [world for world in (*WORLDS, *FURTHER, *CONTROLS) if options.only.lower() in repr(world).lower()]
     table = Table("metric", "case", "draws", "null", "coverage", "95 % of it", "lower end above", "upper end below",
                   "mean width", "seconds", "")  # fmt: skip
     honest = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from controls import CONTROLS, MadeAgain, RandomSplit
 from drawing import ends
 from further import FURTHER, Seeds
 from scipy.stats import binom
@@ -16,6 +17,7 @@ DRAWS = 200
 HARD = (
     *(Copies(0.1), Preferring(16, 0.4), Modes(100), Grouped(0.3, 0.5)),
     *(Digits(16, unseen=True), Features(1.6), Planted(0.3), Seeds(0.002, 0.001), Seeds(0.999)),
+    *(RandomSplit(64), MadeAgain(1000, 1000)),
 )
 FEW = (Modes(1), Modes(3), Modes(10), Modes(300, most=0.9))  # images among the samples: no interval holds
 ALARM = 0.001  # chance that an interval which covers 92 % or 98 % of the time fails
@@ -28,7 +30,7 @@ def bounds(draws: int) -> tuple[int, int]:
 
 @pytest.mark.parametrize("world", HARD, ids=repr)
 def test_intervals_cover_what_they_are_for(world: World) -> None:
-    assert world in (*WORLDS, *FURTHER)
+    assert world in (*WORLDS, *FURTHER, *CONTROLS)
     for found in coverages(world, draw(world, range(DRAWS))):
         least, most = bounds(found.told)
         assert least <= found.covered <= most, found

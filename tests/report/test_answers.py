@@ -14,9 +14,10 @@ from test_findings import ALL_GREY, CLEAN, COPIES, LEANS
 
 from difgen_cli.engine.plugins import Library
 from difgen_cli.report.findings.answers import Answer, AuditedModel, Evidence, State, answered
-from difgen_cli.report.findings.answers.evidence import BLIND_MOST, Checkpoint
+from difgen_cli.report.findings.answers.evidence import Checkpoint
 from difgen_cli.report.findings.answers.generalising import POOR, SLIGHT
 from difgen_cli.report.findings.numbers import Row
+from difgen_cli.report.study import blind
 from difgen_cli.report.study.copied import Copied
 
 YES, NOT_SHOWN, UNKNOWN = State.YES, State.NOT_SHOWN, State.UNKNOWN
@@ -271,7 +272,7 @@ def test_no_answer_claims_what_its_numbers_do_not_carry(drawn: Evidence) -> None
         assert which.state is copy.state
     if member.state is YES:
         assert row.number("mia_auc_025_lo") > 0.5
-        assert drawn.subject.same_pool or row.number("blind_auc_lo") <= BLIND_MOST
+        assert drawn.subject.same_pool or row.number("blind_auc_lo") <= blind.MOST
     if member.state is NOT_SHOWN:
         assert row.number("mia_auc_025_lo") <= max(0.5, row["blind_auc"] or 0)
     if general.state is YES:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from difgen_cli.report.findings.numbers import Row, share
+from difgen_cli.report.study import blind
 from difgen_cli.text import printable
 
 if TYPE_CHECKING:
@@ -20,9 +21,6 @@ FAR_MOST = (
     0.5  # of the samples: if more are farther from all training images than held-out ones, they are of no such kind
 )
 ELSEWHERE = "HELD_OUT"  # in a command: images that the reader must find
-# From where on a classifier that never sees the model tells training images from held-out ones, at the lower end of its
-# AUROC's interval: one half where both are drawn alike.
-BLIND_MOST = 0.52
 
 
 class State(StrEnum):
@@ -120,8 +118,7 @@ class Evidence:
     @property
     def differs(self) -> bool:
         """Whether held-out and training images differ so much that the model is not needed to tell them apart."""
-        lower = self.row["blind_auc_lo"]
-        return lower is not None and lower > BLIND_MOST
+        return blind.reason(self.row.values) is not None
 
     @property
     def unchecked(self) -> bool:
