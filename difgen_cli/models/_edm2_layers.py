@@ -24,7 +24,7 @@ FILTER = (1, 1)  # taps by which the size changes: the mean of four pixels, and 
 
 def normalised(x: Tensor, *sides: int) -> Tensor:
     """x divided by its root mean square along `sides`, to which EPS is added."""
-    length = torch.linalg.vector_norm(x, dim=sides, keepdim=True)
+    length: Tensor = torch.linalg.vector_norm(x, dim=sides, keepdim=True)
     return x / (length * math.sqrt(length.numel() / x.numel()) + EPS)
 
 
@@ -55,7 +55,7 @@ class MpConv(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """(B, outputs, H, W) from (B, inputs, H, W)."""
         weight = normalised(self.weight, 1, 2, 3) / math.sqrt(self.weight[0].numel())
-        return functional.conv2d(x, weight, padding=self.padding)  # type: ignore[arg-type]  # a pair of numbers
+        return functional.conv2d(x, weight, padding=self.padding)
 
     @torch.no_grad()
     def constrain(self) -> None:
@@ -171,5 +171,6 @@ class CosineAttention(nn.Module):
         """Like x, which is (B, C, H, W)."""
         qkv = normalised(self.qkv(x).unflatten(1, (3, self.heads, -1)).flatten(4), 3)  # (B, 3, heads, d, H W)
         # Fused attention asks for contiguous channels.
-        attended = functional.scaled_dot_product_attention(*qkv.transpose(3, 4).contiguous().unbind(1))
+        query, key, value = qkv.transpose(3, 4).contiguous().unbind(1)
+        attended = functional.scaled_dot_product_attention(query, key, value)
         return mp_sum(x, self.out(attended.transpose(2, 3).reshape(x.shape)), BALANCE)
