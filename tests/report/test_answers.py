@@ -14,9 +14,10 @@ from test_findings import ALL_GREY, CLEAN, COPIES, LEANS
 
 from difgen_cli.engine.plugins import Library
 from difgen_cli.report.findings.answers import Answer, AuditedModel, Evidence, State, answered
-from difgen_cli.report.findings.answers.evidence import BLIND_MOST, Checkpoint
+from difgen_cli.report.findings.answers.evidence import Checkpoint
 from difgen_cli.report.findings.answers.generalising import POOR, SLIGHT
 from difgen_cli.report.findings.numbers import Row
+from difgen_cli.report.study import blind
 from difgen_cli.report.study.copied import Copied
 
 YES, NOT_SHOWN, UNKNOWN = State.YES, State.NOT_SHOWN, State.UNKNOWN
@@ -114,6 +115,9 @@ def states(from_: Evidence) -> tuple[State, ...]:
         (MEMBER, SUBJECT, {"mia_auc_025_lo": None, "mia_auc_025_hi": None}, UNKNOWN, "too few images"),
         (MEMBER, SUBJECT, {"mia_auc_025": None}, UNKNOWN, "--metrics membership"),
         (MEMBER, ELSEWHERE, FOUND, UNKNOWN, "Nobody checked whether training and held-out images differ"),
+        (MEMBER, ELSEWHERE, FOUND | dict.fromkeys(ALIKE), UNKNOWN, "too few images to check whether"),
+        (MEMBER, SUBJECT, FOUND | {"mia_self_auc_025": 0.7, "mia_self_auc_025_lo": 0.6, "mia_self_auc_025_hi": 0.8},
+         YES, "Its own samples are told from held-out images in 70.0 % [60.0 %, 80.0 %] of cases"),
         (MEMBER, ELSEWHERE, FOUND | ALIKE, YES, "and a classifier without the model 50.6 % [48.0 %, 53.0 %]"),
         (MEMBER, ELSEWHERE, FOUND | DIFFER, UNKNOWN, "in 99.0 % [97.0 %, 100 %] of pairs, where chance gives 50 %."),
         (MEMBER, ELSEWHERE, {"mia_auc_025": 0.55, "mia_auc_025_lo": 0.52, "mia_auc_025_hi": 0.58, "blind_auc": 0.53,
@@ -271,7 +275,7 @@ def test_no_answer_claims_what_its_numbers_do_not_carry(drawn: Evidence) -> None
         assert which.state is copy.state
     if member.state is YES:
         assert row.number("mia_auc_025_lo") > 0.5
-        assert drawn.subject.same_pool or row.number("blind_auc_lo") <= BLIND_MOST
+        assert drawn.subject.same_pool or row.number("blind_auc_lo") <= blind.MOST
     if member.state is NOT_SHOWN:
         assert row.number("mia_auc_025_lo") <= max(0.5, row["blind_auc"] or 0)
     if general.state is YES:
