@@ -216,7 +216,7 @@ def _draw(audited: Audited, images: pd.DataFrame, out: Path) -> list[Path]:
     several = len(audited.evidence.checkpoints) > 1
     figures = [one for one in listing.draw(audited.study.curves) if one.name != OTHERS] if several else []
     files = listing.save(figures, out / "figures")
-    spreadsheet.write(audited.study.rows, out / "rows.csv")
+    spreadsheet.write(audited.study.measured, out / "rows.csv")
     spreadsheet.write(images, out / "copied.csv")
     page = out / "report.html"
     publish(page, _page(audited, figures))

@@ -74,7 +74,7 @@ def duplicates(tmp_path_factory: pytest.TempPathFactory) -> Audited:
     np.savez(folder / "train.npz", images=np.concatenate([repeated, images[REPEATED : REPEATED + ONCE]]))
     np.savez(folder / "test.npz", images=images[1000:])
     subject = AuditedModel(
-        "dup", "train.npz", REPEATED * TIMES + ONCE, held_out="test.npz", held_out_images=797, same_pool=True
+        "dup", "train.npz", REPEATED * TIMES + ONCE, held_out="test.npz", held_out_images=797, same_pool=False
     )
     data = f"{{name: files, path: {folder / 'train.npz'}, held_out_path: {folder / 'test.npz'}, held_out: 797}}"
     return trained(folder, data, "[1500]", subject)
@@ -132,6 +132,10 @@ def test_images_that_stand_many_times_in_the_training_set_are_copied_and_said_to
     assert (images["times"] > 1).mean() > 0.5
     assert f"{TIMES} times in it" in given[WHICH].text
     assert "768 images, 300 distinct" in duplicates.heading
+    assert given[MEMBER].state is State.YES  # the held-out images are digits too, as a classifier without it finds
+    assert re.search(
+        r"of cases, where chance gives 50 % and a classifier without the model \d\d\.\d %", given[MEMBER].text
+    )
 
 
 def test_the_copied_images_are_those_that_a_search_by_hand_finds(copier: Audited, duplicates: Audited) -> None:
@@ -160,8 +164,7 @@ def test_samples_that_are_noise_give_no_comfort(copier: Audited, tmp_path: Path)
 
 def test_held_out_images_from_elsewhere_need_a_classifier_without_the_model(duplicates: Audited) -> None:
     rows = duplicates.study.rows.drop(columns=["blind_auc", "blind_auc_lo", "blind_auc_hi"], errors="ignore")
-    subject = dataclasses.replace(duplicates.subject, same_pool=False)
-    bare = dataclasses.replace(duplicates, subject=subject, study=dataclasses.replace(duplicates.study, rows=rows))
+    bare = dataclasses.replace(duplicates, study=dataclasses.replace(duplicates.study, rows=rows))
     given = answers(bare)
     assert given[MEMBER].state is given[GENERAL].state is State.UNKNOWN
     assert given[COPY].state is State.YES  # copies are reported all the same

@@ -116,6 +116,13 @@ def test_no_rule_says_that_there_are_no_copies() -> None:
         ("repeats", {"near_duplicates": 90, "train_distinct": 940}, "repeats count as one image, which leaves 940 "
          "distinct images", ("old_version",)),
         ("held_out_left_out", {"near_duplicates_held_out": 1}, "1 held-out image was excluded", ()),
+        ("refused", {"blind_auc": 0.9, "blind_auc_lo": 0.87, "blind_auc_hi": 0.93, "train_pref_excess": 0.2},
+         "The preference for training images cannot be told: training and held-out images differ without the model",
+         ("lean", "membership", "nothing_found")),
+        ("membership", {"mia_auc_025": 0.7, "mia_auc_025_lo": 0.66, "mia_auc_025_hi": 0.74},
+         "distinguishes training from held-out images: AUROC 0.700 [0.660, 0.740]", ()),
+        ("made_again", {"clique_frac": 0.1, "clique_frac_lo": 0.07, "clique_frac_hi": 0.14},
+         "10.0 % [7.00 %, 14.0 %] of the samples are nearly the same as another sample", ()),
         ("nothing_found", {"mem_power": 0.45}, "weak copies and copies that are changed more", ()),
     ],
 )  # fmt: skip

@@ -26,17 +26,33 @@ def refused(row: Row, _: Row) -> str | None:
     return why and _refusal([words for name, words in CLAIMS.items() if name in row], why)
 
 
-def told(row: Row, _: Row) -> str | None:
-    """Does the loss tell training from held-out images? With the two controls, where they were scored."""
+def direction(row: Row) -> int | None:
+    """1 where the loss is surely lower on training images, −1 where it is surely larger, 0 where neither is shown.
+
+    None without an interval, or where it must not be stated.
+    """
     if not row.has_values(AREA, f"{AREA}_lo", f"{AREA}_hi") or blind.reason(row.values):
         return None
+    return int(row.number(f"{AREA}_lo") > 0.5) - int(row.number(f"{AREA}_hi") < 0.5)
+
+
+def is_of_own_samples(row: Row) -> bool:
+    """Whether the model's own samples are not surely told from held-out images less often than training images are."""
+    return row.has_values(f"{SELF}_hi", f"{AREA}_lo") and row.number(f"{SELF}_hi") >= row.number(f"{AREA}_lo")
+
+
+def told(row: Row, _: Row) -> str | None:
+    """Does the loss tell training from held-out images? With the two controls, where they were scored."""
+    where = direction(row)
+    if where is None:
+        return None
     numbers = f"AUROC {value(row, AREA)} at {LEVEL}"
-    if row.number(f"{AREA}_hi") < 0.5:
+    if where < 0:
         return f"The denoising loss is larger on training images than on held-out images: {numbers}{_without(row)}."
-    if row.number(f"{AREA}_lo") <= 0.5:
+    if where == 0:
         return f"The denoising loss was not found to distinguish training from held-out images: {numbers}."
     sentence = f"The denoising loss distinguishes training from held-out images: {numbers}{_without(row)}."
-    if row.has_values(f"{SELF}_hi") and row.number(f"{SELF}_hi") >= row.number(f"{AREA}_lo"):
+    if is_of_own_samples(row):
         sentence += (
             f" It does so for the model's own samples as well (AUROC {value(row, SELF)}): either they are copies, or "
             "the loss is low for all that the model makes, trained on or not."

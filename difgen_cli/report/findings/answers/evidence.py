@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
     from difgen_cli.report.study.copied import Copied
 
-FAR_MOST = (
-    0.5  # of the samples: if more are farther from all training images than held-out ones, they are of no such kind
-)
+FAR_MOST = 0.5  # of the samples, that may be farther from all training images than held-out ones are
 ELSEWHERE = "HELD_OUT"  # in a command: images that the reader must find
 
 
@@ -123,7 +121,7 @@ class Evidence:
     @property
     def unchecked(self) -> bool:
         """Whether the held-out images come from elsewhere, and nobody checked that they are of the same kind."""
-        return not self.subject.same_pool and not self.row.has_values("blind_auc", "blind_auc_lo", "blind_auc_hi")
+        return not self.subject.same_pool and not self.row.has_values(blind.AREA, blind.LOWER, blind.UPPER)
 
     @property
     def strange(self) -> bool:
@@ -160,10 +158,15 @@ class Evidence:
         if self.differs:
             reason = (
                 "Training and held-out images differ without the model: a classifier that never saw it tells one from "
-                f"the other in {share(self.row, 'blind_auc')} of pairs, where chance gives 50 %."
+                f"the other in {share(self.row, blind.AREA)} of pairs, where chance gives 50 %."
             )
             return Answer(question, State.UNKNOWN, (reason,), remedy=remedy)
         if self.unchecked:
+            if blind.AREA in self.row:
+                reason = (
+                    "There are too few images to check whether training and held-out images differ without the model."
+                )
+                return Answer(question, State.UNKNOWN, (reason,), remedy=remedy)
             reason = "Nobody checked whether training and held-out images differ without the model."
             return Answer(question, State.UNKNOWN, (reason,), remedy=self.subject.command("--metrics", "blind"))
         return None

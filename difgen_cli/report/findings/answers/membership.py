@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from difgen_cli.report.findings.answers.evidence import Answer, Evidence, State
+from difgen_cli.report.findings.membership import AREA, SELF, direction, is_of_own_samples
 from difgen_cli.report.findings.numbers import Row, percent, share
+from difgen_cli.report.study import blind
 
 QUESTION = "Can one tell who was in?"
-AREA = "mia_auc_025"  # at the level that is declared: never the best of several
 FOUND, FOUND_AT_TEN = "mia_tpr_1pct_025", "mia_tpr_10fp"
 SLIGHT = 0.65  # of pairs, at most: more than chance, and few of the training images are found
 
@@ -20,26 +21,37 @@ def can_one_tell(evidence: Evidence) -> Answer:
         return answer
     if not row.has_values(AREA):
         return evidence.not_measured(QUESTION, "membership")
-    lower, upper = row[f"{AREA}_lo"], row[f"{AREA}_hi"]
-    if lower is None or upper is None:
+    where = direction(row)
+    if where is None:
         reason = "There are too few images to form an interval."
         return Answer(QUESTION, State.UNKNOWN, (reason,), remedy=_more(evidence))
     pairs = (
         "Of one training and one held-out image, the model's error tells which is which in "
         f"{share(row, AREA)} of cases, where chance gives 50 %"
     )
-    blind = row["blind_auc"]
-    if blind is not None:
-        pairs += f" and a classifier without the model {share(row, 'blind_auc')}"
-    if upper < 0.5:
+    without = row[blind.AREA]
+    if without is not None:
+        pairs += f" and a classifier without the model {share(row, blind.AREA)}"
+    if where < 0:
         sentences = (f"{pairs}.", "The training images are denoised worse than the others: the two sets differ.")
         return Answer(QUESTION, State.UNKNOWN, sentences, remedy=_more(evidence))
-    if lower > max(0.5, blind or 0.0):
+    lower, upper = row.number(f"{AREA}_lo"), row.number(f"{AREA}_hi")
+    if where > 0 and lower > (without or 0.0):
         lead = "Yes, slightly better than by chance" if upper <= SLIGHT else "Yes"
-        return Answer(QUESTION, State.YES, (*_found(row), f"{pairs}."), lead)
-    without = "the model is not shown to add to what is told without it" if lower > 0.5 else "chance is not excluded"
+        return Answer(QUESTION, State.YES, (*_found(row), f"{pairs}.", *_own(row)), lead)
+    excluded = "the model is not shown to add to what is told without it" if where > 0 else "chance is not excluded"
     seen = f"Had it been above {percent(upper)}, it would have been seen; stronger attacks were not run."
-    return Answer(QUESTION, State.NOT_SHOWN, (f"{pairs}: {without}.", seen))
+    return Answer(QUESTION, State.NOT_SHOWN, (f"{pairs}: {excluded}.", seen))
+
+
+def _own(row: Row) -> tuple[str, ...]:
+    """The control that scores the model's own samples as if they were training images."""
+    if not is_of_own_samples(row):
+        return ()
+    return (
+        f"Its own samples are told from held-out images in {share(row, SELF)} of cases: they are copies, or the error "
+        "is low for all that the model makes.",
+    )
 
 
 def _found(row: Row) -> tuple[str, ...]:
