@@ -12,7 +12,7 @@ from typing import Any
 from difgen_cli.engine.grid import Axis, Grid
 from difgen_cli.engine.grid.document import GridError
 from difgen_cli.engine.grid.values import Given
-from difgen_cli.engine.plan.metric import PARTNERS
+from difgen_cli.engine.plan.metric import BASE, REFERENCE, TWINS
 from difgen_cli.engine.plan.pretrained import STEP, files_of
 from difgen_cli.engine.plan.sections import Section, as_text
 from difgen_cli.engine.plugins import Library
@@ -24,7 +24,9 @@ DEFAULT = (*planner.DEFAULT, "membership", "path")
 EVERY = "all"  # in place of the names of metrics
 OF_IMAGES = "images"  # in place of a file: the class labels that come with the images
 SECTIONS = ("condition", "guide", "model", "sample")  # whose settings may be given beside those of metrics and data
-LACKING = dict.fromkeys(PARTNERS, "needs a second network, trained on the other half of the images")
+LACKING = dict.fromkeys(TWINS, "needs a second network, trained on the other half of the images")
+NO_REFERENCE = "needs --reference, a model that saw none of the images"
+BESIDE = "reference_membership"  # the metric that compares with a reference
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,13 +38,15 @@ class AuditRequest(ComparisonRequest):
     weights: str | None = None  # ema or raw
     network: Path | None = None  # JSON that says what named tensors are for
     class_labels: str | None = None  # images, or a file
+    reference: Path | None = None  # a model that saw none of the images
 
 
 def metrics(request: AuditRequest, library: Library, held_out: int) -> tuple[dict[str, Given], dict[str, str]]:
     """What `score:` would say in a grid, and the metrics that cannot be had, with the reason."""
     every = request.metrics == (EVERY,)
     names = library.names("score") if every else request.metrics or DEFAULT
-    lacking = dict(LACKING)
+    names = list(dict.fromkeys([*names, *([BESIDE] if request.reference else [])]))
+    lacking = LACKING | ({} if request.reference else {REFERENCE: NO_REFERENCE})
     if every:
         lacking |= {
             "against": "needs another data set to compare with",
@@ -61,6 +65,8 @@ def grid(request: AuditRequest, data: Section, metrics: Mapping[str, Given]) -> 
     base |= {"sample.count": Given(request.count)} if request.count else {}
     base |= {path: given for path, given in request.given().items() if path.partition(".")[0] in SECTIONS}
     base |= {f"score.{path}": given for path, given in metrics.items()}
+    if request.reference and BESIDE in metrics:
+        base[f"score.{BESIDE}.{BASE}"] = Given(request.reference)
     steps = _steps(request)
     axes = (Axis(("train.steps",), tuple((("train.steps", Given(step)),) for step in steps)),) if steps else ()
     question = printable(f"Does {request.model} copy images of {request.against}?")

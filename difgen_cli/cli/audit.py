@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -31,6 +32,7 @@ Model = Annotated[
 SHOWN = {  # what settings of the grid are called here
     "model.path": "MODEL", "condition.name": "--class-labels", "condition.path": "--class-labels",
     "train.steps": "--steps", "model.weights": "--weights", "model.network": "--network",
+    "score.reference_membership.base": "--reference",
 }  # fmt: skip
 
 
@@ -48,6 +50,7 @@ def audit(
     class_labels: Annotated[
         str | None, typer.Option(help="Those of the images, or a file.", metavar="images|FILE")
     ] = None,
+    reference: Annotated[Path | None, typer.Option(help="A model that saw none of them.", metavar="BASE")] = None,
     mirrored: Mirrored = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.", metavar="DEVICE")] = "auto",
     set_: Annotated[list[str] | None, typer.Option("--set", help="Another setting.", metavar="KEY=VALUE")] = None,
@@ -72,7 +75,7 @@ def audit(
         request = auditing.AuditRequest(
             model=model, against=against, held_out=held_out, hold_out=hold_out, count=count, metrics=names,
             steps=_steps(steps), weights=weights, network=network, class_labels=class_labels, mirrored=mirrored,
-            settings=settings_of(set_),
+            settings=settings_of(set_), reference=reference,
         )  # fmt: skip
         prepared = _prepared(request, runs)
         ended = auditing.run(prepared, messages(), partial(progress.watch, messages()))
@@ -117,6 +120,16 @@ def _steps(text: str | None) -> tuple[int, ...]:
     return tuple(dict.fromkeys(map(int, words)))
 
 
+def _options(request: AuditRequest) -> Iterator[tuple[str, ...]]:
+    """The options that decide what is compared with what, as they were typed; not those of images and metrics."""
+    flags = ("hold_out", "count", "weights", "network", "class_labels", "reference")
+    values: dict[str, Any] = {name: getattr(request, name) for name in flags}
+    values["steps"] = ",".join(map(str, request.steps)) or None
+    yield from ((f"--{name.replace('_', '-')}", str(value)) for name, value in values.items() if value is not None)
+    yield from [("--mirrored",)] if request.mirrored else []
+    yield from (("--set", f"{key}={setting}") for key, setting in request.settings.items())
+
+
 def _report(prepared: PreparedAudit, out: Path | None, *, json_: bool) -> None:
     """Write the page, by default into a folder of the model's name, and print the answers or JSON."""
     from difgen_cli.report import audit as page
@@ -126,6 +139,7 @@ def _report(prepared: PreparedAudit, out: Path | None, *, json_: bool) -> None:
     subject = AuditedModel(
         str(request.model), str(request.against), prepared.train_images, prepared.weights_sha256,
         str(request.held_out) if request.held_out else None, prepared.held_out, request.held_out is None,
+        tuple(_options(request)),
     )  # fmt: skip
     audited = page.gather(
         planned.store, planned.plan.grid.name, planned.folder, subject, notes=prepared.notes,

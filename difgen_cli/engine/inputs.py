@@ -20,9 +20,9 @@ INPUTS: dict[str, tuple[str, ...]] = {
     "sample": ("denoiser", "x", "levels", "labels", "rng", *OF_SUBSET),
     "guide": ("denoiser", "shape", "weak", "continued", *OF_SUBSET),
     "score": (
-        "samples", "train", "held_out", "rest", "train_labels", "held_out_labels", "train_classes", "held_out_classes",
-        "sigma_data", "denoiser", "embed", "shared", "states", "twin", "sibling", "against", "mirrored", "left_out",
-        "groups", "unlearn", "sample_labels",
+        "samples", "sample_labels", "train", "held_out", "rest", "train_labels", "held_out_labels", "train_classes",
+        "held_out_classes", "sigma_data", "denoiser", "embed", "shared", "states", "twin", "sibling", "reference",
+        "against", "mirrored", "left_out", "groups", "unlearn",
     ),
     "features": ("images", "labels", "weights"),
 }  # fmt: skip

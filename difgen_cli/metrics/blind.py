@@ -57,8 +57,8 @@ def measure(train: np.ndarray, held_out: np.ndarray, shared: Shared, *, images: 
         sides = [drawn(x[distinct(x)], images, (SEED, k)) for k, x in enumerate((train, held_out))]
         n = min(len(side) for side in sides)
         area = told_apart(sides[0][:n], sides[1][:n]) if n >= LEAST else None
-        found = (area.value, area.lower, area.upper) if area else (None, None, None)
-        return {"area": np.array(found, float), "images": np.array(n)}
+        ends = (area.value, area.lower, area.upper) if area else (None, None, None)
+        return {"area": np.array(ends, float), "images": np.array(n)}
 
     arrays = shared("area", compute)
     names = ("blind_auc", "blind_auc_lo", "blind_auc_hi")

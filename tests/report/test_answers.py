@@ -315,3 +315,31 @@ COLUMNS = {
     name for metric in Library().names("score")
     for name in Library().signature("score", metric).constants["COLUMNS"] if "_" in name
 }  # fmt: skip
+
+
+BESIDE = {"mia_reference_auc_025": 0.66, "mia_reference_auc_025_lo": 0.62, "mia_reference_auc_025_hi": 0.7}
+NO_BETTER = {"mia_reference_auc_025": 0.52, "mia_reference_auc_025_lo": 0.49, "mia_reference_auc_025_hi": 0.55}
+
+
+def test_a_reference_model_may_show_what_the_error_alone_does_not() -> None:
+    assert of(evidence())[MEMBER].state == NOT_SHOWN
+    shown = of(evidence(**BESIDE))[MEMBER]
+    assert shown.state == YES
+    assert "beside the reference model" in shown.text
+    assert "66 % [62 %, 70 %]" in shown.text
+    unseen = of(evidence(**NO_BETTER))[MEMBER]
+    assert unseen.state == NOT_SHOWN
+    assert "52 % [49 %, 55 %]" in unseen.text
+    both = of(evidence(**FOUND, **NO_BETTER))[MEMBER]
+    assert both.state == YES
+    assert "52 % [49 %, 55 %]" in both.text
+    assert of(evidence(ELSEWHERE, **DIFFER, **BESIDE))[MEMBER].state == UNKNOWN
+    told_without = {"blind_auc": 0.5, "blind_auc_lo": 0.47, "blind_auc_hi": 0.53}
+    assert of(evidence(ELSEWHERE, **told_without, **BESIDE))[MEMBER].state == YES
+
+
+def test_the_command_that_would_settle_it_keeps_the_options_that_were_given() -> None:
+    subject = replace(WITHOUT, options=(("--hold-out", "500"), ("--count", "50"), ("--mirrored",)))
+    assert subject.command("--metrics", "gap").endswith("--hold-out 500 --count 50 --mirrored --metrics gap")
+    assert subject.command("--count", "80").endswith("--against train/ --hold-out 500 --mirrored --count 80")
+    assert "--hold-out" not in subject.command("--held-out", "HELD_OUT", held_out=False)

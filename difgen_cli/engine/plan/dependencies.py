@@ -13,11 +13,11 @@ from difgen_cli.engine.grid.document import GridError, Place
 from difgen_cli.engine.grid.values import Given
 from difgen_cli.engine.plan import Dependency, channels_first
 from difgen_cli.engine.plan.guidance import Guidance
-from difgen_cli.engine.plan.metric import PARTNERS, Metric
+from difgen_cli.engine.plan.metric import BASE, PARTNERS, REFERENCE, Metric
 from difgen_cli.engine.plan.points import Point, Points
 from difgen_cli.engine.plan.recipes import Operation, Recipe, apart
 from difgen_cli.engine.plan.runs import SnapshotRef, Trajectories
-from difgen_cli.engine.plan.sections import Section
+from difgen_cli.engine.plan.sections import Section, is_pretrained
 
 # What a metric's `twin` and `sibling` are trained with: the other half, or the same; initial weights of their own.
 TWIN_SEED = 1000
@@ -128,7 +128,25 @@ class Partners:
     def compared(self, point: Point, metrics: Mapping[str, Metric]) -> dict[str, Dependency]:
         """The trajectories that a cell's metrics name."""
         named = {name: metric for metric in metrics for name in metrics[metric].inputs if name in PARTNERS}
-        return {name: self._twin(name, metric, point) for name, metric in sorted(named.items())}
+        return {
+            name: self._reference(metrics[metric], point) if name == REFERENCE else self._twin(name, metric, point)
+            for name, metric in sorted(named.items())
+        }
+
+    def _reference(self, metric: Metric, point: Point) -> Dependency:
+        """Other weights that somebody else trained, read as those of the point are."""
+        where, base = self.points.where(point), metric.section.settings[BASE]
+        path = f"score.{metric.section.name}"
+        if not is_pretrained(self.points.resolved("model", point).signature):
+            raise GridError(
+                f"{path}: compares weights that somebody else trained, as model.name: given names them, with others",
+                where(f"{path}.{BASE}"),
+            )
+        changed = {"model.path": Given(base, where(f"{path}.{BASE}") or Place())}
+        try:
+            return self.runs.at(self.points.beside(point, changed, reset=("train.steps",))).dependency()
+        except GridError as error:
+            raise GridError(str(error.args[0]).replace("model.path:", f"{path}.{BASE}:", 1), error.place) from None
 
     def _twin(self, name: str, metric: str, point: Point) -> Dependency:
         data, train = self.points.resolved("data", point), self.points.resolved("train", point)

@@ -10,7 +10,7 @@ from difgen_cli import config
 from difgen_cli.engine.grid.document import GridError, Place
 from difgen_cli.engine.grid.values import Given
 from difgen_cli.engine.plan import Facts, checks, operations, sections, unlearning
-from difgen_cli.engine.plan.metric import Metric
+from difgen_cli.engine.plan.metric import BASE, Metric
 from difgen_cli.engine.plan.points import Where
 from difgen_cli.engine.plan.recipes import Operation, Recipe, apart, images_of, mirrored
 from difgen_cli.engine.plan.sections import DEFAULT_SCORE, Section, resolve_metric, wants
@@ -253,8 +253,8 @@ class RecipeBuilder:
                 at = own["features"].place if "features" in own else place
                 features = self.features(section, facts, holdout, at)
                 section = replace(section, settings=section.settings | {"features": features.name})
-            # The keys of the space and of the denoiser that it looks at stand for these two.
-            settings = {k: v for k, v in section.changed.items() if k not in ("features", "guided")}
+            # The keys of the space and of the denoisers that it looks at stand for these.
+            settings = {k: v for k, v in section.changed.items() if k not in ("features", "guided", BASE)}
             operation = Operation("metric", metric, section.signature.version, settings)
             metrics[metric] = Metric(section, operation, features, other, against, marked)
         return metrics

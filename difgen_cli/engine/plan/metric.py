@@ -10,7 +10,9 @@ from difgen_cli.engine.plan.groups import concern
 from difgen_cli.engine.plan.recipes import Operation, Recipe
 from difgen_cli.engine.plan.sections import Section
 
-PARTNERS = frozenset({"twin", "sibling"})  # a metric's positional parameters that stand for other trajectories
+TWINS = frozenset({"twin", "sibling"})  # a metric's positional parameters that stand for other trainings
+REFERENCE, BASE = "reference", "base"  # the one that stands for other weights, and the setting that names their files
+PARTNERS = TWINS | {REFERENCE}
 OF_A_CELL = PARTNERS | {"denoiser", "samples", "states"}  # the parameters by which results of two cells differ
 # Inputs of metrics that reference rows lack: real images were not drawn, under no condition, and nothing has a partner
 # but a network.

@@ -76,7 +76,7 @@ class _Planner:
         inputs = {
             "denoiser": weights.snapshot, "guided": drawn.guided, "samples": drawn.samples, "states": drawn.samples,
             "home": weights.run_key,
-            **{name: partner.samples for name, partner in compared.items() if partner.samples},
+            **{name: partner.samples or partner.snapshot for name, partner in compared.items()},
         }  # fmt: skip
         metrics = result_keys(scoring, "model", weights.run.inputs | inputs)
         after = {} if weights.step is None else self.points.resolved("post_training", point).columns

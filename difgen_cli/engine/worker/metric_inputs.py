@@ -33,7 +33,7 @@ def of(run: ScoringRun, name: str, measure: MetricSpec) -> Any:
             return holdout.held_out_labels
         case "denoiser":
             return run.guided if measure.settings.get("guided") else run.denoiser
-        case "twin" | "sibling":
+        case "twin" | "sibling" | "reference":
             return run.partner(name)
         case "states":
             return run.states

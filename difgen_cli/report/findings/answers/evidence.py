@@ -75,11 +75,14 @@ class AuditedModel:
     held_out: str | None = None
     held_out_images: int = 0
     same_pool: bool = False
+    options: tuple[tuple[str, ...], ...] = ()  # others that were given, each with its value
 
     def command(self, *more: str, held_out: bool = True) -> str:
         """The audit again, with other options."""
         given = ["--held-out", self.held_out] if held_out and self.held_out else []
-        return printable(shlex.join(["difgen", "audit", self.model, "--against", self.train, *given, *more]))
+        anew = {*more, *(() if held_out else ("--hold-out",))}
+        own = [word for option in self.options if option[0] not in anew for word in option]
+        return printable(shlex.join(["difgen", "audit", self.model, "--against", self.train, *given, *own, *more]))
 
 
 @dataclass(frozen=True)

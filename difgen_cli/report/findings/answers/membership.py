@@ -8,6 +8,7 @@ from difgen_cli.report.findings.numbers import Row, percent, share
 from difgen_cli.report.study import blind
 
 QUESTION = "Can one tell who was in?"
+BESIDE = "mia_reference_auc_025"  # the same error over that of a reference model
 FOUND, FOUND_AT_TEN = "mia_tpr_1pct_025", "mia_tpr_10fp"
 SLIGHT = 0.65  # of pairs, at most: more than chance, and few of the training images are found
 
@@ -38,10 +39,13 @@ def can_one_tell(evidence: Evidence) -> Answer:
     lower, upper = row.number(f"{AREA}_lo"), row.number(f"{AREA}_hi")
     if where > 0 and lower > (without or 0.0):
         lead = "Yes, slightly better than by chance" if upper <= SLIGHT else "Yes"
-        return Answer(QUESTION, State.YES, (*_found(row), f"{pairs}.", *_own(row)), lead)
+        return Answer(QUESTION, State.YES, (*_found(row), f"{pairs}.", *_own(row), *_beside(row)), lead)
     excluded = "the model is not shown to add to what is told without it" if where > 0 else "chance is not excluded"
     seen = f"Had it been above {percent(upper)}, it would have been seen; stronger attacks were not run."
-    return Answer(QUESTION, State.NOT_SHOWN, (f"{pairs}: {excluded}.", seen))
+    # Either is wrong in at most 2.5 % of models without a trace, so both together in at most 5 %.
+    if row.has_values(BESIDE, f"{BESIDE}_lo") and row.number(f"{BESIDE}_lo") > max(0.5, without or 0.0):
+        return Answer(QUESTION, State.YES, _beside(row), "Yes, beside the reference model")
+    return Answer(QUESTION, State.NOT_SHOWN, (f"{pairs}: {excluded}.", *_beside(row), seen))
 
 
 def _own(row: Row) -> tuple[str, ...]:
@@ -52,6 +56,13 @@ def _own(row: Row) -> tuple[str, ...]:
         f"Its own samples are told from held-out images in {share(row, SELF)} of cases: they are copies, or the error "
         "is low for all that the model makes.",
     )
+
+
+def _beside(row: Row) -> tuple[str, ...]:
+    """The same beside a reference model, where one was given."""
+    if not row.has_values(BESIDE, f"{BESIDE}_lo", f"{BESIDE}_hi"):
+        return ()
+    return (f"As a share of the reference model's error, it tells which is which in {share(row, BESIDE)} of cases.",)
 
 
 def _found(row: Row) -> tuple[str, ...]:
