@@ -326,13 +326,13 @@ def test_a_reference_model_may_show_what_the_error_alone_does_not() -> None:
     shown = of(evidence(**BESIDE))[MEMBER]
     assert shown.state == YES
     assert "beside the reference model" in shown.text
-    assert "66 % [62 %, 70 %]" in shown.text
+    assert "66.0 % [62.0 %, 70.0 %]" in shown.text
     unseen = of(evidence(**NO_BETTER))[MEMBER]
     assert unseen.state == NOT_SHOWN
-    assert "52 % [49 %, 55 %]" in unseen.text
+    assert "52.0 % [49.0 %, 55.0 %]" in unseen.text
     both = of(evidence(**FOUND, **NO_BETTER))[MEMBER]
     assert both.state == YES
-    assert "52 % [49 %, 55 %]" in both.text
+    assert "52.0 % [49.0 %, 55.0 %]" in both.text
     assert of(evidence(ELSEWHERE, **DIFFER, **BESIDE))[MEMBER].state == UNKNOWN
     told_without = {"blind_auc": 0.5, "blind_auc_lo": 0.47, "blind_auc_hi": 0.53}
     assert of(evidence(ELSEWHERE, **told_without, **BESIDE))[MEMBER].state == YES
