@@ -113,7 +113,7 @@ def states(from_: Evidence) -> tuple[State, ...]:
         (MEMBER, SUBJECT, {"mia_auc_025": 0.4, "mia_auc_025_lo": 0.37, "mia_auc_025_hi": 0.43}, UNKNOWN,
          "denoised worse than the others"),
         (MEMBER, SUBJECT, {"mia_auc_025_lo": None, "mia_auc_025_hi": None}, UNKNOWN, "too few images"),
-        (MEMBER, SUBJECT, {"mia_auc_025": None}, UNKNOWN, "--metrics membership"),
+        (MEMBER, SUBJECT, {"mia_auc_025": None}, UNKNOWN, "was not measured. To settle it: difgen"),
         (MEMBER, ELSEWHERE, FOUND, UNKNOWN, "Nobody checked whether training and held-out images differ"),
         (MEMBER, ELSEWHERE, FOUND | dict.fromkeys(ALIKE), UNKNOWN, "too few images to check whether"),
         (MEMBER, SUBJECT, FOUND | {"mia_self_auc_025": 0.7, "mia_self_auc_025_lo": 0.6, "mia_self_auc_025_hi": 0.8},
@@ -144,7 +144,7 @@ def states(from_: Evidence) -> tuple[State, ...]:
         (GENERAL, SUBJECT, {"fd_test": 40.0, "fd_test_lo": 30.0, "fd_test_hi": 50.0}, NOT_SHOWN,
          "16.0 [12.0, 20.0] times as far from held-out images as real images are from one another, which is far."),
         (GENERAL, SUBJECT, {"train_pref_copycat": 0.05}, UNKNOWN, "cannot be decided: the value of an exact copier"),
-        (GENERAL, SUBJECT, {"gap_null": None}, UNKNOWN, "--metrics gap"),
+        (GENERAL, SUBJECT, {"gap_null": None}, UNKNOWN, "was not measured. To settle it: difgen"),
         (GENERAL, SUBJECT, ALL_GREY, UNKNOWN, "All samples are of a single colour."),
         (GENERAL, WITHOUT, NO_HELD_OUT, UNKNOWN, "There are no held-out images"),
         (GENERAL, ELSEWHERE, DIFFER, UNKNOWN, "differ without the model"),
@@ -178,6 +178,13 @@ def test_a_metric_that_was_left_out_is_answered_with_its_reason() -> None:
     row = Row({name: value for name, value in ROW.items() if not name.startswith("mia_")})
     answer = of(replace(evidence(), row=row, left_out={"membership": "needs a denoiser"}))[MEMBER]
     assert answer.text.startswith("Cannot be told. What it needs was not measured: needs a denoiser. To settle it: ")
+
+
+def test_a_remedy_is_a_command_that_can_be_typed() -> None:
+    apart = replace(SUBJECT, model="a b/unet-{step}", held_out=None)
+    assert apart.command() == "difgen audit 'a b/unet-{step}' --against train/ --hold-out 700"
+    assert apart.command("--held-out", "x", held_out=False).endswith("--against train/ --held-out x")
+    assert WITHOUT.command("--count", "9") == "difgen audit model/ --against train/ --count 9"
 
 
 def test_copied_images_have_their_names_where_they_have_some() -> None:

@@ -24,9 +24,10 @@ def does_it_copy(evidence: Evidence) -> Answer:
     if shown := _shown(row, copier):
         natural = _natural(evidence, row)
         return _yes(evidence, shown) if natural is None else _repeats(evidence, natural)
-    for blind in (samples.old_version(row, copier), copies.ratio_is_blind(row, copier)):
-        if blind:
-            return _unknown(blind, evidence.subject.command("--metrics", "memorization,aligned"))
+    if old := samples.old_version(row, copier):
+        return _unknown(old, evidence.subject.command())
+    if blind := copies.ratio_is_blind(row, copier):
+        return _unknown(blind, "look at its samples beside their nearest training images (difgen show)")
     if row["mem_frac"] and not row.has_values("mem_frac_control_hi"):
         named = f"{counted(row, 'mem_frac')} count as copies, and nothing says how many unseen images would."
         without = evidence.without_held_out(QUESTION)

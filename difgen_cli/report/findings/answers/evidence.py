@@ -77,8 +77,11 @@ class AuditedModel:
     same_pool: bool = False
 
     def command(self, *more: str, held_out: bool = True) -> str:
-        """The audit again, with other options."""
-        given = ["--held-out", self.held_out] if held_out and self.held_out else []
+        """The audit again, with every measure that it has by default, and other options."""
+        given = ["--held-out", self.held_out] if self.held_out else []
+        if self.same_pool and self.held_out_images and not self.held_out:
+            given = ["--hold-out", str(self.held_out_images)]
+        given = given if held_out else []
         return printable(shlex.join(["difgen", "audit", self.model, "--against", self.train, *given, *more]))
 
 
@@ -137,10 +140,8 @@ class Evidence:
         if not self.compared:
             return self.without_held_out(question)
         reason = f": {why}" if (why := self.left_out.get(metric)) else ""
-        return Answer(
-            question, State.UNKNOWN, (f"What it needs was not measured{reason}.",),
-            remedy=self.subject.command("--metrics", metric),
-        )  # fmt: skip
+        again = f"mend that, then {self.subject.command()}" if reason else self.subject.command()
+        return Answer(question, State.UNKNOWN, (f"What it needs was not measured{reason}.",), remedy=again)
 
     def without_held_out(self, question: str) -> Answer:
         """The answer where there is nothing to compare the training images with."""
@@ -168,5 +169,5 @@ class Evidence:
                 )
                 return Answer(question, State.UNKNOWN, (reason,), remedy=remedy)
             reason = "Nobody checked whether training and held-out images differ without the model."
-            return Answer(question, State.UNKNOWN, (reason,), remedy=self.subject.command("--metrics", "blind"))
+            return Answer(question, State.UNKNOWN, (reason,), remedy=self.subject.command())
         return None
