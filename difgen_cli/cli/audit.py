@@ -122,7 +122,7 @@ def _steps(text: str | None) -> tuple[int, ...]:
 
 def _options(request: AuditRequest) -> Iterator[tuple[str, ...]]:
     """The options that decide what is compared with what, as they were typed; not those of images and metrics."""
-    flags = ("hold_out", "count", "weights", "network", "class_labels", "reference")
+    flags = ("count", "weights", "network", "class_labels", "reference")
     values: dict[str, Any] = {name: getattr(request, name) for name in flags}
     values["steps"] = ",".join(map(str, request.steps)) or None
     yield from ((f"--{name.replace('_', '-')}", str(value)) for name, value in values.items() if value is not None)

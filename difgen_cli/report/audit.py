@@ -138,7 +138,7 @@ def gather(
     store: Store, name: str, folder: Path, subject: AuditedModel, *, notes: Sequence[str] = (),
     left_out: Mapping[str, str] | None = None, names: Sequence[str] | None = None,
 ) -> Audited:  # fmt: skip
-    """Read an audit from its run directory. name, folder: of its grid. names: of the training images, as they come."""
+    """Read an audit from its run directory. name, folder: of its grid. names: of the images, as they are loaded."""
     study = loading.gather(store, name, folder)[0]
     bare = Audited(study, subject)
     rows = bare.by_kind

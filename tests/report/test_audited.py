@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from difgen_cli.cli import app
 from difgen_cli.data import digits
-from difgen_cli.engine.store import Store
+from difgen_cli.engine.store import Store, sample_files
 from difgen_cli.report import audit
 from difgen_cli.report.audit import Audited
 from difgen_cli.report.findings.answers import NOT_TESTED, Answer, AuditedModel, State
@@ -36,6 +36,13 @@ REPEATED, TIMES, ONCE = 12, 40, 288  # images of the set with duplicates, how of
 COPY, MEMBER, WHICH, GENERAL, BEGIN = (
     "Does it copy?", "Can one tell who was in?", "Which images?", "Does it generalise?", "When did it begin?",
 )  # fmt: skip
+
+
+def with_duplicates() -> tuple[np.ndarray, np.ndarray]:
+    """A training set of which 12 digits stand 40 times each, and other digits."""
+    images = digits.load().images[np.random.default_rng(0).permutation(1797)]
+    repeated = images[:REPEATED].repeat(TIMES, axis=0)
+    return np.concatenate([repeated, images[REPEATED : REPEATED + ONCE]]), images[1000:]
 
 
 def trained(folder: Path, data: str, steps: str, subject: AuditedModel) -> Audited:
@@ -69,10 +76,8 @@ def generaliser(tmp_path_factory: pytest.TempPathFactory) -> Audited:
 def duplicates(tmp_path_factory: pytest.TempPathFactory) -> Audited:
     """300 digits of which 12 stand 40 times, and held-out digits from a file of their own."""
     folder = tmp_path_factory.mktemp("duplicates")
-    images = digits.load().images[np.random.default_rng(0).permutation(1797)]
-    repeated = images[:REPEATED].repeat(TIMES, axis=0)
-    np.savez(folder / "train.npz", images=np.concatenate([repeated, images[REPEATED : REPEATED + ONCE]]))
-    np.savez(folder / "test.npz", images=images[1000:])
+    for name, images in zip(("train", "test"), with_duplicates(), strict=True):
+        np.savez(folder / f"{name}.npz", images=images)
     subject = AuditedModel(
         "dup", "train.npz", REPEATED * TIMES + ONCE, held_out="test.npz", held_out_images=797, same_pool=False
     )
@@ -82,6 +87,11 @@ def duplicates(tmp_path_factory: pytest.TempPathFactory) -> Audited:
 
 def answers(audited: Audited) -> dict[str, Answer]:
     return {answer.question: answer for answer in audited.answers}
+
+
+def stored(audited: Audited) -> Store:
+    """The run directory of an audit, as its command says."""
+    return Store(Path(audited.study.provenance["command"].split("difgen report ")[-1].split(" --grid")[0]))
 
 
 def until(audited: Audited, step: int) -> Audited:
@@ -127,9 +137,11 @@ def test_images_that_stand_many_times_in_the_training_set_are_copied_and_said_to
     assert given[COPY].state is State.YES
     assert given[WHICH].state is State.YES
     assert duplicates.copied is not None
-    images = duplicates.copied.images
-    assert set(images.loc[images["place"] < REPEATED * TIMES, "times"]) == {TIMES}
+    images, (train, _) = duplicates.copied.images, with_duplicates()
+    for line in images.to_dict("records"):
+        assert line["times"] == (train == train[line["place"]]).all(axis=(1, 2, 3)).sum()
     assert (images["times"] > 1).mean() > 0.5
+    assert images["place"].max() > TIMES  # places are of the pool, not of the images once
     assert f"{TIMES} times in it" in given[WHICH].text
     assert "768 images, 300 distinct" in duplicates.heading
     assert given[MEMBER].state is State.YES  # the held-out images are digits too, as a classifier without it finds
@@ -138,23 +150,31 @@ def test_images_that_stand_many_times_in_the_training_set_are_copied_and_said_to
     )
 
 
-def test_the_copied_images_are_those_that_a_search_by_hand_finds(copier: Audited, duplicates: Audited) -> None:
-    """Brute force over the samples' table: how many samples are nearest to each image, and the first of them."""
-    for audited in (copier, duplicates):
-        assert audited.copied is not None
-        row, images = audited.by_kind["model"], audited.copied.images
-        assert audited.copied.first == images["first"].min()
-        if audited is copier:  # all copies are plain ones of images that stand once
-            assert images["samples"].sum() >= round(row["mem_frac"] * 250)
-            assert len(images) == row["mem_unique"] == 16
+def test_the_copied_images_are_those_that_a_search_by_hand_finds(copier: Audited) -> None:
+    """Brute force over samples and pool, both as 8-bit images: the nearest of T, and nearer than to any other by 3."""
+    assert copier.copied is not None
+    store, cell = stored(copier), str(copier.by_kind["model"]["cell"])
+    row, images = copier.by_kind["model"], copier.copied.images
+    samples, _ = sample_files.read(store.run_folder(str(row["trajectory"]), "").samples(cell))
+    pool = digits.load().images[images["place"]]
+    apart = np.linalg.norm(samples.reshape(250, 1, -1) - pool.reshape(1, 16, -1).astype(float), axis=2)
+    nearest = np.sort(apart, axis=1)
+    hits = np.flatnonzero(3 * nearest[:, 0] < nearest[:, 1])
+    assert len(images) == row["mem_unique"] == 16
+    assert len(hits) == round(row["mem_frac"] * 250)
+    by_hand = np.bincount(apart.argmin(axis=1)[hits], minlength=16)
+    changed = images["samples"].sum() - len(hits)  # that the plain rule misses
+    assert 0 <= changed < 25
+    assert (images["samples"] >= by_hand).all()
+    assert copier.copied.first is not None
+    assert copier.copied.first <= hits[0] + 1
 
 
 def test_samples_that_are_noise_give_no_comfort(copier: Audited, tmp_path: Path) -> None:
     """After one step of training the samples are noise: nothing found, and nothing follows from it."""
     early = until(copier, 1)
-    cell = str(early.by_kind["model"]["cell"])
-    store = Store(Path(str(copier.study.provenance["command"]).split("difgen report ")[-1].split(" --grid")[0]))
-    early = dataclasses.replace(early, copied=audit.copied.read(store, cell, str(early.by_kind["heldout"]["cell"])))
+    cells = [str(early.by_kind[kind]["cell"]) for kind in ("model", "heldout")]
+    early = dataclasses.replace(early, copied=audit.copied.read(stored(copier), *cells))
     assert early.copied is not None
     assert early.copied.far == 1.0
     given = answers(early)
@@ -168,7 +188,7 @@ def test_held_out_images_from_elsewhere_need_a_classifier_without_the_model(dupl
     given = answers(bare)
     assert given[MEMBER].state is given[GENERAL].state is State.UNKNOWN
     assert given[COPY].state is State.YES  # copies are reported all the same
-    assert given[MEMBER].remedy == "difgen audit dup --against train.npz --held-out test.npz --metrics blind"
+    assert given[MEMBER].remedy == "difgen audit dup --against train.npz --held-out test.npz"
 
     told = rows.assign(blind_auc=0.99, blind_auc_lo=0.97, blind_auc_hi=1.0)
     given = answers(dataclasses.replace(bare, study=dataclasses.replace(bare.study, rows=told)))

@@ -14,6 +14,7 @@ from difgen_cli.engine.store import Store, nearest
 from difgen_cli.engine.store.access import exists, parsed
 from difgen_cli.neighbours import groups, near_duplicates
 from difgen_cli.report.study import loading
+from difgen_cli.report.study.loading import TrainingImages
 from difgen_cli.text import printable
 
 FAR = 0.99  # of the held-out images: what is farther from every training image than these is no image of the kind
@@ -26,9 +27,9 @@ class Copied:
     """The copies among the samples of one cell.
 
     images: a line for each distinct training image that is copied, the most often copied first: `place` (of the one
-    nearest to the best copy, in the training subset), `samples` (that copy it), `first` (the number of the first of
-    them, from 1), `ratio` (least d1/d2), `times` (that it, or nearly the same image, stands in the training set), and
-    `name` where the training images have names.
+    nearest to the best copy, in the pool as it is loaded), `samples` (that copy it), `first` (the number of the first
+    of them, from 1), `ratio` (least d1/d2), `times` (that it, or nearly the same image, stands in the training set),
+    and `name` where the training images have names.
     samples: how many were compared. far: the share of them that is farther from every training image than 99 % of the
     held-out images are; None where that is not known.
     """
@@ -53,18 +54,18 @@ def read(
 ) -> Copied | None:
     """The copies of a cell of a model; None where its nearest images were not measured, or it is of points.
 
-    held_out_cell: the reference of held-out images. names: of the training images, in their order.
+    held_out_cell: the reference of held-out images. names: of the images of the pool, as they are loaded.
     """
     lines = nearest.neighbours(store, "cell", [cell])
     if lines.empty:
         return None
     folder = store.run_folder(str(lines["home"].iloc[0]), "", reference=bool((lines["kind"] != "model").any()))
-    train, mirrored = loading.training_images(store, folder)
-    if train.ndim != 4:
+    train = loading.training_images(store, folder)
+    if train.images.ndim != 4:
         return None
     copies = pd.concat([lines.loc[lines["memorized"] | lines["identical"]], _changed(store, cell)])
     copies = copies.sort_values("ratio", kind="stable").drop_duplicates("seed")
-    images = _images(copies, train, mirrored)
+    images = _images(copies, train)
     if names is not None:
         images = images.assign(name=[printable(names[place]) for place in images["place"]])
     return Copied(images, len(lines), _far(store, lines, held_out_cell))
@@ -80,15 +81,15 @@ def _changed(store: Store, cell: str) -> pd.DataFrame:
     return frame[["seed", "nn_index", "ratio"]]
 
 
-def _images(copies: pd.DataFrame, train: np.ndarray, mirrored: bool) -> pd.DataFrame:
+def _images(copies: pd.DataFrame, train: TrainingImages) -> pd.DataFrame:
     """The lines of `Copied.images`."""
     if copies.empty:
         return pd.DataFrame({name: np.zeros(0, int) for name in ("place", "samples", "first", "ratio", "times")})
     places = copies["nn_index"].to_numpy(np.int64)
-    related, group = _related(train, np.unique(places), mirrored)
+    related, group = _related(train, np.unique(places))
     label = group[np.searchsorted(related, places)]
     sizes = np.bincount(group, minlength=len(related))
-    lines = copies.assign(place=places, label=label).groupby("label", sort=False)
+    lines = copies.assign(place=train.places[places], label=label).groupby("label", sort=False)
     frame = lines.agg(
         place=("place", "first"), samples=("seed", "size"), first=("seed", "min"), ratio=("ratio", "min")
     ).reset_index()
@@ -96,11 +97,11 @@ def _images(copies: pd.DataFrame, train: np.ndarray, mirrored: bool) -> pd.DataF
     return frame.sort_values(["samples", "ratio"], ascending=[False, True], kind="stable", ignore_index=True)
 
 
-def _related(train: np.ndarray, places: np.ndarray, mirrored: bool) -> tuple[np.ndarray, np.ndarray]:
+def _related(train: TrainingImages, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Places, ascending, of the training images that are nearly the same as one at `places`, and their groups."""
-    images = scaled(train)
-    related = np.union1d(np.flatnonzero(near_duplicates(images, images[places], mirrored)), places)
-    return related, groups(images[related], mirrored)
+    images = scaled(train.images)
+    related = np.union1d(np.flatnonzero(near_duplicates(images, images[places], train.mirrored)), places)
+    return related, groups(images[related], train.mirrored)
 
 
 def _far(store: Store, lines: pd.DataFrame, held_out_cell: str | None) -> float | None:

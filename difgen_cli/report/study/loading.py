@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -179,7 +179,7 @@ def pairs(store: Store, cells: Sequence[str], count: int) -> dict[str, list[Pair
     for (run_key, reference), some in best.groupby(["home", best["kind"] != "model"], sort=False):
         at = store.run_folder(str(run_key), "", reference=bool(reference))
         drawn = {str(cell): own for cell, own in some.groupby("cell", sort=False) if _has_images(at, str(cell))}
-        train = training_images(store, at)[0] if drawn else np.zeros(0)
+        train = training_images(store, at).images if drawn else np.zeros(0)
         pairs_by_cell |= {cell: _pairs(at, cell, own, train) for cell, own in drawn.items()}
     return pairs_by_cell
 
@@ -207,13 +207,25 @@ def _pairs(folder: RunFolder, cell: str, lines: pd.DataFrame, train: np.ndarray)
     ]
 
 
-def training_images(store: Store, folder: RunFolder) -> tuple[np.ndarray, bool]:
-    """The training subset of a trajectory or reference, uint8, in the order that the neighbours table counts, and
-    whether training showed mirror images too."""
+@dataclass(frozen=True)
+class TrainingImages:
+    """The training subset of a trajectory or reference, uint8, in the order that the neighbours table counts.
+
+    places: of each in the pool, as the data are loaded. mirrored: training showed mirror images too.
+    """
+
+    images: np.ndarray
+    places: np.ndarray
+    mirrored: bool
+
+
+def training_images(store: Store, folder: RunFolder) -> TrainingImages:
+    """Read the training images from the copy of the data in the run directory."""
     from difgen_cli.engine.plan import facts, recipes
 
     spec = folder.spec()
     recipe = recipes.load(spec["recipe"])[spec["key"]]
     subset = recipes.measured(recipe.inputs["subset"])
     pool = facts.pool(store, subset.inputs["holdout"].inputs["pool"].key)
-    return np.asarray(pool.images[facts.split(pool, subset).train]), recipes.mirrored(recipe)
+    places = np.asarray(facts.split(pool, subset).train)
+    return TrainingImages(np.asarray(pool.images[places]), places, recipes.mirrored(recipe))

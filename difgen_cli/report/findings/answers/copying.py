@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from difgen_cli.report.findings import copies, samples
-from difgen_cli.report.findings.answers.evidence import Answer, Evidence, State
+from difgen_cli.report.findings.answers.evidence import ELSEWHERE, Answer, Evidence, State
 from difgen_cli.report.findings.numbers import Row, count, counted, percent, share
 from difgen_cli.report.study.seeds import Z2, wilson
 
@@ -23,10 +23,11 @@ def does_it_copy(evidence: Evidence) -> Answer:
         return _unknown("All samples are of a single colour.", "check how the model is read and sampled")
     if shown := _shown(row, copier):
         natural = _natural(evidence, row)
-        return _yes(evidence, shown) if natural is None else _not_beyond(evidence, natural)
-    for blind in (samples.old_version(row, copier), copies.ratio_is_blind(row, copier)):
-        if blind:
-            return _unknown(blind, evidence.subject.command("--metrics", "memorization,aligned"))
+        return _yes(evidence, shown) if natural is None else _repeats(evidence, natural)
+    if old := samples.old_version(row, copier):
+        return _unknown(old, evidence.subject.command())
+    if blind := copies.ratio_is_blind(row, copier):
+        return _unknown(blind, "look at its samples beside their nearest training images (difgen show)")
     if row["mem_frac"] and not row.has_values("mem_frac_control_hi"):
         named = f"{counted(row, 'mem_frac')} count as copies, and nothing says how many unseen images would."
         without = evidence.without_held_out(QUESTION)
@@ -108,13 +109,16 @@ def _natural(evidence: Evidence, row: Row) -> float | None:
     return part if lower <= float(wilson(np.array(part), np.array(Z2 / total))[1]) else None
 
 
-def _not_beyond(evidence: Evidence, natural: float) -> Answer:
-    row = evidence.row
-    sentence = (
-        f"{counted(row, 'mem_frac')} count as copies, but images repeat in this collection: {percent(natural)} of the "
-        f"{evidence.subject.held_out_images:,} held-out images are nearly the same as an image outside of them."
+def _repeats(evidence: Evidence, natural: float) -> Answer:
+    """As many held-out images repeat a training image: the collection does so itself, or the two sets overlap."""
+    subject = evidence.subject
+    sentences = (
+        f"{counted(evidence.row, 'mem_frac')} count as copies, but {percent(natural)} of the "
+        f"{subject.held_out_images:,} held-out images are themselves nearly the same as an image outside of them.",
+        "Either images repeat in this collection, or the held-out images were taken from the training images.",
     )
-    return Answer(QUESTION, State.NOT_SHOWN, (sentence, *_power(row)))
+    remedy = f"{subject.command('--held-out', ELSEWHERE, held_out=False)}, images of the same source, never shown"
+    return Answer(QUESTION, State.UNKNOWN, sentences, remedy=remedy)
 
 
 def _not_shown(evidence: Evidence) -> Answer:

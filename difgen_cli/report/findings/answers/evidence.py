@@ -65,7 +65,7 @@ class AuditedModel:
     """What is audited, as it was given, and the images that it is compared with.
 
     same_pool: the held-out images are a random part of one pool with the training images, so that nothing but chance
-    tells them apart; False where they come from files of their own.
+    tells them apart; False where they come from files of their own. train: empty where nobody knows the training images.
     """
 
     model: str
@@ -78,11 +78,14 @@ class AuditedModel:
     options: tuple[tuple[str, ...], ...] = ()  # others that were given, each with its value
 
     def command(self, *more: str, held_out: bool = True) -> str:
-        """The audit again, with other options."""
-        given = ["--held-out", self.held_out] if held_out and self.held_out else []
-        anew = {*more, *(() if held_out else ("--hold-out",))}
-        own = [word for option in self.options if option[0] not in anew for word in option]
-        return printable(shlex.join(["difgen", "audit", self.model, "--against", self.train, *given, *own, *more]))
+        """The audit again, with every measure that it has by default, and other options."""
+        given = ["--held-out", self.held_out] if self.held_out else []
+        if self.same_pool and self.held_out_images and not self.held_out:
+            given = ["--hold-out", str(self.held_out_images)]
+        given = given if held_out else []
+        own = [word for option in self.options if option[0] not in more for word in option]
+        against = ["--against", self.train] if self.train else []
+        return printable(shlex.join(["difgen", "audit", self.model, *against, *given, *own, *more]))
 
 
 @dataclass(frozen=True)
@@ -140,10 +143,8 @@ class Evidence:
         if not self.compared:
             return self.without_held_out(question)
         reason = f": {why}" if (why := self.left_out.get(metric)) else ""
-        return Answer(
-            question, State.UNKNOWN, (f"What it needs was not measured{reason}.",),
-            remedy=self.subject.command("--metrics", metric),
-        )  # fmt: skip
+        again = f"mend that, then {self.subject.command()}" if reason else self.subject.command()
+        return Answer(question, State.UNKNOWN, (f"What it needs was not measured{reason}.",), remedy=again)
 
     def without_held_out(self, question: str) -> Answer:
         """The answer where there is nothing to compare the training images with."""
@@ -171,5 +172,5 @@ class Evidence:
                 )
                 return Answer(question, State.UNKNOWN, (reason,), remedy=remedy)
             reason = "Nobody checked whether training and held-out images differ without the model."
-            return Answer(question, State.UNKNOWN, (reason,), remedy=self.subject.command("--metrics", "blind"))
+            return Answer(question, State.UNKNOWN, (reason,), remedy=self.subject.command())
         return None

@@ -23,7 +23,7 @@ def which_images(evidence: Evidence) -> Answer:
         return Answer(QUESTION, State.NOT_SHOWN, ("No training image is shown to be copied.",))
     if copied is None or copied.images.empty:
         reason = "Which training images the copies are of was not measured."
-        return Answer(QUESTION, State.UNKNOWN, (reason,), remedy=evidence.subject.command("--metrics", "memorization"))
+        return Answer(QUESTION, State.UNKNOWN, (reason,), remedy=evidence.subject.command())
     total = len(copied.images)
     repeated = "none of them stands" if not copied.repeated else (
         "all of them stand" if copied.repeated == total > 1 else f"{copied.repeated:,} of them "
