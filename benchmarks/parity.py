@@ -70,7 +70,10 @@ def train(
     folder: Path, images: Tensor, prediction: str, scheduler: Any, *, steps: int, seconds: float = float("inf"),
     batch: int = 32, widths: Sequence[int] = (16, 32),
 ) -> int:  # fmt: skip
-    """Train for so many steps, or seconds of the processor, on scaled images (N, C, H, H), and save to `folder`; returns the steps."""
+    """Train for so many steps, or seconds of the processor, and save to `folder`; returns the steps.
+
+    images: (N, C, H, H), scaled
+    """
     torch.manual_seed(0)
     network = diffusers.UNet2DModel(
         sample_size=images.shape[-1], in_channels=images.shape[1], out_channels=images.shape[1], layers_per_block=1,

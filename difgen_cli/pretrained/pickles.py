@@ -145,10 +145,12 @@ def _storage(call: Any, path: Path) -> Tensor:
     if not isinstance(described, PickledCall) or described.arguments[0][0] != "storage" or len(keys) != 1:
         raise ValueError("the bytes of a storage hold something else")
     dtype, count = TYPES[described.arguments[0][1].name], described.arguments[0][4]
-    written, data = int.from_bytes(stream.read(8), "little"), stream.read()
-    if written != count or len(data) != count * dtype.itemsize:
-        raise ValueError(f"a storage says that it has {count} numbers, and has {len(data)} bytes")
-    return torch.frombuffer(bytearray(data), dtype=dtype) if count else torch.empty(0, dtype=dtype)
+    written, start = int.from_bytes(stream.read(8), "little"), stream.tell()
+    nbytes = len(call.arguments[0]) - start
+    if written != count or nbytes != count * dtype.itemsize:
+        raise ValueError(f"a storage says that it has {count} numbers, and has {nbytes} bytes")
+    # A view of the pickle's own bytes, which nobody writes to: a large file would not fit in memory twice.
+    return torch.frombuffer(call.arguments[0], dtype=dtype, offset=start) if count else torch.empty(0, dtype=dtype)
 
 
 class _Machine:

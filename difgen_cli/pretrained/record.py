@@ -2,7 +2,6 @@
 
 import importlib
 import inspect
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -164,11 +163,15 @@ def finished(
         if tensor.dtype not in FLOATS:
             raise PretrainedError(f"{path}: {name} holds {tensor.dtype}, and weights are floats: convert them")
         weights[name] = tensor.detach().to(torch.float32, copy=True).contiguous()  # of a file that may change later
-        # No sum of finite numbers leaves the range of float64, and every other one has no finite sum.
-        if not math.isfinite(weights[name].sum(dtype=torch.float64)):
+        if not _finite(weights[name]):
             raise PretrainedError(f"{path}: {name} holds NaN or infinite values: take weights that did not diverge")
     try:
         content = contents.sha256_of_all(files)
     except OSError as error:
         raise PretrainedError(f"{path}: it cannot be read ({error.strerror}): copy it again") from None
     return PretrainedModel(described, weights, content, form, choice)
+
+
+def _finite(tensor: Tensor) -> bool:
+    """Whether all numbers are finite. NaN is the least and the largest of any numbers; nothing is copied for it."""
+    return not tensor.numel() or all(bool(end.isfinite()) for end in tensor.aminmax())
