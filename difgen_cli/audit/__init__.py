@@ -27,6 +27,10 @@ from difgen_cli.sweep import ENDED
 if TYPE_CHECKING:
     from rich.console import Console
 
+NO_TRAIN = (
+    "The training images are not known: only what samples alone show is measured, which is no proof of copies. Give "
+    "--against."
+)
 __all__ = ["ENDED", "AuditRequest", "PreparedAudit", "prepare", "run"]
 
 
@@ -73,7 +77,9 @@ def prepare(request: AuditRequest, runs: Path) -> PreparedAudit:
     data = sources.data_section(request, real, library)
     ours = sources.facts_of(finder, data, real.against)
     sources.check_mirrored(request, ours.shape)
-    held_out, notes = sources.held_out(finder.pool(ours.content), data, real)
+    held_out, notes = 0, [NO_TRAIN]
+    if not request.of_unknown:
+        held_out, notes = sources.held_out(finder.pool(ours.content), data, real)
     metrics, left_out = planner.metrics(request, library, held_out)
     plan = grid_planner.build(planner.grid(request, data, metrics), library, finder)
     notes += [

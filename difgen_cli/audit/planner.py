@@ -24,7 +24,9 @@ DEFAULT = (*planner.DEFAULT, "membership", "path")
 EVERY = "all"  # in place of the names of metrics
 OF_IMAGES = "images"  # in place of a file: the class labels that come with the images
 SECTIONS = ("condition", "guide", "model", "sample")  # whose settings may be given beside those of metrics and data
+OF_SAMPLES = frozenset({"samples", "sample_labels"})  # inputs that need no training images
 LACKING = dict.fromkeys(TWINS, "needs a second network, trained on the other half of the images")
+NO_TRAIN = "needs the training images, which are not known"
 NO_REFERENCE = "needs --reference, a model that saw none of the images"
 BESIDE = "reference_membership"  # the metric that compares with a reference
 
@@ -33,6 +35,7 @@ BESIDE = "reference_membership"  # the metric that compares with a reference
 class AuditRequest(ComparisonRequest):
     """What a person asks for."""
 
+    of_unknown: bool = False  # whether nobody knows the training images; `against` are others of their kind
     model: Path  # {step} in it stands for the step of a checkpoint
     steps: tuple[int, ...] = ()  # of checkpoints; all by default
     weights: str | None = None  # ema or raw
@@ -52,6 +55,10 @@ def metrics(request: AuditRequest, library: Library, held_out: int) -> tuple[dic
             "against": "needs another data set to compare with",
             "unlearn": "needs images that are to be unlearnt",
         }
+    if request.of_unknown:
+        names = list(dict.fromkeys([*(["clique"] if not request.metrics else []), *names]))
+        inputs = {name for metric in names for name in library.signature("score", metric).inputs}
+        lacking |= dict.fromkeys(inputs - OF_SAMPLES, NO_TRAIN)
     own = {k: v for k, v in request.settings.items() if k.partition(".")[0] not in SECTIONS}
     return planner.metrics(replace(request, settings=own), library, held_out, names, lacking)
 
@@ -69,7 +76,8 @@ def grid(request: AuditRequest, data: Section, metrics: Mapping[str, Given]) -> 
         base[f"score.{BESIDE}.{BASE}"] = Given(request.reference)
     steps = _steps(request)
     axes = (Axis(("train.steps",), tuple((("train.steps", Given(step)),) for step in steps)),) if steps else ()
-    question = printable(f"Does {request.model} copy images of {request.against}?")
+    copied = "its training images, which are not known" if request.of_unknown else f"images of {request.against}"
+    question = printable(f"Does {request.model} copy {copied}?")
     name = re.sub(r"[^a-z0-9]+", "-", str(request.model).lower())[-60:].strip("-") or "model"
     return Grid(Path(f"{name}.yaml"), _text(question, base, steps), question, base, axes, (), (), (0,))
 

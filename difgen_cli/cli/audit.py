@@ -13,7 +13,6 @@ import typer
 from difgen_cli.cli.app import command, errors, fail
 from difgen_cli.cli.format import messages, output, print_json
 from difgen_cli.cli.options import (
-    Against,
     HeldOut,
     HoldOut,
     Json,
@@ -26,6 +25,9 @@ from difgen_cli.cli.options import (
 if TYPE_CHECKING:
     from difgen_cli.audit import AuditRequest, PreparedAudit
 
+MaybeAgainst = Annotated[
+    Path | None, typer.Option("--against", help="What it was trained on; leave it out if unknown.", metavar="IMAGES")
+]
 Model = Annotated[
     Path, typer.Argument(help="Weights of any format; {step} stands for that of a checkpoint.", metavar="MODEL")
 ]
@@ -39,7 +41,7 @@ SHOWN = {  # what settings of the grid are called here
 @command()
 def audit(
     model: Model,
-    against: Against,
+    against: MaybeAgainst = None,
     held_out: HeldOut = None,
     hold_out: HoldOut = None,
     count: Annotated[int | None, typer.Option(min=1, help="How many samples; default: 1,000.", metavar="N")] = None,
@@ -73,7 +75,7 @@ def audit(
         _use(device)
         names = tuple(name.strip() for name in metrics.split(",")) if metrics else ()
         request = auditing.AuditRequest(
-            model=model, against=against, held_out=held_out, hold_out=hold_out, count=count, metrics=names,
+            model=model, **_images(against, held_out), hold_out=hold_out, count=count, metrics=names,
             steps=_steps(steps), weights=weights, network=network, class_labels=class_labels, mirrored=mirrored,
             settings=settings_of(set_), reference=reference,
         )  # fmt: skip
@@ -83,6 +85,21 @@ def audit(
             fail("interrupted: everything so far is kept; run the same command again to resume", 130)
         _report(prepared, out, json_=json_)
         raise typer.Exit(auditing.ENDED[ended])
+
+
+def _images(against: Path | None, held_out: Path | None) -> dict[str, Any]:
+    """What the model is compared with: where nobody knows the training images, others of their kind are read alone."""
+    from difgen_cli.engine.grid.document import GridError
+
+    if against is None and held_out is None:
+        raise GridError(
+            "--against: name the images that the model was trained on; where nobody knows them, --held-out names "
+            "others of their kind"
+        )
+    known_train = against is not None
+    return {
+        "against": against or held_out, "held_out": held_out if known_train else None, "of_unknown": not known_train,
+    }  # fmt: skip
 
 
 def _prepared(request: AuditRequest, runs: Path) -> PreparedAudit:
@@ -136,9 +153,9 @@ def _report(prepared: PreparedAudit, out: Path | None, *, json_: bool) -> None:
     from difgen_cli.report.findings.answers import AuditedModel
 
     planned, request = prepared.planned, prepared.request
+    train = "" if request.of_unknown else str(request.against)
     subject = AuditedModel(
-        str(request.model), str(request.against), prepared.train_images, prepared.weights_sha256,
-        str(request.held_out) if request.held_out else None, prepared.held_out, request.held_out is None,
+        str(request.model), train, prepared.train_images, prepared.weights_sha256, str(request.held_out) if request.held_out else None, prepared.held_out, request.held_out is None,
         tuple(_options(request)),
     )  # fmt: skip
     audited = page.gather(

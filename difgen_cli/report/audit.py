@@ -35,7 +35,7 @@ OTHERS = (
     "other-metrics"  # the figure of every measure that no other figure shows: on an audit's page they are in the table
 )
 NARROW = 72  # columns of a terminal, below which a question and its answer share their lines, and no table fits
-MAIN = (*controls.FIRST, "gap_max", "gap_null", "mia_auc_025", "blind_auc")  # measures, on the terminal
+MAIN = (*controls.FIRST, "gap_max", "gap_null", "mia_auc_025", "blind_auc", "clique_frac")  # measures, on the terminal
 METHODS = (
     "An answer is made from the numbers below by fixed rules, which docs/measures.md explains. Shown means that a 95 % "
     "interval lies beyond that of the control: held-out images in place of samples, or held-out in place of training "
@@ -69,7 +69,8 @@ class Audited:
         """The values of the last finished checkpoint, and of each reference that was scored."""
         rows = self.study.rows
         references = rows[(rows["kind"] != "model") & (rows["state"] == "done")]
-        return controls.by_kind(pd.concat([self.finished.tail(1), references]))
+        # Of unknown training images, the references are made of images in their place.
+        return controls.by_kind(pd.concat([self.finished.tail(1), *([references] if self.subject.train else [])]))
 
     @cached_property
     def evidence(self) -> Evidence:
@@ -123,6 +124,9 @@ class Audited:
         """What was audited, with what it was compared."""
         subject = self.subject
         sha = f" (SHA-256 {subject.sha256[:12]}…)" if subject.sha256 else ""
+        at = f", at step {self.evidence.checkpoints[-1].step:,}" if len(self.evidence.checkpoints) > 1 else ""
+        if not subject.train:
+            return printable(f"{subject.model}{sha}{at}, whose training images are not known")
         distinct = Row(self.by_kind.get("model", {}))["train_distinct"]
         images = f"{subject.train_images:,} images" + (f", {distinct:,.0f} distinct" if distinct is not None else "")
         held_out = "without held-out images"
@@ -130,7 +134,6 @@ class Audited:
             source = "the same pool" if subject.same_pool else "files of their own"
             named = f" {subject.held_out}" if subject.held_out else " images"
             held_out = f"and held-out{named} ({subject.held_out_images:,}, from {source})"
-        at = f", at step {self.evidence.checkpoints[-1].step:,}" if len(self.evidence.checkpoints) > 1 else ""
         return printable(f"{subject.model}{sha}{at}, against {subject.train} ({images}) {held_out}")
 
 

@@ -12,7 +12,7 @@ import pytest
 
 BENCHMARKS = Path(__file__).parent.parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
-import reading
+import reading  # noqa: E402
 
 
 @pytest.fixture(scope="module")

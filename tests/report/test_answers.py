@@ -351,3 +351,18 @@ def test_the_command_that_would_settle_it_keeps_the_options_that_were_given() ->
     subject = replace(SUBJECT, options=(("--count", "50"), ("--mirrored",)))
     assert subject.command("--reference", "b").endswith("--held-out test/ --count 50 --mirrored --reference b")
     assert subject.command("--count", "80").endswith("--against train/ --held-out test/ --mirrored --count 80")
+
+
+def test_without_training_images_nothing_is_told_and_what_samples_show_is_said() -> None:
+    unknown = replace(SUBJECT, train="", train_images=0)
+    again = {"clique_frac": 0.3, "clique_frac_lo": 0.25, "clique_frac_hi": 0.35, "clique_largest": 4}
+    answers = answered(evidence(unknown, **again))
+    assert {answer.state for answer in answers} == {UNKNOWN}
+    assert all(answer.remedy.endswith("--against TRAIN") for answer in answers)
+    assert "30.0 % [25.0 %, 35.0 %] of the samples are nearly the same as another sample" in answers[0].text
+    assert "nearly the same" not in answers[1].text
+    none = {"clique_frac": 0.0, "clique_frac_lo": 0.0, "clique_frac_hi": 0.02, "clique_largest": 1}
+    assert (
+        "No sample is nearly the same as another: the share is below 2.00 %"
+        in answered(evidence(unknown, **none))[0].text
+    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from difgen_cli.report.findings.answers import checkpoints, copying, generalising, images, membership
+from difgen_cli.report.findings.answers import checkpoints, copying, generalising, images, membership, unknown_train
 from difgen_cli.report.findings.answers.evidence import Answer, AuditedModel, Evidence, State
 
 __all__ = ["NOT_TESTED", "NOT_TESTED_IS_NOT_SAFE", "Answer", "AuditedModel", "Evidence", "State", "answered"]
@@ -34,6 +34,9 @@ QUESTIONS: tuple[Callable[[Evidence], Answer], ...] = (
 
 def answered(evidence: Evidence) -> list[Answer]:
     """The answers, in the order of the page; when copying began only where there are several checkpoints."""
+    if not evidence.subject.train:
+        modules = (copying, membership, images, generalising)
+        return [unknown_train.cannot_be_told(module.QUESTION, evidence) for module in modules]
     answers = [question(evidence) for question in QUESTIONS]
     if len(evidence.checkpoints) > 1:
         answers.append(checkpoints.when_did_it_begin(evidence))

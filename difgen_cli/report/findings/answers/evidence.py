@@ -65,7 +65,7 @@ class AuditedModel:
     """What is audited, as it was given, and the images that it is compared with.
 
     same_pool: the held-out images are a random part of one pool with the training images, so that nothing but chance
-    tells them apart; False where they come from files of their own. train: empty where nobody knows the training images.
+    tells them apart; False where they come from files of their own. train: empty where nobody knows the images.
     """
 
     model: str
