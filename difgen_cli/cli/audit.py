@@ -155,7 +155,8 @@ def _report(prepared: PreparedAudit, out: Path | None, *, json_: bool) -> None:
     planned, request = prepared.planned, prepared.request
     train = "" if request.of_unknown else str(request.against)
     subject = AuditedModel(
-        str(request.model), train, prepared.train_images, prepared.weights_sha256, str(request.held_out) if request.held_out else None, prepared.held_out, request.held_out is None,
+        str(request.model), train, prepared.train_images, prepared.weights_sha256,
+        str(request.held_out) if request.held_out else None, prepared.held_out, request.held_out is None,
         tuple(_options(request)),
     )  # fmt: skip
     audited = page.gather(

@@ -41,7 +41,7 @@ def is_of_own_samples(row: Row) -> bool:
     return row.has_values(f"{SELF}_hi", f"{AREA}_lo") and row.number(f"{SELF}_hi") >= row.number(f"{AREA}_lo")
 
 
-def told(row: Row, _: Row) -> str | None:
+def distinguishes(row: Row, _: Row) -> str | None:
     """Does the loss tell training from held-out images? With the two controls, where they were scored."""
     where = direction(row)
     if where is None:

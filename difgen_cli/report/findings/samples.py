@@ -194,7 +194,7 @@ RULES: dict[str, Rule] = {
     "power": copies.power,
     "made_again": cliques.made_again,
     "lean": lean,
-    "membership": membership.told,
+    "membership": membership.distinguishes,
     "repeats": repeats,
     "held_out_left_out": held_out_left_out,
     "nothing_found": nothing_found,

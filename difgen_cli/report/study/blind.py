@@ -39,7 +39,11 @@ def refused(rows: pd.DataFrame) -> pd.Series:
 def strongest(rows: pd.DataFrame) -> str | None:
     """The `reason` of the row whose images differ most; None where none is refused."""
     some = rows[refused(rows)]
-    return None if some.empty else reason({str(name): some.at[some[LOWER].idxmax(), name] for name in (AREA, LOWER, UPPER)})
+    return (
+        None
+        if some.empty
+        else reason({str(name): some.at[some[LOWER].idxmax(), name] for name in (AREA, LOWER, UPPER)})
+    )
 
 
 def held_back(rows: pd.DataFrame, names: Iterable[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
