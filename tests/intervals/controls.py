@@ -59,7 +59,7 @@ class MadeAgain:
 
 
 @dataclass(frozen=True)
-class Unseen:
+class NothingSeen:
     """The best denoiser of 16-dimensional Gaussian data, and points that it never saw, on all sides."""
 
     size: int
@@ -82,5 +82,5 @@ class Unseen:
 CONTROLS: tuple[World, ...] = (
     *(RandomSplit(size) for size in (64, 256)),
     *(MadeAgain(200, 100), MadeAgain(1000, 1000), MadeAgain(2000, 300), MadeAgain(100, 300, 0.3)),
-    *(Unseen(size) for size in (40, 400)),
+    *(NothingSeen(size) for size in (40, 400)),
 )

@@ -81,6 +81,8 @@ def test_what_is_denoised_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     x = gaussian(21, 3)
     made = bank(x, None, 8, 0, CPU)
     whole = losses(Wiener(0.7), made, [0.3])
+    shrink, mean = 1 / (1 + (0.3 / 0.7) ** 2), made.noise.double().numpy().reshape(21, 8, -1).mean(axis=1)
+    assert np.allclose(whole.bias[:, 0], ((shrink * (x + 0.3 * mean) - x) ** 2).mean(axis=1), rtol=1e-5)
     for pairs in (1, 3, 8, 20):
         monkeypatch.setattr("difgen_cli.metrics._noise.BLOCK_ELEMENTS", 8 * pairs)
         monkeypatch.setattr("difgen_cli.metrics._noise.BLOCK_PAIRS", pairs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -155,6 +156,33 @@ axes: {{train.steps: [20, 60]}}
 """
 
 
+def check_old_rows(runs: Path, difgen: DIFGEN) -> None:
+    """Results of membership as version 2 wrote them are read, and drawn, beside nothing."""
+    store, number = Store(runs), 0
+    for folder in store.run_folders():
+        for key in folder.results():
+            content = json.loads(folder.result(key).read_text(encoding="utf-8"))
+            if content["metric"] == "membership":
+                number += 1
+                for part in ("columns", "values"):
+                    old = {
+                        n: v for n, v in content[part].items() if n.startswith(("mia_auc_", "mia_tpr_at", "mia_images"))
+                    }
+                    assert len(old) == 13
+                    content[part] = old
+                folder.result(key).unlink()
+                folder.result(key).write_text(json.dumps(content | {"version": 2}), encoding="utf-8")
+    assert number >= 2
+    shutil.rmtree(store.tables)
+    done = difgen("report", runs.name, "--out", "out-old", "--json")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)["reports"][0]
+    assert "membership" in {Path(figure).stem for figure in answer["figures"]}
+    with (runs.parent / "out-old" / "rows.csv").open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["kind"] == "model"]
+    assert all(float(row["mia_auc_025"]) > 0 and "mia_tail" not in row for row in rows)
+
+
 def as_files(folder: Path) -> None:
     """Digits in two folders of one pool, and those of the second with one grey level of noise, as PNG."""
     images = load().images[..., 0]
@@ -197,6 +225,7 @@ def test_held_out_images_of_another_format_are_found_out_from_files_to_the_page(
     (study,) = loading.gather(Store(tmp_path / "noisy"))
     assert study.tables["noise"][["gap", "gap_lo", "gap_excess"]].isna().all(axis=None)
     assert study.tables["noise"]["loss"].notna().all()
+    check_old_rows(tmp_path / "same", difgen)
     shown = difgen("show", "train.steps=60", "--runs", "noisy", "--json")
     cell = json.loads(shown.stdout)
     assert cell["findings"][0].startswith("Membership, the gap")
