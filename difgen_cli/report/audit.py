@@ -37,7 +37,7 @@ OTHERS = (
 NARROW = 72  # columns of a terminal, below which a question and its answer share their lines, and no table fits
 MAIN = (*controls.FIRST, "gap_max", "gap_null", "mia_auc_025", "blind_auc", "clique_frac")  # measures, on the terminal
 METHODS = (
-    "An answer is made from the numbers below by fixed rules, which docs/measures.md explains. Shown means that a 95 % "
+    "An answer is made from these numbers by fixed rules, which docs/measures.md explains. Shown means that a 95 % "
     "interval lies beyond that of the control: held-out images in place of samples, or held-out in place of training "
     "images. Not shown is no proof of absence. Intervals are given this model and these images."
 )

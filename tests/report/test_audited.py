@@ -287,3 +287,14 @@ def test_what_strangers_write_stays_text(duplicates: Audited, tmp_path: Path) ->
     assert "\x1b[31m" not in printed
     assert "\u202e" not in printed
     assert "[bold]" in printed
+
+
+def test_training_images_looked_at_in_parts_are_the_same(duplicates: Audited, monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = [str(duplicates.by_kind[kind]["cell"]) for kind in ("model", "heldout")]
+    names = [f"{place}.png" for place in range(REPEATED * TIMES + ONCE + 797)]
+    monkeypatch.setattr(audit.copied, "ROWS", 50)
+    again = audit.copied.read(stored(duplicates), *cells, names)
+    assert again is not None
+    assert duplicates.copied is not None
+    pd.testing.assert_frame_equal(again.images.drop(columns="name"), duplicates.copied.images)
+    assert (again.images["name"] == again.images["place"].map("{}.png".format)).all()
