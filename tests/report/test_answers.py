@@ -181,10 +181,9 @@ def test_a_metric_that_was_left_out_is_answered_with_its_reason() -> None:
 
 
 def test_a_remedy_is_a_command_that_can_be_typed() -> None:
-    options = (("--hold-out", "700"), ("--count", "5"))
-    apart = replace(SUBJECT, model="a b/unet-{step}", held_out=None, options=options)
-    assert apart.command() == "difgen audit 'a b/unet-{step}' --against train/ --hold-out 700 --count 5"
-    assert apart.command("--held-out", "x", held_out=False).endswith("--against train/ --count 5 --held-out x")
+    apart = replace(SUBJECT, model="a b/unet-{step}", held_out=None)
+    assert apart.command() == "difgen audit 'a b/unet-{step}' --against train/ --hold-out 700"
+    assert apart.command("--held-out", "x", held_out=False).endswith("--against train/ --held-out x")
     assert WITHOUT.command("--count", "9") == "difgen audit model/ --against train/ --count 9"
 
 

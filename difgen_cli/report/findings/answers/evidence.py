@@ -79,9 +79,11 @@ class AuditedModel:
 
     def command(self, *more: str, held_out: bool = True) -> str:
         """The audit again, with every measure that it has by default, and other options."""
-        given = ["--held-out", self.held_out] if held_out and self.held_out else []
-        anew = {*more, *(() if held_out else ("--hold-out",))}
-        own = [word for option in self.options if option[0] not in anew for word in option]
+        given = ["--held-out", self.held_out] if self.held_out else []
+        if self.same_pool and self.held_out_images and not self.held_out:
+            given = ["--hold-out", str(self.held_out_images)]
+        given = given if held_out else []
+        own = [word for option in self.options if option[0] not in more for word in option]
         against = ["--against", self.train] if self.train else []
         return printable(shlex.join(["difgen", "audit", self.model, *against, *given, *own, *more]))
 
