@@ -31,9 +31,7 @@ if TYPE_CHECKING:
 
     from difgen_cli.engine.store import Store
 
-OTHERS = (
-    "other-metrics"  # the figure of every measure that no other figure shows: on an audit's page they are in the table
-)
+OTHERS = "other-metrics"  # a figure of all measures without one of their own, which the page has in a table
 NARROW = 72  # columns of a terminal, below which a question and its answer share their lines, and no table fits
 MAIN = (*controls.FIRST, "gap_max", "gap_null", "mia_auc_025", "blind_auc", "clique_frac")  # measures, on the terminal
 METHODS = (
