@@ -31,13 +31,11 @@ if TYPE_CHECKING:
 
     from difgen_cli.engine.store import Store
 
-OTHERS = (
-    "other-metrics"  # the figure of every measure that no other figure shows: on an audit's page they are in the table
-)
+OTHERS = "other-metrics"  # a figure of all measures without one of their own, which the page has in a table
 NARROW = 72  # columns of a terminal, below which a question and its answer share their lines, and no table fits
 MAIN = (*controls.FIRST, "gap_max", "gap_null", "mia_auc_025", "blind_auc", "clique_frac")  # measures, on the terminal
 METHODS = (
-    "An answer is made from the numbers below by fixed rules, which docs/measures.md explains. Shown means that a 95 % "
+    "An answer is made from these numbers by fixed rules, which docs/measures.md explains. Shown means that a 95 % "
     "interval lies beyond that of the control: held-out images in place of samples, or held-out in place of training "
     "images. Not shown is no proof of absence. Intervals are given this model and these images."
 )

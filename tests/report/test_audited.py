@@ -240,6 +240,8 @@ def test_a_page_that_shows_the_same_is_left_as_it_is(generaliser: Audited, tmp_p
     assert audit.write(generaliser, tmp_path).page.stat().st_mtime_ns == before
     noted = dataclasses.replace(generaliser, notes=("T was given twice.",))
     assert "T was given twice." in audit.write(noted, tmp_path).page.read_text(encoding="utf-8")
+    other = dataclasses.replace(generaliser, subject=dataclasses.replace(generaliser.subject, sha256="fe" * 32))
+    assert "fefefefefefe" in audit.write(other, tmp_path).page.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])
@@ -249,6 +251,8 @@ def test_the_terminal_has_the_same_answers_at_any_width(copier: Audited, width: 
     printed = console.file.getvalue()  # type: ignore[attr-defined]
     assert max(map(len, printed.splitlines())) <= width
     words = " ".join(printed.split())
+    if width == 40:  # and the lines are filled
+        assert len(printed.splitlines()) < 1.4 * len(words) / width
     for answer in copier.answers:
         if width == 40:  # a question and its answer share their lines, so that words come in their order
             assert f"{answer.question.upper()} {answer.text}" in words.replace("  ", " ")
@@ -287,3 +291,14 @@ def test_what_strangers_write_stays_text(duplicates: Audited, tmp_path: Path) ->
     assert "\x1b[31m" not in printed
     assert "\u202e" not in printed
     assert "[bold]" in printed
+
+
+def test_training_images_looked_at_in_parts_are_the_same(duplicates: Audited, monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = [str(duplicates.by_kind[kind]["cell"]) for kind in ("model", "heldout")]
+    names = [f"{place}.png" for place in range(REPEATED * TIMES + ONCE + 797)]
+    monkeypatch.setattr(audit.copied, "ROWS", 50)
+    again = audit.copied.read(stored(duplicates), *cells, names)
+    assert again is not None
+    assert duplicates.copied is not None
+    pd.testing.assert_frame_equal(again.images.drop(columns="name"), duplicates.copied.images)
+    assert (again.images["name"] == again.images["place"].map("{}.png".format)).all()

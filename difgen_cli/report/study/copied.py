@@ -19,6 +19,7 @@ from difgen_cli.text import printable
 
 FAR = 0.99  # of the held-out images: what is farther from every training image than these is no image of the kind
 CONTROLS_LEAST = 99  # held-out images, below which that quantile is not known
+ROWS = 1 << 14  # training images in float32 at once
 PLAIN = ("none", "plain")  # in the table `aligned`: no copy, or one that the plain rule has
 
 
@@ -61,7 +62,7 @@ def read(
         return None
     folder = store.run_folder(str(lines["home"].iloc[0]), "", reference=bool((lines["kind"] != "model").any()))
     train = loading.training_images(store, folder)
-    if train.images.ndim != 4:
+    if train.pool.ndim != 4:
         return None
     copies = pd.concat([lines.loc[lines["memorized"] | lines["identical"]], _changed(store, cell)])
     copies = copies.sort_values("ratio", kind="stable").drop_duplicates("seed")
@@ -99,9 +100,11 @@ def _images(copies: pd.DataFrame, train: TrainingImages) -> pd.DataFrame:
 
 def _related(train: TrainingImages, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Places, ascending, of the training images that are nearly the same as one at `places`, and their groups."""
-    images = scaled(train.images)
-    related = np.union1d(np.flatnonzero(near_duplicates(images, images[places], train.mirrored)), places)
-    return related, groups(images[related], train.mirrored)
+    copied = scaled(train.images(places))
+    parts = (slice(start, start + ROWS) for start in range(0, len(train.places), ROWS))
+    near = [near_duplicates(scaled(train.images(part)), copied, train.mirrored) for part in parts]
+    related = np.union1d(np.flatnonzero(np.concatenate(near)), places)
+    return related, groups(scaled(train.images(related)), train.mirrored)
 
 
 def _far(store: Store, lines: pd.DataFrame, held_out_cell: str | None) -> float | None:

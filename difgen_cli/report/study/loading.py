@@ -179,8 +179,9 @@ def pairs(store: Store, cells: Sequence[str], count: int) -> dict[str, list[Pair
     for (run_key, reference), some in best.groupby(["home", best["kind"] != "model"], sort=False):
         at = store.run_folder(str(run_key), "", reference=bool(reference))
         drawn = {str(cell): own for cell, own in some.groupby("cell", sort=False) if _has_images(at, str(cell))}
-        train = training_images(store, at).images if drawn else np.zeros(0)
-        pairs_by_cell |= {cell: _pairs(at, cell, own, train) for cell, own in drawn.items()}
+        if drawn:
+            train = training_images(store, at)
+            pairs_by_cell |= {cell: _pairs(at, cell, own, train) for cell, own in drawn.items()}
     return pairs_by_cell
 
 
@@ -189,7 +190,7 @@ def _has_images(folder: RunFolder, cell: str) -> bool:
     return exists(file) and "image" in parsed(file, pq.read_schema).names
 
 
-def _pairs(folder: RunFolder, cell: str, lines: pd.DataFrame, train: np.ndarray) -> list[Pair]:
+def _pairs(folder: RunFolder, cell: str, lines: pd.DataFrame, train: TrainingImages) -> list[Pair]:
     drawn = parsed(folder.samples(cell), pq.read_table)
     encoded = drawn["image"].combine_chunks().field("bytes")
     return [
@@ -200,7 +201,7 @@ def _pairs(folder: RunFolder, cell: str, lines: pd.DataFrame, train: np.ndarray)
             identical=bool(line["identical"]),
             nearness=line["nearness"],
             sample_png=encoded[line["seed"]].as_py(),
-            nearest_png=sample_files.png(train[line["nn_index"]]),
+            nearest_png=sample_files.png(train.images(line["nn_index"])),
             label=drawn["label"][line["seed"]].as_py(),
         )
         for line in lines.to_dict("records")
@@ -209,14 +210,19 @@ def _pairs(folder: RunFolder, cell: str, lines: pd.DataFrame, train: np.ndarray)
 
 @dataclass(frozen=True)
 class TrainingImages:
-    """The training subset of a trajectory or reference, uint8, in the order that the neighbours table counts.
+    """The training subset of a trajectory or reference, in the order that the neighbours table counts.
 
-    places: of each in the pool, as the data are loaded. mirrored: training showed mirror images too.
+    pool: all images as the data are loaded, uint8, on disk. places: of each training image among them. mirrored:
+    training showed mirror images too.
     """
 
-    images: np.ndarray
+    pool: np.ndarray
     places: np.ndarray
     mirrored: bool
+
+    def images(self, which: Any) -> np.ndarray:
+        """The images at some positions of the subset: a number, an array of them, or a slice."""
+        return np.asarray(self.pool[self.places[which]])
 
 
 def training_images(store: Store, folder: RunFolder) -> TrainingImages:
@@ -227,5 +233,4 @@ def training_images(store: Store, folder: RunFolder) -> TrainingImages:
     recipe = recipes.load(spec["recipe"])[spec["key"]]
     subset = recipes.measured(recipe.inputs["subset"])
     pool = facts.pool(store, subset.inputs["holdout"].inputs["pool"].key)
-    places = np.asarray(facts.split(pool, subset).train)
-    return TrainingImages(np.asarray(pool.images[places]), places, recipes.mirrored(recipe))
+    return TrainingImages(pool.images, np.asarray(facts.split(pool, subset).train), recipes.mirrored(recipe))
