@@ -13,7 +13,9 @@ import pytest
 import torch
 from files_of_others import SOURCE, Stored, pickled
 from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
 
+from difgen_cli.cli import app
 from difgen_cli.engine.grid.document import GridError
 from difgen_cli.engine.plan import Plan
 
@@ -260,3 +262,25 @@ def test_a_pickle_is_data_for_a_grid_too(tmp_path: Path, difgen: Difgen, write_g
     assert run.returncode == 2, run.stdout
     assert "model.path: " in run.stderr
     assert not planted.exists()
+
+
+def test_cells_of_one_checkpoint_share_its_weights_and_other_checkpoints_take_their_place(
+    native: Path, folder: Path, difgen: Difgen, write_grid: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two samplers ask for the same weights, which a worker reads once."""
+    from difgen_cli import pretrained
+
+    reads: list[Path] = []
+
+    def counted(path: Path, *others: object) -> object:
+        reads.append(path)
+        return read(path, *others)  # type: ignore[arg-type]
+
+    read = pretrained.read
+    text = with_network(GIVEN).replace("[10, 20, 40]", "[10, 40]")
+    text += "  sample.steps: [2, 4]\n"
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(pretrained, "read", counted)
+    done = CliRunner().invoke(app, ["sweep", str(write_grid(text)), "--cluster", "inline"])
+    assert done.exit_code == 0, done.output
+    assert len(reads) == 2 + 2  # each once while planning, and once by the worker

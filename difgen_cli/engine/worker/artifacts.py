@@ -42,6 +42,7 @@ class Artifacts:
         self.store, self.recipes, self.library, self.device = store, recipes, library, torch.device(device)
         self.claimant, self.phases = claimant, phases or Phases()
         self._kept: dict[tuple[str, str], Any] = {}
+        self._given: dict[str, DenoiserLike] = {}  # of weights of others, by trajectory
 
     def keep(self, what: str, key: str, make: Callable[[], Any], phase: str) -> Any:
         """A thing of a kind and key, made once; the phase of the worker meanwhile."""
@@ -215,7 +216,10 @@ class Artifacts:
         """The denoiser of a model that is not trained here: of weights that are given, or in closed form."""
         if "weights" in trajectory.inputs:
             subset = self.subset(trajectory.inputs["subset"].key)
-            return pretrained.denoiser(self.store, self.library, trajectory, subset.sigma_data).to(self.device)
+            if trajectory.key not in self._given:  # the last ones alone are kept: checkpoints may be large, and many
+                read = pretrained.denoiser(self.store, self.library, trajectory, subset.sigma_data).to(self.device)
+                self._given = {trajectory.key: read}
+            return self._given[trajectory.key]
         return self._closed_form(trajectory)
 
     def _closed_form(self, trajectory: Recipe) -> DenoiserLike:
