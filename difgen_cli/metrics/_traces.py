@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from difgen_cli.data import to_uint8
 from difgen_cli.neighbours import flat
 
 COMPONENTS = 32
@@ -22,7 +21,7 @@ def traces(images: np.ndarray) -> np.ndarray:
     content = _components(flat(_coarse(images)).astype(np.float64))
     if images.ndim != 4:
         return np.column_stack([content, _moments(images)])
-    grey = to_uint8(images).astype(np.int16)
+    grey = np.clip(np.rint((images + 1) * np.float32(127.5)), 0, 255).astype(np.int16)
     return np.column_stack([content, _moments(images), _differences(grey), _levels(grey)])
 
 

@@ -18,7 +18,7 @@ def values_of(samples: np.ndarray) -> dict[str, Value]:
 def test_held_out_images_are_all_different() -> None:
     values = values_of(digit_parts(64)[1])
     assert (values["clique_frac"], values["clique_frac_lo"], values["clique_largest"]) == (0, 0, 1)
-    assert 0 < values["clique_frac_hi"] < 0.03  # type: ignore[operator]
+    assert 0.01 < values["clique_frac_hi"] < 0.02  # type: ignore[operator]
 
 
 @pytest.mark.parametrize(("images", "count"), [(20, 10), (50, 60), (200, 100)])
@@ -50,7 +50,7 @@ def test_one_image_and_one_colour() -> None:
     values = values_of(same)
     assert (values["clique_frac"], values["clique_frac_hi"], values["clique_largest"]) == (1, 1, 30)
     assert values["clique_constant"] == 30
-    assert 0.7 < values["clique_frac_lo"] < 1  # type: ignore[operator]
+    assert 0.7 < values["clique_frac_lo"] < 0.9  # type: ignore[operator]
 
 
 def test_points_are_the_same_where_they_are_equal() -> None:
