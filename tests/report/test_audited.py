@@ -240,7 +240,7 @@ def test_a_page_that_shows_the_same_is_left_as_it_is(generaliser: Audited, tmp_p
     assert audit.write(generaliser, tmp_path).page.stat().st_mtime_ns == before
     noted = dataclasses.replace(generaliser, notes=("T was given twice.",))
     assert "T was given twice." in audit.write(noted, tmp_path).page.read_text(encoding="utf-8")
-    other = dataclasses.replace(generaliser, subject=dataclasses.replace(generaliser.subject, sha256="fe" * 32))
+    other = dataclasses.replace(noted, subject=dataclasses.replace(generaliser.subject, sha256="fe" * 32))
     assert "fefefefefefe" in audit.write(other, tmp_path).page.read_text(encoding="utf-8")
 
 
@@ -253,6 +253,7 @@ def test_the_terminal_has_the_same_answers_at_any_width(copier: Audited, width: 
     words = " ".join(printed.split())
     if width == 40:  # and the lines are filled
         assert len(printed.splitlines()) < 1.4 * len(words) / width
+    assert ("mem_frac" in printed) == (width > 40)  # no table where none fits
     for answer in copier.answers:
         if width == 40:  # a question and its answer share their lines, so that words come in their order
             assert f"{answer.question.upper()} {answer.text}" in words.replace("  ", " ")
