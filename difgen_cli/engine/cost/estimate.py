@@ -35,6 +35,7 @@ NO_FLOPS_FACTOR = 4.0  # of doubt where the FLOPs of a network could not be coun
 UNKNOWN_FLOPS = 1e7  # of a training image
 GUESSED_RATES = {"cpu": 1e10, "cuda": 1e13}  # FLOPs a second of a training; that of cuda was never measured
 GUESSED_STEP_SECONDS = 2e-3  # that a step takes however small it is
+GUESSED_BATCH = 128  # of weights that somebody else trained
 GUESS_FACTOR = 6.0
 
 
@@ -167,10 +168,10 @@ class Estimator:
         for part in ("sampling", *metrics) if draws else metrics:
             workload = self.workloads.of(part, settings)
             seconds = predict(self.history.get(part, {}), workload, lambda: self._flops)
-            trained = cell.kind == "model" and "train.batch" in settings  # and not in closed form
-            if seconds.how == "unknown" and part == "sampling" and trained:
+            network = cell.kind == "model" and networks.is_network(self.plan.recipes[cell.run_key])
+            if seconds.how == "unknown" and part == "sampling" and network:
                 learnt = self.workloads.training(settings)
-                image = self._image(learnt, settings["train.batch"])
+                image = self._image(learnt, settings.get("train.batch", GUESSED_BATCH))
                 seconds = replace(
                     image.times(FORWARD * workload.size / learnt.size), factor=image.factor * DIFFERENCE_FACTOR
                 )
@@ -203,7 +204,8 @@ class Estimator:
     @cached_property
     def _flops(self) -> dict[str, float]:
         """Of a training image, by the networks that are planned or were measured, as far as they could be counted."""
-        trained = {self._training(t.key).network: t.recipe for t in self.plan.trajectories.values() if t.batch}
+        computed = (t for t in self.plan.trajectories.values() if networks.is_network(t.recipe))
+        trained = {self._training(t.key).network: t.recipe for t in computed}
         for workload in self.history.get("training", {}):
             spec = read_json(self.store.run_folder(workload.run_key, "").path / "spec.json")
             if spec and workload.network not in trained:

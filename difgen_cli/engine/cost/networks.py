@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 from difgen_cli.engine.cost import cache
 from difgen_cli.engine.grid.document import GridError, Place
-from difgen_cli.engine.plan import Cell, Plan, Trajectory
+from difgen_cli.engine.plan import Cell, Plan, Trajectory, operations
 from difgen_cli.engine.plan.points import assignments
 from difgen_cli.engine.plan.recipes import Recipe
 from difgen_cli.engine.plugins import Library
@@ -57,6 +57,11 @@ def of_recipe(trajectory: Recipe, shape: tuple[int, ...]) -> Network:
     """The network that a trajectory trains on images of this shape."""
     network, labels = trajectory.inputs["network"].operation, trajectory.inputs["labels"]
     return Network(network.name, network.version, network.settings, shape, labels.name != "none")
+
+
+def is_network(trajectory: Recipe) -> bool:
+    """Whether a network is what a model computes, trained here or by somebody else; and not a closed form."""
+    return "network" in trajectory.inputs and trajectory.name != operations.CLOSED_FORM
 
 
 def pool_of(trajectory: Recipe) -> str:

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from difgen_cli.engine.plan.recipes import Operation, Recipe
 from difgen_cli.engine.plan.sections import Section, shaping
 
+CLOSED_FORM = "closed-form"  # the name of a trajectory that is none
 CLOSED_FORM_VERSION = 1  # of how a worker makes the denoiser of a model that is not trained
 
 
 def closed_form(parts: Mapping[str, Recipe]) -> Recipe:
     """A model in closed form made of these parts, in the place of a training."""
-    return Recipe(Operation("trajectory", "closed-form", CLOSED_FORM_VERSION, {}), dict(parts))
+    return Recipe(Operation("trajectory", CLOSED_FORM, CLOSED_FORM_VERSION, {}), dict(parts))
 
 
 def trained_by(train: Section, objective: Section, name: str) -> Operation:
