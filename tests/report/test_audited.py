@@ -175,6 +175,8 @@ def test_the_copied_images_are_those_that_a_search_by_hand_finds(copier: Audited
     assert plain.sum() > 8
     assert images["first"][plain].to_list() == np.array(first)[plain].tolist()
     assert copier.copied.first == images["first"].min()
+    shown = {pair.nearest_png for pair in copier.study.gallery([cell], 250)[cell] if pair.memorized}
+    assert shown == {sample_files.png(image) for image in pool}  # the pictures are of the same training images
 
 
 def test_samples_that_are_noise_give_no_comfort(copier: Audited, tmp_path: Path) -> None:
