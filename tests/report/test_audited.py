@@ -141,6 +141,10 @@ def test_images_that_stand_many_times_in_the_training_set_are_copied_and_said_to
     for line in images.to_dict("records"):
         assert line["times"] == (train == train[line["place"]]).all(axis=(1, 2, 3)).sum()
     assert (images["times"] > 1).mean() > 0.5
+    row = duplicates.by_kind["model"]
+    kinds = sum(row[f"aligned_{kind}"] for kind in ("shifted", "mirrored", "toned", "smoothed"))
+    assert kinds > 0  # copies that the plain rule misses are in the list too
+    assert images["samples"].sum() >= round(250 * (row["mem_frac"] + kinds))
     assert images["place"].max() > TIMES  # places are of the pool, not of the images once
     assert f"{TIMES} times in it" in given[WHICH].text
     assert "768 images, 300 distinct" in duplicates.heading
@@ -166,8 +170,13 @@ def test_the_copied_images_are_those_that_a_search_by_hand_finds(copier: Audited
     changed = images["samples"].sum() - len(hits)  # that the plain rule misses
     assert 0 <= changed < 25
     assert (images["samples"] >= by_hand).all()
-    assert copier.copied.first is not None
-    assert copier.copied.first <= hits[0] + 1
+    first = [hits[apart.argmin(axis=1)[hits] == one].min() + 1 for one in range(16)]
+    plain = images["samples"] == by_hand
+    assert plain.sum() > 8
+    assert images["first"][plain].to_list() == np.array(first)[plain].tolist()
+    assert copier.copied.first == images["first"].min()
+    shown = {pair.nearest_png for pair in copier.study.gallery([cell], 250)[cell] if pair.memorized}
+    assert shown == {sample_files.png(image) for image in pool}  # the pictures are of the same training images
 
 
 def test_samples_that_are_noise_give_no_comfort(copier: Audited, tmp_path: Path) -> None:

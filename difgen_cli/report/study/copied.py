@@ -65,7 +65,7 @@ def read(
     if train.pool.ndim != 4:
         return None
     copies = pd.concat([lines.loc[lines["memorized"] | lines["identical"]], _changed(store, cell)])
-    copies = copies.sort_values("ratio", kind="stable").drop_duplicates("seed")
+    copies = copies.sort_values("ratio", kind="stable")
     images = _images(copies, train)
     if names is not None:
         images = images.assign(name=[printable(names[place]) for place in images["place"]])
