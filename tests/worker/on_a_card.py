@@ -25,7 +25,7 @@ from difgen_cli.diffusion import Denoiser, IdealDenoiser
 from difgen_cli.diffusion.classes import GaussianClasses
 from difgen_cli.diffusion.objective import EDM, Objective
 from difgen_cli.diffusion.training import train
-from difgen_cli.engine.plan.sections import in_closed_form
+from difgen_cli.engine.plan.sections import untrained
 from difgen_cli.engine.plugins import Library
 from difgen_cli.engine.worker.objectives import assembled
 from difgen_cli.sampling import estimate, takes_noise
@@ -93,7 +93,7 @@ def trained(library: Library, name: str, objective: Objective = EDM, classes: in
 
 
 def of_network(library: Library, name: str) -> None:
-    if in_closed_form(library.signature("model", name)):
+    if untrained(library.signature("model", name)):
         return
     trained(library, name, classes=0, flip=True, augment=0.5 if name == "ddpmpp" else 0.0)
     trained(library, name, condition_dropout=0.1, optimizer="sgd")
