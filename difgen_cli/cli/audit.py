@@ -110,10 +110,12 @@ def _prepared(request: AuditRequest, runs: Path) -> PreparedAudit:
     try:
         return auditing.prepare(request, runs)
     except GridError as error:
+        error.file = None  # there is no grid that anybody wrote
         path, colon, rest = str(error.args[0]).partition(":")
-        if not colon or path not in SHOWN:
+        named = SHOWN.get(path, f"--set {path}" if path in request.settings else "")
+        if not colon or not named:
             raise
-        raise GridError(f"{SHOWN[path]}:{rest}") from None
+        raise GridError(f"{named}:{rest}") from None
 
 
 def _use(device: str) -> None:

@@ -75,6 +75,8 @@ def tried(path: Path, read: Callable[[], Read], kinds: tuple[type[Exception], ..
         raise PretrainedError(f"{path}: it asks for more memory than there is: take weights that are whole") from None
     except RecursionError:
         raise PretrainedError(f"{path}: it is nested too deeply to be read: take weights that are whole") from None
+    except FileNotFoundError:
+        raise PretrainedError(f"{path}: there is no such file: correct the path") from None
     except errors as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise PretrainedError(f"{path}: it cannot be read ({shown(lines[0]).rstrip('. ')}): copy it again") from None

@@ -126,19 +126,19 @@ def _check_classes(
         if weights.classes and not weights.settings.get("dropped_row", True):
             raise GridError(
                 f"condition.name: these weights were trained with {weights.classes} classes, and answer no image "
-                "without one; use labels, or file",
+                "without one; name the labels of the images, or a file of class numbers",
                 place,
             )
         note = f"the weights were trained with {weights.classes} classes, and are asked without any"
         return [note] if weights.classes else []
     if not weights.classes:
         raise GridError(
-            f"condition.name: these weights were trained without classes; use none, not {condition.name}", place
+            "condition.name: these weights were trained without classes; leave it out", place
         )
     if condition.name == "labels" and facts.classes != weights.classes:
         raise GridError(
             f"condition.name: these weights were trained with {weights.classes} classes, and the images have "
-            f"{facts.classes}, whose numbers would be others; give the numbers by condition: {{name: file}}",
+            f"{facts.classes}, whose numbers would be others; give the class numbers in a file",
             place,
         )
     return ["the class numbers of the images, in the order of their names, are taken for those of the weights"]
