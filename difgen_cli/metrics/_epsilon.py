@@ -18,8 +18,8 @@ def least(
 ) -> float:
     """The largest epsilon that v right of r guesses refute; 0 where they refute none: nothing is shown.
 
-    It exceeds the true epsilon in at most 5 % of trainings. Without delta it is the logit of Clopper and Pearson's lower
-    limit of v/r. Seeds whose coins are independent are pooled by the sums of their counts.
+    It exceeds the true epsilon in at most 5 % of trainings. Without delta it is the logit of Clopper and Pearson's
+    lower limit of v/r. Seeds whose coins are independent are pooled by the sums of their counts.
 
     right: v, from 0 to `guesses`; guesses: r, from 0 to `canaries`.
     canaries: m, which counts with delta alone; None: as many as guesses.
@@ -44,7 +44,8 @@ def least(
 def chance_of(right: int, guesses: int, canaries: int, epsilon: float, delta: float = 0.0) -> float:
     """At most how probable v right guesses or more are of an (epsilon, delta)-private procedure.
 
-    beta + 2 m delta max over i = 1 … v of (P(B >= v - i) - beta) / i, with beta = P(B >= v), B ~ Bin(r, e^eps/(1+e^eps)).
+    beta + 2 m delta max over i = 1 … v of (P(B >= v - i) - beta) / i, with beta = P(B >= v) and
+    B ~ Bin(r, e^eps/(1+e^eps)).
     """
     from scipy.stats import binom
 
