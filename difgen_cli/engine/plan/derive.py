@@ -12,7 +12,7 @@ from difgen_cli.engine.grid.values import Given
 from difgen_cli.engine.plan import Facts, checks, operations, sections, unlearning
 from difgen_cli.engine.plan.metric import BASE, Metric
 from difgen_cli.engine.plan.points import Where
-from difgen_cli.engine.plan.recipes import Operation, Recipe, apart, images_of, mirrored
+from difgen_cli.engine.plan.recipes import Operation, Recipe, apart, images_of, labels_of, mirrored
 from difgen_cli.engine.plan.sections import DEFAULT_SCORE, Section, resolve_metric, wants
 from difgen_cli.engine.plugins import Library
 
@@ -89,7 +89,7 @@ class RecipeBuilder:
             parts["objective"] = aim
         made_of = operations.closed_form(parts) if closed else operations.trajectory(train, objective, parts, fork)
         trajectory = self.keep(made_of)
-        inputs = compared | {"train_labels": labels.key, "held_out_labels": labels.key}
+        inputs = compared | labels_of(labels)
         if not closed and mirrored(trajectory):
             inputs["mirrored"] = "flip"
         columns = (

@@ -79,6 +79,11 @@ def images_of(subset: Recipe) -> dict[str, str]:
     }  # fmt: skip
 
 
+def labels_of(labels: Recipe) -> dict[str, str]:
+    """The metrics' positional parameters that stand for the labels of a condition, by key."""
+    return dict.fromkeys(("train_labels", "rest_labels", "held_out_labels"), labels.key)
+
+
 def mirrored(recipe: Recipe) -> bool:
     """Whether a training showed mirror images, or one that it began with or forked from did; of a reference, whether
     the models that it stands beside were shown some."""

@@ -116,8 +116,9 @@ class Artifacts:
         labels: condition.Labels
         labels = self.keep("labels", f"{key} {subset_key}", lambda: self._labels(recipe, subset), FITTING_LABELS)
         if labels.classes == 0:
-            return Conditions(None, None, 0)
-        return Conditions(labels.rest[subset.positions], labels.held_out[subset.holdout.apart], labels.classes)
+            return Conditions(None, None, None, 0)
+        of_held_out = labels.held_out[subset.holdout.apart]
+        return Conditions(labels.rest[subset.positions], labels.rest, of_held_out, labels.classes)
 
     def _labels(self, recipe: Recipe, subset: Subset) -> condition.Labels:
         def compute() -> dict[str, np.ndarray]:

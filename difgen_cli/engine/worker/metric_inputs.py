@@ -39,6 +39,8 @@ def of(run: ScoringRun, name: str, measure: MetricSpec) -> Any:
             return run.states
         case "train_labels":
             return run.labels.train
+        case "rest_labels":
+            return run.labels.rest
         case "held_out_labels":
             return run.labels.held_out
         case "sigma_data":
