@@ -109,10 +109,36 @@ def subset_size(own: dict[str, Any], facts: Facts, where: Where) -> int:
     return int(own["size"] or most)
 
 
+def coins(own: dict[str, Any], facts: Facts, where: Where) -> tuple[int, bool]:
+    """The size of a subset that coins draw, as it is expected, and whether they are fair.
+
+    GridError where something else has a say in it.
+    """
+    from difgen_cli.data import check_coins, fair
+
+    pool = facts.images - own["held_out"]
+    try:
+        check_coins(own["size"], pool, own["half"], own["unlearn"])
+    except ValueError as error:
+        raise GridError(str(error), where(str(error).partition(":")[0]) or where("data.draw")) from None
+    are_fair = fair(own["size"], pool)
+    return (pool // 2 if are_fair else int(own["size"])), are_fair
+
+
 def available(own: dict[str, Any], facts: Facts) -> int:
     """Images that a subset may have."""
     rest = facts.images - own["held_out"]
     return int(rest if own["half"] is None else (rest + (own["half"] == "A")) // 2)
+
+
+def held_out_seed(data: Section, facts: Facts, where: Where) -> None:
+    """GridError where a seed is to choose held-out images that the data set chooses itself."""
+    if facts.holds_out and data.own["held_out_seed"]:
+        raise GridError(
+            f"data.held_out_seed: {data.name} itself says which images are held out, so that none are drawn; leave "
+            "the seed out",
+            where("data.held_out_seed"),
+        )
 
 
 def held_out(asked: int, left: int, where: Where) -> None:

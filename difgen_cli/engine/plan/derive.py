@@ -127,15 +127,13 @@ class RecipeBuilder:
         """The training subset of a data section, and how many images it has."""
         facts = self.facts_of(data, where)
         size = checks.subset_size(data.own, facts, where)
-        if facts.holds_out and data.own["held_out_seed"]:
-            raise GridError(
-                f"data.held_out_seed: {data.name} itself says which images are held out, so that none are drawn; leave "
-                "the seed out",
-                where("data.held_out_seed"),
-            )
+        checks.held_out_seed(data, facts, where)
         chosen = {k: v for k, v in data.changed_own.items() if k not in (*OF_HOLDOUT, *unlearning.SETTINGS)}
-        if size == checks.available(data.own, facts):
-            chosen.pop("size", None)  # all that there are, by number or by none
+        whole = size == checks.available(data.own, facts)  # all that there are, by number or by none
+        if data.own["draw"] == "coin":
+            size, whole = checks.coins(data.own, facts, where)  # or half of them
+        if whole:
+            chosen.pop("size", None)
         holdout = self.holdout(data, facts)
         return self.keep(Recipe(Operation("subset", "split", _version(data), chosen), {"holdout": holdout})), size
 

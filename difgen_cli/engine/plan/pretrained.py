@@ -59,6 +59,12 @@ def run(
     subset, size = derive.subset(data, where)
     if data.own["retrain"]:
         raise GridError(f"data.retrain: {model.name} is not trained here; leave it out", where("data.retrain"))
+    if data.own["draw"] == "coin":
+        raise GridError(
+            f"data.draw: {model.name} is not trained here, so that no coin decided what it was trained on; leave it "
+            "out",
+            where("data.draw"),
+        )
     facts, weights = derive.facts_of(data, where), derive.facts.pretrained(model, step)
     labels = derive.labels(condition, data, subset, facts, where)
     notes = [*checks.objective(model, objective, train, True, where), *_notes(weights, model, condition, facts, where)]
