@@ -65,3 +65,43 @@ def test_what_makes_no_sense_is_refused_while_planning(
 ) -> None:
     with pytest.raises(GridError, match=words):
         plan_of(write_grid(GRID.replace("DATA", data)))
+
+
+def test_what_one_training_can_show_is_said_before_it(write_grid: Write, plan_of: PlanOf) -> None:
+    plan = plan_of(write_grid(GRID.replace("DATA", ", draw: coin").replace("memorization", "one_run") + "seeds: 3\n"))
+    (sentence,) = [note for note in plan.warnings if note.startswith("score.one_run")]
+    assert sentence == (
+        "score.one_run: 179 guesses among 897 images can show an epsilon of 4.08 at most, in each training"
+    )
+    for data in ("", ", size: 448", ", draw: coin, size: 300"):
+        plan = plan_of(write_grid(GRID.replace("DATA", data).replace("memorization", "one_run"), "other.yaml"))
+        assert any("one_run: has no values" in note for note in plan.warnings)
+
+
+ONE_RUN = GRID.replace("DATA", ", draw: coin").replace("[memorization]", "{one_run: {guesses: 100}}")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (ONE_RUN.replace("100", "898"), "score.one_run.guesses: 898 are more than the 897 images"),
+        (ONE_RUN + "axes: {score.one_run.guesses: [50, 100]}\n", "score.one_run.guesses: 100, 50 are 2 values, and"),
+        (
+            ONE_RUN + "axes: {score.one_run.images: [400, 800]}\n",
+            r"score.one_run.images: 400, 800 are 2 values, and the best result of them would be no bound",
+        ),
+        (ONE_RUN + "  condition: {name: unique}\n", "condition.name: unique is given who is trained on"),
+        (ONE_RUN + "  condition: {name: labels, permuted: true}\n", "condition.permuted: permutes the labels of who"),
+        (ONE_RUN + "  objective: {name: distill}\n", "score.one_run: asks the network for the mean"),
+    ],
+)
+def test_what_would_be_no_bound_is_refused_while_planning(
+    write_grid: Write, plan_of: PlanOf, text: str, words: str
+) -> None:
+    with pytest.raises(GridError, match=words):
+        plan_of(write_grid(text))
+
+
+def test_labels_that_know_no_coin_are_planned(write_grid: Write, plan_of: PlanOf) -> None:
+    for name in ("labels", "kmeans", "labels, noise: 0.1"):
+        assert plan_of(write_grid(ONE_RUN + f"  condition: {{name: {name}}}\n")).models

@@ -109,22 +109,6 @@ def subset_size(own: dict[str, Any], facts: Facts, where: Where) -> int:
     return int(own["size"] or most)
 
 
-def coins(own: dict[str, Any], facts: Facts, where: Where) -> tuple[int, bool]:
-    """The size of a subset that coins draw, as it is expected, and whether they are fair.
-
-    GridError where something else has a say in it.
-    """
-    from difgen_cli.data import check_coins, fair
-
-    pool = facts.images - own["held_out"]
-    try:
-        check_coins(own["size"], pool, own["half"], own["unlearn"])
-    except ValueError as error:
-        raise GridError(str(error), where(str(error).partition(":")[0]) or where("data.draw")) from None
-    are_fair = fair(own["size"], pool)
-    return (pool // 2 if are_fair else int(own["size"])), are_fair
-
-
 def available(own: dict[str, Any], facts: Facts) -> int:
     """Images that a subset may have."""
     rest = facts.images - own["held_out"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from difgen_cli import config
 from difgen_cli.engine.grid.document import GridError, Place
 from difgen_cli.engine.grid.values import Given
-from difgen_cli.engine.plan import Facts, checks, operations, sections, unlearning
+from difgen_cli.engine.plan import Facts, audits, checks, operations, sections, unlearning
 from difgen_cli.engine.plan.metric import BASE, Metric
 from difgen_cli.engine.plan.points import Where
 from difgen_cli.engine.plan.recipes import Operation, Recipe, apart, images_of, labels_of, mirrored
@@ -131,7 +131,7 @@ class RecipeBuilder:
         chosen = {k: v for k, v in data.changed_own.items() if k not in (*OF_HOLDOUT, *unlearning.SETTINGS)}
         whole = size == checks.available(data.own, facts)  # all that there are, by number or by none
         if data.own["draw"] == "coin":
-            size, whole = checks.coins(data.own, facts, where)  # or half of them
+            size, whole = audits.coins(data.own, facts, where)  # or half of them
         if whole:
             chosen.pop("size", None)
         holdout = self.holdout(data, facts)
@@ -245,6 +245,7 @@ class RecipeBuilder:
             needed = section.signature.constants.get("HELD_OUT_MIN", 0)
             checks.enough(metric, needed, asked, left, where("data.held_out") or place)
             takes, features, marked = section.signature.inputs, None, None
+            self.notes.update(dict.fromkeys(audits.foreseen(section, data, facts, self.library, where)))
             if "unlearn" in takes:
                 marked = unlearning.compared(self.marked(data, where), metric, place)
             if "embed" in takes:

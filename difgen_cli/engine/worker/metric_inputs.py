@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from difgen_cli import data
+from difgen_cli.engine.plan.recipes import measured
 from difgen_cli.engine.plan.work import MetricSpec
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ def of(run: ScoringRun, name: str, measure: MetricSpec) -> Any:
             return artifacts.against(measure.against or "")
         case "unlearn":
             return artifacts.unlearn(measure.unlearn or "")
+        case "coins":
+            return artifacts.coins(measured(run.parents["subset"]).key)
         case "shared":
             return partial(run.shared, measure)
     raise TypeError(f"the metric {measure.metric} asks for {name}, which is no input that a metric can have")
