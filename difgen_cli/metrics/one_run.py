@@ -20,16 +20,25 @@ NEEDS = ("posterior mean",)  # of the denoiser: what the mean of clean images gi
 DECLARED_ONCE = ("guesses", "images")
 
 COLUMNS = {
-    "eps_lo": (
+    "eps_least": (
         "float64",
         "nats",
         "the procedure of this training is not epsilon-private for one image below this, at 95 %; 0: nothing is shown",
         {"label": "least ε of one training"},
     ),
-    "eps_most": ("float64", "nats", "what eps_lo would be if all guesses were right: no more can be shown"),
+    "eps_most": (
+        "float64",
+        "nats",
+        "what eps_least would be if all guesses were right: no more can be shown",
+        {"label": "most ε that can be shown"},
+    ),
     "eps_right": ("int64", "guesses", "that are right of who was trained on", {"role": "count"}),
-    "eps_guesses": ("int64", "guesses", "the most and the least likely images, a number fixed beforehand",
-                    {"role": "count"}),
+    "eps_guesses": (
+        "int64",
+        "guesses",
+        "of the most and the least likely images: a number that is fixed beforehand",
+        {"role": "count"},
+    ),
     "eps_images": ("int64", "images", "each with a fair coin of its own, among which is guessed", {"role": "count"}),
     "eps_trained_on": ("int64", "images", "of them whose coin says that they were trained on", {"role": "count"}),
 }  # fmt: skip
@@ -71,7 +80,7 @@ def measure(
     trained_on = coins[places]
     right = right_guesses(scores, trained_on, r)
     values: dict[str, Value] = {
-        "eps_lo": least(right, r, canaries=m, delta=delta), "eps_most": most(r, canaries=m, delta=delta),
+        "eps_least": least(right, r, canaries=m, delta=delta), "eps_most": most(r, canaries=m, delta=delta),
         "eps_right": right, "eps_guesses": r, "eps_images": m, "eps_trained_on": int(trained_on.sum()),
     }  # fmt: skip
     return Result(values)
@@ -83,9 +92,7 @@ def foreseen(coins: int | None, settings: Mapping[str, Any]) -> str:
     ValueError for more guesses than images.
     """
     if coins is None:
-        return (
-            "has no values here: it needs images that are trained on by fair coins; set data.draw: coin, without size"
-        )
+        return "has no values: it needs images that are trained on by fair coins; set data.draw: coin, without size"
     m, r = _counts(coins, settings["images"], settings["guesses"])
     limit = most(r, canaries=m, delta=settings["delta"])
     return f"{r:,} guesses among {m:,} images can show an epsilon of {limit:.2f} at most, in each training"

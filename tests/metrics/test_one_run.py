@@ -48,7 +48,7 @@ def test_the_ideal_denoiser_tells_every_image(guesses: int | None) -> None:
     r = guesses or 397 // 5
     if guesses != 397:  # with all of them a guess is wrong for each image more or less than half
         assert values["eps_right"] == values["eps_guesses"] == r
-        assert values["eps_lo"] == values["eps_most"] == pytest.approx(most(r))
+        assert values["eps_least"] == values["eps_most"] == pytest.approx(most(r))
     else:
         assert values["eps_right"] == r - abs(int(coins.sum()) - 199)
     assert values["eps_images"] == 397
@@ -60,7 +60,7 @@ def test_a_model_that_saw_none_of_them_shows_nothing() -> None:
     images, rng, above = gaussian(300, 1), np.random.default_rng(0), 0
     for _ in range(100):
         values = measure(Wiener(0.7), images, None, rng.random(300) < 0.5, 0.7).values
-        above += values["eps_lo"] > 0  # type: ignore[operator]
+        above += values["eps_least"] > 0  # type: ignore[operator]
     assert above <= 14  # 5 expected; P(more) < 1e-4
 
 
@@ -72,7 +72,7 @@ def test_randomised_response_is_covered_and_its_epsilon_is_nearly_shown(epsilon:
         coins = rng.random(500) < 0.5
         honest = rng.random(500) < np.exp(epsilon) / (1 + np.exp(epsilon))
         values = measure(Remembering(images, coins == honest), images, None, coins, 1.0, guesses=400).values
-        bounds.append(values["eps_lo"])
+        bounds.append(values["eps_least"])
     assert sum(bound > epsilon for bound in bounds) <= 9  # 3 expected; P(more) < 1e-3
     assert 0.7 * epsilon < np.mean(bounds) < epsilon
 
@@ -83,7 +83,7 @@ def test_seeds_pool_by_the_sums_of_their_counts() -> None:
         _, coins, train, sigma_d = coins_of(seed)
         half_known = IdealDenoiser(to_tensor(train[: len(train) // 2]), sigma_d)
         values = measure(half_known, rest, None, coins, sigma_d, guesses=200).values
-        counts.append((values["eps_right"], values["eps_guesses"], values["eps_lo"]))
+        counts.append((values["eps_right"], values["eps_guesses"], values["eps_least"]))
     right, guesses, bounds = (list(part) for part in zip(*counts, strict=True))
     assert least(sum(right), sum(guesses)) > np.mean(bounds)  # type: ignore[arg-type]
 
@@ -129,8 +129,8 @@ def test_delta_lowers_what_is_shown() -> None:
     images, coins = numbered(300), np.random.default_rng(0).random(300) < 0.5
     model = Remembering(images, coins)
     plain, with_delta = (measure(model, images, None, coins, 1.0, delta=d).values for d in (0.0, 1e-4))
-    assert with_delta["eps_lo"] == with_delta["eps_most"] < plain["eps_lo"]  # type: ignore[operator]
-    assert with_delta["eps_lo"] == least(60, 60, canaries=300, delta=1e-4)
+    assert with_delta["eps_least"] == with_delta["eps_most"] < plain["eps_least"]  # type: ignore[operator]
+    assert with_delta["eps_least"] == least(60, 60, canaries=300, delta=1e-4)
 
 
 def test_what_can_be_shown_is_foreseen() -> None:
