@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Ge, Gt
 
-from difgen_cli.data._coins import check as check_coins
+from difgen_cli.data._coins import check_coins as check_coins
 from difgen_cli.data._coins import fair as fair
 from difgen_cli.data._coins import tossed
 from difgen_cli.data._decoding import Conversion as Conversion

@@ -32,7 +32,7 @@ def tossed(places: np.ndarray, size: int | None, count: int, seed: int) -> np.nd
     return train
 
 
-def check(size: int | None, pool: int, half: str | None, unlearn: float) -> None:
+def check_coins(size: int | None, pool: int, half: str | None, unlearn: float) -> None:
     """DataError where coins cannot decide alone which of `pool` images are trained on."""
     if half is not None:
         raise DataError(
