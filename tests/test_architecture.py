@@ -120,6 +120,7 @@ MAY_IMPORT = {
         "engine.select",
         "engine.store",
         "format",
+        "metrics",
         "neighbours",
         "text",
     },

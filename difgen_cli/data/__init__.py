@@ -8,6 +8,9 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Ge, Gt
 
+from difgen_cli.data._coins import check_coins as check_coins
+from difgen_cli.data._coins import fair as fair
+from difgen_cli.data._coins import tossed
 from difgen_cli.data._decoding import Conversion as Conversion
 from difgen_cli.data._decoding import decode as decode
 from difgen_cli.data._decoding import remedy as remedy
@@ -77,13 +80,14 @@ def split(
     half: Literal["A", "B"] | None = None,
     unlearn: Annotated[int | float, Ge(0)] = 0,
     retrain: bool = False,
+    draw: Literal["sample", "coin"] = "sample",
 ) -> Split:
     """Draw the held-out images first, the same ones for every size, seed and half, then a training subset of the rest.
 
     A held-out image that occurs in the rest as well, byte for byte, is in neither: it would be called a copy in one
     and be copied in the other. DataError where the pool is too small.
 
-    size: images in the training subset; null takes all that there are.
+    size: images in the training subset; null takes all that there are, or half of them where they are drawn by coins.
     held_out: images drawn for H, never trained on.
     held_out_seed: chooses them. Which images are trained on follows from the rest, so that it moves these as well; a
         data set that says itself which images are held out takes none.
@@ -92,6 +96,9 @@ def split(
     unlearn: how many images of T are to be unlearnt, or below 1 which share of it. They are the first of T, which is in
         random order: the same for every size, and among those of a larger number.
     retrain: train without them, as if they had never been there.
+    draw: how the training subset is drawn from all that is not held out. sample: so many images at random. coin: each
+        image by a coin of its own, so that `size` is the number that is expected, and not the one that comes out. Fair
+        coins make an audit of each training: see the metric one_run.
     """
     count = len(pool.images)
     if held_out >= count:
@@ -100,6 +107,20 @@ def split(
             f"choose at most {count - 1}"
         )
     drawn, rest = _apart(pool, held_out, held_out_seed)
+    if draw == "coin":
+        check_coins(size, len(rest), half, unlearn)
+        train = tossed(rest, size, count, seed)
+    else:
+        train = _sampled(rest, size, seed, half, count)
+    apart = _without_copies(pool.images, drawn, rest)
+    marked = np.arange(len(train)) < to_unlearn(unlearn, len(train), retrain=retrain)
+    if not retrain:
+        return Split(train, rest, apart, marked)
+    return Split(train[~marked], np.setdiff1d(rest, train[marked]), apart, marked[~marked])
+
+
+def _sampled(rest: np.ndarray, size: int | None, seed: int, half: str | None, count: int) -> np.ndarray:
+    """The first `size` of the rest in a random order, or of every other image in it; all of them where it is None."""
     order = np.random.default_rng(seed).permutation(rest)
     if half is not None:
         order = order[0 if half == "A" else 1 :: 2]
@@ -107,13 +128,9 @@ def split(
         where = f"half {half} of the pool" if half else "the pool"
         raise DataError(
             f"data.size: {size or 1} is more than the {len(order)} images that {where} of {count} has "
-            f"beside {held_out} held-out ones: choose a smaller size"
+            f"beside {count - len(rest)} held-out ones: choose a smaller size"
         )
-    train, apart = order[:size], _without_copies(pool.images, drawn, rest)
-    marked = np.arange(len(train)) < to_unlearn(unlearn, len(train), retrain=retrain)
-    if not retrain:
-        return Split(train, rest, apart, marked)
-    return Split(train[~marked], np.setdiff1d(rest, train[marked]), apart, marked[~marked])
+    return order[:size]
 
 
 def to_unlearn(unlearn: int | float, size: int, *, retrain: bool = False) -> int:

@@ -20,9 +20,10 @@ INPUTS: dict[str, tuple[str, ...]] = {
     "sample": ("denoiser", "x", "levels", "labels", "rng", *OF_SUBSET),
     "guide": ("denoiser", "shape", "weak", "continued", *OF_SUBSET),
     "score": (
-        "samples", "sample_labels", "train", "held_out", "rest", "train_labels", "held_out_labels", "train_classes",
+        "samples", "sample_labels", "train", "held_out", "rest", "train_labels", "rest_labels", "held_out_labels",
+        "train_classes",
         "held_out_classes", "sigma_data", "denoiser", "embed", "shared", "states", "twin", "sibling", "reference",
-        "against", "mirrored", "left_out", "groups", "unlearn",
+        "against", "mirrored", "left_out", "groups", "unlearn", "coins",
     ),
     "features": ("images", "labels", "weights"),
 }  # fmt: skip

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from difgen_cli.diffusion import DenoiserLike
 
 SEED = 4
-TRAIN, HELD_OUT = 0, 1  # splits: their noise is independent
+TRAIN, HELD_OUT, POOL = 0, 1, 2  # splits: their noise is independent
 BLOCK_ELEMENTS, BLOCK_PAIRS = 1 << 20, 1 << 9  # pixels denoised at once; images, where they are small
 REACH = 7.0  # standard deviations that the quadrature spans each way
 

@@ -2,6 +2,7 @@
 
 - blind_auc: the split of the digits is drawn, and with it what every classifier is fitted on.
 - clique_frac: the samples are drawn; the images that they copy stay.
+- eps_least: coins, and what the model is told of them, are drawn; one-sided, so that it has no upper end.
 - mia_mean_auc, mia_clean_auc, mia_self_auc: T, H, samples and noise are drawn; the network saw none of them.
 """
 
@@ -11,10 +12,12 @@ from dataclasses import dataclass
 from unittest.mock import patch
 
 import numpy as np
+import torch
 from drawing import POOL, Arrays, Ends, World, ends, unshared
+from torch import Tensor
 from worlds import Wiener
 
-from difgen_cli.metrics import _noise, blind, clique, membership, self_membership
+from difgen_cli.metrics import _noise, blind, clique, least_epsilon, membership, one_run, self_membership
 
 
 @dataclass(frozen=True)
@@ -79,8 +82,49 @@ class NothingSeen:
         return ends({**values, **own}, *self.truth())
 
 
+class Told:
+    """Makes the images that it is told of, each known by its value, and zeros of all others."""
+
+    sigma_data = 1.0
+
+    def __init__(self, told: np.ndarray) -> None:
+        self.told = torch.from_numpy(told)
+
+    def __call__(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None, /) -> Tensor:
+        image = (x / 10).round().long().clamp(1, len(self.told))
+        return 10.0 * image * self.told[image - 1]
+
+
+@dataclass(frozen=True)
+class Randomised:
+    """Models that are told of each image's coin by randomised response: their epsilon is just that."""
+
+    epsilon: float
+    guesses: int
+    seeds: int = 1  # pooled
+
+    def __str__(self) -> str:
+        return f"epsilon = {self.epsilon:g}, {self.guesses} guesses, {self.seeds} trainings"
+
+    def truth(self) -> Arrays:
+        return {"eps_least": np.array(self.epsilon)}
+
+    def intervals(self, draw: int) -> Ends:
+        images = int(1.25 * self.guesses)
+        rest, right = 10 * np.arange(1, images + 1, dtype=np.float32)[:, None], 0
+        for seed in range(self.seeds):
+            chance = np.random.default_rng((draw, seed))
+            coins, honest = (chance.random(images) < p for p in (0.5, 1 / (1 + np.exp(-self.epsilon))))
+            values = one_run.measure(Told(coins == honest), rest, None, coins, 1.0, guesses=self.guesses).values
+            right += int(values["eps_right"] or 0)
+        bound = np.array(least_epsilon(right, self.seeds * self.guesses))
+        return {"eps_least": (bound, np.full_like(bound, np.inf))}
+
+
 CONTROLS: tuple[World, ...] = (
     *(RandomSplit(size) for size in (64, 256)),
     *(MadeAgain(200, 100), MadeAgain(1000, 1000), MadeAgain(2000, 300), MadeAgain(100, 300, 0.3)),
     *(NothingSeen(size) for size in (40, 400)),
+    *(Randomised(epsilon, 200) for epsilon in (0, 0.5, 1, 2)),
+    *(Randomised(epsilon, 200, seeds=3) for epsilon in (0, 1, 2, 4)),
 )

@@ -115,6 +115,16 @@ def available(own: dict[str, Any], facts: Facts) -> int:
     return int(rest if own["half"] is None else (rest + (own["half"] == "A")) // 2)
 
 
+def held_out_seed(data: Section, facts: Facts, where: Where) -> None:
+    """GridError where a seed is to choose held-out images that the data set chooses itself."""
+    if facts.holds_out and data.own["held_out_seed"]:
+        raise GridError(
+            f"data.held_out_seed: {data.name} itself says which images are held out, so that none are drawn; leave "
+            "the seed out",
+            where("data.held_out_seed"),
+        )
+
+
 def held_out(asked: int, left: int, where: Where) -> None:
     """GridError where `left`, the held-out images that do not occur in the rest as well, are none."""
     if asked and not left:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from difgen_cli import config
 from difgen_cli.engine.grid.document import GridError, Place
 from difgen_cli.engine.grid.values import Given
-from difgen_cli.engine.plan import Facts, checks, operations, sections, unlearning
+from difgen_cli.engine.plan import Facts, audits, checks, operations, sections, unlearning
 from difgen_cli.engine.plan.metric import BASE, Metric
 from difgen_cli.engine.plan.points import Where
-from difgen_cli.engine.plan.recipes import Operation, Recipe, apart, images_of, mirrored
+from difgen_cli.engine.plan.recipes import Operation, Recipe, apart, images_of, labels_of, mirrored
 from difgen_cli.engine.plan.sections import DEFAULT_SCORE, Section, resolve_metric, wants
 from difgen_cli.engine.plugins import Library
 
@@ -89,7 +89,7 @@ class RecipeBuilder:
             parts["objective"] = aim
         made_of = operations.closed_form(parts) if closed else operations.trajectory(train, objective, parts, fork)
         trajectory = self.keep(made_of)
-        inputs = compared | {"train_labels": labels.key, "held_out_labels": labels.key}
+        inputs = compared | labels_of(labels)
         if not closed and mirrored(trajectory):
             inputs["mirrored"] = "flip"
         columns = (
@@ -127,15 +127,13 @@ class RecipeBuilder:
         """The training subset of a data section, and how many images it has."""
         facts = self.facts_of(data, where)
         size = checks.subset_size(data.own, facts, where)
-        if facts.holds_out and data.own["held_out_seed"]:
-            raise GridError(
-                f"data.held_out_seed: {data.name} itself says which images are held out, so that none are drawn; leave "
-                "the seed out",
-                where("data.held_out_seed"),
-            )
+        checks.held_out_seed(data, facts, where)
         chosen = {k: v for k, v in data.changed_own.items() if k not in (*OF_HOLDOUT, *unlearning.SETTINGS)}
-        if size == checks.available(data.own, facts):
-            chosen.pop("size", None)  # all that there are, by number or by none
+        whole = size == checks.available(data.own, facts)  # all that there are, by number or by none
+        if data.own["draw"] == "coin":
+            size, whole = audits.coins(data.own, facts, where)  # or half of them
+        if whole:
+            chosen.pop("size", None)
         holdout = self.holdout(data, facts)
         return self.keep(Recipe(Operation("subset", "split", _version(data), chosen), {"holdout": holdout})), size
 
@@ -247,6 +245,7 @@ class RecipeBuilder:
             needed = section.signature.constants.get("HELD_OUT_MIN", 0)
             checks.enough(metric, needed, asked, left, where("data.held_out") or place)
             takes, features, marked = section.signature.inputs, None, None
+            self.notes.update(dict.fromkeys(audits.foreseen(section, data, facts, self.library, where)))
             if "unlearn" in takes:
                 marked = unlearning.compared(self.marked(data, where), metric, place)
             if "embed" in takes:

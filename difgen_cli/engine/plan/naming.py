@@ -10,7 +10,8 @@ def data_words(settings: dict[str, Any]) -> list[str]:
     half, seed = settings["data.half"], settings.get("data.held_out_seed")
     words = [settings["data.name"], f"n{settings['data.size']}"]
     without = [f"without{short(settings['data.unlearn'])}"] if settings.get("data.retrain") else []
-    return [*words, *([half] if half else []), *([f"heldout{seed}"] if seed else []), *without]
+    coins = ["coins"] if settings.get("data.draw") == "coin" else []
+    return [*words, *coins, *([half] if half else []), *([f"heldout{seed}"] if seed else []), *without]
 
 
 def condition_words(settings: dict[str, Any]) -> list[str]:

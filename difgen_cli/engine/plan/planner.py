@@ -9,7 +9,7 @@ from typing import Any
 
 from difgen_cli.engine.grid import Grid
 from difgen_cli.engine.grid.document import GridError
-from difgen_cli.engine.plan import Cell, Plan, Reference, checks, controls
+from difgen_cli.engine.plan import Cell, Plan, Reference, audits, checks, controls
 from difgen_cli.engine.plan.dependencies import Partners
 from difgen_cli.engine.plan.derive import FactSource, RecipeBuilder
 from difgen_cli.engine.plan.guidance import NONE, UNGUIDED
@@ -47,6 +47,7 @@ class _Planner:
         self.cells: list[Cell] = []
 
     def plan(self) -> Plan:
+        audits.check_once(self.points.grid, self.points.axes, self.points.library)
         for point in self.points.all():
             self._add(point)
         trajectories, grid = self.runs.trajectories(), self.points.grid
@@ -68,6 +69,7 @@ class _Planner:
     def _add(self, point: Point) -> None:
         self.runs.check(point)
         weights, scoring = self.runs.at(point), self._scoring(point)
+        audits.check_labels(self.points.resolved("condition", point), scoring, self.points.where(point))
         if weights.step is not None:
             checks.posterior_mean(self.points.resolved("objective", point), scoring, self.points.where(point))
         sampler, guidance = self.points.resolved("sample", point), self.points.guidance(point)

@@ -11,7 +11,7 @@ from difgen_cli.engine.grid.document import GridError
 from difgen_cli.engine.plan import Facts, channels_first, checks
 from difgen_cli.engine.plan.derive import RecipeBuilder, RunRecipe
 from difgen_cli.engine.plan.points import Where
-from difgen_cli.engine.plan.recipes import Operation, Recipe, images_of
+from difgen_cli.engine.plan.recipes import Operation, Recipe, images_of, labels_of
 from difgen_cli.engine.plan.sections import Section
 from difgen_cli.engine.plugins import Library
 
@@ -59,6 +59,12 @@ def run(
     subset, size = derive.subset(data, where)
     if data.own["retrain"]:
         raise GridError(f"data.retrain: {model.name} is not trained here; leave it out", where("data.retrain"))
+    if data.own["draw"] == "coin":
+        raise GridError(
+            f"data.draw: {model.name} is not trained here, so that no coin decided what it was trained on; leave it "
+            "out",
+            where("data.draw"),
+        )
     facts, weights = derive.facts_of(data, where), derive.facts.pretrained(model, step)
     labels = derive.labels(condition, data, subset, facts, where)
     notes = [*checks.objective(model, objective, train, True, where), *_notes(weights, model, condition, facts, where)]
@@ -69,7 +75,7 @@ def run(
     if not weights.missing:
         parts["network"] = _network(derive, weights)
     trajectory = derive.keep(Recipe(Operation("trajectory", "pretrained", VERSION, mirrored), parts))
-    inputs = images_of(subset) | {"train_labels": labels.key, "held_out_labels": labels.key}
+    inputs = images_of(subset) | labels_of(labels)
     inputs |= {"mirrored": "flip"} if mirrored else {}
     trained = ({} if step is None else {"train.steps": step}) | ({"train.flip": True} if mirrored else {})
     read = _columns(weights, model, derive.library)

@@ -69,14 +69,24 @@ def measured(subset: Recipe) -> Recipe:
     return subset.inputs["unlearn"].inputs["subset"] if "unlearn" in subset.inputs else subset
 
 
+def has_fair_coins(subset: Recipe) -> bool:
+    """Whether each image of the pool is in a training subset by a fair coin of its own: half of them are expected."""
+    return subset.settings.get("draw") == "coin" and "size" not in subset.settings
+
+
 def images_of(subset: Recipe) -> dict[str, str]:
     """The metrics' positional parameters that stand for images and what rests on them alone, by key."""
     holdout = subset.inputs["holdout"]
     held_out = apart(holdout).key
     return {
-        "train": subset.key, "shared": subset.key, "train_classes": subset.key,
+        "train": subset.key, "shared": subset.key, "train_classes": subset.key, "coins": subset.key,
         "held_out": held_out, "held_out_classes": held_out, "rest": holdout.key, "sigma_data": holdout.key,
     }  # fmt: skip
+
+
+def labels_of(labels: Recipe) -> dict[str, str]:
+    """The metrics' positional parameters that stand for the labels of a condition, by key."""
+    return dict.fromkeys(("train_labels", "rest_labels", "held_out_labels"), labels.key)
 
 
 def mirrored(recipe: Recipe) -> bool:

@@ -17,7 +17,7 @@ from difgen_cli import condition, config, data
 from difgen_cli.diffusion import DenoiserLike, IdealDenoiser, Mixture, to_tensor
 from difgen_cli.diffusion.randomness import initialise
 from difgen_cli.engine.plan import facts
-from difgen_cli.engine.plan.recipes import Recipe, apart
+from difgen_cli.engine.plan.recipes import Recipe, apart, has_fair_coins
 from difgen_cli.engine.plugins import Library
 from difgen_cli.engine.store import Arrays, Store
 from difgen_cli.engine.store.attempts import Claimant
@@ -92,6 +92,15 @@ class Artifacts:
         sigma_data = data.sigma_data(pool.images[parts.rest]) if retrained else holdout.sigma_data
         return Subset(holdout, positions, holdout.rest[positions], sigma_data)
 
+    def coins(self, key: str) -> np.ndarray | None:
+        """Which images of the rest are in a subset, (n_rest,) bool; None unless each has a fair coin of its own."""
+        if not has_fair_coins(self.recipes[key]):
+            return None
+        subset = self.subset(key)
+        inside = np.zeros(len(subset.holdout.rest), bool)
+        inside[subset.positions] = True
+        return inside
+
     def unlearn(self, key: str) -> np.ndarray:
         """Which images of a training subset are to be unlearnt: (n,) bool."""
         recipe = self.recipes[key]
@@ -116,8 +125,9 @@ class Artifacts:
         labels: condition.Labels
         labels = self.keep("labels", f"{key} {subset_key}", lambda: self._labels(recipe, subset), FITTING_LABELS)
         if labels.classes == 0:
-            return Conditions(None, None, 0)
-        return Conditions(labels.rest[subset.positions], labels.held_out[subset.holdout.apart], labels.classes)
+            return Conditions(None, None, None, 0)
+        of_held_out = labels.held_out[subset.holdout.apart]
+        return Conditions(labels.rest[subset.positions], labels.rest, of_held_out, labels.classes)
 
     def _labels(self, recipe: Recipe, subset: Subset) -> condition.Labels:
         def compute() -> dict[str, np.ndarray]:

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from difgen_cli import data
+from difgen_cli.engine.plan.recipes import measured
 from difgen_cli.engine.plan.work import MetricSpec
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ def of(run: ScoringRun, name: str, measure: MetricSpec) -> Any:
             return run.states
         case "train_labels":
             return run.labels.train
+        case "rest_labels":
+            return run.labels.rest
         case "held_out_labels":
             return run.labels.held_out
         case "sigma_data":
@@ -55,6 +58,8 @@ def of(run: ScoringRun, name: str, measure: MetricSpec) -> Any:
             return artifacts.against(measure.against or "")
         case "unlearn":
             return artifacts.unlearn(measure.unlearn or "")
+        case "coins":
+            return artifacts.coins(measured(run.parents["subset"]).key)
         case "shared":
             return partial(run.shared, measure)
     raise TypeError(f"the metric {measure.metric} asks for {name}, which is no input that a metric can have")

@@ -48,9 +48,10 @@ class Subset:
 
 @dataclass(frozen=True)
 class Conditions:
-    """The labels of T and of the held-out images; classes 0 and labels None where there is no condition."""
+    """The labels of T, of the rest with T, and of H; classes 0 and labels None where there is no condition."""
 
     train: np.ndarray | None
+    rest: np.ndarray | None
     held_out: np.ndarray | None
     classes: int
 

@@ -142,7 +142,7 @@ class ScoringRun:
 
     def _labels_of(self, subset: Recipe) -> Conditions:
         if "labels" not in self.parents:
-            return Conditions(None, None, 0)
+            return Conditions(None, None, None, 0)
         return self.context.artifacts.conditions(self.parents["labels"].key, subset.key)
 
     @functools.cached_property
