@@ -119,7 +119,7 @@ def edm(images: Tensor, labels: Tensor, steps: int, batch: int, lr: float) -> We
 # What their authors leave ---------------------------------------------------------------------------------------------
 
 
-def repeats_of_diffusers(folder: Path, steps: Sequence[int] = (20, 80, 300)) -> None:
+def repeats_of_diffusers(folder: Path, steps: Sequence[int] = (80, 300)) -> None:
     """`train/`, `test/`, and `out/` as diffusers' training script for images without conditions leaves it.
 
     4 of the 60 training images stand 30 times in `train/`, under other names.

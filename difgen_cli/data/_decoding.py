@@ -118,11 +118,13 @@ def size(shape: tuple[int, ...]) -> str:
     return f"{shape[1]} × {shape[0]} pixels {'grey' if shape[2] == 1 else 'RGB'}"
 
 
-def remedy(*shapes: tuple[int, ...]) -> str:
-    """The settings that bring images (H, W, C) of several shapes to one, for a message."""
-    sides = {side for shape in shapes for side in shape[:2]}
-    options = [f"--set data.resize={min(sides)}"] if len({shape[:2] for shape in shapes}) > 1 else []
-    options += ["--set data.mode=rgb"] if len({shape[2] for shape in shapes}) > 1 else []
+def remedy(*shapes: tuple[int, ...], to: tuple[int, ...] | None = None) -> str:
+    """The settings that bring images (H, W, C) of several shapes to one, for a message; `to` is one that must be met."""
+    every = [*shapes, *([to] if to else [])]
+    sides = {side for shape in ([to] if to else shapes) for side in shape[:2]}
+    mode = "grey" if to and to[2] == 1 else "rgb"
+    options = [f"--set data.resize={min(sides)}"] if len({shape[:2] for shape in every}) > 1 else []
+    options += [f"--set data.mode={mode}"] if len({shape[2] for shape in every}) > 1 else []
     return f"convert them by {' '.join(options)}"
 
 

@@ -111,7 +111,7 @@ def _notes(weights: PretrainedFacts, model: Section, condition: Section, facts: 
     seen = channels_first(facts.shape)
     if weights.shape != seen:
         theirs = weights.shape if len(weights.shape) == 1 else (*weights.shape[1:], weights.shape[0])
-        both = f"; {remedy(theirs, facts.shape)}" if len(theirs) == len(facts.shape) == 3 else ""
+        both = f"; {remedy(facts.shape, to=theirs)}" if len(theirs) == len(facts.shape) == 3 else ""
         raise GridError(
             f"model.path: {path} is for {files.words(theirs)}, and the data are {files.words(facts.shape)}{both}", place
         )
