@@ -1,4 +1,4 @@
-"""Models that stand for those of other people: trained here for seconds on digits, and written in the formats of others.
+"""Models that stand for those of other people: trained here for seconds on digits, and written in others' formats.
 
 One was shown some digits many times, by the recipe and in the layout of diffusers; one saw many digits once, by those
 of EDM; one learnt a few digits by heart, and is a module of its author's own.
@@ -7,10 +7,12 @@ of EDM; one learnt a few digits by heart, and is a module of its author's own.
 from __future__ import annotations
 
 import copy
+import importlib.util
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,8 +25,8 @@ from difgen_cli.models._unet2d_names import settings_of
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE / "pretrained"), str(HERE / "models")]
-import files_of_others as others
-from edm import Edm, Weights, evaluate, random_weights
+import files_of_others as others  # noqa: E402
+from edm import Edm, Weights, evaluate, random_weights  # noqa: E402
 
 REPEATED, TIMES, ONCE = 4, 30, 56  # images of the set with repeats, how often they stand in it, and the others
 GENERAL, FEW = 300, 52  # training images of the two others
@@ -35,7 +37,7 @@ UNET2D = others.UNET2D | {
     "down_block_types": ["DownBlock2D"] * 3, "up_block_types": ["UpBlock2D"] * 3, "add_attention": False,
 }  # fmt: skip
 EDM = Edm(channels=1, width=16, multipliers=(1, 2), blocks=1, attention=(), classes=10)
-DESCRIBED = {
+DESCRIBED: dict[str, Any] = {
     "network": "mine", "settings": {"width": 192}, "shape": [1, 8, 8],
     "reading": {"prediction": "clean", "schedule": "linear", "noise_input": "timestep", "unit": 1.0},
 }  # fmt: skip
@@ -140,7 +142,7 @@ def repeats_of_diffusers(folder: Path, steps: Sequence[int] = (80, 300)) -> None
 
 
 def general_of_edm(folder: Path, steps: int = 120) -> None:
-    """`train/` and `test/` with a folder for each digit, and `network-snapshot-000019.pkl` as EDM's training leaves it."""
+    """`train/` and `test/` with a folder for each digit, and `network-snapshot-000019.pkl` as EDM leaves it."""
     images, labels = shuffled()
     save(folder / "train", images[:GENERAL], labels[:GENERAL])
     save(folder / "test", images[-HELD_OUT:], labels[-HELD_OUT:])
@@ -163,11 +165,13 @@ def few_of_a_module(folder: Path, code: str, steps: int = 1500) -> None:
     module = folder / "plugins" / "models" / "mine.py"
     module.parent.mkdir(parents=True, exist_ok=True)
     module.write_text(code, encoding="utf-8")
-    names: dict[str, Callable[..., nn.Module]] = {}
-    exec(compile(code, module, "exec"), names)  # the document's own code
+    spec = importlib.util.spec_from_file_location("mine_of_the_document", module)
+    assert spec is not None
+    assert spec.loader is not None
+    mine = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(mine)
     torch.manual_seed(0)
-    network = names["build"]((1, 8, 8), 0, **DESCRIBED["settings"])  # type: ignore[arg-type]
-    for _, average in ddpm(network, scaled(images[:FEW]), steps, 64, 4e-3):
-        pass
+    network = mine.build((1, 8, 8), 0, **DESCRIBED["settings"])
+    *_, (_, average) = ddpm(network, scaled(images[:FEW]), steps, 64, 4e-3)
     torch.save({"state_dict": average.state_dict(), "epoch": 1500}, folder / "weights.pt")
     (folder / "mine.json").write_text(json.dumps(DESCRIBED, indent=1))

@@ -86,7 +86,7 @@ def answer(content: dict[str, Any], question: str = TELL) -> dict[str, Any]:
     return next(one for one in content["answers"] if one["question"] == question)
 
 
-# Refused ---------------------------------------------------------------------------------------------------------------
+# Refused -------------------------------------------------------------------------------------------------------------
 
 REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     "a typo in MODEL": (
@@ -101,7 +101,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
         (*COPIER, "--against", "train", "--held-out", "tset"), "--held-out: tset: there is no such file or folder",
     ),
     "a typo in --network": (
-        (COPIER[0], "--network", "mpl.json", *IMAGES), "MODEL: {here}/mpl.json: there is no such file: correct the path",
+        (COPIER[0], "--network", "mpl.json", *IMAGES), "MODEL: {here}/mpl.json: there is no such file: correct the",
     ),
     "no --network": ((COPIER[0], *IMAGES), "MODEL: {here}/steps/600/w.safetensors: it does not say which network"),
     "no images": (COPIER, "--against: name the images that the model was trained on"),
@@ -206,7 +206,7 @@ def test_files_of_several_sizes_are_refused_with_what_makes_them_one(audit: Audi
     assert content["audited"]["train_images"] == N
 
 
-# Labels ----------------------------------------------------------------------------------------------------------------
+# Labels --------------------------------------------------------------------------------------------------------------
 
 
 def test_class_labels_come_by_folder_or_by_file(audit: Audit) -> None:
@@ -226,7 +226,7 @@ def test_class_labels_come_by_folder_or_by_file(audit: Audit) -> None:
     assert without["rows"]["model"]["fd_test"] != by_folder["rows"]["model"]["fd_test"]
 
 
-# Held-out images -------------------------------------------------------------------------------------------------------
+# Held-out images -----------------------------------------------------------------------------------------------------
 
 
 def test_held_out_images_that_were_trained_on_are_said_and_skipped(audit: Audit) -> None:
@@ -287,7 +287,7 @@ def test_held_out_images_of_the_same_source_are_not_told_without_the_model(audit
     assert given["state"] == "yes"
 
 
-# Images as people have them --------------------------------------------------------------------------------------------
+# Images as people have them ------------------------------------------------------------------------------------------
 
 
 def _npz(path: Path, images: np.ndarray) -> Path:
@@ -345,7 +345,7 @@ def test_palette_images_are_taken_for_colours_until_they_are_converted(audit: Au
     assert content["rows"]["model"] == whole["rows"]["model"]
 
 
-# Again, interrupted, piped ---------------------------------------------------------------------------------------------
+# Again, interrupted, piped -------------------------------------------------------------------------------------------
 
 
 def test_a_second_run_does_nothing_again(audit: Audit) -> None:

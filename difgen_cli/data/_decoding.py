@@ -119,7 +119,7 @@ def size(shape: tuple[int, ...]) -> str:
 
 
 def remedy(*shapes: tuple[int, ...], to: tuple[int, ...] | None = None) -> str:
-    """The settings that bring images (H, W, C) of several shapes to one, for a message; `to` is one that must be met."""
+    """The settings that bring images (H, W, C) of several shapes to one, in words; `to` is one that cannot change."""
     every = [*shapes, *([to] if to else [])]
     sides = {side for shape in ([to] if to else shapes) for side in shape[:2]}
     mode = "grey" if to and to[2] == 1 else "rgb"

@@ -24,7 +24,7 @@ def with_blind(given: Mapping[str, Given], library: Library) -> tuple[dict[str, 
     if BLIND in metrics or not claiming:
         return dict(given), []
     note = (
-        f"the metric {BLIND} is added: the data bring held-out images of their own, and any difference from the training "
-        f"images would look like a trace of training ({', '.join(claiming)})"
+        f"the metric {BLIND} is added: the data bring held-out images of their own, and any difference from the "
+        f"training images would look like a trace of training ({', '.join(claiming)})"
     )
     return {metric: Given(True) for metric in metrics} | dict(given) | {BLIND: Given(True)}, [note]

@@ -138,9 +138,7 @@ def _check_classes(
         note = f"the weights were trained with {weights.classes} classes, and are asked without any"
         return [note] if weights.classes else []
     if not weights.classes:
-        raise GridError(
-            "condition.name: these weights were trained without classes; leave it out", place
-        )
+        raise GridError("condition.name: these weights were trained without classes; leave it out", place)
     if condition.name == "labels" and facts.classes != weights.classes:
         raise GridError(
             f"condition.name: these weights were trained with {weights.classes} classes, and the images have "
