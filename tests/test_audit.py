@@ -285,6 +285,7 @@ def test_held_out_images_of_the_same_source_are_not_told_without_the_model(audit
     assert row["blind_auc_lo"] < 0.5 < row["blind_auc_hi"]
     assert row["mia_auc_025"] > 0.9  # 60 digits, learnt for 600 steps
     assert given["state"] == "yes"
+    assert content["notes"] == []  # the classifier is no news to a reader: its number stands in the answer
 
 
 # Images as people have them ------------------------------------------------------------------------------------------

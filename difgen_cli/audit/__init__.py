@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from difgen_cli import sweep
 from difgen_cli.audit import planner
 from difgen_cli.audit.planner import AuditRequest
-from difgen_cli.engine.plan import Cell, pending
+from difgen_cli.engine.plan import Cell, controls, pending
 from difgen_cli.engine.plan import planner as grid_planner
 from difgen_cli.engine.plan.facts import Finder
 from difgen_cli.engine.plugins import Library
@@ -81,6 +81,8 @@ def prepare(request: AuditRequest, runs: Path) -> PreparedAudit:
     if not request.of_unknown:
         held_out, notes = sources.held_out(finder.pool(ours.content), data, real)
     metrics, left_out = planner.metrics(request, library, held_out)
+    if real.held_out:  # what it finds stands in the answers, so that no note is needed
+        metrics, _ = controls.with_blind(metrics, library)
     plan = grid_planner.build(planner.grid(request, data, metrics), library, finder)
     notes += [
         *sources.reader_notes(ours),
