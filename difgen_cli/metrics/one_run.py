@@ -30,7 +30,7 @@ COLUMNS = {
         "float64",
         "nats",
         "what eps_least would be if all guesses were right: no more can be shown",
-        {"label": "most ε that can be shown"},
+        {"role": "count"},
     ),
     "eps_right": ("int64", "guesses", "that are right of who was trained on", {"role": "count"}),
     "eps_guesses": (

@@ -105,3 +105,9 @@ def test_what_would_be_no_bound_is_refused_while_planning(
 def test_labels_that_know_no_coin_are_planned(write_grid: Write, plan_of: PlanOf) -> None:
     for name in ("labels", "kmeans", "labels, noise: 0.1"):
         assert plan_of(write_grid(ONE_RUN + f"  condition: {{name: {name}}}\n")).models
+
+
+def test_a_broken_plugin_that_no_grid_names_does_not_matter(write_grid: Write, plan_of: PlanOf, tmp_path: Path) -> None:
+    (tmp_path / "plugins" / "metrics").mkdir(parents=True)
+    (tmp_path / "plugins" / "metrics" / "broken.py").write_text("def measure(:\n", "utf-8")
+    assert plan_of(write_grid(ONE_RUN)).models

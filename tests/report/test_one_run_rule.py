@@ -10,7 +10,7 @@ import pytest
 
 from difgen_cli.metrics import least_epsilon, most_epsilon
 from difgen_cli.report.findings import samples, study
-from difgen_cli.report.findings.one_run import shown_in_study
+from difgen_cli.report.findings.numbers import Row
 
 
 def row(right: int, guesses: int = 179, images: int = 897) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def row(right: int, guesses: int = 179, images: int = 897) -> dict[str, Any]:
 
 
 def told(values: dict[str, Any]) -> str | None:
-    return dict(samples.rules_that_speak(values)).get("one_run")
+    return samples.RULES["one_run"](Row(values), Row({}))
 
 
 def cells(*lines: tuple[int, int, int], width: int = 8, delta: float = 0.0) -> pd.DataFrame:
@@ -35,7 +35,7 @@ def cells(*lines: tuple[int, int, int], width: int = 8, delta: float = 0.0) -> p
 def of_study(frame: pd.DataFrame, *paths: str) -> str | None:
     done = frame.assign(state="done")
     curves: Any = SimpleNamespace(cells=done, done=done, paths=list(paths))
-    return shown_in_study(curves, done)
+    return study.RULES["one_run"](curves, done)
 
 
 def test_a_training_shows_at_least_so_much_and_what_all_guesses_could() -> None:
@@ -99,4 +99,3 @@ def test_a_study_without_coins_says_nothing() -> None:
     empty = cells((900, 0, 159)).assign(eps_least=float("nan"))
     assert of_study(empty) is None
     assert of_study(empty.drop(columns="eps_least")) is None
-    assert "one_run" in study.RULES

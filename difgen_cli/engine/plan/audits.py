@@ -7,6 +7,7 @@ from typing import Any
 
 from difgen_cli.engine.grid import Axis, Grid
 from difgen_cli.engine.grid.document import GridError
+from difgen_cli.engine.grid.values import Given
 from difgen_cli.engine.plan import Facts
 from difgen_cli.engine.plan.metric import Metric
 from difgen_cli.engine.plan.points import Where, assignments
@@ -51,17 +52,21 @@ def foreseen(section: Section, data: Section, facts: Facts, library: Library, wh
 
 def check_once(grid: Grid, axes: Sequence[Axis], library: Library) -> None:
     """GridError where a grid has several values of a setting that must be declared: the best one would be chosen."""
-    for name in library.names("score"):
-        for setting in library.signature("score", name).constants.get(ONCE, ()):
-            path = f"score.{name}.{setting}"
-            given = [g for p, g in assignments(grid, axes) if p == path]
-            values = {str(g.value) for g in given}
-            if len(values) > 1:
-                raise GridError(
-                    f"{path}: {', '.join(sorted(values))} are {len(values)} values, and the best result of them would "
-                    "be no bound; choose one beforehand",
-                    given[-1].place,
-                )
+    given: dict[str, list[Given]] = {}
+    for path, value in assignments(grid, axes):
+        given.setdefault(path, []).append(value)
+    for path, values in given.items():
+        section, _, rest = path.partition(".")
+        name, _, setting = rest.partition(".")
+        different = sorted({str(value.value) for value in values})
+        if section != "score" or len(different) < 2 or name not in library.names("score"):
+            continue
+        if setting in library.signature("score", name).constants.get(ONCE, ()):
+            raise GridError(
+                f"{path}: {', '.join(different)} are {len(different)} values, and the best result of them would be no "
+                "bound; choose one beforehand",
+                values[-1].place,
+            )
 
 
 def check_labels(condition: Section, metrics: Mapping[str, Metric], where: Where) -> None:
