@@ -67,6 +67,14 @@ def test_what_makes_no_sense_is_refused_while_planning(
         plan_of(write_grid(GRID.replace("DATA", data)))
 
 
+def test_weights_that_somebody_else_trained_know_no_coins(write_grid: Write, plan_of: PlanOf) -> None:
+    text = GRID.replace("DATA", ", draw: coin").replace(
+        "{name: mlp, width: 8, depth: 1}", "{name: given, path: own.pt}"
+    )
+    with pytest.raises(GridError, match=r"data.draw: given is not trained here, so that no coin decided"):
+        plan_of(write_grid(text))
+
+
 def test_what_one_training_can_show_is_said_before_it(write_grid: Write, plan_of: PlanOf) -> None:
     plan = plan_of(write_grid(GRID.replace("DATA", ", draw: coin").replace("memorization", "one_run") + "seeds: 3\n"))
     (sentence,) = [note for note in plan.warnings if note.startswith("score.one_run")]
