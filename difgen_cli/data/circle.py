@@ -8,6 +8,7 @@ from annotated_types import Gt
 from difgen_cli.data import Pool
 
 VERSION = 2
+HELD_OUT_ALIKE = True  # the points between those that are trained on: no classifier need tell them apart
 RADIUS = 10.0
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sklearn.base import ClassifierMixin
 
 VERSION = 1
+KINDS = ("model",)  # of rows that have it: it is of the images alone, and stands beside what is said of a model
 HELD_OUT_MIN = 1
 
 COLUMNS = {

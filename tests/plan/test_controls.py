@@ -102,3 +102,28 @@ def test_every_column_that_a_metric_claims_is_one_of_its_own() -> None:
             claiming += 1
             assert any(c.startswith(name) if name.endswith("_") else c == name for c in columns), (metric, name)
     assert claiming > 10
+
+
+def test_data_that_hold_out_their_like_by_construction_need_no_baseline(
+    write_grid: Callable[..., Path], plan_of: Callable[[Path], Plan]
+) -> None:
+    text = "base:\n  data: {name: circle, held_out: 10}\n  model: {name: analytic, delta: 0.5}\n  score: [gap]\n"
+    plan = plan_of(write_grid(text))
+    assert {metric for cell in plan.cells for metric in cell.metrics} == {"gap"}
+
+
+def test_the_baseline_stands_beside_models_and_in_no_row_of_references(
+    write_grid: Callable[..., Path], plan_of: Callable[[Path], Plan]
+) -> None:
+    text = "base:\n  data: {name: digits, held_out: 300, size: 64}\n  model: {name: mlp}\n  score: [gap, blind]\n"
+    plan = plan_of(write_grid(text))
+    assert {cell.kind for cell in plan.cells if "blind" in cell.metrics} == {"model"}
+
+
+def test_a_setting_of_a_plugin_takes_the_place_of_a_shared_one_of_another_type(
+    write_grid: Callable[..., Path], plan_of: Callable[[Path], Plan]
+) -> None:
+    """`draw` of gaussians is a number, and that of all data a word."""
+    text = "base:\n  data: {name: gaussians, held_out: 50, draw: 3}\n  model: {name: mlp}\n  score: [gap]\n"
+    (cell,) = plan_of(write_grid(text)).models
+    assert cell.settings()["data.draw"] == 3

@@ -76,4 +76,9 @@ def inputs_of(metrics: Iterable[Metric]) -> set[str]:
 def result_keys(metrics: Mapping[str, Metric], kind: str, inputs: Mapping[str, str]) -> dict[str, str]:
     """Metric -> key of its result, of those that a cell of this kind can have."""
     lacking = LACKING.get(kind, frozenset())
-    return {name: metric.key(inputs) for name, metric in metrics.items() if not lacking & set(metric.inputs)}
+    having = {
+        name: metric
+        for name, metric in metrics.items()
+        if not lacking & set(metric.inputs) and kind in metric.section.signature.constants.get("KINDS", (kind,))
+    }
+    return {name: metric.key(inputs) for name, metric in having.items()}

@@ -142,7 +142,8 @@ class _Planner:
         if key not in self.scorings:
             data = self.points.resolved("data", point)
             given, where = self.points.given("score", point), self.points.where(point)
-            if self.derive.facts_of(data, where).holds_out:
+            alike = data.signature.constants.get("HELD_OUT_ALIKE", False)
+            if self.derive.facts_of(data, where).holds_out and not alike:
                 given, notes = controls.with_blind(given, self.points.library)
                 self.derive.notes.update(dict.fromkeys(notes))
             self.scorings[key] = self.derive.scoring(given, data, where, self.points.compared)

@@ -138,7 +138,10 @@ def resolve(
         raise GridError(f"{path}.name: not given; name one of {', '.join(library.names(kind))}")
     signature = _signature(kind, name, library, place, path)
     own = None if alone else _own(kind, name, library, place)
-    accepted = signature.settings | (own.settings if own and own is not signature else {})
+    shared = own.settings if own and own is not signature else {}
+    # A plug-in that calls something else by the name of a shared setting has its own in the place of that.
+    hidden = {k for k, s in shared.items() if k in signature.settings and signature.settings[k].type != s.type}
+    accepted = signature.settings | {k: s for k, s in shared.items() if k not in hidden}
     elsewhere = {s for other in others for s in _taken(kind, other, library, place, alone=alone)}
     checked: dict[str, Any] = {}
     for key, value in given.items():
@@ -151,7 +154,7 @@ def resolve(
             raise GridError(f"{path}.{key}: not given, and {signature.label} needs it", place)
         checked.setdefault(key, setting.default)
     plugin_settings = {k: v for k, v in checked.items() if k in signature.settings}
-    own_settings = {k: v for k, v in checked.items() if own and own is not signature and k in own.settings}
+    own_settings = {k: shared[k].default if k in hidden else v for k, v in checked.items() if k in shared}
     if "canonical" in signature.functions:
         try:
             simplest, plugin_settings = library.module(kind, name).canonical(plugin_settings)
