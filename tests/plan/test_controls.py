@@ -48,7 +48,7 @@ def metrics(tmp_path: Path, write_grid: WriteGrid, plan_of: PlanOf) -> Callable[
 
     def planned(data: str, score: str) -> tuple[set[str], list[str]]:
         plan = plan_of(write_grid(GRID.format(data=data, score=score)))
-        return set(plan.models[0].metrics), [note for note in plan.warnings if "score.blind" in note]
+        return set(plan.models[0].metrics), [note for note in plan.warnings if "the metric blind is added" in note]
 
     return planned
 
