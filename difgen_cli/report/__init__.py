@@ -100,7 +100,8 @@ class Written:
 def write(study: Study, out: Path, *, paper: bool = False, reload: bool = False) -> Written:
     """Write `report.html`, `figures/*.{png,svg,csv,txt}`, `rows.csv`, `last.csv` and, where they exist, `onset.csv`,
     `slopes.csv`, `matched.csv`, `clusters.csv`, `least_loss.csv`, `least_loss_runs.csv`, `calibrated.csv`,
-    `calibrated_runs.csv` and `images.csv` into the folder `out`; with `paper` also `*.{png,svg,pdf,csv,txt}` in `paper/column` and `paper/text`.
+    `calibrated_runs.csv` and `images.csv` into the folder `out`; with `paper` also `*.{png,svg,pdf,csv,txt}` in
+    `paper/column` and `paper/text`.
 
     What shows the same as before is left as it is; other files of the same names are replaced, and a figure whose axis
     is gone is removed. reload: a browser loads the page again every few seconds.

@@ -40,8 +40,7 @@ def test_a_line_is_the_loss_of_an_image_under_its_own_noise_in_float64() -> None
         noise = bank_by_image(clean[None], None, 8, CPU).noise.double().numpy()
         expected = ((shrink * (clean + sigma * noise) - clean.astype(np.float64)) ** 2).mean()
         assert loss == pytest.approx(expected, rel=1e-5)
-        assert split == ("heldout" if len(clean) and any((clean == h).all() for h in held_out) else
-                         "train" if 5 <= place < 15 else "rest")  # fmt: skip
+    assert {key for key in own if key[0] == "train"} == {("train", place) for place in range(5, 15)}
 
 
 def test_the_noise_is_unit_noise_of_which_different_images_have_different_draws() -> None:

@@ -56,7 +56,7 @@ def read(curves: Curves, names: Mapping[str, list[str]]) -> pd.DataFrame:
     frames = [_of_pool(str(pool), own, names.get(str(pool))) for pool, own in every.groupby("data", sort=True)]
     frame = pd.concat(frames, ignore_index=True).merge(_facts(curves.exposure, last), on=["data", "image"], how="left")
     frame = frame.sort_values(["data", "gap", "image"], ascending=[True, False, True], kind="stable", ignore_index=True)
-    return frame[[name for name in COLUMNS if name in frame and frame[name].notna().any() or name != "name"]]
+    return frame[[name for name in COLUMNS if name != "name" or frame[name].notna().any()]]
 
 
 def write(frame: pd.DataFrame, out: Path) -> list[Path]:
@@ -89,7 +89,7 @@ def gaps(phi: np.ndarray, trained: np.ndarray) -> Gaps:
 
 
 def reliability(gap: np.ndarray, error: np.ndarray) -> float:
-    """The share of the variance of gaps (n,) that is not of their errors (n,), from 0 to 1; NaN for fewer than three."""
+    """The share of the variance of gaps (n,) that is not of their errors (n,), from 0 to 1; NaN below three of them."""
     known = ~np.isnan(gap) & ~np.isnan(error)
     if known.sum() < 3 or not (variance := float(gap[known].var(ddof=1))) > 0:
         return float("nan")
