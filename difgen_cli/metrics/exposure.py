@@ -63,7 +63,7 @@ def measure(
     )
     splits, places, values = list[np.ndarray](), list[np.ndarray](), list[np.ndarray]()
     for split, at, x, labels in parts if within(denoiser, DECLARED * sigma_data) else ():
-        asked = np.ones(len(at), bool) if labels is None else np.isin(labels[at], train_labels)
+        asked = np.ones(len(at), bool) if labels is None or train_labels is None else np.isin(labels[at], train_labels)
         if asked.any():
             of_kept = None if labels is None else labels[at[asked]]
             bank = bank_by_image(x[at[asked]], of_kept, DRAWS, device_of(denoiser))

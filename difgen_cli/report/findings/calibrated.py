@@ -24,11 +24,11 @@ def told(curves: Curves, _: pd.DataFrame) -> str | None:
         f"{count(len(lines), 'setting')}"
     )
     if len(surely):
-        most = surely.loc[surely[AREA].idxmax()]
+        most = surely.sort_values(AREA, kind="stable").iloc[-1]
         sentence += f" (most: AUROC {_number(most, AREA)}; the loss by itself {_number(most, PLAIN)})"
     failed = lines[_excludes_half(lines)] if CONTROL in lines else lines[:0]
     if len(failed):
-        worst = failed.loc[(failed[CONTROL] - 0.5).abs().idxmax()]
+        worst = failed.assign(far=(failed[CONTROL] - 0.5).abs()).sort_values("far", kind="stable").iloc[-1]
         sentence += (
             f". In {len(failed)} it also tells the others of the pool from held-out images, which it should not (AUROC "
             f"{_number(worst, CONTROL)}): there its numbers do not hold"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -52,7 +52,7 @@ def read(store: Store, rows: pd.DataFrame) -> pd.DataFrame | None:
     trainings = {run: _training(store, str(run)) for run in cells["trajectory"].unique()}
     cells = cells[["cell", "trajectory", key]].drop_duplicates("cell")
     cells = cells.assign(pool=[trainings[run].pool for run in cells["trajectory"]])
-    parts = [_of_pool(store, pool, own, table, key, trainings) for pool, own in cells.groupby("pool", sort=False)]
+    parts = [_of_pool(store, str(pool), own, table, key, trainings) for pool, own in cells.groupby("pool", sort=False)]
     lines = pd.concat(parts, ignore_index=True)
     return lines.astype({"cell": "category", "pool": "category"})
 
@@ -81,38 +81,42 @@ def _of_pool(
     """The lines of the cells whose data set is this one."""
     import pandas as pd
 
-    by_result = dict(list(table.groupby("key", sort=False)))
-    parts = []
-    for cell, run, result in zip(cells["cell"], cells["trajectory"], cells[key], strict=True):
-        if (lines := by_result.get(result)) is not None:
-            held_out, image = (lines["split"] == "heldout").to_numpy(), lines["image"].to_numpy(np.int64, copy=True)
-            image[~held_out] = trainings[run].rest[image[~held_out]]
-            about = {"cell": cell, "pool": pool, "held_out": held_out, "image": image, "loss": lines["loss"].to_numpy()}
-            parts.append(pd.DataFrame(about))
-    if not parts:
+    by_result = {str(result): lines for result, lines in table.groupby("key", sort=False)}
+    columns = (cells[name].astype(str) for name in ("cell", "trajectory", key))
+    measured = [
+        (cell, trainings[run], _placed(by_result[result], trainings[run].rest))
+        for cell, run, result in zip(*columns, strict=True)
+        if result in by_result
+    ]
+    if not measured:
         return pd.DataFrame(columns=COLUMNS)
-    lines = pd.concat(parts, ignore_index=True)
-    of_pool = ~lines["held_out"].to_numpy()
-    mirrored = any(trainings[run].mirrored for run in cells["trajectory"])
-    near, label = related(scaled(facts.pool(store, pool).images), np.unique(lines["image"][of_pool]), mirrored)
+    places = np.unique(np.concatenate([lines.loc[~lines["held_out"], "image"] for _, _, lines in measured]))
+    mirrored = any(training.mirrored for _, training, _ in measured)
+    near, label = related(scaled(facts.pool(store, pool).images), places, mirrored)
     group_of = pd.Series(near[label], near)  # by place, of those alone that are nearly the same as one measured
-    lines["group"] = np.where(of_pool, lines["image"].map(group_of), lines["image"]).astype(np.int64)
-    lines["trained"], lines["hits"] = False, np.nan
-    copies = nearest.neighbours(store, "cell", cells["cell"].tolist())
-    copies_of = dict(list(copies.groupby("cell", sort=False)))
-    run_of = dict(zip(cells["cell"], cells["trajectory"], strict=True))
-    for cell, places in lines.groupby("cell", sort=False).groups.items():
-        own, groups = trainings[run_of[cell]], lines.loc[places, "group"]
-        inside = ~lines.loc[places, "held_out"]
-        lines.loc[places, "trained"] = inside & groups.isin(group_of.reindex(own.trained).dropna())
-        if cell in copies_of:
-            counts = _counts(copies_of[cell], own, group_of)
-            lines.loc[places, "hits"] = groups.map(counts).fillna(0).where(inside)
-    return lines[COLUMNS]
+    samples = nearest.neighbours(store, "cell", [cell for cell, _, _ in measured])
+    samples_of = {str(cell): own for cell, own in samples.groupby("cell", sort=False)}
+    parts = []
+    for cell, training, lines in measured:
+        inside = ~lines["held_out"]
+        group = lines["image"].where(~inside, lines["image"].map(group_of)).astype(np.int64)
+        trained = inside & group.isin(group_of.reindex(training.trained).dropna())
+        hits: Any = np.nan
+        if cell in samples_of:
+            hits = group.map(_copies(samples_of[cell], training, group_of)).fillna(0).where(inside)
+        parts.append(lines.assign(cell=cell, pool=pool, group=group, trained=trained, hits=hits))
+    return pd.concat(parts, ignore_index=True)[COLUMNS]
 
 
-def _counts(samples: pd.DataFrame, training: _Training, group_of: pd.Series) -> pd.Series:
+def _placed(lines: pd.DataFrame, rest: np.ndarray) -> pd.DataFrame:
+    """The lines of a result with `held_out`, and the places of the others in the pool."""
+    held_out, image = lines["split"] == "heldout", lines["image"].to_numpy(np.int64, copy=True)
+    image[~held_out] = rest[image[~held_out]]
+    return lines[["loss"]].assign(held_out=held_out, image=image)
+
+
+def _copies(samples: pd.DataFrame, training: _Training, group_of: pd.Series) -> pd.Series:
     """Samples that copy an image of each group, by group."""
-    places = training.compared[samples.loc[samples["memorized"] | samples["identical"], "nn_index"].to_numpy(np.int64)]
-    counts: pd.Series = group_of.reindex(places).dropna().value_counts()
+    copies = samples.loc[samples["memorized"] | samples["identical"], "nn_index"]
+    counts: pd.Series = group_of.reindex(training.compared[copies.to_numpy(np.int64)]).dropna().value_counts()
     return counts

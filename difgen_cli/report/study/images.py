@@ -115,7 +115,7 @@ def _lines(models: Models) -> pd.DataFrame:
 
 def _of_pool(pool: str, lines: pd.DataFrame, names: list[str] | None) -> pd.DataFrame:
     """One line for each image of a data set, from those of all models."""
-    columns = {}
+    columns: dict[str, pd.Series] = {}
     for inside, side in ((True, "in"), (False, "out")):
         of_side = lines[lines["trained"] == inside].groupby("image")
         columns |= {f"n_{side}": of_side["seed"].nunique(), f"score_{side}": of_side["score"].mean()}
