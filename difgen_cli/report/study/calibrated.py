@@ -7,7 +7,7 @@ that H would look unlike the rest even to a model that learnt nothing. Near-dupl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +24,17 @@ LEAST = 20  # images that a model was trained on, and that it was not: below it 
 TEN, ALARMS_MIN, ONE_IN = 10, 1000, 100  # false alarms; images without which 1 % of them is not known
 STUDENT_MIN, LIRA_MIN = 8, 64  # references, from which such scores stand beside the difference
 PERMUTATIONS = 8
+PARTS = 20  # of the images, for the jackknife
 SHARES = ("cal_tpr_10fp", "cal_tpr_1pct")
-AREAS = ("cal_auc", "plain_auc", "cal_t_auc", "lira_auc", "cal_control_heldout")
+CONTROL = "cal_control_heldout"
+AREAS = ("cal_auc", "plain_auc", "cal_t_auc", "lira_auc", CONTROL)
 PER_RUN = ("cal_models", "cal_shift", "cal_out_share", "cal_tpr_10fp_rate", "cal_reliability", "cal_reliability_rest")
 COLUMNS = {name: ColumnSpec("share") for name in SHARES}  # how they are averaged over seeds
 
 
 @dataclass(frozen=True)
 class Calibrated:
-    """runs: a line per model (`_run`). over_seeds: one per setting and step (`_summary`)."""
+    """runs: a line per model (`_run`). over_seeds: one per setting and step (`_over_seeds`)."""
 
     runs: pd.DataFrame
     over_seeds: pd.DataFrame
@@ -56,15 +58,21 @@ class Models:
         """The models of other subsets than model m's: places, ascending."""
         return np.flatnonzero((self.trained != self.trained[m]).any(axis=1))
 
+    def without(self, part: int) -> Models:
+        """The same without one of PARTS random parts of the images."""
+        kept, kept_H = (_part(x.shape[1]) != part for x in (self.phi, self.phi_held_out))
+        phi, trained, held_out = self.phi[:, kept], self.trained[:, kept], self.phi_held_out[:, kept_H]
+        return replace(self, images=self.images[kept], phi=phi, trained=trained, phi_held_out=held_out)
+
 
 def read(curves: Curves) -> Calibrated:
     """Both tables of a study; no lines where `exposure` was not scored, or nowhere for two seeds or more."""
     runs, settings = [], []
     for key, models in groups(curves):
         about = dict(zip(curves.paths, key, strict=True))
-        lines, scores = _runs(models)
-        runs += [about | line for line in lines]
-        settings += [about | _summary(lines, scores)] if lines else []
+        lines, line = summary(models)
+        runs += [about | own for own in lines]
+        settings += [about | line] if lines else []
     return Calibrated(_ordered(curves, runs), _ordered(curves, settings))
 
 
@@ -123,25 +131,58 @@ def _models(cells: pd.DataFrame, parts: list[pd.DataFrame], once: bool) -> Model
     )  # fmt: skip
 
 
-Scores = dict[str, list[tuple[np.ndarray, np.ndarray, np.ndarray]]]  # by column: scores, positives, negatives
+def _parts(models: Models, m: int, at: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """By column of an AUROC the scores (k,) of model m, and which of them are positives and negatives."""
+    own, phi, trained, of_T = models.phi[m], models.phi[at], models.trained[at], models.trained[m]
+    delta = calibration.shift(phi, trained)
+    calibrated = calibration.difference(own, phi, trained, delta)
+    scores = {"cal_auc": calibrated, "plain_auc": own}
+    if len(at) >= STUDENT_MIN:
+        scores["cal_t_auc"] = calibration.student(own, phi, trained, delta)
+    if len(at) >= LIRA_MIN:
+        scores["lira_auc"] = calibration.lira(own, phi, trained, delta, own_spread=True)
+    parts = {name: (score, of_T, ~of_T) for name, score in scores.items()}
+    if models.phi_held_out.shape[1] >= LEAST:
+        of_H = models.phi_held_out[m] - models.phi_held_out[at].mean(axis=0)
+        side = np.arange(len(of_T) + len(of_H)) >= len(of_T)
+        others = np.concatenate([~of_T, np.zeros(len(of_H), bool)])
+        parts[CONTROL] = (np.concatenate([calibrated, of_H]), others, side)
+    return parts
 
 
-def _runs(models: Models) -> tuple[list[dict[str, Any]], Scores]:
-    """A line for each model that has a reference and enough images, and what its AUROCs are of."""
-    lines: list[dict[str, Any]] = []
-    scores: Scores = {name: [] for name in AREAS}
-    for m, seed in enumerate(models.seeds):
-        of_T, at = models.trained[m], models.references(m)
-        if not len(at) or min(of_T.sum(), (~of_T).sum()) < LEAST:
-            continue
-        line, own = _run(models, m, at)
-        lines.append({"seed": seed, "cell": models.cells[m]} | line)
-        for name, part in own.items():
-            scores[name].append(part)
-    return lines, {name: parts for name, parts in scores.items() if len(parts) == len(lines) > 0}
+def summary(models: Models) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The lines of both tables for the models of one setting; none where no model can be compared."""
+    usable = [m for m in range(len(models.seeds)) if _enough(models, m)]
+    lines = [_run(models, m) for m in usable]
+    if not lines:
+        return [], {}
+    parts = [_parts(models, m, models.references(m)) for m in usable]
+    singles = [{name: calibration.delong(*part) for name, part in own.items()} for own in parts]
+    for line, own in zip(lines, singles, strict=True):
+        for name, (area, _) in own.items():
+            line |= _ends(name, area)
+    frame = pd.DataFrame(lines)
+    names = [name for name in AREAS if all(name in own for own in singles)]
+    left_out = [_means(models.without(part), usable, names) for part in range(PARTS)]
+    line: dict[str, Any] = {"seeds": len(frame)} | {name: frame[name].mean() for name in ("images_in", "images_out")}
+    for name in names:
+        areas, variances = zip(*(own[name] for own in singles), strict=True)
+        without = np.array([means[name] for means in left_out])
+        line |= _ends(name, calibration.mean_auroc(areas, None if name == CONTROL else np.array(variances), without))
+    return lines, line | _over_seeds(frame)
 
 
-def _run(models: Models, m: int, at: np.ndarray) -> tuple[dict[str, Any], Any]:
+def _means(models: Models, usable: list[int], names: list[str]) -> dict[str, float]:
+    parts = [_parts(models, m, models.references(m)) for m in usable]
+    return {name: float(np.mean([calibration.area(*own[name]) for own in parts])) for name in names}
+
+
+def _enough(models: Models, m: int) -> bool:
+    sides = models.trained[m].sum(), (~models.trained[m]).sum()
+    return len(models.references(m)) > 0 and min(sides) >= LEAST
+
+
+def _run(models: Models, m: int) -> dict[str, Any]:
     """calibrated_runs.csv: one line per model.
 
     `images_in`, `images_out`: of T, and of the pool without T and H, as far as measured. `cal_models`: references;
@@ -153,50 +194,29 @@ def _run(models: Models, m: int, at: np.ndarray) -> tuple[dict[str, Any], Any]:
     again; `cal_control_heldout`, the others against H, where it was measured; both .5. `cal_reliability`: of the order
     of T's images, over references; `cal_reliability_rest`: of that of the others, where there is nothing to order.
     """
-    own, phi, trained, of_T = models.phi[m], models.phi[at], models.trained[at], models.trained[m]
+    at, own, of_T = models.references(m), models.phi[m], models.trained[m]
+    phi, trained = models.phi[at], models.trained[at]
     delta = calibration.shift(phi, trained)
-    calibrated = calibration.difference(own, phi, trained, delta)
-    scores = {"cal_auc": calibrated, "plain_auc": own}
-    if len(at) >= STUDENT_MIN:
-        scores["cal_t_auc"] = calibration.student(own, phi, trained, delta)
-    if len(at) >= LIRA_MIN:
-        scores["lira_auc"] = calibration.lira(own, phi, trained, delta, own_spread=True)
-    own_parts = {name: (score, of_T, ~of_T) for name, score in scores.items()}
-    if models.phi_held_out.shape[1] >= LEAST:
-        of_H = models.phi_held_out[m] - models.phi_held_out[at].mean(axis=0)
-        none, all_of_H = np.zeros(len(of_H), bool), np.ones(len(of_H), bool)
-        joined = np.concatenate([calibrated, of_H])
-        own_parts["cal_control_heldout"] = (
-            joined, np.concatenate([~of_T, none]), np.concatenate([np.zeros(len(of_T), bool), all_of_H]),
-        )  # fmt: skip
+    scores = calibration.difference(own, phi, trained, delta)
     line: dict[str, Any] = {
-        "images_in": int(of_T.sum()), "images_out": int((~of_T).sum()), "cal_models": len(at), "cal_shift": delta,
+        "seed": models.seeds[m], "cell": models.cells[m], "images_in": int(of_T.sum()),
+        "images_out": int((~of_T).sum()), "cal_models": len(at), "cal_shift": delta,
         "cal_out_share": float((~trained[:, of_T]).any(axis=0).mean()),
     }  # fmt: skip
-    for name, part in own_parts.items():
-        line |= _ends(name, calibration.mean_auroc(*(one[None] for one in part)))
-    line |= _found(calibrated[of_T], calibrated[~of_T])
-    line["cal_control_permuted"] = _permuted(models, m, at)
+    line |= _found(scores[of_T], scores[~of_T]) | {"cal_control_permuted": _permuted(models, m, at)}
     for name, among in (("cal_reliability", of_T), ("cal_reliability_rest", ~of_T)):
         line[name] = calibration.split_half(own, phi, trained, delta, among)
-    return line, own_parts
+    return line
 
 
-def _summary(lines: list[dict[str, Any]], scores: Scores) -> dict[str, Any]:
+def _over_seeds(frame: pd.DataFrame) -> dict[str, Any]:
     """calibrated.csv: one line per setting and step, over its models.
 
     `seeds`; the columns of `_run` as means over seeds, `cal_gain` the mean of cal_auc − plain_auc. Intervals of AUROCs
-    are over seeds and images (`mean_auroc`), those of `cal_gain` and `cal_control_permuted` Student's t over seeds, and
+    are over images and seeds (`mean_auroc`), those of `cal_gain` and `cal_control_permuted` Student's t over seeds, and
     those of shares found as in all tables of shares over seeds.
     """
-    frame = pd.DataFrame(lines)
-    line: dict[str, Any] = {
-        "seeds": len(frame),
-        "images_in": frame["images_in"].mean(),
-        "images_out": frame["images_out"].mean(),
-    }
-    for name, parts in scores.items():
-        line |= _ends(name, calibration.mean_auroc(*(np.stack(side) for side in zip(*parts, strict=True))))
+    line: dict[str, Any] = {}
     for name, values in (
         ("cal_gain", frame["cal_auc"] - frame["plain_auc"]), ("cal_control_permuted", frame["cal_control_permuted"]),
     ):  # fmt: skip
@@ -205,6 +225,11 @@ def _summary(lines: list[dict[str, Any]], scores: Scores) -> dict[str, Any]:
     for share in found.to_dict("records"):
         line |= {f"{share['metric']}{end}": share[of] for end, of in (("", "mean"), ("_lo", "lo"), ("_hi", "hi"))}
     return line | {name: frame[name].mean() for name in PER_RUN if name in frame}
+
+
+def _part(n: int) -> np.ndarray:
+    """The part of each of n images, (n,): all parts as large, and at random."""
+    return np.random.default_rng(n).permutation(n) % PARTS
 
 
 def _found(of_T: np.ndarray, others: np.ndarray) -> dict[str, float]:
@@ -229,7 +254,7 @@ def _permuted(models: Models, m: int, at: np.ndarray) -> float:
         drawn = np.stack([chance.permutation(models.trained[k]) for k in (m, *at)])
         delta = calibration.shift(models.phi[at], drawn[1:])
         scores = calibration.difference(models.phi[m], models.phi[at], drawn[1:], delta)
-        areas.append(calibration.mean_auroc(scores[None], drawn[:1], ~drawn[:1]).value)
+        areas.append(calibration.area(scores, drawn[0], ~drawn[0]))
     return float(np.mean(areas))
 
 

@@ -9,6 +9,8 @@ image, as in LiRA, would be mostly noise (measured: benchmarks/NOTES.md).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from difgen_cli.metrics._ranks import Auroc, auroc_of_placements, half_width, placements
@@ -90,32 +92,40 @@ def split_half(own: np.ndarray, phi: np.ndarray, trained: np.ndarray, delta: flo
     return 2 * correlation / (1 + correlation) if correlation > -1 else float("nan")
 
 
-def mean_auroc(scores: np.ndarray, positive: np.ndarray, negative: np.ndarray) -> Auroc:
-    """The mean AUROC of several models, with a 95 % interval over models and over images. All (M, n).
+def mean_auroc(single: Sequence[Auroc], variances: np.ndarray | None, left_out: np.ndarray) -> Auroc:
+    """The mean AUROC of several models, with a 95 % interval over images and over models.
 
-    Models differ (Student's t over their AUROCs), and they are asked about the same images: the part of the images'
-    influences that models share (DeLong's, over models) is added, after two-way clustered errors (Cameron et al. 2011).
-    On the logit scale. Of one model, and where all are told apart, the interval is over images alone.
+    single: of each model; variances: DeLong's of each, (M,); left_out: (g,) the mean, all of it made anew, where one of
+    g random parts of the images is left out. The variance over images is the jackknife's of these means: it knows that
+    models share images, and that each is a reference of the others. What models differ by beyond their own variances is
+    added, with Student's t; without `variances` it is not: an interval over images, given the models. On the logit
+    scale; where all are told apart the widest of the models' own intervals.
     """
-    areas, influences = np.empty(len(scores)), np.zeros(scores.shape)
-    single: list[Auroc] = []
-    for m, (score, of_T, others) in enumerate(zip(scores, positive, negative, strict=True)):
-        above, below = placements(score[of_T], score[others]), 1 - placements(score[others], score[of_T])
-        single.append(auroc_of_placements(above, below))
-        areas[m] = single[-1].value
-        influences[m, of_T] = (above - above.mean()) / of_T.sum()
-        influences[m, others] = (below - below.mean()) / others.sum()
-    value, models = float(areas.mean()), len(areas)
-    if models == 1 or not 0 < value < 1:
-        known = [(one.lower, one.upper) for one in single if one.lower is not None and one.upper is not None]
-        if len(known) < models:
-            return Auroc(value, None, None)
-        return Auroc(value, min(lower for lower, _ in known), max(upper for _, upper in known))
-    between = float(areas.var(ddof=1)) / models
-    shared = float((influences.sum(axis=0) ** 2).sum() - (influences**2).sum()) / models**2
-    reach = half_width([between, max(shared, 0.0)], [models - 1, scores.shape[1] - 1]) / (value * (1 - value))
-    middle = np.log(value / (1 - value))
+    areas, models, parts = np.array([one.value for one in single]), len(single), len(left_out)
+    value = float(areas.mean())
+    if not 0 < value < 1:
+        ends = [(one.lower, one.upper) for one in single if one.lower is not None and one.upper is not None]
+        return Auroc(value, min(lower for lower, _ in ends), max(upper for _, upper in ends)) if ends else single[0]
+    over_images = (parts - 1) / parts * float(((left_out - left_out.mean()) ** 2).sum())
+    between = 0.0
+    if variances is not None and models > 1:
+        between = (float(areas.var(ddof=1)) - float(variances.mean())) / models
+    half = half_width([over_images, max(between, 0.0)], [parts - 1, max(models - 1, 1)])
+    middle, reach = np.log(value / (1 - value)), half / (value * (1 - value))
     return Auroc(value, *(float(1 / (1 + np.exp(-middle - side * reach))) for side in (-1, 1)))
+
+
+def area(score: np.ndarray, positive: np.ndarray, negative: np.ndarray) -> float:
+    """The AUROC of a score (n,) of one model."""
+    return float(placements(score[positive], score[negative]).mean())
+
+
+def delong(score: np.ndarray, positive: np.ndarray, negative: np.ndarray) -> tuple[Auroc, float]:
+    """The AUROC of a score (n,) of one model with its interval over images, and its variance."""
+    above = placements(score[positive], score[negative])
+    below = 1 - placements(score[negative], score[positive])
+    variance = sum(float(side.var(ddof=1)) / len(side) if len(side) > 1 else 0.0 for side in (above, below))
+    return auroc_of_placements(above, below), variance
 
 
 def _centred(x: np.ndarray) -> np.ndarray:
