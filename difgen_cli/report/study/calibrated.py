@@ -158,9 +158,9 @@ def summary(models: Models) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         return [], {}
     parts = [_parts(models, m, models.references(m)) for m in usable]
     singles = [{name: calibration.delong(*part) for name, part in own.items()} for own in parts]
-    for line, own in zip(lines, singles, strict=True):
+    for run, own in zip(lines, singles, strict=True):
         for name, (area, _) in own.items():
-            line |= _ends(name, area)
+            run.update(_ends(name, area))
     frame = pd.DataFrame(lines)
     names = [name for name in AREAS if all(name in own for own in singles)]
     left_out = [_means(models.without(part), usable, names) for part in range(PARTS)]

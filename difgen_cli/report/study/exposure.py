@@ -92,7 +92,8 @@ def _of_pool(
         return pd.DataFrame(columns=COLUMNS)
     places = np.unique(np.concatenate([lines.loc[~lines["held_out"], "image"] for _, _, lines in measured]))
     mirrored = any(training.mirrored for _, training, _ in measured)
-    near, label = related(scaled(facts.pool(store, pool).images), places, mirrored)
+    images = facts.pool(store, pool).images
+    near, label = related(lambda at: scaled(images[at]), len(images), places, mirrored)
     group_of = pd.Series(near[label], near)  # by place, of those alone that are nearly the same as one measured
     samples = nearest.neighbours(store, "cell", [cell for cell, _, _ in measured])
     samples_of = {str(cell): own for cell, own in samples.groupby("cell", sort=False)}
