@@ -135,16 +135,16 @@ def test_reliability_is_the_share_of_variance_that_is_no_error() -> None:
 
 def test_the_sentence_counts_settings_by_the_last_step_and_says_where_the_control_fails() -> None:
     study = planted(Pool())
-    sentence = finding.told(study, study.last)
+    sentence = finding.distinguishes_in_study(study, study.last)
     assert sentence is not None
     assert "distinguishes training images from others of the pool in 2 of 2 settings (most: AUROC 0." in sentence
     assert "which it should not" not in sentence
     nothing = planted(Pool(leak=0, unequal=0))
-    assert "in none of 2 settings." in str(finding.told(nothing, nothing.last))
+    assert "in none of 2 settings." in str(finding.distinguishes_in_study(nothing, nothing.last))
     lines = study.calibrated.over_seeds.assign(cal_control_heldout=0.3, cal_control_heldout_hi=0.4)
     study.__dict__["calibrated"] = calibrated.Calibrated(study.calibrated.runs, lines)
     assert "In 2 it also tells the others of the pool from held-out images, which it should not (AUROC 0.3" in str(
-        finding.told(study, study.last)
+        finding.distinguishes_in_study(study, study.last)
     )
     bare = curves.read(synthetic.study(AXES))
-    assert finding.told(bare, bare.last) is None
+    assert finding.distinguishes_in_study(bare, bare.last) is None

@@ -11,7 +11,7 @@ from difgen_cli.report.study.curves import STEPS, Curves, per_group
 AREA, PLAIN, CONTROL = "cal_auc", "plain_auc", "cal_control_heldout"
 
 
-def told(curves: Curves, _: pd.DataFrame) -> str | None:
+def distinguishes_in_study(curves: Curves, _: pd.DataFrame) -> str | None:
     """In how many settings the calibrated loss surely tells training images from others of the pool; the control."""
     lines = curves.calibrated.over_seeds
     if lines.empty:

@@ -173,7 +173,7 @@ RULES: dict[str, Rule] = {
     "copying": copying,
     "leaning": leaning,
     "membership": membership.told_in_study,
-    "calibrated": calibrated.told,
+    "calibrated": calibrated.distinguishes_in_study,
     "one_run": one_run.shown_in_study,
     "stopping": stopping,
     "forked": forks.forked,

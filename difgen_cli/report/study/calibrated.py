@@ -98,12 +98,12 @@ def groups(curves: Curves, *, once: bool = True) -> list[tuple[tuple[Any, ...], 
         return []
     cells = curves.done[curves.done["cell"].isin(lines["cell"])].drop_duplicates([*curves.paths, "seed"])
     of_cell = dict(list(lines.groupby("cell", sort=False, observed=True)))
-    found = []
+    grouped = []
     for key, group in per_group(cells, curves.paths):
         parts = [of_cell[cell] for cell in group["cell"]]
         if len(parts) > 1 and len({part["pool"].iloc[0] for part in parts}) == 1:
-            found.append((key, _models(group, parts, once)))
-    return found
+            grouped.append((key, _models(group, parts, once)))
+    return grouped
 
 
 def scores_of(models: Models, m: int) -> np.ndarray | None:
@@ -203,7 +203,7 @@ def _run(models: Models, m: int) -> dict[str, Any]:
         "images_out": int((~of_T).sum()), "cal_models": len(at), "cal_shift": delta,
         "cal_out_share": float((~trained[:, of_T]).any(axis=0).mean()),
     }  # fmt: skip
-    line |= _found(scores[of_T], scores[~of_T]) | {"cal_control_permuted": _permuted(models, m, at)}
+    line |= _shares_found(scores[of_T], scores[~of_T]) | {"cal_control_permuted": _permuted(models, m, at)}
     for name, among in (("cal_reliability", of_T), ("cal_reliability_rest", ~of_T)):
         line[name] = calibration.split_half(own, phi, trained, delta, among)
     return line
@@ -221,8 +221,8 @@ def _over_seeds(frame: pd.DataFrame) -> dict[str, Any]:
         ("cal_gain", frame["cal_auc"] - frame["plain_auc"]), ("cal_control_permuted", frame["cal_control_permuted"]),
     ):  # fmt: skip
         line |= dict(zip((name, f"{name}_lo", f"{name}_hi"), seeds.mean_interval(values.to_numpy(float)), strict=True))
-    found = seeds.over_seeds(frame, [], [name for name in SHARES if name in frame], COLUMNS)
-    for share in found.to_dict("records"):
+    shares = seeds.over_seeds(frame, [], [name for name in SHARES if name in frame], COLUMNS)
+    for share in shares.to_dict("records"):
         line |= {f"{share['metric']}{end}": share[of] for end, of in (("", "mean"), ("_lo", "lo"), ("_hi", "hi"))}
     return line | {name: frame[name].mean() for name in PER_RUN if name in frame}
 
@@ -232,7 +232,7 @@ def _part(n: int) -> np.ndarray:
     return np.random.default_rng(n).permutation(n) % PARTS
 
 
-def _found(of_T: np.ndarray, others: np.ndarray) -> dict[str, float]:
+def _shares_found(of_T: np.ndarray, others: np.ndarray) -> dict[str, float]:
     """The shares of T's scores above thresholds that few of the others are above."""
     columns, allowed = dict[str, float](), dict[str, int]()
     if len(others) > TEN:

@@ -90,10 +90,10 @@ def gaps(phi: np.ndarray, trained: np.ndarray) -> Gaps:
 
 def reliability(gap: np.ndarray, error: np.ndarray) -> float:
     """The share of the variance of gaps (n,) that is not of their errors (n,), from 0 to 1; NaN below three of them."""
-    known = ~np.isnan(gap) & ~np.isnan(error)
-    if known.sum() < 3 or not (variance := float(gap[known].var(ddof=1))) > 0:
+    measured = ~np.isnan(gap) & ~np.isnan(error)
+    if measured.sum() < 3 or not (variance := float(gap[measured].var(ddof=1))) > 0:
         return float("nan")
-    return float(np.clip(1 - (error[known] ** 2).mean() / variance, 0, 1))
+    return float(np.clip(1 - (error[measured] ** 2).mean() / variance, 0, 1))
 
 
 def _lines(models: Models) -> pd.DataFrame:
