@@ -146,5 +146,8 @@ def test_the_sentence_counts_settings_by_the_last_step_and_says_where_the_contro
     assert "In 2 it also tells the others of the pool from held-out images, which it should not (AUROC 0.3" in str(
         finding.distinguishes_in_study(study, study.last)
     )
+    lines = study.calibrated.over_seeds.assign(cal_control_heldout_lo=0.505, cal_control_heldout_hi=0.515)
+    study.__dict__["calibrated"] = calibrated.Calibrated(study.calibrated.runs, lines)
+    assert "which it should not" not in str(finding.distinguishes_in_study(study, study.last))
     bare = curves.read(synthetic.study(AXES))
     assert finding.distinguishes_in_study(bare, bare.last) is None

@@ -6,6 +6,7 @@ import pandas as pd
 
 from difgen_cli.report.findings.numbers import count
 from difgen_cli.report.plotting import labels
+from difgen_cli.report.study import blind
 from difgen_cli.report.study.curves import STEPS, Curves, per_group
 
 AREA, PLAIN, CONTROL = "cal_auc", "plain_auc", "cal_control_heldout"
@@ -26,7 +27,7 @@ def distinguishes_in_study(curves: Curves, _: pd.DataFrame) -> str | None:
     if len(surely):
         most = surely.sort_values(AREA, kind="stable").iloc[-1]
         sentence += f" (most: AUROC {_number(most, AREA)}; the loss by itself {_number(most, PLAIN)})"
-    failed = lines[_excludes_half(lines)] if CONTROL in lines else lines[:0]
+    failed = lines[_is_far_from_half(lines)] if CONTROL in lines else lines[:0]
     if len(failed):
         worst = failed.assign(far=(failed[CONTROL] - 0.5).abs()).sort_values("far", kind="stable").iloc[-1]
         sentence += (
@@ -44,8 +45,9 @@ def _last(curves: Curves, lines: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([group.tail(1) for _, group in per_group(lines.sort_values(STEPS, kind="stable"), by)])
 
 
-def _excludes_half(lines: pd.DataFrame) -> pd.Series:
-    return (lines[f"{CONTROL}_lo"] > 0.5) | (lines[f"{CONTROL}_hi"] < 0.5)
+def _is_far_from_half(lines: pd.DataFrame) -> pd.Series:
+    """By more than what is too little to matter: one shift for all images does not fit each of them."""
+    return (lines[f"{CONTROL}_lo"] > blind.MOST) | (lines[f"{CONTROL}_hi"] < 1 - blind.MOST)
 
 
 def _number(line: pd.Series, name: str) -> str:
