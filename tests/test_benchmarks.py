@@ -150,3 +150,13 @@ def test_expected_times_are_compared_with_what_was_left_out(tmp_path: Path) -> N
     counts = {(row["left_out"], row["unit"]): row["predictions"] for row in rows}
     assert counts == {(left, unit): 8 for left in ("trajectory", "network") for unit in ("train", "score")}
     assert all(row["error_factor"] >= 1 and 0 <= row["inside"] <= row["predictions"] for row in rows)
+
+
+@pytest.mark.long
+def test_scores_of_membership_are_compared_for_each_number_of_references(tmp_path: Path) -> None:
+    _, rows = _quick("calibrated", tmp_path)
+    *scores, control = rows
+    assert [row["references"] for row in scores] == [1] * 7 + [2] * 6
+    assert {row["targets"] for row in rows} == {3}
+    assert all(0 < row["auc"] < 1 and 0 <= row["tpr_1pct"] <= row["tpr_10fp"] <= 1 for row in scores)
+    assert control["score"] == "pool without T against H"

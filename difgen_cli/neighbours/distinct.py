@@ -12,7 +12,7 @@ three frames of a film the first and the last may be farther apart than the limi
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 
@@ -23,6 +23,7 @@ from difgen_cli.neighbours.pairs import DOUBTFUL, close, distances_of
 from difgen_cli.neighbours.search import EXACT, Search, flat, half_norms_of, mirror, nearer, nearest
 
 NEAR_DUPLICATE = 0.05  # root mean square over pixels of images in [−1, 1]
+ROWS = 1 << 14  # images in float32 at once
 MARKS = 1 << 26  # of who is whose near-duplicate, held at once: 64 MiB
 
 Look = tuple[np.ndarray, np.ndarray]  # queries (n, ...), and all references (N, ...) as the queries are to see them
@@ -59,6 +60,21 @@ def groups(images: np.ndarray, mirrored: bool = False) -> np.ndarray:
         for rows, columns in close(side, once, _limit(images)):
             label = _joined(label, rows, columns)
     return np.asarray(kept[label[np.searchsorted(kept, first)]])
+
+
+def related(
+    images: Callable[[np.ndarray], np.ndarray], count: int, places: np.ndarray, mirrored: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Places, ascending, of the images that are nearly the same as one of those at `places`, these among them, and the
+    group of each: a place within the result, (r,) int64 each.
+
+    images: gives those at some of `count` places; so many as are looked at together, and never all of them.
+    """
+    asked = images(places)
+    parts = (np.arange(start, min(start + ROWS, count)) for start in range(0, count, ROWS))
+    near = [part[near_duplicates(images(part), asked, mirrored)] for part in parts]
+    near_or_asked = np.union1d(np.concatenate(near), places)
+    return near_or_asked, groups(images(near_or_asked), mirrored)
 
 
 def distinct(images: np.ndarray, mirrored: bool = False, count: int | None = None) -> np.ndarray:

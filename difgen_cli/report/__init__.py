@@ -6,7 +6,7 @@ Importing this package is cheap: pandas, matplotlib and rich are imported when s
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,7 +51,8 @@ class Study:
     noise level with the same setting columns; a missing or an empty one is not drawn.
     columns: by name what metrics declare of their columns. stale: what is to be said of stale cells, which are not
     drawn; or nothing. held_back: columns of the rows with what must not be stated (see `report/study/blind.py`), and is
-    in rows.csv alone.
+    in rows.csv alone. exposure: the losses image by image (see `report/study/exposure.py`), if any. image_names: what
+    images are called, by the key of their data set, where they have names.
     """
 
     name: str
@@ -65,6 +66,8 @@ class Study:
     provenance: dict[str, str]
     stale: str = ""
     held_back: pd.DataFrame | None = None
+    exposure: pd.DataFrame | None = None
+    image_names: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def measured(self) -> pd.DataFrame:
@@ -76,7 +79,7 @@ class Study:
     @property
     def content(self) -> dict[str, Any]:
         """All but the pictures, which the rows' cells name."""
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "gallery"}
+        return {one.name: getattr(self, one.name) for one in fields(self) if one.name != "gallery"}
 
     @cached_property
     def curves(self) -> Curves:
@@ -96,8 +99,9 @@ class Written:
 
 def write(study: Study, out: Path, *, paper: bool = False, reload: bool = False) -> Written:
     """Write `report.html`, `figures/*.{png,svg,csv,txt}`, `rows.csv`, `last.csv` and, where they exist, `onset.csv`,
-    `slopes.csv`, `matched.csv`, `clusters.csv`, `least_loss.csv` and `least_loss_runs.csv` into the folder `out`; with
-    `paper` also `*.{png,svg,pdf,csv,txt}` in `paper/column` and `paper/text`.
+    `slopes.csv`, `matched.csv`, `clusters.csv`, `least_loss.csv`, `least_loss_runs.csv`, `calibrated.csv`,
+    `calibrated_runs.csv` and `images.csv` into the folder `out`; with `paper` also `*.{png,svg,pdf,csv,txt}` in
+    `paper/column` and `paper/text`.
 
     What shows the same as before is left as it is; other files of the same names are replaced, and a figure whose axis
     is gone is removed. reload: a browser loads the page again every few seconds.
@@ -123,7 +127,7 @@ def _draw(study: Study, out: Path, *, reload: bool) -> list[Path]:
     from difgen_cli.report import page, spreadsheet
     from difgen_cli.report.figures import listing
     from difgen_cli.report.page.document import reloading
-    from difgen_cli.report.study import clusters, least_loss, matched, onset
+    from difgen_cli.report.study import calibrated, clusters, images, least_loss, matched, onset
 
     read = study.curves
     drawn = listing.draw(read)
@@ -134,6 +138,8 @@ def _draw(study: Study, out: Path, *, reload: bool) -> list[Path]:
     files += clusters.write(clusters.bounds(read), out)
     files += least_loss.write(read.least_loss, out)
     files += matched.write(matched.compared(read), out)
+    files += calibrated.write(read.calibrated, out)
+    files += images.write(images.read(read, study.image_names), out)
     content = page.compose(study, drawn)
     publish(out / "report.html", reloading(content, on=reload))
     return [*files, out / "report.html"]

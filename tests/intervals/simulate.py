@@ -22,6 +22,7 @@ from drawing import Ends, World
 from further import FURTHER
 from rich.console import Console
 from rich.table import Table
+from seeds_of_a_pool import SEEDS_OF_A_POOL
 from worlds import WORLDS
 
 from difgen_cli.metrics import wilson
@@ -94,7 +95,11 @@ def main() -> int:
     parser.add_argument("--only", default="", help="worlds whose name or case has this in it")
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
-    worlds = [world for world in (*WORLDS, *FURTHER, *CONTROLS) if options.only.lower() in repr(world).lower()]
+    worlds = [
+        world
+        for world in (*WORLDS, *FURTHER, *CONTROLS, *SEEDS_OF_A_POOL)
+        if options.only.lower() in repr(world).lower()
+    ]
     table = Table("metric", "case", "draws", "null", "coverage", "95 % of it", "lower end above", "upper end below",
                   "mean width", "seconds", "")  # fmt: skip
     honest = True

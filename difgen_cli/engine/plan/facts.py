@@ -15,7 +15,7 @@ from difgen_cli.engine.plan.pretrained_files import WeightFiles
 from difgen_cli.engine.plan.recipes import Recipe
 from difgen_cli.engine.plan.sections import Section
 from difgen_cli.engine.plugins import Library
-from difgen_cli.engine.store import Store
+from difgen_cli.engine.store import Store, pool_names
 from difgen_cli.text import expanded
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class Finder:
         self.cache = store.facts()
         self.facts: dict[Section, Facts] = {}
         self.loaded: dict[str, Any] = {}  # content -> Pool
+        self.named: dict[str, list[str]] = {}  # content -> what its images are called
         self.given: dict[tuple[Section, Section], tuple[str, Any]] = {}  # condition and data section -> content, labels
         self.notes: list[str] = []
         self.weights = WeightFiles(store, library)
@@ -91,6 +92,8 @@ class Finder:
             pool, unlabelled = error.images(), str(error)
         content = data.content(pool)
         self.loaded[content] = pool
+        if "names" in section.signature.functions:
+            self.named[content] = self.library.module("data", section.name).names(**self._settings(section))
         self.cache[source] = {
             "name": section.name, "content": content, "images": len(pool.images), "shape": list(pool.images.shape[1:]),
             "labelled": pool.labels is not None, "classes": list(pool.classes),
@@ -106,6 +109,8 @@ class Finder:
             entry = next(e for e in self.cache.values() if e["content"] == content)
             population = pool.population.arrays() if pool.population else None
             self.store.save_pool(content, pool.images, pool.labels, entry, population)
+        for content, names in self.named.items():
+            pool_names.write(self.store, content, names)
         if self.loaded:
             self.store.save_facts(self.cache)
         self.loaded.clear()

@@ -19,6 +19,7 @@ from difgen_cli.engine.plan.notes import notes_on
 from difgen_cli.engine.plan.points import Point, Points, visible
 from difgen_cli.engine.plan.recipes import Operation, Recipe, apart, measured
 from difgen_cli.engine.plan.runs import SnapshotRef, Trajectories
+from difgen_cli.engine.plan.subsets import METRIC, Subsets
 from difgen_cli.engine.plugins import Library
 
 REFERENCES = ("heldout", "copycat", "ideal")
@@ -45,13 +46,14 @@ class _Planner:
         self.references: dict[str, Reference] = {}
         self.seen: set[tuple[Any, ...]] = set()
         self.cells: list[Cell] = []
+        self.subsets = Subsets()
 
     def plan(self) -> Plan:
         audits.check_once(self.points.grid, self.points.axes, self.points.library)
         for point in self.points.all():
             self._add(point)
         trajectories, grid = self.runs.trajectories(), self.points.grid
-        notes = [*notes_on(grid, trajectories, self.points.meaning), *self.derive.notes]
+        notes = [*notes_on(grid, trajectories, self.points.meaning), *self.subsets.notes(), *self.derive.notes]
         self._refuse_doubles()
         return Plan(grid, self.cells, trajectories, self.references, self.derive.recipes, notes)
 
@@ -72,6 +74,10 @@ class _Planner:
         audits.check_labels(self.points.resolved("condition", point), scoring, self.points.where(point))
         if weights.step is not None:
             checks.posterior_mean(self.points.resolved("objective", point), scoring, self.points.where(point))
+        if METRIC in scoring:
+            data = self.points.resolved("data", point)
+            available = self.derive.facts_of(data, self.points.where(point)).images - data.own["held_out"]
+            self.subsets.add(weights.run.columns[0], weights.run.subset.key, available)
         sampler, guidance = self.points.resolved("sample", point), self.points.guidance(point)
         drawn = self.partners.drawn(weights, sampler, guidance, point)
         compared = self.partners.compared(point, scoring)

@@ -12,14 +12,13 @@ import pyarrow.parquet as pq
 from difgen_cli.data import scaled
 from difgen_cli.engine.store import Store, nearest
 from difgen_cli.engine.store.access import exists, parsed
-from difgen_cli.neighbours import groups, near_duplicates
+from difgen_cli.neighbours import related
 from difgen_cli.report.study import loading
 from difgen_cli.report.study.loading import TrainingImages
 from difgen_cli.text import printable
 
 FAR = 0.99  # of the held-out images: what is farther from every training image than these is no image of the kind
 CONTROLS_LEAST = 99  # held-out images, below which that quantile is not known
-ROWS = 1 << 14  # training images in float32 at once
 PLAIN = ("none", "plain")  # in the table `aligned`: no copy, or one that the plain rule has
 
 
@@ -87,24 +86,15 @@ def _images(copies: pd.DataFrame, train: TrainingImages) -> pd.DataFrame:
     if copies.empty:
         return pd.DataFrame({name: np.zeros(0, int) for name in ("place", "samples", "first", "ratio", "times")})
     places = copies["nn_index"].to_numpy(np.int64)
-    related, group = _related(train, np.unique(places))
-    label = group[np.searchsorted(related, places)]
-    sizes = np.bincount(group, minlength=len(related))
+    near, group = related(lambda at: scaled(train.images(at)), len(train.places), np.unique(places), train.mirrored)
+    label = group[np.searchsorted(near, places)]
+    sizes = np.bincount(group, minlength=len(near))
     lines = copies.assign(place=train.places[places], label=label).groupby("label", sort=False)
     frame = lines.agg(
         place=("place", "first"), samples=("seed", "size"), first=("seed", "min"), ratio=("ratio", "min")
     ).reset_index()
     frame = frame.assign(first=frame["first"].astype(int) + 1, times=sizes[frame["label"]]).drop(columns="label")
     return frame.sort_values(["samples", "ratio"], ascending=[False, True], kind="stable", ignore_index=True)
-
-
-def _related(train: TrainingImages, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Places, ascending, of the training images that are nearly the same as one at `places`, and their groups."""
-    copied = scaled(train.images(places))
-    parts = (slice(start, start + ROWS) for start in range(0, len(train.places), ROWS))
-    near = [near_duplicates(scaled(train.images(part)), copied, train.mirrored) for part in parts]
-    related = np.union1d(np.flatnonzero(np.concatenate(near)), places)
-    return related, groups(scaled(train.images(related)), train.mirrored)
 
 
 def _far(store: Store, lines: pd.DataFrame, held_out_cell: str | None) -> float | None:

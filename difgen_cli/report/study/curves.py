@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from difgen_cli.report.study.seeds import over_seeds as over_seeds
 
 if TYPE_CHECKING:
     from difgen_cli.report import Study
+    from difgen_cli.report.study.calibrated import Calibrated
     from difgen_cli.report.study.least_loss import LeastLoss
     from difgen_cli.report.study.onset import Onsets
 
@@ -70,6 +71,7 @@ class Curves:
     features: str
     seeds: int  # most seeds that any finished group has
     replicate: str = "seed"  # the column of the study's rows that `seed` is in `cells` and `tables`
+    exposure: pd.DataFrame = field(default_factory=pd.DataFrame)  # losses image by image: see `exposure.py`
     covered: tuple[str, ...] = ()  # what figures before show: names of metrics, and beginnings that end with `_`
 
     @property
@@ -100,6 +102,13 @@ class Curves:
         from difgen_cli.report.study import least_loss
 
         return least_loss.read(self)
+
+    @cached_property
+    def calibrated(self) -> Calibrated:
+        """Membership, calibrated by the models of the other seeds."""
+        from difgen_cli.report.study import calibrated
+
+        return calibrated.read(self)
 
     @cached_property
     def last(self) -> pd.DataFrame:
@@ -152,6 +161,7 @@ def read(study: Study) -> Curves:
         features=" / ".join(names),
         seeds=int(per_group.max()),
         replicate=replicate,
+        exposure=pd.DataFrame() if study.exposure is None else study.exposure,
     )
 
 

@@ -30,7 +30,7 @@ from difgen_cli.engine.store import (
 )
 from difgen_cli.engine.store.access import exists, parsed
 from difgen_cli.report import Pair, Study
-from difgen_cli.report.study import blind, costs
+from difgen_cli.report.study import blind, costs, exposure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,6 +62,7 @@ def _study(store: Store, folder: Path, metrics: dict[str, pa.Table]) -> Study:
     constants = {name: _constants(library, name) for name in metrics}
     claims = [name for own in constants.values() for name in own.get(controls.CLAIMS, ())]
     rows, held_back = blind.held_back(_rows(store, table), claims)
+    exposed = exposure.read(store, rows)
     return Study(
         name=about["grid"],
         question=about["question"],
@@ -79,6 +80,8 @@ def _study(store: Store, folder: Path, metrics: dict[str, pa.Table]) -> Study:
         provenance=_provenance(store, about["grid"], folder, rows),
         stale=doubt.sentence(sorted(trajectories)),
         held_back=held_back,
+        exposure=exposed,
+        image_names=exposure.names(store, exposed),
     )
 
 

@@ -1,0 +1,59 @@
+"""Worlds of calibrated membership: models of a few seeds, each trained on a part of one pool.
+
+Everything is drawn: subsets, how easy images are, and what training did to each. The truth is the mean over such draws.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from drawing import Arrays, Ends, World, ends
+
+from difgen_cli.report.study.calibrated import summary
+from difgen_cli.report.study.calibration import delong, difference, shift
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "report"))
+from shadow_worlds import Pool
+
+
+@dataclass(frozen=True)
+class SeedsOfAPool:
+    """As `Pool` draws them; without a leak labels are exchangeable, and the mean AUROC is one half."""
+
+    models: int
+    leak: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.models} seeds, training raises the signal by {self.leak:g}"
+
+    @property
+    def pool(self) -> Pool:
+        return Pool(count=self.models, leak=self.leak, unequal=self.leak / 2)
+
+    def truth(self) -> Arrays:
+        return {"cal_auc": np.array(_mean(self)), "cal_control_heldout": np.array(0.5)}
+
+    def intervals(self, draw: int) -> Ends:
+        _, line = summary(self.pool.models(draw))
+        return ends(line, "cal_auc", "cal_control_heldout")
+
+
+@cache
+def _mean(world: SeedsOfAPool) -> float:
+    if not world.leak:
+        return 0.5
+    areas = []
+    for seed in range(10**6, 10**6 + 1000):
+        phi, trained, _ = world.pool.draw(seed)
+        for m in range(world.models):
+            at = np.delete(np.arange(world.models), m)
+            scores = difference(phi[m], phi[at], trained[at], shift(phi[at], trained[at]))
+            areas.append(delong(scores, trained[m], ~trained[m])[0].value)
+    return float(np.mean(areas))
+
+
+SEEDS_OF_A_POOL: tuple[World, ...] = tuple(SeedsOfAPool(models, leak) for models in (2, 3, 5) for leak in (0.0, 0.5))
