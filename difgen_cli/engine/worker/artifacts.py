@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from difgen_cli import condition, config, data
-from difgen_cli.diffusion import DenoiserLike, IdealDenoiser, Mixture, to_tensor
+from difgen_cli.diffusion import Denoiser, DenoiserLike, IdealDenoiser, Mixture, to_tensor
 from difgen_cli.diffusion.randomness import initialise
 from difgen_cli.engine.plan import facts
 from difgen_cli.engine.plan.recipes import Recipe, apart, has_fair_coins
@@ -29,6 +29,7 @@ from difgen_cli.engine.worker.reading import reading
 from difgen_cli.neighbours import near_duplicates
 
 Embed = Callable[[np.ndarray], np.ndarray]
+GIVEN_BYTES = 1 << 30  # of weights of others that are kept for the next cell: checkpoints may be large, and many
 LOADING, FITTING_LABELS = "loading data", "fitting labels"  # phases
 
 
@@ -42,7 +43,7 @@ class Artifacts:
         self.store, self.recipes, self.library, self.device = store, recipes, library, torch.device(device)
         self.claimant, self.phases = claimant, phases or Phases()
         self._kept: dict[tuple[str, str], Any] = {}
-        self._given: dict[str, DenoiserLike] = {}  # of weights of others, by trajectory
+        self._given: dict[str, Denoiser] = {}  # of weights of others, by trajectory
 
     def keep(self, what: str, key: str, make: Callable[[], Any], phase: str) -> Any:
         """A thing of a kind and key, made once; the phase of the worker meanwhile."""
@@ -226,9 +227,11 @@ class Artifacts:
         """The denoiser of a model that is not trained here: of weights that are given, or in closed form."""
         if "weights" in trajectory.inputs:
             subset = self.subset(trajectory.inputs["subset"].key)
-            if trajectory.key not in self._given:  # the last ones alone are kept: checkpoints may be large, and many
+            if trajectory.key not in self._given:
                 read = pretrained.denoiser(self.store, self.library, trajectory, subset.sigma_data).to(self.device)
-                self._given = {trajectory.key: read}
+                self._given[trajectory.key] = read
+                while len(self._given) > 1 and sum(map(_size_bytes, self._given.values())) > GIVEN_BYTES:
+                    self._given.pop(next(iter(self._given)))
             return self._given[trajectory.key]
         return self._closed_form(trajectory)
 
@@ -264,6 +267,10 @@ class Artifacts:
         conditions = self.conditions(reference.inputs["labels"].key, reference.inputs["subset"].key)
         labels = self.labels_tensor(conditions.train)
         return IdealDenoiser(self.tensor(subset.images), subset.sigma_data, labels).to(self.device)
+
+
+def _size_bytes(denoiser: nn.Module) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in denoiser.state_dict().values())
 
 
 def _images_of(artifact: Any) -> tuple[np.ndarray, ...]:
