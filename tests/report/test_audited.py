@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import io
 import json
 import re
@@ -306,7 +307,7 @@ def test_what_strangers_write_stays_text(duplicates: Audited, tmp_path: Path) ->
 def test_training_images_looked_at_in_parts_are_the_same(duplicates: Audited, monkeypatch: pytest.MonkeyPatch) -> None:
     cells = [str(duplicates.by_kind[kind]["cell"]) for kind in ("model", "heldout")]
     names = [f"{place}.png" for place in range(REPEATED * TIMES + ONCE + 797)]
-    monkeypatch.setattr("difgen_cli.neighbours.distinct.ROWS", 50)
+    monkeypatch.setattr(importlib.import_module("difgen_cli.neighbours.distinct"), "ROWS", 50)
     again = audit.copied.read(stored(duplicates), *cells, names)
     assert again is not None
     assert duplicates.copied is not None
