@@ -22,6 +22,8 @@ COPY, TELL, WHICH, GENERAL, BEGIN = (
     "Does it copy?", "Can one tell who was in?", "Which images?", "Does it generalise?", "When did it begin?",
 )  # fmt: skip
 
+pytestmark = pytest.mark.long  # three models are trained and audited
+
 
 def masked(text: str) -> str:
     """Words alone: numbers and the beginnings of hashes differ between machines, and lines are broken elsewhere."""

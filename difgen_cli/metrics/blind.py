@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sklearn.base import ClassifierMixin
 
 VERSION = 1
-KINDS = ("model",)  # of rows that have it: it is of the images alone, and stands beside what is said of a model
+KINDS = ("model", "ideal")  # of rows that have it: it is of the images alone, and stands beside what a denoiser does
 HELD_OUT_MIN = 1
 
 COLUMNS = {

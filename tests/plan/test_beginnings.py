@@ -243,7 +243,7 @@ def test_a_plan_names_the_state_that_gc_must_keep(planned: Planned, tmp_path: Pa
         (grid(", start: 5"), "train.start: name what is different in the training whose weights"),
         (grid(", start: {}"), "train.start: name what is different"),
         (grid(", start: {sample.steps: 5}"), "train.start.sample.steps: a start may differ in data, condition"),
-        (grid(", start: {model.name: analytic}"), "train.start: a model in closed form has no weights"),
+        (grid(", start: {model.name: analytic}"), "train.start: a model that is not trained here has no snapshot"),
         (grid(", start: {data.held_out: 100}"), "train.start.data.held_out: .* have seen images that are held out"),
         (grid(", start: {train.stepz: 5}"), "train.stepz: unknown setting"),
         (grid(more="fork: {at: 20}\n"), "fork.change: not given"),

@@ -112,12 +112,12 @@ def test_data_that_hold_out_their_like_by_construction_need_no_baseline(
     assert {metric for cell in plan.cells for metric in cell.metrics} == {"gap"}
 
 
-def test_the_baseline_stands_beside_models_and_in_no_row_of_references(
+def test_the_baseline_stands_beside_denoisers_and_in_no_row_of_real_images(
     write_grid: Callable[..., Path], plan_of: Callable[[Path], Plan]
 ) -> None:
     text = "base:\n  data: {name: digits, held_out: 300, size: 64}\n  model: {name: mlp}\n  score: [gap, blind]\n"
     plan = plan_of(write_grid(text))
-    assert {cell.kind for cell in plan.cells if "blind" in cell.metrics} == {"model"}
+    assert {cell.kind for cell in plan.cells if "blind" in cell.metrics} == {"model", "ideal"}
 
 
 def test_a_setting_of_a_plugin_takes_the_place_of_a_shared_one_of_another_type(

@@ -127,7 +127,7 @@ def test_what_cannot_guide_is_refused_in_one_sentence_with_its_place(
     ("model", "text", "words"),
     [
         ("name: unet, width: 8", "swg: {crop: 5, windows: 3}", "guide.swg.crop: the 3 crops along 8 pixels"),
-        ("name: analytic", "weight_decay: {}", "guide.weight_decay: trains on, and a model in closed form cannot"),
+        ("name: analytic", "weight_decay: {}", "guide.weight_decay: trains on, and this model is not trained here"),
     ],
 )
 def test_what_this_model_or_these_images_do_not_allow_is_refused(

@@ -17,9 +17,15 @@ from typer.testing import CliRunner
 
 from difgen_cli import pretrained
 from difgen_cli.cli import app
+from difgen_cli.engine.grid import read as read_grid
 from difgen_cli.engine.grid.document import GridError
 from difgen_cli.engine.plan import Plan
+from difgen_cli.engine.plan.facts import Finder
+from difgen_cli.engine.plan.planner import build
+from difgen_cli.engine.plugins import Library
+from difgen_cli.engine.store import Store
 from difgen_cli.engine.worker import artifacts
+from difgen_cli.models import unet
 
 Write, PlanOf = Callable[..., Path], Callable[[Path], Plan]
 Difgen = Callable[..., subprocess.CompletedProcess[str]]
@@ -264,6 +270,24 @@ def test_a_pickle_is_data_for_a_grid_too(tmp_path: Path, difgen: Difgen, write_g
     assert run.returncode == 2, run.stdout
     assert "model.path: " in run.stderr
     assert not planted.exists()
+
+
+def test_a_second_plan_knows_the_same_weights(tmp_path: Path, write_grid: Write) -> None:
+    """Whether it reads the files or what was kept of them: JSON has lists where settings have tuples."""
+    network = unet.build((1, 8, 8), 0, width=8, depth=1, multipliers=(1, 2), attention=())
+    save_file(network.state_dict(), tmp_path / "w.safetensors")
+    settings = {"width": 8, "depth": 1, "multipliers": [1, 2], "attention": []}
+    (tmp_path / "unet.json").write_text(json.dumps({"network": "unet", "settings": settings, "shape": [1, 8, 8]}))
+    path = write_grid(
+        f"base:\n  data: {DATA}\n  model: {{name: given, path: w.safetensors, network: unet.json}}\n  score: [gap]\n"
+    )
+    keys = []
+    for _ in range(2):
+        finder = Finder(Store(tmp_path / "runs"), Library(None), tmp_path)
+        (cell,) = build(read_grid(path), Library(None), finder).models
+        finder.save()
+        keys.append((cell.run_key, cell.metrics, cell.settings()))
+    assert keys[0] == keys[1]
 
 
 @pytest.mark.parametrize("room_bytes", [artifacts.GIVEN_BYTES, 0])

@@ -14,6 +14,7 @@ from difgen_cli import contents
 from difgen_cli.engine.grid.document import GridError
 from difgen_cli.engine.plan.pretrained import STEP, PretrainedFacts, files_of, of_section
 from difgen_cli.engine.plan.sections import Section
+from difgen_cli.engine.plan.work import tuples
 from difgen_cli.engine.plugins import Library
 from difgen_cli.engine.store import Store
 
@@ -51,7 +52,9 @@ class WeightFiles:
             self.cache[source] = self._read(path, asked)
             self.changed = True
         entry = self.cache[source]
-        weights = PretrainedFacts(**entry | {"shape": tuple(entry["shape"])})
+        # JSON has lists where settings have tuples.
+        plain = {"shape": tuple(entry["shape"]), **{part: tuples(entry[part]) for part in ("settings", "reading")}}
+        weights = PretrainedFacts(**entry | plain)
         self.sources[weights.identity[:16]] = {"path": str(path.absolute()), "identity": weights.identity, **asked}
         return weights
 

@@ -8,6 +8,7 @@ from typing import Any
 from difgen_cli.diffusion import Denoiser
 from difgen_cli.engine.plan import pretrained_files
 from difgen_cli.engine.plan.recipes import Recipe
+from difgen_cli.engine.plan.work import tuples
 from difgen_cli.engine.plugins import Library
 from difgen_cli.engine.store import Store
 from difgen_cli.engine.worker.reading import reading
@@ -24,7 +25,7 @@ def denoiser(store: Store, library: Library, trajectory: Recipe, sigma_data: flo
         raise ValueError(missing)
     asked: dict[str, Any] = {k: source[k] for k in ("choice", "description", "reading")}
     asked["description"] = Path(asked["description"]) if asked["description"] else None
-    asked["reading"] = {k: tuple(v) if isinstance(v, list) else v for k, v in asked["reading"].items()}
+    asked["reading"] = tuples(asked["reading"])
     path = Path(source["path"])
     model = pretrained_files.read(path, asked, library)
     if pretrained_files.identity_of(model) != source["identity"]:
