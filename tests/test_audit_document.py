@@ -11,6 +11,7 @@ from pathlib import Path
 
 import models_of_others as others
 import pandas as pd
+import pytest
 from markdown import blocks
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
