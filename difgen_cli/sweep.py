@@ -135,6 +135,14 @@ def retry_failed(planned: Planned, only: Sequence[str] = (), *, release: bool) -
     return replace(planned, state=survey(planned.plan, planned.store, lambda cell: cell.index in failed, failed))
 
 
+def forgiven(planned: Planned) -> Planned:
+    """The same, with all that failed to be tried again."""
+    if not planned.state.counts["failed"]:
+        return planned
+    pending.release(planned.plan, planned.store, planned.state.causes)
+    return replace(planned, state=survey(planned.plan, planned.store, lambda _: True))
+
+
 def record(planned: Planned) -> None:
     """Store the grid as it was read, and its plan, in the run directory."""
     planned.store.check_writable()

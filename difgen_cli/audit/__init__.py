@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from difgen_cli import sweep
 from difgen_cli.audit import planner
 from difgen_cli.audit.planner import AuditRequest
-from difgen_cli.engine.plan import Cell, controls, pending
+from difgen_cli.engine.plan import Cell, controls
 from difgen_cli.engine.plan import planner as grid_planner
 from difgen_cli.engine.plan.facts import Finder
 from difgen_cli.engine.plugins import Library
@@ -96,10 +96,7 @@ def run(prepared: PreparedAudit, console: Console, watch: Watch = wait) -> str:
     """Measure what is missing, here; returns done, failed, refused or interrupted."""
     planned = prepared.planned
     sweep.record(planned)
-    if planned.state.counts["failed"]:  # nobody but the same command tries again
-        pending.release(planned.plan, planned.store, planned.state.causes)
-        state = sweep.survey(planned.plan, planned.store, lambda _: True)
-        planned = sweep.Planned(planned.plan, state, planned.store, planned.finder, planned.plugins)
+    planned = sweep.forgiven(planned)  # nobody but the same command tries again
     several = len(prepared.cells) > 1
     options = sweep.Options("local" if several else "inline")
     return sweep.run(planned, options, console, watch) if planned.state.work else "done"

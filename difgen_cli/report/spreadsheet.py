@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,3 +49,13 @@ def write(frame: pd.DataFrame, path: Path) -> None:
     """Write `frame` as CSV; floats in the shortest form that reads back as the same number."""
     path.parent.mkdir(parents=True, exist_ok=True)
     neutralised(frame).to_csv(path, index=False)
+
+
+def write_each(frames: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
+    """Write frames into files of these names, removed where a frame has no lines; returns what is there."""
+    for name, frame in frames.items():
+        if len(frame):
+            write(frame, folder / name)
+        else:
+            (folder / name).unlink(missing_ok=True)
+    return [folder / name for name, frame in frames.items() if len(frame)]

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from difgen_cli import sweep
-from difgen_cli.engine.plan import Cell, facts, pending
+from difgen_cli.engine.plan import Cell, facts
 from difgen_cli.engine.plan.facts import Finder
 from difgen_cli.engine.plugins import Library
 from difgen_cli.engine.progress import Watch, wait
@@ -97,10 +97,7 @@ def run(prepared: Prepared, console: Console, watch: Watch = wait) -> str:
         planned.store.save_given(prepared.groups.content, prepared.groups.ids)
     if not exists(prepared.folder.samples(prepared.cell.samples)):
         _keep_samples(prepared)
-    if planned.state.counts["failed"]:  # nobody but the same command tries again
-        pending.release(planned.plan, planned.store, planned.state.causes)
-        state = sweep.survey(planned.plan, planned.store, lambda _: True)
-        planned = sweep.Planned(planned.plan, state, planned.store, planned.finder, None)
+    planned = sweep.forgiven(planned)  # nobody but the same command tries again
     return sweep.run(planned, sweep.Options("inline"), console, watch) if planned.state.work else "done"
 
 

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -200,6 +201,11 @@ def test_what_does_not_fit_is_refused_by_the_plan_in_one_sentence(
 def test_what_a_reader_must_know_of_classes_is_said(folder: Path, plan_of: PlanOf, write_grid: Write) -> None:
     text = with_network(GIVEN)
     assert "are taken for those of the weights" in " ".join(plan_of(write_grid(text)).warnings)
+    np.save(folder / "numbers.npy", np.arange(1797) % 10)
+    by_file = text.replace("{name: labels}", "{name: file, path: numbers.npy}")
+    said = " ".join(plan_of(write_grid(by_file)).warnings)
+    assert "the class numbers of the file are taken for those of the weights" in said
+    assert "in the order of their names" not in said
     without = text.replace("  condition: {name: labels}\n", "")
     assert "are asked without any" in " ".join(plan_of(write_grid(without)).warnings)
 

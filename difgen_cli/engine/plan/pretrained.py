@@ -145,7 +145,8 @@ def _check_classes(
             f"{facts.classes}, whose numbers would be others; give the class numbers in a file",
             place,
         )
-    return ["the class numbers of the images, in the order of their names, are taken for those of the weights"]
+    numbers = "of the file" if condition.name == "file" else "of the images, in the order of their names,"
+    return [f"the class numbers {numbers} are taken for those of the weights"]
 
 
 def _columns(weights: PretrainedFacts, model: Section, library: Library) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,9 +31,13 @@ class WeightFiles:
 
     def __init__(self, store: Store, library: Library) -> None:
         self.store, self.library = store, library
-        self.cache = store.weights_read()
         self.sources: dict[str, dict[str, Any]] = {}  # identity -> where a worker finds the weights
         self.changed = False
+
+    @cached_property
+    def cache(self) -> dict[str, Any]:
+        """What is known of weights, by where they come from; read where a grid names some."""
+        return self.store.weights_read()
 
     def __call__(self, model: Section, root: Path, step: int | None) -> PretrainedFacts:
         """What the weights of a model section are at a step. GridError where they cannot be read, or are not there."""

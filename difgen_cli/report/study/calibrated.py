@@ -78,14 +78,7 @@ def read(curves: Curves) -> Calibrated:
 
 def write(tables: Calibrated, out: Path) -> list[Path]:
     """calibrated.csv and calibrated_runs.csv into `out`, removed where they have no lines; returns what is there."""
-    files = []
-    for frame, name in ((tables.over_seeds, "calibrated.csv"), (tables.runs, "calibrated_runs.csv")):
-        if len(frame):
-            spreadsheet.write(frame, out / name)
-            files.append(out / name)
-        else:
-            (out / name).unlink(missing_ok=True)
-    return files
+    return spreadsheet.write_each({"calibrated.csv": tables.over_seeds, "calibrated_runs.csv": tables.runs}, out)
 
 
 def groups(curves: Curves, *, once: bool = True) -> list[tuple[tuple[Any, ...], Models]]:

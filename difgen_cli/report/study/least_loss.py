@@ -104,14 +104,7 @@ def summary(curves: Curves, runs: pd.DataFrame) -> pd.DataFrame:
 
 def write(tables: LeastLoss, out: Path) -> list[Path]:
     """least_loss.csv and least_loss_runs.csv into `out`, removed where they have no lines; returns what is there."""
-    files = []
-    for frame, name in ((tables.over_seeds, "least_loss.csv"), (tables.runs, "least_loss_runs.csv")):
-        if len(frame):
-            spreadsheet.write(frame, out / name)
-            files.append(out / name)
-        else:
-            (out / name).unlink(missing_ok=True)
-    return files
+    return spreadsheet.write_each({"least_loss.csv": tables.over_seeds, "least_loss_runs.csv": tables.runs}, out)
 
 
 def read_there(curves: Curves) -> list[str]:
