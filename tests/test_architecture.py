@@ -43,6 +43,7 @@ MAY_IMPORT = {
     "diffusion": set(),
     "format": set(),
     "neighbours": set(),
+    "notebook": {"diffusion", "engine.grid", "engine.plan", "engine.plugins", "engine.select", "engine.store", "engine.worker", "report"},
     "pretrained": {"contents", "data", "diffusion", "engine.store", "models", "text"},
     "sheets": set(),
     "text": set(),

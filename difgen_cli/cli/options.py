@@ -73,12 +73,9 @@ def run_directory(argument: Path | None, option: Path | None) -> Path:
 
 def existing(runs: Path) -> Path:
     """The same folder; GridError where it is no run directory."""
-    from difgen_cli.engine.grid.document import GridError
-    from difgen_cli.engine.store.access import exists
+    from difgen_cli.engine import select
 
-    if not exists(runs / "grids"):
-        raise GridError(f"{runs}: no run directory; make one with: difgen sweep grids/smoke.yaml")
-    return runs
+    return select.existing(runs)
 
 
 def settings_of(texts: list[str] | None) -> dict[str, str]:

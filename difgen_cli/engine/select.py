@@ -80,6 +80,13 @@ class Lines:
                     line["slug"], line["cell"], settings | declared)  # fmt: skip
 
 
+def existing(runs: Path) -> Path:
+    """The same folder; GridError where it is no run directory."""
+    if not Store(runs).is_run_directory:
+        raise GridError(f"{runs}: no run directory; make one with: difgen sweep grids/smoke.yaml")
+    return runs
+
+
 def find(store: Store, words: Sequence[str], grid: str | None = None) -> list[SelectedCell]:
     """Every cell that all the words name. Raises GridError where one of them names none."""
     lines = Lines.read(store, grid)

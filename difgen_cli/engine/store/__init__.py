@@ -232,6 +232,11 @@ class Store:
     def grid(self, name: str, hash_: str) -> Path:
         return self.root / "grids" / f"{name}-{hash_}"
 
+    @property
+    def is_run_directory(self) -> bool:
+        """Whether a grid was ever swept into it, or at least begun."""
+        return exists(self.root / "grids")
+
     def grids(self) -> list[Path]:
         """Folders of the grids that were swept here, oldest first."""
         folders = [self.root / "grids" / n for n in names(self.root / "grids")]
