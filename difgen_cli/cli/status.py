@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from difgen_cli.cli.app import command, errors
 from difgen_cli.cli.format import messages, output, print_json
-from difgen_cli.cli.options import Json, RunsArgument, RunsOption, existing, run_directory
+from difgen_cli.cli.options import Json, Only, RunsArgument, RunsOption, check_choice, existing, run_directory
 from difgen_cli.format import counted, duration, shortened
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from difgen_cli.engine.status import Status, TrajectoryStatus
+    from difgen_cli.engine.store import Store
 
 
 @command()
 def status(
     runs: RunsArgument = None,
     runs_: RunsOption = None,
+    state: Annotated[
+        str | None, typer.Option("--state", help="Only these states, such as failed,lost.", metavar="STATES")
+    ] = None,
+    grid: Annotated[str | None, typer.Option("--grid", help="Only one grid's trajectories.", metavar="NAME")] = None,
+    only: Only = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show progress until no worker is running.")] = False,
     json_: Json = False,
 ) -> None:
@@ -30,7 +36,7 @@ def status(
 
     One line for each trajectory: its state, what its worker does, step, images per second, time left, last metrics.
 
-    Example: difgen status runs/ --watch
+    Example: difgen status runs/ --state failed,lost
     """
     with errors():
         from difgen_cli.cli import progress
@@ -38,13 +44,32 @@ def status(
         from difgen_cli.engine.store import Store
 
         store = Store(existing(run_directory(runs, runs_)))
+        kept = _filter(store, state, grid, only)
         reconciler = states.reconciler(store, writes=False)
         if watch:
             progress.watch(messages(), store, lambda: [s for s in reconciler.poll() if s.is_known and s.alive])
         if json_:
-            print_json(content(states.look(store, reconciler)))
+            print_json(content(kept(states.look(store, reconciler))))
         else:
-            print_status(states.look(store, reconciler), output())
+            print_status(kept(states.look(store, reconciler)), output())
+
+
+def _filter(
+    store: Store, state: str | None, grid: str | None, only: list[str] | None
+) -> Callable[[Status], Status]:
+    """What leaves the trajectories that are asked for. GridError for a state, a grid or a setting that does not exist."""
+    from difgen_cli.engine import select, status
+
+    wanted = None if state is None else [word.strip() for word in state.split(",")]
+    for word in wanted or ():
+        check_choice("--state", word, status.STATES)
+    keys = {cell.trajectory for cell in select.find(store, only or [], grid)} if grid or only else None
+
+    def kept(now: Status) -> Status:
+        lines = [line for line in now.lines if keys is None or line.key in keys]
+        return replace(now, lines=[line for line in lines if wanted is None or line.state in wanted])
+
+    return kept
 
 
 def content(now: Status) -> dict[str, Any]:
