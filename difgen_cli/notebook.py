@@ -60,19 +60,19 @@ class Runs:
         studies = loading.gather(self.store, grid)
         return pd.concat([study.rows.assign(grid=study.name) for study in studies], ignore_index=True)
 
-    def cells(self, *words: str, grid: str | None = None) -> list[Cell]:
+    def cells(self, *words: str, grid: str | None = None) -> list[NotebookCell]:
         """The cells that all the words name, as `difgen show` reads them: an index of `plan`, the beginning of a key,
         or KEY=VALUE; without words all models. grid: its name; None: the newest. GridError where a word names none.
         """
-        return [Cell(self.store, one) for one in select.find(self.store, words, grid)]
+        return [NotebookCell(self.store, one) for one in select.find(self.store, words, grid)]
 
-    def cell(self, *words: str, grid: str | None = None) -> Cell:
+    def cell(self, *words: str, grid: str | None = None) -> NotebookCell:
         """The one cell that the words name; GridError where they name none or several."""
-        return Cell(self.store, select.one(self.store, words, grid))
+        return NotebookCell(self.store, select.one(self.store, words, grid))
 
 
 @dataclass
-class Cell:
+class NotebookCell:
     """One cell of a grid."""
 
     store: Store

@@ -34,9 +34,7 @@ axes:
 
 
 @pytest.fixture(scope="module")
-def swept(
-    tmp_path_factory: pytest.TempPathFactory, difgen_in: Callable[..., subprocess.CompletedProcess[str]]
-) -> Path:
+def swept(tmp_path_factory: pytest.TempPathFactory, difgen_in: Callable[..., subprocess.CompletedProcess[str]]) -> Path:
     """A run directory with one grid."""
     folder = tmp_path_factory.mktemp("notebook")
     (folder / "seen.yaml").write_text(GRID, encoding="utf-8")
@@ -113,7 +111,7 @@ def test_a_run_directory_that_was_moved_is_read(swept: Path, tmp_path: Path) -> 
 def test_what_is_not_there_is_one_sentence(swept: Path, tmp_path: Path) -> None:
     with pytest.raises(GridError, match="no run directory; make one"):
         difgen_cli.open(tmp_path)
-    with pytest.raises(GridError, match="2 cells of grid seen match; add train.steps"):
+    with pytest.raises(GridError, match=r"2 cells of grid seen match; add train\.steps"):
         difgen_cli.open(swept).cell("model.width=8")
     with pytest.raises(GridError, match="--grid other: no such grid"):
         difgen_cli.open(swept).rows("other")

@@ -54,10 +54,8 @@ def status(
             print_status(kept(states.look(store, reconciler)), output())
 
 
-def _filter(
-    store: Store, state: str | None, grid: str | None, only: list[str] | None
-) -> Callable[[Status], Status]:
-    """What leaves the trajectories that are asked for. GridError for a state, a grid or a setting that does not exist."""
+def _filter(store: Store, state: str | None, grid: str | None, only: list[str] | None) -> Callable[[Status], Status]:
+    """What leaves the trajectories that are asked for. GridError for a state, grid or setting that does not exist."""
     from difgen_cli.engine import select, status
 
     wanted = None if state is None else [word.strip() for word in state.split(",")]
