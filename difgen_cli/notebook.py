@@ -48,17 +48,34 @@ class Runs:
         """The names of the grids that were swept into it, by name."""
         return sorted({folder.name.rpartition("-")[0] for folder in self.store.grids()})
 
-    def rows(self, grid: str | None = None) -> pd.DataFrame:
+    def rows(self, *words: str, grid: str | None = None) -> pd.DataFrame:
         """One line for each cell and reference, as `rows.csv` of a report: settings, state, metrics with intervals.
 
-        grid: its name; None: all of them, with the column `grid`. GridError for a name that was not swept.
+        words: only the cells that all of them name, as `difgen show` reads them, and no references. grid: its name;
+        None: all of them, with the column `grid`. GridError for a grid that was not swept, and for words without a cell.
         """
         import pandas as pd
 
         from difgen_cli.report.study import loading
 
         studies = loading.gather(self.store, grid)
-        return pd.concat([study.rows.assign(grid=study.name) for study in studies], ignore_index=True)
+        frames = [study.measured.assign(grid=study.name) for study in studies]
+        if words:
+            keys = self._keys(words, [study.name for study in studies])
+            frames = [frame[frame["cell"].isin(keys[name])] for name, frame in zip(keys, frames, strict=True)]
+        return pd.concat(frames, ignore_index=True)
+
+    def _keys(self, words: tuple[str, ...], grids: list[str]) -> dict[str, set[str]]:
+        """The keys of the cells that words name in each grid; GridError where they name none in any of them."""
+        keys, refused = {name: set[str]() for name in grids}, list[GridError]()
+        for name in grids:
+            try:
+                keys[name] = {cell.key for cell in select.find(self.store, words, name)}
+            except GridError as error:
+                refused.append(error)
+        if len(refused) == len(grids):
+            raise refused[0]
+        return keys
 
     def cells(self, *words: str, grid: str | None = None) -> list[NotebookCell]:
         """The cells that all the words name, as `difgen show` reads them: an index of `plan`, the beginning of a key,

@@ -1,6 +1,7 @@
 """Text from outside: names of files as they can be printed, and paths as a shell would have expanded them."""
 
 import os
+import re
 import unicodedata
 from pathlib import Path
 
@@ -10,6 +11,11 @@ TURNING = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u206
 def printable(text: str) -> str:
     """The same text where it can be printed and stored; control characters and bytes that are no UTF-8 as \\x1b."""
     return text if text.isascii() and text.isprintable() else "".join(map(_escaped, text))
+
+
+def hyphenated(text: str) -> str:
+    """Its lower-case letters a to z and digits, with a hyphen for all between: what no path or page stumbles over."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
 def expanded(path: Path) -> Path:

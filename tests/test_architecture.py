@@ -34,6 +34,7 @@ MAY_IMPORT = {
         "engine.worker",
         "features",
         "format",
+        "notebook",
         "pretrained",
         "report",
         "score",

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -114,7 +115,7 @@ def test_what_is_not_there_is_one_sentence(swept: Path, tmp_path: Path) -> None:
     with pytest.raises(GridError, match=r"2 cells of grid seen match; add train\.steps"):
         difgen_cli.open(swept).cell("model.width=8")
     with pytest.raises(GridError, match="--grid other: no such grid"):
-        difgen_cli.open(swept).rows("other")
+        difgen_cli.open(swept).rows(grid="other")
 
 
 def test_the_lines_of_the_documents_run(swept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,3 +125,20 @@ def test_the_lines_of_the_documents_run(swept: Path, monkeypatch: pytest.MonkeyP
     names: dict[str, object] = {}
     exec(code.replace("data.size=64", "data.size=8"), names)  # noqa: S102
     assert "cell" in names
+
+
+def test_rows_are_exported_with_every_digit(
+    swept: Path, tmp_path: Path, difgen: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    runs = difgen_cli.open(swept)
+    assert difgen("export", "all.csv", "--runs", swept).stderr == f"all.csv: {len(runs.rows())} rows\n"
+    assert difgen("export", "one.parquet", "--runs", swept, "--only", "train.steps=4").returncode == 0
+    every, one = pd.read_csv(tmp_path / "all.csv"), pd.read_parquet(tmp_path / "one.parquet")
+    assert one["step"].tolist() == [4]
+    assert one["gap_max"].tolist() == runs.rows("train.steps=4")["gap_max"].tolist()
+    kept = every[every["cell"].isin(one["cell"])]
+    assert kept["gap_max"].tolist() == one["gap_max"].tolist()
+    wrong = difgen("export", "rows.txt", "--runs", swept)
+    assert (wrong.returncode, wrong.stderr) == (2, "export: rows.txt must end with .csv or .parquet\n")
+    assert difgen("export", "no.csv", "--runs", swept, "--only", "train.steps=5").returncode == 2
+    assert not (tmp_path / "no.csv").exists()

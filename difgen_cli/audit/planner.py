@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from difgen_cli.engine.plan.sections import Section, as_text
 from difgen_cli.engine.plugins import Library
 from difgen_cli.score import planner
 from difgen_cli.score.sources import ComparisonRequest
-from difgen_cli.text import printable
+from difgen_cli.text import hyphenated, printable
 
 DEFAULT = (*planner.DEFAULT, "membership", "path")
 EVERY = "all"  # in place of the names of metrics
@@ -78,7 +77,7 @@ def grid(request: AuditRequest, data: Section, metrics: Mapping[str, Given]) -> 
     axes = (Axis(("train.steps",), tuple((("train.steps", Given(step)),) for step in steps)),) if steps else ()
     copied = "its training images, which are not known" if request.of_unknown else f"images of {request.against}"
     question = printable(f"Does {request.model} copy {copied}?")
-    name = re.sub(r"[^a-z0-9]+", "-", str(request.model).lower())[-60:].strip("-") or "model"
+    name = hyphenated(str(request.model))[-60:].strip("-") or "model"
     return Grid(Path(f"{name}.yaml"), _text(question, base, steps), question, base, axes, (), (), (0,))
 
 

@@ -17,6 +17,7 @@ RunsOption = Annotated[
 Set = Annotated[list[str] | None, typer.Option("--set", help="Replace a setting or an axis.", metavar="KEY=VALUE")]
 Only = Annotated[list[str] | None, typer.Option("--only", help="Only cells with this value.", metavar="KEY=VALUE")]
 GridName = Annotated[str | None, typer.Option("--grid", help="The grid; default: the newest.", metavar="NAME")]
+EveryGrid = Annotated[str | None, typer.Option("--grid", help="One grid's name; default: every grid.", metavar="NAME")]
 CellWords = Annotated[
     list[str],
     typer.Argument(help="An index of `plan`, the beginning of a key, or KEY=VALUE filters.", metavar="CELL"),

@@ -11,7 +11,7 @@ import typer
 
 from difgen_cli.cli.app import command, errors
 from difgen_cli.cli.format import messages, output, print_json
-from difgen_cli.cli.options import Json, RunsArgument, RunsOption, existing, run_directory
+from difgen_cli.cli.options import EveryGrid, Json, RunsArgument, RunsOption, existing, run_directory
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def report(
     runs: RunsArgument = None,
     runs_: RunsOption = None,
-    grid: Annotated[str | None, typer.Option(help="One grid's name; default: every grid.", metavar="NAME")] = None,
+    grid: EveryGrid = None,
     out: Annotated[Path, typer.Option(help="The folder of the report.", metavar="FOLDER")] = Path("report"),
     paper: Annotated[bool, typer.Option("--paper", help="Also figures at a paper's widths: PNG, SVG, PDF.")] = False,
     x: Annotated[str | None, typer.Option("--x", help="One figure only: the column of x.", metavar="COLUMN")] = None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from difgen_cli.engine.plan.sections import DEFAULT_SCORE, Section, as_text, res
 from difgen_cli.engine.plugins import Library
 from difgen_cli.score.groups import Groups
 from difgen_cli.score.sources import ComparisonRequest, Request
-from difgen_cli.text import printable
+from difgen_cli.text import hyphenated, printable
 
 GIVEN_VERSION = 1  # of how files become the samples of a cell
 DEFAULT = (*DEFAULT_SCORE, "aligned")  # for a model that nobody here has trained, copies may have been changed
@@ -147,4 +146,4 @@ def _grid(request: Request, identity: Mapping[str, Any]) -> Grid:
 
 def _slug(path: Path) -> str:
     """A readable name for folders: the file's or folder's own, without what a path or a page may stumble over."""
-    return re.sub(r"[^a-z0-9]+", "-", path.stem.lower())[:60].strip("-") or "samples"
+    return hyphenated(path.stem)[:60].strip("-") or "samples"

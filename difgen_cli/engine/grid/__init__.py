@@ -153,13 +153,13 @@ def _read(file: Path, overrides: Mapping[str, str]) -> Grid:
     skip = tuple(_skip(n) for n in items(parts["skip"][0], "skip")) if "skip" in parts else ()
     seeds = _seeds(parts["seeds"][0]) if "seeds" in parts else (0,)
     changed = {word: change for word, (_, change) in changes.items()}
-    grid = Grid(file, text, _question(text), base, tuple(axes), include, skip, seeds, changed)
+    grid = Grid(file, text, question(text), base, tuple(axes), include, skip, seeds, changed)
     if next(grid.points(), None) is None and not include:
         raise GridError("skip drops every cell: nothing is left to run", place_of(parts["skip"][0]))
     return grid
 
 
-def _question(text: str) -> str:
+def question(text: str) -> str:
     """The comment that a grid starts with: the question that it answers."""
     lines = itertools.takewhile(lambda line: line.startswith("#"), text.lstrip("\ufeff\n").splitlines())
     return " ".join(line.lstrip("# ").rstrip() for line in lines).strip()
