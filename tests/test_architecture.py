@@ -39,6 +39,7 @@ MAY_IMPORT = {
         "report",
         "score",
         "sweep",
+        "text",
     },
     "config": set(),
     "contents": set(),

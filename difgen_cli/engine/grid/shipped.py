@@ -13,7 +13,7 @@ FOLDER = "share/difgen/grids"  # of an installation, as pyproject.toml has it
 def grids() -> dict[str, Path]:
     """The file of each grid by its name, sorted; none where they were removed."""
     own = PACKAGE.parent
-    files = (own / "grids").glob("*.yaml") if (own / "pyproject.toml").is_file() else _installed()
+    files = own.glob("grids/*.yaml") if (own / "pyproject.toml").is_file() else _installed()
     return {file.stem: file for file in sorted(files)}
 
 

@@ -1,0 +1,42 @@
+"""`difgen grids` lists the studies that come with difgen, and copies them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from difgen_cli.cli import app
+
+GRIDS = Path(__file__).parent.parent / "grids"
+
+
+def _typed(*arguments: object) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["grids", *map(str, arguments)])
+    assert done.exception is None or isinstance(done.exception, SystemExit)
+    return done.exit_code, done.output
+
+
+def test_every_grid_is_listed_with_its_question() -> None:
+    code, text = _typed()
+    assert code == 0
+    lines = dict(line.split(maxsplit=1) for line in text.splitlines())
+    assert set(lines) == {file.stem for file in GRIDS.glob("*.yaml")}
+    assert lines["size"] == "When does a diffusion model stop copying its training set?"
+    assert all(question.endswith("?") for question in lines.values())
+
+
+def test_a_copy_is_equal_and_replaces_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "new" / "mine.yaml"
+    assert _typed("size", out) == (0, f"{out}: written. What it costs: difgen plan {out}\n")
+    assert out.read_bytes() == (GRIDS / "size.yaml").read_bytes()
+    assert _typed("clock", out) == (2, f"{out}: exists; name another file, or replace it with --force\n")
+    assert out.read_bytes() == (GRIDS / "size.yaml").read_bytes()
+    assert _typed("clock", out, "--force")[0] == 0
+
+
+def test_a_typo_is_one_sentence() -> None:
+    code, text = _typed("siz")
+    assert code == 2
+    assert text.startswith("grids siz: no such grid (")
+    assert text.endswith("; did you mean size?\n")
