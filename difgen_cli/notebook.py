@@ -52,7 +52,7 @@ class Runs:
         """One line for each cell and reference, as `rows.csv` of a report: settings, state, metrics with intervals.
 
         words: only the cells that all of them name, as `difgen show` reads them, and no references. grid: its name;
-        None: all of them, with the column `grid`. GridError for a grid that was not swept, and for words without a cell.
+        None: all of them, with the column `grid`. GridError for a grid that was not swept and words without a cell.
         """
         import pandas as pd
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from difgen_cli.cli.app import command, errors, fail
+from difgen_cli.cli.completion import metrics as metric_names
 from difgen_cli.cli.format import messages, output, print_json
 from difgen_cli.cli.options import (
     HeldOut,
@@ -45,7 +46,10 @@ def audit(
     held_out: HeldOut = None,
     hold_out: HoldOut = None,
     count: Annotated[int | None, typer.Option(min=1, help="How many samples; default: 1,000.", metavar="N")] = None,
-    metrics: Annotated[str | None, typer.Option(help="Metrics, separated by commas, or all.", metavar="NAMES")] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(help="Metrics, separated by commas, or all.", metavar="NAMES", autocompletion=metric_names),
+    ] = None,
     steps: Annotated[str | None, typer.Option(help="Checkpoints, with commas; default: all.", metavar="STEPS")] = None,
     weights: Annotated[str | None, typer.Option(help="ema or raw, where the files have both.", metavar="WHICH")] = None,
     network: Annotated[Path | None, typer.Option(help="JSON: the network of named tensors.", metavar="FILE")] = None,

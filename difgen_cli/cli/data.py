@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from difgen_cli.cli.app import command, errors
+from difgen_cli.cli.completion import data_sets
 from difgen_cli.cli.format import output
 from difgen_cli.cli.options import settings_of
 
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 @command()
 def data(
-    name: Annotated[str | None, typer.Argument(help="A data plug-in; default: list them.", metavar="NAME")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="A data plug-in; default: list them.", metavar="NAME", autocompletion=data_sets)
+    ] = None,
     path: Annotated[Path | None, typer.Argument(help="The file or folder to check.", metavar="PATH")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="A setting of the plug-in.", metavar="KEY=VALUE")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from difgen_cli.cli.app import command, errors
+from difgen_cli.cli.completion import explained
 from difgen_cli.cli.format import output, print_json
 from difgen_cli.cli.options import Json
 
@@ -22,7 +23,10 @@ WIDTH = 100  # columns of text, where the terminal has them
 
 @command()
 def explain(
-    name: Annotated[str, typer.Argument(help="Such as data.size, model.mlp, score, mem_frac.", metavar="NAME")] = "",
+    name: Annotated[
+        str,
+        typer.Argument(help="Such as data.size, model.mlp, score, mem_frac.", metavar="NAME", autocompletion=explained),
+    ] = "",
     json_: Json = False,
 ) -> None:
     """Explain a section of a grid, a plug-in, a setting, or a column of the results.

@@ -7,13 +7,17 @@ from typing import Annotated
 
 import typer
 
+from difgen_cli.cli import completion
 from difgen_cli.cli.app import command, errors
 from difgen_cli.cli.format import output
 
 
 @command()
 def grids(
-    name: Annotated[str | None, typer.Argument(help="The grid to copy; default: list them.", metavar="NAME")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="The grid to copy; default: list them.", metavar="NAME", autocompletion=completion.shipped),
+    ] = None,
     out: Annotated[Path | None, typer.Argument(help="The file to write; default: NAME.yaml.", metavar="FILE")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file.")] = False,
 ) -> None:

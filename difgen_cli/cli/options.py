@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from difgen_cli.cli import completion
+
 GridFile = Annotated[Path, typer.Argument(help="A grid file, such as grids/size.yaml.", metavar="GRID")]
 Runs = Annotated[Path, typer.Option("--runs", help="The run directory.", envvar="DIFGEN_RUNS", metavar="FOLDER")]
 RunsArgument = Annotated[Path | None, typer.Argument(help="The run directory.", metavar="RUNS")]
@@ -15,15 +17,35 @@ RunsOption = Annotated[
     Path | None, typer.Option("--runs", help="The run directory; default: $DIFGEN_RUNS, else runs.", metavar="FOLDER")
 ]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Replace a setting or an axis.", metavar="KEY=VALUE")]
-Only = Annotated[list[str] | None, typer.Option("--only", help="Only cells with this value.", metavar="KEY=VALUE")]
-GridName = Annotated[str | None, typer.Option("--grid", help="The grid; default: the newest.", metavar="NAME")]
-EveryGrid = Annotated[str | None, typer.Option("--grid", help="One grid's name; default: every grid.", metavar="NAME")]
+Only = Annotated[
+    list[str] | None,
+    typer.Option("--only", help="Only cells with this value.", metavar="KEY=VALUE", autocompletion=completion.cells),
+]
+GridName = Annotated[
+    str | None,
+    typer.Option("--grid", help="The grid; default: the newest.", metavar="NAME", autocompletion=completion.grids),
+]
+EveryGrid = Annotated[
+    str | None,
+    typer.Option(
+        "--grid", help="One grid's name; default: every grid.", metavar="NAME", autocompletion=completion.grids
+    ),
+]
 CellWords = Annotated[
     list[str],
-    typer.Argument(help="An index of `plan`, the beginning of a key, or KEY=VALUE filters.", metavar="CELL"),
+    typer.Argument(
+        help="An index of `plan`, the beginning of a key, or KEY=VALUE filters.",
+        metavar="CELL",
+        autocompletion=completion.cells,
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
-Cluster = Annotated[str, typer.Option(help="Where to run: auto, local, slurm or inline.", metavar="WHERE")]
+Cluster = Annotated[
+    str,
+    typer.Option(
+        help="Where to run: auto, local, slurm or inline.", metavar="WHERE", autocompletion=completion.clusters
+    ),
+]
 Workers = Annotated[
     int | None, typer.Option(min=1, help="How many workers; default: one per GPU or core.", metavar="N")
 ]

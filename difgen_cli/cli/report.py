@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from difgen_cli.cli.app import command, errors
+from difgen_cli.cli.completion import columns
 from difgen_cli.cli.format import messages, output, print_json
 from difgen_cli.cli.options import EveryGrid, Json, RunsArgument, RunsOption, existing, run_directory
 
@@ -30,9 +31,16 @@ def report(
     grid: EveryGrid = None,
     out: Annotated[Path, typer.Option(help="The folder of the report.", metavar="FOLDER")] = Path("report"),
     paper: Annotated[bool, typer.Option("--paper", help="Also figures at a paper's widths: PNG, SVG, PDF.")] = False,
-    x: Annotated[str | None, typer.Option("--x", help="One figure only: the column of x.", metavar="COLUMN")] = None,
-    y: Annotated[str | None, typer.Option("--y", help="The column of y.", metavar="COLUMN")] = None,
-    by: Annotated[str | None, typer.Option("--by", help="The column of the colours.", metavar="COLUMN")] = None,
+    x: Annotated[
+        str | None,
+        typer.Option("--x", help="One figure only: the column of x.", metavar="COLUMN", autocompletion=columns),
+    ] = None,
+    y: Annotated[
+        str | None, typer.Option("--y", help="The column of y.", metavar="COLUMN", autocompletion=columns)
+    ] = None,
+    by: Annotated[
+        str | None, typer.Option("--by", help="The column of the colours.", metavar="COLUMN", autocompletion=columns)
+    ] = None,
     compare: Annotated[
         tuple[Path, Path] | None, typer.Option(help="Compare two run directories.", metavar="RUNS RUNS")
     ] = None,

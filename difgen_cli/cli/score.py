@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from difgen_cli.cli.app import command, errors, fail
+from difgen_cli.cli.completion import metrics as metric_names
 from difgen_cli.cli.format import messages, output, print_json
 from difgen_cli.cli.options import Against, HeldOut, HoldOut, Json, Mirrored, ReportFolder, settings_of
 
@@ -27,7 +28,12 @@ def score(
     held_out: HeldOut = None,
     hold_out: HoldOut = None,
     metrics: Annotated[
-        str | None, typer.Option(help="Metrics, separated by commas; default: a sweep's, and aligned.", metavar="NAMES")
+        str | None,
+        typer.Option(
+            help="Metrics, separated by commas; default: a sweep's, and aligned.",
+            metavar="NAMES",
+            autocompletion=metric_names,
+        ),
     ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="A setting of a metric.", metavar="METRIC.KEY=VALUE")

@@ -9,8 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from difgen_cli.cli.app import command, errors
+from difgen_cli.cli.completion import states
 from difgen_cli.cli.format import messages, output, print_json
-from difgen_cli.cli.options import Json, Only, RunsArgument, RunsOption, check_choice, existing, run_directory
+from difgen_cli.cli.options import (
+    EveryGrid,
+    Json,
+    Only,
+    RunsArgument,
+    RunsOption,
+    check_choice,
+    existing,
+    run_directory,
+)
 from difgen_cli.format import counted, duration, shortened
 
 if TYPE_CHECKING:
@@ -25,9 +35,12 @@ def status(
     runs: RunsArgument = None,
     runs_: RunsOption = None,
     state: Annotated[
-        str | None, typer.Option("--state", help="Only these states, such as failed,lost.", metavar="STATES")
+        str | None,
+        typer.Option(
+            "--state", help="Only these states, such as failed,lost.", metavar="STATES", autocompletion=states
+        ),
     ] = None,
-    grid: Annotated[str | None, typer.Option("--grid", help="Only one grid's trajectories.", metavar="NAME")] = None,
+    grid: EveryGrid = None,
     only: Only = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show progress until no worker is running.")] = False,
     json_: Json = False,
@@ -40,18 +53,18 @@ def status(
     """
     with errors():
         from difgen_cli.cli import progress
-        from difgen_cli.engine import status as states
+        from difgen_cli.engine import status as looking
         from difgen_cli.engine.store import Store
 
         store = Store(existing(run_directory(runs, runs_)))
         kept = _filter(store, state, grid, only)
-        reconciler = states.reconciler(store, writes=False)
+        reconciler = looking.reconciler(store, writes=False)
         if watch:
             progress.watch(messages(), store, lambda: [s for s in reconciler.poll() if s.is_known and s.alive])
         if json_:
-            print_json(content(kept(states.look(store, reconciler))))
+            print_json(content(kept(looking.look(store, reconciler))))
         else:
-            print_status(kept(states.look(store, reconciler)), output())
+            print_status(kept(looking.look(store, reconciler)), output())
 
 
 def _filter(store: Store, state: str | None, grid: str | None, only: list[str] | None) -> Callable[[Status], Status]:
