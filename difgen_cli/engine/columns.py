@@ -1,7 +1,8 @@
 """The columns that a metric declares: type, unit, meaning, and how a report shows them.
 
 An entry of COLUMNS is `(type, unit, meaning)` or `(type, unit, meaning, {"label": …, "scale": …, "role": …})`. The last
-part is about reports alone: results do not depend on it, and no result file holds it.
+part is about reports, and what `difgen gate` asks of a column, alone: results do not depend on it, and no result file
+holds it.
 """
 
 from __future__ import annotations
@@ -30,13 +31,20 @@ ROLES = {
 
 @dataclass(frozen=True)
 class ColumnSpec:
-    """One column of the rows. label: on an axis; empty: its name. scale, role: see SCALES and ROLES."""
+    """One column of the rows. label: on an axis; empty: its name. scale, role: see SCALES and ROLES.
+
+    n, power, control: other columns of the rows: how much it is estimated from, how well it would have shown what it
+    looks for, and the same of images that are known not to be of that kind; empty where there is none.
+    """
 
     unit: str = ""
     meaning: str = ""
     label: str = ""
     scale: str = "linear"
     role: str = "metric"
+    n: str = ""
+    power: str = ""
+    control: str = ""
 
 
 DISPLAY = tuple(field.name for field in fields(ColumnSpec))[2:]
@@ -70,7 +78,7 @@ def mistake(tree: ast.Module) -> str:
 
 def _mistake(entry: Any) -> str:
     if not isinstance(entry, tuple | list) or len(entry) not in (3, 4) or not isinstance([*entry, {}][3], dict):
-        return "must be (type, unit, meaning), or these and a dict with label, scale or role"
+        return f"must be (type, unit, meaning), or these and a dict with {', '.join(DISPLAY)}"
     for field, value in [*entry, {}][3].items():
         if field not in DISPLAY:
             return f"has the field {field!r}, which is none of {', '.join(DISPLAY)}"

@@ -13,12 +13,14 @@ from difgen_cli.metrics.memorization import THRESHOLD, ratio
 from difgen_cli.neighbours import Repeats, groups, mirror
 
 VERSION = 1
+ATTACKS = ("regurgitation", "reproduction of protected works")  # that its columns answer for, as `difgen gate` names them
 
 COLUMNS = {
     "aligned_frac": (
         "float64",
         "share",
         "samples with d1/d2 < 1/3 without mean and contrast, at the nearest of all shifts by a pixel and mirror images",
+        {"n": "sample_distinct", "power": "aligned_power", "control": "aligned_control"},
     ),
     "aligned_frac_lo": ("float64", "share", "lower end of its 95 % Wilson interval"),
     "aligned_frac_hi": ("float64", "share", "upper end of its 95 % Wilson interval"),

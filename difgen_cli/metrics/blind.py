@@ -29,7 +29,7 @@ COLUMNS = {
         "float64",
         "",
         "AUROC of a classifier that tells T from H by the images alone, without the model: 0.5 where they are alike",
-        {"label": "AUROC of training against held-out images, without the model"},
+        {"label": "AUROC of training against held-out images, without the model", "n": "blind_images"},
     ),
     "blind_auc_lo": ("float64", "", "lower end of its 95 % interval over images: above 0.52 membership is refused"),
     "blind_auc_hi": ("float64", "", "upper end of its 95 % interval over images"),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from difgen_cli.diffusion import DenoiserLike
 
 VERSION = 3
+ATTACKS = ("membership inference",)  # that its columns answer for, as `difgen gate` names them
 NEEDS = ("posterior mean",)  # of the denoiser: what the mean of clean images given x is
 HELD_OUT_MIN = 1
 
@@ -30,47 +31,69 @@ HELD_OUT_MIN = 1
 NON_MEMBERS = ("mia_auc_", "mia_mean_auc_", "mia_clean_auc_", "mia_tpr_", "mia_tail")
 
 COLUMNS = {
-    "mia_auc_025": ("float64", "", "AUROC of minus the denoising loss, T against H, at 0.25 sigma_d: 0.5 without leak"),
+    "mia_auc_025": (
+        "float64",
+        "",
+        "AUROC of minus the denoising loss, T against H, at 0.25 sigma_d: 0.5 without leak",
+        {"n": "mia_images"},
+    ),
     "mia_auc_025_lo": ("float64", "", "lower end of its 95 % interval over images, DeLong's on the logit scale"),
     "mia_auc_025_hi": ("float64", "", "upper end of its 95 % interval over images"),
-    "mia_auc_050": ("float64", "", "the same at 0.5 sigma_d"),
+    "mia_auc_050": ("float64", "", "the same at 0.5 sigma_d", {"n": "mia_images"}),
     "mia_auc_050_lo": ("float64", "", "lower end of its 95 % interval"),
     "mia_auc_050_hi": ("float64", "", "upper end of its 95 % interval"),
-    "mia_auc_100": ("float64", "", "the same at sigma_d"),
+    "mia_auc_100": ("float64", "", "the same at sigma_d", {"n": "mia_images"}),
     "mia_auc_100_lo": ("float64", "", "lower end of its 95 % interval"),
     "mia_auc_100_hi": ("float64", "", "upper end of its 95 % interval"),
-    "mia_mean_auc_025": ("float64", "", "AUROC of minus the error of the mean of 8 reconstructions, at 0.25 sigma_d"),
+    "mia_mean_auc_025": (
+        "float64",
+        "",
+        "AUROC of minus the error of the mean of 8 reconstructions, at 0.25 sigma_d",
+        {"n": "mia_images"},
+    ),
     "mia_mean_auc_025_lo": ("float64", "", "lower end of its 95 % interval"),
     "mia_mean_auc_025_hi": ("float64", "", "upper end of its 95 % interval"),
-    "mia_mean_auc_050": ("float64", "", "the same at 0.5 sigma_d"),
+    "mia_mean_auc_050": ("float64", "", "the same at 0.5 sigma_d", {"n": "mia_images"}),
     "mia_mean_auc_050_lo": ("float64", "", "lower end of its 95 % interval"),
     "mia_mean_auc_050_hi": ("float64", "", "upper end of its 95 % interval"),
-    "mia_mean_auc_100": ("float64", "", "the same at sigma_d"),
+    "mia_mean_auc_100": ("float64", "", "the same at sigma_d", {"n": "mia_images"}),
     "mia_mean_auc_100_lo": ("float64", "", "lower end of its 95 % interval"),
     "mia_mean_auc_100_hi": ("float64", "", "upper end of its 95 % interval"),
-    "mia_clean_auc_025": ("float64", "", "AUROC of minus the 4-norm of x - D(x), x without noise, at 0.25 sigma_d"),
+    "mia_clean_auc_025": (
+        "float64",
+        "",
+        "AUROC of minus the 4-norm of x - D(x), x without noise, at 0.25 sigma_d",
+        {"n": "mia_images"},
+    ),
     "mia_clean_auc_025_lo": ("float64", "", "lower end of its 95 % interval"),
     "mia_clean_auc_025_hi": ("float64", "", "upper end of its 95 % interval"),
-    "mia_clean_auc_050": ("float64", "", "the same at 0.5 sigma_d"),
+    "mia_clean_auc_050": ("float64", "", "the same at 0.5 sigma_d", {"n": "mia_images"}),
     "mia_clean_auc_050_lo": ("float64", "", "lower end of its 95 % interval"),
     "mia_clean_auc_050_hi": ("float64", "", "upper end of its 95 % interval"),
-    "mia_clean_auc_100": ("float64", "", "the same at sigma_d"),
+    "mia_clean_auc_100": ("float64", "", "the same at sigma_d", {"n": "mia_images"}),
     "mia_clean_auc_100_lo": ("float64", "", "lower end of its 95 % interval"),
     "mia_clean_auc_100_hi": ("float64", "", "upper end of its 95 % interval"),
     "mia_tpr_at_1pct": (
         "float64",
         "share",
         "training images found at 0.5 sigma_d where 1 % of H are taken for training images; missing below 1,000 of H",
+        {"n": "mia_images"},
     ),
     "mia_tpr_at_1pct_lo": ("float64", "share", "lower end of its 95 % Clopper-Pearson interval, given the threshold"),
     "mia_tpr_at_1pct_hi": ("float64", "share", "upper end of its 95 % Clopper-Pearson interval, given the threshold"),
-    "mia_tpr_1pct_025": ("float64", "share", "the same at 0.25 sigma_d, the level declared for such shares"),
+    "mia_tpr_1pct_025": (
+        "float64",
+        "share",
+        "the same at 0.25 sigma_d, the level declared for such shares",
+        {"n": "mia_images"},
+    ),
     "mia_tpr_1pct_025_lo": ("float64", "share", "lower end of its 95 % interval, given the threshold"),
     "mia_tpr_1pct_025_hi": ("float64", "share", "upper end of its 95 % interval, given the threshold"),
     "mia_tpr_10fp": (
         "float64",
         "share",
         "training images found at 0.25 sigma_d where ten images of H are taken for training images",
+        {"n": "mia_images"},
     ),
     "mia_tpr_10fp_lo": ("float64", "share", "lower end of its 95 % interval, given the threshold"),
     "mia_tpr_10fp_hi": ("float64", "share", "upper end of its 95 % interval, given the threshold"),
@@ -79,6 +102,7 @@ COLUMNS = {
         "float64",
         "share",
         "of H with a loss above the 99 % quantile of T's, at 0.25 sigma_d: 0.01 without leak; missing below 1,000 of T",
+        {"n": "mia_images"},
     ),
     "mia_tail_lo": ("float64", "share", "lower end of its 95 % interval, given the threshold"),
     "mia_tail_hi": ("float64", "share", "upper end of its 95 % interval, given the threshold"),

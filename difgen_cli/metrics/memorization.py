@@ -7,13 +7,20 @@ from difgen_cli.metrics._groups import share_interval
 from difgen_cli.neighbours import Repeats, distinct, mirror
 
 VERSION = 3
+ATTACKS = ("regurgitation", "reproduction of protected works")  # that its columns answer for, as `difgen gate` names them
 
 COLUMNS = {
     "mem_frac": (
         "float64",
         "share",
         "samples with d1/d2 < 1/3, distances to the two nearest distinct training images",
-        {"label": "memorized share of samples", "scale": "share"},
+        {
+            "label": "memorized share of samples",
+            "scale": "share",
+            "n": "sample_distinct",
+            "power": "mem_power",
+            "control": "mem_frac_control",
+        },
     ),
     "mem_frac_lo": ("float64", "share", "lower end of the 95 % Wilson interval of mem_frac"),
     "mem_frac_hi": ("float64", "share", "upper end of the 95 % Wilson interval of mem_frac"),
@@ -52,7 +59,12 @@ COLUMNS = {
     "mem_unique": ("int64", "images", "distinct training images nearest to memorized samples"),
     "extracted_frac": ("float64", "share", "mem_unique over train_distinct"),
     "extracted_cap": ("float64", "share", "what extracted_frac can reach: 1 - exp(-samples/train_distinct)"),
-    "tile_copy_frac": ("float64", "share", "samples of which each quarter is a copy by the rule: patch collages too"),
+    "tile_copy_frac": (
+        "float64",
+        "share",
+        "samples of which each quarter is a copy by the rule: patch collages too",
+        {"n": "sample_distinct", "control": "tile_copy_frac_control"},
+    ),
     "tile_copy_frac_lo": ("float64", "share", "lower end of its 95 % Wilson interval"),
     "tile_copy_frac_hi": ("float64", "share", "upper end of its 95 % Wilson interval"),
     "tile_copy_frac_control": ("float64", "share", "the same for held-out images"),

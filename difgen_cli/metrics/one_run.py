@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from difgen_cli.diffusion import DenoiserLike
 
 VERSION = 1
+ATTACKS = ("differential privacy lower bound",)  # that its columns answer for, as `difgen gate` names them
 NEEDS = ("posterior mean",)  # of the denoiser: what the mean of clean images given x is
 # Settings that must be chosen before anything is seen: the best result of several would be no bound.
 DECLARED_ONCE = ("guesses", "images")
@@ -24,7 +25,7 @@ COLUMNS = {
         "float64",
         "nats",
         "the procedure of this training is not epsilon-private for one image below this, at 95 %; 0: nothing is shown",
-        {"label": "least ε of one training"},
+        {"label": "least ε of one training", "n": "eps_guesses", "power": "eps_most"},
     ),
     "eps_most": (
         "float64",

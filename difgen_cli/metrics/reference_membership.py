@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from difgen_cli.diffusion import DenoiserLike
 
 VERSION = 1
+ATTACKS = ("membership inference",)  # that its columns answer for, as `difgen gate` names them
 NEEDS = ("posterior mean",)  # of the denoiser: what the mean of clean images given x is
 HELD_OUT_MIN = 1
 NON_MEMBERS = ("mia_reference_auc_",)  # columns that take H for what T could have been: see `metrics/blind.py`

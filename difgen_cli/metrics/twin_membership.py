@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from difgen_cli.diffusion import DenoiserLike
 
 VERSION = 2
+ATTACKS = ("membership inference",)  # that its columns answer for, as `difgen gate` names them
 
 COLUMNS = {
     "mia_twin_auc_025": ("float64", "", "AUROC of loss_B - loss_A, T_A against T_B, at 0.25 sigma_d: 0.5 without leak"),

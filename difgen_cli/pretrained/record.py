@@ -59,6 +59,7 @@ class PretrainedModel:
         files are called
     form: the format of these files
     choice: which weights of several were taken, ema or raw; empty where there were no others
+    files: SHA-256 (hex) of each file of the weights, without the one that describes them
     """
 
     described: Described
@@ -66,6 +67,7 @@ class PretrainedModel:
     content: str
     form: str
     choice: str = ""
+    files: tuple[str, ...] = ()
 
     def build(self) -> nn.Module:
         """The network with these weights, as it is evaluated."""
@@ -166,10 +168,10 @@ def finished(
         if not _finite(weights[name]):
             raise PretrainedError(f"{path}: {name} holds NaN or infinite values: take weights that did not diverge")
     try:
-        content = contents.sha256_of_all(files)
+        content, of_weights = contents.sha256_of_all(files), tuple(map(contents.sha256, files[1:] or files))
     except OSError as error:
         raise PretrainedError(f"{path}: it cannot be read ({error.strerror}): copy it again") from None
-    return PretrainedModel(described, weights, content, form, choice)
+    return PretrainedModel(described, weights, content, form, choice, of_weights)
 
 
 def _finite(tensor: Tensor) -> bool:

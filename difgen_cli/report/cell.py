@@ -49,7 +49,7 @@ def gather(store: Store, cell: SelectedCell) -> CellReport:
     study = loading.gather(store, folder=store.grids_folder(cell.grid))[0]
     rows = study.rows
     row = rows[rows["index"] == cell.index].iloc[0]
-    by_kind = {cell.kind: row} | _references(rows, row)
+    by_kind = {cell.kind: row} | references(rows, row)
     names = [name for name in study.curves.metrics if not _none(row.get(name))]
     measures = lines({kind: _values(line) for kind, line in by_kind.items()}, names, study.columns)
     return CellReport(
@@ -89,7 +89,7 @@ def _default(library: Library, settings: dict[str, Any], path: str) -> Any:
     return None if declaration is None or declaration.required else as_text(declaration.default)
 
 
-def _references(rows: pd.DataFrame, row: pd.Series) -> dict[str, pd.Series]:
+def references(rows: pd.DataFrame, row: pd.Series) -> dict[str, pd.Series]:
     """The reference row of each kind on the same data; of several, the one whose settings agree most."""
     data = [name for name in rows.columns if str(name).startswith("data.") and name not in OF_WEIGHTS]
     settings = [name for name in rows.columns if str(name).partition(".")[0] in COLUMN_SECTIONS and "." in str(name)]

@@ -58,7 +58,7 @@ def _study(store: Store, folder: Path, metrics: dict[str, pa.Table]) -> Study:
     trajectories = {*plan["home"].to_pylist(), *(other["home"] for other in plan_table.partners(plan))}
     doubt = untrusted.find(store, trajectories)
     table = tables.joined(plan, metrics, doubt)
-    library = _library(store, folder)
+    library = library_of(store, folder)
     constants = {name: _constants(library, name) for name in metrics}
     claims = [name for own in constants.values() for name in own.get(controls.CLAIMS, ())]
     rows, held_back = blind.held_back(_rows(store, table), claims)
@@ -130,7 +130,7 @@ def _table(store: Store, rows: pd.DataFrame, name: str, metric: str, claims: lis
     return blind.held_back(lines, claims)[0].drop(columns=["key", *control])
 
 
-def _library(store: Store, folder: Path) -> Library:
+def library_of(store: Store, folder: Path) -> Library:
     """The package's plug-ins, and those next to the grid as its newest submission has stored them."""
     submissions = map(submission_file.read, reversed(submission_file.folders(folder)))
     codes = [Path(one["code"]).name for one in submissions if one.get("plugins") and one.get("code")]
