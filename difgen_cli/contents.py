@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -18,7 +18,11 @@ def sha256(path: Path) -> str:
 
 def sha256_of_all(paths: Iterable[Path]) -> str:
     """That of one file, else SHA-256 (hex) of the SHA-256 of each, one a line: their order counts, no name does."""
-    digests = [sha256(path) for path in paths]
+    return joined([sha256(path) for path in paths])
+
+
+def joined(digests: Sequence[str]) -> str:
+    """The one digest, else the SHA-256 (hex) of all of them, one a line."""
     return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 

@@ -29,7 +29,7 @@ HEX = re.compile(r"[0-9a-f]{64}")
 
 
 def file_of(name: Path) -> Path:
-    """The file that a person means: its path, or the name of a policy that is shipped. GridError where there is none."""
+    """The file of a policy, by its path or by the name of one that is shipped. GridError where there is none."""
     shipped = SHIPPED / f"{name}.toml"
     if len(name.parts) == 1 and not name.suffix and not name.exists() and shipped.is_file():
         return shipped

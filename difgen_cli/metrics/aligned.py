@@ -13,7 +13,10 @@ from difgen_cli.metrics.memorization import THRESHOLD, ratio
 from difgen_cli.neighbours import Repeats, groups, mirror
 
 VERSION = 1
-ATTACKS = ("regurgitation", "reproduction of protected works")  # that its columns answer for, as `difgen gate` names them
+ATTACKS = (
+    "regurgitation",
+    "reproduction of protected works",
+)  # that its columns answer for, as `difgen gate` names them
 
 COLUMNS = {
     "aligned_frac": (

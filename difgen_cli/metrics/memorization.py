@@ -7,7 +7,10 @@ from difgen_cli.metrics._groups import share_interval
 from difgen_cli.neighbours import Repeats, distinct, mirror
 
 VERSION = 3
-ATTACKS = ("regurgitation", "reproduction of protected works")  # that its columns answer for, as `difgen gate` names them
+ATTACKS = (
+    "regurgitation",
+    "reproduction of protected works",
+)  # that its columns answer for, as `difgen gate` names them
 
 COLUMNS = {
     "mem_frac": (
