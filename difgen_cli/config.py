@@ -41,6 +41,11 @@ def weights_folders() -> list[Path]:
     return [p.expanduser() for p in (*own, Path(torch_home) / "hub" / "checkpoints")]
 
 
+def gate_key() -> Path:
+    """Where the auditor's key lies, under which evidence names images."""
+    return Path(os.environ.get("DIFGEN_GATE_KEY") or _user_folder() / "gate.key").expanduser()
+
+
 def compiling() -> str:
     """Whether trainings are compiled: `auto` where that pays, `never`, or `always`. Raises PlaceError."""
     value = os.environ.get("DIFGEN_COMPILE") or "auto"
@@ -78,7 +83,11 @@ def _files(grid: Path) -> list[Path]:
 
 
 def _user_file() -> Path:
-    return Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "difgen" / "difgen.toml"
+    return _user_folder() / "difgen.toml"
+
+
+def _user_folder() -> Path:
+    return Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "difgen"
 
 
 def _read(file: Path) -> Mapping[str, dict[str, Any]]:

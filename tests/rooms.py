@@ -11,10 +11,11 @@ PACKAGE = ROOT / "difgen_cli"
 DOCUMENT = ROOT / "CONTRIBUTING.md"
 # The order in which data flow, from what a person types to what they read; folders inside follow theirs.
 ORDER = (
-    "cli", "score", "audit", "pretrained", "data", "condition", "models", "objectives", "diffusion", "post_training",
-    "sampling", "guidance", "features", "metrics", "neighbours", "engine", "engine/grid", "engine/plan", "engine/store",
-    "engine/launch", "engine/launch/slurm", "engine/worker", "engine/cost", "engine/doctor", "report", "report/study",
-    "report/findings", "report/figures", "report/plotting", "report/page",
+    "cli", "score", "audit", "gate", "pretrained", "data", "condition", "models", "objectives", "diffusion",
+    "post_training", "sampling", "guidance", "features", "metrics", "neighbours", "engine", "engine/grid",
+    "engine/plan", "engine/store", "engine/launch", "engine/launch/slurm", "engine/worker", "engine/cost",
+    "engine/doctor", "report", "report/study", "report/findings", "report/figures", "report/plotting",
+    "report/page",
 )  # fmt: skip
 TABLE = re.compile(r"^\| package \| content \|\n\|---\|---\|\n(?:\|.*\|\n)+", re.MULTILINE)
 

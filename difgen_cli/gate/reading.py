@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from difgen_cli.engine.columns import ColumnSpec
 from difgen_cli.engine.grid.document import GridError, Place, suggest
 from difgen_cli.gate import policy as parts
 from difgen_cli.gate.columns import PERMUTED, DeclaredColumn
@@ -23,6 +24,7 @@ TOP = (
 LIMITS = ("column", "at_most", "at_least", "least_n", "n_column", "bound")
 RULE_KEYS = ("question", *LIMITS, "least_power", "power_column")
 CONTROL_KEYS = (*LIMITS, "kind")
+N, POWER = ("n", "least_n", "n_column"), ("power", "least_power", "power_column")
 CONTROLS = ("blind", "permuted", "held_out_copies", "copycat", "ideal")
 POSITION = re.compile(r" \(at line (\d+), column (\d+)\)")
 HEX = re.compile(r"[0-9a-f]{64}")
@@ -107,11 +109,11 @@ def _rule(reader: PolicyReader, given: Any, path: str, keys: tuple[str, ...], co
         raise reader.error(
             f"{path}.column", f'{name} has no interval; write bound = "value" if its value alone may be judged'
         )
-    least_n, n_column = _beside(reader, table, path, name, ("n", "least_n", "n_column"), column and column.spec.n)
+    spec = column.spec if column else ColumnSpec()
+    least_n, n_column = _beside(reader, table, path, name, N, spec.n, needed=not control)
     least_power, power_column = None, ""
     if not control:
-        keys_of_power = ("power", "least_power", "power_column")
-        least_power, power_column = _beside(reader, table, path, name, keys_of_power, column and column.spec.power)
+        least_power, power_column = _beside(reader, table, path, name, POWER, spec.power, needed=True)
     kind = reader.word(table, path, "kind", parts.KINDS) if "kind" in table else "model"
     return Rule(
         control or reader.word(table, path, "question"), name, at_most, at_least, None if least_n is None else
@@ -135,13 +137,17 @@ def _check_limits(
 
 
 def _beside(
-    reader: PolicyReader, table: Mapping[str, Any], path: str, name: str, keys: tuple[str, str, str], own: str | None
-) -> tuple[float | None, str]:
-    """The least value of a column beside that of a rule, and its name: the declared one, or another that is named."""
+    reader: PolicyReader, table: Mapping[str, Any], path: str, name: str, keys: tuple[str, str, str], own: str,
+    *, needed: bool,
+) -> tuple[float | None, str]:  # fmt: skip
+    """The least value of a column beside that of a rule, and its name: the declared one, or another that is named.
+
+    needed: where there is such a column, how much is enough must be said.
+    """
     what, least, named = keys
     limit = reader.whole(table, path, least) if what == "n" else reader.number(table, path, least)
-    column = reader.column(table, path, named) if named in table else own or ""
-    if limit is None and (column or named in table):
+    column = reader.column(table, path, named) if named in table else own
+    if limit is None and ((column and needed) or named in table):
         raise reader.error(
             f"{path}.{least}", f"not given; {column} says the {what} of {name}, so say how much is enough"
         )
@@ -149,7 +155,7 @@ def _beside(
         raise reader.error(f"{path}.{least}", f"nothing declares the {what} of {name}; name its column as {named}")
     if limit is not None and limit <= 0:
         raise reader.error(f"{path}.{least}", f"must be above 0, not {limit:g}")
-    return limit, column
+    return limit, column if limit is not None else ""
 
 
 def _controls(reader: PolicyReader, top: Mapping[str, Any], rules: tuple[Rule, ...]) -> tuple[Rule, ...]:

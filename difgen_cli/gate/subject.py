@@ -66,13 +66,11 @@ def gather(
     """The weights that the words name, or the only ones that were measured. GridError where that is not one."""
     rows = tables.fold(store).to_pandas()
     models = rows[rows["kind"] == "model"] if "kind" in rows else rows
-    if words or len(models) == 0:
-        cell = select.one(store, words, grid)
-        named = models[(models["cell"] == cell.key) & (models["home"] == cell.trajectory)] if len(models) else models
-        if named.empty:
-            return Subject()
-    else:
-        named = _only(models, policy)
+    if len(models) == 0:
+        return Subject()
+    named = _named(store, models, words, grid) if words else _only(models, policy)
+    if named.empty:
+        return Subject()
     own = _same(models, named.iloc[0], _of_weights(models))
     first = own.iloc[0]
     others = _same(models, first, [name for name in OF_DATA if name in models])
@@ -89,6 +87,23 @@ def gather(
         models=len(others.drop_duplicates(_of_weights(models))),
         group_lines=_group_lines(store, policy, columns, set(own["cell"])),
     )
+
+
+def has_cell(store: Store, cell: str) -> bool:
+    """Whether there is a row of a model with this whole key."""
+    rows = tables.fold(store)
+    if "cell" not in rows.column_names:
+        return False
+    pairs = zip(rows["kind"].to_pylist(), rows["cell"].to_pylist(), strict=True)
+    return ("model", cell) in set(pairs)
+
+
+def _named(store: Store, models: pd.DataFrame, words: Sequence[str], grid: str | None) -> pd.DataFrame:
+    """The rows of a whole key, of whichever grid; else of the one cell of a grid that the words name."""
+    if len(words) == 1 and len(whole := models[models["cell"] == words[0]]):
+        return whole
+    cell = select.one(store, words, grid)
+    return models[(models["cell"] == cell.key) & (models["home"] == cell.trajectory)]
 
 
 def _only(models: pd.DataFrame, policy: Policy) -> pd.DataFrame:
