@@ -10,6 +10,13 @@ from pathlib import Path
 
 RELEASES = ("open-weights", "public-api", "internal")
 ATTACKERS = ("samples", "denoiser", "weights", "weights_and_references")  # what an attacker has
+CONTROLS = {  # name -> what is asked
+    "blind": "Do training and held-out images differ without the model?",
+    "permuted": "Is membership not told where who was in is drawn again?",
+    "held_out_copies": "How many held-out images count as copies?",
+    "copycat": "Is a model that only copies seen as one?",
+    "ideal": "Is the ideal denoiser, which can only copy, seen as a copier?",
+}
 KINDS = ("model", "heldout", "copycat", "ideal")  # of rows that a control may look at
 BOUNDS = ("interval", "value")
 NO_CORRECTION, BONFERRONI = "none", "bonferroni"

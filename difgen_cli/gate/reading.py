@@ -25,7 +25,6 @@ LIMITS = ("column", "at_most", "at_least", "least_n", "n_column", "bound")
 RULE_KEYS = ("question", *LIMITS, "least_power", "power_column")
 CONTROL_KEYS = (*LIMITS, "kind")
 N, POWER = ("n", "least_n", "n_column"), ("power", "least_power", "power_column")
-CONTROLS = ("blind", "permuted", "held_out_copies", "copycat", "ideal")
 POSITION = re.compile(r" \(at line (\d+), column (\d+)\)")
 HEX = re.compile(r"[0-9a-f]{64}")
 
@@ -115,9 +114,10 @@ def _rule(reader: PolicyReader, given: Any, path: str, keys: tuple[str, ...], co
     if not control:
         least_power, power_column = _beside(reader, table, path, name, POWER, spec.power, needed=True)
     kind = reader.word(table, path, "kind", parts.KINDS) if "kind" in table else "model"
+    question = parts.CONTROLS[control] if control else reader.word(table, path, "question")
+    n = None if least_n is None else int(least_n)
     return Rule(
-        control or reader.word(table, path, "question"), name, at_most, at_least, None if least_n is None else
-        int(least_n), n_column, least_power, power_column, bound, control, kind,
+        question, name, at_most, at_least, n, n_column, least_power, power_column, bound, control, kind,
     )  # fmt: skip
 
 
@@ -159,7 +159,7 @@ def _beside(
 
 
 def _controls(reader: PolicyReader, top: Mapping[str, Any], rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
-    given = reader.table(top.get("controls", {}), "controls", CONTROLS)
+    given = reader.table(top.get("controls", {}), "controls", parts.CONTROLS)
     controls = tuple(_rule(reader, table, f"controls.{name}", CONTROL_KEYS, name) for name, table in given.items())
     for k, rule in enumerate(rules):
         for control, why in _needed(reader, rule).items():

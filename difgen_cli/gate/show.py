@@ -59,8 +59,8 @@ def show_verified(verified: Verified, console: Console) -> None:
         count = counted(len(verified.differences), "difference")
         console.print(Text(f"the evidence does not hold: {count}", STYLES["fail"]), soft_wrap=soft)
     else:
-        said = summary(verified.document)
-        console.print(Text(f"the evidence holds: these weights, it says, {said}"), soft_wrap=soft)
+        written = summary(verified.document)
+        console.print(Text(f"the evidence holds; it says: {written}"), soft_wrap=soft)
     for sentence in verified.differences:
         console.print(Text(f"- {printable(sentence)}"), soft_wrap=soft)
     for sentence in verified.unchecked:

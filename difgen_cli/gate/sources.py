@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from difgen_cli.engine.plugins import Library
 from difgen_cli.engine.store import Store, tables
-from difgen_cli.gate import columns
+from difgen_cli.gate import calibrated_columns, columns
 from difgen_cli.gate.columns import DeclaredColumn
 from difgen_cli.report.study import loading
 
@@ -22,9 +22,9 @@ class Declarations:
 
 
 def declarations(store: Store) -> Declarations:
-    """Read what metrics declare, and which further columns the rows have, such as `sample.count`."""
+    """Read what metrics declare, membership calibrated over seeds too, and which other columns the rows have."""
     grids = store.grids()
     library = loading.library_of(store, grids[-1]) if grids else Library()
-    declared = columns.of_library(library)
+    declared = columns.of_library(library) | calibrated_columns.declared()
     others = frozenset(tables.fold(store).column_names) - declared.keys()
     return Declarations(library, declared, others)

@@ -20,7 +20,7 @@ from difgen_cli.engine.plan.recipes import Recipe
 from difgen_cli.engine.plugins import Library
 from difgen_cli.engine.store import RunFolder, Store, tables
 from difgen_cli.engine.store.access import exists, parsed
-from difgen_cli.gate import weights
+from difgen_cli.gate import calibrated_columns, weights
 from difgen_cli.gate.columns import DeclaredColumn
 from difgen_cli.gate.policy import Policy
 from difgen_cli.gate.weights import AuditedWeights
@@ -77,8 +77,9 @@ def gather(
     folder = store.run_folder(str(first["home"]), str(first["slug"]))
     spec = folder.spec()
     recipe = recipes.load(spec["recipe"])[spec["key"]] if spec else None
+    further = _calibrated(store, policy, set(own["cell"]))
     return Subject(
-        rows=[_plain(line) for _, line in own.iterrows()],
+        rows=[_plain(line) | further.get(str(line["cell"]), {}) for _, line in own.iterrows()],
         references={k: _plain(v) for k, v in cells.references(rows.assign(state="done"), first).items()},
         weights=weights.audited(store, library, folder, _plain(first), recipe),
         folder=folder,
@@ -142,6 +143,15 @@ def _first(store: Store, cells_of: set[str]) -> datetime | None:
     times = [datetime.fromisoformat(at) for at in finished if at]
     whole = len(times) == len(finished) and all(time.tzinfo is not None for time in times)
     return min(times) if times and whole else None
+
+
+def _calibrated(store: Store, policy: Policy, cells_of: set[str]) -> dict[str, dict[str, Any]]:
+    """By cell, what the models of all seeds say together; read only where the policy names a column of it."""
+    named = {rule.column for rule in (*policy.rules, *policy.controls)}
+    if not named & calibrated_columns.declared().keys():
+        return {}
+    lines = calibrated_columns.values(store, cells_of)
+    return {cell: {k: None if _none(v) else v for k, v in line.items()} for cell, line in lines.items()}
 
 
 def _group_lines(
