@@ -58,7 +58,7 @@ def build(judging: Judging, made: Sequence[Check], store: Store, key: bytes | No
         "limits": list(_limits(judging, sets)),
         "rows": [{"cell": str(row["cell"]), "sha256": _of_row(judging, row)} for row in subject.rows],
     }  # fmt: skip
-    plain = without_nan(content)
+    plain: dict[str, Any] = without_nan(content)
     plain[COMMITMENT] = {"sha256": commitment(plain)}
     if wrong := list(schema.mistakes(plain)):
         raise AssertionError(f"the evidence does not fit its own schema: {wrong[0]}")
@@ -136,9 +136,9 @@ def _controls(judging: Judging) -> dict[str, float | None]:
         for rule in judging.policy.rules
         if (column := judging.columns.get(rule.column)) and column.spec.control not in ("", PERMUTED)
     ]
-    column = with_control[0] if with_control else ""
-    of_held_out = judging.columns[column].spec.control if column else ""
-    references = {kind: number(subject.references.get(kind, {}).get(column)) for kind in ("copycat", "ideal")}
+    name = with_control[0] if with_control else ""
+    of_held_out = judging.columns[name].spec.control if name else ""
+    references = {kind: number(subject.references.get(kind, {}).get(name)) for kind in ("copycat", "ideal")}
     return {
         "blind_auc": number(row.get(blind.AREA)), "permuted_auc": number(row.get(PERMUTED)),
         "held_out_copies": number(row.get(of_held_out)), **references,

@@ -56,7 +56,8 @@ def verified(
     wrong = list(schema.mistakes(document))
     if wrong:
         return Verified(document, [f"{wrong[0]}: it is not as difgen writes evidence"], [])
-    differences, unchecked = [], []
+    differences: list[str] = []
+    unchecked: list[str] = []
     if evidence.commitment(document) != document["commitment"]["sha256"]:
         differences.append("commitment: the evidence was changed after it was written")
     try:

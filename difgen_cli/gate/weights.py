@@ -152,4 +152,4 @@ def _parameters(path: Path) -> int | None:
         if length > HEADER_BYTES:
             return None
         header = json.loads(file.read(length))
-    return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+    return int(sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__"))
