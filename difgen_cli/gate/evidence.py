@@ -177,4 +177,4 @@ def _of_row(judging: Judging, row: Mapping[str, Any]) -> str:
         names |= {rule.column, rule.n_column, rule.power_column, *((declared and declared.ends) or ())}
     values = {name: row[name] for name in sorted(names) if row.get(name) is not None}
     plain = {name: v if isinstance(v, bool | int | float | str) else str(v) for name, v in values.items()}
-    return hashlib.sha256(canonical(plain)).hexdigest()
+    return hashlib.sha256(canonical(without_nan(plain))).hexdigest()
