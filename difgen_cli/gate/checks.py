@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -125,10 +126,14 @@ def _age(judging: Judging) -> Check:
         return Check("policy", question, Outcome.INSUFFICIENT, f"That is not shown: {at.why}.")
     if first is None:
         return Check("policy", question, Outcome.INSUFFICIENT, "No result says when it was finished.")
-    times = f"It was written at {at.time.isoformat()} ({at.by}), the first result is of {first.isoformat()}"
+    times = f"It was written at {_time(at.time)} ({at.by}), the first result is of {_time(first)}"
     if not judging.is_older:
         return Check("policy", question, Outcome.INSUFFICIENT, f"{times}: the policy is not older than the rows.")
     return Check("policy", question, Outcome.PASS, f"{times}.")
+
+
+def _time(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _selection(judging: Judging) -> Check:
@@ -266,7 +271,7 @@ def _too_little(rule: Rule, check: Check) -> str:
         return f"it is estimated from {has}, where the policy asks for {rule.least_n:,}"
     if rule.least_power is not None and (check.power is None or check.power < rule.least_power):
         has = labels.number(check.power) if check.power is not None else "not known"
-        return f"its power is {has}, where the policy asks for {labels.number(rule.least_power)}"
+        return f"its power is {has}, where the policy asks for {rule.least_power:g}"
     return ""
 
 

@@ -31,9 +31,9 @@ class Interval:
         upper = self.value if self.upper is None else self.upper
         high, low = (lower, upper) if good else (upper, lower)
         if rule.at_most is not None and not high <= rule.at_most:
-            return f"above {labels.number(rule.at_most)}"
+            return f"above {rule.at_most:g}"
         if rule.at_least is not None and not low >= rule.at_least:
-            return f"below {labels.number(rule.at_least)}"
+            return f"below {rule.at_least:g}"
         return ""
 
 

@@ -26,11 +26,12 @@ def summary(evidence: Mapping[str, Any]) -> str:
     count = {word: sum(check["outcome"] == word for check in made) for word in STYLES}
     if evidence["verdict"] == "pass":
         return f"passes the policy {name}: all {counted(len(made), 'check')} hold"
-    parts = [f"{count[word]} {words}" for word, words in (("fail", "fail"), ("insufficient", "insufficient"))]
-    reasons = " and ".join(part for part in parts if not part.startswith("0 "))
-    if evidence["verdict"] == "fail":
-        return f"fails the policy {name}: of {counted(len(made), 'check')} {reasons}"
-    return f"insufficient for the policy {name}: of {counted(len(made), 'check')} {reasons}"
+    of, lacking = f"of {counted(len(made), 'check')}", count["insufficient"]
+    are = "is" if lacking == 1 else "are"
+    if evidence["verdict"] == "insufficient":
+        return f"insufficient for the policy {name}: {lacking} {of} {are} insufficient"
+    also = f", and {lacking} {are} insufficient" if lacking else ""
+    return f"fails the policy {name}: {count['fail']} {of} {'fails' if count['fail'] == 1 else 'fail'}{also}"
 
 
 def not_run(evidence: Mapping[str, Any]) -> str:
@@ -76,13 +77,13 @@ def _print_lines(lines: Sequence[tuple[str, ...]], console: Console, soft: bool)
 
 
 def _table(lines: Sequence[tuple[str, ...]]) -> Table:
-    table = Table(show_lines=False, pad_edge=False, box=None, padding=(0, 2, 0, 0))
-    for name in ("", "question", "rule", "reason"):
-        table.add_column(
-            name, no_wrap=not name, overflow="fold", ratio=None if not name else 3 if name == "reason" else 2
-        )
+    """A line for each check: its outcome, what is asked with the rule below it, and the reason."""
+    table = Table(show_header=False, pad_edge=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold", ratio=2)
+    table.add_column(overflow="fold", ratio=3)
     for outcome, kind, question, rule, sentence in lines:
         asked = f"{printable(question)}{' (control)' if kind == 'control' else ''}"
-        cells = (Text(outcome.upper(), STYLES[outcome]), *map(Text, (asked, printable(rule), printable(sentence))))
-        table.add_row(*cells)
+        below = Text(f"\n{printable(rule)}", "dim") if rule else Text()
+        table.add_row(Text(outcome.upper(), STYLES[outcome]), Text(asked) + below, Text(printable(sentence)))
     return table

@@ -62,17 +62,17 @@ REASONS: dict[str, tuple[Change, str, str, str]] = {  # what is changed, the che
         row(sample_distinct=899.0), COPY, "insufficient", "estimated from 899 images, where the policy asks for 900",
     ),
     "samples that nobody counted": (row(sample_distinct=None), COPY, "insufficient", "from an unknown number"),
-    "little power": (row(mem_power=0.49), COPY, "insufficient", "its power is 0.490, where the policy asks for 0.500"),
+    "little power": (row(mem_power=0.49), COPY, "insufficient", "its power is 0.490, where the policy asks for 0.5"),
     "unknown power": (row(mem_power=math.nan), COPY, "insufficient", "its power is not known"),
-    "the bad end": (row(mem_frac_hi=0.0101), COPY, "fail", "above 0.0100 at the bad end"),
+    "the bad end": (row(mem_frac_hi=0.0101), COPY, "fail", "above 0.01 at the bad end"),
     "the good end": (
-        row(mem_frac=0.3, mem_frac_lo=0.2, mem_frac_hi=0.4), COPY, "fail", "above 0.0100, even at the good end",
+        row(mem_frac=0.3, mem_frac_lo=0.2, mem_frac_hi=0.4), COPY, "fail", "above 0.01, even at the good end",
     ),
     "the good end of few samples": (
         row(mem_frac=0.3, mem_frac_lo=0.2, mem_frac_hi=0.4, sample_distinct=9.0), COPY, "fail", "even at the good end",
     ),
     "the bad end below": (
-        text("at_most = 0.6", "at_least = 0.49"), TELL, "fail", "0.510 [0.480, 0.540]: below 0.490 at the bad end",
+        text("at_most = 0.6", "at_least = 0.49"), TELL, "fail", "0.510 [0.480, 0.540]: below 0.49 at the bad end",
     ),
     "sets that differ without the model": (
         row(blind_auc=0.51, blind_auc_lo=0.521, blind_auc_hi=0.6), TELL, "insufficient",
@@ -83,18 +83,18 @@ REASONS: dict[str, tuple[Change, str, str, str]] = {  # what is changed, the che
         "insufficient", "Nothing was measured: blind was not run",
     ),
     "a blind control out of range": (
-        text("at_most = 0.52", "at_most = 0.45"), CONTROLS["blind"], "fail", "above 0.450",
+        text("at_most = 0.52", "at_most = 0.45"), CONTROLS["blind"], "fail", "above 0.45",
     ),
     "a blind control of few images": (row(blind_images=49.0), CONTROLS["blind"], "insufficient", "from 49 images"),
     "held-out images that count as copies": (
-        row(mem_frac_control_hi=0.021), CONTROLS["held_out_copies"], "fail", "above 0.0200 at the bad end",
+        row(mem_frac_control_hi=0.021), CONTROLS["held_out_copies"], "fail", "above 0.02 at the bad end",
     ),
     "held-out images that were not looked at": (
         row(mem_frac_control=None), CONTROLS["held_out_copies"], "insufficient", "has no value",
     ),
     "a copier that is not seen": (
         subject(references={"copycat": planted.COPYCAT | {"mem_frac_lo": 0.89}}), CONTROLS["copycat"], "fail",
-        "below 0.900 at the bad end",
+        "below 0.9 at the bad end",
     ),
     "no copier": (subject(references={}), CONTROLS["copycat"], "insufficient", "Nothing was measured of copycat"),
     "stale rows": (row(stale=True), ROWS, "insufficient", "not checked; run the same sweep again"),
