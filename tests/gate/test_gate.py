@@ -33,16 +33,22 @@ base:
   model:  {{name: mlp, width: {width}, depth: 2}}
   train:  {{batch: 64, lr: 0.005}}
   sample: {{name: {sampler}, count: {count}}}
-  score:  [{score}]
+  score:  {{{score}}}
 axes:
   train.steps: [{train}]
 """
 PASSING = GRID.format(
     size=440, held_out=460, width=8, train=100, sampler="euler, steps: 4", count=4100,
-    score="memorization, aligned, membership, blind",
+    score="memorization: {}, aligned: {}, membership: {}, blind: {images: 60}",
 )  # fmt: skip
 COPIER = GRID.format(
-    size=6, held_out=300, width=64, train=400, sampler="heun, steps: 12", count=150, score="memorization, membership"
+    size=6,
+    held_out=300,
+    width=64,
+    train=400,
+    sampler="heun, steps: 12",
+    count=150,
+    score="memorization: {}, membership: {}",
 )
 SHIPPED = reading.file_of(Path("open-weights")).read_text(encoding="utf-8")
 DECLARED = SHIPPED.replace("name =", "declared = 2000-01-01T00:00:00Z\nname =", 1)
@@ -159,7 +165,7 @@ def test_another_setting_of_the_same_weights_counts_and_the_worst_decides(
     gate: Callable[..., Result], difgen_in: Run, place: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(place / "passing", tmp_path / "both")
-    fewer = PASSING.replace("4100", "300").replace("memorization, aligned, membership, blind", "memorization")
+    fewer = PASSING.replace("4100", "300").replace(", aligned: {}, membership: {}, blind: {images: 60}", "")
     Path("fewer.yaml").write_text(fewer)
     run = difgen_in(tmp_path, "sweep", "fewer.yaml", "--runs", "both", "--cluster", "inline")
     assert run.returncode == 0, run.stderr

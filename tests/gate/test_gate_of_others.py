@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import models_of_others as others
-import numpy as np
 import planted
 import pytest
+import torch
 from safetensors.torch import save_file
 
 from difgen_cli import gate as gates
@@ -33,7 +33,16 @@ attacker = "samples"
 [[rules]]
 question = "Asked?"
 """
-COPIES = 'column = "mem_frac"\nat_most = 0.5\nleast_n = 5\nleast_power = 0.1\n[controls.held_out_copies]\ncolumn = "mem_frac_control"\nat_most = 0.9\n'
+COPIES = """\
+column = "mem_frac"
+at_most = 0.5
+least_n = 5
+least_power = 0.1
+
+[controls.held_out_copies]
+column = "mem_frac_control"
+at_most = 0.9
+"""
 
 
 def judged(folder: Path, text: str, runs: str, more: str = "", **options: Any) -> dict[str, Any]:
@@ -55,28 +64,25 @@ def test_weights_of_somebody_else_are_known_by_the_bytes_of_their_file(tmp_path:
     images, _ = others.shuffled()
     others.save(tmp_path / "train", images[:30])
     others.save(tmp_path / "test", images[-60:])
-    for step in (10, 20):
-        (tmp_path / str(step)).mkdir()
-        network = mlp.build((1, 8, 8), 0, width=8, depth=step // 10)
-        save_file(others.others.random_state(network), tmp_path / str(step) / "w.safetensors")
-        described = {"network": "mlp", "settings": {"width": 8, "depth": step // 10}, "shape": [1, 8, 8]}
-        (tmp_path / f"{step}.json").write_text(json.dumps(described))
-        words = ("--against", "train", "--held-out", "test", "--count", "20", "--metrics", "memorization")
-        more = ("--set", "sample.steps=2", "--network", f"{step}.json")
-        run = difgen_in(tmp_path, "audit", f"{step}/w.safetensors", *words, *more)
-        assert run.returncode == 0, run.stderr
-    own, other = tmp_path / "20" / "w.safetensors", tmp_path / "10" / "w.safetensors"
-    both = judged(tmp_path, COPIES, "audits", words=["model.path=20/w.safetensors"], released=own)
-    assert check(both, "weights")["outcome"] == "pass"
-    assert check(both, "selection")["n"] == 2  # another model of the same images was audited in the same place
-    assert check(both, "selection")["outcome"] == "insufficient"
-    assert both["material"]["train"]["source"] == "declared"
-    assert both["material"]["held_out"]["source"] == "declared_same"
-    assert any("is declared, and cannot be checked" in limit for limit in both["limits"])
-    wrong = judged(tmp_path, COPIES, "audits", words=["model.path=20/w.safetensors"], released=other)
+    torch.manual_seed(0)
+    own, other = tmp_path / "own.safetensors", tmp_path / "other.safetensors"
+    for path in (own, other):
+        save_file(mlp.build((1, 8, 8), 0, width=8, depth=1).state_dict(), path)
+    described = {"network": "mlp", "settings": {"width": 8, "depth": 1}, "shape": [1, 8, 8]}
+    (tmp_path / "mlp.json").write_text(json.dumps(described))
+    words = ("--against", "train", "--held-out", "test", "--count", "20", "--metrics", "memorization")
+    more = ("--set", "sample.steps=2", "--network", "mlp.json")
+    run = difgen_in(tmp_path, "audit", "own.safetensors", *words, *more)
+    assert run.returncode == 0, run.stderr
+    content = judged(tmp_path, COPIES, "audits", released=own)
+    assert check(content, "weights")["outcome"] == "pass"
+    assert content["material"]["train"]["source"] == "declared"
+    assert content["material"]["held_out"]["source"] == "declared_same"
+    assert any("is declared, and cannot be checked" in limit for limit in content["limits"])
+    wrong = judged(tmp_path, COPIES, "audits", released=other)
     assert check(wrong, "weights")["outcome"] == "insufficient"
     shutil.copy(other, own)  # somebody puts others in their place
-    gone = judged(tmp_path, COPIES, "audits", words=["model.path=20/w.safetensors"], released=own)
+    gone = judged(tmp_path, COPIES, "audits", released=own)
     assert check(gone, "weights")["outcome"] == "insufficient"
     assert gone["subject"]["files"] == []
 
@@ -248,4 +254,3 @@ def test_evidence_of_a_committed_policy_asks_for_its_file_to_be_sure(grouped: Pa
     shutil.rmtree(file.parent / ".git")
     lost = gates.check(tmp_path / "e.json", Store(tmp_path / "runs"), file)
     assert any(one.startswith("policy.written_before: the evidence has") for one in lost.differences)
-    assert np.array(lost.differences).size
