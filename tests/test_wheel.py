@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -38,13 +39,18 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "clean" / "bin" / "difgen"
 
 
+def environment_of(folder: Path) -> dict[str, str]:
+    """That of this process without its paths, with a key of the folder's own."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return environment | {"OMP_NUM_THREADS": "1", "DIFGEN_GATE_KEY": str(folder / "gate.key")}
+
+
 @pytest.mark.long
 def test_the_wheel_sweeps_and_reports(installed: Path, tmp_path: Path) -> None:
     def difgen(*arguments: str) -> str:
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         done = subprocess.run(
             [installed, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
-            env=environment | {"OMP_NUM_THREADS": "1"},
+            env=environment_of(tmp_path),
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -58,6 +64,14 @@ def test_the_wheel_sweeps_and_reports(installed: Path, tmp_path: Path) -> None:
     assert names == {file.stem for file in (ROOT / "grids").glob("*.yaml")}
     difgen("grids", "smoke", "mine.yaml")
     assert (tmp_path / "mine.yaml").read_bytes() == (ROOT / "grids" / "smoke.yaml").read_bytes()
+    difgen("gate", "open-weights", "--copy", "mine.toml")
+    assert (tmp_path / "mine.toml").read_bytes() == (ROOT / "policies" / "open-weights.toml").read_bytes()
     difgen("sweep", "mine.yaml", "--cluster", "inline", *TINY)
     difgen("report")
     assert (tmp_path / "report" / "report.html").stat().st_size > 100_000
+    judged = subprocess.run(
+        [installed, "gate", "mine.toml", "runs", "--json"], cwd=tmp_path, capture_output=True, text=True, timeout=300,
+        check=False, env=environment_of(tmp_path),
+    )  # fmt: skip
+    assert judged.returncode == 1, judged.stderr
+    assert json.loads(judged.stdout)["verdict"] == "insufficient"

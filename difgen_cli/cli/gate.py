@@ -33,6 +33,7 @@ def gate(
     key: Annotated[
         Path | None, typer.Option(help="The auditor's key; default: gate.key in your configuration.", metavar="FILE")
     ] = None,
+    copy: Annotated[Path | None, typer.Option(help="Write a copy of POLICY, to change it.", metavar="FILE")] = None,
     grid: GridName = None,
     json_: Json = False,
 ) -> None:
@@ -47,6 +48,9 @@ def gate(
         from difgen_cli.engine.store import Store
         from difgen_cli.gate import show
 
+        if copy is not None:
+            _copy(paths, copy)
+            return
         *policies, runs = _named(paths, verify)
         store = Store(existing(runs))
         store.only_read()
@@ -78,6 +82,21 @@ def _named(paths: list[Path], verify: Path | None) -> list[Path]:
         return paths
     wanted = "RUNS, or POLICY RUNS" if verify is not None else "POLICY RUNS, such as policies/open-weights.toml audits"
     raise GridError(f"{' '.join(map(str, paths))}: name {wanted}")
+
+
+def _copy(paths: list[Path], to: Path) -> None:
+    """A policy under another name. GridError where something is there, or is no policy."""
+    from difgen_cli.engine.grid.document import GridError
+    from difgen_cli.engine.store.files import replace_text
+    from difgen_cli.gate import reading
+
+    if len(paths) != 1:
+        raise GridError("--copy: name one policy, such as: difgen gate open-weights --copy policy.toml")
+    content = reading.file_of(paths[0]).read_text(encoding="utf-8")
+    if to.exists():
+        raise GridError(f"--copy: {to}: exists; name another file")
+    replace_text(to, content)
+    output().print(f"{to}: written; commit it before anything is measured", soft_wrap=True)
 
 
 def _key(key: Path | None, runs: Path, *, make: bool) -> bytes | None:

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from difgen_cli.engine.columns import ColumnSpec
+from difgen_cli.engine.grid import shipped
 from difgen_cli.engine.grid.document import GridError, Place, suggest
 from difgen_cli.gate import policy as parts
 from difgen_cli.gate.columns import PERMUTED, DeclaredColumn
 from difgen_cli.gate.document import PolicyReader, places_of
 from difgen_cli.gate.policy import NamedWeights, Policy, Rule
 
-SHIPPED = Path(__file__).parent / "policies"
 LARGEST_BYTES = 1 << 20
 TOP = (
     "name", "release", "attacker", "declared", "weights", "selection", "rules", "controls", "attacks",
@@ -31,15 +31,14 @@ HEX = re.compile(r"[0-9a-f]{64}")
 
 def file_of(name: Path) -> Path:
     """The file of a policy, by its path or by the name of one that is shipped. GridError where there is none."""
-    shipped = SHIPPED / f"{name}.toml"
-    if len(name.parts) == 1 and not name.suffix and not name.exists() and shipped.is_file():
-        return shipped
-    if not name.is_file():
-        some = ", ".join(sorted(path.stem for path in SHIPPED.glob("*.toml")))
-        raise GridError(
-            f"POLICY: {name}: there is no such file; shipped are {some}{suggest(name.stem, some.split(', '))}"
-        )
-    return name
+    if name.is_file():
+        return name
+    policies = shipped.policies()
+    if str(name) in policies:
+        return policies[str(name)]
+    raise GridError(
+        f"POLICY: {name}: there is no such file; shipped are {', '.join(policies)}{suggest(name.stem, policies)}"
+    )
 
 
 def read(file: Path, columns: Mapping[str, DeclaredColumn], others: Iterable[str] = ()) -> Policy:

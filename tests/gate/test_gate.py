@@ -218,6 +218,15 @@ def test_a_typo_in_the_policy_is_shown_with_its_line(gate: Callable[..., Result]
     assert caret == "    ^"
 
 
+def test_a_copy_of_a_shipped_policy_is_equal_and_replaces_nothing(gate: Callable[..., Result]) -> None:
+    result = gate("open-weights", "--copy", "mine.toml")
+    assert (result.exit_code, result.stdout) == (0, "mine.toml: written; commit it before anything is measured\n")
+    assert Path("mine.toml").read_text(encoding="utf-8") == SHIPPED
+    again = gate("open-weights", "--copy", "policy.toml")
+    assert (again.exit_code, again.stderr) == (2, "--copy: policy.toml: exists; name another file\n")
+    assert gate("open-weights", "passing", "--copy", "x.toml").exit_code == 2
+
+
 # Evidence -------------------------------------------------------------------------------------------------------------
 
 
