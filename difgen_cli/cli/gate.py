@@ -64,14 +64,16 @@ def gate(
             else:
                 show.show_verified(verified, output())
             raise typer.Exit(CLOSED if verified.differences else 0)
-        made = gates.judge(policies[0], store, cell or (), grid, weights, _key(key, runs, make=bool(evidence or json_)))
+        content = gates.judge(
+            policies[0], store, cell or (), grid, weights, _key(key, runs, make=bool(evidence or json_))
+        )
         if evidence is not None:
-            _write(evidence, made)
+            _write(evidence, content)
         if json_:
-            print_json(made)
+            print_json(content)
         else:
-            show.show(made, output())
-        raise typer.Exit(0 if made["verdict"] == "pass" else CLOSED)
+            show.show(content, output())
+        raise typer.Exit(0 if content["verdict"] == "pass" else CLOSED)
 
 
 def _named(paths: list[Path], verify: Path | None) -> list[Path]:
@@ -113,8 +115,8 @@ def _key(key: Path | None, runs: Path, *, make: bool) -> bytes | None:
     return secret
 
 
-def _write(file: Path, made: dict[str, Any]) -> None:
+def _write(file: Path, content: dict[str, Any]) -> None:
     from difgen_cli.engine.store.files import replace_text
 
-    replace_text(file, json.dumps(made, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    replace_text(file, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     messages().print(f"evidence: {file}", soft_wrap=True)

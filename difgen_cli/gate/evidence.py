@@ -31,7 +31,7 @@ ELSEWHERE = "What was measured in other run directories is not known."
 WRITABLE = "Who may write to the run directory could have changed its rows before the gate read them."
 
 
-def build(judging: Judging, made: Sequence[Check], store: Store, key: bytes | None) -> dict[str, Any]:
+def build(judging: Judging, listed: Sequence[Check], store: Store, key: bytes | None) -> dict[str, Any]:
     """The evidence of checks, whole and committed to; without a key, without roots of the images."""
     policy, subject = judging.policy, judging.subject
     sets = material.of_subject(store, subject, key)
@@ -45,8 +45,8 @@ def build(judging: Judging, made: Sequence[Check], store: Store, key: bytes | No
             "release": policy.release, "attacker": policy.attacker, "training_known": is_training_known(judging),
         },
         "policy": _policy(judging),
-        "verdict": str(checks.verdict(made)),
-        "checks": [{f.name: getattr(check, f.name) for f in fields(Check)} for check in made],
+        "verdict": str(checks.verdict(listed)),
+        "checks": [{f.name: getattr(check, f.name) for f in fields(Check)} for check in listed],
         "coverage": [
             dict(zip(("attack_class", "reference", "status", "method"), line, strict=True))
             for line in checks.coverage(judging)

@@ -22,11 +22,11 @@ STYLES = {"pass": "green", "fail": "bold red", "insufficient": "bold yellow"}
 
 def summary(evidence: Mapping[str, Any]) -> str:
     """`passes the policy open-weights: all 9 checks hold`, or how many do not."""
-    name, made = printable(str(evidence["policy"]["name"])), evidence["checks"]
-    count = {word: sum(check["outcome"] == word for check in made) for word in STYLES}
+    name, listed = printable(str(evidence["policy"]["name"])), evidence["checks"]
+    count = {word: sum(check["outcome"] == word for check in listed) for word in STYLES}
     if evidence["verdict"] == "pass":
-        return f"passes the policy {name}: all {counted(len(made), 'check')} hold"
-    of, lacking = f"of {counted(len(made), 'check')}", count["insufficient"]
+        return f"passes the policy {name}: all {counted(len(listed), 'check')} hold"
+    of, lacking = f"of {counted(len(listed), 'check')}", count["insufficient"]
     are = "is" if lacking == 1 else "are"
     if evidence["verdict"] == "insufficient":
         return f"insufficient for the policy {name}: {lacking} {of} {are} insufficient"

@@ -7,6 +7,7 @@ import hmac
 import io
 import json
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from markdown import blocks
 from PIL import Image
 from rich.console import Console
 from typer.testing import CliRunner, Result
@@ -225,6 +227,28 @@ def test_a_copy_of_a_shipped_policy_is_equal_and_replaces_nothing(gate: Callable
     again = gate("open-weights", "--copy", "policy.toml")
     assert (again.exit_code, again.stderr) == (2, "--copy: policy.toml: exists; name another file\n")
     assert gate("open-weights", "passing", "--copy", "x.toml").exit_code == 2
+
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "gate.md").read_text(encoding="utf-8")
+
+
+def masked(text: str) -> str:
+    """Words alone: numbers differ between machines, and lines are broken elsewhere."""
+    return " ".join(re.sub(r"[−-]?\d[\d.,]*", "#", text).split())
+
+
+def test_the_commands_of_the_document_print_what_it_shows(gate: Callable[..., Result]) -> None:
+    Path("runs").symlink_to("passing")
+    Path("model.safetensors").symlink_to("passing.safetensors")
+    for session in "".join(blocks(DOCUMENT, "console")).split("$ difgen gate ")[1:]:
+        command, shown = session.split("\n", 1)
+        result = gate(*shlex.split(command))
+        assert result.exit_code == 0, result.output
+        place, printed = 0, masked(result.stdout)
+        for piece in filter(None, map(masked, shown.split("…"))):
+            at = printed.find(piece, place)
+            assert at >= 0, f"{piece}\nis not in\n{printed[place:]}"
+            place = at + len(piece)
 
 
 # Evidence -------------------------------------------------------------------------------------------------------------
