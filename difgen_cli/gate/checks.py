@@ -14,7 +14,7 @@ from difgen_cli.gate.age import WrittenAt
 from difgen_cli.gate.columns import DeclaredColumn, attacks
 from difgen_cli.gate.intervals import Interval, number
 from difgen_cli.gate.policy import ATTACK_CLASSES, BONFERRONI, NO_CORRECTION, NamedWeights, Policy, Rule
-from difgen_cli.gate.subject import Subject
+from difgen_cli.gate.subject import JudgedModel
 from difgen_cli.gate.weights import differs
 from difgen_cli.report.plotting import labels
 from difgen_cli.report.study import blind
@@ -23,7 +23,7 @@ BEFOREHAND = "chosen beforehand"  # in place of a correction: the policy names t
 GROUP_COLUMNS = ("group", "condition", "label", "class", "kind_of", "repeats")  # what a line of a group is called
 
 
-class Outcome(StrEnum):
+class Verdict(StrEnum):
     """The three words of a check, and of the verdict."""
 
     PASS = "pass"  # noqa: S105
@@ -31,7 +31,7 @@ class Outcome(StrEnum):
     FAIL = "fail"
 
 
-ORDER = (Outcome.PASS, Outcome.INSUFFICIENT, Outcome.FAIL)  # of several, the last decides
+ORDER = (Verdict.PASS, Verdict.INSUFFICIENT, Verdict.FAIL)  # of several, the last decides
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Check:
 
     kind: str
     question: str
-    outcome: Outcome
+    outcome: Verdict
     sentence: str
     rule: str = ""
     column: str | None = None
@@ -66,7 +66,7 @@ class Judging:
     """All that is judged: a policy, the rows, what metrics declare, and the weights that the command names."""
 
     policy: Policy
-    subject: Subject
+    subject: JudgedModel
     columns: Mapping[str, DeclaredColumn]
     library: Library
     named: NamedWeights
@@ -100,9 +100,9 @@ def judged(judging: Judging) -> list[Check]:
     ]  # fmt: skip
 
 
-def verdict(checks: Sequence[Check]) -> Outcome:
+def verdict(checks: Sequence[Check]) -> Verdict:
     """The last in ORDER of all outcomes."""
-    return max((check.outcome for check in checks), key=ORDER.index, default=Outcome.INSUFFICIENT)
+    return max((check.outcome for check in checks), key=ORDER.index, default=Verdict.INSUFFICIENT)
 
 
 # What is not a column ------------------------------------------------------------------------------------------------
@@ -112,24 +112,24 @@ def _weights(judging: Judging) -> Check:
     question, subject = "Are these the weights that will be released?", judging.subject
     if not (judging.named.content or judging.policy.weights.content):
         sentence = "The weights that will be released are not named; give --weights FILE, or [weights] in the policy."
-        return Check("weights", question, Outcome.INSUFFICIENT, sentence)
+        return Check("weights", question, Verdict.INSUFFICIENT, sentence)
     for by, named in (("the command", judging.named), ("the policy", judging.policy.weights)):
         why = differs(named, subject.weights, subject.row.get("step"), judging.library, by)
         if why:
-            return Check("weights", question, Outcome.INSUFFICIENT, f"{why[0].upper()}{why[1:]}")
-    return Check("weights", question, Outcome.PASS, f"Their SHA-256 is {str(subject.weights.sha256)[:12]}….")
+            return Check("weights", question, Verdict.INSUFFICIENT, f"{why[0].upper()}{why[1:]}")
+    return Check("weights", question, Verdict.PASS, f"Their SHA-256 is {str(subject.weights.sha256)[:12]}….")
 
 
 def _age(judging: Judging) -> Check:
     question, at, first = "Was the policy written before the results?", judging.written, judging.subject.first
     if at.time is None:
-        return Check("policy", question, Outcome.INSUFFICIENT, f"That is not shown: {at.why}.")
+        return Check("policy", question, Verdict.INSUFFICIENT, f"That is not shown: {at.why}.")
     if first is None:
-        return Check("policy", question, Outcome.INSUFFICIENT, "No result says when it was finished.")
+        return Check("policy", question, Verdict.INSUFFICIENT, "No result says when it was finished.")
     times = f"It was written at {_time(at.time)} ({at.by}), the first result is of {_time(first)}"
     if not judging.is_older:
-        return Check("policy", question, Outcome.INSUFFICIENT, f"{times}: the policy is not older than the rows.")
-    return Check("policy", question, Outcome.PASS, f"{times}.")
+        return Check("policy", question, Verdict.INSUFFICIENT, f"{times}: the policy is not older than the rows.")
+    return Check("policy", question, Verdict.PASS, f"{times}.")
 
 
 def _time(at: datetime) -> str:
@@ -140,7 +140,7 @@ def _selection(judging: Judging) -> Check:
     question, seen = "Was one model chosen among several?", judging.subject.models
     if seen <= 1:
         sentence = "No other model of these data was measured in this run directory." if seen else "None was measured."
-        return Check("selection", question, Outcome.PASS if seen else Outcome.INSUFFICIENT, sentence, n=seen)
+        return Check("selection", question, Verdict.PASS if seen else Verdict.INSUFFICIENT, sentence, n=seen)
     also = f"{seen} models of these data were measured in this run directory"
     if judging.correction == BEFOREHAND:
         sentence = f"{also}; the policy, which is older than the rows, names this one."
@@ -151,17 +151,17 @@ def _selection(judging: Judging) -> Check:
             f"{also}, and to choose the best of them is selection: name the model in a policy that is older than the "
             f'rows, or write correction = "{BONFERRONI}".'
         )
-    outcome = Outcome.INSUFFICIENT if judging.correction == NO_CORRECTION else Outcome.PASS
+    outcome = Verdict.INSUFFICIENT if judging.correction == NO_CORRECTION else Verdict.PASS
     return Check("selection", question, outcome, sentence, n=seen, unit_of_n="models")
 
 
-def _stale(subject: Subject) -> Iterator[Check]:
+def _stale(subject: JudgedModel) -> Iterator[Check]:
     question = "Do the rows count?"
     if not subject.rows:
-        yield Check("rows", question, Outcome.INSUFFICIENT, "There is no row of these weights: nothing was measured.")
+        yield Check("rows", question, Verdict.INSUFFICIENT, "There is no row of these weights: nothing was measured.")
     if any(row.get("stale") for row in subject.rows):
         sentence = "The rows are of weights of difgen 0.1.0 that are not checked; run the same sweep again."
-        yield Check("rows", question, Outcome.INSUFFICIENT, sentence)
+        yield Check("rows", question, Verdict.INSUFFICIENT, sentence)
 
 
 def _attack_classes(judging: Judging) -> Iterator[Check]:
@@ -169,11 +169,11 @@ def _attack_classes(judging: Judging) -> Iterator[Check]:
         question = f"Was it tried: {attack}?"
         ran = methods(judging, attack)
         if ran:
-            yield Check("attack class", question, Outcome.PASS, f"By {', '.join(ran)}.")
+            yield Check("attack class", question, Verdict.PASS, f"By {', '.join(ran)}.")
         else:
             can = [metric for metric, classes in attacks(judging.library).items() if attack in classes]
             by = f" ({' or '.join(can)} would do so)" if can else ", and no metric here does so"
-            yield Check("attack class", question, Outcome.INSUFFICIENT, f"It was not run{by}.")
+            yield Check("attack class", question, Verdict.INSUFFICIENT, f"It was not run{by}.")
 
 
 def methods(judging: Judging, attack: str) -> list[str]:
@@ -201,7 +201,7 @@ def coverage(judging: Judging) -> Iterator[tuple[str, str, str, str]]:
 
 def _each(judging: Judging, rule: Rule, kind: str) -> Iterator[Check]:
     """A rule in every row that it can be looked up in, and in every group where its column is by group."""
-    subject, empty = judging.subject, Check(kind, rule.question, Outcome.INSUFFICIENT, "", rule.words, rule.column)
+    subject, empty = judging.subject, Check(kind, rule.question, Verdict.INSUFFICIENT, "", rule.words, rule.column)
     rows = subject.rows if rule.kind == "model" else [subject.references[rule.kind]] if (
         rule.kind in subject.references
     ) else []  # fmt: skip
@@ -235,13 +235,13 @@ def _column(judging: Judging, rule: Rule, row: Mapping[str, Any], check: Check) 
     check = _beside(rule, declared, row, judging.columns, _filled(check, interval))
     written = f"{name} is {_shown(interval)}"
     if beyond := interval.beyond(rule, good=True):
-        return replace(check, outcome=Outcome.FAIL, sentence=f"{written}: {beyond}, even at the good end.")
+        return replace(check, outcome=Verdict.FAIL, sentence=f"{written}: {beyond}, even at the good end.")
     weak = _too_little(rule, check)
     if weak:
         return replace(check, sentence=f"{written}, and {weak}.")
     if beyond := interval.beyond(rule, good=False):
-        return replace(check, outcome=Outcome.FAIL, sentence=f"{written}: {beyond} at the bad end.")
-    return replace(check, outcome=Outcome.PASS, sentence=f"{written}.")
+        return replace(check, outcome=Verdict.FAIL, sentence=f"{written}: {beyond} at the bad end.")
+    return replace(check, outcome=Verdict.PASS, sentence=f"{written}.")
 
 
 def _filled(check: Check, interval: Interval) -> Check:

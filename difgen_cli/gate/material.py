@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from difgen_cli.engine.grid.document import GridError
 from difgen_cli.engine.plan import facts, recipes
 from difgen_cli.engine.store import Store
-from difgen_cli.gate.subject import Subject
+from difgen_cli.gate.subject import JudgedModel
 from difgen_cli.report.study import blind
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def key_id(key: bytes) -> str:
     return hmac.new(key, b"difgen key", hashlib.sha256).hexdigest()[:16]
 
 
-def of_subject(store: Store, subject: Subject, key: bytes | None) -> dict[str, ImageSet]:
+def of_subject(store: Store, subject: JudgedModel, key: bytes | None) -> dict[str, ImageSet]:
     """The training images, where they are known, and the held-out images, where there are any."""
     if subject.recipe is None or "subset" not in subject.recipe.inputs:
         return {}
@@ -102,7 +102,7 @@ def of_subject(store: Store, subject: Subject, key: bytes | None) -> dict[str, I
     return sets
 
 
-def _train_source(subject: Subject) -> str:
+def _train_source(subject: JudgedModel) -> str:
     return "trained_here" if subject.is_trained_here else "declared"
 
 

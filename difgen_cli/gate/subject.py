@@ -33,7 +33,7 @@ OF_DATA = ("data.name", "data.path")  # models of one pool of images are alterna
 
 
 @dataclass(frozen=True)
-class Subject:
+class JudgedModel:
     """rows: of the weights, as they stand in the tables. references: by kind, of the first row. group_lines: by table.
 
     first: when the first result of any model of these data was finished. models: of these data, that were measured.
@@ -62,15 +62,15 @@ class Subject:
 def gather(
     store: Store, words: Sequence[str], grid: str | None, policy: Policy, columns: Mapping[str, DeclaredColumn],
     library: Library,
-) -> Subject:  # fmt: skip
+) -> JudgedModel:  # fmt: skip
     """The weights that the words name, or the only ones that were measured. GridError where that is not one."""
     rows = tables.fold(store).to_pandas()
     models = rows[rows["kind"] == "model"] if "kind" in rows else rows
     if len(models) == 0:
-        return Subject()
+        return JudgedModel()
     named = _named(store, models, words, grid) if words else _only(models, policy)
     if named.empty:
-        return Subject()
+        return JudgedModel()
     own = _same(models, named.iloc[0], _of_weights(models))
     first = own.iloc[0]
     others = _same(models, first, [name for name in OF_DATA if name in models])
@@ -78,7 +78,7 @@ def gather(
     spec = folder.spec()
     recipe = recipes.load(spec["recipe"])[spec["key"]] if spec else None
     further = _calibrated(store, policy, set(own["cell"]))
-    return Subject(
+    return JudgedModel(
         rows=[_plain(line) | further.get(str(line["cell"]), {}) for _, line in own.iterrows()],
         references={k: _plain(v) for k, v in cells.references(rows.assign(state="done"), first).items()},
         weights=weights.audited(store, library, folder, _plain(first), recipe),

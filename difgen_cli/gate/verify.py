@@ -119,7 +119,7 @@ def _again(
 ) -> dict[str, Any]:
     """The evidence as it would be written now."""
     cell = document["subject"]["cell"]
-    of_cell = subject.Subject()
+    of_cell = subject.JudgedModel()
     if cell is not None and subject.has_cell(store, cell):
         of_cell = subject.gather(store, [cell], None, policy, declared.columns, declared.library)
     named = NamedWeights(tuple(document["subject"]["released"]))

@@ -12,7 +12,7 @@ from difgen_cli.gate import calibrated_columns, checks, columns, reading
 from difgen_cli.gate.age import WrittenAt
 from difgen_cli.gate.checks import Check, Judging
 from difgen_cli.gate.policy import NamedWeights, Policy
-from difgen_cli.gate.subject import Subject
+from difgen_cli.gate.subject import JudgedModel
 from difgen_cli.gate.weights import AuditedWeights
 
 SHA, OTHER = "a" * 64, "b" * 64
@@ -76,7 +76,7 @@ def policy(text: str = POLICY, *others: str) -> Policy:
 
 def judging(text: str = POLICY, row: dict[str, Any] | None = None, **subject: Any) -> Judging:
     """All that passes, but for some values of the row and some fields of the subject."""
-    given = Subject(
+    given = JudgedModel(
         rows=[ROW | (row or {})], references={"copycat": COPYCAT}, weights=AuditedWeights((SHA,), averaging="ema"),
         first=FIRST, models=1,
     )  # fmt: skip

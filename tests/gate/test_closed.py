@@ -12,7 +12,7 @@ import planted
 import pytest
 from planted import BEFORE, FIRST, OTHER, POLICY, ROW, SHA, closed, judging
 
-from difgen_cli.gate import checks
+from difgen_cli.gate import checks, weights
 from difgen_cli.gate.age import WrittenAt
 from difgen_cli.gate.checks import Judging
 from difgen_cli.gate.policy import CONTROLS, NamedWeights
@@ -210,3 +210,10 @@ def test_of_several_settings_in_which_weights_were_sampled_the_worst_decides() -
     better = judging(rows=[ROW, ROW | worse | {"mem_frac_hi": 0.008}])
     made = next(check for check in checks.judged(better) if check.question == COPY)
     assert (made.outcome, made.hi) == ("pass", 0.008)
+
+
+def test_what_post_training_did_is_named_with_its_settings() -> None:
+    values = {"post_training.name": "quantise", "post_training.bits": 8.0, "post_training.per": "tensor"}
+    assert weights._transform(values | {"post_training.share": math.nan}) == "quantise bits=8 per=tensor"
+    assert weights._transform({"post_training.name": "none", "post_training.bits": None}) == weights.UNCHANGED
+    assert weights._transform({}) == weights.UNCHANGED

@@ -73,6 +73,7 @@ def test_nan_is_null_and_the_commitment_is_of_all_the_rest(tmp_path: Path) -> No
     rest = {k: v for k, v in whole.items() if k != "commitment"}
     text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     assert whole["commitment"] == {"sha256": hashlib.sha256(text.encode()).hexdigest()}
+    assert evidence.commitment(whole) == whole["commitment"]["sha256"]
     json.dumps(whole, allow_nan=False)
 
 
