@@ -41,7 +41,7 @@ axes:
 """
 PASSING = GRID.format(
     size=440, held_out=460, width=8, train=100, sampler="euler, steps: 4", count=4100,
-    score="memorization: {}, aligned: {}, membership: {}, blind: {images: 60}",
+    score="memorization: {}, aligned: {shift: 0}, membership: {}, blind: {images: 60}",
 )  # fmt: skip
 COPIER = GRID.format(
     size=6,
@@ -167,7 +167,7 @@ def test_another_setting_of_the_same_weights_counts_and_the_worst_decides(
     gate: Callable[..., Result], difgen_in: Run, place: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(place / "passing", tmp_path / "both")
-    fewer = PASSING.replace("4100", "300").replace(", aligned: {}, membership: {}, blind: {images: 60}", "")
+    fewer = PASSING.replace("4100", "300").replace(", aligned: {shift: 0}, membership: {}, blind: {images: 60}", "")
     Path("fewer.yaml").write_text(fewer)
     run = difgen_in(tmp_path, "sweep", "fewer.yaml", "--runs", "both", "--cluster", "inline")
     assert run.returncode == 0, run.stderr
