@@ -110,3 +110,10 @@ def test_a_report_has_the_tables_the_sentence_and_the_figure_and_removes_them(tm
     report.write(planted(faster, (10, 50)), tmp_path)
     assert not (tmp_path / "efficiency.csv").exists()
     assert not (tmp_path / "figures" / "sample-efficiency.png").exists()
+
+
+def test_the_first_snapshot_at_or_below_the_distance_counts() -> None:
+    images = np.array([1.0, 2.0, 4.0, 8.0])
+    assert efficiency.reached(np.array([4.0, 2.0, 2.5, 1.0]), images, 2.0) == (pytest.approx(2), "")
+    assert efficiency.reached(np.array([4.0, 2.2, 2.5, 1.9]), images, 2.1)[0] > 4
+    assert efficiency.reached(np.array([2.0, 3.0, 3.0, 3.0]), images, 2.0)[1] == "left"

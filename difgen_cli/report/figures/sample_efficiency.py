@@ -12,7 +12,9 @@ from difgen_cli.report.study.efficiency import CONDITION, RATIO, averaged, axis_
 
 ORDER = 35
 COVERS: tuple[str, ...] = ()
-ROWS = (FacetRow(RATIO, "images of the unconditional model over those of a condition", "log", marks=(1.0,)),)
+ROWS = (
+    FacetRow(RATIO, "images of the unconditional model over those of a condition", "log", marks=(1.0,), whole=True),
+)
 
 
 def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
