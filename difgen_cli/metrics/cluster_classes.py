@@ -56,7 +56,7 @@ ALONE_MOST = 0.01  # of the images, for an interval of the information: else muc
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Agreement:
     """A value, what it is on average over draws of images nearer to the truth, and its standard error."""
 
     value: float
@@ -117,7 +117,7 @@ def matched(counts: np.ndarray) -> int:
     return int(counts[rows, columns].sum())
 
 
-def mutual_information(counts: np.ndarray) -> Estimate:
+def mutual_information(counts: np.ndarray) -> Agreement:
     """I/½(H_labels + H_classes); 1 where both are one group.
 
     The error is of the influence of an image, with what is left of it for independent partitions, where 2nI is χ² of
@@ -131,17 +131,17 @@ def mutual_information(counts: np.ndarray) -> Estimate:
     shared = surprise + of_row[:, None] + of_column  # log p / (p_row p_column), where filled
     information, mean_entropy = float((p * shared).sum()), float(rows @ of_row + columns @ of_column) / 2
     if mean_entropy == 0:
-        return Estimate(1.0, 1.0, 0.0)
+        return Agreement(1.0, 1.0, 0.0)
     value = information / mean_entropy
     influence = (shared - value * (of_row[:, None] + of_column) / 2) / mean_entropy
     free = (len(rows) - 1) * (len(columns) - 1)
     variance = float((p * influence**2).sum()) / n + free / (2 * (n * mean_entropy) ** 2)
     excess = (filled.sum() - len(rows) - len(columns) + 1) / (2 * n)
     entropy = mean_entropy + (len(rows) + len(columns) - 2) / (4 * n)
-    return Estimate(value, (information - excess) / entropy, float(np.sqrt(variance)))
+    return Agreement(value, (information - excess) / entropy, float(np.sqrt(variance)))
 
 
-def rand_index(counts: np.ndarray) -> Estimate:
+def rand_index(counts: np.ndarray) -> Agreement:
     """(s − ab)/(½(a + b) − ab), of the shares of pairs of images that agree in both, in the label, in the class.
 
     Hubert & Arabie 1985. The error is of the influence of an image, with what is left of it for independent partitions.
@@ -155,11 +155,11 @@ def rand_index(counts: np.ndarray) -> Estimate:
     )
     above, span = both - label * class_, (label + class_) / 2 - label * class_
     if span == 0:
-        return Estimate(1.0, 1.0, 0.0)
+        return Agreement(1.0, 1.0, 0.0)
     value = above / span
     d_both, d_label, d_class = 2 * (p - both), 2 * (rows - label)[:, None], 2 * (columns - class_)
     d_product = d_label * class_ + label * d_class
     influence = (d_both - d_product - value * ((d_label + d_class) / 2 - d_product)) / span
     apart = [float((x**2).sum() - 2 * (x**3).sum() + (x**2).sum() ** 2) for x in (rows, columns)]
     variance = float((p * influence**2).sum()) / n + 2 * apart[0] * apart[1] / (n * span) ** 2
-    return Estimate(value, value, float(np.sqrt(variance)))
+    return Agreement(value, value, float(np.sqrt(variance)))
