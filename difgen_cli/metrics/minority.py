@@ -101,7 +101,7 @@ def copies(samples: np.ndarray, train: np.ndarray, group: np.ndarray, mirrored: 
         return np.zeros(len(train), np.int64)
     distances, indices = repeats.nearest(samples)
     copied = indices[ratio(distances) < THRESHOLD, 0]
-    return np.bincount(group[copied], minlength=len(train))[group].astype(np.int64)
+    return np.asarray(np.bincount(group[copied], minlength=len(train))[group], np.int64)
 
 
 def correlation(x: np.ndarray, y: np.ndarray) -> float:
