@@ -36,3 +36,7 @@ def test_without_classes_nothing_is_said_of_them_and_without_the_metric_there_is
     (figure,) = appearance.draw(curves.read(planted("saturation")))
     assert "total variation" not in figure.caption
     assert appearance.draw(curves.read(planted())) == []
+    grey = planted("saturation", "contrast")
+    grey = dataclasses.replace(grey, rows=grey.rows.assign(saturation=0.0))
+    (figure,) = appearance.draw(curves.read(grey))
+    assert set(figure.data["metric"]) == {"contrast"}

@@ -10,8 +10,8 @@ from difgen_cli.report.study.curves import STEPS, Curves, over_seeds
 
 ORDER = 108
 ROWS = (
-    FacetRow("saturation", "saturation", beside=(("saturation_train", "training images", DASHED),), shared=True),
-    FacetRow("contrast", "contrast", beside=(("contrast_train", "training images", DASHED),), shared=True),
+    FacetRow("saturation", "saturation", beside=(("saturation_train", "saturation of T", DASHED),), shared=True),
+    FacetRow("contrast", "contrast", beside=(("contrast_train", "contrast of T", DASHED),), shared=True),
     FacetRow(
         "class_tv", "total variation of classes",
         beside=(("class_tv_null", "97.5 % of as many\nimages of T", DOTTED),), shared=True,
@@ -26,7 +26,8 @@ GUIDE = "guide."
 
 def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
     """Each measure against the weight of guidance, else against the steps, else against the first axis."""
-    rows = [row for row in ROWS if row.metric in curves.metrics]
+    # Grey images have no saturation, and a line at 0 would say nothing.
+    rows = [row for row in ROWS if row.metric in curves.metrics and curves.done[row.metric].any()]
     numeric = [axis for axis in curves.axes if axis.numeric]
     first = [axis for axis in numeric if axis.path.startswith(GUIDE)] + [a for a in numeric if a.path == STEPS]
     x = next(iter([*first, *curves.axes]), None)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from difgen_cli.report.findings import efficiency as findings
-from difgen_cli.report.plotting import facets, labels
+from difgen_cli.report.plotting import facets, labels, layout
 from difgen_cli.report.plotting.facets import FacetRow, Text
 from difgen_cli.report.plotting.layout import DrawnFigure
 from difgen_cli.report.plotting.paper import PAGE, Paper
 from difgen_cli.report.study.curves import STEPS, Curves
 from difgen_cli.report.study.efficiency import CONDITION, RATIO, averaged, axis_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 ORDER = 35
 COVERS: tuple[str, ...] = ()
@@ -36,4 +41,12 @@ def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
     ]
     said = findings.saved(curves, curves.last) or ""
     text = Text("sample-efficiency", "How many images does a condition save?", what, notes, lambda _: said)
-    return [facets.draw(curves, numbers, planned, ROWS, text, paper)]
+    lines = facets.groups(numbers, planned.columns, planned.colour, planned.x)
+
+    def bars(ax: Axes, _: FacetRow, panel: layout.Panel) -> None:
+        """The intervals of single points, which have no band."""
+        for hue, _shape, (drawn,) in facets.levels(lines, panel, planned.colour, RATIO):
+            if drawn is not None:
+                ax.plot(*layout.bars(drawn.x, drawn.lo, drawn.hi), color=hue, linewidth=1, alpha=0.5, zorder=2)
+
+    return [facets.draw(curves, numbers, planned, ROWS, text, paper, also=bars)]
