@@ -57,6 +57,7 @@ def test_rows_have_what_was_measured_and_the_gradient_that_training_last_saw(
     (progress,) = (tmp_path / "runs" / "trajectories").glob("*/progress.*.jsonl")
     said = [json.loads(line) for line in progress.read_text(encoding="utf-8").splitlines()]
     assert models["grad_norm"].to_dict() == {line["step"]: line["grad_norm"] for line in said if line["step"] in (3, 6)}
+    assert all(line["grad_norm"] != line["loss"] for line in said)
 
 
 @pytest.mark.usefixtures("files")

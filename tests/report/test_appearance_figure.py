@@ -26,6 +26,7 @@ def planted(*names: str) -> Study:
 def test_saturation_is_drawn_against_guidance_at_the_last_snapshot() -> None:
     (figure,) = appearance.draw(curves.read(planted("saturation", "saturation_train", "class_tv", "class_tv_null")))
     numbers = figure.data[figure.data["metric"] == "saturation"].set_index("guide.weight")
+    assert len(numbers) == 3, "along the steps there would be six"
     assert numbers["mean"].to_dict() == pytest.approx({"1": 0.1, "2": 0.2, "3": 0.3})
     assert set(figure.data["metric"]) == {"saturation", "saturation_train", "class_tv", "class_tv_null"}
     assert "guidance" in figure.caption
