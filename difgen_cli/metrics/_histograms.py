@@ -1,7 +1,7 @@
-"""How far drawn images are from known shares of classes: total variation, with an interval that few images do not bias.
+"""How far drawn images are from expected shares of classes: total variation, with an interval that few images do not bias.
 
 The distance of n drawn images from the shares that they were drawn of is above 0, by half the mean error of a share for
-each class. So the interval inverts tests, along the line from the known shares through those that were drawn: it has
+each class. So the interval inverts tests, along the line from the expected shares through those that were drawn: it has
 every distance on that line of which such a draw would be no surprise.
 """
 
@@ -15,28 +15,28 @@ PLACES = 30  # distances that are tried, evenly spaced
 REACH = 0.15  # beyond twice the measured distance
 
 
-def distance(drawn: np.ndarray, known: np.ndarray) -> float:
-    """½ Σ |drawn − known| of two lists of shares (classes,): 0 … 1."""
-    return float(np.abs(drawn - known).sum() / 2)
+def distance(drawn: np.ndarray, expected: np.ndarray) -> float:
+    """½ Σ |drawn − expected| of two lists of shares (classes,): 0 … 1."""
+    return float(np.abs(drawn - expected).sum() / 2)
 
 
-def reached_by_chance(known: np.ndarray, count: int) -> float:
-    """The 97.5 % quantile of the distance of `count` images drawn of the known shares."""
-    return float(np.quantile(_distances(known, known, count), (1 + LEVEL) / 2))
+def reached_by_chance(expected: np.ndarray, count: int) -> float:
+    """The 97.5 % quantile of the distance of `count` images drawn of the expected shares."""
+    return float(np.quantile(_distances(expected, expected, count), (1 + LEVEL) / 2))
 
 
-def interval(drawn: np.ndarray, known: np.ndarray, count: int) -> tuple[float, float]:
+def interval(drawn: np.ndarray, expected: np.ndarray, count: int) -> tuple[float, float]:
     """95 % interval of the distance of the shares that `count` images with the shares `drawn` were drawn of.
 
-    Its lower end is 0 wherever as many images of the known shares would be as far away in one of forty draws.
+    Its lower end is 0 wherever as many images of the expected shares would be as far away in one of forty draws.
     """
-    measured = distance(drawn, known)
+    measured = distance(drawn, expected)
     if measured == 0:
-        return 0.0, reached_by_chance(known, count)  # the draw has no direction
-    direction = (drawn - known) / measured
-    end = 1 / max(float((-direction / np.where(known > 0, known, 1)).max()), 1e-12)  # where a share is 0
+        return 0.0, reached_by_chance(expected, count)  # the draw has no direction
+    direction = (drawn - expected) / measured
+    end = 1 / max(float((-direction / np.where(expected > 0, expected, 1)).max()), 1e-12)  # where a share is 0
     tried = np.linspace(0, min(end, 1.0, 2 * measured + REACH), PLACES)
-    far = [_distances(known + place * direction, known, count) for place in tried]
+    far = [_distances(expected + place * direction, expected, count) for place in tried]
     tail = (1 - LEVEL) / 2
     above = np.array([(one >= measured).mean() for one in far])  # ascending, but for the noise of the draws
     below = np.array([(one <= measured).mean() for one in far])
@@ -49,8 +49,8 @@ def interval(drawn: np.ndarray, known: np.ndarray, count: int) -> tuple[float, f
     return min(lower, measured), upper
 
 
-def _distances(shares: np.ndarray, known: np.ndarray, count: int) -> np.ndarray:
+def _distances(shares: np.ndarray, expected: np.ndarray, count: int) -> np.ndarray:
     """Of DRAWS draws of `count` images: the same random numbers for any shares."""
     positive = np.clip(shares, 0, None)
     drawn = np.random.default_rng(SEED).multinomial(count, positive / positive.sum(), size=DRAWS) / count
-    return np.asarray(np.abs(drawn - known).sum(axis=1) / 2)
+    return np.asarray(np.abs(drawn - expected).sum(axis=1) / 2)

@@ -39,8 +39,8 @@ def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
         "1: no difference; linear in the logs of images and distance between snapshots, without the error of that.",
         "Settings where a seed never reaches the distance, or does at its first snapshot, are in efficiency.csv alone.",
     ]
-    said = findings.saved(curves, curves.last) or ""
-    text = Text("sample-efficiency", "How many images does a condition save?", what, notes, lambda _: said)
+    sentence = findings.saved(curves, curves.last) or ""
+    text = Text("sample-efficiency", "How many images does a condition save?", what, notes, lambda _: sentence)
     lines = facets.groups(numbers, planned.columns, planned.colour, planned.x)
 
     def bars(ax: Axes, _: FacetRow, panel: layout.Panel) -> None:

@@ -16,8 +16,11 @@ def saved(curves: Curves, _: pd.DataFrame) -> str | None:
     if settings.empty:
         return None
     lower, upper = f"{RATIO}_lo", f"{RATIO}_hi"
-    told = settings.dropna(subset=[lower]) if lower in settings else settings.iloc[:0]
-    fewer, more = told[told[lower] > 1] if len(told) else told, told[told[upper] < 1] if len(told) else told
+    bounded = settings.dropna(subset=[lower]) if lower in settings else settings.iloc[:0]
+    fewer, more = (
+        bounded[bounded[lower] > 1] if len(bounded) else bounded,
+        bounded[bounded[upper] < 1] if len(bounded) else bounded,
+    )
     sentence = (
         "By the interval over seeds a condition reaches the least Fréchet distance of the unconditional model with "
         f"fewer images in {len(fewer)} of {count(len(settings), 'setting')}, and with more in {len(more)}"

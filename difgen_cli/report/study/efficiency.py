@@ -117,10 +117,10 @@ def reached(distance: np.ndarray, images: np.ndarray, target: float) -> tuple[fl
 
     NaN with `left` where the first snapshot is there already, or with `right` where none is.
     """
-    there = np.flatnonzero(distance <= target)
-    if not len(there):
+    reaching = np.flatnonzero(distance <= target)
+    if not len(reaching):
         return float("nan"), "right"
-    k = int(there[0])
+    k = int(reaching[0])
     if k == 0:
         return float("nan"), "left"
     before, after = np.log(distance[k - 1]), np.log(distance[k])
