@@ -1,4 +1,4 @@
-"""How far drawn images are from expected shares of classes: total variation, with an interval that few images do not bias.
+"""How far drawn images are from expected shares of classes: total variation, with an interval without its bias.
 
 The distance of n drawn images from the shares that they were drawn of is above 0, by half the mean error of a share for
 each class. So the interval inverts tests, along the line from the expected shares through those that were drawn: it has
