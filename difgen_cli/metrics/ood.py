@@ -83,9 +83,9 @@ def measure(
     reference = shared(
         "scores", lambda: {"held_out": scores(drawn(held_out, images, (SEED, 0))), "others": scores(others)}
     )
-    values |= _columns("ood", reference["held_out"], reference["others"])
+    values |= columns_of("ood", reference["held_out"], reference["others"])
     if len(samples) and not among(samples, held_out):
-        values |= _columns("ood_samples", reference["held_out"], scores(drawn(samples, images, (SEED, 2))))
+        values |= columns_of("ood_samples", reference["held_out"], scores(drawn(samples, images, (SEED, 2))))
     return Result(values)
 
 
@@ -134,7 +134,8 @@ def fpr95(inside: np.ndarray, outside: np.ndarray) -> tuple[float, float, float]
     return value, lower, upper
 
 
-def _columns(name: str, inside: np.ndarray, outside: np.ndarray) -> dict[str, float | None]:
+def columns_of(name: str, inside: np.ndarray, outside: np.ndarray) -> dict[str, float | None]:
+    """`<name>_auroc` and `<name>_fpr95` with their intervals, of scores that are higher for what is like T."""
     ranks, passing = auroc(inside, outside), fpr95(inside, outside)
     columns: dict[str, float | None] = {
         f"{name}_auroc": ranks.value, f"{name}_auroc_lo": ranks.lower, f"{name}_auroc_hi": ranks.upper

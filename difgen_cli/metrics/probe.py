@@ -1,12 +1,12 @@
 """What the middle of the network knows of the classes: logistic regression on its hidden state (a linear probe)."""
 
-import warnings
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from annotated_types import Gt
 
 from difgen_cli.metrics import Result, Shared, wilson
+from difgen_cli.metrics._logistic import fit
 from difgen_cli.metrics._noise import HELD_OUT, TRAIN, Bank, bank_of_pairs, denoise, device_of, within
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ COLUMNS = {
 }
 
 NAMED = {0.25: "025", 0.5: "050", 1.0: "100"}  # noise levels in units of σ_d
-ITERATIONS = 1000
 
 
 def measure(
@@ -118,15 +117,7 @@ def hidden(denoiser: "DenoiserLike", inside: "nn.Module", bank: Bank, sigma: flo
 
 def accuracy(features: tuple[np.ndarray, np.ndarray], classes: tuple[np.ndarray, np.ndarray]) -> float:
     """The share of the second group that a logistic regression fitted on the first classifies rightly."""
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-
-    mean, spread = features[0].mean(axis=0), features[0].std(axis=0)
-    learnt, asked = ((x - mean) / np.where(spread > 0, spread, 1.0) for x in features)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # near its optimum the accuracy no longer moves
-        fitted = LogisticRegression(max_iter=ITERATIONS).fit(learnt, classes[0])
-    return float((fitted.predict(asked) == classes[1]).mean())
+    return float((fit(features[0], classes[0]).classify(features[1]) == classes[1]).mean())
 
 
 def _of_pixels(learnt: Bank, asked: Bank, classes: tuple[np.ndarray, np.ndarray], sigma: float) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from difgen_cli.report.findings import calibrated, forks, membership, one_run, unlearning
+from difgen_cli.report.findings import calibrated, efficiency, forks, membership, one_run, unlearning
 from difgen_cli.report.findings.copies import CONTROL_MOST
 from difgen_cli.report.findings.numbers import FEW, count, percent
 from difgen_cli.report.plotting import labels
@@ -176,6 +176,7 @@ RULES: dict[str, Rule] = {
     "calibrated": calibrated.distinguishes_in_study,
     "one_run": one_run.shown_in_study,
     "stopping": stopping,
+    "efficiency": efficiency.saved,
     "forked": forks.forked,
     "unlearnt": unlearning.unlearnt,
     "repeats": repeats,

@@ -20,25 +20,17 @@ from difgen_cli.report.study.seeds import over_seeds as over_seeds
 if TYPE_CHECKING:
     from difgen_cli.report import Study
     from difgen_cli.report.study.calibrated import Calibrated
+    from difgen_cli.report.study.efficiency import Efficiency
     from difgen_cli.report.study.least_loss import LeastLoss
     from difgen_cli.report.study.onset import Onsets
 
 STEPS, SIZE = "train.steps", "data.size"
 # columns with units that say how a row came about, not what was measured
 CLOCKS = (
-    "seed",
-    "step",
-    "images_seen",
-    "epochs",
-    "steps_per_image",
-    "train_seconds",
-    "images_per_second",
-    "roofline",
-    "mfu",
-    "nfe",
-    "nfe_area",
-)
-COUNTS = ("threads", "frozen_parameters", "peak_memory_bytes")  # of the engine: never drawn as measures
+    "seed", "step", "images_seen", "epochs", "steps_per_image", "train_seconds", "images_per_second", "roofline", "mfu",
+    "nfe", "nfe_area",
+)  # fmt: skip
+COUNTS = ("threads", "frozen_parameters", "peak_memory_bytes", "grad_norm")  # of the engine: never drawn as measures
 # what a reader looks for first: dataset size, then capacity, then conditioning; others as the grid orders them
 PREFERRED = (SIZE, "model.width", "condition.clusters", STEPS)
 
@@ -102,6 +94,13 @@ class Curves:
         from difgen_cli.report.study import least_loss
 
         return least_loss.read(self)
+
+    @cached_property
+    def efficiency(self) -> Efficiency:
+        """How many images a condition saves until it is as good as the unconditional model."""
+        from difgen_cli.report.study import efficiency
+
+        return efficiency.read(self)
 
     @cached_property
     def calibrated(self) -> Calibrated:
