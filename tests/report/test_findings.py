@@ -34,7 +34,8 @@ CLEAN: dict[str, Any] = {
     "train_pref_copycat": 0.31, "train_pref_share": 0.03, "train_pref_share_lo": -0.16, "train_pref_share_hi": 0.23,
     "train_pref_winners": 120.0, "train_pref_distinct": 300, "train_pref_constant": 0,
 }  # fmt: skip
-COPIES = {"mem_frac": 1 / 3, "mem_frac_lo": 0.282, "mem_frac_hi": 0.389, "mem_unique": 30}
+COPIES = {"mem_frac": 1 / 3, "mem_frac_lo": 0.282, "mem_frac_hi": 0.389, "mem_unique": 30,
+          "first_copy": 2, "copy_every": 3.0, "copy_every_lo": 2.56, "copy_every_hi": 3.58}  # fmt: skip
 LEANS = {"train_pref_excess": 0.2, "train_pref_excess_lo": 0.1, "train_pref_excess_hi": 0.3,
          "train_pref_share": 0.65, "train_pref_share_lo": 0.3, "train_pref_share_hi": 0.97}  # fmt: skip
 ALL_GREY = {"sample_constant": 300, "sample_distinct": 1, "train_pref_excess": None, "train_pref_excess_lo": None,
