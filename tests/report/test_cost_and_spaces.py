@@ -10,7 +10,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from test_findings import ALL_GREY, CLEAN, COPIES, told
+from synthetic import study as made_up
+from test_findings import ALL_GREY, CLEAN, COPIES, of_study, told
 
 from difgen_cli.engine.store import Store
 from difgen_cli.report.findings.answers import answered
@@ -94,6 +95,18 @@ def test_copies_in_a_space_alone_are_an_answer() -> None:
         answer = answered(Evidence(subject, Row(CLEAN | changed), Row({"mem_frac": 1.0})))[0]
         assert answer.state is state
         assert ("In the feature space sscd" in answer.text) == (state is State.YES)
+
+
+def test_a_study_says_how_soon_the_first_copy_comes_where_copies_are_found() -> None:
+    copied = {"mem_frac_lo": 0.1, "mem_frac_hi": 0.3, "mem_frac_control_hi": 0.01, "sample.count": 200}
+    first = made_up({"data.size": [16, 64], "train.steps": [100, 1000]}).rows["data.size"].map({16: 3, 64: 40})
+    said = of_study(**copied, first_copy=first, copy_every=5.0)["first_copies"]
+    assert said == (
+        "In 6 cells with more copies than among held-out images the first copy is sample 3 to 40, and on average one "
+        "in 5.00 samples is one."
+    )
+    assert "first_copies" not in of_study(**{**copied, "mem_frac_lo": 0.0}, first_copy=first, copy_every=5.0)
+    assert "first_copies" not in of_study(**copied, first_copy=None, copy_every=None)
 
 
 def test_the_first_copy_and_its_cost_are_read_from_the_tables(tmp_path: Path) -> None:

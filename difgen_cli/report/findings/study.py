@@ -89,9 +89,10 @@ def first_copies(curves: Curves, _: pd.DataFrame) -> str | None:
     more = cells[(cells["mem_frac_lo"] > cells["mem_frac_control_hi"]) & cells[FIRST].notna()]
     if more.empty:
         return None
+    ends = dict.fromkeys(f"{number:,.0f}" for number in (more[FIRST].min(), more[FIRST].max()))
     return (
         f"In {count(len(more), 'cell')} with more copies than among held-out images the first copy is sample "
-        f"{_span(more[FIRST])}, and on average one in {_span(more[EVERY])} samples is one."
+        f"{' to '.join(ends)}, and on average one in {_span(more[EVERY])} samples is one."
     )
 
 
