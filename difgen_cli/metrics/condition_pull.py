@@ -129,7 +129,7 @@ def pull(denoiser: "DenoiserLike", x: np.ndarray, sigma: float, labels: np.ndarr
     device, block, parts = device_of(denoiser), max(1, BLOCK_ELEMENTS // x[0].size), []
     for start in range(0, len(x), block):
         rows = slice(start, start + block)
-        state, given = to_tensor(x[rows]).to(device), torch.from_numpy(labels[rows]).to(device)
+        state, given = to_tensor(x[rows]).to(device), torch.from_numpy(np.array(labels[rows])).to(device)
         apart = estimate(denoiser, state, sigma, given) - estimate(denoiser, state, sigma, None)
         parts.append(apart.flatten(1).double().square().mean(1).sqrt().cpu().numpy() / sigma)
     return np.concatenate(parts)
