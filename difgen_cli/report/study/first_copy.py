@@ -49,12 +49,12 @@ def added(store: Store, rows: pd.DataFrame) -> pd.DataFrame:
         return rows
     copies, changed = (_copies(store, rows[measured], metric) for metric in TABLES)
     n = rows["sample.count"].where(measured).to_numpy(float)
-    count = rows.index.map(copies.groupby("row").size()).to_numpy(float)
+    count = copies.groupby("row").size().reindex(rows.index).to_numpy(float)
     count = np.where(measured, np.nan_to_num(count), np.nan)
     grouped = rows["sample.groups"].notna() if "sample.groups" in rows else measured & False
     every = _every(count, np.where(grouped, np.nan, n), n)
     first, first_changed = (
-        rows.index.map(part.groupby("row")["seed"].min()).to_numpy(float) + 1 for part in (copies, changed)
+        part.groupby("row")["seed"].min().reindex(rows.index).to_numpy(float) + 1 for part in (copies, changed)
     )
     return rows.assign(**dict(zip(COLUMNS, (first, *every, first_changed), strict=True)))
 
