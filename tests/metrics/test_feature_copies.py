@@ -111,8 +111,14 @@ def test_repeats_of_an_image_are_one_image_and_hide_no_copy() -> None:
     once, _ = run(train[:20], train, embed=conv)
     for name in ("space_ratio_train", "space_near_train", "gl_train", "gl_train_hi"):
         assert values[name] == once[name]
-    blind, _ = run(train[:20], repeated, embed=lambda x: conv(x)[:, :0].repeat(1, 1).reshape(len(x), 0))
-    assert blind["space_near"] == 0  # without a direction nothing is alike
+
+
+def test_features_that_are_all_zero_are_like_nothing() -> None:
+    train = np.ones((5, 8, 8, 1), np.float32) * np.arange(5, dtype=np.float32)[:, None, None, None]
+    values, table = run(np.zeros((3, 8, 8, 1), np.float32), train, train)
+    np.testing.assert_array_equal(table["cosine"], 0)
+    assert (values["space_near"], values["gl"]) == (0, 1)
+    assert values["space_near_control"] == 0.8  # four of the five have a direction, and it is one
 
 
 def test_mirror_images_count_where_training_showed_them() -> None:

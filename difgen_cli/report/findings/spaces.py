@@ -52,8 +52,8 @@ def _nearer(row: Row) -> list[str]:
 
 def _silent(row: Row) -> list[str]:
     able = [name for name in RULES if row.has_values(name, f"{name}_control")]
-    found = "; ".join(f"{name} {share(row, name)}, held-out images {share(row, f'{name}_control')}" for name in able)
-    return [f"{_in_space(row)} no more copies than among held-out images are found: {found}."] if found else []
+    numbers = "; ".join(f"{name} {share(row, name)}, held-out images {share(row, f'{name}_control')}" for name in able)
+    return [f"{_in_space(row)} no more copies than among held-out images are found: {numbers}."] if able else []
 
 
 def _claim(row: Row, name: str) -> str:
