@@ -13,12 +13,12 @@ def directions(features: np.ndarray) -> np.ndarray:
     """Rows (n, d) float64 of unit length; a row of zeros, which has no direction, stays so."""
     x = np.asarray(features, np.float64)
     length = np.linalg.norm(x, axis=1, keepdims=True)
-    return np.divide(x, length, out=np.zeros_like(x), where=length > 0)
+    return np.asarray(np.divide(x, length, out=np.zeros_like(x), where=length > 0))
 
 
 def cosines(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Of each row (n, d) with the same row of the other: (n,) in [−1, 1]; 0 with a row of zeros."""
-    return np.clip(np.einsum("nd,nd->n", directions(one), directions(other)), -1, 1)
+    return np.asarray(np.clip(np.einsum("nd,nd->n", directions(one), directions(other)), -1, 1))
 
 
 def nearest_cosines(sides: list[np.ndarray], references: np.ndarray, *, exclude_self: bool = False) -> np.ndarray:

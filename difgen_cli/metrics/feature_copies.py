@@ -1,5 +1,6 @@
 """Copies in any feature space: by the ratio rule, by a threshold on the cosine, and by what unseen images reach."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
@@ -121,11 +122,11 @@ def measure(
     near = nearest_cosines(sides, real)
     values: dict[str, Value] = dict.fromkeys(COLUMNS) | {"space_features": name_of(embed, features)}
     if repeats.count > 1:
-        values |= _three("space_ratio", *(part < THRESHOLD for part in (ratios, reference["ratios"],
-                         reference["train_ratios"])), groups)  # fmt: skip
+        below = [part < THRESHOLD for part in (ratios, reference["ratios"], reference["train_ratios"])]
+        values |= _three("space_ratio", below, groups)
     parts = near, reference["cosines"], reference["train_cosines"]
-    values |= _three("space_near", *(part > threshold for part in parts), groups)
-    values |= _three("gl", *(part <= gl_threshold for part in parts), groups)
+    values |= _three("space_near", [part > threshold for part in parts], groups)
+    values |= _three("gl", [part <= gl_threshold for part in parts], groups)
     values |= {f"space{name[4:]}": value for name, value in copy_tail(-near, -reference["cosines"], groups).items()}
     table = {"seed": np.arange(len(samples)), "nn_index": places, "ratio": ratios, "cosine": near}
     return Result(values, {"feature_neighbours": table})
@@ -156,10 +157,9 @@ def _ratios(sides: list[np.ndarray], real: np.ndarray, repeats: Repeats) -> tupl
     return np.where(np.isfinite(distances[:, 1]), ratio(distances), 1.0), places[:, 0]
 
 
-def _three(
-    name: str, samples: np.ndarray, held_out: np.ndarray, train: np.ndarray, groups: np.ndarray | None
-) -> dict[str, Value]:
-    """The share of samples (n,) that a rule finds, of held-out images, and of training images, with intervals."""
+def _three(name: str, hits: Sequence[np.ndarray], groups: np.ndarray | None) -> dict[str, Value]:
+    """The share that a rule finds of samples (n,), of held-out and of training images (m,), with intervals."""
+    samples, held_out, train = hits
     return (
         share_columns(name, samples, groups)
         | share_columns(f"{name}_control", held_out)
