@@ -27,7 +27,7 @@ CONTEXT: dict[str, tuple[tuple[str, str, Any], ...]] = {
     **{
         name: (
             (f"{name}_control", "control: held-out images", (0, (1, 3))),
-            (f"{name}_train", "training images\namong one another", DOTTED),
+            (f"{name}_train", "training images\namong one another", (0, (4, 1.5, 1, 1.5))),
         )
         for name in ("space_ratio", "space_near", "gl")
     },
