@@ -160,3 +160,14 @@ def test_scores_of_membership_are_compared_for_each_number_of_references(tmp_pat
     assert {row["targets"] for row in rows} == {3}
     assert all(0 < row["auc"] < 1 and 0 <= row["tpr_1pct"] <= row["tpr_10fp"] <= 1 for row in scores)
     assert control["score"] == "pool without T against H"
+
+
+@pytest.mark.long
+def test_what_spaces_see_is_listed_for_each_world_and_what_was_not_run(tmp_path: Path) -> None:
+    _, rows = _quick("spaces", tmp_path, "--spaces", "pixels", "classifier")
+    *seen, absent = rows
+    assert [row["world"] for row in seen][:2] == ["exact copies", "copies + noise 0.1"]
+    assert {row["space"] for row in seen} == {"pixels"}
+    assert seen[0]["ratio"] == seen[0]["tail"] == 1
+    assert len(seen) == 12
+    assert (absent["space"], absent["world"]) == ("classifier", "not run: no weights, colours or labels for it")

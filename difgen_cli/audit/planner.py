@@ -11,6 +11,7 @@ from typing import Any
 from difgen_cli.engine.grid import Axis, Grid
 from difgen_cli.engine.grid.document import GridError
 from difgen_cli.engine.grid.values import Given
+from difgen_cli.engine.plan.dependencies import DROPPED
 from difgen_cli.engine.plan.metric import BASE, REFERENCE, TWINS
 from difgen_cli.engine.plan.pretrained import STEP, files_of
 from difgen_cli.engine.plan.sections import Section, as_text
@@ -26,6 +27,7 @@ SECTIONS = ("condition", "guide", "model", "sample")  # whose settings may be gi
 OF_SAMPLES = frozenset({"samples", "sample_labels"})  # inputs that need no training images
 LACKING = dict.fromkeys(TWINS, "needs a second network, trained on the other half of the images")
 NO_TRAIN = "needs the training images, which are not known"
+NAME_IT = "needs a network that learnt to do without its condition; name it where that is so"
 NO_REFERENCE = "needs --reference, a model that saw none of the images"
 BESIDE = "reference_membership"  # the metric that compares with a reference
 
@@ -49,7 +51,9 @@ def metrics(request: AuditRequest, library: Library, held_out: int) -> tuple[dic
     names = library.names("score") if every else request.metrics or DEFAULT
     names = list(dict.fromkeys([*names, *([BESIDE] if request.reference else [])]))
     lacking = LACKING | ({} if request.reference else {REFERENCE: NO_REFERENCE})
+    unsure = [name for name in names if DROPPED in library.signature("score", name).constants.get("NEEDS", ())]
     if every:
+        names = [name for name in names if name not in unsure]
         lacking |= {
             "against": "needs another data set to compare with",
             "unlearn": "needs images that are to be unlearnt",
@@ -59,7 +63,8 @@ def metrics(request: AuditRequest, library: Library, held_out: int) -> tuple[dic
         inputs = {name for metric in names for name in library.signature("score", metric).inputs}
         lacking |= dict.fromkeys(inputs - OF_SAMPLES, NO_TRAIN)
     own = {k: v for k, v in request.settings.items() if k.partition(".")[0] not in SECTIONS}
-    return planner.metrics(replace(request, settings=own), library, held_out, names, lacking)
+    metrics, left_out = planner.metrics(replace(request, settings=own), library, held_out, names, lacking)
+    return metrics, left_out | (dict.fromkeys(unsure, NAME_IT) if every else {})
 
 
 def grid(request: AuditRequest, data: Section, metrics: Mapping[str, Given]) -> Grid:

@@ -14,6 +14,7 @@ from difgen_cli.cli.app import command, errors, fail
 from difgen_cli.cli.completion import metrics as metric_names
 from difgen_cli.cli.format import messages, output, print_json
 from difgen_cli.cli.options import (
+    CopyFeatures,
     HeldOut,
     HoldOut,
     Json,
@@ -35,7 +36,7 @@ Model = Annotated[
 SHOWN = {  # what settings of the grid are called here
     "model.path": "MODEL", "condition.name": "--class-labels", "condition.path": "--class-labels",
     "train.steps": "--steps", "model.weights": "--weights", "model.network": "--network",
-    "score.reference_membership.base": "--reference",
+    "score.reference_membership.base": "--reference", "score.feature_copies.features": "--copy-features",
 }  # fmt: skip
 
 
@@ -57,6 +58,7 @@ def audit(
         str | None, typer.Option(help="Those of the images, or a file.", metavar="images|FILE")
     ] = None,
     reference: Annotated[Path | None, typer.Option(help="A model that saw none of them.", metavar="BASE")] = None,
+    copy_features: CopyFeatures = None,
     mirrored: Mirrored = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.", metavar="DEVICE")] = "auto",
     set_: Annotated[list[str] | None, typer.Option("--set", help="Another setting.", metavar="KEY=VALUE")] = None,
@@ -81,7 +83,7 @@ def audit(
         request = auditing.AuditRequest(
             model=model, **_images(against, held_out), hold_out=hold_out, count=count, metrics=names,
             steps=_steps(steps), weights=weights, network=network, class_labels=class_labels, mirrored=mirrored,
-            settings=settings_of(set_), reference=reference,
+            settings=settings_of(set_), reference=reference, copy_features=copy_features,
         )  # fmt: skip
         prepared = _prepared(request, runs)
         ended = auditing.run(prepared, messages(), partial(progress.watch, messages()))
@@ -145,7 +147,7 @@ def _steps(text: str | None) -> tuple[int, ...]:
 
 def _options(request: AuditRequest) -> Iterator[tuple[str, ...]]:
     """The options that decide what is compared with what, as they were typed; not those of images and metrics."""
-    flags = ("count", "weights", "network", "class_labels", "reference")
+    flags = ("count", "weights", "network", "class_labels", "reference", "copy_features")
     values: dict[str, Any] = {name: getattr(request, name) for name in flags}
     values["steps"] = ",".join(map(str, request.steps)) or None
     yield from ((f"--{name.replace('_', '-')}", str(value)) for name, value in values.items() if value is not None)

@@ -59,6 +59,9 @@ HoldOut = Annotated[
     int | None, typer.Option(min=1, help="How many held-out images to draw from --against.", metavar="N")
 ]
 Mirrored = Annotated[bool, typer.Option("--mirrored", help="Training used mirror images too.")]
+CopyFeatures = Annotated[
+    str | None, typer.Option("--copy-features", help="Look for copies in this feature space too.", metavar="NAME")
+]
 ReportFolder = Annotated[
     Path | None, typer.Option("--out", help="The folder of the report; default: report/NAME.", metavar="FOLDER")
 ]

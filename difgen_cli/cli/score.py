@@ -11,7 +11,7 @@ import typer
 from difgen_cli.cli.app import command, errors, fail
 from difgen_cli.cli.completion import metrics as metric_names
 from difgen_cli.cli.format import messages, output, print_json
-from difgen_cli.cli.options import Against, HeldOut, HoldOut, Json, Mirrored, ReportFolder, settings_of
+from difgen_cli.cli.options import Against, CopyFeatures, HeldOut, HoldOut, Json, Mirrored, ReportFolder, settings_of
 
 if TYPE_CHECKING:
     from difgen_cli.report import Written
@@ -41,6 +41,7 @@ def score(
     features: Annotated[
         str | None, typer.Option(help="The feature space of every metric that uses one.", metavar="NAME")
     ] = None,
+    copy_features: CopyFeatures = None,
     count: Annotated[
         int | None, typer.Option(min=1, help="How many of the samples to score; default: all.", metavar="N")
     ] = None,
@@ -66,7 +67,8 @@ def score(
         names = tuple(name.strip() for name in metrics.split(",")) if metrics else ()
         request = scoring.Request(
             samples=samples, against=against, held_out=held_out, hold_out=hold_out, metrics=names,
-            settings=settings_of(set_), features=features, count=count, group=group, mirrored=mirrored,
+            settings=settings_of(set_), features=features, copy_features=copy_features, count=count, group=group,
+            mirrored=mirrored,
         )  # fmt: skip
         prepared = scoring.prepare(request, runs)
         ended = scoring.run(prepared, messages(), partial(progress.watch, messages()))

@@ -29,7 +29,8 @@ MINOR = (
     "mem_frac_half", "mem_radius_q10", "extracted_frac", "extracted_cap", "tile_copy_frac", "tile_copy_frac_control",
     "near_duplicates", "near_duplicates_held_out", "train_pref_images", "fd_train", "fd_floor_expected", "fd_gap",
     "fd_se", "fd_copycat", "train_distinct", "sample_constant", "aligned_power", "aligned_shifted", "aligned_mirrored",
-    "aligned_toned", "aligned_smoothed", "aligned_smoothed_control",
+    "aligned_toned", "aligned_smoothed", "aligned_smoothed_control", "space_ratio_train", "space_near_train",
+    "gl_control", "gl_train",
 )  # fmt: skip
 FIRST = (
     "mem_frac", "mem_frac_control", "mem_power", "mem_identical", "mem_unique", "aligned_frac", "aligned_control",

@@ -24,6 +24,7 @@ from difgen_cli.text import hyphenated, printable
 
 GIVEN_VERSION = 1  # of how files become the samples of a cell
 DEFAULT = (*DEFAULT_SCORE, "aligned")  # for a model that nobody here has trained, copies may have been changed
+IN_A_SPACE = "feature_copies"  # the metric that --copy-features adds
 NO_MODEL = dict.fromkeys(LACKING["heldout"], "needs the model itself (its denoiser), and only its images are given")
 
 
@@ -40,7 +41,7 @@ def metrics(
     """
     given: dict[str, Given] = {}
     left_out: dict[str, str] = {}
-    for metric in names:
+    for metric in dict.fromkeys([*names, *([IN_A_SPACE] if request.copy_features else [])]):
         signature = library.signature("score", metric)
         least = signature.constants.get("HELD_OUT_MIN", 0)
         if why := next((lacking[name] for name in signature.inputs if name in lacking), None):
@@ -55,13 +56,18 @@ def metrics(
 
 
 def _features(request: ComparisonRequest, given: Mapping[str, Given], library: Library) -> dict[str, Given]:
-    """The feature space for every metric that uses one."""
+    """The feature space for every metric that uses one; that of copies by itself where it is given."""
+    own = (
+        {f"{IN_A_SPACE}.features": Given(request.copy_features)}
+        if request.copy_features and IN_A_SPACE in given
+        else {}
+    )
     if request.features is None:
-        return {}
+        return own
     users = [metric for metric in given if "embed" in library.signature("score", metric).inputs]
     if not users:
         raise GridError(f"--features {request.features}: none of {', '.join(given)} uses a feature space")
-    return {f"{metric}.features": Given(request.features) for metric in users}
+    return {f"{metric}.features": Given(request.features) for metric in users} | own
 
 
 def _settings(request: ComparisonRequest, given: Mapping[str, Given], left_out: Mapping[str, str]) -> dict[str, Given]:

@@ -38,6 +38,7 @@ class ComparisonRequest:
     metrics: tuple[str, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)  # of metrics, and of the data's own: `data.size`
     features: str | None = None
+    copy_features: str | None = None  # a space in which copies are looked for beside all else
     count: int | None = None  # of samples
     mirrored: bool = False  # training showed mirror images too
 

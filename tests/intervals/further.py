@@ -4,6 +4,7 @@
   and between, alike (none varies) or beta-distributed.
 - fd_gap: the samples are drawn; T and H stay. fld, fld_gap, recall: H is drawn; T and the samples stay.
 - ct: samples and H are drawn; T and its cells stay.
+- space_near_train: T is drawn.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from drawing import Arrays, Ends, World, ends, unshared
 from worlds import rectified
 
 from difgen_cli.engine.columns import ColumnSpec
-from difgen_cli.metrics import copying, coverage, frechet, likelihood, wilson
+from difgen_cli.metrics import copying, coverage, feature_copies, frechet, likelihood, wilson
 from difgen_cli.report.study import curves
 
 SEEDS, SAMPLES = 3, 1000
@@ -99,6 +100,30 @@ class Copier:
         return drawn
 
 
+@dataclass(frozen=True)
+class Background:
+    """The share of so many images of Gaussian features whose cosine with another one is above a threshold."""
+
+    size: int
+    features: int
+    threshold: float
+
+    def __str__(self) -> str:
+        return f"{self.size} images of {self.features} features, cosine {self.threshold:g}"
+
+    def truth(self) -> Arrays:
+        """The mean over 1,000 other draws."""
+        shares = [float(str(self.values(10**5 + k)["space_near_train"])) for k in range(1000)]
+        return {"space_near_train": np.array(np.mean(shares))}
+
+    def intervals(self, draw: int) -> Ends:
+        return ends(self.values(draw), "space_near_train")
+
+    def values(self, draw: int) -> dict[str, object]:
+        T = np.random.default_rng(draw).standard_normal((self.size, self.features)).astype(np.float32)
+        return dict(feature_copies.measure(T[:1], T, T[:0], _itself, unshared, threshold=self.threshold).values)
+
+
 def _itself(x: np.ndarray) -> np.ndarray:
     return x
 
@@ -113,5 +138,6 @@ FURTHER: tuple[World, ...] = (
     *(Seeds(share) for share in (0.0003, 0.002, 0.5, 0.97, 0.999)),
     *(Seeds(share, spread) for share, spread in ((0.0003, 0.00015), (0.002, 0.001), (0.999, 0.0005), (0.97, 0.015))),
     *(Seeds(0.5, spread) for spread in (0.02, 0.05)),
+    *(Background(*world) for world in ((100, 16, 0.75), (200, 16, 0.6), (300, 32, 0.5))),
     *(Copier(share, metric) for metric in ("fd_gap", "ct", "fld", "recall") for share in (0.0, 0.5)),
 )

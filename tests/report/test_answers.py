@@ -68,7 +68,8 @@ def states(from_: Evidence) -> tuple[State, ...]:
         (COPY, SUBJECT, {}, NOT_SHOWN, "A copy with noise of 0.1 a pixel would be seen in 97.0 % of cases."),
         (COPY, SUBJECT, {"mem_power": None}, NOT_SHOWN, "How many copies would have been missed was not measured."),
         (COPY, SUBJECT, COPIES, YES, "Yes. 100 of 300 samples [84, 117] are copies of 30 training images; of held-out "
-         "images, 0 % [0 %, 0.550 %] would count as copies. The first one is sample 2 of 300."),
+         "images, 0 % [0 %, 0.550 %] would count as copies. The first copy is sample 2 of 300: on average one in 3.00 "
+         "samples [2.56, 3.58] is one."),
         (COPY, SUBJECT, {"mem_frac": 0.9, "mem_frac_lo": 0.86, "mem_frac_hi": 0.93}, YES, "Yes, mostly. 270 of 300"),
         (COPY, SUBJECT, {"sample.count": 10000, "mem_frac": 0.008, "mem_frac_lo": 0.0064, "mem_frac_hi": 0.0099,
                          "mem_unique": 1}, YES, "Yes, rarely. 80 of 10,000 samples [64, 99] are copies of 1 training"),

@@ -175,7 +175,12 @@ def test_the_copied_images_are_those_that_a_search_by_hand_finds(copier: Audited
     plain = images["samples"] == by_hand
     assert plain.sum() > 8
     assert images["first"][plain].to_list() == np.array(first)[plain].tolist()
-    assert copier.copied.first == images["first"].min()
+    assert row["first_copy"] == hits.min() + 1
+    said = next(one.text for one in copier.answers if one.question == "Does it copy?")
+    assert f"The first copy is sample {hits.min() + 1} of 250: on average one in" in said
+    assert row["copy_every"] == pytest.approx(1 / row["mem_frac"])
+    assert row["copy_every_lo"] == pytest.approx(1 / row["mem_frac_hi"])
+    assert row["copy_every_hi"] == pytest.approx(1 / row["mem_frac_lo"])
     shown = {pair.nearest_png for pair in copier.study.gallery([cell], 250)[cell] if pair.memorized}
     assert shown == {sample_files.png(image) for image in pool}  # the pictures are of the same training images
 

@@ -34,7 +34,8 @@ CLEAN: dict[str, Any] = {
     "train_pref_copycat": 0.31, "train_pref_share": 0.03, "train_pref_share_lo": -0.16, "train_pref_share_hi": 0.23,
     "train_pref_winners": 120.0, "train_pref_distinct": 300, "train_pref_constant": 0,
 }  # fmt: skip
-COPIES = {"mem_frac": 1 / 3, "mem_frac_lo": 0.282, "mem_frac_hi": 0.389, "mem_unique": 30}
+COPIES = {"mem_frac": 1 / 3, "mem_frac_lo": 0.282, "mem_frac_hi": 0.389, "mem_unique": 30,
+          "first_copy": 2, "copy_every": 3.0, "copy_every_lo": 2.56, "copy_every_hi": 3.58}  # fmt: skip
 LEANS = {"train_pref_excess": 0.2, "train_pref_excess_lo": 0.1, "train_pref_excess_hi": 0.3,
          "train_pref_share": 0.65, "train_pref_share_lo": 0.3, "train_pref_share_hi": 0.97}  # fmt: skip
 ALL_GREY = {"sample_constant": 300, "sample_distinct": 1, "train_pref_excess": None, "train_pref_excess_lo": None,
@@ -125,6 +126,13 @@ def test_no_rule_says_that_there_are_no_copies() -> None:
          "an epsilon of at least 1.67 for one image, with 95 % confidence: 159 of 179 guesses", ()),
         ("made_again", {"clique_frac": 0.1, "clique_frac_lo": 0.07, "clique_frac_hi": 0.14},
          "10.0 % [7.00 %, 14.0 %] of the samples are nearly the same as another sample", ()),
+        ("first_copy", COPIES, "The first copy is sample 2 of 300: on average one in 3.00 samples [2.56, 3.58] is one.",
+         ("nothing_found",)),
+        ("in_a_space", {"space_near": 0.1, "space_near_control": 0.09, "space_features": "pca"}, "In the feature space "
+         "pca no more copies than among held-out images are found: space_near 10.0 %, held-out images 9.00 %.", ()),
+        ("pulled", {"cfg_mag_auc": 0.9, "cfg_mag_auc_lo": 0.8, "cfg_mag_auc_hi": 0.95}, "pulls copies more than", ()),
+        ("reproduced", {"rp_uncopied": 0.5, "rp_uncopied_lo": 0.4, "rp_baseline": 0.1, "rp_baseline_hi": 0.2},
+         "(shuffled pairs: 10.0 %)", ()),
         ("nothing_found", {"mem_power": 0.45}, "weak copies and copies that are changed more", ()),
     ],
 )  # fmt: skip

@@ -21,6 +21,7 @@ from difgen_cli.engine.plan.sections import Section, is_pretrained
 
 # What a metric's `twin` and `sibling` are trained with: the other half, or the same; initial weights of their own.
 TWIN_SEED = 1000
+DROPPED = "dropped condition"  # what terms of guidance, and metrics, may need of a network
 TRAINED_WITH: dict[str, Callable[[str, int], dict[str, Any]]] = {
     "twin": lambda half, seed: {"data.half": "B" if half == "A" else "A", "train.seed": seed ^ TWIN_SEED},
     "sibling": lambda half, seed: {"data.half": half, "train.seed": seed ^ TWIN_SEED},
@@ -90,20 +91,12 @@ class Partners:
         self, name: str, section: Section, point: Point, weights: SnapshotRef, place: Place | None
     ) -> None:
         """Raise GridError where a term asks for what the model at this point does not have."""
-        where, model = self.points.where(point), self.points.resolved("model", point)
-        needs, functions = section.signature.constants.get("NEEDS", ()), section.signature.functions
-        if "dropped condition" in needs:
+        model, functions = self.points.resolved("model", point), section.signature.functions
+        needs = section.signature.constants.get("NEEDS", ())
+        if DROPPED in needs:
             if self.points.resolved("condition", point).name == "none":
                 raise GridError(f"guide.{name}: there is no condition to drop; set condition.name, or use auto", place)
-            if weights.step is not None and not self.points.resolved("train", point).settings["condition_dropout"]:
-                raise GridError(
-                    f"guide.{name}: this network never learnt to do without its condition; set train.condition_dropout "
-                    "above 0, such as 0.1",
-                    where("train.condition_dropout") or place,
-                )
-            network = weights.run.trajectory.inputs.get("network")
-            if "weights" in weights.run.trajectory.inputs and network and not network.settings.get("dropped_row", True):
-                raise GridError(f"guide.{name}: these weights have no dropped condition; leave it out", place)
+            self._check_dropped(f"guide.{name}", point, weights, place)
         if "labels" in needs and self.points.resolved("condition", point).name == "none":
             raise GridError(f"guide.{name}: there are no labels to steer to; set condition.name", place)
         if "any size" in needs and not model.signature.constants.get("ANY_SIZE"):
@@ -115,6 +108,18 @@ class Partners:
         if "check" in functions:
             self._check_shape(name, section, point, place)
 
+    def _check_dropped(self, path: str, point: Point, weights: SnapshotRef, place: Place | None) -> None:
+        """Raise GridError where a conditional network was not taught to do without its condition."""
+        if weights.step is not None and not self.points.resolved("train", point).settings["condition_dropout"]:
+            raise GridError(
+                f"{path}: this network never learnt to do without its condition; set train.condition_dropout above 0, "
+                "such as 0.1",
+                self.points.where(point)("train.condition_dropout") or place,
+            )
+        network = weights.run.trajectory.inputs.get("network")
+        if "weights" in weights.run.trajectory.inputs and network and not network.settings.get("dropped_row", True):
+            raise GridError(f"{path}: these weights have no dropped condition; leave it out", place)
+
     def _check_shape(self, name: str, section: Section, point: Point, place: Place | None) -> None:
         facts = self.runs.derive.facts(self.points.resolved("data", point))
         try:
@@ -124,6 +129,15 @@ class Partners:
             raise GridError(f"guide.{name}.{error}", place) from None
 
     # Metrics -------------------------------------------------------------------------------------------------------
+
+    def check_asked(self, metrics: Mapping[str, Metric], point: Point, weights: SnapshotRef) -> None:
+        """Raise GridError where a metric asks a conditional network for what it gives without its condition."""
+        if self.points.resolved("condition", point).name == "none":
+            return
+        where = self.points.where(point)
+        for name, metric in metrics.items():
+            if DROPPED in metric.section.signature.constants.get("NEEDS", ()):
+                self._check_dropped(f"score.{name}", point, weights, where(f"score.{name}"))
 
     def compared(self, point: Point, metrics: Mapping[str, Metric]) -> dict[str, Dependency]:
         """The trajectories that a cell's metrics name."""

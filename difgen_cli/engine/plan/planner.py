@@ -74,6 +74,7 @@ class _Planner:
         audits.check_labels(self.points.resolved("condition", point), scoring, self.points.where(point))
         if weights.step is not None:
             checks.posterior_mean(self.points.resolved("objective", point), scoring, self.points.where(point))
+        self.partners.check_asked(scoring, point, weights)
         if METRIC in scoring:
             data = self.points.resolved("data", point)
             available = self.derive.facts_of(data, self.points.where(point)).images - data.own["held_out"]

@@ -9,6 +9,7 @@ from difgen_cli.report.findings.numbers import Row, count, percent, share, value
 SURE_POWER = 0.9  # from which on a rule that finds nothing rules plain copies out
 CONTROL_MOST = 0.05  # of held-out images that a rule may call copies before it counts as blind
 COPYCAT_LEAST = 0.9  # of exact copies that a rule must see
+FEW_CHANCE = 0.025  # that few unseen images give as many copies
 TAIL = 0.01  # what copy_tail is without copies
 KINDS_OF_CHANGE = {
     "aligned_shifted": "moved by a pixel",
@@ -71,6 +72,19 @@ def beyond_control(row: Row, copier: Row) -> bool:
     return _ratio_speaks(row, copier) and not row.few and row.above("mem_frac", "mem_frac_control")
 
 
+def few_copies(row: Row, copier: Row) -> bool:
+    """Whether so many of few distinct samples are copies as unseen images would hardly ever give."""
+    if not row.few or not row["mem_unique"] or ratio_is_blind(row, copier):
+        return False
+    most = row["mem_frac_control_hi"]
+    if most is None:
+        return False
+    from scipy.special import bdtrc
+
+    distinct, copied = int(row.number("sample_distinct")), int(row.number("mem_unique"))
+    return bool(bdtrc(min(copied, distinct) - 1, distinct, most) < FEW_CHANCE)
+
+
 def changed_copies(row: Row, _: Row) -> str | None:
     """Copies that were moved, mirrored, toned or smoothed, which the plain rule misses."""
     if row.few or not row.has_values("aligned_frac"):
@@ -90,6 +104,12 @@ def changed_copies(row: Row, _: Row) -> str | None:
         else "without held-out images it is not known how many unseen images the rule calls copies"
     )
     return f"Samples that the plain rule misses are changed copies: {', '.join(seen)}; {against}."
+
+
+def changed_copies_are_shown(row: Row, copier: Row) -> bool:
+    """Whether changed copies are found, and not only that they cannot be told, beside held-out images."""
+    able = row.has_values("aligned_control") and not _alignment_is_blind(row)
+    return able and changed_copies(row, copier) is not None
 
 
 def copies_by_parts(row: Row, _: Row) -> str | None:
@@ -145,7 +165,7 @@ def power(row: Row, copier: Row) -> str | None:
 def of_other_kinds(row: Row, copier: Row) -> list[str]:
     """What shows copies beside the ratio rule, by comparison with held-out images: sentences, or none."""
     rules: list[Callable[[Row, Row], str | None]] = [unusually_near]
-    if row.has_values("aligned_control") and not _alignment_is_blind(row):
+    if changed_copies_are_shown(row, copier):
         rules.insert(0, changed_copies)
     if row.has_values("tile_copy_frac_control_hi"):
         rules.insert(-1, copies_by_parts)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any
 
-from difgen_cli.report.findings import cliques, copies, membership, one_run
+from difgen_cli.report.findings import cliques, copies, cost, membership, one_run, spaces
 from difgen_cli.report.findings.numbers import Row, count, percent, share, value
 from difgen_cli.report.plotting import labels
 from difgen_cli.report.study import blind
@@ -158,7 +158,7 @@ def nothing_found(row: Row, copier: Row) -> str | None:
     if blind.reason(row.values):
         return None
     of_copies = (copies.identical, copies.changed_copies, copies.copies_by_parts, copies.unusually_near)
-    if any(rule(row, copier) for rule in (old_version, *of_copies)):
+    if any(rule(row, copier) for rule in (old_version, *of_copies)) or spaces.copied(row):
         return None
     if row.above("mem_frac", "mem_frac_control"):
         return None
@@ -192,9 +192,13 @@ RULES: dict[str, Rule] = {
     "unusually_near": copies.unusually_near,
     "ratio_silent": copies.ratio_silent,
     "power": copies.power,
+    "first_copy": cost.first_copy,
+    "in_a_space": spaces.in_a_space,
     "made_again": cliques.made_again,
     "lean": lean,
     "membership": membership.distinguishes,
+    "pulled": spaces.pulled,
+    "reproduced": spaces.reproduced,
     "one_run": one_run.shown,
     "repeats": repeats,
     "held_out_left_out": held_out_left_out,

@@ -15,6 +15,7 @@ from difgen_cli.report.findings.copies import CONTROL_MOST
 from difgen_cli.report.findings.numbers import FEW, count, percent
 from difgen_cli.report.plotting import labels
 from difgen_cli.report.study.curves import STEPS, Curves, last_snapshot, per_group
+from difgen_cli.report.study.first_copy import EVERY, FIRST
 from difgen_cli.report.study.least_loss import COPIED, WEIGHTED
 
 WEAK_POWER = 0.5  # below it the ratio rule misses most copies with a little noise
@@ -78,6 +79,21 @@ def copying(curves: Curves, last: pd.DataFrame) -> str | None:
         sentence += f" (most: mem_frac {labels.number(float(top['mem_frac']))}{_where(curves, top)})"
     quiet = f", and in no seed of {none}: there it does not distinguish them from held-out images" if none else ""
     return f"{sentence}{quiet}."
+
+
+def first_copies(curves: Curves, _: pd.DataFrame) -> str | None:
+    """How many samples it takes until the first copy, where there are more than among held-out images."""
+    cells, needed = _last_cells(curves), (FIRST, "mem_frac_lo", "mem_frac_control_hi", "sample.count")
+    if any(name not in cells for name in needed):
+        return None
+    more = cells[(cells["mem_frac_lo"] > cells["mem_frac_control_hi"]) & cells[FIRST].notna()]
+    if more.empty:
+        return None
+    ends = dict.fromkeys(f"{number:,.0f}" for number in (more[FIRST].min(), more[FIRST].max()))
+    return (
+        f"In {count(len(more), 'cell')} with more copies than among held-out images the first copy is sample "
+        f"{' to '.join(ends)}, and on average one in {_span(more[EVERY])} samples is one."
+    )
 
 
 def leaning(curves: Curves, last: pd.DataFrame) -> str | None:
@@ -171,6 +187,7 @@ RULES: dict[str, Rule] = {
     "refused": membership.refused_in_study,
     "blind": blind,
     "copying": copying,
+    "first_copies": first_copies,
     "leaning": leaning,
     "membership": membership.told_in_study,
     "calibrated": calibrated.distinguishes_in_study,

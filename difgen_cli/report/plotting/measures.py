@@ -24,6 +24,17 @@ CONTEXT: dict[str, tuple[tuple[str, str, Any], ...]] = {
         ("fd_copycat", "copycat (training\nimages resampled)", (0, (4, 1.5, 1, 1.5))),
         ("fd_floor", "floor (real\nagainst real)", DOTTED),
     ),
+    **{
+        name: (
+            (f"{name}_control", "control: held-out images", (0, (1, 3))),
+            (f"{name}_train", "training images\namong one another", (0, (4, 1.5, 1, 1.5))),
+        )
+        for name in ("space_ratio", "space_near", "gl")
+    },
+    "rp": (
+        ("rp_ceiling", "ceiling: same half,\nother initial weights", DASHED),
+        ("rp_baseline", "baseline: shuffled\npairs", DOTTED),
+    ),
     "twin_cos": (
         ("twin_ceiling", "ceiling: same half,\nother initial weights", DASHED),
         ("twin_baseline", "baseline: shuffled\npairs", DOTTED),

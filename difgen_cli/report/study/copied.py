@@ -1,4 +1,4 @@
-"""Which training images the samples of a model copy, how often each stands in the training set, and the first copy."""
+"""Which training images the samples of a model copy, and how often each stands in the training set."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from difgen_cli.engine.store import Store, nearest
 from difgen_cli.engine.store.access import exists, parsed
 from difgen_cli.neighbours import related
 from difgen_cli.report.study import loading
+from difgen_cli.report.study.first_copy import PLAIN
 from difgen_cli.report.study.loading import TrainingImages
 from difgen_cli.text import printable
 
 FAR = 0.99  # of the held-out images: what is farther from every training image than these is no image of the kind
 CONTROLS_LEAST = 99  # held-out images, below which that quantile is not known
-PLAIN = ("none", "plain")  # in the table `aligned`: no copy, or one that the plain rule has
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,6 @@ class Copied:
     images: pd.DataFrame
     samples: int
     far: float | None = None
-
-    @property
-    def first(self) -> int | None:
-        """The number of the first sample that is a copy, from 1; None where there is none."""
-        return int(self.images["first"].min()) if len(self.images) else None
 
     @property
     def repeated(self) -> int:

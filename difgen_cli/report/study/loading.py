@@ -30,7 +30,7 @@ from difgen_cli.engine.store import (
 )
 from difgen_cli.engine.store.access import exists, parsed
 from difgen_cli.report import Pair, Study
-from difgen_cli.report.study import blind, costs, exposure
+from difgen_cli.report.study import blind, costs, exposure, first_copy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +61,7 @@ def _study(store: Store, folder: Path, metrics: dict[str, pa.Table]) -> Study:
     library = library_of(store, folder)
     constants = {name: _constants(library, name) for name in metrics}
     claims = [name for own in constants.values() for name in own.get(controls.CLAIMS, ())]
-    rows, held_back = blind.held_back(_rows(store, table), claims)
+    rows, held_back = blind.held_back(first_copy.added(store, _rows(store, table)), claims)
     exposed = exposure.read(store, rows)
     return Study(
         name=about["grid"],
@@ -75,7 +75,7 @@ def _study(store: Store, folder: Path, metrics: dict[str, pa.Table]) -> Study:
             for name, columns in own.get("TABLES", {}).items()
             if LEVEL in columns
         },
-        columns=_columns(metrics, constants),
+        columns=_columns(metrics, constants) | {n: spec for n, spec in first_copy.COLUMNS.items() if n in rows},
         gallery=partial(pairs, store),
         provenance=_provenance(store, about["grid"], folder, rows),
         stale=doubt.sentence(sorted(trajectories)),

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from difgen_cli.report.findings import copies, samples
+from difgen_cli.report.findings import copies, cost, samples, spaces
 from difgen_cli.report.findings.answers.evidence import ELSEWHERE, Answer, Evidence, State
 from difgen_cli.report.findings.numbers import Row, count, counted, percent, share
 from difgen_cli.report.study.seeds import Z2, wilson
 
 QUESTION = "Does it copy?"
 RARE, MOST = 0.01, 0.5
-FEW_CHANCE = 0.025  # that few unseen images give as many copies
 
 
 def does_it_copy(evidence: Evidence) -> Answer:
@@ -54,10 +53,10 @@ def _shown(row: Row, copier: Row) -> list[str]:
     """What shows copies, as sentences; none where nothing does."""
     if row.constant:
         return []
-    shown = [_plain(row)] if copies.beyond_control(row, copier) or _few_copies(row, copier) else []
+    shown = [_plain(row)] if copies.beyond_control(row, copier) or copies.few_copies(row, copier) else []
     if (row["mem_identical"] or 0) > (row["sample_constant"] or 0):
         shown += [copies.identical(row, copier) or ""]
-    return [*shown, *copies.of_other_kinds(row, copier)]
+    return [*shown, *copies.of_other_kinds(row, copier), *spaces.copied(row)]
 
 
 def _yes(evidence: Evidence, shown: list[str]) -> Answer:
@@ -67,8 +66,8 @@ def _yes(evidence: Evidence, shown: list[str]) -> Answer:
         lower, upper = row.number("mem_frac_lo"), row.number("mem_frac_hi")
         lead = "Yes, rarely" if upper < RARE else "Yes, mostly" if lower > MOST else "Yes"
     sentences = [*shown]
-    if evidence.copied is not None and evidence.copied.first is not None:
-        sentences.append(f"The first one is sample {evidence.copied.first:,} of {evidence.copied.samples:,}.")
+    if at := cost.first(row, evidence.copycat):
+        sentences.append(at)
     if evidence.differs:
         sentences.append("Held-out images that are of another kind are a weak control of this.")
     if row.few:
@@ -84,19 +83,6 @@ def _plain(row: Row) -> str:
         f"{counted(row, 'mem_frac', interval=not row.few)} {verb}{unique}; of held-out images, "
         f"{share(row, 'mem_frac_control')} would count as copies."
     )
-
-
-def _few_copies(row: Row, copier: Row) -> bool:
-    """Whether so many of few distinct samples are copies as unseen images would hardly ever give."""
-    if not row.few or not row["mem_unique"] or copies.ratio_is_blind(row, copier):
-        return False
-    most = row["mem_frac_control_hi"]
-    if most is None:
-        return False
-    from scipy.special import bdtrc
-
-    distinct, copied = int(row.number("sample_distinct")), int(row.number("mem_unique"))
-    return bool(bdtrc(min(copied, distinct) - 1, distinct, most) < FEW_CHANCE)
 
 
 def _natural(evidence: Evidence, row: Row) -> float | None:
@@ -125,7 +111,7 @@ def _not_shown(evidence: Evidence) -> Answer:
     row = evidence.row
     n = row["sample.count"] or (evidence.copied.samples if evidence.copied is not None else None)
     if row["mem_frac"] == 0 and n:
-        first = f"None of {n:,.0f} samples counts as a copy: at most 3 in {n:,.0f} would, with 95 % confidence."
+        first = cost.none_yet(n)
     else:
         first = (
             f"{counted(row, 'mem_frac')} count as copies; of held-out images, {share(row, 'mem_frac_control')} do: "
