@@ -20,24 +20,16 @@ from difgen_cli.report.study.seeds import over_seeds as over_seeds
 if TYPE_CHECKING:
     from difgen_cli.report import Study
     from difgen_cli.report.study.calibrated import Calibrated
+    from difgen_cli.report.study.images import Ranked
     from difgen_cli.report.study.least_loss import LeastLoss
     from difgen_cli.report.study.onset import Onsets
 
 STEPS, SIZE = "train.steps", "data.size"
 # columns with units that say how a row came about, not what was measured
 CLOCKS = (
-    "seed",
-    "step",
-    "images_seen",
-    "epochs",
-    "steps_per_image",
-    "train_seconds",
-    "images_per_second",
-    "roofline",
-    "mfu",
-    "nfe",
-    "nfe_area",
-)
+    "seed", "step", "images_seen", "epochs", "steps_per_image", "train_seconds", "images_per_second", "roofline", "mfu",
+    "nfe", "nfe_area",
+)  # fmt: skip
 COUNTS = ("threads", "frozen_parameters", "peak_memory_bytes")  # of the engine: never drawn as measures
 # what a reader looks for first: dataset size, then capacity, then conditioning; others as the grid orders them
 PREFERRED = (SIZE, "model.width", "condition.clusters", STEPS)
@@ -109,6 +101,20 @@ class Curves:
         from difgen_cli.report.study import calibrated
 
         return calibrated.read(self)
+
+    @cached_property
+    def images(self) -> Ranked:
+        """Which images of the pool the models know, by the models of the other seeds."""
+        from difgen_cli.report.study import images
+
+        return images.read(self)
+
+    @cached_property
+    def prototypes(self) -> pd.DataFrame:
+        """Whether images in dense or in sparse regions of the pool are exposed first."""
+        from difgen_cli.report.study import prototypes
+
+        return prototypes.read(self)
 
     @cached_property
     def last(self) -> pd.DataFrame:

@@ -1,0 +1,73 @@
+"""A sentence for which images go first: those in dense regions of the pool, its prototypes, or those in sparse ones."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from difgen_cli.report.findings.numbers import count
+from difgen_cli.report.plotting import labels
+from difgen_cli.report.study.curves import STEPS, Curves, per_group
+from difgen_cli.report.study.prototypes import RAISED, REST
+
+TOLD = "cal_auc_lo"  # above one half: training shows in the calibrated loss
+
+
+def which_first(curves: Curves, _: pd.DataFrame) -> str | None:
+    """Read at the first snapshot of each setting at which its calibrated loss surely tells who was trained on."""
+    lines = curves.prototypes
+    if lines.empty or RAISED not in lines:
+        return None
+    first = _first(curves, lines.dropna(subset=[f"{RAISED}_lo"]))
+    if first.empty:
+        return None
+    sparse, dense = first[first[f"{RAISED}_lo"] > 0], first[first[f"{RAISED}_hi"] < 0]
+    where = "where training first shows in the loss"
+    told = (
+        "how much training raises an image's score has a rank correlation of {} with the distance to the fifth nearest "
+        "image of the pool"
+    )
+    if len(first) == 1:
+        line = first.iloc[0]
+        if STEPS in first:
+            where += f", at step {line[STEPS]}"
+        verdict = "in sparse regions of the pool are" if len(sparse) else "in dense regions of the pool are"
+        verdict = verdict if len(sparse) + len(dense) else "neither in dense nor in sparse regions are shown to be"
+        sentence = f"Images {verdict} exposed first: {where}, {told.format(_number(line, RAISED))}"
+    else:
+        ends = " to ".join(labels.number(float(value)) for value in (first[RAISED].min(), first[RAISED].max()))
+        sentence = (
+            f"Images in sparse regions of the pool are exposed first in {len(sparse) or 'none'} of "
+            f"{count(len(first), 'setting')}, those in dense regions in {len(dense) or 'none'}: {where}, "
+            f"{told.format(ends)}"
+        )
+    failed = first[(first[f"{REST}_lo"] > 0) | (first[f"{REST}_hi"] < 0)] if f"{REST}_lo" in first else first[:0]
+    if len(failed):
+        worst = failed.assign(far=failed[REST].abs()).sort_values("far", kind="stable").iloc[-1]
+        sentence += (
+            f"; in {count(len(failed), 'setting')} so does what cannot be raised, images that a model was not trained "
+            f"on ({_number(worst, REST)})"
+        )
+    return f"{sentence}."
+
+
+def _first(curves: Curves, lines: pd.DataFrame) -> pd.DataFrame:
+    """The line of each setting at its first step where who was trained on is surely told; none where it never is."""
+    told = curves.calibrated.over_seeds
+    if told.empty or TOLD not in told:
+        return lines[:0]
+    if curves.paths:
+        lines = lines.merge(told[[*curves.paths, TOLD]], on=curves.paths)
+    else:
+        lines = lines.assign(**{TOLD: told[TOLD].to_numpy()})
+    lines = lines[lines[TOLD] > 0.5]
+    if STEPS not in lines:
+        return lines
+    by = [path for path in curves.paths if path != STEPS]
+    groups = [group.sort_values(STEPS, kind="stable").head(1) for _, group in per_group(lines, by)]
+    return pd.concat(groups) if groups else lines
+
+
+def _number(line: pd.Series, name: str) -> str:
+    """`0.21 [0.10, 0.31]`."""
+    value, lower, upper = (labels.number(float(line[f"{name}{end}"])) for end in ("", "_lo", "_hi"))
+    return f"{value} [{lower}, {upper}]"
