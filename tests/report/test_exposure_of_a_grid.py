@@ -68,9 +68,8 @@ def told_where_somebody_asks(study_folder: Path, difgen: Callable[..., subproces
     places = np.sort(frame["image"].to_numpy())
     x = pool.images[places].reshape(len(places), -1) / 127.5 - 1
     for cell, own in cells.groupby("cell"):
-        samples, _ = sample_files.read(
-            Store(study_folder / "runs").run_folder(album.trajectories[cell], "").samples(cell)
-        )
+        run = Store(study_folder / "runs").run_folder(album.trajectories[cell], "")
+        samples, _ = sample_files.read(run.samples(cell))
         apart = cdist(x, samples.reshape(len(samples), -1) / 127.5 - 1)
         own = own.set_index("image").loc[places]
         assert np.allclose(own["d1"], apart.min(axis=1), atol=1e-4)

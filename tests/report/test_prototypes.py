@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.stats import spearmanr, t
+from shadow_study import planted
 from shadow_worlds import Pool
-from test_calibrated import planted
 
 from difgen_cli.report.findings.prototypes import which_first
 from difgen_cli.report.study import prototypes

@@ -67,7 +67,7 @@ def standing_out(found: StandingOut, sentences: Sequence[str], album: Album | No
             "Which images these are is as private as the images: the same command with --images shows them here with "
             "their nearest samples, and writes exposed.csv next to this page."
         )
-    head = ("training image", "nearest sample", "", "denoising error", "samples that copy it")
+    head = ("training image", "nearest sample", "denoising error", "samples that copy it", "name")
     rows = "".join(_standing_out(line, album) for line in found.images.head(PAIRS).to_dict("records"))
     more = parts.note(f"All {len(found.images):,} are in exposed.csv, next to this page.")
     return f"{about}{_with_head(head, rows)}{more}"
@@ -81,7 +81,7 @@ def _standing_out(line: dict[Any, Any], album: Album | None) -> str:
         if pd.notna(line.get("sample")):
             png = album.sample(str(line["cell"]), int(line["sample"]))
             pictures[1] = gallery.picture(png, f"nearest sample of {name}")
-    words = (*pictures, *map(escape, (name, labels.number(line["loss"]), labels.number(line["hits"]))))
+    words = (*pictures, labels.number(line["loss"]), labels.number(line["hits"]), escape(name))
     return "<tr>" + "".join(f'<td class="word">{word}</td>' for word in words) + "</tr>"
 
 

@@ -26,7 +26,8 @@ EXPLAINED = (
     "Copies: samples that count as one. d1: distance to the nearest sample of a model that was trained on it. Spacing: "
     "distance to the fifth nearest image. All images are in images.csv, and cell by cell in images_cells.csv."
 )
-HEADS = ("image", "nearest sample", "", "gap", "in", "out", "copies", "d1", "spacing")
+HEADS = ("image", "nearest sample", "gap", "in", "out", "copies", "d1", "spacing", "name")
+WORDS = ("image", "nearest sample", "name")  # of them: columns without numbers
 
 
 def section(curves: Curves, lines: pd.DataFrame | None, album: Album | None) -> str:
@@ -38,7 +39,7 @@ def section(curves: Curves, lines: pd.DataFrame | None, album: Album | None) -> 
         body = about + parts.note(ASKED)
     else:
         rows = "".join(_line(line, album) for line in lines.dropna(subset="gap").head(SHOWN).to_dict("records"))
-        head = "".join(f'<th scope="col"{" class=word" if k < 3 else ""}>{word}</th>' for k, word in enumerate(HEADS))
+        head = "".join(f'<th scope="col"{" class=word" if word in WORDS else ""}>{word}</th>' for word in HEADS)
         table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
         body = f'{about}{parts.note(EXPLAINED)}<div class="scroll" tabindex="0">{table}</div>'
     title = '<h2 id="images-title">The most exposed images</h2>'
@@ -60,6 +61,7 @@ def _line(line: dict[Any, Any], album: Album | None) -> str:
         if pd.notna(line.get("sample")):
             png = album.sample(str(line["cell"]), int(line["sample"]))
             pictures[1] = gallery.picture(png, f"nearest sample of {name}")
-    shown = "".join(f'<td class="word">{cell}</td>' for cell in (*pictures, escape(name)))
+    shown = "".join(f'<td class="word">{picture}</td>' for picture in pictures)
     coloured = ' class="exposed"' if ends[1] > 0 else ""
-    return f"<tr>{shown}<td{coloured}>{gap}{between}</td>{''.join(f'<td>{word}</td>' for word in numbers)}</tr>"
+    counted = "".join(f"<td>{word}</td>" for word in numbers)
+    return f'<tr>{shown}<td{coloured}>{gap}{between}</td>{counted}<td class="word">{escape(name)}</td></tr>'
