@@ -215,7 +215,8 @@ def test_images_that_stand_out_are_counted_where_one_can_tell_who_was_in_and_con
     assert which.state is NOT_SHOWN, "it is the state of copies"
     assert (
         "120 of 1,000 training images have a lower error than all but ten of the 700 held-out ones, where chance alone "
-        "would give 14.3: 88.1 % of this list is more than chance. It ranks images and convicts none" in which.text
+        "would give 14.3: this list has a reliability of 88.1 %, the share that is more than chance. It ranks images "
+        "and convicts none" in which.text
     )
     assert "120 of 1,000 training images" in of(replace(evidence(**FOUND | COPIES), standing_out=STANDING))[WHICH].text
     for silent in (

@@ -30,7 +30,8 @@ def standing_out(evidence: Evidence) -> tuple[str, ...]:
     return (
         f"{total:,} of {count(found.asked, 'training image')} {'has' if total == 1 else 'have'} a lower "
         f"error than all but ten of the {found.unseen:,} held-out ones, where chance alone would give "
-        f"{labels.number(found.by_chance)}: {percent(found.reliability)} of this list is more than chance.",
+        f"{labels.number(found.by_chance)}: this list has a reliability of {percent(found.reliability)}, the share "
+        "that is more than chance.",
         "It ranks images and convicts none: those that are easy for any model come first.",
     )
 
