@@ -121,6 +121,7 @@ def test_the_sentence_reads_the_first_step_that_tells_and_says_sparse_dense_or_n
     sparse = told(study, 0.3, 0.2, 0.4)
     assert sparse.startswith("Images in sparse regions of the pool are exposed first: where training first shows in ")
     assert ", at step 100, how much training raises an image's score has a rank correlation of 0.300 [0.200" in sparse
+    assert ", and at step 200 of 0.300 [0.200, 0.400]." in sparse
     assert told(study, -0.3, -0.4, -0.2).startswith("Images in dense regions of the pool are exposed first")
     neither = told(study, 0.0, -0.1, 0.1)
     assert neither.startswith("Images neither in dense nor in sparse regions are shown to be exposed first")
@@ -130,6 +131,7 @@ def test_the_sentence_reads_the_first_step_that_tells_and_says_sparse_dense_or_n
     late = np.where(over_seeds["train.steps"].astype(str) == "100", 0.4, 0.6)
     study.__dict__["calibrated"] = replace(study.calibrated, over_seeds=over_seeds.assign(cal_auc_lo=late))
     assert "at step 200, how much" in told(study, 0.3, 0.2, 0.4)
+    assert "and at step" not in told(study, 0.3, 0.2, 0.4), "it is the last"
     study.__dict__["calibrated"] = replace(study.calibrated, over_seeds=over_seeds.assign(cal_auc_lo=0.4))
     assert told(study, 0.3, 0.2, 0.4) == ""
 

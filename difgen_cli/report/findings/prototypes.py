@@ -33,6 +33,9 @@ def which_first(curves: Curves, _: pd.DataFrame) -> str | None:
         verdict = "in sparse regions of the pool are" if len(sparse) else "in dense regions of the pool are"
         verdict = verdict if len(sparse) + len(dense) else "neither in dense nor in sparse regions are shown to be"
         sentence = f"Images {verdict} exposed first: {where}, {told.format(_number(line, RAISED))}"
+        last = lines.dropna(subset=[f"{RAISED}_lo"]).iloc[-1]  # of the one setting, by step
+        if STEPS in first and last[STEPS] != line[STEPS]:
+            sentence += f", and at step {last[STEPS]} of {_number(last, RAISED)}"
     else:
         ends = " to ".join(labels.number(float(value)) for value in (first[RAISED].min(), first[RAISED].max()))
         sentence = (

@@ -81,7 +81,8 @@ def _standing_out(line: dict[Any, Any], album: Album | None) -> str:
         if pd.notna(line.get("sample")):
             png = album.sample(str(line["cell"]), int(line["sample"]))
             pictures[1] = gallery.picture(png, f"nearest sample of {name}")
-    words = (*pictures, labels.number(line["loss"]), labels.number(line["hits"]), escape(name))
+    hits = "–" if pd.isna(line["hits"]) else f"{line['hits']:,.0f}"
+    words = (*pictures, labels.number(line["loss"]), hits, escape(name))
     return "<tr>" + "".join(f'<td class="word">{word}</td>' for word in words) + "</tr>"
 
 

@@ -24,7 +24,8 @@ EXPLAINED = (
     "Gap: by how much minus the log of the denoising loss is higher in models that were trained on the image than in "
     "those that were not. It has a colour only where its 95 % interval is above 0. In, out: seeds with and without it. "
     "Copies: samples that count as one. d1: distance to the nearest sample of a model that was trained on it. Spacing: "
-    "distance to the fifth nearest image. All images are in images.csv, and cell by cell in images_cells.csv."
+    "distance to the fifth nearest image. All images are in images.csv, which counts those without names from 0, and "
+    "cell by cell in images_cells.csv."
 )
 HEADS = ("image", "nearest sample", "gap", "in", "out", "copies", "d1", "spacing", "name")
 WORDS = ("image", "nearest sample", "name")  # of them: columns without numbers
@@ -47,13 +48,14 @@ def section(curves: Curves, lines: pd.DataFrame | None, album: Album | None) -> 
 
 
 def _line(line: dict[Any, Any], album: Album | None) -> str:
-    name = str(line["name"]) if pd.notna(line.get("name")) else f"image {line['image'] + 1:,}"
+    name = str(line["name"]) if pd.notna(line.get("name")) else f"image {line['image']}"
     ends = [float(line[f"gap{end}"]) for end in ("", "_lo", "_hi")]
     gap, lower, upper = (labels.number(value) for value in ends)
     between = "" if pd.isna(ends[1]) else f" [{lower}, {upper}]"
     numbers = [
         *(f"{line[f'n_{side}']}" for side in ("in", "out")),
-        *(labels.number(line.get(column)) for column in ("hits", "d1", "spacing")),
+        "–" if pd.isna(line.get("hits")) else f"{line['hits']:,.0f}",
+        *(labels.number(line.get(column)) for column in ("d1", "spacing")),
     ]
     pictures = ["", ""]
     if album is not None:
