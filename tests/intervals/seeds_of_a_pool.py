@@ -16,7 +16,7 @@ from drawing import Arrays, Ends, World, ends
 from difgen_cli.report.study import prototypes
 from difgen_cli.report.study.calibrated import Models, summary
 from difgen_cli.report.study.calibration import delong, difference, shift
-from difgen_cli.report.study.prototypes import RAISED, REST
+from difgen_cli.report.study.prototypes import RAISED
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "report"))
 from shadow_worlds import Pool
@@ -69,10 +69,10 @@ class SparseFirst:
         return f"{self.models} seeds, raised by {self.slope:g} a deviation of the spacing"
 
     def truth(self) -> Arrays:
-        return {RAISED: np.array(_mean_correlation(self)), REST: np.array(0.0)}
+        return {RAISED: np.array(_mean_correlation(self))}
 
     def intervals(self, draw: int) -> Ends:
-        return ends(prototypes.summary(*self.drawn(draw)), RAISED, REST)
+        return ends(prototypes.summary(*self.drawn(draw)), RAISED)
 
     def drawn(self, draw: int) -> tuple[Models, prototypes.Surroundings]:
         models = Pool(count=self.models).models(draw)

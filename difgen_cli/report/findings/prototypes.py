@@ -7,7 +7,7 @@ import pandas as pd
 from difgen_cli.report.findings.numbers import count
 from difgen_cli.report.plotting import labels
 from difgen_cli.report.study.curves import STEPS, Curves, per_group
-from difgen_cli.report.study.prototypes import RAISED, REST
+from difgen_cli.report.study.prototypes import PERMUTED, RAISED
 
 TOLD = "cal_auc_lo"  # above one half: training shows in the calibrated loss
 
@@ -43,13 +43,10 @@ def which_first(curves: Curves, _: pd.DataFrame) -> str | None:
             f"{count(len(first), 'setting')}, those in dense regions in {len(dense) or 'none'}: {where}, "
             f"{told.format(ends)}"
         )
-    failed = first[(first[f"{REST}_lo"] > 0) | (first[f"{REST}_hi"] < 0)] if f"{REST}_lo" in first else first[:0]
-    if len(failed):
-        worst = failed.assign(far=failed[REST].abs()).sort_values("far", kind="stable").iloc[-1]
-        sentence += (
-            f"; in {count(len(failed), 'setting')} so does what cannot be raised, images that a model was not trained "
-            f"on ({_number(worst, REST)})"
-        )
+    drawn = " to ".join(
+        dict.fromkeys(labels.number(float(x), 2) for x in (first[PERMUTED].min(), first[PERMUTED].max()))
+    )
+    sentence += f"; with all training subsets drawn again it is {drawn}"
     return f"{sentence}."
 
 

@@ -22,7 +22,8 @@ from difgen_cli.report.study.calibrated import LEAST, PARTS, PERMUTATIONS, Model
 from difgen_cli.report.study.curves import Curves
 
 NAME = "prototypes.csv"
-RAISED, REST, NEAR, COPIED = "spacing_rho", "spacing_rho_rest", "train_distance_rho", "copies_rho"
+RAISED, NEAR, COPIED = "spacing_rho", "train_distance_rho", "copies_rho"
+PERMUTED = f"{RAISED}_permuted"
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,9 @@ def read(curves: Curves) -> pd.DataFrame:
     `seeds`; `images`: of T, with a model of another seed that was not trained on them, a mean over seeds. Rank
     correlations (Spearman), means over seeds: `spacing_rho` of the raise of T's images with their distance to the fifth
     nearest image of the pool, above 0 where sparse regions go first, below 0 where dense ones do; `train_distance_rho`
-    with the distance to the nearest other image of T. Controls, both 0: `spacing_rho_rest`, the first among images that
-    the model was not trained on; `spacing_rho_permuted`, with all subsets drawn again. `copies_rho`: of how many
-    samples copy an image of T with its spacing, missing below 20 copied images in a seed; the ratio rule counts copies
-    more readily where images are sparse. 95 % intervals are over images and seeds.
+    with the distance to the nearest other image of T. Control: `spacing_rho_permuted`, with all subsets drawn again,
+    about 0. `copies_rho`: of how many samples copy an image of T with its spacing, missing below 20 copied images in a
+    seed; the ratio rule counts copies more readily where images are sparse. 95 % intervals are over images and seeds.
     """
     lines = []
     by_cell = dict(list(curves.exposure.groupby("cell", sort=False, observed=True))) if len(curves.exposure) else {}
@@ -82,12 +82,12 @@ def summary(models: Models, around: Surroundings) -> dict[str, Any]:
         line |= dict(
             zip((name, f"{name}_lo", f"{name}_hi"), mean_rank(single, images, np.array(left_out)), strict=True)
         )
-    return line | {f"{RAISED}_permuted": _permuted(models, around, usable)}
+    return line | {PERMUTED: _permuted(models, around, usable)}
 
 
-def raised(models: Models, m: int, trained: np.ndarray, inside: bool = True) -> tuple[np.ndarray, np.ndarray]:
-    """The raise of each image in model m, (n,), and which of them count: those of T (else of the rest, with `inside`
-    False) that a model of another subset was not trained on. trained: (M, n) bool.
+def raised(models: Models, m: int, trained: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The raise of each image in model m, (n,), and which of them count: those of T that a model of another subset was
+    not trained on. trained: (M, n) bool.
     """
     level = np.where(trained, 0.0, models.phi).sum(axis=1) / np.maximum((~trained).sum(axis=1), 1)
     centred = models.phi - level[:, None]
@@ -95,7 +95,7 @@ def raised(models: Models, m: int, trained: np.ndarray, inside: bool = True) -> 
     out = ~trained[at]
     count = out.sum(axis=0)
     mean = np.where(out, centred[at], 0.0).sum(axis=0) / np.maximum(count, 1)
-    return centred[m] - mean, (trained[m] == inside) & (count > 0)
+    return centred[m] - mean, trained[m] & (count > 0)
 
 
 def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
@@ -122,11 +122,11 @@ def mean_rank(single: np.ndarray, images: np.ndarray, left_out: np.ndarray) -> t
     return mean, max(mean - half, -1.0), min(mean + half, 1.0)
 
 
-def _of(chosen: Callable[[Surroundings], np.ndarray], inside: bool) -> Callable[..., tuple[float, int]]:
+def _of(chosen: Callable[[Surroundings], np.ndarray]) -> Callable[..., tuple[float, int]]:
     """The correlation of the raise with what surrounds an image, and of how many images."""
 
     def rho(models: Models, around: Surroundings, m: int, trained: np.ndarray | None = None) -> tuple[float, int]:
-        values, counted = raised(models, m, models.trained if trained is None else trained, inside)
+        values, counted = raised(models, m, models.trained if trained is None else trained)
         return _among(values, chosen(around)[m], counted)
 
     return rho
@@ -145,9 +145,8 @@ def _among(one: np.ndarray, other: np.ndarray, counted: np.ndarray) -> tuple[flo
 
 
 CORRELATIONS: dict[str, Callable[..., tuple[float, int]]] = {
-    RAISED: _of(lambda around: around.spacing, True),
-    REST: _of(lambda around: around.spacing, False),
-    NEAR: _of(lambda around: around.train_distance, True),
+    RAISED: _of(lambda around: around.spacing),
+    NEAR: _of(lambda around: around.train_distance),
     COPIED: _of_copies,
 }
 
@@ -160,7 +159,11 @@ def _without(
 
 
 def _permuted(models: Models, around: Surroundings, usable: list[int]) -> float:
-    """The mean of `spacing_rho` where every subset is as large as it is, and drawn again."""
+    """The mean of `spacing_rho` where every subset is as large as it is, and drawn again.
+
+    A little below 0 where training raises images by very different amounts: few large values among small ones, and more
+    of them where images are sparse, which ranks see.
+    """
     chance, values = np.random.default_rng(len(models.images)), []
     for _ in range(PERMUTATIONS):
         drawn = np.stack([chance.permutation(own) for own in models.trained])
