@@ -8,9 +8,9 @@ the losses that the metric `exposure` left. Every model is a target; of its refe
 are taken. AUROC, and the share of T found at ten false alarms and at 1 %: T against the pool without T and H, means
 over targets and draws; `se` over targets. Last, the pool without T against H, which should read one half.
 
---worlds: so many times three seeds, of which no two worlds share any, after each of the steps. How far is the mean
-AUROC of the shifted difference above that of the loss by itself? `least` and `below`: the least gain of a world, and
-how many worlds are below; `surely`: of these, how many by the t interval over their three seeds.
+--worlds: so many times three seeds (--seeds), of which no two worlds share any, after each of the steps. How far is the
+mean AUROC of the shifted difference above that of the loss by itself? `least` and `below`: the least gain of a world,
+and how many worlds are below; `surely`: of these, how many by the t interval over their seeds.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ seeds: {seeds}
 COLUMNS = ("score", "references", "targets", "auc", "se", "tpr_10fp", "tpr_1pct")
 OF_WORLDS = ("steps", "worlds", "plain", "calibrated", "gain", "least", "below", "surely")
 REFERENCES = (1, 2, 4, 7, 9)
-SEEDS = 3  # of a world
+SEEDS, OF_WORLD = 10, 3  # by default, of all models and of a world
 MEANS = {"plain": "plain_auc", "calibrated": "cal_auc", "gain": "cal_gain"}
 Score = Callable[[np.ndarray, np.ndarray, np.ndarray, float], np.ndarray]
 
@@ -107,11 +107,11 @@ def measured(models: Models, score: Score, count: int, draws: int) -> dict[str, 
     return {"auc": auc, "se": error, "tpr_10fp": tpr_10fp, "tpr_1pct": tpr_1pct}
 
 
-def of_worlds(models: Models, worlds: int) -> dict[str, float]:
+def of_worlds(models: Models, worlds: int, seeds: int) -> dict[str, float]:
     """Gains of the shifted difference over the loss by itself, one for each world of seeds of its own."""
     lines = []
     for world in range(worlds):
-        at = np.arange(SEEDS * world, SEEDS * (world + 1))
+        at = np.arange(seeds * world, seeds * (world + 1))
         kept = {name: getattr(models, name)[at] for name in ("phi", "trained", "phi_held_out")}
         own = replace(models, seeds=[models.seeds[m] for m in at], cells=[models.cells[m] for m in at], **kept)
         lines.append(calibrated.summary(own)[1])
@@ -123,21 +123,22 @@ def of_worlds(models: Models, worlds: int) -> dict[str, float]:
 
 def main() -> None:
     options = parser(__doc__, 3)
-    options.add_argument("--seeds", type=int, default=10)
+    options.add_argument("--seeds", type=int, default=0)
     options.add_argument("--steps", default="")
     options.add_argument("--width", type=int, default=64)
     options.add_argument("--worlds", type=int, default=0)
     options.add_argument("--runs", type=Path, default=None)
     given = options.parse_args()
     steps = [int(word) for word in (given.steps or ("300,1200,3000" if given.worlds else "1200")).split(",")]
+    given.seeds = given.seeds or (OF_WORLD if given.worlds else SEEDS)
     if given.quick:
         given.seeds, steps, given.width = 3, [20], 16
     columns = OF_WORLDS if given.worlds else COLUMNS
     with tempfile.TemporaryDirectory() as temporary, Results("calibrated", given.json, columns, ("torch",)) as results:
         folder = given.runs or Path(temporary)
         if given.worlds:
-            for step, at_step in zip(steps, swept(folder, given.width, steps, SEEDS * given.worlds), strict=True):
-                results.add(steps=step, **of_worlds(at_step, given.worlds))
+            for step, at_step in zip(steps, swept(folder, given.width, steps, given.seeds * given.worlds), strict=True):
+                results.add(steps=step, **of_worlds(at_step, given.worlds, given.seeds))
             return
         (models,) = swept(folder, given.width, steps, given.seeds)
         targets = len(models.seeds)
