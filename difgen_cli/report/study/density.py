@@ -22,7 +22,7 @@ def apart(images: np.ndarray, group: np.ndarray, mirrored: bool = False) -> np.n
         rows = flat(side).astype(np.float64)
         squares = (rows**2).sum(axis=1)[:, None] + (others**2).sum(axis=1) - 2 * rows @ others.T
         least = np.minimum(least, squares)
-    distances = np.sqrt(np.maximum(least, 0.0))
+    distances = np.asarray(np.sqrt(np.maximum(least, 0.0)))
     distances[group[:, None] == names] = np.inf
     return distances
 
@@ -40,4 +40,4 @@ def to_nearest(distances: np.ndarray, among: np.ndarray) -> np.ndarray:
 
 
 def _known(distances: np.ndarray) -> np.ndarray:
-    return np.where(np.isfinite(distances), distances, np.nan)
+    return np.asarray(np.where(np.isfinite(distances), distances, np.nan))
