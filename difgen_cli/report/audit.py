@@ -159,14 +159,14 @@ def write(audited: Audited, out: Path, *, images: bool = False) -> Written:
     images: also `exposed.csv`, and the same images on the page; else it is removed, since it is as private as they are.
     """
     of_copies = audited.copied.images if audited.copied is not None else pd.DataFrame()
-    found = _exposed(audited) if images else pd.DataFrame()
+    listed = _exposed(audited) if images else pd.DataFrame()
     digest = stamp.digest(
-        audited.study.content, of_copies, found, images, audited.heading,
+        audited.study.content, of_copies, listed, images, audited.heading,
         [answer.content for answer in audited.answers], audited.notes, dict(audited.left_out),
     )  # fmt: skip
     files = stamp.kept(out, "page", digest)
     if files is None:
-        files = _draw(audited, of_copies, found, out, with_images=images)
+        files = _draw(audited, of_copies, listed, out, with_images=images)
         stamp.record(out, "page", digest, files)
     return Written(out / "report.html", [path for path in files if path.suffix == ".png"])
 
@@ -223,15 +223,15 @@ def _least_loss(study: Study) -> pd.Series | None:
 
 def _exposed(audited: Audited) -> pd.DataFrame:
     """The lines of exposed.csv; none where nothing may be said of who was in."""
-    found, album = audited.standing_out, audited.study.album
-    if found is None or not which.standing_out(audited.evidence):
+    best, album = audited.standing_out, audited.study.album
+    if best is None or not which.standing_out(audited.evidence):
         return pd.DataFrame()
-    near = None if album is None else album.nearest_samples(found.images.rename(columns={"place": "image"}))
-    return found.images if near is None else found.images.assign(d1=near["d1"], sample=near["sample"].astype("Int64"))
+    near = None if album is None else album.nearest_samples(best.images.rename(columns={"place": "image"}))
+    return best.images if near is None else best.images.assign(d1=near["d1"], sample=near["sample"].astype("Int64"))
 
 
 def _draw(
-    audited: Audited, images: pd.DataFrame, found: pd.DataFrame, out: Path, *, with_images: bool
+    audited: Audited, images: pd.DataFrame, listed: pd.DataFrame, out: Path, *, with_images: bool
 ) -> list[Path]:  # fmt: skip
     """The page, its figures and the tables behind it; every file that was written."""
     several = len(audited.evidence.checkpoints) > 1
@@ -239,18 +239,18 @@ def _draw(
     files = listing.save(figures, out / "figures")
     spreadsheet.write(audited.study.measured, out / "rows.csv")
     spreadsheet.write(images, out / "copied.csv")
-    files += spreadsheet.write_each({"exposed.csv": found.drop(columns=["pool", "cell"], errors="ignore")}, out)
+    files += spreadsheet.write_each({"exposed.csv": listed.drop(columns=["pool", "cell"], errors="ignore")}, out)
     page = out / "report.html"
-    publish(page, _page(audited, figures, found if with_images else None))
+    publish(page, _page(audited, figures, listed if with_images else None))
     return [*files, out / "rows.csv", out / "copied.csv", page]
 
 
-def _page(audited: Audited, figures: list[DrawnFigure], found: pd.DataFrame | None) -> str:
+def _page(audited: Audited, figures: list[DrawnFigure], listed: pd.DataFrame | None) -> str:
     methods = parts.note(METHODS) + "".join(map(parts.note, audited.absent)) + parts.provenance(audited.study)
     cell = str(audited.by_kind.get("model", {}).get("cell"))
     sections = [
         parts.section("Copied training images", audit_parts.copies(audited.copied, cell, audited.study.gallery)),
-        _standing_out(audited, found),
+        _standing_out(audited, listed),
         parts.section("Over the checkpoints", "".join(map(parts.chart, figures))) if figures else "",
         parts.section("Controls", controls.for_page(audited.by_kind, audited.study.curves)) if audited.by_kind else "",
         parts.section("Methods and provenance", methods),
@@ -258,13 +258,13 @@ def _page(audited: Audited, figures: list[DrawnFigure], found: pd.DataFrame | No
     return document("audit", f"{_header(audited)}<main>{''.join(sections)}</main>", figures)
 
 
-def _standing_out(audited: Audited, found: pd.DataFrame | None) -> str:
+def _standing_out(audited: Audited, listed: pd.DataFrame | None) -> str:
     """The section of exposed images; nothing where nothing may be said of who was in."""
     sentences = which.standing_out(audited.evidence)
     if audited.standing_out is None or not sentences:
         return ""
-    shown = audited.standing_out if found is None else replace(audited.standing_out, images=found)
-    asked = found is not None
+    shown = audited.standing_out if listed is None else replace(audited.standing_out, images=listed)
+    asked = listed is not None
     body = audit_parts.standing_out(shown, sentences, audited.study.album, with_images=asked)
     return parts.section("The most exposed images", body)
 

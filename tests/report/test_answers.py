@@ -210,8 +210,8 @@ STANDING = StandingOut(LISTED, 1000, 700)
 
 
 def test_images_that_stand_out_are_counted_where_one_can_tell_who_was_in_and_convict_none() -> None:
-    told = replace(evidence(**FOUND), standing_out=STANDING)
-    which = of(told)[WHICH]
+    telling = replace(evidence(**FOUND), standing_out=STANDING)
+    which = of(telling)[WHICH]
     assert which.state is NOT_SHOWN, "it is the state of copies"
     assert (
         "120 of 1,000 training images have a lower error than all but ten of the 700 held-out ones, where chance alone "
@@ -222,8 +222,8 @@ def test_images_that_stand_out_are_counted_where_one_can_tell_who_was_in_and_con
     for silent in (
         replace(evidence(), standing_out=STANDING),  # nothing tells who was in
         replace(evidence(ELSEWHERE, **FOUND | DIFFER), standing_out=STANDING),
-        replace(told, standing_out=replace(STANDING, images=LISTED.head(0))),
-        replace(told, standing_out=None),
+        replace(telling, standing_out=replace(STANDING, images=LISTED.head(0))),
+        replace(telling, standing_out=None),
     ):
         assert "convicts" not in of(silent)[WHICH].text
 

@@ -249,27 +249,27 @@ def test_the_page_answers_first_in_plain_words(copier: Audited, tmp_path: Path) 
 
 def test_images_that_stand_out_are_shown_where_somebody_asks(duplicates: Audited, tmp_path: Path) -> None:
     """A model that copies 12 digits: those that it denoises better than nearly all held-out ones, by hand."""
-    found, lines = duplicates.standing_out, duplicates.study.exposure
-    assert found is not None
+    best, lines = duplicates.standing_out, duplicates.study.exposure
+    assert best is not None
     assert lines is not None
     own = lines[lines["cell"] == duplicates.by_kind["model"]["cell"]]
     held_out, of_T = own[own["held_out"]], own[~own["held_out"] & own["trained"]].drop_duplicates("group")
     limit = np.sort(held_out["loss"])[TEN]
-    assert set(found.images["place"]) == set(of_T.loc[of_T["loss"] < limit, "image"])
-    assert found.images["loss"].is_monotonic_increasing
-    assert (found.asked, found.unseen) == (len(of_T), len(held_out))
-    told = dataclasses.replace(duplicates, subject=dataclasses.replace(duplicates.subject, same_pool=True))
-    assert "It ranks images and convicts none" in answers(told)[WHICH].text
-    plain = audit.write(told, tmp_path).page.read_text(encoding="utf-8")
+    assert set(best.images["place"]) == set(of_T.loc[of_T["loss"] < limit, "image"])
+    assert best.images["loss"].is_monotonic_increasing
+    assert (best.asked, best.unseen) == (len(of_T), len(held_out))
+    random_part = dataclasses.replace(duplicates, subject=dataclasses.replace(duplicates.subject, same_pool=True))
+    assert "It ranks images and convicts none" in answers(random_part)[WHICH].text
+    plain = audit.write(random_part, tmp_path).page.read_text(encoding="utf-8")
     assert "<h2>The most exposed images</h2>" in plain
     assert "the same command with --images shows them" in plain
     assert not (tmp_path / "exposed.csv").exists()
-    page = audit.write(told, tmp_path, images=True).page.read_text(encoding="utf-8")
+    page = audit.write(random_part, tmp_path, images=True).page.read_text(encoding="utf-8")
     table = pd.read_csv(tmp_path / "exposed.csv")
-    assert len(table) == len(found.images)
+    assert len(table) == len(best.images)
     assert table["d1"].min() < table["d1"].median()
     assert page.count('alt="nearest sample of image') == min(24, len(table))
-    audit.write(told, tmp_path)
+    audit.write(random_part, tmp_path)
     assert not (tmp_path / "exposed.csv").exists()
     # Nobody checked whether these held-out images are of the same kind, so that nothing is said of who was in.
     assert "The most exposed images" not in audit.write(duplicates, tmp_path, images=True).page.read_text(

@@ -118,14 +118,14 @@ def test_the_table_of_images_counts_seeds_and_orders_by_the_gap(tmp_path: Path) 
 
 def test_images_stand_out_where_training_raises_them_and_not_more_than_chance_where_it_does_not() -> None:
     """Of 600 images about half are in some of three models; one interval in forty lies above 0 by chance."""
-    told, nothing = planted(Pool(leak=1.5, unequal=0)), planted(Pool(leak=0, unequal=0))
-    compared = told.images.lines["gap"].notna().sum()
-    assert len(told.images.exposed) > 0.9 * compared
+    leaking, nothing = planted(Pool(leak=1.5, unequal=0)), planted(Pool(leak=0, unequal=0))
+    compared = leaking.images.lines["gap"].notna().sum()
+    assert len(leaking.images.exposed) > 0.9 * compared
     assert sum(nothing.images.by_chance.values()) == pytest.approx(compared / 40, rel=0.6)
     assert len(nothing.images.exposed) < 3 * compared / 40
-    sentence = str(exposed.stand_out(told, told.last))
+    sentence = str(exposed.stand_out(leaking, leaking.last))
     assert f"Of {compared} images that some models were trained on and others not" in sentence
-    assert f"{len(told.images.exposed):,} have a lower loss in the former by more than a 95 % interval" in sentence
+    assert f"{len(leaking.images.exposed):,} have a lower loss in the former by more than a 95 % interval" in sentence
     assert "(1: none of it is chance): it ranks images and convicts none." in sentence
     bare = curves.read(synthetic.study(AXES))
     assert exposed.stand_out(bare, bare.last) is None

@@ -74,10 +74,10 @@ def told_where_somebody_asks(study_folder: Path, difgen: Callable[..., subproces
         own = own.set_index("image").loc[places]
         assert np.allclose(own["d1"], apart.min(axis=1), atol=1e-4)
         assert np.allclose(apart[np.arange(len(x)), own["sample"]], apart.min(axis=1), atol=1e-4)
-        known = lines[(lines["cell"] == cell) & ~lines["held_out"]].set_index("image").loc[places]
+        of_cell = lines[(lines["cell"] == cell) & ~lines["held_out"]].set_index("image").loc[places]
         alike = cdist(x, x)
-        alike[np.equal.outer(known["group"].to_numpy(), known["group"].to_numpy())] = np.inf
-        assert np.allclose(own["train_distance"], alike[:, known["trained"].to_numpy()].min(axis=1), atol=1e-4)
+        alike[np.equal.outer(of_cell["group"].to_numpy(), of_cell["group"].to_numpy())] = np.inf
+        assert np.allclose(own["train_distance"], alike[:, of_cell["trained"].to_numpy()].min(axis=1), atol=1e-4)
         spec = run.spec()
         labels = recipes.load(spec["recipe"])[spec["key"]].inputs["labels"].key
         rest = split(pool, size=60, held_out=40).rest

@@ -143,3 +143,4 @@ def test_the_sentence_reads_the_first_step_that_tells_and_says_sparse_dense_or_n
 def test_of_several_settings_the_sentence_counts_them() -> None:
     sentence = told(planted(SMALL, {"model.width": [16, 64]}), 0.3, 0.2, 0.4)
     assert "exposed first in 2 of 2 settings, those in dense regions in none" in sentence
+    assert "a rank correlation of 0.300 with the distance" in sentence

@@ -9,7 +9,7 @@ from difgen_cli.report.plotting import labels
 from difgen_cli.report.study.curves import STEPS, Curves, per_group
 from difgen_cli.report.study.prototypes import PERMUTED, RAISED
 
-TOLD = "cal_auc_lo"  # above one half: training shows in the calibrated loss
+TELLS = "cal_auc_lo"  # above one half: training shows in the calibrated loss
 
 
 def which_first(curves: Curves, _: pd.DataFrame) -> str | None:
@@ -22,44 +22,43 @@ def which_first(curves: Curves, _: pd.DataFrame) -> str | None:
         return None
     sparse, dense = first[first[f"{RAISED}_lo"] > 0], first[first[f"{RAISED}_hi"] < 0]
     where = "where training first shows in the loss"
-    told = (
+    order = (
         "how much training raises an image's score has a rank correlation of {} with the distance to the fifth nearest "
         "image of the pool"
     )
-    if len(first) == 1:
-        line = first.iloc[0]
+    if all(path == STEPS for path in curves.paths):
+        line, last = first.iloc[0], lines.dropna(subset=[f"{RAISED}_lo"]).iloc[-1]
         if STEPS in first:
             where += f", at step {line[STEPS]}"
         verdict = "in sparse regions of the pool are" if len(sparse) else "in dense regions of the pool are"
         verdict = verdict if len(sparse) + len(dense) else "neither in dense nor in sparse regions are shown to be"
-        sentence = f"Images {verdict} exposed first: {where}, {told.format(_number(line, RAISED))}"
-        last = lines.dropna(subset=[f"{RAISED}_lo"]).iloc[-1]  # of the one setting, by step
+        sentence = f"Images {verdict} exposed first: {where}, {order.format(_number(line, RAISED))}"
         if STEPS in first and last[STEPS] != line[STEPS]:
             sentence += f", and at step {last[STEPS]} of {_number(last, RAISED)}"
     else:
-        ends = " to ".join(labels.number(float(value)) for value in (first[RAISED].min(), first[RAISED].max()))
         sentence = (
             f"Images in sparse regions of the pool are exposed first in {len(sparse) or 'none'} of "
             f"{count(len(first), 'setting')}, those in dense regions in {len(dense) or 'none'}: {where}, "
-            f"{told.format(ends)}"
+            f"{order.format(_ends(first[RAISED]))}"
         )
-    drawn = " to ".join(
-        dict.fromkeys(labels.number(float(x), 2) for x in (first[PERMUTED].min(), first[PERMUTED].max()))
-    )
-    sentence += f"; with all training subsets drawn again it is {drawn}"
-    return f"{sentence}."
+    return f"{sentence}; with all training subsets drawn again it is {_ends(first[PERMUTED], 2)}."
+
+
+def _ends(values: pd.Series, digits: int = 3) -> str:
+    """`0.1 to 0.3`, or one number where they are the same."""
+    return " to ".join(dict.fromkeys(labels.number(float(value), digits) for value in (values.min(), values.max())))
 
 
 def _first(curves: Curves, lines: pd.DataFrame) -> pd.DataFrame:
     """The line of each setting at its first step where who was trained on is surely told; none where it never is."""
-    told = curves.calibrated.over_seeds
-    if told.empty or TOLD not in told:
+    over_seeds = curves.calibrated.over_seeds
+    if over_seeds.empty or TELLS not in over_seeds:
         return lines[:0]
     if curves.paths:
-        lines = lines.merge(told[[*curves.paths, TOLD]], on=curves.paths)
+        lines = lines.merge(over_seeds[[*curves.paths, TELLS]], on=curves.paths)
     else:
-        lines = lines.assign(**{TOLD: told[TOLD].to_numpy()})
-    lines = lines[lines[TOLD] > 0.5]
+        lines = lines.assign(**{TELLS: over_seeds[TELLS].to_numpy()})
+    lines = lines[lines[TELLS] > 0.5]
     if STEPS not in lines:
         return lines
     by = [path for path in curves.paths if path != STEPS]

@@ -24,13 +24,13 @@ def compose(study: Study, figures: list[DrawnFigure], images: pd.DataFrame | Non
     titles = gallery.chosen(curves) | gallery.references(curves)
     pictures = gallery.pictured(study, curves, list(titles))
     allowed = scripts()
-    known = exposed.section(curves, images, study.album)
+    of_images = exposed.section(curves, images, study.album)
     places = {
         "SCRIPTS": running(block.compose(study, curves, pictures, titles), allowed),
         "HEADER": parts.header(study, curves, findings.of_study(curves)),
         "FIGURES": "".join(parts.chart(figure) for figure in figures) or parts.note("Nothing to draw yet."),
-        "IMAGES_LINK": '<li><a href="#images">Images</a></li>\n  ' if known else "",
-        "IMAGES": known,
+        "IMAGES_LINK": '<li><a href="#images">Images</a></li>\n  ' if of_images else "",
+        "IMAGES": of_images,
         "LAST": parts.last_snapshots(curves),
         "REFERENCES": parts.references(curves),
         "ABSENT": parts.absent(curves),

@@ -59,7 +59,7 @@ def copies(copied: Copied | None, cell: str, pictures: Gallery) -> str:
     return f"{strip}{below}<details><summary>All copied images</summary>{_table(copied)}{more}</details>"
 
 
-def standing_out(found: StandingOut, sentences: Sequence[str], album: Album | None, *, with_images: bool) -> str:
+def standing_out(best: StandingOut, sentences: Sequence[str], album: Album | None, *, with_images: bool) -> str:
     """The training images that the model denoises best, with the nearest samples, where somebody asked for them."""
     about = "".join(map(parts.note, sentences))
     if not with_images:
@@ -68,8 +68,8 @@ def standing_out(found: StandingOut, sentences: Sequence[str], album: Album | No
             "their nearest samples, and writes exposed.csv next to this page."
         )
     head = ("training image", "nearest sample", "denoising error", "samples that copy it", "name")
-    rows = "".join(_standing_out(line, album) for line in found.images.head(PAIRS).to_dict("records"))
-    more = parts.note(f"All {len(found.images):,} are in exposed.csv, next to this page.")
+    rows = "".join(_standing_out(line, album) for line in best.images.head(PAIRS).to_dict("records"))
+    more = parts.note(f"All {len(best.images):,} are in exposed.csv, next to this page.")
     return f"{about}{_with_head(head, rows)}{more}"
 
 

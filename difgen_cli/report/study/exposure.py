@@ -146,9 +146,9 @@ def _of_training(
     training: _Training, of_pool: pd.DataFrame, group_of: pd.Series, distances: np.ndarray
 ) -> pd.DataFrame:
     """What is the same at all steps of a training, by place: that of the pool, and what it was trained on."""
-    known = np.unique(group_of.reindex(training.trained).dropna().to_numpy(np.int64))
-    among = np.isin(np.unique(of_pool["group"]), known)
-    return of_pool.assign(trained=of_pool["group"].isin(known), train_distance=density.to_nearest(distances, among))
+    of_T = np.unique(group_of.reindex(training.trained).dropna().to_numpy(np.int64))
+    among = np.isin(np.unique(of_pool["group"]), of_T)
+    return of_pool.assign(trained=of_pool["group"].isin(of_T), train_distance=density.to_nearest(distances, among))
 
 
 def _placed(lines: pd.DataFrame, training: _Training) -> pd.DataFrame:

@@ -23,14 +23,14 @@ def which_images(evidence: Evidence) -> Answer:
 
 def standing_out(evidence: Evidence) -> tuple[str, ...]:
     """How many training images have a lower error than nearly all held-out ones, where one can tell who was in."""
-    found = evidence.standing_out
-    if found is None or found.images.empty or membership.can_one_tell(evidence).state is not State.YES:
+    best = evidence.standing_out
+    if best is None or best.images.empty or membership.can_one_tell(evidence).state is not State.YES:
         return ()
-    total = len(found.images)
+    total = len(best.images)
     return (
-        f"{total:,} of {count(found.asked, 'training image')} {'has' if total == 1 else 'have'} a lower "
-        f"error than all but ten of the {found.unseen:,} held-out ones, where chance alone would give "
-        f"{labels.number(found.by_chance)}: this list has a reliability of {percent(found.reliability)}, the share "
+        f"{total:,} of {count(best.asked, 'training image')} {'has' if total == 1 else 'have'} a lower "
+        f"error than all but ten of the {best.unseen:,} held-out ones, where chance alone would give "
+        f"{labels.number(best.by_chance)}: this list has a reliability of {percent(best.reliability)}, the share "
         "that is more than chance.",
         "It ranks images and convicts none: those that are easy for any model come first.",
     )
