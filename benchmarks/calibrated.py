@@ -8,9 +8,10 @@ the losses that the metric `exposure` left. Every model is a target; of its refe
 are taken. AUROC, and the share of T found at ten false alarms and at 1 %: T against the pool without T and H, means
 over targets and draws; `se` over targets. Last, the pool without T against H, which should read one half.
 
---worlds: so many times three seeds (--seeds), of which no two worlds share any, after each of the steps. How far is the
-mean AUROC of the shifted difference above that of the loss by itself? `least` and `below`: the least gain of a world,
-and how many worlds are below; `surely`: of these, how many by the t interval over their seeds.
+--worlds: so many times three seeds (--seeds), of which no two worlds share any, after each of the steps; of fewer
+--models than that, worlds are different draws of them. How far is the mean AUROC of the shifted difference above that
+of the loss by itself? `least` and `below`: the least gain of a world, and how many worlds are below; `surely`: of
+these, how many by the t interval over their seeds.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -108,17 +110,25 @@ def measured(models: Models, score: Score, count: int, draws: int) -> dict[str, 
 
 
 def of_worlds(models: Models, worlds: int, seeds: int) -> dict[str, float]:
-    """Gains of the shifted difference over the loss by itself, one for each world of seeds of its own."""
-    lines = []
-    for world in range(worlds):
-        at = np.arange(seeds * world, seeds * (world + 1))
+    """Gains of the shifted difference over the loss by itself, one for each world."""
+    lines, chosen = [], seeds_of_worlds(len(models.seeds), worlds, seeds)
+    for at in map(np.array, chosen):
         kept = {name: getattr(models, name)[at] for name in ("phi", "trained", "phi_held_out")}
         own = replace(models, seeds=[models.seeds[m] for m in at], cells=[models.cells[m] for m in at], **kept)
         lines.append(calibrated.summary(own)[1])
     gains = np.array([line["cal_gain"] for line in lines])
     means = {name: float(np.mean([line[of] for line in lines])) for name, of in MEANS.items()}
     surely = sum(line["cal_gain_hi"] < 0 for line in lines)
-    return {"worlds": worlds, **means, "least": gains.min(), "below": int((gains < 0).sum()), "surely": surely}
+    return {"worlds": len(lines), **means, "least": gains.min(), "below": int((gains < 0).sum()), "surely": surely}
+
+
+def seeds_of_worlds(models: int, worlds: int, seeds: int) -> list[tuple[int, ...]]:
+    """The models of each world: others for each, where there are enough of them, else different draws."""
+    if models >= worlds * seeds:
+        return [tuple(range(seeds * world, seeds * (world + 1))) for world in range(worlds)]
+    every = list(combinations(range(models), seeds))
+    order = np.random.default_rng(0).permutation(len(every))[:worlds]
+    return [every[k] for k in order]
 
 
 def main() -> None:
@@ -127,6 +137,7 @@ def main() -> None:
     options.add_argument("--steps", default="")
     options.add_argument("--width", type=int, default=64)
     options.add_argument("--worlds", type=int, default=0)
+    options.add_argument("--models", type=int, default=0)
     options.add_argument("--runs", type=Path, default=None)
     given = options.parse_args()
     steps = [int(word) for word in (given.steps or ("300,1200,3000" if given.worlds else "1200")).split(",")]
@@ -137,7 +148,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary, Results("calibrated", given.json, columns, ("torch",)) as results:
         folder = given.runs or Path(temporary)
         if given.worlds:
-            for step, at_step in zip(steps, swept(folder, given.width, steps, given.seeds * given.worlds), strict=True):
+            count = given.models or given.seeds * given.worlds
+            for step, at_step in zip(steps, swept(folder, given.width, steps, count), strict=True):
                 results.add(steps=step, **of_worlds(at_step, given.worlds, given.seeds))
             return
         (models,) = swept(folder, given.width, steps, given.seeds)
