@@ -119,7 +119,13 @@ def of_worlds(models: Models, worlds: int, seeds: int) -> dict[str, float]:
     gains = np.array([line["cal_gain"] for line in lines])
     means = {name: float(np.mean([line[of] for line in lines])) for name, of in MEANS.items()}
     surely = sum(line["cal_gain_hi"] < 0 for line in lines)
-    return {"worlds": len(lines), **means, "least": gains.min(), "below": int((gains < 0).sum()), "surely": surely}
+    return {
+        "worlds": len(lines),
+        **means,
+        "least": float(gains.min()),
+        "below": int((gains < 0).sum()),
+        "surely": int(surely),
+    }
 
 
 def seeds_of_worlds(models: int, worlds: int, seeds: int) -> list[tuple[int, ...]]:
