@@ -73,7 +73,7 @@ def read(curves: Curves) -> Calibrated:
     for key, models in groups(curves):
         about = dict(zip(curves.paths, key, strict=True))
         lines, line = summary(models)
-        if lines and OF_ROW in cells and (own := cells[OF_ROW].reindex(run["cell"] for run in lines)).notna().all():
+        if lines and OF_ROW in cells and (own := cells[OF_ROW].reindex([run["cell"] for run in lines])).notna().all():
             for run, area in zip(lines, own, strict=True):
                 run[OWN] = area
             line |= _mean(OWN, own)

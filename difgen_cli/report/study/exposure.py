@@ -131,7 +131,7 @@ def _of_pool(
     for cell, run, lines in measured:
         inside = ~lines["held_out"]
         about = of_run[run].reindex(lines["image"].where(inside, -1)).set_index(lines.index)
-        lines = lines.assign(**{name: about[name] for name in about})
+        lines = lines.assign(**{str(name): about[name] for name in about})
         lines["group"] = lines["group"].where(inside, lines["image"]).astype(np.int64)
         lines["group_size"] = lines["group_size"].fillna(1).astype(np.int64)
         lines["trained"] = lines["trained"].where(inside, False).astype(bool)

@@ -134,9 +134,10 @@ def _filled(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     return frame[kept].astype(whole)
 
 
-def _names(frame: pd.DataFrame, names: Mapping[str, list[str]]) -> list[str | None]:
+def _names(frame: pd.DataFrame, names: Mapping[str, list[str]]) -> pd.Series:
     pairs = zip(frame["data"], frame["image"], strict=True)
-    return [own[place] if place < len(own := names.get(pool, [])) else None for pool, place in pairs]
+    called = [own[place] if place < len(own := names.get(pool, [])) else None for pool, place in pairs]
+    return pd.Series(called, frame.index, dtype=object)
 
 
 def gaps(phi: np.ndarray, trained: np.ndarray) -> Gaps:

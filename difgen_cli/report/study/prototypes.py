@@ -102,10 +102,10 @@ def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
     """Spearman's, of values (n,) each, ties at their mean rank; NaN where one of them is constant, or below three."""
     from scipy.stats import rankdata
 
-    ranks = [rankdata(values) for values in (one, other)]
-    if len(one) < 3 or min(rank.std() for rank in ranks) == 0:
+    ranks = np.stack([rankdata(values) for values in (one, other)])
+    if len(one) < 3 or ranks.std(axis=1).min() == 0:
         return float("nan")
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.corrcoef(ranks)[0, 1])
 
 
 def mean_rank(single: np.ndarray, images: np.ndarray, left_out: np.ndarray) -> tuple[float, float, float]:

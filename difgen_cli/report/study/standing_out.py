@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -36,7 +37,7 @@ class StandingOut:
         return max(0.0, 1 - self.by_chance / len(self.images)) if len(self.images) else 0.0
 
 
-def read(curves: Curves, cell: str, names: list[str] | None = None) -> StandingOut | None:
+def read(curves: Curves, cell: str, names: Sequence[str] | None = None) -> StandingOut | None:
     """Of a cell; None where its losses were not measured, or of fewer than 20 images on a side."""
     lines = curves.exposure
     lines = lines[lines["cell"] == cell] if len(lines) else lines
