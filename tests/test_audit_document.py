@@ -19,8 +19,9 @@ ROOT = Path(__file__).parent.parent
 DOCUMENT = (ROOT / "docs" / "audit.md").read_text(encoding="utf-8")
 SESSIONS = blocks(DOCUMENT, "console")
 (CODE,), (DESCRIBED,) = blocks(DOCUMENT, "python"), blocks(DOCUMENT, "json")
-COPY, TELL, WHICH, GENERAL, BEGIN = (
-    "Does it copy?", "Can one tell who was in?", "Which images?", "Does it generalise?", "When did it begin?",
+COPY, TELL, WHICH, LEAST, GENERAL, BEGIN = (
+    "Does it copy?", "Can one tell who was in?", "Which images?", "How much at least?", "Does it generalise?",
+    "When did it begin?",
 )  # fmt: skip
 
 pytestmark = pytest.mark.long  # three models are trained and audited
@@ -71,12 +72,14 @@ def test_a_pickle_in_the_format_of_edm_that_saw_many_images_few_times_generalise
     others.general_of_edm(tmp_path)
     answers = audited(tmp_path, SESSIONS[1], difgen_in)
     assert BEGIN not in answers
-    assert states(answers) == {COPY: "not_shown", TELL: "not_shown", WHICH: "not_shown", GENERAL: "yes"}
+    open_ = dict.fromkeys((COPY, TELL, WHICH), "not_shown")
+    assert states(answers) == open_ | {LEAST: "cannot_be_told", GENERAL: "yes"}
 
 
 def test_a_module_of_its_author_that_learnt_few_images_by_heart_copies_them(tmp_path: Path, difgen_in: Run) -> None:
     assert json.loads(DESCRIBED) == others.DESCRIBED
     others.few_of_a_module(tmp_path, CODE)
     answers = audited(tmp_path, SESSIONS[2], difgen_in)
-    assert states(answers) == {COPY: "yes", TELL: "yes", WHICH: "yes", GENERAL: "not_shown"}
+    copier = dict.fromkeys((COPY, TELL, WHICH), "yes")
+    assert states(answers) == copier | {LEAST: "cannot_be_told", GENERAL: "not_shown"}
     assert "None of them stands twice or more" in answers[WHICH]["text"]

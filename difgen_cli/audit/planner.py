@@ -20,7 +20,7 @@ from difgen_cli.score import planner
 from difgen_cli.score.sources import ComparisonRequest
 from difgen_cli.text import hyphenated, printable
 
-DEFAULT = (*planner.DEFAULT, "membership", "path")
+DEFAULT = (*planner.DEFAULT, "membership", "exposure", "path")
 EVERY = "all"  # in place of the names of metrics
 OF_IMAGES = "images"  # in place of a file: the class labels that come with the images
 SECTIONS = ("condition", "guide", "model", "sample")  # whose settings may be given beside those of metrics and data

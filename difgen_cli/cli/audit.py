@@ -62,6 +62,9 @@ def audit(
     mirrored: Mirrored = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.", metavar="DEVICE")] = "auto",
     set_: Annotated[list[str] | None, typer.Option("--set", help="Another setting.", metavar="KEY=VALUE")] = None,
+    images: Annotated[
+        bool, typer.Option("--images", help="Also which training images are exposed, with pictures: private.")
+    ] = False,
     out: ReportFolder = None,
     runs: Annotated[Path, typer.Option("--runs", help="Where results are kept.", metavar="FOLDER")] = Path("audits"),
     json_: Json = False,
@@ -89,7 +92,7 @@ def audit(
         ended = auditing.run(prepared, messages(), partial(progress.watch, messages()))
         if ended == "interrupted":
             fail("interrupted: everything so far is kept; run the same command again to resume", 130)
-        _report(prepared, out, json_=json_)
+        _report(prepared, out, json_=json_, images=images)
         raise typer.Exit(auditing.ENDED[ended])
 
 
@@ -155,7 +158,7 @@ def _options(request: AuditRequest) -> Iterator[tuple[str, ...]]:
     yield from (("--set", f"{key}={setting}") for key, setting in request.settings.items())
 
 
-def _report(prepared: PreparedAudit, out: Path | None, *, json_: bool) -> None:
+def _report(prepared: PreparedAudit, out: Path | None, *, json_: bool, images: bool) -> None:
     """Write the page, by default into a folder of the model's name, and print the answers or JSON."""
     from difgen_cli.report import audit as page
     from difgen_cli.report.findings.answers import AuditedModel
@@ -171,7 +174,7 @@ def _report(prepared: PreparedAudit, out: Path | None, *, json_: bool) -> None:
         planned.store, planned.plan.grid.name, planned.folder, subject, notes=prepared.notes,
         left_out=prepared.left_out, names=prepared.train_names,
     )  # fmt: skip
-    written = page.write(audited, out or Path("report") / planned.plan.grid.name)
+    written = page.write(audited, out or Path("report") / planned.plan.grid.name, images=images)
     if json_:
         print_json(page.content(audited, written))
     else:

@@ -44,6 +44,9 @@ def report(
     compare: Annotated[
         tuple[Path, Path] | None, typer.Option(help="Compare two run directories.", metavar="RUNS RUNS")
     ] = None,
+    images: Annotated[
+        bool, typer.Option("--images", help="Also which training images are exposed, with pictures: private.")
+    ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse what should not be compared.")] = False,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Draw again when rows change.")] = False,
     json_: Json = False,
@@ -55,7 +58,7 @@ def report(
     Example: difgen report runs/ --x data.size --y mem_frac --by model.width
     """
     with errors():
-        _check_exclusive({"--x with --y": x or y or by, "--compare": compare, "--watch": watch})
+        _check_exclusive({"--images": images, "--x with --y": x or y or by, "--compare": compare, "--watch": watch})
         from difgen_cli.engine.store import Store
 
         folder, choice = _folder(runs, runs_, compare), _choice(x, y, by)
@@ -70,7 +73,7 @@ def report(
             if choice:
                 content = _one_figure(studies, choice, out, console)
             else:
-                content = _pages(studies, out, table, console, paper=paper)
+                content = _pages(studies, out, table, console, paper=paper, images=images)
         if json_:
             print_json(content)
 
@@ -149,14 +152,14 @@ def _folders(studies: Sequence[Study], out: Path) -> list[tuple[Study, Path]]:
 
 
 def _pages(
-    studies: Sequence[Study], out: Path, table: Console | None, console: Console, *, paper: bool
+    studies: Sequence[Study], out: Path, table: Console | None, console: Console, *, paper: bool, images: bool
 ) -> dict[str, Any]:
     """Write a page for each study and print its table (without a console for it: not); returns content for machines."""
     from difgen_cli import report as reporting
 
     reports = []
     for study, folder in _folders(studies, out):
-        written = reporting.write(study, folder, paper=paper)
+        written = reporting.write(study, folder, paper=paper, images=images)
         reports.append(
             {
                 "grid": study.name,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from difgen_cli.engine.columns import Columns
+    from difgen_cli.report.study.album import Album
     from difgen_cli.report.study.curves import Curves
 
 
@@ -52,7 +53,8 @@ class Study:
     columns: by name what metrics declare of their columns. stale: what is to be said of stale cells, which are not
     drawn; or nothing. held_back: columns of the rows with what must not be stated (see `report/study/blind.py`), and is
     in rows.csv alone. exposure: the losses image by image (see `report/study/exposure.py`), if any. image_names: what
-    images are called, by the key of their data set, where they have names.
+    images are called, by the key of their data set, where they have names. album: the images of the data sets and of
+    the cells' samples as pictures.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Study:
     held_back: pd.DataFrame | None = None
     exposure: pd.DataFrame | None = None
     image_names: dict[str, list[str]] = field(default_factory=dict)
+    album: Album | None = None
 
     @property
     def measured(self) -> pd.DataFrame:
@@ -79,7 +82,7 @@ class Study:
     @property
     def content(self) -> dict[str, Any]:
         """All but the pictures, which the rows' cells name."""
-        return {one.name: getattr(self, one.name) for one in fields(self) if one.name != "gallery"}
+        return {one.name: getattr(self, one.name) for one in fields(self) if one.name not in ("gallery", "album")}
 
     @cached_property
     def curves(self) -> Curves:
@@ -97,11 +100,14 @@ class Written:
     figures: list[Path]
 
 
-def write(study: Study, out: Path, *, paper: bool = False, reload: bool = False) -> Written:
+def write(
+    study: Study, out: Path, *, paper: bool = False, reload: bool = False, images: bool = False
+) -> Written:  # fmt: skip
     """Write `report.html`, `figures/*.{png,svg,csv,txt}`, `rows.csv`, `last.csv` and, where they exist, `onset.csv`,
     `slopes.csv`, `matched.csv`, `efficiency.csv`, `efficiency_runs.csv`, `clusters.csv`, `least_loss.csv`,
-    `least_loss_runs.csv`, `calibrated.csv`, `calibrated_runs.csv` and `images.csv` into the folder `out`; with `paper`
-    also `*.{png,svg,pdf,csv,txt}` in `paper/column` and `paper/text`.
+    `least_loss_runs.csv`, `calibrated.csv`, `calibrated_runs.csv` and `prototypes.csv` into the folder `out`; with `paper` also `*.{png,svg,pdf,csv,txt}` in
+    `paper/column` and `paper/text`; with `images` also `images.csv` and `images_cells.csv`, and names and pictures of
+    the most exposed images on the page: else they are removed, since they are as private as the images.
 
     What shows the same as before is left as it is; other files of the same names are replaced, and a figure whose axis
     is gone is removed. reload: a browser loads the page again every few seconds.
@@ -109,11 +115,11 @@ def write(study: Study, out: Path, *, paper: bool = False, reload: bool = False)
     from difgen_cli.report.page import stamp
     from difgen_cli.report.page.document import reloading
 
-    digest = stamp.digest(study.content)
+    digest = stamp.digest(study.content, images)
     drawn = stamp.kept(out, "page", digest)
     if drawn is None:
         stamp.forget(out, "paper")  # else old figures would look like this study's
-        drawn = _draw(study, out, reload=reload)
+        drawn = _draw(study, out, reload=reload, with_images=images)
         stamp.record(out, "page", digest, drawn)
     if paper and stamp.kept(out, "paper", digest) is None:
         stamp.record(out, "paper", digest, _draw_for_paper(study, out / "paper"))
@@ -122,12 +128,12 @@ def write(study: Study, out: Path, *, paper: bool = False, reload: bool = False)
     return Written(page, [path for path in drawn if path.suffix == ".png"])
 
 
-def _draw(study: Study, out: Path, *, reload: bool) -> list[Path]:
+def _draw(study: Study, out: Path, *, reload: bool, with_images: bool) -> list[Path]:
     """The page, its figures and the tables behind it; every file that was written."""
     from difgen_cli.report import page, spreadsheet
     from difgen_cli.report.figures import listing
     from difgen_cli.report.page.document import reloading
-    from difgen_cli.report.study import calibrated, clusters, efficiency, images, least_loss, matched, onset
+    from difgen_cli.report.study import calibrated, clusters, efficiency, images, least_loss, matched, onset, prototypes
 
     read = study.curves
     drawn = listing.draw(read)
@@ -140,8 +146,10 @@ def _draw(study: Study, out: Path, *, reload: bool) -> list[Path]:
     files += matched.write(matched.compared(read), out)
     files += efficiency.write(read.efficiency, out)
     files += calibrated.write(read.calibrated, out)
-    files += images.write(images.read(read, study.image_names), out)
-    content = page.compose(study, drawn)
+    files += prototypes.write(read.prototypes, out)
+    tables = images.named(read, study.image_names, study.album) if with_images else images.NOBODY_ASKED
+    files += images.write(tables, out)
+    content = page.compose(study, drawn, tables[0] if with_images else None)
     publish(out / "report.html", reloading(content, on=reload))
     return [*files, out / "report.html"]
 

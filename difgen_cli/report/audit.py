@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -17,13 +17,15 @@ from difgen_cli.report import Study, Written, controls, publish, spreadsheet
 from difgen_cli.report.figures import listing
 from difgen_cli.report.findings import answers
 from difgen_cli.report.findings.answers import Answer, AuditedModel, Evidence
+from difgen_cli.report.findings.answers import images as which
 from difgen_cli.report.findings.answers.evidence import Checkpoint
 from difgen_cli.report.findings.numbers import Row
 from difgen_cli.report.page import audit_parts, parts, stamp
 from difgen_cli.report.page.document import document
 from difgen_cli.report.plotting.layout import DrawnFigure
-from difgen_cli.report.study import copied, least_loss, loading
+from difgen_cli.report.study import copied, least_loss, loading, standing_out
 from difgen_cli.report.study.copied import Copied
+from difgen_cli.report.study.standing_out import StandingOut
 from difgen_cli.text import printable
 
 if TYPE_CHECKING:
@@ -45,8 +47,8 @@ METHODS = (
 class Audited:
     """The study of an audit, and what was audited.
 
-    copied: of the last finished checkpoint. notes: what a reader must know. left_out: metric -> why it was not
-    measured.
+    copied, standing_out: of the last finished checkpoint. notes: what a reader must know. left_out: metric -> why it
+    was not measured.
     """
 
     study: Study
@@ -54,6 +56,7 @@ class Audited:
     copied: Copied | None = None
     notes: Sequence[str] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
+    standing_out: StandingOut | None = None
 
     @cached_property
     def finished(self) -> pd.DataFrame:
@@ -82,6 +85,7 @@ class Audited:
             row=Row(self.by_kind.get("model", {})),
             copycat=Row(self.by_kind.get("copycat", {})),
             copied=self.copied,
+            standing_out=self.standing_out,
             checkpoints=checkpoints,
             least_loss=_least_loss(self.study),
             left_out=self.left_out,
@@ -145,19 +149,24 @@ def gather(
     rows = bare.by_kind
     cells = {kind: str(row["cell"]) for kind, row in rows.items()}
     read = copied.read(store, cells["model"], cells.get("heldout"), names) if "model" in cells else None
-    return Audited(study, subject, read, tuple(notes), dict(left_out or {}))
+    best = standing_out.read(study.curves, cells["model"], names) if "model" in cells and subject.train else None
+    return Audited(study, subject, read, tuple(notes), dict(left_out or {}), best)
 
 
-def write(audited: Audited, out: Path) -> Written:
-    """Write `report.html`, `rows.csv`, `copied.csv` and `figures/` into the folder `out`, unless all that is there."""
-    images = audited.copied.images if audited.copied is not None else pd.DataFrame()
+def write(audited: Audited, out: Path, *, images: bool = False) -> Written:
+    """Write `report.html`, `rows.csv`, `copied.csv` and `figures/` into the folder `out`, unless all that is there.
+
+    images: also `exposed.csv`, and the same images on the page; else it is removed, since it is as private as they are.
+    """
+    of_copies = audited.copied.images if audited.copied is not None else pd.DataFrame()
+    listed = _exposed(audited) if images else pd.DataFrame()
     digest = stamp.digest(
-        audited.study.content, images, audited.heading, [answer.content for answer in audited.answers], audited.notes,
-        dict(audited.left_out),
+        audited.study.content, of_copies, listed, images, audited.heading,
+        [answer.content for answer in audited.answers], audited.notes, dict(audited.left_out),
     )  # fmt: skip
     files = stamp.kept(out, "page", digest)
     if files is None:
-        files = _draw(audited, images, out)
+        files = _draw(audited, of_copies, listed, out, with_images=images)
         stamp.record(out, "page", digest, files)
     return Written(out / "report.html", [path for path in files if path.suffix == ".png"])
 
@@ -212,28 +221,52 @@ def _least_loss(study: Study) -> pd.Series | None:
 # The page ------------------------------------------------------------------------------------------------------------
 
 
-def _draw(audited: Audited, images: pd.DataFrame, out: Path) -> list[Path]:
+def _exposed(audited: Audited) -> pd.DataFrame:
+    """The lines of exposed.csv; none where nothing may be said of who was in."""
+    best, album = audited.standing_out, audited.study.album
+    if best is None or not which.standing_out(audited.evidence):
+        return pd.DataFrame()
+    near = None if album is None else album.nearest_samples(best.images.rename(columns={"place": "image"}))
+    return best.images if near is None else best.images.assign(d1=near["d1"], sample=near["sample"].astype("Int64"))
+
+
+def _draw(
+    audited: Audited, images: pd.DataFrame, listed: pd.DataFrame, out: Path, *, with_images: bool
+) -> list[Path]:  # fmt: skip
     """The page, its figures and the tables behind it; every file that was written."""
     several = len(audited.evidence.checkpoints) > 1
     figures = [one for one in listing.draw(audited.study.curves) if one.name != OTHERS] if several else []
     files = listing.save(figures, out / "figures")
     spreadsheet.write(audited.study.measured, out / "rows.csv")
     spreadsheet.write(images, out / "copied.csv")
+    files += spreadsheet.write_each({"exposed.csv": listed.drop(columns=["pool", "cell"], errors="ignore")}, out)
     page = out / "report.html"
-    publish(page, _page(audited, figures))
+    publish(page, _page(audited, figures, listed if with_images else None))
     return [*files, out / "rows.csv", out / "copied.csv", page]
 
 
-def _page(audited: Audited, figures: list[DrawnFigure]) -> str:
+def _page(audited: Audited, figures: list[DrawnFigure], listed: pd.DataFrame | None) -> str:
     methods = parts.note(METHODS) + "".join(map(parts.note, audited.absent)) + parts.provenance(audited.study)
     cell = str(audited.by_kind.get("model", {}).get("cell"))
     sections = [
         parts.section("Copied training images", audit_parts.copies(audited.copied, cell, audited.study.gallery)),
+        _standing_out(audited, listed),
         parts.section("Over the checkpoints", "".join(map(parts.chart, figures))) if figures else "",
         parts.section("Controls", controls.for_page(audited.by_kind, audited.study.curves)) if audited.by_kind else "",
         parts.section("Methods and provenance", methods),
     ]
     return document("audit", f"{_header(audited)}<main>{''.join(sections)}</main>", figures)
+
+
+def _standing_out(audited: Audited, listed: pd.DataFrame | None) -> str:
+    """The section of exposed images; nothing where nothing may be said of who was in."""
+    sentences = which.standing_out(audited.evidence)
+    if audited.standing_out is None or not sentences:
+        return ""
+    shown = audited.standing_out if listed is None else replace(audited.standing_out, images=listed)
+    asked = listed is not None
+    body = audit_parts.standing_out(shown, sentences, audited.study.album, with_images=asked)
+    return parts.section("The most exposed images", body)
 
 
 def _header(audited: Audited) -> str:

@@ -6,15 +6,17 @@ Everything is drawn: subsets, how easy images are, and what training did to each
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 from drawing import Arrays, Ends, World, ends
 
-from difgen_cli.report.study.calibrated import summary
+from difgen_cli.report.study import prototypes
+from difgen_cli.report.study.calibrated import Models, summary
 from difgen_cli.report.study.calibration import delong, difference, shift
+from difgen_cli.report.study.prototypes import RAISED
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "report"))
 from shadow_worlds import Pool
@@ -56,4 +58,43 @@ def _mean(world: SeedsOfAPool) -> float:
     return float(np.mean(areas))
 
 
-SEEDS_OF_A_POOL: tuple[World, ...] = tuple(SeedsOfAPool(models, leak) for models in (2, 3, 5) for leak in (0.0, 0.5))
+@dataclass(frozen=True)
+class SparseFirst:
+    """Training raises the signal by more where images are sparse; how far apart they are is drawn too."""
+
+    models: int
+    slope: float
+
+    def __str__(self) -> str:
+        return f"{self.models} seeds, raised by {self.slope:g} a deviation of the spacing"
+
+    def truth(self) -> Arrays:
+        return {RAISED: np.array(_mean_correlation(self))}
+
+    def intervals(self, draw: int) -> Ends:
+        return ends(prototypes.summary(*self.drawn(draw)), RAISED)
+
+    def drawn(self, draw: int) -> tuple[Models, prototypes.Surroundings]:
+        models = Pool(count=self.models).models(draw)
+        spacing = np.random.default_rng((draw, 1)).standard_normal(len(models.images))
+        everywhere = np.broadcast_to(spacing, models.phi.shape)
+        raised = replace(models, phi=models.phi + self.slope * everywhere * models.trained)
+        nothing = np.full(models.phi.shape, np.nan)
+        return raised, prototypes.Surroundings(everywhere, nothing, nothing)
+
+
+@cache
+def _mean_correlation(world: SparseFirst) -> float:
+    if not world.slope:
+        return 0.0
+    values = []
+    for draw in range(10**6, 10**6 + 500):
+        models, around = world.drawn(draw)
+        values += [prototypes.CORRELATIONS[RAISED](models, around, m)[0] for m in range(world.models)]
+    return float(np.mean(values))
+
+
+SEEDS_OF_A_POOL: tuple[World, ...] = (
+    *(SeedsOfAPool(models, leak) for models in (2, 3, 5) for leak in (0.0, 0.5)),
+    *(SparseFirst(models, slope) for models in (3, 6) for slope in (0.0, 0.15)),
+)

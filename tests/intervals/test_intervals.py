@@ -9,7 +9,7 @@ from drawing import ends
 from further import FURTHER, Seeds
 from looks import LOOKS, Partition, Rare
 from scipy.stats import binom
-from seeds_of_a_pool import SEEDS_OF_A_POOL, SeedsOfAPool
+from seeds_of_a_pool import SEEDS_OF_A_POOL, SeedsOfAPool, SparseFirst
 from simulate import LEAST, MOST, Coverage, coverages, draw
 from worlds import WORLDS, Copies, Digits, Ends, Features, Grouped, Modes, Planted, Preferring, World
 
@@ -20,8 +20,8 @@ HARD = (
     *(Copies(0.1), Preferring(16, 0.4), Modes(100), Grouped(0.3, 0.5)),
     *(Digits(16, unseen=True), Features(1.6), Planted(0.3), Seeds(0.002, 0.001), Seeds(0.999)),
     *(RandomSplit(64), MadeAgain(1000, 1000), Randomised(1, 200), Randomised(2, 200, seeds=3)),
-    *(SeedsOfAPool(3), SeedsOfAPool(3, 0.5)),
     *(Partition(0.4, 3, 4, 200), Rare(0.7)),
+    *(SeedsOfAPool(3), SeedsOfAPool(3, 0.5), SparseFirst(3, 0.15)),
 )
 FEW = (Modes(1), Modes(3), Modes(10), Modes(300, most=0.9))  # images among the samples: no interval holds
 ALARM = 0.001  # chance that an interval which covers 92 % or 98 % of the time fails

@@ -130,6 +130,11 @@ def _pictures(rng: np.random.Generator, ratio: float) -> tuple[bytes, bytes]:
     return _png(sample), _png(nearest)
 
 
+def picture(number: int) -> bytes:
+    """A picture of 8 × 8, another one for another number."""
+    return _png(np.random.default_rng(number).uniform(0, 255, (8, 8)))
+
+
 def _png(pixels: np.ndarray) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels.astype(np.uint8)).save(file, "PNG")

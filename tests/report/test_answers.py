@@ -19,9 +19,13 @@ from difgen_cli.report.findings.answers.generalising import POOR, SLIGHT
 from difgen_cli.report.findings.numbers import Row
 from difgen_cli.report.study import blind
 from difgen_cli.report.study.copied import Copied
+from difgen_cli.report.study.standing_out import StandingOut
 
 YES, NOT_SHOWN, UNKNOWN = State.YES, State.NOT_SHOWN, State.UNKNOWN
-COPY, MEMBER, WHICH, GENERAL, BEGIN = "copy", "member", "which", "general", "begin"
+COPY, MEMBER, WHICH, LEAST, GENERAL, BEGIN = (
+    "Does it copy?", "Can one tell who was in?", "Which images?", "How much at least?", "Does it generalise?",
+    "When did it begin?",
+)  # fmt: skip
 SUBJECT = AuditedModel("model/", "train/", 1000, held_out="test/", held_out_images=700, same_pool=True)
 # Nothing is wrong with this model, and every measure could have seen it.
 ROW: dict[str, Any] = CLEAN | {
@@ -31,6 +35,7 @@ ROW: dict[str, Any] = CLEAN | {
 }  # fmt: skip
 OPEN = {"gap_max": 0.45, "gap_max_lo": 0.4, "gap_max_hi": 0.52}
 FOUND = {"mia_auc_025": 0.71, "mia_auc_025_lo": 0.68, "mia_auc_025_hi": 0.74}
+COINS = {"eps_least": 1.67, "eps_most": 4.08, "eps_right": 160, "eps_guesses": 179}
 DIFFER = {"blind_auc": 0.99, "blind_auc_lo": 0.97, "blind_auc_hi": 1.0}
 ALIKE = {"blind_auc": 0.506, "blind_auc_lo": 0.48, "blind_auc_hi": 0.53}
 NO_HELD_OUT = {
@@ -53,11 +58,11 @@ def evidence(subject: AuditedModel = SUBJECT, copied: Copied | None = None, **ch
 
 
 def of(from_: Evidence) -> dict[str, Answer]:
-    return dict(zip((COPY, MEMBER, WHICH, GENERAL, BEGIN), answered(from_), strict=False))
+    return {answer.question: answer for answer in answered(from_)}
 
 
 def states(from_: Evidence) -> tuple[State, ...]:
-    return tuple(answer.state for answer in of(from_).values())
+    return tuple(of(from_)[question].state for question in (COPY, MEMBER, WHICH, GENERAL))
 
 
 @pytest.mark.parametrize(
@@ -130,6 +135,14 @@ def states(from_: Evidence) -> tuple[State, ...]:
         (WHICH, SUBJECT, COPIES, YES, "2 training images. 1 of them stands twice or more in the training set. Most "
          "often: image 17 (90 samples, 3 times in it), image 4 (10 samples, 1 time in it)."),
         (WHICH, WITHOUT, NO_HELD_OUT | COPIES, UNKNOWN, "Whether it copies cannot be told."),
+        # How much at least?
+        (LEAST, SUBJECT, {}, UNKNOWN, "No lot decided which images were trained on, or nobody guessed it"),
+        (LEAST, SUBJECT, COINS, YES, "An epsilon of at least 1.67 for one image. With 95 % confidence: 160 of 179 "
+         "guesses of who was trained on are right. All of them right would show 4.08"),
+        (LEAST, SUBJECT, COINS | {"eps_least": 0.0, "eps_right": 92}, NOT_SHOWN, "No epsilon above 0 is shown. 92 of "
+         "179 guesses of who was trained on are right, which does not show that there is none. All of them right"),
+        (LEAST, WITHOUT, NO_HELD_OUT | COINS, YES, "at least 1.67"),
+        (LEAST, SUBJECT, COINS | {"eps_least": None}, UNKNOWN, "data.draw: coin"),
         # Does it generalise?
         (GENERAL, SUBJECT, {}, YES, "not shown to be larger than on training images: the largest difference is 2.00 % "
          "[−1.00 %, 4.00 %] (at noise of 0.400 times the images' spread)"),
@@ -193,6 +206,34 @@ def test_copied_images_have_their_names_where_they_have_some() -> None:
     assert "a cat.png (90 samples, 3 times in it), dog.png" in of(evidence(copied=named, **COPIES))[WHICH].text
 
 
+LISTED = pd.DataFrame({"place": range(120), "loss": 0.1, "hits": 0.0, "pool": "p", "cell": "c"})
+STANDING = StandingOut(LISTED, 1000, 700)
+
+
+def test_images_that_stand_out_are_counted_where_one_can_tell_who_was_in_and_convict_none() -> None:
+    telling = replace(evidence(**FOUND), standing_out=STANDING)
+    which = of(telling)[WHICH]
+    assert which.state is NOT_SHOWN, "it is the state of copies"
+    assert (
+        "120 of 1,000 training images have a lower error than all but ten of the 700 held-out ones, where chance alone "
+        "would give 14.3: this list has a reliability of 88.1 %, the share that is more than chance. It ranks images "
+        "and convicts none" in which.text
+    )
+    assert "120 of 1,000 training images" in of(replace(evidence(**FOUND | COPIES), standing_out=STANDING))[WHICH].text
+    for silent in (
+        replace(evidence(), standing_out=STANDING),  # nothing tells who was in
+        replace(evidence(ELSEWHERE, **FOUND | DIFFER), standing_out=STANDING),
+        replace(telling, standing_out=replace(STANDING, images=LISTED.head(0))),
+        replace(telling, standing_out=None),
+    ):
+        assert "convicts" not in of(silent)[WHICH].text
+
+
+def test_of_a_list_that_is_no_longer_than_chance_nothing_is_more_than_chance() -> None:
+    assert StandingOut(LISTED.head(10), 1000, 700).reliability == 0
+    assert StandingOut(LISTED.head(20), 100, 100).reliability == pytest.approx(0.5)
+
+
 # Several checkpoints -------------------------------------------------------------------------------------------------
 
 
@@ -229,7 +270,7 @@ def test_without_a_control_no_checkpoint_says_when_it_began() -> None:
     points = (Checkpoint(1, rows[0]), Checkpoint(2, rows[1]))
     answer = of(replace(evidence(WITHOUT), row=rows[1], checkpoints=points))[BEGIN]
     assert answer.state is UNKNOWN
-    assert of(evidence()).keys() == {COPY, MEMBER, WHICH, GENERAL}  # one checkpoint has no beginning
+    assert BEGIN not in of(evidence())  # one checkpoint has no beginning
 
 
 # No sentence contradicts its numbers ---------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from difgen_cli.engine.store import Store, sample_files
 from difgen_cli.report import audit
 from difgen_cli.report.audit import Audited
 from difgen_cli.report.findings.answers import NOT_TESTED, Answer, AuditedModel, State
+from difgen_cli.report.study.calibrated import TEN
 
 GRID = """\
 # Does the model copy?
@@ -29,13 +30,14 @@ base:
   model:  {{name: mlp, width: 128}}
   train:  {{batch: 64}}
   sample: {{name: heun, steps: 12, count: 250}}
-  score:  [memorization, aligned, preference, frechet, gap, membership]
+  score:  [memorization, aligned, preference, frechet, gap, membership, exposure]
 axes:
   train.steps: {steps}
 """
 REPEATED, TIMES, ONCE = 12, 40, 288  # images of the set with duplicates, how often they stand in it, and the others
-COPY, MEMBER, WHICH, GENERAL, BEGIN = (
-    "Does it copy?", "Can one tell who was in?", "Which images?", "Does it generalise?", "When did it begin?",
+COPY, MEMBER, WHICH, LEAST, GENERAL, BEGIN = (
+    "Does it copy?", "Can one tell who was in?", "Which images?", "How much at least?", "Does it generalise?",
+    "When did it begin?",
 )  # fmt: skip
 
 
@@ -121,7 +123,7 @@ def test_a_copier_copies_and_its_images_and_its_beginning_are_named(copier: Audi
 
 def test_a_model_that_generalises_is_not_said_to_copy(generaliser: Audited) -> None:
     given = answers(generaliser)
-    assert list(given) == [COPY, MEMBER, WHICH, GENERAL]  # one checkpoint has no beginning
+    assert list(given) == [COPY, MEMBER, WHICH, LEAST, GENERAL]  # one checkpoint has no beginning
     assert given[COPY].state is given[WHICH].state is State.NOT_SHOWN
     assert "None of 250 samples counts as a copy: at most 3 in 250 would" in given[COPY].text
     assert re.search(r"A copy with noise of 0.1 a pixel would be seen in \d\d\.\d % of cases", given[COPY].text)
@@ -244,9 +246,41 @@ def test_the_page_answers_first_in_plain_words(copier: Audited, tmp_path: Path) 
     assert not [name for name in measured if re.search(rf"\b{name}\b", above)]
     titles = re.findall(r"<h2>(.*?)</h2>", below)
     assert titles == ["Copied training images", "Over the checkpoints", "Controls", "Methods and provenance"]
+    assert copier.standing_out is None, "16 images are too few to say that they stand out"
     assert below.count('<figure class="pair memorized">') == 16
     assert written.figures
     assert len(pd.read_csv(tmp_path / "copied.csv")) == 16
+
+
+def test_images_that_stand_out_are_shown_where_somebody_asks(duplicates: Audited, tmp_path: Path) -> None:
+    """A model that copies 12 digits: those that it denoises better than nearly all held-out ones, by hand."""
+    best, lines = duplicates.standing_out, duplicates.study.exposure
+    assert best is not None
+    assert lines is not None
+    own = lines[lines["cell"] == duplicates.by_kind["model"]["cell"]]
+    held_out, of_T = own[own["held_out"]], own[~own["held_out"] & own["trained"]].drop_duplicates("group")
+    limit = np.sort(held_out["loss"])[TEN]
+    assert set(best.images["place"]) == set(of_T.loc[of_T["loss"] < limit, "image"])
+    assert best.images["loss"].is_monotonic_increasing
+    assert (best.asked, best.unseen) == (len(of_T), len(held_out))
+    random_part = dataclasses.replace(duplicates, subject=dataclasses.replace(duplicates.subject, same_pool=True))
+    assert "It ranks images and convicts none" in answers(random_part)[WHICH].text
+    plain = audit.write(random_part, tmp_path).page.read_text(encoding="utf-8")
+    assert "<h2>The most exposed images</h2>" in plain
+    assert "the same command with --images shows them" in plain
+    assert not (tmp_path / "exposed.csv").exists()
+    page = audit.write(random_part, tmp_path, images=True).page.read_text(encoding="utf-8")
+    table = pd.read_csv(tmp_path / "exposed.csv")
+    assert len(table) == len(best.images)
+    assert table["d1"].min() < table["d1"].median()
+    assert page.count('alt="nearest sample of image') == min(24, len(table))
+    audit.write(random_part, tmp_path)
+    assert not (tmp_path / "exposed.csv").exists()
+    # Where training and held-out images differ without the model, nothing is said of who was in.
+    differ = duplicates.study.rows.assign(blind_auc=0.95, blind_auc_lo=0.9, blind_auc_hi=1.0)
+    apart = dataclasses.replace(duplicates, study=dataclasses.replace(duplicates.study, rows=differ))
+    silent = audit.write(apart, tmp_path, images=True).page.read_text(encoding="utf-8")
+    assert "The most exposed images" not in silent
 
 
 def test_a_page_that_shows_the_same_is_left_as_it_is(generaliser: Audited, tmp_path: Path) -> None:

@@ -4,40 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
 import pytest
 import synthetic
+from shadow_study import AXES, Pictures, planted
 from shadow_worlds import Pool
 
 from difgen_cli.report.findings import calibrated as finding
+from difgen_cli.report.findings import exposed
 from difgen_cli.report.study import calibrated, curves, images
-from difgen_cli.report.study.curves import Curves
-
-AXES = {"model.width": [16, 64], "train.steps": [100, 200]}
-
-
-def planted(pool: Pool, axes: dict[str, list[int]] | None = None, groups: np.ndarray | None = None) -> Curves:
-    """A study of which every setting has the same subsets, and losses of its own; `groups`: of the pool's images."""
-    study = synthetic.study(axes or AXES, seeds=pool.count)
-    cells = study.rows[study.rows["kind"] == "model"]
-    group = np.arange(pool.images) if groups is None else groups
-    _, trained, _ = pool.draw(0)
-    lines = []
-    for k, (_, own) in enumerate(cells.groupby(list(axes or AXES), sort=False)):
-        chance = np.random.default_rng(k)
-        phi, _, of_H = pool.draw(0)
-        for m, cell in enumerate(own.sort_values("seed")["cell"]):
-            of_T = np.isin(group, group[trained[m]])
-            for held_out, signal, in_T in ((False, phi[m], of_T), (True, of_H[m], np.zeros(pool.held_out, bool))):
-                loss = np.exp(-signal - 0.01 * chance.standard_normal(len(signal)))
-                place = np.arange(len(signal))
-                about = {"cell": cell, "pool": "0" * 16, "held_out": held_out, "image": place, "trained": in_T}
-                of = place if held_out else group
-                lines.append(pd.DataFrame(about | {"group": of, "hits": np.nan if held_out else 0.0, "loss": loss}))
-    frame = pd.concat(lines, ignore_index=True).astype({"pool": "category"})
-    return curves.read(replace(study, exposure=frame))
+from difgen_cli.report.study.album import Album
 
 
 def test_each_setting_and_step_has_a_line_with_what_was_planted_and_each_model_one(tmp_path: Path) -> None:
@@ -102,7 +81,8 @@ def test_near_duplicates_are_one_image_and_trained_on_together() -> None:
 def test_the_table_of_images_counts_seeds_and_orders_by_the_gap(tmp_path: Path) -> None:
     pool = Pool(unequal=0.5)
     study = planted(pool)
-    frame = images.read(study, {"0" * 16: [f"{place}.png" for place in range(600)]})
+    names = {"0" * 16: [f"{place}.png" for place in range(600)]}
+    frame, cells = images.named(study, names, cast(Album, Pictures()))
     _, trained, _ = pool.draw(0)
     assert len(frame) == 600
     assert frame["gap"].dropna().is_monotonic_decreasing
@@ -114,10 +94,63 @@ def test_the_table_of_images_counts_seeds_and_orders_by_the_gap(tmp_path: Path) 
     assert by_place["gap"].mean() == pytest.approx(pool.leak, abs=0.08)
     assert by_place["gap_se"].dropna().unique() == pytest.approx(pool.noise * np.sqrt(1.5), rel=0.25)
     assert 0.4 < by_place["reliability"].iloc[0] < 0.85
-    assert (by_place["copies"] == 0).all()
-    assert [file.name for file in images.write(frame, tmp_path)] == ["images.csv"]
-    assert images.write(frame[:0], tmp_path) == []
-    assert "name" not in images.read(study, {})
+    assert (by_place["hits"] == 0).all()
+    ends = by_place.dropna(subset="gap").eval("(gap_hi - gap) / gap_se")
+    assert ends.between(1.959, 2.0).all(), "Student's t of some hundred degrees of freedom"
+    mine = by_place[by_place["n_in"] > 0]
+    assert (mine["d1"] == mine.index + 0.5).all()
+    assert (mine["sample"] == mine.index).all()
+    assert by_place.loc[by_place["n_in"] == 0, "d1"].isna().all(), "a sample of a model that never saw it"
+    assert len(cells) == 600 * 6, "three seeds of two widths at their last step"
+    assert set(cells["train.steps"].astype(str)) == {"200"}
+    assert not {"trained", "member"} & {*frame, *cells}
+    about = cells[(cells["model.width"].astype(str) == "16") & (cells["image"] == 5)].set_index("seed")
+    losses = study.exposure[study.exposure["cell"].isin(about["cell"]) & ~study.exposure["held_out"]]
+    losses = losses[losses["image"] == 5].set_index("cell")
+    assert np.allclose(about["loss"], losses["loss"].reindex(about["cell"]))
+    assert about["score"].notna().all()
+    assert [file.name for file in images.write((frame, cells), tmp_path)] == ["images.csv", "images_cells.csv"]
+    assert images.write(images.NOBODY_ASKED, tmp_path) == []
+    assert not list(tmp_path.iterdir())
+    bare, _ = images.named(study, {}, None)
+    assert not {"name", "d1", "condition"} & set(bare)
+
+
+def test_images_stand_out_where_training_raises_them_and_not_more_than_chance_where_it_does_not() -> None:
+    """Of 600 images about half are in some of three models; one interval in forty lies above 0 by chance."""
+    leaking, nothing = planted(Pool(leak=1.5, unequal=0)), planted(Pool(leak=0, unequal=0))
+    compared = leaking.images.lines["gap"].notna().sum()
+    assert len(leaking.images.exposed) > 0.9 * compared
+    assert sum(nothing.images.by_chance.values()) == pytest.approx(compared / 40, rel=0.6)
+    assert sum(leaking.images.by_chance.values()) < 0.2 * compared, "subsets that are drawn again tell nothing"
+    assert len(nothing.images.exposed) < 3 * compared / 40
+    sentence = str(exposed.stand_out(leaking, leaking.last))
+    assert f"Of {compared} images that some models were trained on and others not" in sentence
+    assert f"{len(leaking.images.exposed):,} have a lower loss in the former by more than a 95 % interval" in sentence
+    assert "(1: none of it is chance): it ranks images and convicts none." in sentence
+    bare = curves.read(synthetic.study(AXES))
+    assert exposed.stand_out(bare, bare.last) is None
+
+
+def test_of_two_seeds_no_image_has_an_error_and_the_order_is_not_said_to_be_known() -> None:
+    """Each image is in one model and not in the other: nothing says how far models differ by chance."""
+    _, trained, _ = Pool().draw(0)
+    halves = np.stack([trained[0], ~trained[0]])
+    own = images.gaps(np.zeros(halves.shape), halves)
+    assert np.isnan(own.error).all()
+    assert own.freedom == 0
+
+
+def test_the_models_own_samples_are_a_control_where_they_were_scored() -> None:
+    study = planted(Pool())
+    assert calibrated.OWN not in calibrated.read(study).over_seeds
+    rows = study.cells.assign(**{calibrated.OF_ROW: 0.6 + 0.01 * study.cells["seed"]})
+    tables = calibrated.read(replace(study, cells=rows))
+    assert tables.over_seeds[calibrated.OWN].to_numpy() == pytest.approx(np.full(4, 0.61))
+    assert (tables.over_seeds[f"{calibrated.OWN}_hi"] > 0.61).all()
+    assert set(tables.runs[calibrated.OWN]) == {0.6, 0.61, 0.62}
+    rows.loc[rows["seed"] == 2, calibrated.OF_ROW] = np.nan
+    assert calibrated.OWN not in calibrated.read(replace(study, cells=rows)).over_seeds
 
 
 def test_reliability_is_the_share_of_variance_that_is_no_error() -> None:

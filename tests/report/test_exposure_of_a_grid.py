@@ -10,15 +10,18 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from scipy.spatial.distance import cdist
 
 from difgen_cli.data import Pool, split
 from difgen_cli.data.digits import load
-from difgen_cli.engine.store import Store
+from difgen_cli.engine.plan import recipes
+from difgen_cli.engine.store import Store, sample_files
 from difgen_cli.report.study import loading
 
 GRID = """
 base:
   data: {name: folder, path: images, held_out: 40, size: 60}
+  condition: {name: kmeans, clusters: 2}
   model: {name: mlp, width: 16, depth: 1}
   train: {batch: 16}
   sample: {steps: 2, count: 16}
@@ -47,13 +50,63 @@ def study_folder(
     (tmp_path / "images").mkdir()
     for number, image in enumerate(digits().images[..., 0]):
         Image.fromarray(image).save(tmp_path / "images" / f"digit{number:03d}.png")
-    for command in (["sweep", write_grid(GRID), "--cluster", "inline"], ["report"]):
+    for command in (["sweep", write_grid(GRID), "--cluster", "inline"], ["report", "--images"]):
         done = difgen(*command)
         assert done.returncode == 0, done.stderr
     return tmp_path
 
 
-def test_a_sweep_over_files_tells_which_of_them_its_models_know(study_folder: Path) -> None:
+def told_where_somebody_asks(study_folder: Path, difgen: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    """The nearest sample, the densities and the conditions by hand; without --images no table, name or picture."""
+    pool, folder = digits(), study_folder / "report"
+    frame, cells = (pd.read_csv(folder / name) for name in ("images.csv", "images_cells.csv"))
+    (study,) = loading.gather(Store(study_folder / "runs"))
+    lines, album = study.exposure, study.album
+    assert lines is not None
+    assert album is not None
+    assert set(cells["train.steps"]) == {8}
+    places = np.sort(frame["image"].to_numpy())
+    x = pool.images[places].reshape(len(places), -1) / 127.5 - 1
+    for cell, own in cells.groupby("cell"):
+        run = Store(study_folder / "runs").run_folder(album.trajectories[cell], "")
+        samples, _ = sample_files.read(run.samples(cell))
+        apart = cdist(x, samples.reshape(len(samples), -1) / 127.5 - 1)
+        own = own.set_index("image").loc[places]
+        assert np.allclose(own["d1"], apart.min(axis=1), atol=1e-4)
+        assert np.allclose(apart[np.arange(len(x)), own["sample"]], apart.min(axis=1), atol=1e-4)
+        of_cell = lines[(lines["cell"] == cell) & ~lines["held_out"]].set_index("image").loc[places]
+        alike = cdist(x, x)
+        alike[np.equal.outer(of_cell["group"].to_numpy(), of_cell["group"].to_numpy())] = np.inf
+        assert np.allclose(own["train_distance"], alike[:, of_cell["trained"].to_numpy()].min(axis=1), atol=1e-4)
+        spec = run.spec()
+        labels = recipes.load(spec["recipe"])[spec["key"]].inputs["labels"].key
+        rest = split(pool, size=60, held_out=40).rest
+        fitted = np.load(study_folder / "runs" / "shared" / labels / "labels.npz")["rest"]
+        assert own["condition"].to_dict() == {place: fitted[k] for k, place in enumerate(rest)}
+    assert sorted(frame.loc[frame["group_size"] == 2, "image"]) == sorted(split(pool, held_out=40).rest[[FIRST, AGAIN]])
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    best = str(frame["name"].iloc[0])
+    assert f'alt="nearest sample of {best}"' in page
+    assert page.count('<td class="exposed">') == (frame.dropna(subset="gap").head(24)["gap_lo"] > 0).sum()
+    assert difgen("report").returncode == 0
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert not list(folder.glob("images*.csv"))
+    assert best not in page
+    assert "it ranks images and convicts none" in page
+    assert "difgen report --images" in page
+    refused = difgen("report", "--images", "--watch")
+    assert refused.returncode == 2
+    assert "--images and --watch: choose one" in refused.stderr
+
+
+def test_a_sweep_over_files_tells_which_of_them_its_models_know_and_shows_them_where_somebody_asks(
+    study_folder: Path, difgen: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    told_of_files(study_folder)
+    told_where_somebody_asks(study_folder, difgen)
+
+
+def told_of_files(study_folder: Path) -> None:
     pool, (study,) = digits(), loading.gather(Store(study_folder / "runs"))
     parts = {seed: split(pool, size=60, held_out=40, seed=seed) for seed in range(3)}
     alike = set(parts[0].rest[[FIRST, AGAIN]])

@@ -19,6 +19,7 @@ from difgen_cli.engine.plan.notes import notes_on
 from difgen_cli.engine.plan.points import Point, Points, visible
 from difgen_cli.engine.plan.recipes import Operation, Recipe, apart, measured
 from difgen_cli.engine.plan.runs import SnapshotRef, Trajectories
+from difgen_cli.engine.plan.sections import is_pretrained
 from difgen_cli.engine.plan.subsets import METRIC, Subsets
 from difgen_cli.engine.plugins import Library
 
@@ -75,7 +76,7 @@ class _Planner:
         if weights.step is not None:
             checks.posterior_mean(self.points.resolved("objective", point), scoring, self.points.where(point))
         self.partners.check_asked(scoring, point, weights)
-        if METRIC in scoring:
+        if METRIC in scoring and not is_pretrained(self.points.resolved("model", point).signature):
             data = self.points.resolved("data", point)
             available = self.derive.facts_of(data, self.points.where(point)).images - data.own["held_out"]
             self.subsets.add(weights.run.columns[0], weights.run.subset.key, available)

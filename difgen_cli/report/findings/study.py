@@ -10,7 +10,16 @@ from typing import Any
 
 import pandas as pd
 
-from difgen_cli.report.findings import calibrated, efficiency, forks, membership, one_run, unlearning
+from difgen_cli.report.findings import (
+    calibrated,
+    efficiency,
+    exposed,
+    forks,
+    membership,
+    one_run,
+    prototypes,
+    unlearning,
+)
 from difgen_cli.report.findings.copies import CONTROL_MOST
 from difgen_cli.report.findings.numbers import FEW, count, percent
 from difgen_cli.report.plotting import labels
@@ -191,6 +200,8 @@ RULES: dict[str, Rule] = {
     "leaning": leaning,
     "membership": membership.told_in_study,
     "calibrated": calibrated.distinguishes_in_study,
+    "exposed": exposed.stand_out,
+    "prototypes": prototypes.which_first,
     "one_run": one_run.shown_in_study,
     "stopping": stopping,
     "efficiency": efficiency.saved,

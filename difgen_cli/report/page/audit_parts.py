@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
 
 from difgen_cli.report.findings.answers import NOT_TESTED, NOT_TESTED_IS_NOT_SAFE, Answer
 from difgen_cli.report.findings.answers.evidence import LEADS
 from difgen_cli.report.page import gallery, parts
+from difgen_cli.report.plotting import labels
 
 if TYPE_CHECKING:
     from difgen_cli.report import Gallery, Pair
+    from difgen_cli.report.study.album import Album
     from difgen_cli.report.study.copied import Copied
+    from difgen_cli.report.study.standing_out import StandingOut
 
 PAIRS = 24  # on the page: each a copied training image and the sample nearest to it
 LOOKED_AT = 400  # samples, the most copied first, among which those are
@@ -54,15 +59,46 @@ def copies(copied: Copied | None, cell: str, pictures: Gallery) -> str:
     return f"{strip}{below}<details><summary>All copied images</summary>{_table(copied)}{more}</details>"
 
 
+def standing_out(best: StandingOut, sentences: Sequence[str], album: Album | None, *, with_images: bool) -> str:
+    """The training images that the model denoises best, with the nearest samples, where somebody asked for them."""
+    about = "".join(map(parts.note, sentences))
+    if not with_images:
+        return about + parts.note(
+            "Which images these are is as private as the images: the same command with --images shows them here with "
+            "their nearest samples, and writes exposed.csv next to this page."
+        )
+    head = ("training image", "nearest sample", "denoising error", "samples that copy it", "name")
+    rows = "".join(_standing_out(line, album) for line in best.images.head(PAIRS).to_dict("records"))
+    more = parts.note(f"All {len(best.images):,} are in exposed.csv, next to this page.")
+    return f"{about}{_with_head(head, rows)}{more}"
+
+
+def _standing_out(line: dict[Any, Any], album: Album | None) -> str:
+    name = str(line.get("name") or f"image {line['place'] + 1:,}")
+    pictures = ["", ""]
+    if album is not None:
+        pictures[0] = gallery.picture(album.image(str(line["pool"]), int(line["place"])), f"training image {name}")
+        if pd.notna(line.get("sample")):
+            png = album.sample(str(line["cell"]), int(line["sample"]))
+            pictures[1] = gallery.picture(png, f"nearest sample of {name}")
+    hits = "–" if pd.isna(line["hits"]) else f"{line['hits']:,.0f}"
+    words = (*pictures, labels.number(line["loss"]), hits, escape(name))
+    return "<tr>" + "".join(f'<td class="word">{word}</td>' for word in words) + "</tr>"
+
+
+def _with_head(head: Sequence[str], rows: str) -> str:
+    cells = "".join(f'<th scope="col" class="word">{escape(word)}</th>' for word in head)
+    table = f"<table><thead><tr>{cells}</tr></thead><tbody>{rows}</tbody></table>"
+    return f'<div class="scroll" tabindex="0">{table}</div>'
+
+
 def _table(copied: Copied) -> str:
     head = ("training image", "samples that copy it", "first such sample", "times in the training set")
-    head_cells = "".join(f'<th scope="col" class="word">{escape(word)}</th>' for word in head)
     body = ""
     for line in copied.images.head(LISTED).to_dict("records"):
         words = (line.get("name") or line["place"] + 1, line["samples"], line["first"], line["times"])
         body += "<tr>" + "".join(f'<td class="word">{escape(str(word))}</td>' for word in words) + "</tr>"
-    table = f"<table><thead><tr>{head_cells}</tr></thead><tbody>{body}</tbody></table>"
-    return f'<div class="scroll" tabindex="0">{table}</div>'
+    return _with_head(head, body)
 
 
 def _once(pairs_by_cell: dict[str, list[Pair]]) -> dict[str, list[Pair]]:

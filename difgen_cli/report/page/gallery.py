@@ -139,13 +139,14 @@ def _pair(pair: Pair) -> str:
     label = f", condition {pair.label}" if pair.label is not None else ""
     alt = f"sample {pair.seed}{label}"
     return (
-        f'<figure class="pair {mark}"><div>{_picture(pair.sample_png, alt)}'
-        f"{_picture(pair.nearest_png, f'nearest training image of sample {pair.seed}')}</div>"
+        f'<figure class="pair {mark}"><div>{picture(pair.sample_png, alt)}'
+        f"{picture(pair.nearest_png, f'nearest training image of sample {pair.seed}')}</div>"
         f"<figcaption>{escape('identical' if pair.identical else ratio)}</figcaption></figure>"
     )
 
 
-def _picture(png: bytes, alt: str) -> str:
+def picture(png: bytes, alt: str) -> str:
+    """An image of the page's own; words where there is none."""
     if not png:
         return '<span class="none">no image</span>'
     return f'<img src="data:image/png;base64,{base64.b64encode(png).decode()}" alt="{escape(alt)}">'

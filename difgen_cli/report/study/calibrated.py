@@ -27,6 +27,7 @@ PERMUTATIONS = 8
 PARTS = 20  # of the images, for the jackknife
 SHARES = ("cal_tpr_10fp", "cal_tpr_1pct")
 CONTROL = "cal_control_heldout"
+OWN, OF_ROW = "plain_control_self", "mia_self_auc_025"  # the control by a model's own samples, and its column of rows
 AREAS = ("cal_auc", "plain_auc", "cal_t_auc", "lira_auc", CONTROL)
 PER_RUN = ("cal_models", "cal_shift", "cal_out_share", "cal_tpr_10fp_rate", "cal_reliability", "cal_reliability_rest")
 COLUMNS = {name: ColumnSpec("share") for name in SHARES}  # how they are averaged over seeds
@@ -60,7 +61,7 @@ class Models:
 
     def without(self, part: int) -> Models:
         """The same without one of PARTS random parts of the images."""
-        kept, kept_H = (_part(x.shape[1]) != part for x in (self.phi, self.phi_held_out))
+        kept, kept_H = (part_of(x.shape[1]) != part for x in (self.phi, self.phi_held_out))
         phi, trained, held_out = self.phi[:, kept], self.trained[:, kept], self.phi_held_out[:, kept_H]
         return replace(self, images=self.images[kept], phi=phi, trained=trained, phi_held_out=held_out)
 
@@ -68,12 +69,17 @@ class Models:
 def read(curves: Curves) -> Calibrated:
     """Both tables of a study; no lines where `exposure` was not scored, or nowhere for two seeds or more."""
     runs, settings = [], []
+    cells = curves.done.drop_duplicates("cell").set_index("cell") if len(curves.exposure) else pd.DataFrame()
     for key, models in groups(curves):
         about = dict(zip(curves.paths, key, strict=True))
         lines, line = summary(models)
+        if lines and OF_ROW in cells and (own := cells[OF_ROW].reindex([run["cell"] for run in lines])).notna().all():
+            for run, area in zip(lines, own, strict=True):
+                run[OWN] = area
+            line |= _mean(OWN, own)
         runs += [about | own for own in lines]
         settings += [about | line] if lines else []
-    return Calibrated(_ordered(curves, runs), _ordered(curves, settings))
+    return Calibrated(ordered(curves, runs), ordered(curves, settings))
 
 
 def write(tables: Calibrated, out: Path) -> list[Path]:
@@ -184,8 +190,9 @@ def _run(models: Models, m: int) -> dict[str, Any]:
     with a spread of each image; 95 % intervals over images, given the models. `cal_tpr_10fp`: T found at ten false
     alarms, which are the share `cal_tpr_10fp_rate` of the others; `cal_tpr_1pct`: at 1 %, missing below 1,000 others;
     Clopper-Pearson, given the threshold. Controls: `cal_control_permuted`, the mean AUROC where all subsets are drawn
-    again; `cal_control_heldout`, the others against H, where it was measured; both .5. `cal_reliability`: of the order
-    of T's images, over references; `cal_reliability_rest`: of that of the others, where there is nothing to order.
+    again; `cal_control_heldout`, the others against H, where it was measured; both .5; `plain_control_self`, where the
+    metric self_membership was scored: the model's own samples against H, by the loss alone. `cal_reliability`: of the
+    order of T's images, over references; `cal_reliability_rest`: of that of the others, where there is none.
     """
     at, own, of_T = models.references(m), models.phi[m], models.trained[m]
     phi, trained = models.phi[at], models.trained[at]
@@ -209,18 +216,20 @@ def _over_seeds(frame: pd.DataFrame) -> dict[str, Any]:
     are over images and seeds (`mean_auroc`), those of `cal_gain` and `cal_control_permuted` Student's t over seeds, and
     those of shares found as in all tables of shares over seeds.
     """
-    line: dict[str, Any] = {}
-    for name, values in (
-        ("cal_gain", frame["cal_auc"] - frame["plain_auc"]), ("cal_control_permuted", frame["cal_control_permuted"]),
-    ):  # fmt: skip
-        line |= dict(zip((name, f"{name}_lo", f"{name}_hi"), seeds.mean_interval(values.to_numpy(float)), strict=True))
+    line = _mean("cal_gain", frame["cal_auc"] - frame["plain_auc"])
+    line |= _mean("cal_control_permuted", frame["cal_control_permuted"])
     shares = seeds.over_seeds(frame, [], [name for name in SHARES if name in frame], COLUMNS)
     for share in shares.to_dict("records"):
         line |= {f"{share['metric']}{end}": share[of] for end, of in (("", "mean"), ("_lo", "lo"), ("_hi", "hi"))}
     return line | {name: frame[name].mean() for name in PER_RUN if name in frame}
 
 
-def _part(n: int) -> np.ndarray:
+def _mean(name: str, values: pd.Series) -> dict[str, Any]:
+    """The mean of a column over seeds, with Student's interval."""
+    return dict(zip((name, f"{name}_lo", f"{name}_hi"), seeds.mean_interval(values.to_numpy(float)), strict=True))
+
+
+def part_of(n: int) -> np.ndarray:
     """The part of each of n images, (n,): all parts as large, and at random."""
     return np.random.default_rng(n).permutation(n) % PARTS
 
@@ -255,7 +264,7 @@ def _ends(name: str, area: Auroc) -> dict[str, Any]:
     return {name: area.value, f"{name}_lo": area.lower, f"{name}_hi": area.upper}
 
 
-def _ordered(curves: Curves, lines: list[dict[str, Any]]) -> pd.DataFrame:
+def ordered(curves: Curves, lines: list[dict[str, Any]]) -> pd.DataFrame:
     """The lines as a frame, settings in the order of the axes."""
     frame = pd.DataFrame(lines)
     if frame.empty:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from difgen_cli.report import Study
     from difgen_cli.report.study.calibrated import Calibrated
     from difgen_cli.report.study.efficiency import Efficiency
+    from difgen_cli.report.study.images import Ranked
     from difgen_cli.report.study.least_loss import LeastLoss
     from difgen_cli.report.study.onset import Onsets
 
@@ -108,6 +109,20 @@ class Curves:
         from difgen_cli.report.study import calibrated
 
         return calibrated.read(self)
+
+    @cached_property
+    def images(self) -> Ranked:
+        """Which images of the pool the models know, by the models of the other seeds."""
+        from difgen_cli.report.study import images
+
+        return images.read(self)
+
+    @cached_property
+    def prototypes(self) -> pd.DataFrame:
+        """Whether images in dense or in sparse regions of the pool are exposed first."""
+        from difgen_cli.report.study import prototypes
+
+        return prototypes.read(self)
 
     @cached_property
     def last(self) -> pd.DataFrame:

@@ -31,6 +31,7 @@ from difgen_cli.engine.store import (
 from difgen_cli.engine.store.access import exists, parsed
 from difgen_cli.report import Pair, Study
 from difgen_cli.report.study import blind, costs, exposure, first_copy
+from difgen_cli.report.study.album import Album
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +83,14 @@ def _study(store: Store, folder: Path, metrics: dict[str, pa.Table]) -> Study:
         held_back=held_back,
         exposure=exposed,
         image_names=exposure.names(store, exposed),
+        album=Album(store, _trajectories(rows)),
     )
+
+
+def _trajectories(rows: pd.DataFrame) -> dict[str, str]:
+    """Of each cell of a model, by their keys."""
+    of_models = rows[rows["kind"] == "model"]
+    return dict(zip(of_models["cell"].astype(str), of_models["trajectory"].astype(str), strict=True))
 
 
 def _rows(store: Store, table: pa.Table) -> pd.DataFrame:

@@ -9,7 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from difgen_cli.report.findings.answers import checkpoints, copying, generalising, images, membership, unknown_train
+from difgen_cli.report.findings.answers import (
+    at_least,
+    checkpoints,
+    copying,
+    generalising,
+    images,
+    membership,
+    unknown_train,
+)
 from difgen_cli.report.findings.answers.evidence import Answer, AuditedModel, Evidence, State
 
 __all__ = ["NOT_TESTED", "NOT_TESTED_IS_NOT_SAFE", "Answer", "AuditedModel", "Evidence", "State", "answered"]
@@ -20,7 +28,6 @@ NOT_TESTED = (
     "attribute inference",
     "extraction by guided or conditioned sampling",
     "whether a given set of images was used",
-    "what planted images (canaries) would show",
 )
 NOT_TESTED_IS_NOT_SAFE = "What is not tested is not shown to be safe."
 
@@ -28,6 +35,7 @@ QUESTIONS: tuple[Callable[[Evidence], Answer], ...] = (
     copying.does_it_copy,
     membership.can_one_tell,
     images.which_images,
+    at_least.how_much,
     generalising.does_it_generalise,
 )
 
@@ -35,7 +43,7 @@ QUESTIONS: tuple[Callable[[Evidence], Answer], ...] = (
 def answered(evidence: Evidence) -> list[Answer]:
     """The answers, in the order of the page; when copying began only where there are several checkpoints."""
     if not evidence.subject.train:
-        modules = (copying, membership, images, generalising)
+        modules = (copying, membership, images, at_least, generalising)
         return [unknown_train.cannot_be_told(module.QUESTION, evidence) for module in modules]
     answers = [question(evidence) for question in QUESTIONS]
     if len(evidence.checkpoints) > 1:

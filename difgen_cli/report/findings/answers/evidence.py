@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from difgen_cli.report.study.copied import Copied
+    from difgen_cli.report.study.standing_out import StandingOut
 
 FAR_MOST = 0.5  # of the samples, that may be farther from all training images than held-out ones are
 ELSEWHERE = "HELD_OUT"  # in a command: images that the reader must find
@@ -100,7 +101,8 @@ class Checkpoint:
 class Evidence:
     """What the answers are made from: the values of the last checkpoint, and what they are compared with.
 
-    copied: None where the nearest training images were not measured. checkpoints: all that are finished, ascending.
+    copied: None where the nearest training images were not measured. standing_out: None where no losses were measured
+    image by image. checkpoints: all that are finished, ascending.
     least_loss: the line of the weighted loss of `least_loss.per_run`; None without one. left_out: metric -> why.
     absent: why there are no values, where no checkpoint is finished.
     """
@@ -109,6 +111,7 @@ class Evidence:
     row: Row
     copycat: Row
     copied: Copied | None = None
+    standing_out: StandingOut | None = None
     checkpoints: tuple[Checkpoint, ...] = ()
     least_loss: pd.Series | None = None
     left_out: Mapping[str, str] = field(default_factory=dict)

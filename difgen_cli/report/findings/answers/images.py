@@ -1,19 +1,42 @@
-"""Which images? The training images that are copied, and how often each stands in the training set."""
+"""Which images? The training images that are copied, how often each stands in the training set, and which stand out."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from difgen_cli.report.findings.answers import copying
+from difgen_cli.report.findings.answers import copying, membership
 from difgen_cli.report.findings.answers.evidence import Answer, Evidence, State
-from difgen_cli.report.findings.numbers import count
+from difgen_cli.report.findings.numbers import count, percent
+from difgen_cli.report.plotting import labels
 
 QUESTION = "Which images?"
 NAMED = 3  # copied images that the answer names; the page shows more
 
 
 def which_images(evidence: Evidence) -> Answer:
-    """The copied images, as far as copies are shown."""
+    """The copied images, as far as copies are shown; beside them those that the model denoises best, which ranks them
+    and shows nothing of any one: the state is that of copies."""
+    answer = _copied(evidence)
+    return replace(answer, sentences=(*answer.sentences, *standing_out(evidence)))
+
+
+def standing_out(evidence: Evidence) -> tuple[str, ...]:
+    """How many training images have a lower error than nearly all held-out ones, where one can tell who was in."""
+    best = evidence.standing_out
+    if best is None or best.images.empty or membership.can_one_tell(evidence).state is not State.YES:
+        return ()
+    total = len(best.images)
+    return (
+        f"{total:,} of {count(best.asked, 'training image')} {'has' if total == 1 else 'have'} a lower "
+        f"error than all but ten of the {best.unseen:,} held-out ones, where chance alone would give "
+        f"{labels.number(best.by_chance)}: this list has a reliability of {percent(best.reliability)}, the share "
+        "that is more than chance.",
+        "It ranks images and convicts none: those that are easy for any model come first.",
+    )
+
+
+def _copied(evidence: Evidence) -> Answer:
     if evidence.absent:
         return evidence.not_measured(QUESTION, "memorization")
     copied, answer = evidence.copied, copying.does_it_copy(evidence)
