@@ -105,8 +105,8 @@ def write(
 ) -> Written:  # fmt: skip
     """Write `report.html`, `figures/*.{png,svg,csv,txt}`, `rows.csv`, `last.csv` and, where they exist, `onset.csv`,
     `slopes.csv`, `matched.csv`, `efficiency.csv`, `efficiency_runs.csv`, `clusters.csv`, `least_loss.csv`,
-    `least_loss_runs.csv`, `calibrated.csv`, `calibrated_runs.csv` and `prototypes.csv` into the folder `out`; with `paper` also `*.{png,svg,pdf,csv,txt}` in
-    `paper/column` and `paper/text`; with `images` also `images.csv` and `images_cells.csv`, and names and pictures of
+    `least_loss_runs.csv`, `calibrated.csv`, `calibrated_runs.csv` and `prototypes.csv` into the folder `out`; with
+    `paper` also `*.{png,svg,pdf,csv,txt}` in `paper/column` and `paper/text`; with `images` also `images.csv` and `images_cells.csv`, and names and pictures of
     the most exposed images on the page: else they are removed, since they are as private as the images.
 
     What shows the same as before is left as it is; other files of the same names are replaced, and a figure whose axis
