@@ -76,7 +76,7 @@ class _Planner:
             checks.posterior_mean(self.points.resolved("objective", point), scoring, self.points.where(point))
         if METRIC in scoring:
             data = self.points.resolved("data", point)
-            available = self.derive.facts_of(data, self.points.where(point)).images - data.own["held_out"]
+            available = checks.rest(data.own, self.derive.facts_of(data, self.points.where(point)))
             self.subsets.add(weights.run.columns[0], weights.run.subset.key, available)
         sampler, guidance = self.points.resolved("sample", point), self.points.guidance(point)
         drawn = self.partners.drawn(weights, sampler, guidance, point)
