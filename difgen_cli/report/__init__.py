@@ -47,9 +47,9 @@ class Study:
 
     rows: one line per planned cell, also the missing and the failed ones: a column per setting (`data.size`),
     `kind` (model, heldout, copycat, ideal), `seed`, `step`, `cell`, `trajectory`, `state` (done, missing, failed,
-    stale), `cause`, and every metric. tables: by name those that metrics declare with a column `sigma_rel`, lines per
-    noise level with the same setting columns; a missing or an empty one is not drawn.
-    columns: by name what metrics declare of their columns. stale: what is to be said of stale cells, which are not
+    stale), `cause`, and every metric. tables: by name those that metrics declare with a column `sigma_rel` or
+    `repeats`, lines per noise level or number of repeats with the same setting columns; a missing or an empty one is
+    not drawn. columns: by name what metrics declare of their columns. stale: what is to be said of stale cells, which are not
     drawn; or nothing. held_back: columns of the rows with what must not be stated (see `report/study/blind.py`), and is
     in rows.csv alone. exposure: the losses image by image (see `report/study/exposure.py`), if any. image_names: what
     images are called, by the key of their data set, where they have names.
@@ -100,8 +100,8 @@ class Written:
 def write(study: Study, out: Path, *, paper: bool = False, reload: bool = False) -> Written:
     """Write `report.html`, `figures/*.{png,svg,csv,txt}`, `rows.csv`, `last.csv` and, where they exist, `onset.csv`,
     `slopes.csv`, `matched.csv`, `clusters.csv`, `least_loss.csv`, `least_loss_runs.csv`, `calibrated.csv`,
-    `calibrated_runs.csv` and `images.csv` into the folder `out`; with `paper` also `*.{png,svg,pdf,csv,txt}` in
-    `paper/column` and `paper/text`.
+    `calibrated_runs.csv`, `canaries.csv` and `images.csv` into the folder `out`; with `paper` also
+    `*.{png,svg,pdf,csv,txt}` in `paper/column` and `paper/text`.
 
     What shows the same as before is left as it is; other files of the same names are replaced, and a figure whose axis
     is gone is removed. reload: a browser loads the page again every few seconds.
@@ -127,7 +127,7 @@ def _draw(study: Study, out: Path, *, reload: bool) -> list[Path]:
     from difgen_cli.report import page, spreadsheet
     from difgen_cli.report.figures import listing
     from difgen_cli.report.page.document import reloading
-    from difgen_cli.report.study import calibrated, clusters, images, least_loss, matched, onset
+    from difgen_cli.report.study import calibrated, canaries, clusters, images, least_loss, matched, onset
 
     read = study.curves
     drawn = listing.draw(read)
@@ -139,6 +139,7 @@ def _draw(study: Study, out: Path, *, reload: bool) -> list[Path]:
     files += least_loss.write(read.least_loss, out)
     files += matched.write(matched.compared(read), out)
     files += calibrated.write(read.calibrated, out)
+    files += canaries.write(read.canaries, out)
     files += images.write(images.read(read, study.image_names), out)
     content = page.compose(study, drawn)
     publish(out / "report.html", reloading(content, on=reload))

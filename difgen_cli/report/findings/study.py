@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from difgen_cli.report.findings import calibrated, forks, membership, one_run, unlearning
+from difgen_cli.report.findings import calibrated, canaries, forks, membership, one_run, unlearning
 from difgen_cli.report.findings.copies import CONTROL_MOST
 from difgen_cli.report.findings.numbers import FEW, count, percent
 from difgen_cli.report.plotting import labels
@@ -175,6 +175,8 @@ RULES: dict[str, Rule] = {
     "membership": membership.told_in_study,
     "calibrated": calibrated.distinguishes_in_study,
     "one_run": one_run.shown_in_study,
+    "canaries": canaries.shown_in_study,
+    "copied_canaries": canaries.copied_in_study,
     "stopping": stopping,
     "forked": forks.forked,
     "unlearnt": unlearning.unlearnt,
