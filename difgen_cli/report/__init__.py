@@ -49,10 +49,11 @@ class Study:
     `kind` (model, heldout, copycat, ideal), `seed`, `step`, `cell`, `trajectory`, `state` (done, missing, failed,
     stale), `cause`, and every metric. tables: by name those that metrics declare with a column `sigma_rel` or
     `repeats`, lines per noise level or number of repeats with the same setting columns; a missing or an empty one is
-    not drawn. columns: by name what metrics declare of their columns. stale: what is to be said of stale cells, which are not
-    drawn; or nothing. held_back: columns of the rows with what must not be stated (see `report/study/blind.py`), and is
-    in rows.csv alone. exposure: the losses image by image (see `report/study/exposure.py`), if any. image_names: what
-    images are called, by the key of their data set, where they have names.
+    not drawn. columns: by name what metrics declare of their columns. stale: what is to be said of stale cells, which
+    are not drawn; or nothing. held_back: columns of the rows with what must not be stated (see
+    `report/study/blind.py`), and is in rows.csv alone. exposure: the losses image by image (see
+    `report/study/exposure.py`), if any. image_names: what images are called, by the key of their data set, where they
+    have names.
     """
 
     name: str

@@ -40,7 +40,7 @@ def _section(section: str, node: Node, place: Place) -> Iterator[tuple[str, Give
             if (section, name) == ("train", "start"):
                 yield from _start(value, where)
             elif name in dict(KINDS[section].groups) and isinstance(value, MappingNode):
-                yield from nested(f"{section}.{name}", value, where)
+                yield from nested(f"{section}.{name}", value, where) if value.value else ()
             else:
                 yield f"{section}.{name}", Given(scalar(value), place_of(value))
         return
