@@ -45,7 +45,9 @@ def shown_in_study(curves: Curves, _: pd.DataFrame) -> str | None:
         return f"{sentence}, {NOT_SHOWN}."
     sentence += f", at least {labels.number(above[0])}"
     sentence += f" to {labels.number(above[-1])}" if len(above) > 1 else ""
-    sentence += f", each the largest of {count(int(best[0]['bounds']), 'bound')} and corrected for that at 95 %"
+    bounds = int(best[0]["bounds"])
+    sentence += ", each with 95 % confidence"
+    sentence += f", the largest of its {bounds} bounds and corrected for that" if bounds > 1 else ""
     return f"{sentence}." if len(above) == len(best) else f"{sentence}; elsewhere nothing is shown, {NOT_SHOWN}."
 
 
@@ -58,18 +60,20 @@ def copied_in_study(curves: Curves, _: pd.DataFrame) -> str | None:
         lines = lines[lines[STEPS] == lines[STEPS].max()]
     sums = lines.groupby(REPEATS)[["told", "extracted", "told_control", "extracted_control"]].sum()
     sums = sums[sums["told"] > 0]
-    parts = [
-        f"{percent(line['extracted'] / line['told'])} of those planted {_times(int(repeats))}"
-        for repeats, line in sums.iterrows()
-    ]
-    every = f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else parts[0]
+    repeats = _listed([str(int(k)) for k in sums.index])
+    shares = _listed([percent(line["extracted"] / line["told"]) for _, line in sums.iterrows()])
+    sentence = f"Of canaries that are planted {repeats} times samples copy {shares} at the last snapshots"
+    sentence += f" ({sums['told'].sum():,.0f} canaries)"
     others, copies = sums["told_control"].sum(), sums["extracted_control"].sum()
-    control = f"; of {others:,.0f} that were never planted {copies:,.0f}" if others else ""
-    return f"At the last snapshots samples copy {every} ({sums['told'].sum():,.0f} canaries){control}."
+    return (
+        f"{sentence}; of {others:,.0f} that were never planted {percent(copies / others)}."
+        if others
+        else f"{sentence}."
+    )
 
 
-def _times(repeats: int) -> str:
-    return "once" if repeats == 1 else f"{repeats} times"
+def _listed(words: list[str]) -> str:
+    return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else words[0]
 
 
 def _largest(lines: pd.DataFrame) -> pd.Series:
