@@ -4,7 +4,6 @@
 - clique_frac: the samples are drawn; the images that they copy stay.
 - eps_least: coins, and what the model is told of them, are drawn; one-sided, so that it has no upper end.
 - canary_eps_group: the same of canaries, the largest of three numbers of repeats, or of kinds, corrected.
-- canary_eps_gauss: coins and scores are drawn, which are normal with a mean that a coin moves.
 - mia_mean_auc, mia_clean_auc, mia_self_auc: T, H, samples and noise are drawn; the network saw none of them.
 """
 
@@ -26,9 +25,7 @@ from difgen_cli.metrics import (
     blind,
     canaries,
     clique,
-    epsilon_of,
     least_epsilon,
-    least_gaussian,
     membership,
     one_run,
     self_membership,
@@ -169,31 +166,9 @@ class OfRepeats:
         return {"canary_eps_group": (bound, np.full_like(bound, np.inf))}
 
 
-@dataclass(frozen=True)
-class NormalScores:
-    """Scores of 256 canaries are normal, `mu` higher where one is planted: the surest 64 coins are guessed."""
-
-    mu: float
-
-    def __str__(self) -> str:
-        return f"mu = {self.mu:g}, 64 of 256 canaries guessed"
-
-    def truth(self) -> Arrays:
-        return {"canary_eps_gauss": np.array(epsilon_of(self.mu, 1e-5))}
-
-    def intervals(self, draw: int) -> Ends:
-        chance = np.random.default_rng(draw)
-        coins = chance.random(256) < 0.5
-        scores = self.mu * coins + chance.standard_normal(256)
-        surest = np.argsort(-np.abs(scores - self.mu / 2))[:64]
-        right = int(((scores[surest] > self.mu / 2) == coins[surest]).sum())
-        bound = np.array(epsilon_of(least_gaussian(right, 64, 256), 1e-5))
-        return {"canary_eps_gauss": (bound, np.full_like(bound, np.inf))}
-
-
 CONTROLS: tuple[World, ...] = (
-    *(OfRepeats(epsilon, 40) for epsilon in (0, 1, 2, 4)),
-    *(OfRepeats(1, 40, kinds=4), OfRepeats(1, 40, seeds=3), OfRepeats(2, 40, seeds=3)),
+    *(OfRepeats(epsilon, count) for epsilon, count in ((0, 80), (1, 40), (2, 80), (4, 300))),
+    *(OfRepeats(1, 100, kinds=4), OfRepeats(2, 80, seeds=3)),
     *(RandomSplit(size) for size in (64, 256)),
     *(MadeAgain(200, 100), MadeAgain(1000, 1000), MadeAgain(2000, 300), MadeAgain(100, 300, 0.3)),
     *(NothingSeen(size) for size in (40, 400)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from controls import CONTROLS, MadeAgain, NormalScores, OfRepeats, Randomised, RandomSplit
+from controls import CONTROLS, MadeAgain, OfRepeats, Randomised, RandomSplit
 from drawing import ends
 from further import FURTHER, Seeds
 from scipy.stats import binom
@@ -19,7 +19,7 @@ HARD = (
     *(Copies(0.1), Preferring(16, 0.4), Modes(100), Grouped(0.3, 0.5)),
     *(Digits(16, unseen=True), Features(1.6), Planted(0.3), Seeds(0.002, 0.001), Seeds(0.999)),
     *(RandomSplit(64), MadeAgain(1000, 1000), Randomised(1, 200), Randomised(2, 200, seeds=3)),
-    *(SeedsOfAPool(3), SeedsOfAPool(3, 0.5), OfRepeats(1, 40), NormalScores(2)),
+    *(SeedsOfAPool(3), SeedsOfAPool(3, 0.5), OfRepeats(1, 40)),
 )
 FEW = (Modes(1), Modes(3), Modes(10), Modes(300, most=0.9))  # images among the samples: no interval holds
 ALARM = 0.001  # chance that an interval which covers 92 % or 98 % of the time fails

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 TABLE, REPEATS = "canary_levels", "repeats"
 KIND, COINS, DELTA = "data.canaries.kind", "data.seed", "score.canaries.delta"
+OF_CANARIES = "data.canaries."  # beginning of settings that say what they are
 STEPS, AT = "train.steps", 1e-5
 LEVEL = 0.95
 SUMS = ("canaries", "planted", "guesses", "right", "told", "extracted", "told_control", "extracted_control")
@@ -47,8 +48,8 @@ def read(curves: Curves) -> pd.DataFrame:
 
 
 def settings(curves: Curves) -> list[str]:
-    """The axes between which nobody chooses the largest bound: all but kinds of canaries and snapshots."""
-    return [path for path in curves.paths if path not in (KIND, STEPS)]
+    """The axes between which nobody chooses the largest bound: all but snapshots, and what the canaries are."""
+    return [path for path in curves.paths if path != STEPS and not path.startswith(OF_CANARIES)]
 
 
 def write(lines: pd.DataFrame, out: Path) -> list[Path]:
