@@ -121,7 +121,7 @@ def repeats_of(count: int, repeats: tuple[int, ...]) -> np.ndarray:
     return np.resize(np.array(repeats, np.int64), count)
 
 
-def made(images: np.ndarray, kind: str, seed: int, pool: np.ndarray) -> np.ndarray:
+def as_planted(images: np.ndarray, kind: str, seed: int, pool: np.ndarray) -> np.ndarray:
     """Canaries as they are planted, uint8 like images (m, H, W, C), or points like (m, D): themselves, or noise.
 
     pool: images or points, whose mean and deviation points of noise have; pixels are any of 256 levels.
@@ -131,7 +131,7 @@ def made(images: np.ndarray, kind: str, seed: int, pool: np.ndarray) -> np.ndarr
     rng = np.random.default_rng((NOISE, seed))
     if images.dtype == np.uint8:
         return rng.integers(0, 256, images.shape, dtype=np.uint8)
-    return (pool.mean(0) + pool.std(0) * rng.standard_normal(images.shape)).astype(images.dtype)
+    return np.asarray(pool.mean(0) + pool.std(0) * rng.standard_normal(images.shape), images.dtype)
 
 
 def other_labels(labels: np.ndarray, classes: int, seed: int) -> np.ndarray:

@@ -72,7 +72,7 @@ TABLES = {
         "planted": ("bool", "", "what its coin says"),
         "score": ("float64", "", "minus the error of the mean of 8 reconstructions, at 0.25 sigma_d"),
         "copied": ("int64", "samples", "that are copies of it (d1/d2 < 1/3 among T and all canaries)"),
-        "apart": ("bool", "", "no near-duplicate of it is in T or among the canaries: copies of it can be told"),
+        "apart": ("bool", "", "no near-duplicate of it is in T or among the canaries: copies of it can be told apart"),
     },
     "canary_levels": {
         "repeats": ("int64", "rows", "of a planted canary"),
@@ -88,12 +88,12 @@ TABLES = {
         "tpr_1pct": ("float64", "share", "planted found at 1 % false alarms; missing below 100 never planted"),
         "tpr_1pct_lo": ("float64", "share", "lower end of its 95 % interval, the threshold given"),
         "tpr_1pct_hi": ("float64", "share", "upper end of its 95 % interval, the threshold given"),
-        "told": ("int64", "canaries", "planted ones that are apart"),
+        "examined": ("int64", "canaries", "planted ones that are apart"),
         "extracted": ("int64", "canaries", "of them, of which a sample is a copy"),
-        "extracted_frac": ("float64", "share", "extracted over told"),
+        "extracted_frac": ("float64", "share", "extracted over examined"),
         "extracted_frac_lo": ("float64", "share", "lower end of its 95 % interval over canaries"),
         "extracted_frac_hi": ("float64", "share", "upper end of its 95 % interval over canaries"),
-        "told_control": ("int64", "canaries", "never planted ones that are apart"),
+        "examined_control": ("int64", "canaries", "never planted ones that are apart"),
         "extracted_control": ("int64", "canaries", "of them, of which a sample is a copy"),
     },
 }
@@ -226,17 +226,17 @@ def _level(
         mu = least_gaussian(right, r, m)
         line |= {
             "right": right, "eps_least": least(right, r), "eps_row": least(right, r, rows=repeats), "mu_least": mu,
-            "eps_gauss": epsilon_of(mu, delta), **_found(scores[here], planted),
+            "eps_gauss": epsilon_of(mu, delta), **_rates(scores[here], planted),
         }  # fmt: skip
     for end, group in (("", planted), ("_control", ~planted)):
-        told = here.copy()
-        told[here] = group
-        told &= is_apart
-        line |= {f"told{end}": int(told.sum()), f"extracted{end}": int((copied[told] > 0).sum())}
-    return line | _share("extracted_frac", line["extracted"], line["told"])
+        examined = here.copy()
+        examined[here] = group
+        examined &= is_apart
+        line |= {f"examined{end}": int(examined.sum()), f"extracted{end}": int((copied[examined] > 0).sum())}
+    return line | _share("extracted_frac", line["extracted"], line["examined"])
 
 
-def _found(scores: np.ndarray, planted: np.ndarray) -> dict[str, float]:
+def _rates(scores: np.ndarray, planted: np.ndarray) -> dict[str, float]:
     """Planted canaries that are found at 1 % false alarms, of enough that were never planted."""
     never = scores[~planted]
     if len(never) < NEVER_MIN or not planted.any():
@@ -269,6 +269,6 @@ def _whole(lines: list[dict[str, float]], canaries: AskedCanaries) -> dict[str, 
             "canary_eps_row": max(_bound(right, r, levels, rows) for right, r, rows in counts),
         }
     for end in ("", "_control"):
-        sums = (sum(line[f"{name}{end}"] for line in lines) for name in ("extracted", "told"))
+        sums = (sum(line[f"{name}{end}"] for line in lines) for name in ("extracted", "examined"))
         values |= _share(f"canary_extracted{end}", *sums)
     return values

@@ -96,14 +96,14 @@ def test_levels_take_turns_and_planted_ones_stand_as_often_as_they_say() -> None
 
 def test_noise_has_all_grey_levels_and_points_the_spread_of_the_data() -> None:
     images = DIGITS.images[:200]
-    noise = own.made(images, "noise", 0, images)
+    noise = own.as_planted(images, "noise", 0, images)
     assert noise.shape == images.shape
     assert noise.dtype == np.uint8
     assert abs(noise.mean() - 127.5) < 5
     assert set(np.unique(noise)) == set(range(256))
-    assert own.made(images, "held_out", 0, images) is images
+    assert own.as_planted(images, "held_out", 0, images) is images
     pool = (5 + 3 * POINTS.images).astype(np.float32)
-    points = own.made(pool[:150], "noise", 0, pool)
+    points = own.as_planted(pool[:150], "noise", 0, pool)
     np.testing.assert_allclose(points.mean(0), pool.mean(0), atol=1)
     np.testing.assert_allclose(points.std(0), pool.std(0), rtol=0.2)
     assert np.abs(points[:, None] - pool[None]).sum(axis=2).min() > 0

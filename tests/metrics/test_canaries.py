@@ -136,7 +136,7 @@ def test_a_canary_that_is_nearly_a_training_image_counts_for_no_copy() -> None:
     result = measure(Wiener(sigma_d), canaries.images, near, canaries, sigma_d)
     assert list(np.flatnonzero(~result.tables["canaries"]["apart"])) == [0, 1]
     levels = result.tables["canary_levels"]
-    assert levels["told"].sum() + levels["told_control"].sum() == 88
+    assert levels["examined"].sum() + levels["examined_control"].sum() == 88
     assert result.values["canary_extracted"] == result.values["canary_extracted_control"] == 1
 
 
@@ -171,10 +171,10 @@ def test_a_true_positive_rate_needs_a_hundred_that_were_never_planted(count: int
     images = numbered(count)
     coins = np.arange(count) % 2 == 0
     canaries = Canaries(images, None, np.ones(count, np.int64), coins)
-    told = coins.copy()
-    told[np.flatnonzero(~coins)[0]] = True  # one false alarm
-    told[np.flatnonzero(coins)[-35:]] = False
-    levels = measure(Knowing(images, told), NOTHING, NOTHING, canaries, 1.0).tables["canary_levels"]
+    remembered = coins.copy()
+    remembered[np.flatnonzero(~coins)[0]] = True  # one false alarm
+    remembered[np.flatnonzero(coins)[-35:]] = False
+    levels = measure(Knowing(images, remembered), NOTHING, NOTHING, canaries, 1.0).tables["canary_levels"]
     if not given:
         assert np.isnan(levels["tpr_1pct"]).all()
         return

@@ -22,8 +22,8 @@ GUESSES, COUNT = 30, 40
 def line(repeats: int, right: float, extracted: int = 0, seed: int = 0, **own: Any) -> dict[str, Any]:
     """A line of the table canary_levels, half of whose canaries are planted."""
     return {
-        "repeats": repeats, "canaries": COUNT, "planted": 20, "guesses": GUESSES, "right": right, "told": 20,
-        "extracted": extracted, "told_control": 20, "extracted_control": 0, "cell": f"{seed}{sorted(own.items())}",
+        "repeats": repeats, "canaries": COUNT, "planted": 20, "guesses": GUESSES, "right": right, "examined": 20,
+        "extracted": extracted, "examined_control": 20, "extracted_control": 0, "cell": f"{seed}{sorted(own.items())}",
         "data.seed": seed, "seed": seed,
     } | own  # fmt: skip
 
@@ -44,7 +44,7 @@ def curves_of(lines: list[dict[str, Any]], *paths: str) -> Curves:
     )  # fmt: skip
 
 
-def said(curves: Curves) -> str | None:
+def quoted(curves: Curves) -> str | None:
     return study.RULES["canaries"](curves, curves.cells)
 
 
@@ -71,7 +71,7 @@ def test_the_largest_of_repeats_and_snapshots_and_kinds_is_corrected_for_their_n
     assert set(curves.canaries["bounds"]) == {12}
     assert curves.canaries["eps_least_all"].max() == corrected < least_epsilon(29, GUESSES)
     most = most_epsilon_of(12)
-    assert said(curves) == (
+    assert quoted(curves) == (
         f"Canaries: 1 training with coins of its own shows an epsilon of at least {corrected:.2f} for the 4 rows of a "
         f"canary together, and {corrected / 4:.3f} for one row, with 95 % confidence, the largest of 12 bounds and "
         f"corrected for that (at steps 200, kind noise): 29 of 30 guesses of who was planted are right, and all of "
@@ -89,14 +89,14 @@ def test_the_best_of_many_snapshots_that_know_nothing_is_above_zero_in_few_world
     for _ in range(60):
         lines = [line(k, int(rng.binomial(GUESSES, 0.5)), **{"train.steps": s}) for s in range(5) for k in (1, 4)]
         curves = curves_of(lines, "train.steps")
-        above += "at least" in str(said(curves))
+        above += "at least" in str(quoted(curves))
         plain += curves.canaries["eps_least"].max() > 0
     assert above <= 10  # 3 expected; P(more) < 1e-3
     assert plain > 15
 
 
 def test_nothing_shown_is_never_called_private() -> None:
-    sentence = said(curves_of([line(1, 15), line(4, 16)]))
+    sentence = quoted(curves_of([line(1, 15), line(4, 16)]))
     assert sentence is not None
     assert sentence.startswith(
         "Canaries: 1 training with coins of its own shows no epsilon above 0, which does not show"
@@ -117,7 +117,7 @@ def test_nothing_shown_is_never_called_private() -> None:
 )
 def test_settings_are_counted_with_the_ends_of_what_they_show(right: tuple[int, int], words: str) -> None:
     lines = [line(1, v, **{"model.width": w}) for v, w in zip(right, (8, 16), strict=True)]
-    assert words in str(said(curves_of(lines, "model.width")))
+    assert words in str(quoted(curves_of(lines, "model.width")))
 
 
 def test_copies_are_told_by_repeats_at_the_last_snapshots() -> None:
@@ -131,10 +131,10 @@ def test_copies_are_told_by_repeats_at_the_last_snapshots() -> None:
 
 def test_a_study_without_canaries_says_nothing() -> None:
     curves: Any = SimpleNamespace(canaries=pd.DataFrame(), paths=[], cells=None)
-    assert said(curves) is None
+    assert quoted(curves) is None
     assert copied(curves) is None
     unknown = curves_of([line(1, np.nan), line(4, np.nan)])  # a denoiser that is not for the noise level
-    assert said(unknown) is None
+    assert quoted(unknown) is None
     assert "samples copy 0 % and 0 %" in str(copied(unknown))
 
 

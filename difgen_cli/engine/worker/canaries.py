@@ -18,7 +18,7 @@ def planted(subset: Subset, recipe: Recipe) -> Subset:
     kind, seed = settings.get("kind", "held_out"), settings.get("seed", 0)
     plain = data.to_uint8(out) if out.ndim == 4 else out
     canaries = Canaries(
-        images=data.scaled(_canaries.made(plain, kind, seed, subset.holdout.rest)),
+        images=data.scaled(_canaries.as_planted(plain, kind, seed, subset.holdout.rest)),
         labels=None,
         repeats=_canaries.repeats_of(len(out), settings["repeats"]),
         planted=_canaries.planted(len(out), recipe.inputs["subset"].settings.get("seed", 0)),

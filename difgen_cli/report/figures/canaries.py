@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from difgen_cli.report.plotting import facets, labels, measures
-from difgen_cli.report.plotting.facets import DOTTED, FacetPlan, FacetRow, Text
+from difgen_cli.report.plotting.facets import DASHED, DOTTED, FacetPlan, FacetRow, Text
 from difgen_cli.report.plotting.layout import DrawnFigure
 from difgen_cli.report.plotting.paper import PAGE, Paper
 from difgen_cli.report.study.canaries import KIND, REPEATS
@@ -15,8 +15,8 @@ ORDER = 102
 COVERS = ("canary_",)
 ROWS = (
     FacetRow(
-        "eps_least", "least ε of a canary's rows",
-        beside=(("eps_most", "most that the guesses\ncan show", DOTTED),),
+        "eps_least", "least ε of a canary's rows", marks=(0.0,),
+        beside=(("eps_most", "most that the guesses\ncan show", DASHED),),
     ),
     FacetRow(
         "extracted_frac", "planted canaries that are copied", "share",
@@ -46,7 +46,7 @@ def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
     trainings, canaries = int(lines["trainings"].max()), int(lines["canaries"].max())
     notes = [
         f"A point pools {canaries:,} canaries of {trainings} {'training' if trainings == 1 else 'trainings'}, each "
-        "with a coin of its own; bars are 95 % intervals over canaries (Clopper and Pearson).",
+        "with a coin of its own; intervals are of 95 % over canaries (Clopper and Pearson).",
         "An epsilon of 0 means that nothing is shown. The largest of several points is no bound: canaries.csv has "
         "those that hold together.",
     ]

@@ -54,17 +54,17 @@ def shown_in_study(curves: Curves, _: pd.DataFrame) -> str | None:
 def copied_in_study(curves: Curves, _: pd.DataFrame) -> str | None:
     """How many planted canaries are copied by number of repeats, at the last snapshots; beside those never planted."""
     lines = curves.canaries
-    if lines.empty or not lines["told"].sum():
+    if lines.empty or not lines["examined"].sum():
         return None
     if STEPS in curves.paths:
         lines = lines[lines[STEPS] == lines[STEPS].max()]
-    sums = lines.groupby(REPEATS)[["told", "extracted", "told_control", "extracted_control"]].sum()
-    sums = sums[sums["told"] > 0]
+    sums = lines.groupby(REPEATS)[["examined", "extracted", "examined_control", "extracted_control"]].sum()
+    sums = sums[sums["examined"] > 0]
     repeats = _listed([str(int(k)) for k in sums.index])
-    shares = _listed([percent(line["extracted"] / line["told"]) for _, line in sums.iterrows()])
+    shares = _listed([percent(line["extracted"] / line["examined"]) for _, line in sums.iterrows()])
     sentence = f"Of canaries that are planted {repeats} times samples copy {shares} at the last snapshots"
-    sentence += f" ({sums['told'].sum():,.0f} canaries)"
-    others, copies = sums["told_control"].sum(), sums["extracted_control"].sum()
+    sentence += f" ({sums['examined'].sum():,.0f} canaries)"
+    others, copies = sums["examined_control"].sum(), sums["extracted_control"].sum()
     return (
         f"{sentence}; of {others:,.0f} that were never planted {percent(copies / others)}."
         if others

@@ -25,7 +25,7 @@ KIND, COINS, DELTA = "data.canaries.kind", "data.seed", "score.canaries.delta"
 OF_CANARIES = "data.canaries."  # beginning of settings that say what they are
 STEPS, AT = "train.steps", 1e-5
 LEVEL = 0.95
-SUMS = ("canaries", "planted", "guesses", "right", "told", "extracted", "told_control", "extracted_control")
+SUMS = ("canaries", "planted", "guesses", "right", "examined", "extracted", "examined_control", "extracted_control")
 
 
 def read(curves: Curves) -> pd.DataFrame:
@@ -60,12 +60,12 @@ def write(lines: pd.DataFrame, out: Path) -> list[Path]:
 def _pooled(group: pd.DataFrame) -> dict[str, Any]:
     """The sums of one training for each draw of the coins, and what they show by themselves."""
     once = group.drop_duplicates(COINS) if COINS in group else group.head(1)
-    known = once.dropna(subset=["right"])  # a denoiser that is not for the noise level guesses nothing
+    guessed = once.dropna(subset=["right"])  # a denoiser that is not for the noise level guesses nothing
     line: dict[str, Any] = {name: int(once[name].sum()) for name in SUMS}
-    line |= {name: int(known[name].sum()) for name in ("canaries", "guesses", "right")}
+    line |= {name: int(guessed[name].sum()) for name in ("canaries", "guesses", "right")}
     line["trainings"] = len(once)
     for end in ("", "_control"):
-        line |= _share(f"extracted{end}_frac", line[f"extracted{end}"], line[f"told{end}"])
+        line |= _share(f"extracted{end}_frac", line[f"extracted{end}"], line[f"examined{end}"])
     if not line["guesses"]:
         return line
     delta = float(once[DELTA].iloc[0]) if DELTA in once and once[DELTA].notna().any() else AT
