@@ -198,7 +198,8 @@ def _scores(denoiser: "DenoiserLike", canaries: AskedCanaries, sigma_data: float
         return np.full(len(canaries.images), np.nan)
     sides = [canaries.images] + ([mirror(canaries.images)] if mirrored else [])
     parts = [bank(side, canaries.labels, DRAWS, POOL, device_of(denoiser)) for side in sides]
-    return -np.mean([losses(denoiser, part, [sigma]).bias[:, 0] for part in parts], axis=0)
+    errors = np.stack([losses(denoiser, part, [sigma]).bias[:, 0] for part in parts])
+    return np.asarray(-errors.mean(axis=0))
 
 
 def _copies(samples: np.ndarray, train: np.ndarray, images: np.ndarray, mirrored: bool) -> tuple[np.ndarray, ...]:
