@@ -40,6 +40,7 @@ def test_there_is_something_of_every_section() -> None:
         ("sample.start", "noise, train or held_out; default noise"),
         ("train.flip", "true or false; default false"),
         ("data.unlearn", "a whole number or a number at least 0; default 0"),
+        ("data.canaries.repeats", "a list, each a whole number above 0; default [1, 4, 16]"),
         ("train.momentum", "a number at least 0 and below 1; default 0.95"),
     ],
 )

@@ -2,12 +2,17 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt
 
+from difgen_cli.data import _canaries
+from difgen_cli.data._canaries import Canaries as Canaries
+from difgen_cli.data._canaries import Planting as Planting
+from difgen_cli.data._canaries import canaries as canaries
 from difgen_cli.data._coins import check_coins as check_coins
 from difgen_cli.data._coins import fair as fair
 from difgen_cli.data._coins import tossed
@@ -62,16 +67,19 @@ class Split:
     rest: everything but the held-out draw, and what a retrained model never saw, ascending
     held_out: H, in an order that no setting but `held_out` and `held_out_seed` changes
     unlearn: (n,) bool, which of T are to be unlearnt
+    canaries: places that are in none of the three, in the canaries' order
     """
 
     train: np.ndarray
     rest: np.ndarray
     held_out: np.ndarray
     unlearn: np.ndarray
+    canaries: np.ndarray
 
 
 def split(
     pool: Pool,
+    canaries: Mapping[str, Any] | None = None,
     *,
     size: Annotated[int, Gt(0)] | None = None,
     held_out: Annotated[int, Ge(0)] = 512,
@@ -86,6 +94,8 @@ def split(
 
     A held-out image that occurs in the rest as well, byte for byte, is in neither: it would be called a copy in one
     and be copied in the other. DataError where the pool is too small.
+
+    canaries: how many are taken out of the rest before T is drawn, and how they are chosen. H does not change.
 
     size: images in the training subset; null takes all that there are, or half of them where they are drawn by coins.
     held_out: images drawn for H, never trained on.
@@ -106,17 +116,19 @@ def split(
             f"data.held_out: {held_out} leaves nothing to train on, the pool has {count} images: "
             f"choose at most {count - 1}"
         )
-    drawn, rest = _apart(pool, held_out, held_out_seed)
+    drawn, others = _apart(pool, held_out, held_out_seed)
+    out = np.zeros(0, np.int64) if canaries is None else _canaries.chosen(pool.images, others, **canaries)
+    rest = others if canaries is None else np.setdiff1d(others, out)
     if draw == "coin":
         check_coins(size, len(rest), half, unlearn)
         train = tossed(rest, size, count, seed)
     else:
         train = _sampled(rest, size, seed, half, count)
-    apart = _without_copies(pool.images, drawn, rest)
+    apart = _without_copies(pool.images, drawn, others)
     marked = np.arange(len(train)) < to_unlearn(unlearn, len(train), retrain=retrain)
     if not retrain:
-        return Split(train, rest, apart, marked)
-    return Split(train[~marked], np.setdiff1d(rest, train[marked]), apart, marked[~marked])
+        return Split(train, rest, apart, marked, out)
+    return Split(train[~marked], np.setdiff1d(rest, train[marked]), apart, marked[~marked], out)
 
 
 def _sampled(rest: np.ndarray, size: int | None, seed: int, half: str | None, count: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt
 
 from difgen_cli.engine.columns import declared
-from difgen_cli.engine.plugins import KINDS, PACKAGE, SECTIONS, Library, Setting, Signature
+from difgen_cli.engine.plugins import KINDS, PACKAGE, SECTIONS, Library, Setting, Signature, read
 
 # What a change of a section costs, in a sentence.
 TRAINS, SAMPLES = "A change costs a training run.", "A change samples again."
@@ -59,6 +59,9 @@ def every(library: Library) -> Iterator[Explanation]:
         )  # fmt: skip
         if own:
             yield from _settings(kind, "", own, KINDS[kind].own or "", OF_EVERY)
+            for group, file in KINDS[kind].groups:
+                inner = read(PACKAGE / KINDS[kind].folder / file, group, builtin=True)
+                yield from _settings(kind, f"{group}.", inner, group, OF_EVERY)
         for name in names:
             yield from _of_plugin(kind, name, library)
 
@@ -83,6 +86,8 @@ def _of_plugin(kind: str, name: str, library: Library) -> Iterator[Explanation]:
 def _settings(kind: str, prefix: str, signature: Signature, function: str, what: str) -> Iterator[Explanation]:
     texts = _of_function(signature.file, function)[1]
     for name, setting in signature.settings.items():
+        if "." in name:
+            continue  # of a map, whose own function says what it means
         path = f"{kind}.{prefix}{name}"
         yield Explanation(path, what, _summary(setting), texts.get(name, ""), FREE.get(path, COSTS[kind]))
 

@@ -40,10 +40,11 @@ class Kind:
     own: str | None = None  # the function of the package itself, whose settings every plug-in of it shares
     own_file: str = "__init__.py"  # the file in that folder which defines it
     helper: str | None = None  # another function of a plug-in, whose positional parameters are inputs too
+    groups: tuple[tuple[str, str], ...] = ()  # maps among the shared settings: a function of the folder, and its file
 
 
 KINDS = {
-    "data": Kind("data", "load", "split"),
+    "data": Kind("data", "load", "split", groups=(("canaries", "_canaries.py"),)),
     "condition": Kind("condition", "fit", "alter"),
     "model": Kind("models", "build", "denoiser"),
     "objective": Kind("objectives", "loss", "levels", helper="draw"),
@@ -124,6 +125,8 @@ class Library:
         if (spec := KINDS[kind]).own is None:
             return None
         shared = read(PACKAGE / spec.folder / spec.own_file, spec.own, builtin=True)
+        for group, file in spec.groups:
+            shared = _with_group(shared, group, read(PACKAGE / spec.folder / file, group, builtin=True))
         return shared if name is None or spec.entry is None else _as_taken(shared, self.signature(kind, name))
 
     def module(self, kind: str, name: str) -> ModuleType:
@@ -140,6 +143,14 @@ class Library:
                     raise PluginError(f"{file}: {name} is a built-in plug-in; give yours another name")
                 files[name] = file
         return files
+
+
+def _with_group(shared: Signature, group: str, own: Signature) -> Signature:
+    """A section's shared settings with those of a map among them, which are called by its name and theirs."""
+    inner = {f"{group}.{key}": replace(s, name=f"{group}.{key}") for key, s in own.settings.items()}
+    read_when = {f"{group}.{k}": (f"{group}.{k_of}", v) for k, (k_of, v) in own.constants.get("READ_WHEN", {}).items()}
+    constants = shared.constants | {"READ_WHEN": shared.constants.get("READ_WHEN", {}) | read_when}
+    return replace(shared, settings=shared.settings | inner, constants=constants)
 
 
 def _as_taken(shared: Signature, plugin: Signature) -> Signature:

@@ -14,12 +14,14 @@ from statistics import NormalDist
 import numpy as np
 
 from difgen_cli.metrics._bands import Gap, gap_of, null_of, peak
+from difgen_cli.metrics._epsilon import epsilon_of, least_gaussian
 from difgen_cli.metrics._epsilon import least as least_epsilon
 from difgen_cli.metrics._epsilon import most as most_epsilon
 from difgen_cli.neighbours import flat, nearest
 
 __all__ = [
-    "VERSION", "Gap", "Result", "Shared", "Value", "flat", "gap_of", "least_epsilon", "most_epsilon", "nearest",
+    "VERSION", "Gap", "Result", "Shared", "Value", "epsilon_of", "flat", "gap_of", "least_epsilon", "least_gaussian",
+    "most_epsilon", "nearest",
     "null_of", "peak", "wilson",
 ]  # fmt: skip
 

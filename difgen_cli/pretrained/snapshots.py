@@ -17,6 +17,7 @@ from difgen_cli.pretrained.tensors import tensors_of
 
 SPEC = "spec.json"
 SPLIT = ("held_out", "held_out_seed")  # settings of the split that say what the rest is
+OF_CANARIES = ("count", "sparse", "seed")  # and which images are taken out of it
 KEY = re.compile(r"[0-9a-f]{16}")
 # Where networks keep a row or column for each class, and how many more than classes there are.
 CLASSES = {"labels.table.weight": (0, 1), "labels.layer.weight": (1, 0), "class_embedding.weight": (0, 1)}
@@ -47,7 +48,7 @@ def read(path: Path) -> PretrainedModel:
                 f"{', '.join(NETWORKS)}"
             )
         reading = inputs_of(recipes, network, "reading")
-        shape, sigma_data = _pool(path.parents[3], holdout)
+        shape, sigma_data = _pool(path.parents[3], recipes, holdout)
         settings = _plain(network["settings"])
         return Described(
             network["name"], settings, shape, _classes(settings, tensors), {"unit": sigma_data} | _plain(reading)
@@ -63,8 +64,8 @@ def inputs_of(recipes: Mapping[str, Any], recipe: Mapping[str, Any], role: str) 
     return recipes[key]["settings"] if key is not None else {}
 
 
-def _pool(root: Path, holdout: Mapping[str, Any]) -> tuple[tuple[int, ...], float]:
-    """What a network sees of the data, (C, H, W) or (D,), and σ_d of those that are not held out."""
+def _pool(root: Path, recipes: Mapping[str, Any], holdout: Mapping[str, Any]) -> tuple[tuple[int, ...], float]:
+    """What a network sees of the data, (C, H, W) or (D,), and σ_d of those that are not held out, nor canaries."""
     key = holdout["inputs"]["pool"]
     if not KEY.fullmatch(key):
         raise ValueError(f"{shown(key)} is no key")
@@ -74,7 +75,10 @@ def _pool(root: Path, holdout: Mapping[str, Any]) -> tuple[tuple[int, ...], floa
         raise PretrainedError(f"{error}") from None
     held_out = None if facts.get("held_out") is None else np.array(facts["held_out"], np.int64)
     pool = data.Pool(images, held_out=held_out)
-    rest = data.split(pool, **{name: holdout["settings"][name] for name in SPLIT if name in holdout["settings"]}).rest
+    own, out = ({name: each[name] for name in names if name in each} for names, each in (
+        (SPLIT, holdout["settings"]), (OF_CANARIES, inputs_of(recipes, holdout, "canaries"))
+    ))  # fmt: skip
+    rest = data.split(pool, out or None, **own).rest
     shape = images.shape[1:] if images.ndim == 2 else (images.shape[3], *images.shape[1:3])
     return tuple(shape), data.sigma_data(pool.images[rest])
 

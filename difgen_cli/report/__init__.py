@@ -48,13 +48,13 @@ class Study:
 
     rows: one line per planned cell, also the missing and the failed ones: a column per setting (`data.size`),
     `kind` (model, heldout, copycat, ideal), `seed`, `step`, `cell`, `trajectory`, `state` (done, missing, failed,
-    stale), `cause`, and every metric. tables: by name those that metrics declare with a column `sigma_rel`, lines per
-    noise level with the same setting columns; a missing or an empty one is not drawn.
-    columns: by name what metrics declare of their columns. stale: what is to be said of stale cells, which are not
-    drawn; or nothing. held_back: columns of the rows with what must not be stated (see `report/study/blind.py`), and is
-    in rows.csv alone. exposure: the losses image by image (see `report/study/exposure.py`), if any. image_names: what
-    images are called, by the key of their data set, where they have names. album: the images of the data sets and of
-    the cells' samples as pictures.
+    stale), `cause`, and every metric. tables: by name those that metrics declare with a column `sigma_rel` or
+    `repeats`, lines per noise level or number of repeats with the same setting columns; a missing or an empty one is
+    not drawn. columns: by name what metrics declare of their columns. stale: what is to be said of stale cells, which
+    are not drawn; or nothing. held_back: columns of the rows with what must not be stated (see
+    `report/study/blind.py`), and is in rows.csv alone. exposure: the losses image by image (see
+    `report/study/exposure.py`), if any. image_names: what images are called, by the key of their data set, where they
+    have names. album: the images of the data sets and of the cells' samples as pictures.
     """
 
     name: str
@@ -105,9 +105,10 @@ def write(
 ) -> Written:  # fmt: skip
     """Write `report.html`, `figures/*.{png,svg,csv,txt}`, `rows.csv`, `last.csv` and, where they exist, `onset.csv`,
     `slopes.csv`, `matched.csv`, `efficiency.csv`, `efficiency_runs.csv`, `clusters.csv`, `least_loss.csv`,
-    `least_loss_runs.csv`, `calibrated.csv`, `calibrated_runs.csv` and `prototypes.csv` into the folder `out`; with
-    `paper` also `*.{png,svg,pdf,csv,txt}` in `paper/column` and `paper/text`; with `images` also `images.csv` and `images_cells.csv`, and names and pictures of
-    the most exposed images on the page: else they are removed, since they are as private as the images.
+    `least_loss_runs.csv`, `calibrated.csv`, `calibrated_runs.csv`, `canaries.csv` and `prototypes.csv` into the folder
+    `out`; with `paper` also `*.{png,svg,pdf,csv,txt}` in `paper/column` and `paper/text`; with `images` also
+    `images.csv` and `images_cells.csv`, and names and pictures of the most exposed images on the page: else they are
+    removed, since they are as private as the images.
 
     What shows the same as before is left as it is; other files of the same names are replaced, and a figure whose axis
     is gone is removed. reload: a browser loads the page again every few seconds.
@@ -133,7 +134,17 @@ def _draw(study: Study, out: Path, *, reload: bool, with_images: bool) -> list[P
     from difgen_cli.report import page, spreadsheet
     from difgen_cli.report.figures import listing
     from difgen_cli.report.page.document import reloading
-    from difgen_cli.report.study import calibrated, clusters, efficiency, images, least_loss, matched, onset, prototypes
+    from difgen_cli.report.study import (
+        calibrated,
+        canaries,
+        clusters,
+        efficiency,
+        images,
+        least_loss,
+        matched,
+        onset,
+        prototypes,
+    )  # fmt: skip
 
     read = study.curves
     drawn = listing.draw(read)
@@ -146,6 +157,7 @@ def _draw(study: Study, out: Path, *, reload: bool, with_images: bool) -> list[P
     files += matched.write(matched.compared(read), out)
     files += efficiency.write(read.efficiency, out)
     files += calibrated.write(read.calibrated, out)
+    files += canaries.write(read.canaries, out)
     files += prototypes.write(read.prototypes, out)
     tables = images.named(read, study.image_names, study.album) if with_images else images.NOBODY_ASKED
     files += images.write(tables, out)

@@ -172,7 +172,8 @@ def held_out(pool: Pool, data: Section, sources: RealImages) -> tuple[int, list[
     if not asked:
         return 0, [NO_HELD_OUT]
     try:
-        left = len(split(pool, **data.own).held_out)
+        own = {name: value for name, value in data.own.items() if "." not in name}  # no map of settings: no canaries
+        left = len(split(pool, **own).held_out)
     except DataError as error:
         raise GridError(f"--against: {error}") from None
     if not left:

@@ -3,12 +3,14 @@
 - blind_auc: the split of the digits is drawn, and with it what every classifier is fitted on.
 - clique_frac: the samples are drawn; the images that they copy stay.
 - eps_least: coins, and what the model is told of them, are drawn; one-sided, so that it has no upper end.
+- canary_eps_group: the same of canaries, the largest of three numbers of repeats, or of kinds, corrected.
 - mia_mean_auc, mia_clean_auc, mia_self_auc: T, H, samples and noise are drawn; the network saw none of them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -17,7 +19,17 @@ from drawing import POOL, Arrays, Ends, World, ends, unshared
 from torch import Tensor
 from worlds import Wiener
 
-from difgen_cli.metrics import _noise, blind, clique, least_epsilon, membership, one_run, self_membership
+from difgen_cli.data import Canaries
+from difgen_cli.metrics import (
+    _noise,
+    blind,
+    canaries,
+    clique,
+    least_epsilon,
+    membership,
+    one_run,
+    self_membership,
+)
 
 
 @dataclass(frozen=True)
@@ -121,7 +133,42 @@ class Randomised:
         return {"eps_least": (bound, np.full_like(bound, np.inf))}
 
 
+@dataclass(frozen=True)
+class OfRepeats:
+    """Models that are told of each canary's coin by randomised response, whatever its repeats; `kinds` of canaries.
+
+    The largest bound of all is quoted, over the kinds too, corrected for their number.
+    """
+
+    epsilon: float
+    count: int  # canaries of a level
+    kinds: int = 1
+    seeds: int = 1  # pooled
+
+    def __str__(self) -> str:
+        return f"epsilon = {self.epsilon:g}, {self.count} canaries a level, {self.kinds} kinds, {self.seeds} trainings"
+
+    def truth(self) -> Arrays:
+        return {"canary_eps_group": np.array(self.epsilon)}
+
+    def intervals(self, draw: int) -> Ends:
+        m, guesses, right = 3 * self.count, int(0.8 * self.count), np.zeros((self.kinds, 3), np.int64)
+        images = 10 * np.arange(1, m + 1, dtype=np.float32)[:, None]
+        for kind, seed in np.ndindex(self.kinds, self.seeds):
+            chance = np.random.default_rng((draw, kind, seed))
+            coins, honest = (chance.random(m) < p for p in (0.5, 1 / (1 + np.exp(-self.epsilon))))
+            planted = Canaries(images, None, np.resize([1, 4, 16], m), coins)
+            model: Any = Told(coins == honest)
+            tables = canaries.measure(model, images[:1], images[:1], planted, 1.0, guesses=guesses).tables
+            right[kind] += tables["canary_levels"]["right"].astype(np.int64)
+        level = 1 - 0.05 / right.size
+        bound = np.array(max(least_epsilon(int(v), self.seeds * guesses, level=level) for v in right.flat))
+        return {"canary_eps_group": (bound, np.full_like(bound, np.inf))}
+
+
 CONTROLS: tuple[World, ...] = (
+    *(OfRepeats(epsilon, count) for epsilon, count in ((0, 80), (1, 40), (2, 80), (4, 300))),
+    *(OfRepeats(1, 100, kinds=4), OfRepeats(2, 80, seeds=3)),
     *(RandomSplit(size) for size in (64, 256)),
     *(MadeAgain(200, 100), MadeAgain(1000, 1000), MadeAgain(2000, 300), MadeAgain(100, 300, 0.3)),
     *(NothingSeen(size) for size in (40, 400)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from controls import CONTROLS, MadeAgain, Randomised, RandomSplit
+from controls import CONTROLS, MadeAgain, OfRepeats, Randomised, RandomSplit
 from drawing import ends
 from further import FURTHER, Seeds
 from looks import LOOKS, Partition, Rare
@@ -22,6 +22,7 @@ HARD = (
     *(RandomSplit(64), MadeAgain(1000, 1000), Randomised(1, 200), Randomised(2, 200, seeds=3)),
     *(Partition(0.4, 3, 4, 200), Rare(0.7)),
     *(SeedsOfAPool(3), SeedsOfAPool(3, 0.5), SparseFirst(3, 0.15)),
+    OfRepeats(1, 40),
 )
 FEW = (Modes(1), Modes(3), Modes(10), Modes(300, most=0.9))  # images among the samples: no interval holds
 ALARM = 0.001  # chance that an interval which covers 92 % or 98 % of the time fails

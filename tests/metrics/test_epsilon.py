@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import brentq
 from scipy.stats import binom
 
-from difgen_cli.metrics._epsilon import chance_of, least, most, right_guesses
+from difgen_cli.metrics._epsilon import chance_of, delta_of, epsilon_of, least, least_gaussian, most, right_guesses
 
 WORLDS = 400
 EPSILONS = (0.0, 0.5, 1.0, 2.0, 4.0)
@@ -93,8 +93,89 @@ def test_the_best_of_several_numbers_of_guesses_covers_too_few() -> None:
 
 def test_one_coin_for_many_canaries_is_no_bound() -> None:
     """Why each image needs a coin of its own: eight together are right or wrong together."""
-    together = 8 * np.random.default_rng(0).binomial(8, right_with(1), WORLDS)
-    assert not covers(table(64, 64)[together], 1)
+    together = 8 * np.random.default_rng(0).binomial(8, right_with(1), 10 * WORLDS)
+    bounds = table(64, 64)[together]
+    assert not covers(bounds, 1)
+    assert np.mean(bounds <= 1) == pytest.approx(0.683, abs=0.03)
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 1.0, 2.0, 4.0])
+@pytest.mark.parametrize(("kinds", "seeds"), [(1, 1), (4, 1), (1, 3)])
+def test_the_largest_of_repeats_and_kinds_is_covered_where_it_is_corrected(
+    epsilon: float, kinds: int, seeds: int
+) -> None:
+    """Three numbers of repeats and four kinds, each with canaries of its own, all with the epsilon of a group."""
+    several = 3 * kinds
+    counts = np.random.default_rng((3, kinds, seeds)).binomial(48 * seeds, right_with(epsilon), (10 * WORLDS, several))
+    corrected = np.array([least(v, 48 * seeds, level=1 - 0.05 / several) for v in range(48 * seeds + 1)])
+    plain = table(48, 48, seeds)
+    assert covers(corrected[counts].max(axis=1), epsilon)
+    if epsilon < 2:  # above it so few guesses cannot show too much
+        assert np.mean(plain[counts].max(axis=1) <= epsilon + 1e-9) < 0.93  # the largest of them as it is
+    rows = corrected[counts] / np.array([1, 4, 16] * kinds)
+    assert covers(rows.max(axis=1), epsilon)  # a group of k rows has k times the epsilon of a row at most
+
+
+def test_a_group_of_rows_is_covered_where_each_row_has_its_share() -> None:
+    """Rows of epsilon 0.25, and guesses of groups of 1, 4 and 16 of them that are right as often as is possible."""
+    repeats, rng = np.array([1, 4, 16]), np.random.default_rng(4)
+    right = rng.binomial(96, [right_with(0.25 * k) for k in repeats], (10 * WORLDS, 3))
+    bounds = np.array([[least(v, 96, rows=int(k), level=1 - 0.05 / 3) for v in range(97)] for k in repeats])
+    of_row = np.stack([bounds[level][right[:, level]] for level in range(3)], axis=1)
+    assert covers(of_row.max(axis=1), 0.25)
+    assert of_row[:, 2].mean() > 2 * of_row[:, 0].mean()  # more repeats show more of a row
+
+
+def test_the_best_of_five_snapshots_is_covered_where_it_is_corrected() -> None:
+    """Epsilon 0, snapshots that know nothing of one another: uncorrected the best of them covers .83."""
+    right = np.random.default_rng(0).binomial(16, 0.5, (10 * WORLDS, 5))
+    best = table(64, 16)[right].max(axis=1)
+    assert np.mean(best <= 0) == pytest.approx(0.83, abs=0.03)
+    assert not covers(best, 0)
+    corrected = np.array([least(v, 16, level=1 - 0.05 / 5) for v in range(17)])
+    assert covers(corrected[right].max(axis=1), 0)
+
+
+@pytest.mark.parametrize(
+    ("right", "guesses", "canaries", "mu", "epsilon"),
+    [
+        (60, 64, 256, 0.768917, 3.237296), (64, 64, 256, 1.228166, 5.563042), (48, 51, 1000, 0.613111, 2.505140),
+        (90, 100, 500, 0.656673, 2.706784), (24, 24, 24, 1.156505, 5.184272), (33, 50, 50, 0.083672, 0.280547),
+    ],
+)  # fmt: skip
+def test_the_bound_of_gaussian_privacy_is_that_of_an_independent_code(
+    right: int, guesses: int, canaries: int, mu: float, epsilon: float
+) -> None:
+    """Written from the paper's algorithm, and equal to jax_privacy's to four digits in five cases."""
+    shown = least_gaussian(right, guesses, canaries)
+    assert shown == pytest.approx(mu, rel=1e-5)
+    assert epsilon_of(shown, 1e-5) == pytest.approx(epsilon, rel=1e-5)
+
+
+def test_epsilon_and_delta_of_gaussian_privacy_belong_together() -> None:
+    assert epsilon_of(2, 1e-5) == pytest.approx(9.997, abs=1e-3)
+    for mu in (0.1, 1.0, 6.0, 30.0):
+        assert delta_of(mu, epsilon_of(mu, 1e-5)) == pytest.approx(1e-5, rel=1e-6)
+    assert epsilon_of(0.0, 1e-5) == epsilon_of(1e-6, 1e-5) == 0
+    assert least_gaussian(10, 20, 40) == 0
+    with pytest.raises(ValueError, match="none may exceed the next"):
+        least_gaussian(5, 4, 10)
+
+
+@pytest.mark.parametrize("mu", [0.0, 1.0, 2.0, 4.0])
+def test_it_covers_a_gaussian_procedure_and_shows_more_of_it(mu: float) -> None:
+    """Scores of a canary are normal, and μ higher where it is planted: its epsilon at δ = 1e-5 is known."""
+    m, r, rng = 256, 64, np.random.default_rng((7, int(mu)))
+    gauss = np.array([epsilon_of(least_gaussian(v, r, m), 1e-5) for v in range(r + 1)])
+    plain = np.array([least(v, r, canaries=m, delta=1e-5) for v in range(r + 1)])
+    coins = rng.random((WORLDS, m)) < 0.5
+    scores = mu * coins + rng.standard_normal((WORLDS, m))
+    top = np.argsort(-np.abs(scores - mu / 2), axis=1)[:, :r]
+    right = (np.take_along_axis(scores > mu / 2, top, 1) == np.take_along_axis(coins, top, 1)).sum(axis=1)
+    assert covers(gauss[right], epsilon_of(mu, 1e-5))
+    if mu == 2:
+        assert gauss[right].mean() == pytest.approx(4.75, abs=0.12)
+        assert plain[right].mean() == pytest.approx(2.62, abs=0.06)
 
 
 def test_delta_falls_to_the_plain_bound_and_lowers_it() -> None:

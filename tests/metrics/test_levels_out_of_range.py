@@ -12,6 +12,7 @@ from denoisers import shared
 from torch import Tensor, nn
 
 from difgen_cli import models
+from difgen_cli.data import Canaries
 from difgen_cli.diffusion import Denoiser
 from difgen_cli.diffusion.randomness import initialise
 from difgen_cli.engine.plugins import Library
@@ -64,6 +65,7 @@ def measured(metric: str, sigma_range: tuple[float, float], seed: int = 0) -> Re
         "samples": parts["rest"][::-1], "sigma_data": SIGMA_DATA, "train_labels": labels, "held_out_labels": labels,
         "train_classes": labels, "held_out_classes": labels, "unlearn": labels == 0, "rest_labels": labels,
         "sample_labels": labels, "reference": other, "coins": labels == 0,
+        "canaries": Canaries(parts["rest"], labels, np.repeat([1, 2], IMAGES // 2), labels == 0),
     }  # fmt: skip
     signature = Library().signature("score", metric)
     small = {"pairs": 120, "resamples": 100, "points": 60}

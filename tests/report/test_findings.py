@@ -122,6 +122,8 @@ def test_no_rule_says_that_there_are_no_copies() -> None:
          ("lean", "membership", "nothing_found")),
         ("membership", {"mia_auc_025": 0.7, "mia_auc_025_lo": 0.66, "mia_auc_025_hi": 0.74},
          "distinguishes training from held-out images: AUROC 0.700 [0.660, 0.740]", ()),
+        ("canaries", {"canary_eps_group": 1.5, "canary_eps_row": 0.4, "canary_eps_most": 1.9, "canary_right": 80,
+         "canary_guesses": 90}, "show an epsilon of at least 1.50 for all rows of one together, and 0.400 for one", ()),
         ("one_run", {"eps_least": 1.67, "eps_most": 4.08, "eps_right": 159, "eps_guesses": 179},
          "an epsilon of at least 1.67 for one image, with 95 % confidence: 159 of 179 guesses", ()),
         ("made_again", {"clique_frac": 0.1, "clique_frac_lo": 0.07, "clique_frac_hi": 0.14},

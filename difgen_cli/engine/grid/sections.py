@@ -9,7 +9,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from difgen_cli.engine.grid.document import GridError, Place, mapping, refuse_anchor, scalar, suggest
 from difgen_cli.engine.grid.document import place as place_of
 from difgen_cli.engine.grid.values import Given
-from difgen_cli.engine.plugins import SECTIONS
+from difgen_cli.engine.plugins import KINDS, SECTIONS
 
 
 def base_settings(node: Node) -> dict[str, Given]:
@@ -39,6 +39,8 @@ def _section(section: str, node: Node, place: Place) -> Iterator[tuple[str, Give
         for name, (value, where) in mapping(node, section).items():
             if (section, name) == ("train", "start"):
                 yield from _start(value, where)
+            elif name in dict(KINDS[section].groups) and isinstance(value, MappingNode):
+                yield from nested(f"{section}.{name}", value, where) if value.value else ()
             else:
                 yield f"{section}.{name}", Given(scalar(value), place_of(value))
         return

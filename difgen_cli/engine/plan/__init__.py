@@ -40,6 +40,8 @@ def channels_first(shape: tuple[int, ...]) -> tuple[int, ...]:
 # settings that plans of 0.1.0 do not have, and the default that stands for what they did
 LATER = {
     "data.held_out_seed": 0, "data.unlearn": 0, "data.retrain": False, "data.draw": "sample",
+    "data.canaries.count": 0, "data.canaries.repeats": (1, 4, 16), "data.canaries.kind": "held_out",
+    "data.canaries.seed": 0,
     "model.prediction": "edm", "model.unit": None, "model.noise_input": "log", "model.schedule": None,
     "model.betas": (),
     "objective.name": "edm", "objective.law": "edm", "objective.p_mean": -1.2, "objective.p_std": 1.2,

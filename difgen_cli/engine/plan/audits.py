@@ -8,7 +8,7 @@ from typing import Any
 from difgen_cli.engine.grid import Axis, Grid
 from difgen_cli.engine.grid.document import GridError
 from difgen_cli.engine.grid.values import Given
-from difgen_cli.engine.plan import Facts
+from difgen_cli.engine.plan import Facts, canaries, checks
 from difgen_cli.engine.plan.metric import Metric
 from difgen_cli.engine.plan.points import Where, assignments
 from difgen_cli.engine.plan.sections import Section
@@ -26,7 +26,7 @@ def coins(own: dict[str, Any], facts: Facts, where: Where) -> tuple[int, bool]:
     """
     from difgen_cli.data import check_coins, fair
 
-    pool = facts.images - own["held_out"]
+    pool = checks.rest(own, facts)
     try:
         check_coins(own["size"], pool, own["half"], own["unlearn"])
     except ValueError as error:
@@ -39,12 +39,14 @@ def foreseen(section: Section, data: Section, facts: Facts, library: Library, wh
     """What a metric can show at most, before anything is trained. GridError where it refuses its settings."""
     if FORESEEN not in section.signature.functions:
         return
-    are_fair = data.own["draw"] == "coin" and coins(data.own, facts, where)[1]
+    if canaries.INPUT in section.signature.inputs:
+        asked: Any = canaries.planting(data.own, where)
+    else:
+        are_fair = data.own["draw"] == "coin" and coins(data.own, facts, where)[1]
+        asked = checks.rest(data.own, facts) if are_fair else None
     path = f"score.{section.name}"
     try:
-        sentence = library.module("score", section.name).foreseen(
-            facts.images - data.own["held_out"] if are_fair else None, section.settings
-        )
+        sentence = library.module("score", section.name).foreseen(asked, section.settings)
     except ValueError as error:
         raise GridError(f"{path}.{error}", where(f"{path}.{str(error).partition(':')[0]}")) from None
     yield f"{path}: {sentence}"

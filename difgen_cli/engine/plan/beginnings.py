@@ -10,7 +10,10 @@ from difgen_cli.engine.plan.derive import RunRecipe
 from difgen_cli.engine.plan.points import START, Where
 from difgen_cli.engine.plan.sections import Section, horizon
 
-HELD_OUT = ("data.held_out", "data.held_out_seed")
+HELD_OUT = (
+    "data.held_out", "data.held_out_seed", "data.canaries.count", "data.canaries.repeats", "data.canaries.kind",
+    "data.canaries.seed",
+)  # fmt: skip
 
 
 def check_held_out(run: RunRecipe, where: Where) -> None:

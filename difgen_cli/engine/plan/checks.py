@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from difgen_cli.engine.grid.document import GridError, Place
-from difgen_cli.engine.plan import Facts
+from difgen_cli.engine.plan import Facts, canaries
 from difgen_cli.engine.plan.metric import Metric
 from difgen_cli.engine.plan.points import Where
 from difgen_cli.engine.plan.sections import DEFAULT_PLUGIN, Section, wants
@@ -92,15 +92,15 @@ def population(model: Section, condition: Section, facts: Facts, where: Where) -
 
 def subset_size(own: dict[str, Any], facts: Facts, where: Where) -> int:
     """Images in the subset; raises GridError where the settings ask for more than there are."""
-    rest = facts.images - own["held_out"]
-    if rest < 1:
+    if facts.images <= own["held_out"]:
         raise GridError(
             f"data.held_out: {own['held_out']} of {facts.images} images leaves none to train on; hold out fewer",
             where("data.held_out"),
         )
-    most = available(own, facts)
+    canaries.room(own, facts, where)
+    most, out = available(own, facts), canaries.images_of(own)
     if own["size"] is not None and own["size"] > most:
-        half = f" in half {own['half']}" if own["half"] else ""
+        half = f" in half {own['half']}" if own["half"] else f" beside {out} canaries" if out else ""
         raise GridError(
             f"data.size: {own['size']} images are more than the {most}{half} that {facts.images} images leave with "
             f"{own['held_out']} held out; use at most {most}",
@@ -111,8 +111,13 @@ def subset_size(own: dict[str, Any], facts: Facts, where: Where) -> int:
 
 def available(own: dict[str, Any], facts: Facts) -> int:
     """Images that a subset may have."""
-    rest = facts.images - own["held_out"]
-    return int(rest if own["half"] is None else (rest + (own["half"] == "A")) // 2)
+    whole = rest(own, facts)
+    return whole if own["half"] is None else (whole + (own["half"] == "A")) // 2
+
+
+def rest(own: dict[str, Any], facts: Facts) -> int:
+    """Images that are neither held out nor canaries: T is drawn from them."""
+    return int(facts.images - own["held_out"] - canaries.images_of(own))
 
 
 def held_out_seed(data: Section, facts: Facts, where: Where) -> None:

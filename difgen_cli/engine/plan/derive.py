@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from difgen_cli import config
 from difgen_cli.engine.grid.document import GridError, Place
 from difgen_cli.engine.grid.values import Given
-from difgen_cli.engine.plan import Facts, audits, checks, operations, sections, unlearning
+from difgen_cli.engine.plan import Facts, audits, canaries, checks, operations, sections, unlearning
 from difgen_cli.engine.plan.metric import BASE, Metric
 from difgen_cli.engine.plan.points import Where
 from difgen_cli.engine.plan.recipes import Operation, Recipe, apart, images_of, labels_of, mirrored
@@ -77,10 +77,12 @@ class RecipeBuilder:
             subset = self.keep(unlearning.kept(marked, size))
         facts = self.facts_of(data, where)
         labels = self.labels(condition, data, subset, facts, where)
+        shown, sentences = canaries.shown(data, condition, subset, size, where)
+        self.notes.update(dict.fromkeys(sentences))
         if "population" in model.signature.inputs:
             checks.population(model, condition, facts, where)
         network, closed = self._network(model, where), sections.in_closed_form(model.signature)
-        parts = {"subset": subset, "labels": labels, "network": network} | ({"start": start} if start else {})
+        parts = {"subset": shown, "labels": labels, "network": network} | ({"start": start} if start else {})
         given = {"teacher": teacher} if teacher else {}
         if wants(objective, "unlearn") and not closed:
             given["unlearn"] = unlearning.needed(marked, data, objective, where)
@@ -89,9 +91,8 @@ class RecipeBuilder:
             parts["objective"] = aim
         made_of = operations.closed_form(parts) if closed else operations.trajectory(train, objective, parts, fork)
         trajectory = self.keep(made_of)
-        inputs = compared | labels_of(labels)
-        if not closed and mirrored(trajectory):
-            inputs["mirrored"] = "flip"
+        inputs = compared | labels_of(labels) | {"canaries": self.keep(shown).key}
+        inputs |= {"mirrored": "flip"} if not closed and mirrored(trajectory) else {}
         columns = (
             data.columns | {"data.size": size},
             condition.columns,
@@ -100,7 +101,7 @@ class RecipeBuilder:
             {} if closed else train.columns,
         )
         batch = None if closed else train.settings["batch"]
-        return RunRecipe(trajectory, subset, labels, inputs, batch, columns)
+        return RunRecipe(trajectory, shown, labels, inputs, batch, columns)
 
     def _network(self, model: Section, where: Where) -> Recipe:
         """A network, and how its output is read, where that is not as the default has it."""
@@ -128,13 +129,14 @@ class RecipeBuilder:
         facts = self.facts_of(data, where)
         size = checks.subset_size(data.own, facts, where)
         checks.held_out_seed(data, facts, where)
-        chosen = {k: v for k, v in data.changed_own.items() if k not in (*OF_HOLDOUT, *unlearning.SETTINGS)}
+        elsewhere = {*OF_HOLDOUT, *unlearning.SETTINGS, *filter(canaries.is_setting, data.own)}
+        chosen = {k: v for k, v in data.changed_own.items() if k not in elsewhere}
         whole = size == checks.available(data.own, facts)  # all that there are, by number or by none
         if data.own["draw"] == "coin":
             size, whole = audits.coins(data.own, facts, where)  # or half of them
         if whole:
             chosen.pop("size", None)
-        holdout = self.holdout(data, facts)
+        holdout = self.holdout(data, facts, where)
         return self.keep(Recipe(Operation("subset", "split", _version(data), chosen), {"holdout": holdout})), size
 
     def marked(self, data: Section, where: Where) -> Recipe | None:
@@ -146,11 +148,11 @@ class RecipeBuilder:
         """All of a data set, whose identity is its content."""
         return self.keep(Recipe(Operation("pool", data.name, 0, {}), {}, content=facts.content[:16]))
 
-    def holdout(self, data: Section, facts: Facts) -> Recipe:
-        """The pool apart from its held-out images: the same whatever size, seed or half."""
-        pool = self.pool(data, facts)
+    def holdout(self, data: Section, facts: Facts, where: Where) -> Recipe:
+        """The pool apart from its held-out images, and from canaries: the same whatever size, seed or half."""
+        inputs = {"pool": self.pool(data, facts)} | canaries.apart(data, where, self.keep)
         own = {"held_out": data.own["held_out"]} | {k: v for k, v in data.changed_own.items() if k in OF_HOLDOUT}
-        recipe = self.keep(Recipe(Operation("holdout", "split", _version(data), own), {"pool": pool}))
+        recipe = self.keep(Recipe(Operation("holdout", "split", _version(data), own), inputs))
         self.keep(apart(recipe))
         return recipe
 
@@ -169,7 +171,7 @@ class RecipeBuilder:
         """The labels under which a subset is trained, and metrics look at it."""
         takes, clusters = condition.signature.inputs, condition.settings.get("clusters")
         holdout = subset.inputs["holdout"]
-        rest = facts.images - holdout.settings["held_out"]
+        rest = checks.rest(data.own, facts)
         if isinstance(clusters, int) and clusters > rest:
             raise GridError(
                 f"condition.clusters: {clusters} clusters are more than the {rest} images that they are fitted on",
@@ -233,7 +235,7 @@ class RecipeBuilder:
         """
         named = {path for path in given if "." not in path} or set(DEFAULT_SCORE)
         facts = self.facts_of(data, where)
-        holdout, asked = self.holdout(data, facts), data.own["held_out"]
+        holdout, asked = self.holdout(data, facts, where), data.own["held_out"]
         left = self.facts.held_out(data) if asked else 0
         checks.held_out(asked, left, where)
         metrics = {}

@@ -12,7 +12,7 @@ from difgen_cli import contents
 from difgen_cli.engine.plan import Facts, channels_first
 from difgen_cli.engine.plan.pretrained import PretrainedFacts
 from difgen_cli.engine.plan.pretrained_files import WeightFiles
-from difgen_cli.engine.plan.recipes import Recipe
+from difgen_cli.engine.plan.recipes import Recipe, canaries_of
 from difgen_cli.engine.plan.sections import Section
 from difgen_cli.engine.plugins import Library
 from difgen_cli.engine.store import Store, pool_names
@@ -181,10 +181,12 @@ def pool(store: Store, key: str) -> Pool:
 
 
 def split(pool: Pool, recipe: Recipe) -> Split:
-    """The split of a pool that is described by the recipe of a training subset, or of images to be unlearnt."""
+    """The split of a pool that is described by the recipe of a training subset, with canaries or without, or of images
+    to be unlearnt."""
     from difgen_cli import data
 
     marked = recipe if recipe.operation.kind == "unlearn" else recipe.inputs.get("unlearn")
-    subset = marked.inputs["subset"] if marked else recipe
+    subset = (marked or recipe).inputs.get("subset", recipe)
     own = (subset.settings | marked.settings | {"retrain": marked is not recipe}) if marked else subset.settings
-    return data.split(pool, **subset.inputs["holdout"].settings, **own)
+    holdout = subset.inputs["holdout"]
+    return data.split(pool, canaries_of(holdout), **holdout.settings, **own)

@@ -10,8 +10,10 @@ def data_words(settings: dict[str, Any]) -> list[str]:
     half, seed = settings["data.half"], settings.get("data.held_out_seed")
     words = [settings["data.name"], f"n{settings['data.size']}"]
     without = [f"without{short(settings['data.unlearn'])}"] if settings.get("data.retrain") else []
+    count, kind = settings.get("data.canaries.count"), settings.get("data.canaries.kind")
+    canaries = [f"{count}{kind}x{short(settings['data.canaries.repeats'])}"] if count else []
     coins = ["coins"] if settings.get("data.draw") == "coin" else []
-    return [*words, *coins, *([half] if half else []), *([f"heldout{seed}"] if seed else []), *without]
+    return [*words, *coins, *([half] if half else []), *([f"heldout{seed}"] if seed else []), *without, *canaries]
 
 
 def condition_words(settings: dict[str, Any]) -> list[str]:

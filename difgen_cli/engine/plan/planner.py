@@ -78,7 +78,7 @@ class _Planner:
         self.partners.check_asked(scoring, point, weights)
         if METRIC in scoring and not is_pretrained(self.points.resolved("model", point).signature):
             data = self.points.resolved("data", point)
-            available = self.derive.facts_of(data, self.points.where(point)).images - data.own["held_out"]
+            available = checks.rest(data.own, self.derive.facts_of(data, self.points.where(point)))
             self.subsets.add(weights.run.columns[0], weights.run.subset.key, available)
         sampler, guidance = self.points.resolved("sample", point), self.points.guidance(point)
         drawn = self.partners.drawn(weights, sampler, guidance, point)

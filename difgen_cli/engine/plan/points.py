@@ -156,8 +156,10 @@ class Points:
         if section not in self.plugins:
             return None
         names = [name] if name else self.plugins[section] or [DEFAULT_PLUGIN.get(section, "")]
-        plugins = self.library.names(section)
-        signatures = [self.library.own(section), *(self.library.signature(section, n) for n in names if n in plugins)]
+        plugins, shared = self.library.names(section), self.library.own(section)
+        if shared and rest in shared.settings:  # also one of a map
+            return shared.settings[rest]
+        signatures = [shared, *(self.library.signature(section, n) for n in names if n in plugins)]
         return next((s.settings[key] for s in signatures if s and key in s.settings), None)
 
     def _named(self, path: str, kind: str) -> list[str]:

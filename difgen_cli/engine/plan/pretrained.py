@@ -59,6 +59,12 @@ def run(
     subset, size = derive.subset(data, where)
     if data.own["retrain"]:
         raise GridError(f"data.retrain: {model.name} is not trained here; leave it out", where("data.retrain"))
+    if data.own["canaries.count"]:
+        raise GridError(
+            f"data.canaries: {model.name} is not trained here, so that no coin planted any in what it was trained on; "
+            "leave them out",
+            where("data.canaries.count"),
+        )
     if data.own["draw"] == "coin":
         raise GridError(
             f"data.draw: {model.name} is not trained here, so that no coin decided what it was trained on; leave it "

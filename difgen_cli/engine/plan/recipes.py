@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 APART_VERSION = 1  # of what a near-duplicate is
+PLANTED = "planted"  # the name of a subset with canaries
 BEGINNINGS = ("start", "fork")  # inputs of a trajectory that its first step needs, and none after it
 
 
@@ -65,8 +66,15 @@ def apart(holdout: Recipe) -> Recipe:
 
 
 def measured(subset: Recipe) -> Recipe:
-    """The training subset that metrics compare with: that of all images, where a model was retrained without some."""
-    return subset.inputs["unlearn"].inputs["subset"] if "unlearn" in subset.inputs else subset
+    """The training subset that metrics compare with: that of all images, where a model was retrained without some, and
+    without canaries."""
+    with_all = subset.inputs.get("unlearn", subset)
+    return with_all.inputs.get("subset", subset)
+
+
+def canaries_of(holdout: Recipe) -> dict[str, Any] | None:
+    """How many canaries are taken out of a pool, and how they are chosen; None where none are."""
+    return holdout.inputs["canaries"].settings if "canaries" in holdout.inputs else None
 
 
 def has_fair_coins(subset: Recipe) -> bool:
@@ -80,6 +88,7 @@ def images_of(subset: Recipe) -> dict[str, str]:
     held_out = apart(holdout).key
     return {
         "train": subset.key, "shared": subset.key, "train_classes": subset.key, "coins": subset.key,
+        "canaries": subset.key,
         "held_out": held_out, "held_out_classes": held_out, "rest": holdout.key, "sigma_data": holdout.key,
     }  # fmt: skip
 

@@ -17,11 +17,11 @@ from difgen_cli import condition, config, data
 from difgen_cli.diffusion import Denoiser, DenoiserLike, IdealDenoiser, Mixture, to_tensor
 from difgen_cli.diffusion.randomness import initialise
 from difgen_cli.engine.plan import facts
-from difgen_cli.engine.plan.recipes import Recipe, apart, has_fair_coins
+from difgen_cli.engine.plan.recipes import PLANTED, Recipe, apart, canaries_of, has_fair_coins
 from difgen_cli.engine.plugins import Library
 from difgen_cli.engine.store import Arrays, Store
 from difgen_cli.engine.store.attempts import Claimant
-from difgen_cli.engine.worker import pretrained
+from difgen_cli.engine.worker import canaries, pretrained
 from difgen_cli.engine.worker.feature_cache import Space
 from difgen_cli.engine.worker.parts import Conditions, Holdout, Subset
 from difgen_cli.engine.worker.phases import Phases
@@ -63,28 +63,33 @@ class Artifacts:
 
     def _holdout(self, recipe: Recipe) -> Holdout:
         pool = facts.pool(self.store, recipe.inputs["pool"].key)
-        parts = data.split(pool, **recipe.settings)
+        parts = data.split(pool, canaries_of(recipe), **recipe.settings)
 
         def labels(places_: np.ndarray) -> np.ndarray | None:
             return None if pool.labels is None else pool.labels[places_]
 
         rest = pool.images[parts.rest]
         scaled, drawn = data.scaled(rest), data.scaled(pool.images[parts.held_out])
-        near = self.phases.on("searching near-duplicates")(lambda: {"near": near_duplicates(drawn, scaled)})
+        out = data.scaled(pool.images[parts.canaries])
+        others = np.concatenate([scaled, out]) if len(out) else scaled  # what may be trained on
+        near = self.phases.on("searching near-duplicates")(lambda: {"near": near_duplicates(drawn, others)})
         duplicates = self.once(apart(recipe).key, "near-duplicates", near)
         kept = np.flatnonzero(~duplicates["near"])
         return Holdout(
             rest=scaled, rest_labels=labels(parts.rest), rest_places=parts.rest,
             drawn=drawn, drawn_labels=labels(parts.held_out), drawn_places=parts.held_out,
             apart=kept, held_out=drawn if len(kept) == len(drawn) else drawn[kept], sigma_data=data.sigma_data(rest),
+            canaries=out, canary_labels=labels(parts.canaries), canary_places=parts.canaries,
         )  # fmt: skip
 
     def subset(self, key: str) -> Subset:
-        """A training subset T."""
+        """A training subset T, with the canaries that are planted beside it."""
         subset: Subset = self.keep("subset", key, lambda: self._subset(self.recipes[key]), LOADING)
         return subset
 
     def _subset(self, recipe: Recipe) -> Subset:
+        if recipe.name == PLANTED:
+            return canaries.planted(self.subset(recipe.inputs["subset"].key), recipe)
         holdout = self.holdout(recipe.inputs["holdout"].key)
         pool = facts.pool(self.store, recipe.inputs["holdout"].inputs["pool"].key)
         parts = facts.split(pool, recipe)
@@ -127,8 +132,7 @@ class Artifacts:
         labels = self.keep("labels", f"{key} {subset_key}", lambda: self._labels(recipe, subset), FITTING_LABELS)
         if labels.classes == 0:
             return Conditions(None, None, None, 0)
-        of_held_out = labels.held_out[subset.holdout.apart]
-        return Conditions(labels.rest[subset.positions], labels.rest, of_held_out, labels.classes)
+        return canaries.conditions(labels, subset, self.recipes[subset_key])
 
     def _labels(self, recipe: Recipe, subset: Subset) -> condition.Labels:
         def compute() -> dict[str, np.ndarray]:
@@ -146,14 +150,14 @@ class Artifacts:
         holdout = subset.holdout
         takes = self.library.signature("condition", recipe.name).inputs
         inputs: dict[str, Any] = {
-            "images": holdout.rest, "labels": holdout.rest_labels, "held_out": holdout.drawn,
-            "held_out_labels": holdout.drawn_labels, "train": subset.positions,
+            "images": holdout.rest, "labels": holdout.rest_labels, "held_out": holdout.unseen,
+            "held_out_labels": holdout.unseen_labels, "train": subset.positions,
         }  # fmt: skip
         if "embed" in takes:
             inputs["embed"] = self.embed(recipe.inputs["embed"].key, holdout)
         if "given" in takes:
             given = self.store.given(recipe.inputs["given"].key)
-            inputs |= {"given": given[holdout.rest_places], "held_out_given": given[holdout.drawn_places]}
+            inputs |= {"given": given[holdout.rest_places], "held_out_given": given[holdout.unseen_places]}
         labels: condition.Labels = self.library.module("condition", recipe.name).fit(
             **{name: inputs[name] for name in takes}, **recipe.settings
         )

@@ -45,10 +45,11 @@ def real(kind: str, subset: Subset, count: int, seed: int) -> np.ndarray:
 
 
 def begun_from(start: str | None, subset: Subset, conditions: Conditions) -> Labelled | None:
-    """The images that samples begin from, with their labels; None where they begin from noise."""
+    """The images that samples begin from, with their labels; None where they begin from noise. Never a canary."""
+    train = slice(len(subset.positions))
     match start:
         case "train":
-            return subset.images, conditions.train
+            return subset.images[train], None if conditions.train is None else conditions.train[train]
         case "held_out":
             return subset.holdout.held_out, conditions.held_out
     return None

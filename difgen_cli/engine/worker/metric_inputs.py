@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,9 @@ def of(run: ScoringRun, name: str, measure: MetricSpec) -> Any:
             return artifacts.unlearn(measure.unlearn or "")
         case "coins":
             return artifacts.coins(measured(run.parents["subset"]).key)
+        case "canaries":
+            own = run.subset.canaries
+            return own and replace(own, labels=run.conditions.canaries)
         case "shared":
             return partial(run.shared, measure)
     raise TypeError(f"the metric {measure.metric} asks for {name}, which is no input that a metric can have")

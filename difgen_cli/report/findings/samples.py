@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any
 
-from difgen_cli.report.findings import cliques, copies, cost, membership, one_run, spaces
+from difgen_cli.report.findings import canaries, cliques, copies, cost, membership, one_run, spaces
 from difgen_cli.report.findings.numbers import Row, count, percent, share, value
 from difgen_cli.report.plotting import labels
 from difgen_cli.report.study import blind
@@ -200,6 +200,7 @@ RULES: dict[str, Rule] = {
     "pulled": spaces.pulled,
     "reproduced": spaces.reproduced,
     "one_run": one_run.shown,
+    "canaries": canaries.shown,
     "repeats": repeats,
     "held_out_left_out": held_out_left_out,
     "nothing_found": nothing_found,

@@ -12,6 +12,7 @@ import pandas as pd
 
 from difgen_cli.report.findings import (
     calibrated,
+    canaries,
     efficiency,
     exposed,
     forks,
@@ -203,6 +204,8 @@ RULES: dict[str, Rule] = {
     "exposed": exposed.stand_out,
     "prototypes": prototypes.which_first,
     "one_run": one_run.shown_in_study,
+    "canaries": canaries.shown_in_study,
+    "copied_canaries": canaries.copied_in_study,
     "stopping": stopping,
     "efficiency": efficiency.saved,
     "forked": forks.forked,

@@ -125,6 +125,13 @@ class Curves:
         return prototypes.read(self)
 
     @cached_property
+    def canaries(self) -> pd.DataFrame:
+        """What canaries show, the trainings of a setting together."""
+        from difgen_cli.report.study import canaries
+
+        return canaries.read(self)
+
+    @cached_property
     def last(self) -> pd.DataFrame:
         """The last snapshots over seeds; computed once, since a report shows them in several places."""
         from difgen_cli.report.study import last_snapshots

@@ -36,7 +36,8 @@ from difgen_cli.report.study.album import Album
 if TYPE_CHECKING:
     import pandas as pd
 
-LEVEL = "sigma_rel"  # the column of tables with lines per noise level: those that figures are drawn from
+# The column of tables with lines per noise level, or per number of repeats: those that figures are drawn from.
+LEVELS = {"sigma_rel", "repeats"}
 SETTINGS = tuple(section for section in COLUMN_SECTIONS if section != "score")  # of a cell, and not of a metric
 PROVENANCE = ("git_commit", "git_dirty", "difgen", "torch", "device", "train_way", "sample_way")
 
@@ -74,7 +75,7 @@ def _study(store: Store, folder: Path, metrics: dict[str, pa.Table]) -> Study:
             name: _table(store, rows, name, metric, claims)
             for metric, own in constants.items()
             for name, columns in own.get("TABLES", {}).items()
-            if LEVEL in columns
+            if LEVELS & set(columns)
         },
         columns=_columns(metrics, constants) | {n: spec for n, spec in first_copy.COLUMNS.items() if n in rows},
         gallery=partial(pairs, store),
