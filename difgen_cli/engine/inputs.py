@@ -24,6 +24,7 @@ INPUTS: dict[str, tuple[str, ...]] = {
         "train_classes",
         "held_out_classes", "sigma_data", "denoiser", "embed", "shared", "states", "twin", "sibling", "reference",
         "against", "mirrored", "left_out", "groups", "unlearn", "coins",
+        "claims", "references",
     ),
     "features": ("images", "labels", "weights"),
 }  # fmt: skip

@@ -22,7 +22,7 @@ from difgen_cli.report.findings.numbers import Row
 from difgen_cli.report.page import audit_parts, parts, stamp
 from difgen_cli.report.page.document import document
 from difgen_cli.report.plotting.layout import DrawnFigure
-from difgen_cli.report.study import copied, least_loss, loading
+from difgen_cli.report.study import claims, copied, least_loss, loading
 from difgen_cli.report.study.copied import Copied
 from difgen_cli.text import printable
 
@@ -45,13 +45,14 @@ METHODS = (
 class Audited:
     """The study of an audit, and what was audited.
 
-    copied: of the last finished checkpoint. notes: what a reader must know. left_out: metric -> why it was not
+    copied, claims: of the last finished checkpoint. notes: what a reader must know. left_out: metric -> why it was not
     measured.
     """
 
     study: Study
     subject: AuditedModel
     copied: Copied | None = None
+    claims: pd.DataFrame | None = None
     notes: Sequence[str] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
 
@@ -86,6 +87,16 @@ class Audited:
             least_loss=_least_loss(self.study),
             left_out=self.left_out,
             absent="; ".join(self._causes) or "none is finished" if done.empty else "",
+            claims=tuple(Row(line) for line in self.claim_lines),
+        )
+
+    @property
+    def claim_lines(self) -> list[dict[str, Any]]:
+        """Each claim with its numbers."""
+        return (
+            []
+            if self.claims is None
+            else [{str(k): v for k, v in own.items()} for own in self.claims.to_dict("records")]
         )
 
     @cached_property
@@ -145,7 +156,8 @@ def gather(
     rows = bare.by_kind
     cells = {kind: str(row["cell"]) for kind, row in rows.items()}
     read = copied.read(store, cells["model"], cells.get("heldout"), names) if "model" in cells else None
-    return Audited(study, subject, read, tuple(notes), dict(left_out or {}))
+    asked = claims.read(store, rows["model"]) if "model" in rows and subject.claims else None
+    return Audited(study, subject, read, asked, tuple(notes), dict(left_out or {}))
 
 
 def write(audited: Audited, out: Path) -> Written:
@@ -194,11 +206,15 @@ def content(audited: Audited, written: Written | None = None) -> dict[str, Any]:
         for kind, row in audited.by_kind.items()
     }
     images = [] if audited.copied is None else audited.copied.images.to_dict("records")
+    asked = [
+        {"images": name} | {key: None if pd.isna(value) else value for key, value in line.items()}
+        for name, line in zip(audited.subject.claims, audited.claim_lines, strict=False)
+    ]
     return {
         "question": audited.study.question, "audited": {**vars(audited.subject), "heading": audited.heading},
         "answers": [answer.content for answer in audited.answers], "not_tested": list(answers.NOT_TESTED),
         "warnings": audited.warnings, "notes": audited.remarks, "left_out": dict(audited.left_out),
-        "copied": images, "rows": rows, "report": str(written.page) if written else None,
+        "claims": asked, "copied": images, "rows": rows, "report": str(written.page) if written else None,
     }  # fmt: skip
 
 

@@ -111,6 +111,16 @@ def find_real(request: ComparisonRequest, library: Library) -> RealImages:
     return RealImages(against, held_out)
 
 
+def others(flag: str, path: Path, request: ComparisonRequest, library: Library, finder: Finder) -> tuple[Source, Pool]:
+    """Other images that an option names, read as the request has its own converted. GridError where they are none."""
+    source_ = _source(flag, path, _settings(request, library), library)
+    settings = {k: g for k, g in _given(request).items() if k in (*CONVERSIONS, "image")}
+    facts = facts_of(finder, section(source_, library, **settings), source_)
+    if len(facts.shape) != 3:
+        raise GridError(f"{flag}: {path} holds points, which are no images; name images")
+    return source_.of(facts), finder.pool(facts.content)
+
+
 def check_shapes(source: Source, against: Source) -> None:
     """GridError where images differ in size or channels, or are points."""
     from difgen_cli.data import files, remedy

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from difgen_cli import data
 from difgen_cli.engine.plan.recipes import measured
 from difgen_cli.engine.plan.work import MetricSpec
+from difgen_cli.engine.worker import claims
 
 if TYPE_CHECKING:
     from difgen_cli.engine.worker.scoring import ScoringRun
@@ -60,6 +61,13 @@ def of(run: ScoringRun, name: str, measure: MetricSpec) -> Any:
             return artifacts.unlearn(measure.unlearn or "")
         case "coins":
             return artifacts.coins(measured(run.parents["subset"]).key)
+        case "claims":
+            return claims.images(run.context.store.given(measure.settings["asked"][:16]))
+        case "references":
+            own = run.context
+            return claims.references(
+                own.store, own.library, measure.settings["beside"], holdout.sigma_data, artifacts.device
+            )
         case "shared":
             return partial(run.shared, measure)
     raise TypeError(f"the metric {measure.metric} asks for {name}, which is no input that a metric can have")

@@ -9,7 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from difgen_cli.report.findings.answers import checkpoints, copying, generalising, images, membership, unknown_train
+from difgen_cli.report.findings.answers import (
+    checkpoints,
+    claims,
+    copying,
+    generalising,
+    images,
+    membership,
+    unknown_train,
+)
 from difgen_cli.report.findings.answers.evidence import Answer, AuditedModel, Evidence, State
 
 __all__ = ["NOT_TESTED", "NOT_TESTED_IS_NOT_SAFE", "Answer", "AuditedModel", "Evidence", "State", "answered"]
@@ -19,7 +27,6 @@ NOT_TESTED = (
     "model inversion",
     "attribute inference",
     "extraction by guided or conditioned sampling",
-    "whether a given set of images was used",
     "what planted images (canaries) would show",
 )
 NOT_TESTED_IS_NOT_SAFE = "What is not tested is not shown to be safe."
@@ -36,8 +43,9 @@ def answered(evidence: Evidence) -> list[Answer]:
     """The answers, in the order of the page; when copying began only where there are several checkpoints."""
     if not evidence.subject.train:
         modules = (copying, membership, images, generalising)
-        return [unknown_train.cannot_be_told(module.QUESTION, evidence) for module in modules]
+        answers = [unknown_train.cannot_be_told(module.QUESTION, evidence) for module in modules]
+        return [*answers, *claims.were_they_used(evidence)]
     answers = [question(evidence) for question in QUESTIONS]
     if len(evidence.checkpoints) > 1:
         answers.append(checkpoints.when_did_it_begin(evidence))
-    return answers
+    return [*answers, *claims.were_they_used(evidence)]
