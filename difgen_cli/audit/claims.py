@@ -39,10 +39,9 @@ class AskedClaims:
 
     @property
     def given(self) -> dict[str, Given]:
-        """The settings of the metric."""
-        path, content = f"score.{METRIC}", claims.content(self.records)
-        beside = {f"{path}.{BESIDE}": Given(self.beside)} if self.beside else {}
-        return {path: Given(True), f"{path}.{ASKED}": Given(content), **beside}
+        """The settings of the metric, as `score:` has them."""
+        beside = {f"{METRIC}.{BESIDE}": Given(self.beside)} if self.beside else {}
+        return {METRIC: Given(True), f"{METRIC}.{ASKED}": Given(claims.content(self.records)), **beside}
 
     def save(self, store: Store) -> None:
         """Keep the images where workers find them."""

@@ -11,6 +11,7 @@ Scores φ are minus the log of a denoising error: high for images that a model w
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -188,10 +189,16 @@ def _shift(rest: np.ndarray, trained: np.ndarray, unseen: np.ndarray, kept: np.n
 def _power(effect: float, limit: float, freedom: int) -> float:
     """How often a t-test exceeds its limit where the effect is so many true errors."""
     from scipy.special import ndtr
-    from scipy.stats import chi2
 
-    ratio = np.sqrt(chi2.ppf((np.arange(NODES) + 0.5) / NODES, freedom) / freedom)
-    return float(ndtr(effect - limit * ratio).mean())
+    return float(ndtr(effect - limit * _spreads(freedom)).mean())
+
+
+@cache
+def _spreads(freedom: int) -> np.ndarray:
+    """Estimated over true spreads, (NODES,), all as likely: roots of chi-squared over its degrees of freedom."""
+    from scipy.special import gammaincinv
+
+    return np.asarray(np.sqrt(2 * gammaincinv(freedom / 2, (np.arange(NODES) + 0.5) / NODES) / freedom))
 
 
 def _needed(limit: float, freedom: int) -> float:

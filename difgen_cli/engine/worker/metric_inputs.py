@@ -66,7 +66,7 @@ def of(run: ScoringRun, name: str, measure: MetricSpec) -> Any:
         case "references":
             own = run.context
             return claims.references(
-                own.store, own.library, measure.settings["beside"], holdout.sigma_data, artifacts.device
+                own.store, own.library, measure.settings.get("beside", ()), holdout.sigma_data, artifacts.device
             )
         case "shared":
             return partial(run.shared, measure)

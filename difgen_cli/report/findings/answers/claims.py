@@ -39,7 +39,8 @@ def _answer(evidence: Evidence, name: str, row: Row | None) -> Answer:
     rung = row["claim_rung"]
     if rung is None:
         return _untested(evidence, question, row)
-    sentences = [*WORDS[int(rung)](row), *_corrected(evidence, row)]
+    corrected = [] if row["claim_capped"] and rung == IMAGES else _corrected(evidence, row)
+    sentences = [*WORDS[int(rung)](row), *corrected]
     also = _by_both(row)
     stronger = _stronger(int(rung))
     p, shown = _p(row), row.number("claim_p_holm") <= LEVEL
@@ -81,8 +82,8 @@ def _by_models(row: Row) -> tuple[str, ...]:
     out = f"; {given - used:,.0f} more were trained on too many of these images" if given > used else ""
     return (
         f"Its error on these {count(row.number('claim_n'), 'image')} is {_factor(row.number('claim_effect'))} what "
-        f"{count(used, 'model')} that did not see them lead to expect, beside {row.number('claim_control'):,.0f} "
-        f"control images{out}. The test is over models, not over images.",
+        f"{count(used, 'other model')} lead to expect, each by images that it did not see, beside "
+        f"{row.number('claim_control'):,.0f} control images{out}. The test is over models, not over images.",
     )
 
 
@@ -104,7 +105,7 @@ def _indication(evidence: Evidence, question: str, row: Row, sentences: tuple[st
     alone = "Images are not independent, so that this is no evidence."
     blind = row["claim_blind_auc"]
     if blind is None:
-        control = "Too few images check whether claim and control differ without the model: p is not stated below 0.1."
+        control = "Below 50 images of each, nothing checks whether they differ without the model."
     else:
         control = f"Without the model, claim and control are told apart in {percent(blind)} of pairs"
         control += ": p is not stated below 0.1." if row["claim_capped"] else "."
@@ -113,7 +114,9 @@ def _indication(evidence: Evidence, question: str, row: Row, sentences: tuple[st
         return Answer(question, State.UNKNOWN, (*sentences, alone, control), lead, _remedy(evidence))
     lead = f"Trained on: not shown ({_p(row)}, by control images)"
     if row["claim_capped"]:
-        why = "claim and control differ without the model" if blind is not None else "there are few images"
+        why = "claim and control differ without the model"
+        if blind is None:
+            why = "claim and control are too few to check that they are alike"
         lead = f"Trained on: cannot be told, because {why}"
         return Answer(question, State.UNKNOWN, (*sentences, alone, control), lead, _remedy(evidence))
     seen = f"An error of {_factor(row.number('claim_seen'))} it would have been an indication in 80 % of cases."
@@ -228,7 +231,7 @@ def _stronger(rung: int) -> str:
     }
     above = [needs[one] for one in (MODELS, COPIES, TWINS) if one < rung]
     if not above:
-        return "More pairs would show less."
+        return "No test is stronger; more pairs would show a weaker trace."
     return f"Stronger would be {', or '.join(above)}."
 
 
