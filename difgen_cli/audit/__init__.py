@@ -75,7 +75,7 @@ def prepare(request: AuditRequest, runs: Path) -> PreparedAudit:
     plugins = folder if folder.is_dir() else None
     store, library = Store(runs), Library(plugins)
     finder = Finder(store, library, Path.cwd())
-    claims.check_options(request)
+    twins = claims.check(request)
     real = sources.find_real(request, library)
     data = sources.data_section(request, real, library)
     ours = sources.facts_of(finder, data, real.against)
@@ -88,7 +88,7 @@ def prepare(request: AuditRequest, runs: Path) -> PreparedAudit:
         metrics, _ = controls.with_blind(metrics, library)
     asked = None
     if request.claims:
-        asked = claims.read(request, library, finder, real.against.of(ours), finder.pool(ours.content))
+        asked = claims.read(request, twins, library, finder, real.against.of(ours), finder.pool(ours.content))
         metrics |= asked.given
         notes += asked.notes
     plan = grid_planner.build(planner.grid(request, data, metrics), library, finder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from difgen_cli.score.sources import Pool
 
 LEAST = 5  # images of a claim, below which no test is run
+Prepared = tuple[list[str], list[str], str]  # names of published and of kept files by pair, and the date
 FLAGS = ("--claim-key", "--control", "--references")
 
 
@@ -48,28 +49,39 @@ class AskedClaims:
         store.save_given(claims.content(self.records), self.records)
 
 
-def check_options(request: AuditRequest) -> None:
-    """GridError for an option that belongs to a claim, without one."""
+def check(request: AuditRequest) -> dict[Path, Prepared]:
+    """What `difgen claim prepare` made of the claims, each held against its manifest.
+
+    GridError for an option that belongs to a claim, without one; for a claim that is named twice, or was changed.
+    """
     given = dict(zip(FLAGS, (request.claim_keys, request.control, request.references), strict=True))
     if not request.claims and (wrong := next((flag for flag, value in given.items() if value), None)):
         raise GridError(f"{wrong}: belongs to --claim, which says which images are asked about; give both, or none")
     repeated = [path for k, path in enumerate(request.claims) if path in request.claims[:k]]
     if repeated:
         raise GridError(f"--claim: {repeated[0]} is named twice; each question is asked once")
+    return {path: twins.check(path, request.claim_keys) for path in request.claims if twins.is_prepared(path)}
 
 
-def read(request: AuditRequest, library: Library, finder: Finder, train: Source, pool: Pool) -> AskedClaims:
+def read(
+    request: AuditRequest,
+    prepared: Mapping[Path, Prepared],
+    library: Library,
+    finder: Finder,
+    train: Source,
+    pool: Pool,
+) -> AskedClaims:
     """The claims of a request, their controls, and the models beside them. GridError where something does not fit.
 
-    train, pool: the images that the audit compares with, and what was read of them.
+    prepared: what `check` gave. train, pool: the images that the audit compares with, and what was read of them.
     """
     parts: list[tuple[np.ndarray, int, int]] = []
     notes: list[str] = []
     control = _control(request, library, finder, train)
     for number, path in enumerate(request.claims):
-        if twins.is_prepared(path):
-            published, kept, date = _twins(path, request, library, finder, train)
-            notes.append(f"{path}: {len(published)} pairs, whose manifest says {date}.")
+        if path in prepared:
+            published, kept = _twins(path, prepared[path], request, library, finder, train)
+            notes.append(f"{path}: {len(published)} pairs, whose manifest says {prepared[path][2]}.")
             parts += [(published, claims.CLAIM, number), (kept, claims.KEPT, number)]
             images = published
         else:
@@ -84,9 +96,8 @@ def read(request: AuditRequest, library: Library, finder: Finder, train: Source,
 
 def _control(request: AuditRequest, library: Library, finder: Finder, train: Source) -> np.ndarray | None:
     """Images that were surely not trained on: --control, else --held-out."""
-    path = request.control or request.held_out or (request.against if request.of_unknown else None)
-    claimed = {place for claim in request.claims for place in (claim, claim / twins.PUBLISHED)}
-    if path is None or (request.of_unknown and path in claimed):  # nothing else was named
+    path = request.control or request.held_out or (request.against if request.named == "--held-out" else None)
+    if path is None:
         return None
     flag = "--control" if request.control else "--held-out"
     return _images(flag, path, request, library, finder, train)[1]
@@ -102,17 +113,16 @@ def _images(
 
 
 def _twins(
-    path: Path, request: AuditRequest, library: Library, finder: Finder, train: Source
-) -> tuple[np.ndarray, np.ndarray, str]:
-    """The published and the kept images, pair by pair, and the date of the manifest."""
-    *listed, date = twins.check(path, request.claim_keys)
+    path: Path, prepared: Prepared, request: AuditRequest, library: Library, finder: Finder, train: Source
+) -> tuple[np.ndarray, np.ndarray]:
+    """The published and the kept images, pair by pair."""
     sides = []
-    for folder, called in zip((twins.PUBLISHED, twins.KEPT), listed, strict=True):
+    for folder, called in zip((twins.PUBLISHED, twins.KEPT), prepared[:2], strict=True):
         source, images = _images("--claim", path / folder, request, library, finder, train)
         if sources.names(source) != called:
             raise GridError(f"--claim: {path / folder} holds a file that is no image; prepare the pairs again")
         sides.append(images)
-    return sides[0], sides[1], date
+    return sides[0], sides[1]
 
 
 def _shared(

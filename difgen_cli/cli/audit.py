@@ -106,15 +106,16 @@ def _images(
     from difgen_cli.engine.grid.document import GridError
 
     claimed = next((path / twins.PUBLISHED if twins.is_prepared(path) else path for path in claims or ()), None)
-    others = held_out or control or claimed
-    if against is None and others is None:
+    options = {"--against": against, "--held-out": held_out, "--control": control, "--claim": claimed}
+    named, images = next(((flag, path) for flag, path in options.items() if path is not None), ("", None))
+    if images is None:
         raise GridError(
             "--against: name the images that the model was trained on; where nobody knows them, --held-out names "
             "others of their kind"
         )
     known_train = against is not None
     return {
-        "against": against or others, "held_out": held_out if known_train else None, "of_unknown": not known_train,
+        "against": images, "named": named, "held_out": held_out if known_train else None, "of_unknown": not known_train,
     }  # fmt: skip
 
 

@@ -58,12 +58,11 @@ class ClaimModels:
         shape = (len(self.references), len(images))
         return np.reshape(scores, shape), np.reshape(np.array(trained, bool), shape)
 
-    def pool(self) -> np.ndarray | None:
-        """Some images that all references could be trained on; None where these are not the same."""
-        pools = {one.content for one in self.references if one.rest is not None}
-        if len(pools) != 1 or any(one.rest is None for one in self.references):
-            return None
-        return drawn(self.references[0].rest, POOL_MOST, (SEED, 0))  # type: ignore[arg-type]
+    def pool(self, none: np.ndarray) -> np.ndarray:
+        """Some images that all references could be trained on; `none` where these are not the same."""
+        pools = {one.content: one.rest for one in self.references}
+        rest = next(iter(pools.values())) if len(pools) == 1 else None
+        return none if rest is None else drawn(rest, POOL_MOST, (SEED, 0))
 
 
 def line(
@@ -102,47 +101,38 @@ def _of_twins(models: ClaimModels, published: np.ndarray, kept: np.ndarray, leve
 
 def _of_scores(models: ClaimModels, images: np.ndarray, control: np.ndarray, level: float) -> dict[str, float]:
     """Reference models where two of them speak, else control images alone."""
-    both, of_claim = np.concatenate([images, control]), np.arange(len(images) + len(control)) < len(images)
-    own = models.scores(models.denoiser, both)
-    phi, trained = models.of_references(both)
-    test = by_models(own, phi, trained, of_claim, level) if len(phi) else None
-    n = min(len(images), len(control))
-    blind = float("nan")
-    if n >= BLIND_LEAST:
-        sides = [drawn(x, min(n, BLIND_MOST), (SEED, k)) for k, x in enumerate((images, control))]
-        blind = told_apart(*sides).value
-    line = {"claim_blind_auc": blind, "claim_references": test.references if test else 0}
+    pool = models.pool(images[:0])
+    every, sizes = np.concatenate([images, control, pool]), (len(images), len(control), len(pool))
+    of_claim, of_control, of_pool = (np.repeat(np.arange(3), sizes) == side for side in range(3))
+    own = np.concatenate([models.scores(models.denoiser, every[~of_pool]), np.zeros(len(pool))])
+    phi, trained = models.of_references(every)
+    line = {"claim_blind_auc": _blind(images, control), "claim_references": 0.0}
+    test = by_models(own, phi, trained, of_claim, of_pool, level) if len(phi) else None
     if test is not None:
-        share = _share(models, own, phi, trained, of_claim)
+        share = share_used(own, phi, trained, of_claim, of_pool)
+        names = ("claim_share", "claim_share_lo", "claim_share_hi")
+        line |= {} if share is None else dict(zip(names, share, strict=True))
         return line | {
-            "claim_rung": 3, "claim_score_p": test.p, "claim_effect": test.effect, "claim_seen": test.seen,
-            "claim_shift": _number(test.shift), "claim_power": _number(test.power), **share,
+            "claim_rung": 3, "claim_references": test.references, "claim_score_p": test.p, "claim_effect": test.effect,
+            "claim_seen": test.seen, "claim_shift": _number(test.shift), "claim_power": _number(test.power),
         }  # fmt: skip
     count = (~trained).sum(axis=0)
-    calibrated = len(phi) > 0 and bool((count > 0).all())
+    calibrated = len(phi) > 0 and bool((count[~of_pool] > 0).all())
     if calibrated:
-        own = own - np.where(trained, 0.0, phi).sum(axis=0) / count
-    alone = by_images(own[of_claim], own[~of_claim], alike=blind <= ALIKE, level=level)
+        own = own - np.where(trained, 0.0, phi).sum(axis=0) / np.maximum(count, 1)
+    alone = by_images(own[of_claim], own[of_control], alike=line["claim_blind_auc"] <= ALIKE, level=level)
     return line | {
         "claim_rung": 4, "claim_score_p": alone.p, "claim_effect": alone.effect, "claim_seen": alone.seen,
         "claim_calibrated": float(calibrated), "claim_capped": float(alone.capped),
     }  # fmt: skip
 
 
-def _share(
-    models: ClaimModels, own: np.ndarray, phi: np.ndarray, trained: np.ndarray, of_claim: np.ndarray
-) -> dict[str, float]:
-    pool = models.pool()
-    if pool is None:
-        return {}
-    of_pool = models.of_references(pool)
-    asked = np.concatenate([of_claim, np.zeros(len(pool), bool)])
-    share = share_used(
-        np.concatenate([own, np.zeros(len(pool))]), np.hstack([phi, of_pool[0]]), np.hstack([trained, of_pool[1]]),
-        asked, np.arange(len(asked)) >= len(of_claim),
-    )  # fmt: skip
-    names = ("claim_share", "claim_share_lo", "claim_share_hi")
-    return {} if share is None else dict(zip(names, share, strict=True))
+def _blind(images: np.ndarray, control: np.ndarray) -> float:
+    """The AUROC of claim against control without the model; NaN below 50 images of each."""
+    n = min(len(images), len(control))
+    if n < BLIND_LEAST:
+        return float("nan")
+    return told_apart(*(drawn(x, min(n, BLIND_MOST), (SEED, k)) for k, x in enumerate((images, control)))).value
 
 
 def _of_copies(

@@ -97,25 +97,31 @@ def by_copies(claim: tuple[int, int], control: tuple[int, int], level: float = L
 
 
 def by_models(
-    own: np.ndarray, phi: np.ndarray, trained: np.ndarray, of_claim: np.ndarray, level: float = LEVEL
+    own: np.ndarray,
+    phi: np.ndarray,
+    trained: np.ndarray,
+    of_claim: np.ndarray,
+    of_pool: np.ndarray | None = None,
+    level: float = LEVEL,
 ) -> ModelTest | None:
     """Rung 3, from φ (n,) of the model, and φ and who was trained on what, (K, n) each, of K references.
 
-    of_claim: (n,) which images are of the claim; the others are its control, which the model was not trained on. A
-    reference speaks only of images that it was not trained on, and only where those are half of the claim and of the
+    of_claim, of_pool: (n,) which images are of the claim, and which are of the references' own, that say how much
+    training raises φ; the others are the control, which the model was not trained on. A reference speaks only of images that it was not trained on, and only where those are half of the claim and of the
     control, and five of each; None below two such references. A model's value is the mean over the claim, less that
     over the control, of φ less the mean over references that were not trained on the image. Student's t with K − 1
     degrees of freedom, as for one more draw from the K.
     """
     from scipy.special import stdtr, stdtrit
 
-    speaking = _speaking(trained, of_claim)
+    of_control = ~of_claim if of_pool is None else ~of_claim & ~of_pool
+    speaking = _speaking(trained, of_claim, of_control)
     if speaking.sum() < 2:
         return None
     phi, trained, unseen = phi[speaking], trained[speaking], ~trained[speaking]
     count, references = unseen.sum(axis=0), len(phi)
     kept = count >= 2
-    sides = [kept & of_claim, kept & ~of_claim]
+    sides = [kept & of_claim, kept & of_control]
     if min(side.sum() for side in sides) < LEAST:
         return None
     levels, image = _fitted(phi, unseen, sides[1])
@@ -157,9 +163,9 @@ def by_images(
     return ImageTest(p if alike else max(p, CAP), float(claim.mean() - control.mean()), seen, not alike)
 
 
-def _speaking(trained: np.ndarray, of_claim: np.ndarray) -> np.ndarray:
+def _speaking(trained: np.ndarray, *sides: np.ndarray) -> np.ndarray:
     """Which references were not trained on half of the claim, and half of the control: (K,) bool."""
-    enough = [(~trained[:, side]).sum(axis=1) >= max(LEAST, np.ceil(side.sum() / 2)) for side in (of_claim, ~of_claim)]
+    enough = [(~trained[:, side]).sum(axis=1) >= max(LEAST, np.ceil(side.sum() / 2)) for side in sides]
     return np.asarray(enough[0] & enough[1])
 
 
