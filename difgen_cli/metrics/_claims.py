@@ -91,9 +91,9 @@ def by_copies(claim: tuple[int, int], control: tuple[int, int], level: float = L
 
     (copied, n), (others, m) = claim, control
     p = float(hypergeom.sf(copied - 1, n + m, n, copied + others))
-    counts = np.arange(1, n + 1)
-    enough = counts[hypergeom.sf(counts - 1, n + m, n, counts) <= level]
-    return CopyTest(min(1.0, p), int(enough[0]) if len(enough) else None)
+    before = np.arange(n)
+    enough = np.flatnonzero(np.cumprod((n - before) / (n + m - before)) <= level)  # where all that are copied are its
+    return CopyTest(min(1.0, p), int(enough[0]) + 1 if len(enough) else None)
 
 
 def by_models(
@@ -107,10 +107,11 @@ def by_models(
     """Rung 3, from φ (n,) of the model, and φ and who was trained on what, (K, n) each, of K references.
 
     of_claim, of_pool: (n,) which images are of the claim, and which are of the references' own, that say how much
-    training raises φ; the others are the control, which the model was not trained on. A reference speaks only of images that it was not trained on, and only where those are half of the claim and of the
-    control, and five of each; None below two such references. A model's value is the mean over the claim, less that
-    over the control, of φ less the mean over references that were not trained on the image. Student's t with K − 1
-    degrees of freedom, as for one more draw from the K.
+    training raises φ; the others are the control, which the model was not trained on. A reference speaks only of images
+    that it was not trained on, and only where those are half of the claim and of the control, and five of each; None
+    below two such references. A model's value is the mean over the claim, less that over the control, of φ less the
+    mean over references that were not trained on the image. Student's t with K − 1 degrees of freedom, as for one more
+    draw from the K.
     """
     from scipy.special import stdtr, stdtrit
 
