@@ -161,11 +161,11 @@ def gather(
 
 
 def write(audited: Audited, out: Path) -> Written:
-    """Write `report.html`, `rows.csv`, `copied.csv` and `figures/` into the folder `out`, unless all that is there."""
+    """Write `report.html`, `rows.csv`, `copied.csv`, `claims.csv` of claims, and `figures/` into the folder `out`, unless all that is there."""
     images = audited.copied.images if audited.copied is not None else pd.DataFrame()
     digest = stamp.digest(
         audited.study.content, images, audited.heading, [answer.content for answer in audited.answers], audited.notes,
-        dict(audited.left_out),
+        dict(audited.left_out), str(audited.claim_lines),
     )  # fmt: skip
     files = stamp.kept(out, "page", digest)
     if files is None:
@@ -206,10 +206,7 @@ def content(audited: Audited, written: Written | None = None) -> dict[str, Any]:
         for kind, row in audited.by_kind.items()
     }
     images = [] if audited.copied is None else audited.copied.images.to_dict("records")
-    asked = [
-        {"images": name} | {key: None if pd.isna(value) else value for key, value in line.items()}
-        for name, line in zip(audited.subject.claims, audited.claim_lines, strict=False)
-    ]
+    asked = [{name: None if pd.isna(own) else own for name, own in line.items()} for line in audited.claim_lines]
     return {
         "question": audited.study.question, "audited": {**vars(audited.subject), "heading": audited.heading},
         "answers": [answer.content for answer in audited.answers], "not_tested": list(answers.NOT_TESTED),
@@ -235,9 +232,10 @@ def _draw(audited: Audited, images: pd.DataFrame, out: Path) -> list[Path]:
     files = listing.save(figures, out / "figures")
     spreadsheet.write(audited.study.measured, out / "rows.csv")
     spreadsheet.write(images, out / "copied.csv")
+    asked = spreadsheet.write_each({"claims.csv": pd.DataFrame(audited.claim_lines)}, out)
     page = out / "report.html"
     publish(page, _page(audited, figures))
-    return [*files, out / "rows.csv", out / "copied.csv", page]
+    return [*files, out / "rows.csv", out / "copied.csv", *asked, page]
 
 
 def _page(audited: Audited, figures: list[DrawnFigure]) -> str:
@@ -245,6 +243,7 @@ def _page(audited: Audited, figures: list[DrawnFigure]) -> str:
     cell = str(audited.by_kind.get("model", {}).get("cell"))
     sections = [
         parts.section("Copied training images", audit_parts.copies(audited.copied, cell, audited.study.gallery)),
+        parts.section("Claims", audit_parts.claims(audited.claim_lines)) if audited.claim_lines else "",
         parts.section("Over the checkpoints", "".join(map(parts.chart, figures))) if figures else "",
         parts.section("Controls", controls.for_page(audited.by_kind, audited.study.curves)) if audited.by_kind else "",
         parts.section("Methods and provenance", methods),
