@@ -109,7 +109,7 @@ def over_models(one: Drawn) -> float:
 def controls_alone(one: Drawn) -> float:
     """Test 4 before it is capped."""
     own = one.own
-    return by_images(own[one.of_claim], own[~one.of_claim], alike=True, permutations=999).p
+    return by_images(own[one.of_claim], own[~one.of_claim], alike=True, permutations=199).p
 
 
 def twins(own: Farm, chance: np.random.Generator, pairs: int, used: bool) -> float:

@@ -16,11 +16,12 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from difgen_cli.engine.grid.document import GridError
-from difgen_cli.engine.store.files import publish
+from difgen_cli.engine.store.files import publish, publish_text
 from difgen_cli.text import printable
 
 MANIFEST, PUBLISHED, KEPT = "manifest.json", "published", "kept"
@@ -66,11 +67,11 @@ def prepare(images: Path, out: Path, key_file: Path, twins: Path | None = None) 
             content = pair[side].read_bytes()
             if hashlib.sha256(content).hexdigest() != digest[side]:
                 raise GridError(f"IMAGES: {pair[side]} has changed while it was read; begin again")
-            publish(out / folder / names[side], lambda path, content=content: path.write_bytes(content))
+            publish(out / folder / names[side], partial(_copy, content))
         commitments.append(_commitments(key, number, digest[published], digest[1 - published]))
     manifest = {"schema": SCHEMA, "date": datetime.now(UTC).date().isoformat(), "pairs": commitments}
     text = json.dumps(manifest | {"mac": _mac(key, "manifest", _text(manifest))}, indent=1)
-    publish(out / MANIFEST, lambda path: path.write_text(text + "\n", encoding="utf-8"))
+    publish_text(out / MANIFEST, text + "\n")
     left = len(digests) - 2 * len(pairs)
     return PreparedTwins(len(pairs), skipped + left)
 
@@ -123,6 +124,10 @@ def _commitments(key: bytes, number: int, published: str, kept: str) -> list[str
     if coin(key, published, kept) != 0:
         return ["", ""]
     return [_mac(key, name, str(number), digest) for name, digest in ((PUBLISHED, published), (KEPT, kept))]
+
+
+def _copy(content: bytes, path: Path) -> None:
+    path.write_bytes(content)
 
 
 def _mac(key: bytes, *parts: str) -> str:

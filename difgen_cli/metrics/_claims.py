@@ -21,7 +21,7 @@ LEAST = 5  # images of a side that a reference must not have been trained on
 SEED, PERMUTATIONS = 7, 9_999
 CAP = 0.1  # what the p-value of the last test is at least, where claim and control differ without the model
 ROUNDS = 8  # of the fit of levels of models and images
-NODES = 2_000  # of the mean over the spread that was estimated
+NODES = 500  # of the mean over the spread that was estimated
 
 
 @dataclass(frozen=True)

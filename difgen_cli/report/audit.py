@@ -161,7 +161,7 @@ def gather(
 
 
 def write(audited: Audited, out: Path) -> Written:
-    """Write `report.html`, `rows.csv`, `copied.csv`, `claims.csv` of claims, and `figures/` into the folder `out`, unless all that is there."""
+    """Write `report.html`, `rows.csv`, `copied.csv`, `claims.csv` and `figures/` into `out`, unless all is there."""
     images = audited.copied.images if audited.copied is not None else pd.DataFrame()
     digest = stamp.digest(
         audited.study.content, images, audited.heading, [answer.content for answer in audited.answers], audited.notes,

@@ -20,7 +20,8 @@ TESTS = {1: "1 random twins", 2: "2 copies", 3: "3 reference models", 4: "4 cont
 CLAIMED = {  # head of a column of the table of claims -> what it shows
     "claim": "images", "test": "claim_rung", "images or pairs": "claim_n", "p": "claim_p",
     "p, corrected": "claim_p_holm", "references": "claim_references", "share used": "claim_share",
-    "images copied": "claim_copies", "first by sample": "claim_first_copy", "AUROC without the model": "claim_blind_auc",
+    "images copied": "claim_copies", "first by sample": "claim_first_copy",
+    "AUROC without the model": "claim_blind_auc",
 }  # fmt: skip
 PAIRS = 24  # on the page: each a copied training image and the sample nearest to it
 LOOKED_AT = 400  # samples, the most copied first, among which those are
