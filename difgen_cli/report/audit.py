@@ -37,7 +37,8 @@ MAIN = (*controls.FIRST, "gap_max", "gap_null", "mia_auc_025", "blind_auc", "cli
 METHODS = (
     "An answer is made from these numbers by fixed rules, which docs/measures.md explains. Shown means that a 95 % "
     "interval lies beyond that of the control: held-out images in place of samples, or held-out in place of training "
-    "images. Not shown is no proof of absence. Intervals are given this model and these images."
+    "images; of a claim, a p-value below 0.01. Not shown is no proof of absence. Intervals are given this model and "
+    "these images."
 )
 
 
@@ -92,12 +93,10 @@ class Audited:
 
     @property
     def claim_lines(self) -> list[dict[str, Any]]:
-        """Each claim with its numbers."""
-        return (
-            []
-            if self.claims is None
-            else [{str(k): v for k, v in own.items()} for own in self.claims.to_dict("records")]
-        )
+        """Each claim with the name of its images, and its numbers."""
+        records = [] if self.claims is None else self.claims.to_dict("records")
+        own = [{str(name): value for name, value in line.items()} for line in records]
+        return [{"images": printable(name)} | line for name, line in zip(self.subject.claims, own, strict=False)]
 
     @cached_property
     def answers(self) -> list[Answer]:
