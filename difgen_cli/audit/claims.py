@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from difgen_cli.audit import references, twins
 from difgen_cli.audit.planner import AuditRequest
@@ -23,11 +23,19 @@ from difgen_cli.score.sources import Source
 if TYPE_CHECKING:
     import numpy as np
 
-    from difgen_cli.score.sources import Pool
-
 LEAST = 5  # images of a claim, below which no test is run
 Prepared = tuple[list[str], list[str], str]  # names of published and of kept files by pair, and the date
 FLAGS = ("--claim-key", "--control", "--references")
+
+
+class PoolImages(Protocol):
+    """Images as they are loaded, and places of those that are held out, where the files say so."""
+
+    @property
+    def images(self) -> np.ndarray: ...
+
+    @property
+    def held_out(self) -> np.ndarray | None: ...
 
 
 @dataclass(frozen=True)
@@ -64,13 +72,9 @@ def check(request: AuditRequest) -> dict[Path, Prepared]:
 
 
 def read(
-    request: AuditRequest,
-    prepared: Mapping[Path, Prepared],
-    library: Library,
-    finder: Finder,
-    train: Source,
-    pool: Pool,
-) -> AskedClaims:
+    request: AuditRequest, prepared: Mapping[Path, Prepared], library: Library, finder: Finder, train: Source,
+    pool: PoolImages,
+) -> AskedClaims:  # fmt: skip
     """The claims of a request, their controls, and the models beside them. GridError where something does not fit.
 
     prepared: what `check` gave. train, pool: the images that the audit compares with, and what was read of them.
@@ -126,7 +130,7 @@ def _twins(
 
 
 def _shared(
-    path: Path, images: np.ndarray, request: AuditRequest, pool: Pool, control: np.ndarray | None
+    path: Path, images: np.ndarray, request: AuditRequest, pool: PoolImages, control: np.ndarray | None
 ) -> Iterator[str]:
     """What claim and other images have in common, byte for byte, as sentences. GridError where no control is left."""
     ours = _contents(images)

@@ -63,6 +63,8 @@ def claims(lines: Sequence[Mapping[str, Any]]) -> str:
 
 def _number(value: Any) -> str:
     number = Row({"value": value})["value"]
+    if number is not None and number.is_integer():  # as counts are
+        return f"{number:,.0f}"
     return "–" if number is None else labels.number(number)
 
 
