@@ -19,6 +19,7 @@ from difgen_cli import data
 from difgen_cli.audit import twins
 from difgen_cli.cli import app
 from difgen_cli.data import digits
+from difgen_cli.models import unet2d
 
 Command = Callable[..., Result]
 SEEDS, N, STEPS = 5, 40, 500
@@ -56,6 +57,10 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
     others.save(folder / "large", images[:30].repeat(2, 1).repeat(2, 2))
     others.save(folder / "more", images[[*split.train, *unused[100:112]]])
     others.save(folder / "unseen", images[unused[30:90]])
+    others.save(folder / "classes", images[:60], pool.labels[:60])
+    config = others.UNET2D | {"block_out_channels": [4, 4, 4], "num_class_embeds": 10}
+    table = unet2d.build((1, 8, 8), 10, dropped_row=False, **others.settings_of(config))
+    others.others.diffusers_folder(folder / "table", table.state_dict(), config)
     model = next(path for path in folder.glob("farm/trajectories/*/snapshots/*") if "seed" not in str(path.parents[1]))
     (folder / "model.txt").write_text(str(model.relative_to(folder)))
     return folder
@@ -258,6 +263,13 @@ def test_a_mistake_is_one_sentence(claim: Command, case: str) -> None:
     assert refused.stderr.startswith(sentence), refused.stderr
     assert refused.stderr.count("\n") == 1
     assert not Path("report").exists()
+
+
+def test_a_model_that_answers_nothing_without_a_class_is_refused(claim: Command) -> None:
+    words = ["table", "--against", "classes", "--class-labels", "images", "--claim", "mine", "--control", "control"]
+    refused = CliRunner().invoke(app, ["audit", *words, *CHEAP])
+    assert refused.exit_code == 2, refused.output
+    assert refused.stderr.startswith("--claim: this model answers no image without a class")
 
 
 def tampered(folder: Path, how: str) -> None:

@@ -92,6 +92,8 @@ def prepare(request: AuditRequest, runs: Path) -> PreparedAudit:
         metrics |= asked.given
         notes += asked.notes
     plan = grid_planner.build(planner.grid(request, data, metrics), library, finder)
+    if asked is not None:
+        claims.check_model(plan)
     notes += [
         *sources.reader_notes(ours),
         *(f"{note[:1].upper()}{note[1:]}." for note in [*plan.warnings, *finder.notes]),

@@ -11,7 +11,7 @@ from difgen_cli.audit import references, twins
 from difgen_cli.audit.planner import AuditRequest
 from difgen_cli.engine.grid.document import GridError
 from difgen_cli.engine.grid.values import Given
-from difgen_cli.engine.plan import claims
+from difgen_cli.engine.plan import Plan, claims
 from difgen_cli.engine.plan.claims import ASKED, BESIDE, METRIC
 from difgen_cli.engine.plan.facts import Finder
 from difgen_cli.engine.plan.sections import resolve
@@ -69,6 +69,14 @@ def check(request: AuditRequest) -> dict[Path, Prepared]:
     if repeated:
         raise GridError(f"--claim: {repeated[0]} is named twice; each question is asked once")
     return {path: twins.check(path, request.claim_keys) for path in request.claims if twins.is_prepared(path)}
+
+
+def check_model(plan: Plan) -> None:
+    """GridError where the model answers no image without a class: those of a claim have none."""
+    for cell in plan.models:
+        network = plan.recipes[cell.run_key].inputs.get("network")
+        if network is not None and not network.settings.get("dropped_row", True):
+            raise GridError("--claim: this model answers no image without a class, and those of a claim have none")
 
 
 def read(

@@ -64,12 +64,12 @@ def references(
 
 def _reference(store: Store, library: Library, key: str, sigma_data: float, device: Any) -> ClaimReference:
     denoiser = pretrained.by_itself(store, library, key, sigma_data).to(device)
-    folder = Path(store.weights_source(key)["path"]).parents[1]
-    spec = RunFolder(folder).spec()
-    if not spec:
+    path = Path(store.weights_source(key)["path"])
+    spec = RunFolder(path.parent.parent).spec() if path.parent.name == "snapshots" else {}
+    if not {"recipe", "key"} <= set(spec):
         return ClaimReference(denoiser)
     subset = recipes.load(spec["recipe"])[spec["key"]].inputs["subset"]
-    pool = facts.pool(Store(folder.parents[1]), subset.inputs["holdout"].inputs["pool"].key)
+    pool = facts.pool(Store(path.parents[3]), subset.inputs["holdout"].inputs["pool"].key)
     split = facts.split(pool, subset)
     rest = data.scaled(pool.images[split.rest])
     return ClaimReference(denoiser, rest, np.isin(split.rest, split.train), subset.inputs["holdout"].key)
