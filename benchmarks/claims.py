@@ -156,15 +156,15 @@ def main() -> None:
                     values = [[test(one) for one in side if one is not None] for side in drawn]
                     results.add(test=name, claim=kind, images=size, references=count, **rates(values))
         for count, share in ((c, s) for c in (4, 10) for s in (0.0, 0.5, 1.0) if c < len(own.phi)):
-            found = []
+            estimates = []
             for one in filter(None, (world(own, chance, "any", 50, count, share) for _ in range(given.worlds))):
                 asked = np.concatenate([one.of_claim, np.zeros(one.pool[0].shape[1], bool)])
-                told = share_used(
+                estimate = share_used(
                     np.concatenate([one.own, np.zeros(one.pool[0].shape[1])]), np.hstack([one.phi, one.pool[0]]),
                     np.hstack([one.trained, one.pool[1]]), asked, np.arange(len(asked)) >= len(one.of_claim),
                 )  # fmt: skip
-                found += [] if told is None else [told]
-            value, lower, upper = np.array(found).T if found else np.full((3, 1), np.nan)
+                estimates += [] if estimate is None else [estimate]
+            value, lower, upper = np.array(estimates).T if estimates else np.full((3, 1), np.nan)
             covers = ((lower <= share) & (share <= upper)).mean()
             results.add(test=f"share, planted {share}", claim="any", images=50, references=count,
                         share=float(value.mean()), covers=float(covers))  # fmt: skip

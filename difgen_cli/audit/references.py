@@ -21,11 +21,12 @@ def snapshots(runs: Path, model: Path) -> list[Path]:
 
     At the step of MODEL where it has one there, else the last. GridError where there are none, or of several settings.
     """
-    if not (runs / "trajectories").is_dir():
+    folders = Store(runs).run_folders()
+    if not folders:
         raise GridError(f"{FLAG}: {runs} is no run directory of difgen: it has no trajectories")
     groups: dict[str, list[RunFolder]] = {}
-    for folder in Store(runs).run_folders():
-        if folder.path.parent.name == "trajectories" and folder.snapshots() and (alike := _alike(folder)):
+    for folder in folders:
+        if folder.snapshots() and (alike := _alike(folder)):
             groups.setdefault(alike, []).append(folder)
     inside = model.resolve().is_relative_to(runs.resolve())
     own = RunFolder(model.absolute().parents[1]) if inside else None

@@ -35,10 +35,12 @@ def claim(
         from difgen_cli.audit import twins as prepared
 
         check_choice("claim", action, ACTIONS)
-        made = prepared.prepare(images, out, key, twins)
+        twins_of = prepared.prepare(images, out, key, twins)
         console = output()
         skipped = (
-            f"; {made.skipped} images without a partner, or the same as another, are left out" if made.skipped else ""
+            f"; {twins_of.skipped} images without a partner, or the same as another, are left out"
+            if twins_of.skipped
+            else ""
         )
-        console.print(f"{made.pairs} pairs in {out}{skipped}", soft_wrap=True)
+        console.print(f"{twins_of.pairs} pairs in {out}{skipped}", soft_wrap=True)
         console.print(f"publish {out / prepared.PUBLISHED}; keep {out / prepared.KEPT} and {key}", soft_wrap=True)

@@ -50,16 +50,16 @@ def share_used(
 def _estimate(flagged: float, images: int, hits: np.ndarray, alarms: np.ndarray) -> Share | None:
     from scipy.special import stdtrit
 
-    found, false = float(hits.mean()), float(alarms.mean())
-    if found - false < RATE_MIN:
+    hit_rate, alarm_rate = float(hits.mean()), float(alarms.mean())
+    if hit_rate - alarm_rate < RATE_MIN:
         return None
-    value, count = (flagged - false) / (found - false), len(hits)
+    value, count = (flagged - alarm_rate) / (hit_rate - alarm_rate), len(hits)
     part = min(max(value, 0.0), 1.0)
     smooth = (flagged * images + 1) / (images + 2)
     one_more = 1 + 1 / count  # the model is one more draw of such a model
     variance = smooth * (1 - smooth) / images
     variance += one_more * (part**2 * float(hits.var(ddof=1)) + (1 - part) ** 2 * float(alarms.var(ddof=1)))
-    half = float(stdtrit(count - 1, 0.975)) * float(np.sqrt(variance)) / (found - false)
+    half = float(stdtrit(count - 1, 0.975)) * float(np.sqrt(variance)) / (hit_rate - alarm_rate)
     return part, min(max(value - half, 0.0), 1.0), max(min(value + half, 1.0), 0.0)
 
 

@@ -103,7 +103,7 @@ def test_images_of_one_kind_that_were_not_used_are_below_one_per_cent_in_one_per
     references: int, seen: float
 ) -> None:
     """And not in far fewer: the level is kept. A test over images takes what the kind has in common for use."""
-    worlds, over_models, over_images = 400, [], []
+    worlds, over_models, over_images = 250, [], []
     for seed in range(worlds):
         own, phi, trained, of_claim = models(seed, references, seen=seen)
         test = by_models(own, phi, trained, of_claim)
@@ -140,8 +140,8 @@ def test_several_claims_are_corrected_after_holm() -> None:
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 def test_the_share_that_was_used_comes_back_with_its_interval_or_not_at_all(share: float) -> None:
-    found = []
-    for seed in range(60):
+    estimates = []
+    for seed in range(40):
         chance = np.random.default_rng(seed)
         n, control, pool, references = 50, 60, 200, 6
         of_claim, of_pool = np.arange(n + control + pool) < n, np.arange(n + control + pool) >= n + control
@@ -151,10 +151,10 @@ def test_the_share_that_was_used_comes_back_with_its_interval_or_not_at_all(shar
         phi[0, : round(share * n)] += 0.6
         estimate = share_used(phi[0], phi[1:], trained, of_claim, of_pool)
         assert estimate is not None
-        found.append(estimate)
+        estimates.append(estimate)
         assert (
             share_used(phi[0], phi[1:3], trained[:2], of_claim, of_pool) is None
         )  # two models say nothing of a spread
-    value, lower, upper = np.array(found).T
+    value, lower, upper = np.array(estimates).T
     assert value.mean() == pytest.approx(share, abs=0.06)
     assert ((lower <= share) & (share <= upper)).mean() >= 0.9

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from difgen_cli.diffusion import Denoiser
 from difgen_cli.engine.plan import pretrained_files
@@ -12,9 +12,6 @@ from difgen_cli.engine.plan.work import tuples
 from difgen_cli.engine.plugins import Library
 from difgen_cli.engine.store import Store
 from difgen_cli.engine.worker.reading import reading
-
-if TYPE_CHECKING:
-    from difgen_cli.pretrained import PretrainedModel
 
 
 def denoiser(store: Store, library: Library, trajectory: Recipe, sigma_data: float) -> Denoiser:
@@ -36,7 +33,7 @@ def by_itself(store: Store, library: Library, key: str, sigma_data: float) -> De
     return reading(library, network)(model.build(), sigma_data).eval().requires_grad_(False)
 
 
-def _read(store: Store, library: Library, key: str) -> tuple[PretrainedModel, Path]:
+def _read(store: Store, library: Library, key: str) -> tuple[Any, Path]:
     """The weights of a key, and their path."""
     source = store.weights_source(key)
     if missing := source.get("missing"):
