@@ -219,7 +219,8 @@ def test_a_checkpoint_that_failed_is_said_and_the_last_finished_one_is_answered_
     assert "at step 250" in failed.heading
     rows["state"] = "failed"
     none = dataclasses.replace(copier, copied=None, study=dataclasses.replace(copier.study, rows=rows))
-    assert {answer.state for answer in none.answers} == {State.UNKNOWN}
+    assert {answer.state for answer in none.answers} == {State.UNKNOWN, State.NOT_ASKED}
+    assert none.answers[-1].question == "Was set X used?"
     assert "No checkpoint was measured: no weights at step 1000." in none.answers[0].text
 
 
@@ -274,7 +275,7 @@ def test_the_terminal_has_the_same_answers_at_any_width(copier: Audited, width: 
 def test_json_has_the_same_answers_and_null_for_what_does_not_exist(copier: Audited) -> None:
     content = json.loads(json.dumps(audit.content(copier), allow_nan=False))
     assert [one["text"] for one in content["answers"]] == [answer.text for answer in copier.answers]
-    assert {one["state"] for one in content["answers"]} <= {"yes", "not_shown", "cannot_be_told"}
+    assert {one["state"] for one in content["answers"]} <= {"yes", "not_shown", "cannot_be_told", "not_asked"}
     assert content["not_tested"] == list(NOT_TESTED)
     assert content["rows"]["heldout"]["mem_frac"] < 0.05
     assert content["rows"]["model"]["mia_auc_025"] > 0.9
