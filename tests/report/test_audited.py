@@ -121,7 +121,7 @@ def test_a_copier_copies_and_its_images_and_its_beginning_are_named(copier: Audi
 
 def test_a_model_that_generalises_is_not_said_to_copy(generaliser: Audited) -> None:
     given = answers(generaliser)
-    assert list(given) == [COPY, MEMBER, WHICH, GENERAL]  # one checkpoint has no beginning
+    assert list(given) == [COPY, MEMBER, WHICH, GENERAL, "Was set X used?"]  # one checkpoint has no beginning
     assert given[COPY].state is given[WHICH].state is State.NOT_SHOWN
     assert "None of 250 samples counts as a copy: at most 3 in 250 would" in given[COPY].text
     assert re.search(r"A copy with noise of 0.1 a pixel would be seen in \d\d\.\d % of cases", given[COPY].text)
