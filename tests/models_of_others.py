@@ -157,10 +157,14 @@ def general_of_edm(folder: Path, steps: int = 120) -> None:
     others.pickled(folder / "network-snapshot-000019.pkl", content)
 
 
-def few_of_a_module(folder: Path, code: str, steps: int = 1500) -> None:
-    """`train/`, `test/`, and the weights of a module in `code`, with that file and what describes it."""
+def few_of_a_module(folder: Path, code: str, steps: int = 1500, shown: np.ndarray | None = None) -> None:
+    """`train/`, `test/`, and the weights of a module in `code`, with that file and what describes it.
+
+    shown: (N, 8, 8) uint8, what it is trained on.
+    """
     images, _ = shuffled()
-    save(folder / "train", images[:FEW])
+    shown = images[:FEW] if shown is None else shown
+    save(folder / "train", shown)
     save(folder / "test", images[-HELD_OUT:])
     module = folder / "plugins" / "models" / "mine.py"
     module.parent.mkdir(parents=True, exist_ok=True)
@@ -172,6 +176,6 @@ def few_of_a_module(folder: Path, code: str, steps: int = 1500) -> None:
     spec.loader.exec_module(mine)
     torch.manual_seed(0)
     network = mine.build((1, 8, 8), 0, **DESCRIBED["settings"])
-    *_, (_, average) = ddpm(network, scaled(images[:FEW]), steps, 64, 4e-3)
+    *_, (_, average) = ddpm(network, scaled(shown), steps, 64, 4e-3)
     torch.save({"state_dict": average.state_dict(), "epoch": 1500}, folder / "weights.pt")
     (folder / "mine.json").write_text(json.dumps(DESCRIBED, indent=1))

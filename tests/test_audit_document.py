@@ -1,4 +1,4 @@
-"""docs/audit.md is true: its three audits print what it shows, of models that were trained for them, and are right."""
+"""docs/audit.md is true: its audits print what it shows, of models that were trained for them, and are right."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import models_of_others as others
+import numpy as np
 import pandas as pd
 import pytest
 from markdown import blocks
+from PIL import Image
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 ROOT = Path(__file__).parent.parent
 DOCUMENT = (ROOT / "docs" / "audit.md").read_text(encoding="utf-8")
 SESSIONS = blocks(DOCUMENT, "console")
 (CODE,), (DESCRIBED,) = blocks(DOCUMENT, "python"), blocks(DOCUMENT, "json")
-COPY, TELL, WHICH, LEAST, GENERAL, BEGIN = (
+COPY, TELL, WHICH, LEAST, GENERAL, BEGIN, USED = (
     "Does it copy?", "Can one tell who was in?", "Which images?", "How much at least?", "Does it generalise?",
-    "When did it begin?",
+    "When did it begin?", "Was set X used?",
 )  # fmt: skip
 
 pytestmark = pytest.mark.long  # three models are trained and audited
@@ -73,7 +75,7 @@ def test_a_pickle_in_the_format_of_edm_that_saw_many_images_few_times_generalise
     answers = audited(tmp_path, SESSIONS[1], difgen_in)
     assert BEGIN not in answers
     open_ = dict.fromkeys((COPY, TELL, WHICH), "not_shown")
-    assert states(answers) == open_ | {LEAST: "cannot_be_told", GENERAL: "yes"}
+    assert states(answers) == open_ | {LEAST: "cannot_be_told", GENERAL: "yes", USED: "not_asked"}
 
 
 def test_a_module_of_its_author_that_learnt_few_images_by_heart_copies_them(tmp_path: Path, difgen_in: Run) -> None:
@@ -81,5 +83,20 @@ def test_a_module_of_its_author_that_learnt_few_images_by_heart_copies_them(tmp_
     others.few_of_a_module(tmp_path, CODE)
     answers = audited(tmp_path, SESSIONS[2], difgen_in)
     copier = dict.fromkeys((COPY, TELL, WHICH), "yes")
-    assert states(answers) == copier | {LEAST: "cannot_be_told", GENERAL: "not_shown"}
+    assert states(answers) == copier | {LEAST: "cannot_be_told", GENERAL: "not_shown", USED: "not_asked"}
     assert "None of them stands twice or more" in answers[WHICH]["text"]
+
+
+def test_a_photographer_shows_that_what_she_published_was_used(tmp_path: Path, difgen_in: Run) -> None:
+    """By twins that coins chose before anything was published; a model that saw none of them knows none better."""
+    images, _ = others.shuffled()
+    others.save(tmp_path / "pictures", images[100:148])
+    line, shown = SESSIONS[3].split("\n", 1)
+    run = difgen_in(tmp_path, *shlex.split(line.removeprefix("$ difgen ")))
+    assert (run.returncode, run.stdout) == (0, shown)
+    published = sorted((tmp_path / "my_claim" / "published").iterdir())
+    seen = np.stack([np.asarray(Image.open(path)) for path in published])
+    others.few_of_a_module(tmp_path, CODE, 700, np.concatenate([seen, images[:28]]))
+    answers = audited(tmp_path, SESSIONS[4], difgen_in)
+    assert answers["Was my_claim used?"]["state"] == "yes"
+    assert states(answers)[COPY] == "cannot_be_told"

@@ -153,6 +153,15 @@ def test_expected_times_are_compared_with_what_was_left_out(tmp_path: Path) -> N
 
 
 @pytest.mark.long
+def test_claims_are_tested_in_worlds_without_use_and_with_it(tmp_path: Path) -> None:
+    _, rows = _quick("claims", tmp_path)
+    tests = [row for row in rows if "null_01" in row]
+    assert {row["test"][0] for row in tests} == {"1", "3", "o", "4"}
+    assert all(0 <= row["null_01"] <= row["null_05"] <= 1 for row in tests if row["null_01"] == row["null_01"])
+    assert all(0 <= row["power_01"] <= row["power_05"] <= 1 for row in tests if row["power_01"] == row["power_01"])
+
+
+@pytest.mark.long
 def test_scores_of_membership_are_compared_for_each_number_of_references(tmp_path: Path) -> None:
     _, rows = _quick("calibrated", tmp_path)
     *scores, control = rows

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from difgen_cli import sweep
-from difgen_cli.audit import planner
+from difgen_cli.audit import claims, planner
+from difgen_cli.audit.claims import AskedClaims
 from difgen_cli.audit.planner import AuditRequest
 from difgen_cli.engine.plan import Cell, controls
 from difgen_cli.engine.plan import planner as grid_planner
@@ -44,6 +45,7 @@ class PreparedAudit:
     held_out: int  # images of it that are no training images
     notes: list[str]  # what a reader must know
     left_out: dict[str, str]  # metric -> why
+    asked: AskedClaims | None = None
 
     @property
     def cells(self) -> list[Cell]:
@@ -73,6 +75,7 @@ def prepare(request: AuditRequest, runs: Path) -> PreparedAudit:
     plugins = folder if folder.is_dir() else None
     store, library = Store(runs), Library(plugins)
     finder = Finder(store, library, Path.cwd())
+    twins = claims.check(request)
     real = sources.find_real(request, library)
     data = sources.data_section(request, real, library)
     ours = sources.facts_of(finder, data, real.against)
@@ -83,19 +86,29 @@ def prepare(request: AuditRequest, runs: Path) -> PreparedAudit:
     metrics, left_out = planner.metrics(request, library, held_out)
     if real.held_out:  # what it finds stands in the answers, so that no note is needed
         metrics, _ = controls.with_blind(metrics, library)
+    asked = None
+    if request.claims:
+        asked = claims.read(request, twins, library, finder, real.against.of(ours), finder.pool(ours.content))
+        metrics |= asked.given
+        notes += asked.notes
     plan = grid_planner.build(planner.grid(request, data, metrics), library, finder)
+    if asked is not None:
+        claims.check_model(plan)
     notes += [
         *sources.reader_notes(ours),
         *(f"{note[:1].upper()}{note[1:]}." for note in [*plan.warnings, *finder.notes]),
     ]
     planned = sweep.Planned(plan, sweep.survey(plan, store, lambda _: True), store, finder, plugins)
-    return PreparedAudit(planned, request, real.against.of(ours), held_out, list(dict.fromkeys(notes)), left_out)
+    notes = list(dict.fromkeys(notes))
+    return PreparedAudit(planned, request, real.against.of(ours), held_out, notes, left_out, asked)
 
 
 def run(prepared: PreparedAudit, console: Console, watch: Watch = wait) -> str:
     """Measure what is missing, here; returns done, failed, refused or interrupted."""
     planned = prepared.planned
     sweep.record(planned)
+    if prepared.asked is not None:
+        prepared.asked.save(planned.store)
     planned = sweep.forgiven(planned)  # nobody but the same command tries again
     several = len(prepared.cells) > 1
     options = sweep.Options("local" if several else "inline")

@@ -11,6 +11,7 @@ from typing import Any
 from difgen_cli.engine.grid import Axis, Grid
 from difgen_cli.engine.grid.document import GridError
 from difgen_cli.engine.grid.values import Given
+from difgen_cli.engine.plan.claims import INPUT as CLAIMS
 from difgen_cli.engine.plan.dependencies import DROPPED
 from difgen_cli.engine.plan.metric import BASE, REFERENCE, TWINS
 from difgen_cli.engine.plan.pretrained import STEP, files_of
@@ -30,6 +31,7 @@ NO_TRAIN = "needs the training images, which are not known"
 NAME_IT = "needs a network that learnt to do without its condition; name it where that is so"
 NO_REFERENCE = "needs --reference, a model that saw none of the images"
 BESIDE = "reference_membership"  # the metric that compares with a reference
+NO_CLAIM = "needs --claim, images of which somebody asks whether they were used"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +45,10 @@ class AuditRequest(ComparisonRequest):
     network: Path | None = None  # JSON that says what named tensors are for
     class_labels: str | None = None  # images, or a file
     reference: Path | None = None  # a model that saw none of the images
+    claims: tuple[Path, ...] = ()  # images of which somebody asks whether they were used
+    claim_keys: tuple[Path, ...] = ()  # of those that `difgen claim prepare` made
+    control: Path | None = None  # images that were surely not trained on
+    references: Path | None = None  # a run directory with models of other images
 
 
 def metrics(request: AuditRequest, library: Library, held_out: int) -> tuple[dict[str, Given], dict[str, str]]:
@@ -50,7 +56,7 @@ def metrics(request: AuditRequest, library: Library, held_out: int) -> tuple[dic
     every = request.metrics == (EVERY,)
     names = library.names("score") if every else request.metrics or DEFAULT
     names = list(dict.fromkeys([*names, *([BESIDE] if request.reference else [])]))
-    lacking = LACKING | ({} if request.reference else {REFERENCE: NO_REFERENCE})
+    lacking = LACKING | ({} if request.reference else {REFERENCE: NO_REFERENCE}) | {CLAIMS: NO_CLAIM}
     unsure = [name for name in names if DROPPED in library.signature("score", name).constants.get("NEEDS", ())]
     if every:
         names = [name for name in names if name not in unsure]
@@ -68,7 +74,7 @@ def metrics(request: AuditRequest, library: Library, held_out: int) -> tuple[dic
 
 
 def grid(request: AuditRequest, data: Section, metrics: Mapping[str, Given]) -> Grid:
-    """The grid that asks for these metrics of every checkpoint."""
+    """The grid that asks for these metrics of every checkpoint. metrics: with those of claims."""
     base = {"data.name": Given(data.name)}
     base |= {f"data.{k}": Given(v) for k, v in (data.changed | data.changed_own).items()}
     base |= _model(request) | _condition(request)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -59,6 +59,12 @@ def audit(
     ] = None,
     reference: Annotated[Path | None, typer.Option(help="A model that saw none of them.", metavar="BASE")] = None,
     copy_features: CopyFeatures = None,
+    claim: Annotated[list[Path] | None, typer.Option(help="Images: were they used?", metavar="IMAGES")] = None,
+    claim_key: Annotated[list[Path] | None, typer.Option(help="Key of `difgen claim`.", metavar="FILE")] = None,
+    control: Annotated[Path | None, typer.Option(help="Images surely not used.", metavar="IMAGES")] = None,
+    references: Annotated[
+        Path | None, typer.Option(help="Models of other images: a run directory.", metavar="RUNS")
+    ] = None,
     mirrored: Mirrored = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.", metavar="DEVICE")] = "auto",
     set_: Annotated[list[str] | None, typer.Option("--set", help="Another setting.", metavar="KEY=VALUE")] = None,
@@ -84,9 +90,10 @@ def audit(
         _use(device)
         names = tuple(name.strip() for name in metrics.split(",")) if metrics else ()
         request = auditing.AuditRequest(
-            model=model, **_images(against, held_out), hold_out=hold_out, count=count, metrics=names,
+            model=model, **_images(against, held_out, control, claim), hold_out=hold_out, count=count, metrics=names,
             steps=_steps(steps), weights=weights, network=network, class_labels=class_labels, mirrored=mirrored,
-            settings=settings_of(set_), reference=reference, copy_features=copy_features,
+            settings=settings_of(set_), reference=reference, copy_features=copy_features, claims=tuple(claim or ()),
+            claim_keys=tuple(claim_key or ()), control=control, references=references,
         )  # fmt: skip
         prepared = _prepared(request, runs)
         ended = auditing.run(prepared, messages(), partial(progress.watch, messages()))
@@ -96,18 +103,24 @@ def audit(
         raise typer.Exit(auditing.ENDED[ended])
 
 
-def _images(against: Path | None, held_out: Path | None) -> dict[str, Any]:
+def _images(
+    against: Path | None, held_out: Path | None, control: Path | None, claims: Sequence[Path] | None
+) -> dict[str, Any]:
     """What the model is compared with: where nobody knows the training images, others of their kind are read alone."""
+    from difgen_cli.audit import twins
     from difgen_cli.engine.grid.document import GridError
 
-    if against is None and held_out is None:
+    claimed = next((path / twins.PUBLISHED if twins.is_prepared(path) else path for path in claims or ()), None)
+    options = {"--against": against, "--held-out": held_out, "--control": control, "--claim": claimed}
+    named, images = next(((flag, path) for flag, path in options.items() if path is not None), ("", None))
+    if images is None:
         raise GridError(
             "--against: name the images that the model was trained on; where nobody knows them, --held-out names "
             "others of their kind"
         )
     known_train = against is not None
     return {
-        "against": against or held_out, "held_out": held_out if known_train else None, "of_unknown": not known_train,
+        "against": images, "named": named, "held_out": held_out if known_train else None, "of_unknown": not known_train,
     }  # fmt: skip
 
 
@@ -153,7 +166,10 @@ def _options(request: AuditRequest) -> Iterator[tuple[str, ...]]:
     flags = ("count", "weights", "network", "class_labels", "reference", "copy_features")
     values: dict[str, Any] = {name: getattr(request, name) for name in flags}
     values["steps"] = ",".join(map(str, request.steps)) or None
+    values |= {"control": request.control, "references": request.references}
     yield from ((f"--{name.replace('_', '-')}", str(value)) for name, value in values.items() if value is not None)
+    for flag, paths in (("--claim", request.claims), ("--claim-key", request.claim_keys)):
+        yield from ((flag, str(path)) for path in paths)
     yield from [("--mirrored",)] if request.mirrored else []
     yield from (("--set", f"{key}={setting}") for key, setting in request.settings.items())
 
@@ -168,7 +184,7 @@ def _report(prepared: PreparedAudit, out: Path | None, *, json_: bool, images: b
     subject = AuditedModel(
         str(request.model), train, prepared.train_images, prepared.weights_sha256,
         str(request.held_out) if request.held_out else None, prepared.held_out, request.held_out is None,
-        tuple(_options(request)),
+        tuple(_options(request)), tuple(str(path) for path in request.claims),
     )  # fmt: skip
     audited = page.gather(
         planned.store, planned.plan.grid.name, planned.folder, subject, notes=prepared.notes,

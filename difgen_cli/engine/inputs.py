@@ -23,7 +23,7 @@ INPUTS: dict[str, tuple[str, ...]] = {
         "samples", "sample_labels", "train", "held_out", "rest", "train_labels", "rest_labels", "held_out_labels",
         "train_classes",
         "held_out_classes", "sigma_data", "denoiser", "embed", "shared", "states", "twin", "sibling", "reference",
-        "against", "mirrored", "left_out", "groups", "unlearn", "coins", "canaries",
+        "against", "mirrored", "left_out", "groups", "unlearn", "coins", "canaries", "claims", "references",
     ),
     "features": ("images", "labels", "weights"),
 }  # fmt: skip

@@ -23,7 +23,7 @@ from difgen_cli.report.findings.numbers import Row
 from difgen_cli.report.page import audit_parts, parts, stamp
 from difgen_cli.report.page.document import document
 from difgen_cli.report.plotting.layout import DrawnFigure
-from difgen_cli.report.study import copied, least_loss, loading, standing_out
+from difgen_cli.report.study import claims, copied, least_loss, loading, standing_out
 from difgen_cli.report.study.copied import Copied
 from difgen_cli.report.study.standing_out import StandingOut
 from difgen_cli.text import printable
@@ -39,7 +39,8 @@ MAIN = (*controls.FIRST, "gap_max", "gap_null", "mia_auc_025", "blind_auc", "cli
 METHODS = (
     "An answer is made from these numbers by fixed rules, which docs/measures.md explains. Shown means that a 95 % "
     "interval lies beyond that of the control: held-out images in place of samples, or held-out in place of training "
-    "images. Not shown is no proof of absence. Intervals are given this model and these images."
+    "images; of a claim, a p-value below 0.01. Not shown is no proof of absence. Intervals are given this model and "
+    "these images."
 )
 
 
@@ -47,13 +48,14 @@ METHODS = (
 class Audited:
     """The study of an audit, and what was audited.
 
-    copied, standing_out: of the last finished checkpoint. notes: what a reader must know. left_out: metric -> why it
-    was not measured.
+    copied, claims, standing_out: of the last finished checkpoint. notes: what a reader must know. left_out: metric ->
+    why it was not measured.
     """
 
     study: Study
     subject: AuditedModel
     copied: Copied | None = None
+    claims: pd.DataFrame | None = None
     notes: Sequence[str] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
     standing_out: StandingOut | None = None
@@ -90,7 +92,15 @@ class Audited:
             least_loss=_least_loss(self.study),
             left_out=self.left_out,
             absent="; ".join(self._causes) or "none is finished" if done.empty else "",
+            claims=tuple(Row(line) for line in self.claim_lines),
         )
+
+    @property
+    def claim_lines(self) -> list[dict[str, Any]]:
+        """Each claim with the name of its images, and its numbers."""
+        records = [] if self.claims is None else self.claims.to_dict("records")
+        own = [{str(name): value for name, value in line.items()} for line in records]
+        return [{"images": printable(name)} | line for name, line in zip(self.subject.claims, own, strict=False)]
 
     @cached_property
     def answers(self) -> list[Answer]:
@@ -150,11 +160,12 @@ def gather(
     cells = {kind: str(row["cell"]) for kind, row in rows.items()}
     read = copied.read(store, cells["model"], cells.get("heldout"), names) if "model" in cells else None
     best = standing_out.read(study.curves, cells["model"], names) if "model" in cells and subject.train else None
-    return Audited(study, subject, read, tuple(notes), dict(left_out or {}), best)
+    asked = claims.read(store, rows["model"]) if "model" in rows and subject.claims else None
+    return Audited(study, subject, read, asked, tuple(notes), dict(left_out or {}), best)
 
 
 def write(audited: Audited, out: Path, *, images: bool = False) -> Written:
-    """Write `report.html`, `rows.csv`, `copied.csv` and `figures/` into the folder `out`, unless all that is there.
+    """Write `report.html`, `rows.csv`, `copied.csv`, `claims.csv` and `figures/` into `out`, unless all is there.
 
     images: also `exposed.csv`, and the same images on the page; else it is removed, since it is as private as they are.
     """
@@ -163,6 +174,7 @@ def write(audited: Audited, out: Path, *, images: bool = False) -> Written:
     digest = stamp.digest(
         audited.study.content, of_copies, listed, images, audited.heading,
         [answer.content for answer in audited.answers], audited.notes, dict(audited.left_out),
+        str(audited.claim_lines),
     )  # fmt: skip
     files = stamp.kept(out, "page", digest)
     if files is None:
@@ -203,11 +215,12 @@ def content(audited: Audited, written: Written | None = None) -> dict[str, Any]:
         for kind, row in audited.by_kind.items()
     }
     images = [] if audited.copied is None else audited.copied.images.to_dict("records")
+    asked = [{name: None if pd.isna(own) else own for name, own in line.items()} for line in audited.claim_lines]
     return {
         "question": audited.study.question, "audited": {**vars(audited.subject), "heading": audited.heading},
         "answers": [answer.content for answer in audited.answers], "not_tested": list(answers.NOT_TESTED),
         "warnings": audited.warnings, "notes": audited.remarks, "left_out": dict(audited.left_out),
-        "copied": images, "rows": rows, "report": str(written.page) if written else None,
+        "claims": asked, "copied": images, "rows": rows, "report": str(written.page) if written else None,
     }  # fmt: skip
 
 
@@ -239,7 +252,13 @@ def _draw(
     files = listing.save(figures, out / "figures")
     spreadsheet.write(audited.study.measured, out / "rows.csv")
     spreadsheet.write(images, out / "copied.csv")
-    files += spreadsheet.write_each({"exposed.csv": listed.drop(columns=["pool", "cell"], errors="ignore")}, out)
+    files += spreadsheet.write_each(
+        {
+            "exposed.csv": listed.drop(columns=["pool", "cell"], errors="ignore"),
+            "claims.csv": pd.DataFrame(audited.claim_lines),
+        },
+        out,
+    )
     page = out / "report.html"
     publish(page, _page(audited, figures, listed if with_images else None))
     return [*files, out / "rows.csv", out / "copied.csv", page]
@@ -251,6 +270,7 @@ def _page(audited: Audited, figures: list[DrawnFigure], listed: pd.DataFrame | N
     sections = [
         parts.section("Copied training images", audit_parts.copies(audited.copied, cell, audited.study.gallery)),
         _standing_out(audited, listed),
+        parts.section("Claims", audit_parts.claims(audited.claim_lines)) if audited.claim_lines else "",
         parts.section("Over the checkpoints", "".join(map(parts.chart, figures))) if figures else "",
         parts.section("Controls", controls.for_page(audited.by_kind, audited.study.curves)) if audited.by_kind else "",
         parts.section("Methods and provenance", methods),

@@ -41,6 +41,7 @@ class ComparisonRequest:
     copy_features: str | None = None  # a space in which copies are looked for beside all else
     count: int | None = None  # of samples
     mirrored: bool = False  # training showed mirror images too
+    named: str = "--against"  # the option that names `against`
 
     def given(self) -> dict[str, Given]:
         """The settings as a grid would give them."""
@@ -101,7 +102,7 @@ def find(request: Request, library: Library) -> Sources:
 def find_real(request: ComparisonRequest, library: Library) -> RealImages:
     """The files to compare with, not read yet. GridError where they are none, or do not fit each other."""
     settings = _settings(request, library)
-    against = _source("--against", request.against, settings, library)
+    against = _source(request.named, request.against, settings, library, builtin=True)
     held_out = _source("--held-out", request.held_out, settings, library) if request.held_out else None
     if held_out and request.hold_out is not None:
         raise GridError("--hold-out: draws held-out images from --against, --held-out names others; use one of them")
@@ -110,6 +111,16 @@ def find_real(request: ComparisonRequest, library: Library) -> RealImages:
     if held_out:
         check_shapes(held_out, against)
     return RealImages(against, held_out)
+
+
+def others(flag: str, path: Path, request: ComparisonRequest, library: Library, finder: Finder) -> tuple[Source, Pool]:
+    """Other images that an option names, read as the request has its own converted. GridError where they are none."""
+    source_ = _source(flag, path, _settings(request, library), library)
+    settings = {k: g for k, g in _given(request).items() if k in (*CONVERSIONS, "image")}
+    facts = facts_of(finder, section(source_, library, **settings), source_)
+    if len(facts.shape) != 3:
+        raise GridError(f"{flag}: {path} holds points, which are no images; name images")
+    return source_.of(facts), finder.pool(facts.content)
 
 
 def check_shapes(source: Source, against: Source) -> None:
@@ -216,11 +227,11 @@ def _settings(request: ComparisonRequest, library: Library) -> dict[str, Any]:
     return {k: check(f"data.{k}", taken[k], g) for k, g in _given(request).items() if k in (*CONVERSIONS, "image")}
 
 
-def _source(flag: str, path: Path, settings: Mapping[str, Any], library: Library) -> Source:
-    """What an argument names: files of any kind, `folder/train` for a split, or a built-in data set."""
+def _source(flag: str, path: Path, settings: Mapping[str, Any], library: Library, *, builtin: bool = False) -> Source:
+    """What an argument names: files of any kind, `folder/train` for a split, or a `builtin` data set."""
     from difgen_cli.data import Conversion, DataError, files
 
-    if flag == "--against" and not path.exists() and str(path) in library.names("data"):
+    if builtin and not path.exists() and str(path) in library.names("data"):
         signature = library.signature("data", str(path))
         if not any(setting.required for setting in signature.settings.values()):
             return Source(flag, path, builtin=True)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 
 import numpy as np
+from claiming import CLAIMS
 from controls import CONTROLS
 from drawing import Ends, World
 from further import FURTHER
@@ -98,7 +99,7 @@ def main() -> int:
     options = parser.parse_args()
     worlds = [
         world
-        for world in (*WORLDS, *FURTHER, *CONTROLS, *SEEDS_OF_A_POOL, *LOOKS)
+        for world in (*WORLDS, *FURTHER, *CONTROLS, *SEEDS_OF_A_POOL, *LOOKS, *CLAIMS)
         if options.only.lower() in repr(world).lower()
     ]
     table = Table("metric", "case", "draws", "null", "coverage", "95 % of it", "lower end above", "upper end below",

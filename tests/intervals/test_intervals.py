@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from claiming import CLAIMS, ShareOfClaim, Unused
 from controls import CONTROLS, MadeAgain, OfRepeats, Randomised, RandomSplit
 from drawing import ends
 from further import FURTHER, Seeds
@@ -23,6 +24,7 @@ HARD = (
     *(Partition(0.4, 3, 4, 200), Rare(0.7)),
     *(SeedsOfAPool(3), SeedsOfAPool(3, 0.5), SparseFirst(3, 0.15)),
     OfRepeats(1, 40),
+    *(Unused("twins"), Unused("copies"), Unused("images"), Unused("models", 4, 0.3), ShareOfClaim(0.5)),
 )
 FEW = (Modes(1), Modes(3), Modes(10), Modes(300, most=0.9))  # images among the samples: no interval holds
 ALARM = 0.001  # chance that an interval which covers 92 % or 98 % of the time fails
@@ -35,7 +37,7 @@ def bounds(draws: int) -> tuple[int, int]:
 
 @pytest.mark.parametrize("world", HARD, ids=repr)
 def test_intervals_cover_what_they_are_for(world: World) -> None:
-    assert world in (*WORLDS, *FURTHER, *CONTROLS, *SEEDS_OF_A_POOL, *LOOKS)
+    assert world in (*WORLDS, *FURTHER, *CONTROLS, *SEEDS_OF_A_POOL, *LOOKS, *CLAIMS)
     for found in coverages(world, draw(world, range(DRAWS))):
         least, most = bounds(found.told)
         assert least <= found.covered <= most, found
@@ -48,6 +50,13 @@ def test_samples_that_are_few_images_have_no_interval(world: World) -> None:
     (found,) = coverages(world, draw(world, range(20)))
     assert (found.null, found.told) == (20, 0)
     assert found.honest
+
+
+def test_a_test_over_images_of_one_kind_is_found_out() -> None:
+    """It takes for use what all images of a kind have in common in one model."""
+    (found,) = coverages(Unused("over images"), draw(Unused("over images"), range(DRAWS)))
+    assert found.covered < bounds(DRAWS)[0]
+    assert not found.honest
 
 
 def test_an_interval_that_is_too_narrow_is_found_out() -> None:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from test_findings import ALL_GREY, CLEAN, COPIES, LEANS
 
 from difgen_cli.engine.plugins import Library
-from difgen_cli.report.findings.answers import Answer, AuditedModel, Evidence, State, answered
+from difgen_cli.report.findings.answers import Answer, AuditedModel, Evidence, State
+from difgen_cli.report.findings.answers import answered as every_answer
 from difgen_cli.report.findings.answers.evidence import Checkpoint
 from difgen_cli.report.findings.answers.generalising import POOR, SLIGHT
 from difgen_cli.report.findings.numbers import Row
@@ -55,6 +56,14 @@ def evidence(subject: AuditedModel = SUBJECT, copied: Copied | None = None, **ch
     if copied is None:
         copied = Copied(IMAGES if row.get("mem_frac") or row.get("mem_identical") else NONE, 300, 0.01)
     return Evidence(subject, Row(row), Row({"mem_frac": 1.0}), copied)
+
+
+def answered(from_: Evidence) -> list[Answer]:
+    """What is always asked; the last line says that nobody asked about a set of images, and how to."""
+    *answers, last = every_answer(from_)
+    command = from_.subject.command("--claim", "DIR")
+    assert (last.state, last.text) == (State.NOT_ASKED, f"Not asked. ({command})")
+    return answers
 
 
 def of(from_: Evidence) -> dict[str, Answer]:

@@ -123,7 +123,7 @@ def test_a_copier_copies_and_its_images_and_its_beginning_are_named(copier: Audi
 
 def test_a_model_that_generalises_is_not_said_to_copy(generaliser: Audited) -> None:
     given = answers(generaliser)
-    assert list(given) == [COPY, MEMBER, WHICH, LEAST, GENERAL]  # one checkpoint has no beginning
+    assert list(given) == [COPY, MEMBER, WHICH, LEAST, GENERAL, "Was set X used?"]  # one checkpoint has no beginning
     assert given[COPY].state is given[WHICH].state is State.NOT_SHOWN
     assert "None of 250 samples counts as a copy: at most 3 in 250 would" in given[COPY].text
     assert re.search(r"A copy with noise of 0.1 a pixel would be seen in \d\d\.\d % of cases", given[COPY].text)
@@ -226,7 +226,8 @@ def test_a_checkpoint_that_failed_is_said_and_the_last_finished_one_is_answered_
     assert "at step 250" in failed.heading
     rows["state"] = "failed"
     none = dataclasses.replace(copier, copied=None, study=dataclasses.replace(copier.study, rows=rows))
-    assert {answer.state for answer in none.answers} == {State.UNKNOWN}
+    assert {answer.state for answer in none.answers} == {State.UNKNOWN, State.NOT_ASKED}
+    assert none.answers[-1].question == "Was set X used?"
     assert "No checkpoint was measured: no weights at step 1000." in none.answers[0].text
 
 
@@ -313,7 +314,7 @@ def test_the_terminal_has_the_same_answers_at_any_width(copier: Audited, width: 
 def test_json_has_the_same_answers_and_null_for_what_does_not_exist(copier: Audited) -> None:
     content = json.loads(json.dumps(audit.content(copier), allow_nan=False))
     assert [one["text"] for one in content["answers"]] == [answer.text for answer in copier.answers]
-    assert {one["state"] for one in content["answers"]} <= {"yes", "not_shown", "cannot_be_told"}
+    assert {one["state"] for one in content["answers"]} <= {"yes", "not_shown", "cannot_be_told", "not_asked"}
     assert content["not_tested"] == list(NOT_TESTED)
     assert content["rows"]["heldout"]["mem_frac"] < 0.05
     assert content["rows"]["model"]["mia_auc_025"] > 0.9

@@ -49,7 +49,8 @@ def foreseen(section: Section, data: Section, facts: Facts, library: Library, wh
         sentence = library.module("score", section.name).foreseen(asked, section.settings)
     except ValueError as error:
         raise GridError(f"{path}.{error}", where(f"{path}.{str(error).partition(':')[0]}")) from None
-    yield f"{path}: {sentence}"
+    if sentence:
+        yield f"{path}: {sentence}"
 
 
 def check_once(grid: Grid, axes: Sequence[Axis], library: Library) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from difgen_cli import data
 from difgen_cli.engine.plan.recipes import measured
 from difgen_cli.engine.plan.work import MetricSpec
+from difgen_cli.engine.worker import claims
 
 if TYPE_CHECKING:
     from difgen_cli.engine.worker.scoring import ScoringRun
@@ -64,6 +65,13 @@ def of(run: ScoringRun, name: str, measure: MetricSpec) -> Any:
         case "canaries":
             own = run.subset.canaries
             return own and replace(own, labels=run.conditions.canaries)
+        case "claims":
+            return claims.images(run.context.store.given(measure.settings["asked"][:16]))
+        case "references":
+            worker = run.context
+            return claims.references(
+                worker.store, worker.library, measure.settings.get("beside", ()), holdout.sigma_data, artifacts.device
+            )
         case "shared":
             return partial(run.shared, measure)
     raise TypeError(f"the metric {measure.metric} asks for {name}, which is no input that a metric can have")

@@ -7,7 +7,7 @@ from typing import Any
 
 from difgen_cli.diffusion import Denoiser
 from difgen_cli.engine.plan import pretrained_files
-from difgen_cli.engine.plan.recipes import Recipe
+from difgen_cli.engine.plan.recipes import Operation, Recipe
 from difgen_cli.engine.plan.work import tuples
 from difgen_cli.engine.plugins import Library
 from difgen_cli.engine.store import Store
@@ -20,7 +20,22 @@ def denoiser(store: Store, library: Library, trajectory: Recipe, sigma_data: flo
     ValueError, one sentence, where the files are gone, cannot be read, or hold others than those that were planned.
     """
     recipe = trajectory.inputs["weights"]
-    source = store.weights_source(recipe.key)
+    model, path = _read(store, library, recipe.key)
+    network = library.module("model", recipe.name).build(model.build(), path=path)
+    return reading(library, trajectory.inputs["network"])(network, sigma_data).eval().requires_grad_(False)
+
+
+def by_itself(store: Store, library: Library, key: str, sigma_data: float) -> Denoiser:
+    """The same of weights that are no trajectory of the plan, by their key."""
+    model, _ = _read(store, library, key)
+    read = {"reading": Recipe(Operation("reading", "denoiser", 0, dict(model.described.reading)), {})}
+    network = Recipe(Operation("network", model.described.network, 0, {}), read)
+    return reading(library, network)(model.build(), sigma_data).eval().requires_grad_(False)
+
+
+def _read(store: Store, library: Library, key: str) -> tuple[Any, Path]:
+    """The weights of a key, and their path."""
+    source = store.weights_source(key)
     if missing := source.get("missing"):
         raise ValueError(missing)
     asked: dict[str, Any] = {k: source[k] for k in ("choice", "description", "reading")}
@@ -33,5 +48,4 @@ def denoiser(store: Store, library: Library, trajectory: Recipe, sigma_data: flo
             f"{path}: these are other weights than those that the grid was planned with: put those back, or run "
             "`difgen sweep` again"
         )
-    network = library.module("model", recipe.name).build(model.build(), path=path)
-    return reading(library, trajectory.inputs["network"])(network, sigma_data).eval().requires_grad_(False)
+    return model, path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import pandas as pd
 
 from difgen_cli.report.findings.answers import NOT_TESTED, NOT_TESTED_IS_NOT_SAFE, Answer
 from difgen_cli.report.findings.answers.evidence import LEADS
+from difgen_cli.report.findings.numbers import Row
 from difgen_cli.report.page import gallery, parts
 from difgen_cli.report.plotting import labels
 
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
     from difgen_cli.report.study.copied import Copied
     from difgen_cli.report.study.standing_out import StandingOut
 
+TESTS = {1: "1 random twins", 2: "2 copies", 3: "3 reference models", 4: "4 control images"}
+CLAIMED = {  # head of a column of the table of claims -> what it shows
+    "claim": "images", "test": "claim_rung", "images or pairs": "claim_n", "p": "claim_p",
+    "p, corrected": "claim_p_holm", "references": "claim_references", "share used": "claim_share",
+    "images copied": "claim_copies", "first by sample": "claim_first_copy",
+    "AUROC without the model": "claim_blind_auc",
+}  # fmt: skip
 PAIRS = 24  # on the page: each a copied training image and the sample nearest to it
 LOOKED_AT = 400  # samples, the most copied first, among which those are
 LISTED = 40  # copied images in the table
@@ -40,6 +48,28 @@ def _answer(answer: Answer) -> str:
     remedy = f'<br><span class="remedy">To settle it: {escape(answer.remedy)}</span>' if answer.remedy else ""
     sentences = escape(" ".join(answer.sentences))
     return f'<dt>{escape(answer.question)}</dt><dd class="{answer.state.value}">{lead} {sentences}{remedy}</dd>'
+
+
+def claims(lines: Sequence[Mapping[str, Any]]) -> str:
+    """A table of the claims: which test, and its main numbers."""
+    head_cells = "".join(f'<th scope="col" class="word">{escape(word)}</th>' for word in CLAIMED)
+    body = ""
+    for line in lines:
+        words = [str(line["images"]), TESTS.get(line["claim_rung"], "none")]
+        words += [_number(line.get(name)) for name in list(CLAIMED.values())[2:]]
+        body += "<tr>" + "".join(f'<td class="word">{escape(word)}</td>' for word in words) + "</tr>"
+    table = f"<table><thead><tr>{head_cells}</tr></thead><tbody>{body}</tbody></table>"
+    note = parts.note(
+        "The p-value is that of the claim by itself; corrected is for all claims. claims.csv has the rest."
+    )
+    return f'<div class="scroll" tabindex="0">{table}</div>{note}'
+
+
+def _number(value: Any) -> str:
+    number = Row({"value": value})["value"]
+    if number is not None and number.is_integer():  # as counts are
+        return f"{number:,.0f}"
+    return "–" if number is None else labels.number(number)
 
 
 def copies(copied: Copied | None, cell: str, pictures: Gallery) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from difgen_cli.report.findings.answers import (
     at_least,
     checkpoints,
+    claims,
     copying,
     generalising,
     images,
@@ -27,7 +28,6 @@ NOT_TESTED = (
     "model inversion",
     "attribute inference",
     "extraction by guided or conditioned sampling",
-    "whether a given set of images was used",
 )
 NOT_TESTED_IS_NOT_SAFE = "What is not tested is not shown to be safe."
 
@@ -44,8 +44,9 @@ def answered(evidence: Evidence) -> list[Answer]:
     """The answers, in the order of the page; when copying began only where there are several checkpoints."""
     if not evidence.subject.train:
         modules = (copying, membership, images, at_least, generalising)
-        return [unknown_train.cannot_be_told(module.QUESTION, evidence) for module in modules]
+        answers = [unknown_train.cannot_be_told(module.QUESTION, evidence) for module in modules]
+        return [*answers, *claims.were_they_used(evidence)]
     answers = [question(evidence) for question in QUESTIONS]
     if len(evidence.checkpoints) > 1:
         answers.append(checkpoints.when_did_it_begin(evidence))
-    return answers
+    return [*answers, *claims.were_they_used(evidence)]

@@ -28,9 +28,12 @@ class State(StrEnum):
     YES = "yes"
     NOT_SHOWN = "not_shown"
     UNKNOWN = "cannot_be_told"
+    NOT_ASKED = "not_asked"
 
 
-LEADS = {State.YES: "Yes", State.NOT_SHOWN: "Not shown", State.UNKNOWN: "Cannot be told"}
+LEADS = {
+    State.YES: "Yes", State.NOT_SHOWN: "Not shown", State.UNKNOWN: "Cannot be told", State.NOT_ASKED: "Not asked",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class AuditedModel:
     held_out_images: int = 0
     same_pool: bool = False
     options: tuple[tuple[str, ...], ...] = ()  # others that were given, each with its value
+    claims: tuple[str, ...] = ()  # images of which somebody asks whether they were used
 
     def command(self, *more: str, held_out: bool = True) -> str:
         """The audit again, with every measure that it has by default, and other options."""
@@ -104,7 +108,7 @@ class Evidence:
     copied: None where the nearest training images were not measured. standing_out: None where no losses were measured
     image by image. checkpoints: all that are finished, ascending.
     least_loss: the line of the weighted loss of `least_loss.per_run`; None without one. left_out: metric -> why.
-    absent: why there are no values, where no checkpoint is finished.
+    absent: why there are no values, where no checkpoint is finished. claims: a line each, of `study.claims.read`.
     """
 
     subject: AuditedModel
@@ -116,6 +120,7 @@ class Evidence:
     least_loss: pd.Series | None = None
     left_out: Mapping[str, str] = field(default_factory=dict)
     absent: str = ""
+    claims: tuple[Row, ...] = ()
 
     @property
     def compared(self) -> bool:
