@@ -33,7 +33,6 @@ class IdealDenoiser(nn.Module):
         self.register_buffer("images", train)
         self.register_buffer("image_labels", labels)
 
-    @torch.no_grad()
     def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
         """(B, C, H, W) or (B, D) like x; ValueError for a label that no training image has."""
         flat, train = x.flatten(1), self.images.flatten(1)
@@ -82,7 +81,6 @@ class MixtureDenoiser(nn.Module):
         self.register_buffer("axes", axes)
         self.register_buffer("variances", values.square())
 
-    @torch.no_grad()
     def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
         """(B, D) or (B, C, H, W) like x, for σ > 0 of shape (B,); ValueError for a label without a component."""
         flat, level = x.flatten(1).double(), sigma.double()[:, None]

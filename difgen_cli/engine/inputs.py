@@ -22,7 +22,7 @@ INPUTS: dict[str, tuple[str, ...]] = {
     "score": (
         "samples", "sample_labels", "train", "held_out", "rest", "train_labels", "rest_labels", "held_out_labels",
         "train_classes",
-        "held_out_classes", "sigma_data", "denoiser", "embed", "shared", "states", "twin", "sibling", "reference",
+        "held_out_classes", "sigma_data", "denoiser", "embed", "shared", "states", "walks", "twin", "sibling", "reference",
         "against", "mirrored", "left_out", "groups", "unlearn", "coins",
     ),
     "features": ("images", "labels", "weights"),

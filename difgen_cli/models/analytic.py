@@ -24,7 +24,6 @@ class ErrorProne(nn.Module):
         super().__init__()
         self.ideal, self.delta, self.sigma_data = ideal, delta, ideal.sigma_data
 
-    @torch.no_grad()
     def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
         """Like x, (B, D) or (B, C, H, W); sigma (B,)."""
         variance, error = sigma.double().square(), self.delta**2

@@ -20,15 +20,17 @@ from torch import Tensor
 from difgen_cli.diffusion import DenoiserLike, sigma_range, to_array, to_tensor
 from difgen_cli.diffusion.schedules import noise_levels as noise_levels
 from difgen_cli.sampling._random import Randomness
+from difgen_cli.sampling._starts import BLOCK as BLOCK
+from difgen_cli.sampling._starts import Labelled, begun_from
+from difgen_cli.sampling._starts import block_of as block_of
+from difgen_cli.sampling._starts import blocks as blocks
+from difgen_cli.sampling._starts import drawn_together as drawn_together
+from difgen_cli.sampling._starts import labels_of as labels_of
+from difgen_cli.sampling._starts import starting_points as starting_points
 
 VERSION = 1
-BLOCK = 256  # samples drawn together; on a GPU, whose kernels change with the shape, every block is full
-# On a CPU, blocks of whole multiples of 16 give each sample the same bits; images stay in the cache in smaller ones.
-WHOLE, BLOCK_OF_IMAGES, LARGE = 16, 64, 256  # numbers in a sample from which it is large
-
 Walk = Iterator[tuple[float, Tensor]]
 Sampler = Callable[..., Walk]
-Labelled = tuple[np.ndarray, np.ndarray | None]  # images (n, H, W, C) or (n, D), and their labels (n,)
 
 
 @dataclass(frozen=True)
@@ -95,25 +97,75 @@ def draw(
 def states(
     denoiser: DenoiserLike, sample: Sampler, shape: tuple[int, ...], proportions: np.ndarray | None,
     device: str | torch.device, images: Labelled | None = None, inputs: Mapping[str, Any] | None = None, *,
-    at: Sequence[float], count: int, stop: float = 0.0, **settings: Any,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    at: Sequence[float], count: int, stop: float = 0.0, estimates: bool = False, **settings: Any,
+) -> tuple[np.ndarray, ...]:  # fmt: skip
     """Where samples 0 … count − 1 are on their way: σ (L,) absolute, and x (L, n, H, W, C) or (L, n, D) float32.
 
     The sampler's own levels that lie nearest to those `at` (in units of σ_d, on a log scale), each once, descending;
-    none below `stop`, and none for a level that the denoiser is not for. `settings` are those of `draw`.
+    none below `stop`, and none for a level that the denoiser is not for. `settings` are those of `draw`. With
+    `estimates` also D(x; σ) there, like x, and where the walks end (n, ...).
     """
     lowest, highest = sigma_range(denoiser)
     at = [level for level in at if lowest <= level * denoiser.sigma_data <= highest]
     if not at:
-        return np.empty(0), np.empty((0, count))
+        return np.empty(0), *[np.empty((0, count))] * (3 if estimates else 1)
     kept: list[dict[float, np.ndarray]] = []
+    denoised: list[dict[float, np.ndarray]] = []
+    ends: list[np.ndarray] = []
     wanted: set[float] = set()
-    for walk, _, _ in _walks(denoiser, sample, shape, proportions, device, images, inputs, count=count, **settings):
-        passed = {sigma: x for sigma, x in walk if sigma > stop * denoiser.sigma_data}
+    for walk, walked, given in _walks(denoiser, sample, shape, proportions, device, images, inputs, count=count,
+                                      **settings):  # fmt: skip
+        steps = list(walk)
+        passed = {sigma: x for sigma, x in steps if sigma > stop * denoiser.sigma_data}
         wanted = wanted or {_nearest(list(passed), level * denoiser.sigma_data) for level in at}
         kept.append({sigma: to_array(passed[sigma]) for sigma in wanted})
+        if estimates:
+            with torch.no_grad():  # a guided denoiser that remembers its way is asked as if it were on none
+                found = {sigma: estimate(denoiser, passed[sigma], sigma, given) for sigma in wanted}
+            denoised.append({sigma: to_array(x) for sigma, x in found.items()})
+            ends.append(to_array(_end(iter(steps), walked, given, stop * denoiser.sigma_data)))
     sigmas = sorted(wanted, reverse=True)
-    return np.array(sigmas), np.stack([np.concatenate([block[s] for block in kept])[:count] for s in sigmas])
+
+    def joined(parts: list[dict[float, np.ndarray]]) -> np.ndarray:
+        return np.stack([np.concatenate([part[sigma] for part in parts])[:count] for sigma in sigmas])
+
+    more = (joined(denoised), np.concatenate(ends)[:count]) if estimates else ()
+    return np.array(sigmas), joined(kept), *more
+
+
+def walks_from(
+    denoiser: DenoiserLike, sample: Sampler, shape: tuple[int, ...], proportions: np.ndarray | None,
+    device: str | torch.device, images: Labelled | None = None, inputs: Mapping[str, Any] | None = None, *,
+    begun: Labelled, sigma: float, stop: float = 0.0, seed: int = 0, levels: Sequence[float] | None = None,
+    count: int = 0, start: str = "noise", prior: str = "empirical", **even: Any,
+) -> np.ndarray:  # fmt: skip
+    """Where the sampler ends that begins at `begun`, noisy images (n, H, W, C) or points (n, D) at the absolute noise
+    level `sigma` with their labels: like them, float32; NaN where the denoiser is not for this level.
+
+    From there it goes along its own levels below, to where it stops. The other settings are those of `draw`: what
+    walks begin from, and how many there are, is what `begun` says. ValueError for a sampler that makes its own noise,
+    or whose levels rise.
+    """
+    names = list(inspect.signature(sample).parameters)
+    lowest, highest = sigma_range(denoiser)
+    if takes_noise(names):
+        raise ValueError("this sampler makes its own noise and cannot begin from noisy images; use another sampler")
+    if not lowest <= sigma <= highest:
+        return np.full(begun[0].shape, np.nan, np.float32)
+    own = levels_of(denoiser, levels, **even)
+    if own != sorted(own, reverse=True):
+        raise ValueError("the levels of this sampler rise: it cannot be followed from noisy images down")
+    path = [sigma, *(level for level in own if level < sigma)]
+    begin = getattr(denoiser, "begin", lambda: denoiser)
+    first, blocks_of_ends = 0, []
+    for block in blocks(len(begun[0]), shape, device):
+        x, labels = begun_from(begun, first, block)
+        given, walked = None if labels is None else torch.from_numpy(labels).to(device), begin()
+        named = {**(inputs or {}), "rng": Randomness(seed, first, block)}
+        walk = sample(walked, x.to(device), path, given, **{n: v for n, v in named.items() if n in names[4:]})
+        blocks_of_ends.append(to_array(_end(walk, walked, given, stop * denoiser.sigma_data)))
+        first += block
+    return np.concatenate(blocks_of_ends)[: len(begun[0])]
 
 
 def _nearest(sigmas: Sequence[float], level: float) -> float:
@@ -163,7 +215,7 @@ def _walks(
         labels = labels_of(uniform, _shares(proportions, prior))
         rng, walked, clean = Randomness(seed, first, block), begin(), None
         if start != "noise":
-            clean, labels = _begun_from(images, first, block)
+            clean, labels = begun_from(images, first, block)
         given = None if labels is None else torch.from_numpy(labels).to(device)
         first += block
         if takes_noise(names):
@@ -183,14 +235,6 @@ def _shares(proportions: np.ndarray | None, prior: str) -> np.ndarray | None:
     if proportions is None or len(proportions) == 0 or prior == "empirical":
         return proportions
     return np.full(len(proportions), 1 / len(proportions))
-
-
-def _begun_from(images: Labelled | None, first: int, count: int) -> tuple[Tensor, np.ndarray | None]:
-    """The images that samples first, first + 1, … begin from, as a tensor, and their labels."""
-    if images is None or not len(images[0]):
-        raise ValueError("sample.start: there are no such images to begin from; use start: noise")
-    places = np.arange(first, first + count) % len(images[0])
-    return to_tensor(images[0][places]), None if images[1] is None else images[1][places].astype(np.int64)
 
 
 def levels_of(
@@ -222,48 +266,6 @@ def _end(walk: Walk, denoiser: DenoiserLike, labels: Tensor | None, stop: float)
             with torch.no_grad():
                 return estimate(denoiser, x, sigma, labels)
     return x
-
-
-def block_of(shape: tuple[int, ...], device: str | torch.device) -> int:
-    """How many samples of a shape are drawn together."""
-    return BLOCK_OF_IMAGES if math.prod(shape) > LARGE and torch.device(device).type == "cpu" else BLOCK
-
-
-def blocks(count: int, shape: tuple[int, ...], device: str | torch.device) -> list[int]:
-    """How many samples are drawn together, block by block: on a CPU about evenly many, since small blocks are slow."""
-    block, drawn = block_of(shape, device), drawn_together(count, device)
-    whole = WHOLE if torch.device(device).type == "cpu" else block
-    number = -(-drawn // block)
-    each, more = divmod(drawn // whole, number)
-    return [(each + (place < more)) * whole for place in range(number)]
-
-
-def drawn_together(count: int, device: str | torch.device) -> int:
-    """How many samples are drawn so that there are `count`, each the same, bit for bit, whatever the count."""
-    whole = WHOLE if torch.device(device).type == "cpu" else BLOCK
-    return -(-count // whole) * whole
-
-
-def starting_points(shape: tuple[int, ...], seed: int, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Unit noise (count, *shape) float32 and uniforms (count,) of samples start, start + 1, …: of (seed, i) alone."""
-    noise, uniform = np.empty((count, *shape), dtype=np.float32), np.empty(count)
-    for place in range(count):
-        # Philox is keyed, not seeded: no two (seed, i) share a stream.
-        generator = np.random.Generator(np.random.Philox(key=[seed, start + place]))
-        uniform[place] = generator.random()
-        generator.standard_normal(dtype=np.float32, out=noise[place])
-    return noise, uniform
-
-
-def labels_of(uniform: np.ndarray, proportions: np.ndarray | None) -> np.ndarray | None:
-    """The label (n,) int64 at which the cumulative proportions pass each uniform; None if unconditional."""
-    if proportions is None or len(proportions) == 0:
-        return None
-    cumulative = np.cumsum(np.asarray(proportions, dtype=np.float64))
-    if np.min(proportions) < 0 or not np.isclose(cumulative[-1], 1, atol=1e-6):
-        raise ValueError(f"proportions must be at least 0 and sum to 1; these sum to {cumulative[-1]:.6g}")
-    # The last class with any share ends at exactly 1, whatever rounding did to the sum.
-    return np.searchsorted(cumulative / cumulative[-1], uniform, side="right").astype(np.int64)
 
 
 def slope(denoiser: DenoiserLike, x: Tensor, sigma: float, labels: Tensor | None) -> Tensor:
