@@ -1,7 +1,8 @@
 """Products of ∂D/∂x with vectors, for whatever can be differentiated: from the left by vjp, from the right by jvp.
 
 Items of a batch do not see each other, so that copies of one image, each with a vector of its own, give many products
-in one evaluation. What was compiled is computed as it is written: compilers differentiate once, and forwards not at all.
+in one evaluation. What was compiled is computed as it is written: compilers differentiate once, and never
+forwards.
 """
 
 import sys
@@ -16,9 +17,7 @@ if TYPE_CHECKING:
     from difgen_cli.diffusion import DenoiserLike
 
 
-def vjp(
-    denoiser: "DenoiserLike", x: "Tensor", sigma: float, labels: "Tensor | None", cotangents: "Tensor"
-) -> "Tensor":
+def vjp(denoiser: "DenoiserLike", x: "Tensor", sigma: float, labels: "Tensor | None", cotangents: "Tensor") -> "Tensor":
     """uᵀ ∂D/∂x of each item, for x and u like (B, C, H, W) or (B, D) at one absolute σ, like x.
 
     ValueError for a denoiser whose estimate does not depend on x as far as torch can see.

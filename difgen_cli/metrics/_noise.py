@@ -64,12 +64,12 @@ def unit_noise(shape: tuple[int, ...], split: int, draw: int = 0) -> np.ndarray:
     return np.random.default_rng((SEED, split, draw)).standard_normal(shape, np.float32)
 
 
-def unit_noise_like(images: np.ndarray, split: int) -> np.ndarray:
-    """The bank's first draw of noise of images (n, H, W, C) or points (n, D), like them."""
+def unit_noise_like(images: np.ndarray, split: int, draw: int = 0) -> np.ndarray:
+    """The bank's noise of images (n, H, W, C) or points (n, D), like them."""
     if images.ndim != 4:
-        return unit_noise(images.shape, split)
+        return unit_noise(images.shape, split, draw)
     n, height, width, channels = images.shape
-    return unit_noise((n, channels, height, width), split).transpose(0, 2, 3, 1)
+    return unit_noise((n, channels, height, width), split, draw).transpose(0, 2, 3, 1)
 
 
 def bank_of_pairs(

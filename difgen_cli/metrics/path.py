@@ -147,14 +147,14 @@ def noisy(images: np.ndarray, sigma: float, least: int, chance: np.random.Genera
 
 def log_density(x: np.ndarray, images: np.ndarray, sigma: float) -> np.ndarray:
     """K_S(x) = log (1/|S|) Σ_s exp(−‖x − s‖² / 2σ²), (n,) float64."""
-    parts = [logsumexp(block, axis=1) for block in _logits(x, images, sigma)]
+    parts = [logsumexp(block, axis=1) for block in logits(x, images, sigma)]
     return np.asarray(np.concatenate(parts) - np.log(len(images)))
 
 
 def posterior(x: np.ndarray, images: np.ndarray, sigma: float) -> tuple[float, float]:
     """Heaviest weight and entropy (nats) of softmax(−‖x − s‖² / 2σ²) over the images, the means over x."""
     top, entropy = [], []
-    for block in _logits(x, images, sigma):
+    for block in logits(x, images, sigma):
         log_weights = block - logsumexp(block, axis=1, keepdims=True)
         weights = np.exp(log_weights)
         top.append(weights.max(1))
@@ -162,7 +162,7 @@ def posterior(x: np.ndarray, images: np.ndarray, sigma: float) -> tuple[float, f
     return float(np.concatenate(top).mean()), float(np.concatenate(entropy).mean())
 
 
-def _logits(x: np.ndarray, images: np.ndarray, sigma: float) -> list[np.ndarray]:
+def logits(x: np.ndarray, images: np.ndarray, sigma: float) -> list[np.ndarray]:
     """−‖x − s‖² / 2σ² in float64, in blocks of rows; differences are taken about the images' mean."""
     centre = images.mean(0)
     moved, placed = np.asarray(x, np.float64) - centre, images - centre

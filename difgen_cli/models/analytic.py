@@ -5,7 +5,6 @@ Its positional parameters name training images in place of a shape: it is made o
 
 from typing import Annotated
 
-import torch
 from annotated_types import Gt
 from torch import Tensor, nn
 

@@ -17,7 +17,7 @@ import torch
 from annotated_types import Ge, Gt
 from torch import Tensor
 
-from difgen_cli.diffusion import DenoiserLike, sigma_range, to_array, to_tensor
+from difgen_cli.diffusion import DenoiserLike, sigma_range, to_array
 from difgen_cli.diffusion.schedules import noise_levels as noise_levels
 from difgen_cli.sampling._random import Randomness
 from difgen_cli.sampling._starts import BLOCK as BLOCK

@@ -17,8 +17,8 @@ from difgen_cli.diffusion.randomness import initialise
 from difgen_cli.engine.plugins import Library
 from difgen_cli.metrics import Result, jacobian
 from difgen_cli.metrics._derivatives import jvp, vjp
+from difgen_cli.metrics._spectrum import At
 from difgen_cli.models import analytic, wiener
-
 
 # Settings of the networks that are listed, small.
 SMALL: dict[str, dict[str, Any]] = {
@@ -86,7 +86,8 @@ def test_the_wiener_filters_jacobian_is_its_matrix() -> None:
 def test_points_on_subspaces_have_their_dimension_as_rank() -> None:
     pool = molrg.load(points=400, dimension=24, rank=3, components=1, noise=0.0)
     assert pool.population is not None
-    weights, means, factors = (torch.from_numpy(a) for a in (pool.population.weights, pool.population.means, pool.population.factors))  # fmt: skip
+    arrays = pool.population.arrays()
+    weights, means, factors = (torch.from_numpy(arrays[name]) for name in ("weights", "means", "factors"))
     sigma_d = deviation_of(pool.images)
     result = run(MixtureDenoiser(Mixture(weights, means, factors, 0.0), sigma_d), pool.images, sigma_d, images=8)
     assert [result.values[f"jac_rank_{word}"] for word in ("025", "050", "100")] == [3, 3, 3]
@@ -109,7 +110,7 @@ def test_denoisers_of_a_density_are_symmetric(delta: float) -> None:
         assert value is None or value == pytest.approx(0, abs=2e-6)  # None: of zeros at low noise
     if not delta:
         x, sigma = T[:1] + 0.9 * torch.randn(1, 1, 8, 8, generator=torch.Generator().manual_seed(0)), 0.9
-        rows = jacobian.At(denoiser, x, sigma, None).left(np.eye(64))
+        rows = At(denoiser, x, sigma, None).left(np.eye(64)[None])[0]
         images = train.reshape(20, 64).astype(np.float64)
         weights = np.exp(-((x.numpy().reshape(64) - images) ** 2).sum(1) / (2 * sigma**2))
         covariance = np.cov(images.T, aweights=weights, bias=True)
