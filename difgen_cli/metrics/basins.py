@@ -7,6 +7,7 @@ import numpy as np
 from annotated_types import Gt
 
 from difgen_cli.metrics import Result, Value, wilson
+from difgen_cli.metrics._intervals import crossing_columns
 from difgen_cli.metrics._noise import HELD_OUT, TRAIN, of_known_conditions, unit_noise_like
 from difgen_cli.metrics.memorization import THRESHOLD, ratio
 from difgen_cli.neighbours import Repeats, distinct
@@ -135,17 +136,6 @@ def returned(ends: np.ndarray, candidates: Repeats) -> np.ndarray:
     return np.where(missing, np.nan, own)
 
 
-def crossing(relative: np.ndarray, shares: np.ndarray) -> float | None:
-    """The level at which shares, at rising levels, first fall below one half, linear in ln σ; None where they do not,
-    or are below at the first level."""
-    below = np.flatnonzero(shares < 0.5)
-    if not len(below) or below[0] == 0:
-        return None
-    k = below[0]
-    part = (shares[k - 1] - 0.5) / (shares[k - 1] - shares[k])
-    return float(np.exp(np.log(relative[k - 1]) + part * np.log(relative[k] / relative[k - 1])))
-
-
 def difference(one: tuple[float, float, float], other: tuple[float, float, float]) -> tuple[float, float, float]:
     """The difference of two independent shares (value, lower, upper), with Newcombe's interval (1998, method 10)."""
     (a, a_low, a_high), (b, b_low, b_high) = one, other
@@ -180,9 +170,8 @@ def _values(relative: np.ndarray, hits: np.ndarray) -> dict[str, Value]:
             values |= zip(("basin_excess", "basin_excess_lo", "basin_excess_hi"), ends, strict=True)
     asked = ~np.isnan(hits[0]).any(axis=1)
     of_T, of_H = (np.array([_share(row) for row in rows[asked]]).reshape(-1, 3) for rows in hits)
-    names = ("basin_sigma50", "basin_sigma50_lo", "basin_sigma50_hi")
-    values |= {name: crossing(relative[asked], of_T[:, k]) for k, name in enumerate(names)}
-    values["basin_sigma50_control"] = crossing(relative[asked], of_H[:, 0])
+    values |= crossing_columns("basin_sigma50", relative[asked], of_T)
+    values["basin_sigma50_control"] = crossing_columns("", relative[asked], of_H)[""]
     return values
 
 

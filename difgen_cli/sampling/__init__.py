@@ -97,40 +97,46 @@ def draw(
 def states(
     denoiser: DenoiserLike, sample: Sampler, shape: tuple[int, ...], proportions: np.ndarray | None,
     device: str | torch.device, images: Labelled | None = None, inputs: Mapping[str, Any] | None = None, *,
-    at: Sequence[float], count: int, stop: float = 0.0, estimates: bool = False, **settings: Any,
+    at: Sequence[float], count: int, stop: float = 0.0, estimates: Sequence[float] = (), **settings: Any,
 ) -> tuple[np.ndarray, ...]:  # fmt: skip
     """Where samples 0 … count − 1 are on their way: σ (L,) absolute, and x (L, n, H, W, C) or (L, n, D) float32.
 
     The sampler's own levels that lie nearest to those `at` (in units of σ_d, on a log scale), each once, descending;
-    none below `stop`, and none for a level that the denoiser is not for. `settings` are those of `draw`. With
-    `estimates` also D(x; σ) there, like x, and where the walks end (n, ...).
+    none below `stop`, and none for a level that the denoiser is not for. `settings` are those of `draw`. Where levels
+    of `estimates` are asked for: also the σ (M,) nearest to these, D(x; σ) there (M, n, ...), and the samples (n, ...).
     """
     lowest, highest = sigma_range(denoiser)
-    at = [level for level in at if lowest <= level * denoiser.sigma_data <= highest]
-    if not at:
-        return np.empty(0), *[np.empty((0, count))] * (3 if estimates else 1)
-    kept: list[dict[float, np.ndarray]] = []
+    asked = [[s for s in part if lowest <= s * denoiser.sigma_data <= highest] for part in (at, estimates)]
+    if not any(asked):
+        none = (np.empty(0), np.empty((0, count)))
+        return (*none, *none, np.empty((0, *shape))) if estimates else none
+    x: list[dict[float, np.ndarray]] = []
     denoised: list[dict[float, np.ndarray]] = []
     ends: list[np.ndarray] = []
-    wanted: set[float] = set()
+    wanted: list[list[float]] = []
     for walk, walked, given in _walks(denoiser, sample, shape, proportions, device, images, inputs, count=count,
                                       **settings):  # fmt: skip
         steps = list(walk)
         passed = {sigma: x for sigma, x in steps if sigma > stop * denoiser.sigma_data}
-        wanted = wanted or {_nearest(list(passed), level * denoiser.sigma_data) for level in at}
-        kept.append({sigma: to_array(passed[sigma]) for sigma in wanted})
+        if not wanted:
+            near = [{_nearest(list(passed), s * denoiser.sigma_data) for s in part} for part in asked]
+            wanted = [sorted(part, reverse=True) for part in near]
+        x.append({sigma: to_array(passed[sigma]) for sigma in wanted[0]})
         if estimates:
-            with torch.no_grad():  # a guided denoiser that remembers its way is asked as if it were on none
-                found = {sigma: estimate(denoiser, passed[sigma], sigma, given) for sigma in wanted}
-            denoised.append({sigma: to_array(x) for sigma, x in found.items()})
+            with torch.no_grad():
+                found = {sigma: estimate(denoiser, passed[sigma], sigma, given) for sigma in wanted[1]}
+            denoised.append({sigma: to_array(estimated) for sigma, estimated in found.items()})
             ends.append(to_array(_end(iter(steps), walked, given, stop * denoiser.sigma_data)))
-    sigmas = sorted(wanted, reverse=True)
+    of_x = np.array(wanted[0]), _joined(x, wanted[0], count)
+    if not estimates:
+        return of_x
+    return *of_x, np.array(wanted[1]), _joined(denoised, wanted[1], count), np.concatenate(ends)[:count]
 
-    def joined(parts: list[dict[float, np.ndarray]]) -> np.ndarray:
-        return np.stack([np.concatenate([part[sigma] for part in parts])[:count] for sigma in sigmas])
 
-    more = (joined(denoised), np.concatenate(ends)[:count]) if estimates else ()
-    return np.array(sigmas), joined(kept), *more
+def _joined(blocks: list[dict[float, np.ndarray]], sigmas: list[float], count: int) -> np.ndarray:
+    """(L, count, ...) from what each block of samples has at each level."""
+    of_levels = [np.concatenate([block[sigma] for block in blocks])[:count] for sigma in sigmas]
+    return np.stack(of_levels) if of_levels else np.empty((0, count))
 
 
 def walks_from(

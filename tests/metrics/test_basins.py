@@ -9,6 +9,7 @@ from denoisers import digit_parts
 
 from difgen_cli.diffusion import DenoiserLike, IdealDenoiser, Mixture, MixtureDenoiser, to_tensor
 from difgen_cli.metrics import basins
+from difgen_cli.metrics._intervals import crossing
 from difgen_cli.metrics._noise import HELD_OUT, TRAIN, bank, unit_noise_like
 from difgen_cli.neighbours import Repeats
 from difgen_cli.sampling import heun, walks_from
@@ -66,7 +67,7 @@ def test_the_distribution_itself_gives_back_held_out_points_as_it_does_training_
 
 @pytest.mark.parametrize(("shares", "expected"), [((1, 0.75, 0.25), 2.0), ((1, 0.9, 0.6), None), ((0.4, 0.1, 0), None)])
 def test_half_return_at_a_level_between_levels(shares: tuple[float, ...], expected: float | None) -> None:
-    found = basins.crossing(np.array([0.5, 1.0, 4.0]), np.array(shares))
+    found = crossing(np.array([0.5, 1.0, 4.0]), np.array(shares))
     assert found == (None if expected is None else pytest.approx(expected))
 
 

@@ -225,9 +225,9 @@ class ScoringRun:
         drawn = self._along(sampling.draw, self._guided(meter, self._faster), **own)
         return (data.to_uint8(drawn.x) if drawn.x.ndim == 4 else drawn.x), drawn.labels
 
-    def states(self, levels: Sequence[float], *, estimates: bool = False) -> tuple[np.ndarray, ...]:
-        """Where the samples are at noise levels on their way: σ (L,) and x (L, n, ...); with `estimates` what the
-        denoiser makes of them there, and where they end."""
+    def states(self, levels: Sequence[float], *, estimates: Sequence[float] = ()) -> tuple[np.ndarray, ...]:
+        """Where the samples are at noise levels on their way: σ (L,) and x (L, n, ...); at levels of `estimates` what
+        the denoiser makes of them, and where they end."""
         own = self.unit.sampler.own
         with self.context.clock.on("sampling"):
             return self._along(sampling.states, self.guided, at=levels, estimates=estimates, **own)  # type: ignore[no-any-return]
