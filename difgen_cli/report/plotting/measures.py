@@ -24,6 +24,7 @@ CONTEXT: dict[str, tuple[tuple[str, str, Any], ...]] = {
         ("fd_copycat", "copycat (training\nimages resampled)", (0, (4, 1.5, 1, 1.5))),
         ("fd_floor", "floor (real\nagainst real)", DOTTED),
     ),
+    "basin_sigma50": (("basin_sigma50_control", "control: held-out\nimages", DASHED),),
     "twin_cos": (
         ("twin_ceiling", "ceiling: same half,\nother initial weights", DASHED),
         ("twin_baseline", "baseline: shuffled\npairs", DOTTED),
