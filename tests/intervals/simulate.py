@@ -19,6 +19,7 @@ from multiprocessing import get_context
 import numpy as np
 from controls import CONTROLS
 from drawing import Ends, World
+from following import FOLLOWING
 from further import FURTHER
 from rich.console import Console
 from rich.table import Table
@@ -97,7 +98,7 @@ def main() -> int:
     options = parser.parse_args()
     worlds = [
         world
-        for world in (*WORLDS, *FURTHER, *CONTROLS, *SEEDS_OF_A_POOL)
+        for world in (*WORLDS, *FURTHER, *CONTROLS, *SEEDS_OF_A_POOL, *FOLLOWING)
         if options.only.lower() in repr(world).lower()
     ]
     table = Table("metric", "case", "draws", "null", "coverage", "95 % of it", "lower end above", "upper end below",
