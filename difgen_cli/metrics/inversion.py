@@ -1,6 +1,7 @@
 """Are training images told from held-out ones by a walk up to noise and down again, or by where it leads?"""
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from annotated_types import Ge, Gt
@@ -98,6 +99,11 @@ def measure(
         reach = half_width([x.var(ddof=1) / n for x in (nll_T, nll_H)], [n - 1, n - 1])
         values |= {"inv_nll_gap_lo": gap - reach, "inv_nll_gap_hi": gap + reach}
     return Result(values)
+
+
+def evaluations(_: tuple[int, ...], settings: Mapping[str, Any]) -> float:
+    """Of the network, for one cell: what a plan expects before anything has run."""
+    return 8.0 * settings["images"] * settings["steps"]  # two splits, two ways, two evaluations a step
 
 
 def inverted(denoiser: "DenoiserLike", side: Labelled, n: int, levels: list[float]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,9 @@
 """The derivative of the denoiser: how many directions it keeps, how sharply, from how far, and is it a gradient?"""
 
+import math
+from collections.abc import Mapping
 from dataclasses import fields
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from annotated_types import Ge, Gt, Lt
@@ -136,7 +138,18 @@ def measure(
             at = At(denoiser, x, float(levels[k]), None if of_T.labels is None else of_T.labels[some])
             read = exactly(at, places, energy) if whole else estimated(at, places, energy, probes, start)
             of_image[:, k, some] = np.transpose([[getattr(one, f.name) for f in fields(Derivative)] for one in read])
-    return _result(relative, sigma_data, of_image, d if whole else probes * (2 * STEPS + 1 + ROWS))
+    return _result(relative, sigma_data, of_image, products_of(d, exact, probes))
+
+
+def evaluations(shape: tuple[int, ...], settings: Mapping[str, Any]) -> float:
+    """Of the network, for one cell: what a plan expects before anything has run. A product costs about three."""
+    d, levels = math.prod(shape), len({*settings["sigmas"], *NAMED})
+    return 3.0 * settings["images"] * levels * products_of(d, settings["exact"], settings["probes"])
+
+
+def products_of(dimensions: int, exact: int, probes: int) -> int:
+    """Of J with a vector, for one image of so many values at one noise level."""
+    return dimensions if dimensions <= exact else probes * (2 * STEPS + 1 + ROWS)
 
 
 def _result(relative: np.ndarray, sigma_data: float, of_image: np.ndarray, products: int) -> Result:

@@ -204,3 +204,13 @@ def test_what_has_no_derivative_says_so() -> None:
         run(Linear(np.eye(64)), train[:0], 1.0)
     with pytest.raises(ValueError, match="did the training diverge"):
         run(Linear(np.full((64, 64), np.nan)), train, 1.0)
+
+
+def test_the_plan_expects_as_many_evaluations_as_the_size_of_the_images_needs() -> None:
+    """Exact up to 256 values: a product for each; else 57 for each of 4 probes. 32 images, 3 levels, three each."""
+    settings = {name: s.default for name, s in Library().signature("score", "jacobian").settings.items()}
+    assert jacobian.evaluations((1, 8, 8), settings) == 3 * 32 * 3 * 64
+    assert jacobian.evaluations((3, 32, 32), settings) == 3 * 32 * 3 * 4 * 57
+    assert jacobian.evaluations((1, 8, 8), settings | {"sigmas": (0.5, 3.0)}) == 3 * 32 * 4 * 64
+    values = run(Linear(np.eye(64)), np.zeros((2, 8, 8, 1), np.float32), 1.0, exact=0).values
+    assert values["jac_products"] == jacobian.products_of(64, 0, 4) == 4 * 57

@@ -15,6 +15,8 @@ SELF = "mia_self_auc_025"
 # What numbers that are held back are about, by the column that says whether they were asked for.
 CLAIMS = {
     AREA: "membership",
+    "dire_auc": "membership by inversion",
+    "basin_excess": "how much farther training images are given back than held-out ones",
     "gap_max": "the gap between held-out and training losses",
     "train_pref_excess": "the preference for training images",
 }
