@@ -195,6 +195,8 @@ RULES: dict[str, Rule] = {
     "made_again": cliques.made_again,
     "lean": lean,
     "membership": membership.distinguishes,
+    "inversion": membership.inverts,
+    "basins": membership.gives_back,
     "one_run": one_run.shown,
     "repeats": repeats,
     "held_out_left_out": held_out_left_out,
