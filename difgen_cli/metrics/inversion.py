@@ -103,7 +103,7 @@ def measure(
 
 def evaluations(_: tuple[int, ...], settings: Mapping[str, Any]) -> float:
     """Of the network, for one cell: what a plan expects before anything has run."""
-    return 8.0 * settings["images"] * settings["steps"]  # two splits, two ways, two evaluations a step
+    return 8.0 * float(settings["images"] * settings["steps"])  # two splits, two ways, two evaluations a step
 
 
 def inverted(denoiser: "DenoiserLike", side: Labelled, n: int, levels: list[float]) -> tuple[np.ndarray, np.ndarray]:

@@ -144,7 +144,7 @@ def measure(
 def evaluations(shape: tuple[int, ...], settings: Mapping[str, Any]) -> float:
     """Of the network, for one cell: what a plan expects before anything has run. A product costs about three."""
     d, levels = math.prod(shape), len({*settings["sigmas"], *NAMED})
-    return 3.0 * settings["images"] * levels * products_of(d, settings["exact"], settings["probes"])
+    return 3.0 * float(settings["images"]) * levels * products_of(d, settings["exact"], settings["probes"])
 
 
 def products_of(dimensions: int, exact: int, probes: int) -> int:

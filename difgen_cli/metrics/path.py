@@ -127,7 +127,7 @@ def measure(
     train, held_out = (part[distinct(part, mirrored)] for part in (train, held_out))
     if len(held_out) < HELD_OUT_MIN:
         raise ValueError(f"path needs {HELD_OUT_MIN} distinct held-out images, there are {len(held_out)}")
-    sigmas, x, *way = states(LEVELS, estimates=WAY)
+    sigmas, x, way_sigmas, denoised, ends = states(LEVELS, estimates=WAY)
     if not len(sigmas):  # the denoiser is for none of them
         return Result(dict.fromkeys(COLUMNS), {"path": {name: np.empty(0) for name in TABLES["path"]}})
     order = np.random.default_rng(SEED).permutation(len(held_out))
@@ -138,7 +138,7 @@ def measure(
     lines = [_level(float(s), flat(at), T, reference, control, sigma_data, points)
              for s, at in zip(sigmas, x, strict=True)]  # fmt: skip
     table = {name: np.array([line.get(name, np.nan) for line in lines], np.float64) for name in TABLES["path"]}
-    asked, cosines, decided = aligned(*way, T)
+    asked, cosines, decided = aligned(way_sigmas, denoised, ends, T)
     table["x0_align"], table["decided"] = (part[np.searchsorted(asked, sigmas)].mean(1) for part in (cosines, decided))
     shares = np.array([(here.mean(), *wilson(float(here.sum()), len(here))) for here in decided])
     values: dict[str, Value] = {**_named(table), "path_states": x.shape[1]}

@@ -113,4 +113,4 @@ def variances(
     for block in logits(flat(x), T, sigma):
         weights = softmax(block, axis=1)
         parts.append(weights @ squares - np.square(weights @ moved).sum(axis=1))
-    return np.maximum(np.concatenate(parts), 0.0) / T.shape[1]
+    return np.asarray(np.maximum(np.concatenate(parts), 0.0) / T.shape[1])

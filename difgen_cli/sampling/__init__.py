@@ -21,7 +21,8 @@ from difgen_cli.diffusion import DenoiserLike, sigma_range, to_array
 from difgen_cli.diffusion.schedules import noise_levels as noise_levels
 from difgen_cli.sampling._random import Randomness
 from difgen_cli.sampling._starts import BLOCK as BLOCK
-from difgen_cli.sampling._starts import Labelled, begun_from
+from difgen_cli.sampling._starts import Labelled as Labelled
+from difgen_cli.sampling._starts import begun_from
 from difgen_cli.sampling._starts import block_of as block_of
 from difgen_cli.sampling._starts import blocks as blocks
 from difgen_cli.sampling._starts import drawn_together as drawn_together

@@ -72,9 +72,9 @@ def test_half_return_at_a_level_between_levels(shares: tuple[float, ...], expect
 
 
 def test_an_end_is_returned_by_the_nearest_and_the_ratio_and_missing_where_nobody_walked() -> None:
-    candidates = Repeats(np.array([[0.0], [1.0], [10.0]], np.float32), np.arange(3))
-    ends = np.array([[0.1], [0.4], [np.nan]])
-    np.testing.assert_array_equal(basins.returned(ends, candidates), [1, 0, np.nan])
+    candidates = Repeats(np.array([[0.0], [1.0], [10.0], [50.0]], np.float32), np.arange(4))
+    ends = np.array([[0.1], [0.4], [6.0], [np.nan]])  # returned; nearest to another; its own, but no copy; missing
+    np.testing.assert_array_equal(basins.returned(ends, candidates), [1, 0, 0, np.nan])
 
 
 def test_the_noise_of_a_walk_is_that_of_the_bank() -> None:
