@@ -197,7 +197,7 @@ def test_blocks_are_about_even_and_hold_what_is_drawn(count: int, shape: tuple[i
 def test_samples_do_not_depend_on_the_size_of_the_blocks(monkeypatch: pytest.MonkeyPatch):
     sample = functools.partial(draw, steps=5)
     whole = sample(small_network(), heun.sample, (1, 4, 4), np.full(3, 1 / 3), count=100)
-    monkeypatch.setattr(sampling._starts, "BLOCK", 33)
+    monkeypatch.setattr(sampling, "BLOCK", 33)
     blocks = sample(small_network(), heun.sample, (1, 4, 4), np.full(3, 1 / 3), count=100)
     np.testing.assert_array_equal(whole.labels, blocks.labels)
     np.testing.assert_allclose(whole.x, blocks.x, atol=1e-4)

@@ -123,10 +123,10 @@ def measure(
         shown, pool = with_mirrors(train), with_mirrors(rest)
         labels = None if train_labels is None else np.tile(train_labels, 2)
     name = _digest(train_labels)  # one subset may be trained on under several conditionings
-    made = {f"ideal-{name}": None} | ({} if patch is None else {f"patches-{name}": patch})
+    sizes = {f"ideal-{name}": None} | ({} if patch is None else {f"patches-{name}": patch})
     posteriors = [
         shared(key, partial(_posterior, shown, labels, sigma_data, pairs_of_T, levels, size))["denoised"]
-        for key, size in made.items()
+        for key, size in sizes.items()
     ]
     filters = [shared("train", lambda: principal(shown)), shared("pool", lambda: principal(pool))]
     of_image = np.full((len(REFERENCES), len(levels), len(pairs_of_T.images) // pairs_of_T.draws), np.nan)

@@ -20,16 +20,17 @@ from torch import Tensor
 from difgen_cli.diffusion import DenoiserLike, sigma_range, to_array
 from difgen_cli.diffusion.schedules import noise_levels as noise_levels
 from difgen_cli.sampling._random import Randomness
-from difgen_cli.sampling._starts import BLOCK as BLOCK
 from difgen_cli.sampling._starts import Labelled as Labelled
 from difgen_cli.sampling._starts import begun_from
-from difgen_cli.sampling._starts import block_of as block_of
-from difgen_cli.sampling._starts import blocks as blocks
-from difgen_cli.sampling._starts import drawn_together as drawn_together
 from difgen_cli.sampling._starts import labels_of as labels_of
+from difgen_cli.sampling._starts import levels_of as levels_of
 from difgen_cli.sampling._starts import starting_points as starting_points
 
 VERSION = 1
+BLOCK = 256  # samples drawn together; on a GPU, whose kernels change with the shape, every block is full
+# On a CPU, blocks of whole multiples of 16 give each sample the same bits; images stay in the cache in smaller ones.
+WHOLE, BLOCK_OF_IMAGES, LARGE = 16, 64, 256  # numbers in a sample from which it is large
+
 Walk = Iterator[tuple[float, Tensor]]
 Sampler = Callable[..., Walk]
 
@@ -125,8 +126,8 @@ def states(
         x.append({sigma: to_array(passed[sigma]) for sigma in wanted[0]})
         if estimates:
             with torch.no_grad():
-                found = {sigma: estimate(denoiser, passed[sigma], sigma, given) for sigma in wanted[1]}
-            denoised.append({sigma: to_array(estimated) for sigma, estimated in found.items()})
+                of_block = {sigma: estimate(denoiser, passed[sigma], sigma, given) for sigma in wanted[1]}
+            denoised.append({sigma: to_array(estimated) for sigma, estimated in of_block.items()})
             ends.append(to_array(_end(iter(steps), walked, given, stop * denoiser.sigma_data)))
     of_x = np.array(wanted[0]), _joined(x, wanted[0], count)
     if not estimates:
@@ -244,25 +245,24 @@ def _shares(proportions: np.ndarray | None, prior: str) -> np.ndarray | None:
     return np.full(len(proportions), 1 / len(proportions))
 
 
-def levels_of(
-    denoiser: DenoiserLike, levels: Sequence[float] | None = None, steps: int = 24, rho: float = 7.0,
-    sigma_min: float = 0.004, sigma_max: float = 160.0, every: int = 1,
-) -> list[float]:  # fmt: skip
-    """The absolute noise levels of a walk: those given in units of σ_d, else even ones; cut to `sigma_range`."""
-    sigma_data, (lowest, highest) = denoiser.sigma_data, sigma_range(denoiser)
-    if levels is None:
-        sigmas = noise_levels(steps, rho, sigma_min, sigma_max, sigma_data)
-    else:
-        if len(levels) < 2 or min(levels[:-1]) <= 0 or levels[-1] < 0:
-            raise ValueError(f"levels: must be two or more above 0, of which the last may be 0, not {list(levels)}")
-        sigmas = [sigma_data * level for level in levels]
-    kept = [sigma for sigma in [*sigmas[:-1:every], sigmas[-1]] if sigma == 0 or lowest <= sigma <= highest]
-    if len(kept) < 2:
-        raise ValueError(
-            f"the sampler's levels {sigmas[0]:.4g} … {sigmas[-1]:.4g} have fewer than two in the denoiser's range of "
-            f"sigma, {lowest:.4g} … {highest:.4g}; change levels, sigma_min or sigma_max"
-        )
-    return kept
+def block_of(shape: tuple[int, ...], device: str | torch.device) -> int:
+    """How many samples of a shape are drawn together."""
+    return BLOCK_OF_IMAGES if math.prod(shape) > LARGE and torch.device(device).type == "cpu" else BLOCK
+
+
+def blocks(count: int, shape: tuple[int, ...], device: str | torch.device) -> list[int]:
+    """How many samples are drawn together, block by block: on a CPU about evenly many, since small blocks are slow."""
+    block, drawn = block_of(shape, device), drawn_together(count, device)
+    whole = WHOLE if torch.device(device).type == "cpu" else block
+    number = -(-drawn // block)
+    each, more = divmod(drawn // whole, number)
+    return [(each + (place < more)) * whole for place in range(number)]
+
+
+def drawn_together(count: int, device: str | torch.device) -> int:
+    """How many samples are drawn so that there are `count`, each the same, bit for bit, whatever the count."""
+    whole = WHOLE if torch.device(device).type == "cpu" else BLOCK
+    return -(-count // whole) * whole
 
 
 def _end(walk: Walk, denoiser: DenoiserLike, labels: Tensor | None, stop: float) -> Tensor:

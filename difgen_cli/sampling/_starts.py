@@ -1,16 +1,12 @@
-"""What samples begin from: noise and uniforms of each by its number, images, and how many are drawn together."""
+"""What samples begin from: noise and uniforms of each by its number, images, and the noise levels of a walk."""
 
-import math
+from collections.abc import Sequence
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from difgen_cli.diffusion import to_tensor
-
-BLOCK = 256  # samples drawn together; on a GPU, whose kernels change with the shape, every block is full
-# On a CPU, blocks of whole multiples of 16 give each sample the same bits; images stay in the cache in smaller ones.
-WHOLE, BLOCK_OF_IMAGES, LARGE = 16, 64, 256  # numbers in a sample from which it is large
+from difgen_cli.diffusion import DenoiserLike, sigma_range, to_tensor
+from difgen_cli.diffusion.schedules import noise_levels
 
 Labelled = tuple[np.ndarray, np.ndarray | None]  # images (n, H, W, C) or (n, D), and their labels (n,)
 
@@ -21,26 +17,6 @@ def begun_from(images: Labelled | None, first: int, count: int) -> tuple[Tensor,
         raise ValueError("sample.start: there are no such images to begin from; use start: noise")
     places = np.arange(first, first + count) % len(images[0])
     return to_tensor(images[0][places]), None if images[1] is None else images[1][places].astype(np.int64)
-
-
-def block_of(shape: tuple[int, ...], device: str | torch.device) -> int:
-    """How many samples of a shape are drawn together."""
-    return BLOCK_OF_IMAGES if math.prod(shape) > LARGE and torch.device(device).type == "cpu" else BLOCK
-
-
-def blocks(count: int, shape: tuple[int, ...], device: str | torch.device) -> list[int]:
-    """How many samples are drawn together, block by block: on a CPU about evenly many, since small blocks are slow."""
-    block, drawn = block_of(shape, device), drawn_together(count, device)
-    whole = WHOLE if torch.device(device).type == "cpu" else block
-    number = -(-drawn // block)
-    each, more = divmod(drawn // whole, number)
-    return [(each + (place < more)) * whole for place in range(number)]
-
-
-def drawn_together(count: int, device: str | torch.device) -> int:
-    """How many samples are drawn so that there are `count`, each the same, bit for bit, whatever the count."""
-    whole = WHOLE if torch.device(device).type == "cpu" else BLOCK
-    return -(-count // whole) * whole
 
 
 def starting_points(shape: tuple[int, ...], seed: int, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -63,3 +39,24 @@ def labels_of(uniform: np.ndarray, proportions: np.ndarray | None) -> np.ndarray
         raise ValueError(f"proportions must be at least 0 and sum to 1; these sum to {cumulative[-1]:.6g}")
     # The last class with any share ends at exactly 1, whatever rounding did to the sum.
     return np.searchsorted(cumulative / cumulative[-1], uniform, side="right").astype(np.int64)
+
+
+def levels_of(
+    denoiser: DenoiserLike, levels: Sequence[float] | None = None, steps: int = 24, rho: float = 7.0,
+    sigma_min: float = 0.004, sigma_max: float = 160.0, every: int = 1,
+) -> list[float]:  # fmt: skip
+    """The absolute noise levels of a walk: those given in units of σ_d, else even ones; cut to `sigma_range`."""
+    sigma_data, (lowest, highest) = denoiser.sigma_data, sigma_range(denoiser)
+    if levels is None:
+        sigmas = noise_levels(steps, rho, sigma_min, sigma_max, sigma_data)
+    else:
+        if len(levels) < 2 or min(levels[:-1]) <= 0 or levels[-1] < 0:
+            raise ValueError(f"levels: must be two or more above 0, of which the last may be 0, not {list(levels)}")
+        sigmas = [sigma_data * level for level in levels]
+    kept = [sigma for sigma in [*sigmas[:-1:every], sigmas[-1]] if sigma == 0 or lowest <= sigma <= highest]
+    if len(kept) < 2:
+        raise ValueError(
+            f"the sampler's levels {sigmas[0]:.4g} … {sigmas[-1]:.4g} have fewer than two in the denoiser's range of "
+            f"sigma, {lowest:.4g} … {highest:.4g}; change levels, sigma_min or sigma_max"
+        )
+    return kept

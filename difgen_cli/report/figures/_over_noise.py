@@ -35,5 +35,5 @@ def drawn(
     pairs = captions.each(last, "n_pairs", "pairs of image and noise") if "n_pairs" in last else ""
     first, *more = text.notes
     notes = [f"{first}{pairs}.", *more, captions.snapshot(curves, last)]
-    said = Text(text.name, text.title, f"{text.what}{planned.words}.", notes, measures.all_ranges)
-    return [facets.draw(curves, numbers, planned, rows, said, paper)]
+    stated = Text(text.name, text.title, f"{text.what}{planned.words}.", notes, measures.all_ranges)
+    return [facets.draw(curves, numbers, planned, rows, stated, paper)]
