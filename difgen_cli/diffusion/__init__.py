@@ -3,6 +3,7 @@
 from difgen_cli.diffusion.closed_forms import IdealDenoiser as IdealDenoiser
 from difgen_cli.diffusion.closed_forms import Mixture as Mixture
 from difgen_cli.diffusion.closed_forms import MixtureDenoiser as MixtureDenoiser
+from difgen_cli.diffusion.closed_forms import PatchDenoiser as PatchDenoiser
 from difgen_cli.diffusion.denoiser import COEFFICIENTS as COEFFICIENTS
 from difgen_cli.diffusion.denoiser import P_MEAN as P_MEAN
 from difgen_cli.diffusion.denoiser import P_STD as P_STD

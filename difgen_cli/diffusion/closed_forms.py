@@ -1,9 +1,10 @@
-"""Denoisers in closed form: of a finite training set, and of a mixture of Gaussians.
+"""Denoisers in closed form: of a finite training set or its patches, and of a mixture of Gaussians.
 
 σ is absolute everywhere in this file; σ_d (`sigma_data`) is the pooled standard deviation of the data.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -33,21 +34,71 @@ class IdealDenoiser(nn.Module):
         self.register_buffer("images", train)
         self.register_buffer("image_labels", labels)
 
-    @torch.no_grad()
     def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
         """(B, C, H, W) or (B, D) like x; ValueError for a label that no training image has."""
-        flat, train = x.flatten(1), self.images.flatten(1)
-        if labels is None:
-            return _posterior_mean(flat, sigma, train).to(x.dtype).view_as(x)
-        if self.image_labels is None:
-            raise ValueError("this ideal denoiser was made without labels, but is asked for some: pass labels=None")
-        denoised = torch.empty_like(flat)
-        for label in labels.unique().tolist():
-            asked, of_label = labels == label, self.image_labels == label
-            if not of_label.any():
-                raise ValueError(f"label {label} has no training image, so its ideal denoiser does not exist")
-            denoised[asked] = _posterior_mean(flat[asked], sigma[asked], train[of_label]).to(x.dtype)
-        return denoised.view_as(x)
+        return _within_labels(_posterior_of_images, x, sigma, self.images, labels, self.image_labels)
+
+
+class PatchDenoiser(nn.Module):
+    """The posterior mean over the training images patch by patch: each sees its own square of pixels alone.
+
+    A patch of `size` × `size` pixels is denoised as the ideal denoiser would, over the patches of the training images
+    at the same place, whatever lies around; a pixel's estimate is the mean over all patches within the image that hold
+    it (after Niedoba et al. 2025 and Kamb & Ganguli 2025). With patches as large as the image it is the ideal denoiser,
+    bit for bit; with small ones it makes images that no training image resembles as a whole.
+    """
+
+    sigma_data: float
+    images: Tensor
+    image_labels: Tensor | None
+
+    def __init__(self, train: Tensor, sigma_data: float, size: int, labels: Tensor | None = None) -> None:
+        """`train` (N, C, H, W), `labels` (N,) int64 or None; ValueError for points."""
+        super().__init__()
+        if train.dim() != 4 or len(train) == 0:
+            raise ValueError(f"patches are of images: there are none in training data of shape {tuple(train.shape)}")
+        self.sigma_data, self.size = float(sigma_data), size
+        self.register_buffer("images", train)
+        self.register_buffer("image_labels", labels)
+
+    def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) like x; ValueError for a label that no training image has."""
+        return _within_labels(self._of_patches, x, sigma, self.images, labels, self.image_labels)
+
+    def _of_patches(self, x: Tensor, sigma: Tensor, train: Tensor) -> Tensor:
+        height, width = (min(self.size, side) for side in x.shape[2:])
+        total, count = torch.zeros_like(x, dtype=torch.float64), x.new_zeros(x.shape[2:], dtype=torch.float64)
+        for row in range(x.shape[2] - height + 1):
+            for column in range(x.shape[3] - width + 1):
+                at = (..., slice(row, row + height), slice(column, column + width))
+                total[at] += _posterior_of_images(x[at], sigma, train[at])
+                count[at] += 1
+        return total / count
+
+
+Posterior = Callable[[Tensor, Tensor, Tensor], Tensor]  # of x (B, ...), σ (B,) and training images (N, ...): like x
+
+
+def _within_labels(
+    posterior: Posterior, x: Tensor, sigma: Tensor, train: Tensor, labels: Tensor | None, image_labels: Tensor | None
+) -> Tensor:
+    """The posterior mean of each x over the training images of its label, over all without labels: like x."""
+    if labels is None:
+        return posterior(x, sigma, train).to(x.dtype)
+    if image_labels is None:
+        raise ValueError("this ideal denoiser was made without labels, but is asked for some: pass labels=None")
+    denoised = torch.empty_like(x)
+    for label in labels.unique().tolist():
+        asked, of_label = labels == label, image_labels == label
+        if not of_label.any():
+            raise ValueError(f"label {label} has no training image, so its ideal denoiser does not exist")
+        denoised[asked] = posterior(x[asked], sigma[asked], train[of_label]).to(x.dtype)
+    return denoised
+
+
+def _posterior_of_images(x: Tensor, sigma: Tensor, train: Tensor) -> Tensor:
+    """The same of images, float64 like x."""
+    return _posterior_mean(x.flatten(1), sigma, train.flatten(1)).view(x.shape)
 
 
 @dataclass(frozen=True)
@@ -82,7 +133,6 @@ class MixtureDenoiser(nn.Module):
         self.register_buffer("axes", axes)
         self.register_buffer("variances", values.square())
 
-    @torch.no_grad()
     def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
         """(B, D) or (B, C, H, W) like x, for σ > 0 of shape (B,); ValueError for a label without a component."""
         flat, level = x.flatten(1).double(), sigma.double()[:, None]

@@ -21,9 +21,9 @@ INPUTS: dict[str, tuple[str, ...]] = {
     "guide": ("denoiser", "shape", "weak", "continued", *OF_SUBSET),
     "score": (
         "samples", "sample_labels", "train", "held_out", "rest", "train_labels", "rest_labels", "held_out_labels",
-        "train_classes",
-        "held_out_classes", "sigma_data", "denoiser", "embed", "shared", "states", "twin", "sibling", "reference",
-        "against", "mirrored", "left_out", "groups", "unlearn", "coins", "canaries", "claims", "references",
+        "train_classes", "held_out_classes", "sigma_data", "denoiser", "embed", "shared", "states", "walks", "twin",
+        "sibling", "reference", "against", "mirrored", "left_out", "groups", "unlearn", "coins", "canaries", "claims",
+        "references",
     ),
     "features": ("images", "labels", "weights"),
 }  # fmt: skip

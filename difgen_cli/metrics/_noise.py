@@ -54,9 +54,22 @@ def bank(images: np.ndarray, labels: np.ndarray | None, draws: int, split: int, 
     from difgen_cli.diffusion import to_tensor
 
     x = to_tensor(images)
-    noise = [np.random.default_rng((SEED, split, j)).standard_normal(x.shape, np.float32) for j in range(draws)]
+    noise = [unit_noise(tuple(x.shape), split, j) for j in range(draws)]
     drawn = torch.from_numpy(np.stack(noise, axis=1)).flatten(0, 1)
     return _bank(x, drawn, labels, np.full(draws, 1 / draws), device)
+
+
+def unit_noise(shape: tuple[int, ...], split: int, draw: int = 0) -> np.ndarray:
+    """The bank's noise of the first images of a split: `shape` (n, ...) float32, that of image i whatever n."""
+    return np.random.default_rng((SEED, split, draw)).standard_normal(shape, np.float32)
+
+
+def unit_noise_like(images: np.ndarray, split: int, draw: int = 0) -> np.ndarray:
+    """The bank's noise of images (n, H, W, C) or points (n, D), like them."""
+    if images.ndim != 4:
+        return unit_noise(images.shape, split, draw)
+    n, height, width, channels = images.shape
+    return unit_noise((n, channels, height, width), split, draw).transpose(0, 2, 3, 1)
 
 
 def bank_of_pairs(

@@ -1,12 +1,14 @@
 """How far the denoiser is from the perfect memorizer, and from the best linear denoiser, on noisy training images."""
 
 import hashlib
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from annotated_types import Gt
 
-from difgen_cli.metrics import Result, Shared, flat
+from difgen_cli.metrics import Result, Shared, Value, flat
+from difgen_cli.metrics._intervals import mean_columns, standard_error
 from difgen_cli.metrics._noise import TRAIN, Bank, bank_of_pairs, denoise, device_of, loss_weight, mean_square, within
 from difgen_cli.neighbours import with_mirrors
 
@@ -46,6 +48,19 @@ COLUMNS = {
     "wiener_dev_pool_100": ("float64", "", "the same at sigma_d"),
     "wiener_dev_pool_100_lo": ("float64", "", "lower end of its 95 % interval"),
     "wiener_dev_pool_100_hi": ("float64", "", "upper end of its 95 % interval"),
+    "local_dev_025": (
+        "float64",
+        "",
+        "the same against the ideal denoiser of patches of `patch` pixels, at 0.25 sigma_d",
+    ),
+    "local_dev_025_lo": ("float64", "", "lower end of its 95 % interval"),
+    "local_dev_025_hi": ("float64", "", "upper end of its 95 % interval"),
+    "local_dev_050": ("float64", "", "the same at 0.5 sigma_d"),
+    "local_dev_050_lo": ("float64", "", "lower end of its 95 % interval"),
+    "local_dev_050_hi": ("float64", "", "upper end of its 95 % interval"),
+    "local_dev_100": ("float64", "", "the same at sigma_d"),
+    "local_dev_100_lo": ("float64", "", "lower end of its 95 % interval"),
+    "local_dev_100_hi": ("float64", "", "upper end of its 95 % interval"),
 }
 
 TABLES = {
@@ -58,11 +73,13 @@ TABLES = {
         "wiener_dev_se": ("float64", "", "its standard error"),
         "wiener_dev_pool": ("float64", "", "against the Gaussian with the moments of the pool without H"),
         "wiener_dev_pool_se": ("float64", "", "its standard error"),
+        "local_dev": ("float64", "", "against the ideal denoiser of patches; missing where no `patch` is asked for"),
+        "local_dev_se": ("float64", "", "its standard error"),
         "n_pairs": ("int64", "pairs", "pairs of image and noise"),
     }
 }
 
-REFERENCES = ("ideal_dev", "wiener_dev", "wiener_dev_pool")
+REFERENCES = ("ideal_dev", "wiener_dev", "wiener_dev_pool", "local_dev")
 NAMED = {0.25: "025", 0.5: "050", 1.0: "100"}  # noise levels with columns
 
 
@@ -78,18 +95,21 @@ def measure(
     sigmas: tuple[float, ...] = (0.0625, 0.125, 2.0, 4.0, 8.0),
     pairs: Annotated[int, Gt(0)] = 1024,
     guided: bool = False,
+    patch: Annotated[int, Gt(0)] | None = None,
 ) -> Result:
-    """λ(σ) E‖D − D'‖²/d on x = x₀ + σn, x₀ of T, for three D': the loss that D has beyond D' where D' is best.
+    """λ(σ) E‖D − D'‖²/d on x = x₀ + σn, x₀ of T, for some D': the loss that D has beyond D' where D' is best.
 
     The ideal denoiser D*(x; σ) = Σᵢ softmax(−‖x − xᵢ‖²/2σ²) xᵢ over T, within the condition where there is one: in
     expectation ideal_dev is the excess training loss λ (E‖D − x₀‖² − E‖D* − x₀‖²)/d. The Wiener filter
     μ + Σ(Σ + σ²I)⁻¹(x − μ) with the moments of T (1/N), whatever the condition, and with those of `rest`, the whole
-    pool without H: with fewer images than dimensions the former memorizes their span. `mirrored`: training showed
-    mirror images too, and D* and both filters are made of them too: there the training loss is least.
+    pool without H: with fewer images than dimensions the former memorizes their span. Given `patch`, the ideal denoiser
+    of patches of T (`models/patches.py`). `mirrored`: training showed mirror images too, and D*, its patches and both
+    filters are made of them too: there the training loss is least.
 
     sigmas: noise levels of the table beside 0.25, 0.5 and 1, in units of sigma_d, above 0.
     pairs: of image and noise, at least.
     guided: look at the denoiser that the sampler follows, and not at the network by itself.
+    patch: pixels along each side of the patches that local_dev is for; null: it is not measured.
     """
     if not (len(train) and len(rest)):
         raise ValueError(f"deviation needs training images and a pool: there are {len(train)} and {len(rest)}")
@@ -102,17 +122,22 @@ def measure(
     if mirrored:
         shown, pool = with_mirrors(train), with_mirrors(rest)
         labels = None if train_labels is None else np.tile(train_labels, 2)
-    name = f"ideal-{_digest(train_labels)}"  # one subset may be trained on under several conditionings
-    ideal = shared(name, lambda: {"denoised": _ideal(shown, labels, sigma_data, pairs_of_T, levels)})["denoised"]
+    name = _digest(train_labels)  # one subset may be trained on under several conditionings
+    sizes = {f"ideal-{name}": None} | ({} if patch is None else {f"patches-{name}": patch})
+    posteriors = [
+        shared(key, partial(_posterior, shown, labels, sigma_data, pairs_of_T, levels, size))["denoised"]
+        for key, size in sizes.items()
+    ]
     filters = [shared("train", lambda: principal(shown)), shared("pool", lambda: principal(pool))]
-    of_image = np.empty((len(REFERENCES), len(levels), len(pairs_of_T.images) // pairs_of_T.draws))
+    of_image = np.full((len(REFERENCES), len(levels), len(pairs_of_T.images) // pairs_of_T.draws), np.nan)
     for k, sigma in enumerate(levels):
         denoised = denoise(denoiser, pairs_of_T, float(sigma))
         x = pairs_of_T.images + sigma * pairs_of_T.noise
-        references = [_like(ideal[k], denoised), *(_wiener(x, f, float(sigma)) for f in filters)]
-        for row, reference in zip(of_image, references, strict=True):
+        ideal, *local = (_like(posterior[k], denoised) for posterior in posteriors)
+        references = [ideal, *(_wiener(x, f, float(sigma)) for f in filters), *local]
+        for row, reference in zip(of_image, references, strict=False):
             row[k] = mean_square(denoised, reference).reshape(-1, pairs_of_T.draws).mean(axis=1)
-    if not np.isfinite(of_image[:, within(denoiser, levels)]).all():
+    if not np.isfinite(of_image[: len(references), within(denoiser, levels)]).all():
         raise ValueError("deviation: the denoiser gives NaN or infinite values: did the training diverge?")
     of_image *= loss_weight(levels, sigma_data)[None, :, None]
     common = {"sigma": levels, "sigma_rel": relative, "n_pairs": np.full(len(levels), len(pairs_of_T.images))}
@@ -146,17 +171,21 @@ def _wiener(x: "torch.Tensor", moments: dict[str, np.ndarray], sigma: float) -> 
     return filtered.view(-1, h, w, c).permute(0, 3, 1, 2)
 
 
-def _ideal(
-    train: np.ndarray, labels: np.ndarray | None, sigma_data: float, bank: Bank, levels: np.ndarray
-) -> np.ndarray:
-    """D* on the bank's noisy training images: (levels, p, ...) float32. The same for all snapshots of the subset."""
+def _posterior(
+    train: np.ndarray, labels: np.ndarray | None, sigma_data: float, bank: Bank, levels: np.ndarray, size: int | None
+) -> dict[str, np.ndarray]:
+    """D* on the bank's noisy training images, or that of patches of a size: (levels, p, ...) float32.
+
+    The same for all snapshots of the subset.
+    """
     import torch
 
-    from difgen_cli.diffusion import IdealDenoiser, to_tensor
+    from difgen_cli.diffusion import IdealDenoiser, PatchDenoiser, to_tensor
 
-    conditions = None if labels is None else torch.from_numpy(labels)
-    ideal = IdealDenoiser(to_tensor(train), sigma_data, conditions).to(bank.images.device)
-    return np.stack([denoise(ideal, bank, float(sigma)).cpu().numpy() for sigma in levels])
+    T, conditions = to_tensor(train), None if labels is None else torch.from_numpy(labels)
+    ideal = IdealDenoiser(T, sigma_data, conditions) if size is None else PatchDenoiser(T, sigma_data, size, conditions)
+    ideal = ideal.to(bank.images.device)
+    return {"denoised": np.stack([denoise(ideal, bank, float(sigma)).cpu().numpy() for sigma in levels])}
 
 
 def _like(array: np.ndarray, denoised: "torch.Tensor") -> "torch.Tensor":
@@ -169,32 +198,17 @@ def _digest(labels: np.ndarray | None) -> str:
     return "none" if labels is None else hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest()[:16]
 
 
-def _values(relative: np.ndarray, of_image: np.ndarray) -> dict[str, float | int | str | bool | None]:
-    """The columns: means over images at the named levels, with Student's t intervals, which end at 0."""
-    from scipy.special import stdtrit
-
-    values: dict[str, float | int | str | bool | None] = dict.fromkeys(COLUMNS)
+def _values(relative: np.ndarray, of_image: np.ndarray) -> dict[str, Value]:
+    """The columns: means over images at the named levels, with intervals that end at 0."""
+    values: dict[str, Value] = dict.fromkeys(COLUMNS)
     for name, rows in zip(REFERENCES, of_image, strict=True):
         for sigma, word in NAMED.items():
-            of_level = rows[relative == sigma][0]
-            mean, error = float(of_level.mean()), float(_standard_error(of_level))
-            values[f"{name}_{word}"] = mean if np.isfinite(mean) else None
-            if np.isfinite(error):
-                half_width = float(stdtrit(len(of_level) - 1, 0.975)) * error
-                values[f"{name}_{word}_lo"] = max(0.0, mean - half_width)
-                values[f"{name}_{word}_hi"] = mean + half_width
+            values |= mean_columns(f"{name}_{word}", rows[relative == sigma][0])
     return values
 
 
 def _table(common: dict[str, np.ndarray], of_image: np.ndarray) -> dict[str, np.ndarray]:
     table = dict(common)
     for name, rows in zip(REFERENCES, of_image, strict=True):
-        table |= {name: rows.mean(axis=1), f"{name}_se": _standard_error(rows)}
+        table |= {name: rows.mean(axis=1), f"{name}_se": standard_error(rows)}
     return {name: table[name] for name in TABLES["deviation"]}
-
-
-def _standard_error(of_image: np.ndarray) -> np.ndarray:
-    n = of_image.shape[-1]
-    if n < 2:
-        return np.full(of_image.shape[:-1], np.nan)
-    return np.asarray(of_image.std(axis=-1, ddof=1) / np.sqrt(n))

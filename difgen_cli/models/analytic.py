@@ -5,7 +5,6 @@ Its positional parameters name training images in place of a shape: it is made o
 
 from typing import Annotated
 
-import torch
 from annotated_types import Gt
 from torch import Tensor, nn
 
@@ -24,7 +23,6 @@ class ErrorProne(nn.Module):
         super().__init__()
         self.ideal, self.delta, self.sigma_data = ideal, delta, ideal.sigma_data
 
-    @torch.no_grad()
     def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
         """Like x, (B, D) or (B, C, H, W); sigma (B,)."""
         variance, error = sigma.double().square(), self.delta**2

@@ -17,9 +17,14 @@ import torch
 from annotated_types import Ge, Gt
 from torch import Tensor
 
-from difgen_cli.diffusion import DenoiserLike, sigma_range, to_array, to_tensor
+from difgen_cli.diffusion import DenoiserLike, sigma_range, to_array
 from difgen_cli.diffusion.schedules import noise_levels as noise_levels
 from difgen_cli.sampling._random import Randomness
+from difgen_cli.sampling._starts import Labelled as Labelled
+from difgen_cli.sampling._starts import begun_from
+from difgen_cli.sampling._starts import labels_of as labels_of
+from difgen_cli.sampling._starts import levels_of as levels_of
+from difgen_cli.sampling._starts import starting_points as starting_points
 
 VERSION = 1
 BLOCK = 256  # samples drawn together; on a GPU, whose kernels change with the shape, every block is full
@@ -28,7 +33,6 @@ WHOLE, BLOCK_OF_IMAGES, LARGE = 16, 64, 256  # numbers in a sample from which it
 
 Walk = Iterator[tuple[float, Tensor]]
 Sampler = Callable[..., Walk]
-Labelled = tuple[np.ndarray, np.ndarray | None]  # images (n, H, W, C) or (n, D), and their labels (n,)
 
 
 @dataclass(frozen=True)
@@ -95,25 +99,81 @@ def draw(
 def states(
     denoiser: DenoiserLike, sample: Sampler, shape: tuple[int, ...], proportions: np.ndarray | None,
     device: str | torch.device, images: Labelled | None = None, inputs: Mapping[str, Any] | None = None, *,
-    at: Sequence[float], count: int, stop: float = 0.0, **settings: Any,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    at: Sequence[float], count: int, stop: float = 0.0, estimates: Sequence[float] = (), **settings: Any,
+) -> tuple[np.ndarray, ...]:  # fmt: skip
     """Where samples 0 … count − 1 are on their way: σ (L,) absolute, and x (L, n, H, W, C) or (L, n, D) float32.
 
     The sampler's own levels that lie nearest to those `at` (in units of σ_d, on a log scale), each once, descending;
-    none below `stop`, and none for a level that the denoiser is not for. `settings` are those of `draw`.
+    none below `stop`, and none for a level that the denoiser is not for. `settings` are those of `draw`. Where levels
+    of `estimates` are asked for: also the σ (M,) nearest to these, D(x; σ) there (M, n, ...), and the samples (n, ...).
     """
     lowest, highest = sigma_range(denoiser)
-    at = [level for level in at if lowest <= level * denoiser.sigma_data <= highest]
-    if not at:
-        return np.empty(0), np.empty((0, count))
-    kept: list[dict[float, np.ndarray]] = []
-    wanted: set[float] = set()
-    for walk, _, _ in _walks(denoiser, sample, shape, proportions, device, images, inputs, count=count, **settings):
-        passed = {sigma: x for sigma, x in walk if sigma > stop * denoiser.sigma_data}
-        wanted = wanted or {_nearest(list(passed), level * denoiser.sigma_data) for level in at}
-        kept.append({sigma: to_array(passed[sigma]) for sigma in wanted})
-    sigmas = sorted(wanted, reverse=True)
-    return np.array(sigmas), np.stack([np.concatenate([block[s] for block in kept])[:count] for s in sigmas])
+    asked = [[s for s in part if lowest <= s * denoiser.sigma_data <= highest] for part in (at, estimates)]
+    if not any(asked):
+        none = (np.empty(0), np.empty((0, count)))
+        return (*none, *none, np.empty((0, *shape))) if estimates else none
+    x: list[dict[float, np.ndarray]] = []
+    denoised: list[dict[float, np.ndarray]] = []
+    ends: list[np.ndarray] = []
+    wanted: list[list[float]] = []
+    for walk, walked, given in _walks(denoiser, sample, shape, proportions, device, images, inputs, count=count,
+                                      **settings):  # fmt: skip
+        steps = list(walk)
+        passed = {sigma: x for sigma, x in steps if sigma > stop * denoiser.sigma_data}
+        if not wanted:
+            near = [{_nearest(list(passed), s * denoiser.sigma_data) for s in part} for part in asked]
+            wanted = [sorted(part, reverse=True) for part in near]
+        x.append({sigma: to_array(passed[sigma]) for sigma in wanted[0]})
+        if estimates:
+            with torch.no_grad():
+                of_block = {sigma: estimate(denoiser, passed[sigma], sigma, given) for sigma in wanted[1]}
+            denoised.append({sigma: to_array(estimated) for sigma, estimated in of_block.items()})
+            ends.append(to_array(_end(iter(steps), walked, given, stop * denoiser.sigma_data)))
+    of_x = np.array(wanted[0]), _joined(x, wanted[0], count)
+    if not estimates:
+        return of_x
+    return *of_x, np.array(wanted[1]), _joined(denoised, wanted[1], count), np.concatenate(ends)[:count]
+
+
+def _joined(blocks: list[dict[float, np.ndarray]], sigmas: list[float], count: int) -> np.ndarray:
+    """(L, count, ...) from what each block of samples has at each level."""
+    of_levels = [np.concatenate([block[sigma] for block in blocks])[:count] for sigma in sigmas]
+    return np.stack(of_levels) if of_levels else np.empty((0, count))
+
+
+def walks_from(
+    denoiser: DenoiserLike, sample: Sampler, shape: tuple[int, ...], proportions: np.ndarray | None,
+    device: str | torch.device, images: Labelled | None = None, inputs: Mapping[str, Any] | None = None, *,
+    begun: Labelled, sigma: float, stop: float = 0.0, seed: int = 0, levels: Sequence[float] | None = None,
+    count: int = 0, start: str = "noise", prior: str = "empirical", **even: Any,
+) -> np.ndarray:  # fmt: skip
+    """Where the sampler ends that begins at `begun`, noisy images (n, H, W, C) or points (n, D) at the absolute noise
+    level `sigma` with their labels: like them, float32; NaN where the denoiser is not for this level.
+
+    From there it goes along its own levels below, to where it stops. The other settings are those of `draw`: what
+    walks begin from, and how many there are, is what `begun` says. ValueError for a sampler that makes its own noise,
+    or whose levels rise.
+    """
+    names = list(inspect.signature(sample).parameters)
+    lowest, highest = sigma_range(denoiser)
+    if takes_noise(names):
+        raise ValueError("this sampler makes its own noise and cannot begin from noisy images; use another sampler")
+    if not lowest <= sigma <= highest:
+        return np.full(begun[0].shape, np.nan, np.float32)
+    own = levels_of(denoiser, levels, **even)
+    if own != sorted(own, reverse=True):
+        raise ValueError("the levels of this sampler rise: it cannot be followed from noisy images down")
+    path = [sigma, *(level for level in own if level < sigma)]
+    begin = getattr(denoiser, "begin", lambda: denoiser)
+    first, blocks_of_ends = 0, []
+    for block in blocks(len(begun[0]), shape, device):
+        x, labels = begun_from(begun, first, block)
+        given, walked = None if labels is None else torch.from_numpy(labels).to(device), begin()
+        named = {**(inputs or {}), "rng": Randomness(seed, first, block)}
+        walk = sample(walked, x.to(device), path, given, **{n: v for n, v in named.items() if n in names[4:]})
+        blocks_of_ends.append(to_array(_end(walk, walked, given, stop * denoiser.sigma_data)))
+        first += block
+    return np.concatenate(blocks_of_ends)[: len(begun[0])]
 
 
 def _nearest(sigmas: Sequence[float], level: float) -> float:
@@ -163,7 +223,7 @@ def _walks(
         labels = labels_of(uniform, _shares(proportions, prior))
         rng, walked, clean = Randomness(seed, first, block), begin(), None
         if start != "noise":
-            clean, labels = _begun_from(images, first, block)
+            clean, labels = begun_from(images, first, block)
         given = None if labels is None else torch.from_numpy(labels).to(device)
         first += block
         if takes_noise(names):
@@ -183,45 +243,6 @@ def _shares(proportions: np.ndarray | None, prior: str) -> np.ndarray | None:
     if proportions is None or len(proportions) == 0 or prior == "empirical":
         return proportions
     return np.full(len(proportions), 1 / len(proportions))
-
-
-def _begun_from(images: Labelled | None, first: int, count: int) -> tuple[Tensor, np.ndarray | None]:
-    """The images that samples first, first + 1, … begin from, as a tensor, and their labels."""
-    if images is None or not len(images[0]):
-        raise ValueError("sample.start: there are no such images to begin from; use start: noise")
-    places = np.arange(first, first + count) % len(images[0])
-    return to_tensor(images[0][places]), None if images[1] is None else images[1][places].astype(np.int64)
-
-
-def levels_of(
-    denoiser: DenoiserLike, levels: Sequence[float] | None = None, steps: int = 24, rho: float = 7.0,
-    sigma_min: float = 0.004, sigma_max: float = 160.0, every: int = 1,
-) -> list[float]:  # fmt: skip
-    """The absolute noise levels of a walk: those given in units of σ_d, else even ones; cut to `sigma_range`."""
-    sigma_data, (lowest, highest) = denoiser.sigma_data, sigma_range(denoiser)
-    if levels is None:
-        sigmas = noise_levels(steps, rho, sigma_min, sigma_max, sigma_data)
-    else:
-        if len(levels) < 2 or min(levels[:-1]) <= 0 or levels[-1] < 0:
-            raise ValueError(f"levels: must be two or more above 0, of which the last may be 0, not {list(levels)}")
-        sigmas = [sigma_data * level for level in levels]
-    kept = [sigma for sigma in [*sigmas[:-1:every], sigmas[-1]] if sigma == 0 or lowest <= sigma <= highest]
-    if len(kept) < 2:
-        raise ValueError(
-            f"the sampler's levels {sigmas[0]:.4g} … {sigmas[-1]:.4g} have fewer than two in the denoiser's range of "
-            f"sigma, {lowest:.4g} … {highest:.4g}; change levels, sigma_min or sigma_max"
-        )
-    return kept
-
-
-def _end(walk: Walk, denoiser: DenoiserLike, labels: Tensor | None, stop: float) -> Tensor:
-    """x at the end of a walk, or the estimate at its first level at or below `stop`, absolute."""
-    x = torch.empty(0)
-    for sigma, x in walk:
-        if 0 < sigma <= stop:
-            with torch.no_grad():
-                return estimate(denoiser, x, sigma, labels)
-    return x
 
 
 def block_of(shape: tuple[int, ...], device: str | torch.device) -> int:
@@ -244,26 +265,14 @@ def drawn_together(count: int, device: str | torch.device) -> int:
     return -(-count // whole) * whole
 
 
-def starting_points(shape: tuple[int, ...], seed: int, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Unit noise (count, *shape) float32 and uniforms (count,) of samples start, start + 1, …: of (seed, i) alone."""
-    noise, uniform = np.empty((count, *shape), dtype=np.float32), np.empty(count)
-    for place in range(count):
-        # Philox is keyed, not seeded: no two (seed, i) share a stream.
-        generator = np.random.Generator(np.random.Philox(key=[seed, start + place]))
-        uniform[place] = generator.random()
-        generator.standard_normal(dtype=np.float32, out=noise[place])
-    return noise, uniform
-
-
-def labels_of(uniform: np.ndarray, proportions: np.ndarray | None) -> np.ndarray | None:
-    """The label (n,) int64 at which the cumulative proportions pass each uniform; None if unconditional."""
-    if proportions is None or len(proportions) == 0:
-        return None
-    cumulative = np.cumsum(np.asarray(proportions, dtype=np.float64))
-    if np.min(proportions) < 0 or not np.isclose(cumulative[-1], 1, atol=1e-6):
-        raise ValueError(f"proportions must be at least 0 and sum to 1; these sum to {cumulative[-1]:.6g}")
-    # The last class with any share ends at exactly 1, whatever rounding did to the sum.
-    return np.searchsorted(cumulative / cumulative[-1], uniform, side="right").astype(np.int64)
+def _end(walk: Walk, denoiser: DenoiserLike, labels: Tensor | None, stop: float) -> Tensor:
+    """x at the end of a walk, or the estimate at its first level at or below `stop`, absolute."""
+    x = torch.empty(0)
+    for sigma, x in walk:
+        if 0 < sigma <= stop:
+            with torch.no_grad():
+                return estimate(denoiser, x, sigma, labels)
+    return x
 
 
 def slope(denoiser: DenoiserLike, x: Tensor, sigma: float, labels: Tensor | None) -> Tensor:

@@ -20,6 +20,7 @@ import numpy as np
 from claiming import CLAIMS
 from controls import CONTROLS
 from drawing import Ends, World
+from following import FOLLOWING
 from further import FURTHER
 from looks import LOOKS
 from rich.console import Console
@@ -99,7 +100,7 @@ def main() -> int:
     options = parser.parse_args()
     worlds = [
         world
-        for world in (*WORLDS, *FURTHER, *CONTROLS, *SEEDS_OF_A_POOL, *LOOKS, *CLAIMS)
+        for world in (*WORLDS, *FURTHER, *CONTROLS, *SEEDS_OF_A_POOL, *LOOKS, *CLAIMS, *FOLLOWING)
         if options.only.lower() in repr(world).lower()
     ]
     table = Table("metric", "case", "draws", "null", "coverage", "95 % of it", "lower end above", "upper end below",

@@ -7,6 +7,7 @@ import pytest
 from claiming import CLAIMS, ShareOfClaim, Unused
 from controls import CONTROLS, MadeAgain, OfRepeats, Randomised, RandomSplit
 from drawing import ends
+from following import FOLLOWING, Depending, Forgetting, WalkedBack
 from further import FURTHER, Seeds
 from looks import LOOKS, Partition, Rare
 from scipy.stats import binom
@@ -25,6 +26,7 @@ HARD = (
     *(SeedsOfAPool(3), SeedsOfAPool(3, 0.5), SparseFirst(3, 0.15)),
     OfRepeats(1, 40),
     *(Unused("twins"), Unused("copies"), Unused("images"), Unused("models", 4, 0.3), ShareOfClaim(0.5)),
+    *(Forgetting(128, 0.5), WalkedBack(40), Depending(32)),
 )
 FEW = (Modes(1), Modes(3), Modes(10), Modes(300, most=0.9))  # images among the samples: no interval holds
 ALARM = 0.001  # chance that an interval which covers 92 % or 98 % of the time fails
@@ -37,7 +39,7 @@ def bounds(draws: int) -> tuple[int, int]:
 
 @pytest.mark.parametrize("world", HARD, ids=repr)
 def test_intervals_cover_what_they_are_for(world: World) -> None:
-    assert world in (*WORLDS, *FURTHER, *CONTROLS, *SEEDS_OF_A_POOL, *LOOKS, *CLAIMS)
+    assert world in (*WORLDS, *FURTHER, *CONTROLS, *SEEDS_OF_A_POOL, *LOOKS, *CLAIMS, *FOLLOWING)
     for found in coverages(world, draw(world, range(DRAWS))):
         least, most = bounds(found.told)
         assert least <= found.covered <= most, found

@@ -183,9 +183,10 @@ class Planted:
         own = chance.random(len(images)) < self.share
         images[own] = T[chance.integers(len(T), size=own.sum())]
         sigma_d = 0.75
-        states = np.array([sigma_d]), (images + sigma_d * chance.standard_normal(images.shape))[None]
+        at, x = np.array([sigma_d]), (images + sigma_d * chance.standard_normal(images.shape))[None]
+        way = at, x, at, images[None], images  # whose ends are what they are noisy images of
         with patch.object(path, "SEED", draw):
-            return ends(path.measure(lambda _: states, T, H, sigma_d).values, "path_overlap_100")
+            return ends(path.measure(lambda *_, **__: way, T, H, sigma_d).values, "path_overlap_100")
 
 
 def of_gap(denoiser: DenoiserLike, T: np.ndarray, H: np.ndarray, sigma_d: float, draw: int) -> Ends:

@@ -18,9 +18,9 @@ from difgen_cli.diffusion.randomness import initialise
 from difgen_cli.engine.plugins import Library
 from difgen_cli.metrics import Result
 from difgen_cli.models import mlp
-from difgen_cli.sampling import heun, states
+from difgen_cli.sampling import heun, states, walks_from
 
-OF_A_MODEL = {"denoiser", "states", "twin", "sibling"}
+OF_A_MODEL = {"denoiser", "states", "walks", "twin", "sibling"}
 BANDS = ("gap_lo", "gap_hi")  # over all noise levels together
 SIGMA_DATA, IMAGES = 0.7, 60
 ALL, NONE = (0.0, math.inf), (1e6, 2e6)
@@ -57,11 +57,15 @@ def measured(metric: str, sigma_range: tuple[float, float], seed: int = 0) -> Re
     )
     shares = np.full(3, 1 / 3)
 
-    def passed(levels: Any) -> tuple[np.ndarray, np.ndarray]:
-        return states(denoiser, heun.sample, (2,), shares, "cpu", at=levels, count=40, steps=30)
+    def passed(levels: Any, **more: Any) -> tuple[np.ndarray, ...]:
+        return states(denoiser, heun.sample, (2,), shares, "cpu", at=levels, count=40, steps=30, **more)
+
+    def walked(x: np.ndarray, sigma: float, of: np.ndarray | None) -> np.ndarray:
+        return walks_from(denoiser, heun.sample, (2,), shares, "cpu", begun=(x, of), sigma=sigma, steps=30)
 
     inputs: dict[str, Any] = parts | {
-        "denoiser": denoiser, "twin": other, "sibling": other, "states": passed, "shared": shared, "mirrored": False,
+        "denoiser": denoiser, "twin": other, "sibling": other, "states": passed, "walks": walked, "shared": shared,
+        "mirrored": False,
         "samples": parts["rest"][::-1], "sigma_data": SIGMA_DATA, "train_labels": labels, "held_out_labels": labels,
         "train_classes": labels, "held_out_classes": labels, "unlearn": labels == 0, "rest_labels": labels,
         "sample_labels": labels, "reference": other, "coins": labels == 0,

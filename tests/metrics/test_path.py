@@ -28,7 +28,7 @@ def digits() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def planted(seen: np.ndarray, unseen: np.ndarray, share: float, contrast: float = 1.0) -> path.States:
     """States that are noisy training images with probability `share`, else noisy unseen ones."""
 
-    def made(levels: object) -> tuple[np.ndarray, np.ndarray]:
+    def made(levels: object, estimates: object) -> tuple[np.ndarray, ...]:
         chance = np.random.default_rng(2)
         sigmas = np.array(path.LEVELS) * SIGMA_DATA
         count = 2000
@@ -38,7 +38,8 @@ def planted(seen: np.ndarray, unseen: np.ndarray, share: float, contrast: float 
             seen[chance.integers(len(seen), size=count)],
             contrast * unseen[chance.integers(len(unseen), size=count)],
         )
-        return sigmas, np.stack([images + s * chance.standard_normal(images.shape) for s in sigmas])
+        x = np.stack([images + s * chance.standard_normal(images.shape) for s in sigmas])
+        return sigmas, x, sigmas[::-1], np.stack([images] * len(sigmas)), images
 
     return made
 
@@ -68,20 +69,30 @@ def test_the_perfect_memorizer_walks_where_noisy_training_images_lie(digits: tup
     train, held_out, _ = digits
     ideal = IdealDenoiser(to_tensor(train), SIGMA_DATA)
 
-    def walked(levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-        return states(ideal, heun.sample, (1, 8, 8), None, "cpu", at=levels, count=1024)
+    def walked(levels: Sequence[float], estimates: Sequence[float]) -> tuple[np.ndarray, ...]:
+        return states(ideal, heun.sample, (1, 8, 8), None, "cpu", at=levels, estimates=estimates, count=1024)
 
     found = path.measure(walked, train, held_out, SIGMA_DATA)
     for name in ("050", "100", "200"):
         assert 0.9 < float(found.values[f"path_overlap_{name}"] or 0) < 1.25, found.values
     assert float(found.values["path_pref_050"] or 0) > 0.95
+    assert float(found.values["x0_align_050_lo"] or 0) > 0.999, "below its transition D is that image"
+    aligned, decided = found.tables["path"]["x0_align"], found.tables["path"]["decided"]
+    assert aligned[-1] == decided[-1] == 1
+    assert (np.diff(aligned) > -1e-6).all(), "descending levels: ever more"
+    assert aligned[0] < 0.9
+    assert decided[0] < 0.5 < decided[-2]
+    middle = float(found.values["decided_sigma"] or 0)
+    assert 0.5 < middle < 4
+    assert float(found.values["decided_sigma_lo"] or 9) < middle < float(found.values["decided_sigma_hi"] or 0)
 
 
 def test_where_noise_drowns_all_images_nothing_is_told(digits: tuple[np.ndarray, ...]) -> None:
     train, held_out, _ = digits
 
-    def drowned(levels: object) -> tuple[np.ndarray, np.ndarray]:
-        return np.array([200.0]), 200 * np.random.default_rng(0).standard_normal((1, 1000, 8, 8, 1))
+    def drowned(levels: object, estimates: object) -> tuple[np.ndarray, ...]:
+        x = 200 * np.random.default_rng(0).standard_normal((1, 1000, 8, 8, 1))
+        return np.array([200.0]), x, np.array([200.0]), x, x[0]
 
     found = path.measure(drowned, train, held_out, SIGMA_DATA)
     assert np.isnan(found.tables["path"]["path_overlap"]).all()
@@ -127,3 +138,19 @@ def test_repeats_count_once_in_the_training_set_and_in_both_halves_of_the_held_o
     assert path.measure(walked, *repeated, SIGMA_DATA).values == once.values
     with pytest.raises(ValueError, match="4 distinct held-out images, there are 2"):
         path.measure(walked, train, held_out[[0, 1, 1, 1, 0]], SIGMA_DATA)
+
+
+def test_cosines_and_decisions_are_those_of_brute_force() -> None:
+    chance = np.random.default_rng(0)
+    T, ends, denoised = (chance.standard_normal(shape) for shape in ((6, 5), (9, 5), (4, 9, 5)))
+    sigmas, cosines, decided = path.aligned(np.array([8.0, 4.0, 2.0, 1.0]), denoised, ends, T)
+    assert sigmas.tolist() == [1, 2, 4, 8]
+    for n, end in enumerate(ends):
+        own = int(np.argmin(((T - end) ** 2).sum(1)))
+        still = True
+        for k in range(4):
+            here, image = denoised[3 - k, n] - T.mean(0), T[own] - T.mean(0)
+            assert cosines[k, n] == pytest.approx(here @ image / np.sqrt(here @ here * (image @ image)), abs=1e-6)
+            still &= bool(np.argmin(((T - denoised[3 - k, n]) ** 2).sum(1)) == own)
+            assert decided[k, n] == still
+    assert 0 < decided[0].mean() < 1

@@ -89,6 +89,28 @@ def test_samples_that_score_as_training_images_do_are_named() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("rule", "column", "ends", "sentence"),
+    [
+        ("inversion", "dire_auc", (0.7, 0.6, 0.8), "The error of inversion is smaller on training images"),
+        ("inversion", "dire_auc", (0.3, 0.2, 0.4), "The error of inversion is larger on training images"),
+        ("inversion", "dire_auc", (0.55, 0.45, 0.65), "The error of inversion was not found to distinguish"),
+        ("basins", "basin_excess", (0.4, 0.3, 0.5), "returns to training images more often than to held-out images"),
+        ("basins", "basin_excess", (-0.4, -0.5, -0.3), "returns to training images less often"),
+        ("basins", "basin_excess", (0.1, -0.1, 0.3), "was not found to return to training images more often"),
+    ],
+)
+def test_what_is_said_of_walks_is_said_by_the_interval_and_where_the_images_are_alike(
+    rule: str, column: str, ends: tuple[float, float, float], sentence: str
+) -> None:
+    row = dict(zip((column, f"{column}_lo", f"{column}_hi"), ends, strict=True))
+    assert sentence in told(**row)[rule]
+    assert sentence in told(**row, **ALIKE)[rule]
+    assert rule not in told(**row, **UNLIKE)
+    assert told(**row, **UNLIKE)["refused"].endswith(f"cannot be told: {WHY}.")
+    assert rule not in told(**row | {f"{column}_lo": None})
+
+
 def test_cliques_are_never_called_copies() -> None:
     sentence = told(**CLIQUES, clique_constant=0)["made_again"]
     assert sentence == (

@@ -23,6 +23,7 @@ from difgen_cli.diffusion.randomness import initialise
 from difgen_cli.diffusion.training import train
 from difgen_cli.engine.plugins import Library
 from difgen_cli.engine.worker import modes
+from difgen_cli.metrics._derivatives import jvp, vjp
 from difgen_cli.models import mlp, unet
 from difgen_cli.sampling import block_of
 
@@ -141,3 +142,15 @@ def test_a_compiled_block_of_a_sampler_is_what_is_written() -> None:
             expected = denoiser(x, x.new_full((block,), 2.0), given)
             torch.testing.assert_close(faster(x, x.new_full((block,), 2.0), given), expected, rtol=1e-4, atol=1e-5)
     assert faster.used == "compiled"
+
+
+def test_a_compiled_network_is_differentiated_as_it_is_written() -> None:
+    network = initialise(lambda: mlp.build((1, 6, 6), 0, width=8, depth=1), 0)
+    for parameter in network.parameters():  # the last layer begins at zero
+        nn.init.normal_(parameter, std=0.3, generator=torch.Generator().manual_seed(parameter.numel()))
+    written = Denoiser(network, 0.7).eval()
+    compiled = Denoiser(torch.compile(network, backend="aot_eager"), 0.7).eval()  # type: ignore[arg-type]
+    x, vector = torch.randn(2, 3, 1, 6, 6, generator=torch.Generator().manual_seed(0))
+    compiled(x, x.new_ones(3), None)  # what is compiled is, here
+    for product in (jvp, vjp):
+        assert torch.equal(product(compiled, x, 0.7, None, vector), product(written, x, 0.7, None, vector))

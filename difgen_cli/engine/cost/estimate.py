@@ -32,6 +32,7 @@ SIZE_POWER = 0.25  # of the ratio of sizes, by which the range widens: a start-u
 DIFFERENCE_FACTOR = 2.0  # of doubt for each of plug-in and settings that are others
 NO_FLOPS_FACTOR = 4.0  # of doubt where the FLOPs of a network could not be counted
 
+EVALUATIONS = "evaluations"  # the function of a metric that says how often it asks the network for an image
 UNKNOWN_FLOPS = 1e7  # of a training image
 GUESSED_RATES = {"cpu": 1e10, "cuda": 1e13}  # FLOPs a second of a training; that of cuda was never measured
 GUESSED_STEP_SECONDS = 2e-3  # that a step takes however small it is
@@ -169,14 +170,22 @@ class Estimator:
             workload = self.workloads.of(part, settings)
             seconds = predict(self.history.get(part, {}), workload, lambda: self._flops)
             network = cell.kind == "model" and networks.is_network(self.plan.recipes[cell.run_key])
-            if seconds.how == "unknown" and part == "sampling" and network:
+            asked = self._evaluations(part, workload, cell) if seconds.how == "unknown" and network else 0.0
+            if asked:
                 learnt = self.workloads.training(settings)
                 image = self._image(learnt, settings.get("train.batch", GUESSED_BATCH))
-                seconds = replace(
-                    image.times(FORWARD * workload.size / learnt.size), factor=image.factor * DIFFERENCE_FACTOR
-                )
+                seconds = replace(image.times(FORWARD * asked / learnt.size), factor=image.factor * DIFFERENCE_FACTOR)
             parts[part] = total([parts[part], seconds]) if part in parts else seconds
         return UnitCost(parts)
+
+    def _evaluations(self, part: str, workload: Workload, cell: Cell) -> float:
+        """How often sampling, or a metric whose file says it, asks the network for an image; 0 where none does."""
+        if part == "sampling":
+            return workload.size
+        library, shape = self.workloads.library, self._shape(networks.pool_of(self.plan.recipes[cell.run_key]))
+        if shape is None or EVALUATIONS not in library.signature("score", part).functions:
+            return 0.0
+        return float(library.module("score", part).evaluations(shape, cell.scoring[part].section.settings))
 
     def _draws(self, unit: Scoring, metrics: tuple[str, ...]) -> bool:
         """Whether samples are asked for that are not there."""

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from difgen_cli.engine.plan.metric import FOLLOWING
 from difgen_cli.engine.plan.sections import DEFAULT_PLUGIN, as_text, needs
 from difgen_cli.engine.plugins import Library
 from difgen_cli.engine.store import Store, tables
@@ -98,7 +99,7 @@ class Workloads:
         read_by = {"sample.count": {"samples", "states"}, "data.size": {"train"}, "data.held_out": {"held_out"}}
         size = max(1.0, sum(float(settings.get(path) or 1) for path, names in read_by.items() if inputs & names))
         own = _text({k: v for k, v in settings.items() if k.startswith(f"score.{metric}.")}) + self._source(settings)
-        evaluates = {"denoiser", "states"} & inputs
+        evaluates = ({"denoiser"} | FOLLOWING) & inputs
         return self._workload(size, settings, own) if evaluates else Workload(size, "", "", own, f"{size:g} images")
 
     def inputs(self, metric: str) -> set[str]:

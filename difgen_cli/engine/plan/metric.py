@@ -13,12 +13,13 @@ from difgen_cli.engine.plan.sections import Section
 TWINS = frozenset({"twin", "sibling"})  # a metric's positional parameters that stand for other trainings
 REFERENCE, BASE = "reference", "base"  # the one that stands for other weights, and the setting that names their files
 PARTNERS = TWINS | {REFERENCE}
-OF_A_CELL = PARTNERS | {"denoiser", "samples", "states"}  # the parameters by which results of two cells differ
+FOLLOWING = frozenset({"states", "walks"})  # those that follow the sampler, guidance and all
+OF_A_CELL = PARTNERS | FOLLOWING | {"denoiser", "samples"}  # the parameters by which results of two cells differ
 # Inputs of metrics that reference rows lack: real images were not drawn, under no condition, and nothing has a partner
 # but a network.
 LACKING = {
-    "heldout": PARTNERS | {"denoiser", "states", "train_labels"},
-    "copycat": PARTNERS | {"denoiser", "states", "train_labels"},
+    "heldout": PARTNERS | FOLLOWING | {"denoiser", "train_labels"},
+    "copycat": PARTNERS | FOLLOWING | {"denoiser", "train_labels"},
     "ideal": PARTNERS,
 }
 

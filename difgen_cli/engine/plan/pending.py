@@ -9,7 +9,7 @@ from functools import cache, cached_property
 from typing import Any
 
 from difgen_cli.engine.plan import Cell, Dependency, Plan, post_training, trainings
-from difgen_cli.engine.plan.metric import inputs_of
+from difgen_cli.engine.plan.metric import FOLLOWING, inputs_of
 from difgen_cli.engine.plan.sections import Section
 from difgen_cli.engine.plan.work import Call, MetricSpec, Scoring, Work
 from difgen_cli.engine.store import RunFolder, Store, failures, untrusted
@@ -110,7 +110,7 @@ def _rests(plan: Plan) -> Iterator[Rest]:
         for name, key in cell.metrics.items():
             metric = cell.scoring[name]
             beside = {o.run_key for role, p in cell.partners.items() if role in metric.inputs for o in p.all()}
-            steered = {"samples", "states"} & set(metric.inputs) or metric.guided
+            steered = ({"samples"} | FOLLOWING) & set(metric.inputs) or metric.guided
             yield Rest(cell.run_key, frozenset({key}), frozenset(), frozenset(beside | guided if steered else beside))
         yield Rest(cell.run_key, frozenset(), frozenset({cell.samples}), frozenset(guided))
         for other in (o for p in cell.partners.values() for o in p.all() if o.partners and o.samples):
@@ -204,7 +204,7 @@ def _needs(cell: Cell, missing: Iterable[str], run: StoredRun) -> tuple[bool, li
     """Whether missing results ask for the weights, and for which partners: those of guidance where it is followed."""
     metrics = [cell.scoring[m] for m in missing]
     inputs = inputs_of(metrics)
-    drawn = "states" in inputs or ("samples" in inputs and cell.samples not in run.sampled)
+    drawn = bool(FOLLOWING & inputs) or ("samples" in inputs and cell.samples not in run.sampled)
     guided, weights = drawn or any(metric.guided for metric in metrics), drawn or "denoiser" in inputs
     by_section = {"guide": guided, post_training.KIND: weights}
     partners = [name for name in cell.partners if by_section.get(name.partition(".")[0], name in inputs)]

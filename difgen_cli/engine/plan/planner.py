@@ -13,7 +13,7 @@ from difgen_cli.engine.plan import Cell, Plan, Reference, audits, checks, contro
 from difgen_cli.engine.plan.dependencies import Partners
 from difgen_cli.engine.plan.derive import FactSource, RecipeBuilder
 from difgen_cli.engine.plan.guidance import NONE, UNGUIDED
-from difgen_cli.engine.plan.metric import Metric, result_keys
+from difgen_cli.engine.plan.metric import FOLLOWING, Metric, result_keys
 from difgen_cli.engine.plan.naming import condition_words, data_words, slug
 from difgen_cli.engine.plan.notes import notes_on
 from difgen_cli.engine.plan.points import Point, Points, visible
@@ -84,7 +84,8 @@ class _Planner:
         drawn = self.partners.drawn(weights, sampler, guidance, point)
         compared = self.partners.compared(point, scoring)
         inputs = {
-            "denoiser": weights.snapshot, "guided": drawn.guided, "samples": drawn.samples, "states": drawn.samples,
+            "denoiser": weights.snapshot, "guided": drawn.guided, "samples": drawn.samples,
+            **dict.fromkeys(FOLLOWING, drawn.samples),
             "home": weights.run_key,
             **{name: partner.samples or partner.snapshot for name, partner in compared.items()},
         }  # fmt: skip
@@ -134,7 +135,8 @@ class _Planner:
             self.derive.keep(recipe)
             shown = (data, {f"sample.{k}": v for k, v in drawn.items()})
         inputs = {
-            "denoiser": recipe.key, "guided": recipe.key, "samples": samples, "states": samples, "home": recipe.key,
+            "denoiser": recipe.key, "guided": recipe.key, "samples": samples, "home": recipe.key,
+            **dict.fromkeys(FOLLOWING, samples),
         }  # fmt: skip
         metrics = result_keys(scoring, kind, run.inputs | inputs)
         if not metrics or (samples, *metrics.values(), seed) in self.seen:

@@ -38,8 +38,8 @@ def of(run: ScoringRun, name: str, measure: MetricSpec) -> Any:
             return run.guided if measure.settings.get("guided") else run.denoiser
         case "twin" | "sibling" | "reference":
             return run.partner(name)
-        case "states":
-            return run.states
+        case "states" | "walks":
+            return getattr(run, name)
         case "train_labels":
             return run.labels.train
         case "rest_labels":

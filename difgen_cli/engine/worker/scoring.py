@@ -15,6 +15,7 @@ import numpy as np
 
 from difgen_cli import data, guidance, sampling
 from difgen_cli.engine.plan.groups import independent
+from difgen_cli.engine.plan.metric import FOLLOWING
 from difgen_cli.engine.plan.recipes import Operation, Recipe, apart, measured, mirrored
 from difgen_cli.engine.plan.work import MetricSpec, Scoring
 from difgen_cli.engine.plugins import Signature
@@ -224,10 +225,18 @@ class ScoringRun:
         drawn = self._along(sampling.draw, self._guided(meter, self._faster), **own)
         return (data.to_uint8(drawn.x) if drawn.x.ndim == 4 else drawn.x), drawn.labels
 
-    def states(self, levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-        """Where the samples are at noise levels on their way: σ (L,) and x (L, n, ...)."""
+    def states(self, levels: Sequence[float], *, estimates: Sequence[float] = ()) -> tuple[np.ndarray, ...]:
+        """Where the samples are at noise levels on their way: σ (L,) and x (L, n, ...); at levels of `estimates` what
+        the denoiser makes of them, and where they end."""
+        own = self.unit.sampler.own
         with self.context.clock.on("sampling"):
-            return self._along(sampling.states, self.guided, at=levels, **self.unit.sampler.own)  # type: ignore[no-any-return]
+            return self._along(sampling.states, self.guided, at=levels, estimates=estimates, **own)  # type: ignore[no-any-return]
+
+    def walks(self, x: np.ndarray, sigma: float, labels: np.ndarray | None) -> np.ndarray:
+        """Where the sampler ends that begins at x (n, ...) at the absolute noise level σ: like x."""
+        begun, own = (x, labels), self.unit.sampler.own
+        with self.context.clock.on("sampling"):
+            return self._along(sampling.walks_from, self.guided, begun=begun, sigma=sigma, **own)  # type: ignore[no-any-return]
 
     def _along(self, follow: Callable[..., Any], guided: Any, **settings: Any) -> Any:
         """What `follow` makes of the sampler's way."""
@@ -274,7 +283,7 @@ class ScoringRun:
         """What a row says of the making of a result; what samples cost is told by the metrics that see them."""
         own = self.context.environment() | {"finished_at": now()}
         drawn = self.folder.samples(self.unit.samples)
-        if {"samples", "states"} & set(metric.inputs) and exists(drawn):
+        if ({"samples"} | FOLLOWING) & set(metric.inputs) and exists(drawn):
             own |= parsed(drawn, sample_files.facts) | {"sampling_seconds": self.sampling_seconds}
         if self.unit.kind != "model" or not exists(self._snapshot_path):
             return own

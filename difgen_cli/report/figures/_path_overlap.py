@@ -16,13 +16,14 @@ from difgen_cli.report.study.curves import Curves
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COVERS = ("path_",)
+COVERS = ("path_", "x0_align_")
 POWER_MIN = 0.65  # below it noisy training and noisy unseen images cannot be told apart
-OVERLAP, POWER, PREFERENCE = METRICS = ("path_overlap", "path_power", "path_pref")
+OVERLAP, POWER, PREFERENCE, ALIGNED = METRICS = ("path_overlap", "path_power", "path_pref", "x0_align")
 ROWS = (
     FacetRow(OVERLAP, "path overlap", marks=(0.0, 1.0)),
     FacetRow(POWER, "power of the overlap", marks=(POWER_MIN,)),
     FacetRow(PREFERENCE, "states nearer to T than to as many of H", marks=(0.5,)),
+    FacetRow(ALIGNED, "cosine of D with the training image of the end", marks=(1.0,)),
 )
 MEANING = (
     "Overlap is 1 where states rank like noisy training images and 0 where they rank like noisy unseen ones; crosses "
@@ -34,7 +35,7 @@ MEANING = (
 def figure(
     curves: Curves, numbers: pd.DataFrame, planned: FacetPlan, text: Text, cells: pd.DataFrame, paper: Paper
 ) -> DrawnFigure:
-    """The three rows over the plan's axis; cells: those that were measured."""
+    """The rows over the plan's axis; cells: those that were measured."""
     lines = facets.groups(numbers, planned.columns, planned.colour, planned.x)
 
     def crosses(ax: Axes, row: FacetRow, panel: layout.Panel) -> None:

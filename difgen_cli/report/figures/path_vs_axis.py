@@ -23,7 +23,8 @@ def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
 
 
 def _against(curves: Curves, axis: CurveAxis, paper: Paper) -> DrawnFigure | None:
-    measured = noise_levels.at_named(curves, axis, _path_overlap.METRICS, NAMED)
+    names = [m for m in _path_overlap.METRICS if any(f"{m}_{ending}" in curves.metrics for ending in NAMED)]
+    measured = noise_levels.at_named(curves, axis, names, NAMED)
     if measured is None:
         return None
     numbers, planned, cells = measured

@@ -11,10 +11,13 @@ from difgen_cli.report.study.curves import STEPS, Curves, last_snapshot, per_gro
 
 AREA = "mia_auc_025"  # at the noise level that was declared beforehand
 LEVEL = "noise 0.25 σ_d"
+INVERTED, EXCESS = "dire_auc", "basin_excess"
 SELF = "mia_self_auc_025"
 # What numbers that are held back are about, by the column that says whether they were asked for.
 CLAIMS = {
     AREA: "membership",
+    INVERTED: "membership by inversion",
+    EXCESS: "how much farther training images are given back than held-out ones",
     "gap_max": "the gap between held-out and training losses",
     "train_pref_excess": "the preference for training images",
 }
@@ -58,6 +61,30 @@ def distinguishes(row: Row, _: Row) -> str | None:
             "the loss is low for all that the model makes, trained on or not."
         )
     return sentence
+
+
+def inverts(row: Row, _: Row) -> str | None:
+    """Does the error of a walk to noise and back tell training from held-out images?"""
+    if not row.has_values(INVERTED, f"{INVERTED}_lo", f"{INVERTED}_hi") or blind.reason(row.values):
+        return None
+    numbers, groups = f"AUROC {value(row, INVERTED)}", "training images than on held-out images"
+    if row.number(f"{INVERTED}_lo") > 0.5:
+        return f"The error of inversion is smaller on {groups}: {numbers}{_without(row)}."
+    if row.number(f"{INVERTED}_hi") < 0.5:
+        return f"The error of inversion is larger on {groups}: {numbers}{_without(row)}."
+    return f"The error of inversion was not found to distinguish training from held-out images: {numbers}."
+
+
+def gives_back(row: Row, _: Row) -> str | None:
+    """Is the sampler drawn back to training images from noise more often than to held-out ones?"""
+    if not row.has_values(EXCESS, f"{EXCESS}_lo", f"{EXCESS}_hi") or blind.reason(row.values):
+        return None
+    numbers, begun = f"the difference of the shares is {value(row, EXCESS)}", "From noise of σ_d the sampler"
+    if row.number(f"{EXCESS}_lo") > 0:
+        return f"{begun} returns to training images more often than to held-out images: {numbers}."
+    if row.number(f"{EXCESS}_hi") < 0:
+        return f"{begun} returns to training images less often than to held-out images: {numbers}."
+    return f"{begun} was not found to return to training images more often than to held-out images: {numbers}."
 
 
 def refused_in_study(curves: Curves, _: pd.DataFrame) -> str | None:

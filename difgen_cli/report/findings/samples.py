@@ -199,6 +199,8 @@ RULES: dict[str, Rule] = {
     "membership": membership.distinguishes,
     "pulled": spaces.pulled,
     "reproduced": spaces.reproduced,
+    "inversion": membership.inverts,
+    "basins": membership.gives_back,
     "one_run": one_run.shown,
     "canaries": canaries.shown,
     "repeats": repeats,

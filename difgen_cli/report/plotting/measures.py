@@ -35,6 +35,7 @@ CONTEXT: dict[str, tuple[tuple[str, str, Any], ...]] = {
         ("rp_ceiling", "ceiling: same half,\nother initial weights", DASHED),
         ("rp_baseline", "baseline: shuffled\npairs", DOTTED),
     ),
+    "basin_sigma50": (("basin_sigma50_control", "control: held-out\nimages", DASHED),),
     "twin_cos": (
         ("twin_ceiling", "ceiling: same half,\nother initial weights", DASHED),
         ("twin_baseline", "baseline: shuffled\npairs", DOTTED),
