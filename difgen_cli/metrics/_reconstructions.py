@@ -104,7 +104,7 @@ def paired_distance(features: np.ndarray, clean: np.ndarray) -> tuple[float | No
     """
     if len(clean) < 2:
         return None, None, None
-    made, real = moments(features), moments(clean)
+    made, real = moments(features), moments(np.repeat(clean, len(features) // len(clean), axis=0))
     value = distance(made, real)
     of_made, of_real = influences(features, made, real), influences(clean, real, made)
     if of_made is None or of_real is None or value <= 0:
