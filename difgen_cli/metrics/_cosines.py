@@ -3,32 +3,30 @@
 The kinds: reconstructions of T, reconstructions of H_N, and samples. As many images of H as of T take part, so that
 the nearest of more images is not nearer by that alone.
 
-Which images are in T and H_N moves the nearest. How much is seen from random halves of them: what one half says less
-what the other does varies four times as much as what both say together. Leaving out one image at a time would say too
-much, by a factor of two in the variance: the second nearest is farther than the next draw's nearest.
+Queries that have the same nearest image share its luck, as reconstructions of one image do: variances are of sums over
+such clusters, in two ways at once (Cameron, Gelbach & Miller 2011). Leaving out an image, or half of them, would say
+too much: copies would lose what they copy, and the second nearest is farther than another draw's nearest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from difgen_cli.metrics._features import nearest_of
-from difgen_cli.metrics._ranks import half_width
+from difgen_cli.metrics._groups import freedom, quantile
 
-SEED = 11
 FEWEST = 6  # images of each set, and samples, for an interval
-SPLITS = 64  # random halves of each group
-NEIGHBOURS = 8  # of which one is in a half but for once in 256
 APART = 3.0  # standard errors above 0 from which on a difference may be divided by
 
 SETS = ("t", "h")  # the images that are compared with
-OWN = {"rt": "t", "rh": "h", "x": "x"}  # kind of images -> the group that they vary with
-GROUPS = ("t", "h", "x")
+KINDS = ("rt", "rh", "x")  # reconstructions of T, of H_N, samples
+OF_SET = {"rt": "t", "rh": "h"}  # kinds that are made of the images of a set
 
-Means = Mapping[str, np.ndarray]  # `rt_t` … `x_h` -> the mean cosine, one number or one for each half
+LEAD = {"rt_t": 1.0, "rh_h": -1.0}  # 0 where T is reconstructed as unseen images are
+APART_BY = {"rt_t": 1.0, "rt_h": -1.0, "rh_t": -1.0, "rh_h": 1.0}  # how much more those of T lean to T than those of H
 
 
 @dataclass(frozen=True)
@@ -43,102 +41,94 @@ class Interval:
 
 @dataclass(frozen=True)
 class Nearest:
-    """The cosines of each query with its nearest references, falling, and which ones these are; both (q, k)."""
+    """The cosine of each query with its nearest reference, and which one that is; both (q,)."""
 
-    cosines: np.ndarray
-    places: np.ndarray
-
-    def among(self, halves: np.ndarray) -> np.ndarray:
-        """The cosine with the nearest of each half, (splits, q), of halves (splits, n) bool."""
-        first = halves[:, self.places].argmax(axis=2)
-        return np.asarray(np.take_along_axis(self.cosines[None], first[..., None], axis=2)[..., 0])
+    cosine: np.ndarray
+    place: np.ndarray
 
 
 @dataclass(frozen=True)
 class Cosines:
-    """The six means, and how they differ between halves of the images of T, of those of H_N and of the samples."""
+    """Cosines of all kinds, as `rt_t` … `x_h`, with the nearest of `images` of T and as many of H_N."""
 
-    means: Means
-    apart: Mapping[str, Means]  # group -> of each mean, (one half − the other)/2: (splits,); 0 where it does not vary
-    sizes: Mapping[str, int]  # group -> images
+    near: Mapping[str, Nearest]
+    images: int
+    draws: int  # reconstructions of each image, in a row
 
-    def interval(self, of: Callable[[Means], np.ndarray]) -> Interval:
-        """A function of the means, with Student's t interval over the three groups, which are independent."""
-        value, variances, degrees = float(of(self.means)), [], []
-        for group, moved in self.apart.items():
-            up, down = (of({name: mean + side * moved[name] for name, mean in self.means.items()}) for side in (1, -1))
-            variance = float(np.square(up - down).mean() / 4)
-            if variance == 0:  # nothing of this group is in it
+    @property
+    def means(self) -> dict[str, float]:
+        """A kind without images, as where nothing was sampled, has none."""
+        return {name: float(near.cosine.mean()) for name, near in self.near.items()}
+
+    def interval(self, weights: Mapping[str, float], value: float | None = None) -> Interval:
+        """A weighted sum of the means; `value`: of a function of them, whose derivatives the weights are."""
+        means = self.means
+        value = sum(weight * means[name] for name, weight in weights.items()) if value is None else value
+        sizes = [self.images, *(len(self.near[name].cosine) for name in weights if name.startswith("x"))]
+        if min(sizes) < FEWEST:
+            return Interval(value, None, None, None)
+        variance, parts = 0.0, []
+        both: dict[str, np.ndarray] = {}  # set -> what each origin adds
+        for of in SETS:
+            names = [name for name in weights if name.endswith(f"_{of}")]
+            if not names:
                 continue
-            if self.sizes[group] < FEWEST:
-                return Interval(value, None, None, None)
-            variances.append(variance)
-            degrees.append(1 / (1 / (self.sizes[group] - 1) + 1 / SPLITS))
-        reach = half_width(variances, degrees)
-        return Interval(value, value - reach, value + reach, float(np.sqrt(sum(variances))))
+            each = [self._parts(name, weights[name]) for name in names]
+            influence, cluster, origin = (np.concatenate(part) for part in zip(*each, strict=True))
+            of_cluster, of_origin = np.bincount(cluster, influence), np.bincount(origin, influence, self._origins)
+            joint, pairs = np.unique(cluster * self._origins + origin, return_inverse=True)
+            of_both = np.bincount(pairs, influence, len(joint))
+            variance += float((of_cluster**2).sum() + max(0.0, (of_origin**2).sum() - (of_both**2).sum()))
+            parts.append(of_cluster)
+            both[of] = of_origin
+        if len(both) == 2:
+            variance += 2 * float((both["t"] * both["h"]).sum())
+        if variance <= 0:
+            return Interval(value, value, value, 0.0)
+        moved = np.concatenate(parts)
+        error = float(np.sqrt(variance))
+        reach = quantile(freedom(moved[moved != 0])) * error
+        return Interval(value, value - reach, value + reach, error)
+
+    @property
+    def _origins(self) -> int:
+        return 2 * self.images + max(
+            (len(n.cosine) for name, n in self.near.items() if name.startswith("x")), default=0
+        )
+
+    def _parts(self, name: str, weight: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of each query its influence on the sum, the image whose luck it shares, and what it was made of: (q,)."""
+        kind, of = name.split("_")
+        near = self.near[name]
+        influence = weight * (near.cosine - near.cosine.mean()) / len(near.cosine)
+        first = {"rt": 0, "rh": self.images, "x": 2 * self.images}[kind]
+        own = np.arange(len(near.cosine)) // (1 if kind == "x" else self.draws)
+        return influence, own if OF_SET.get(kind) == of else near.place, first + own
+
+    def share(self) -> Interval | None:
+        """Where samples lie between reconstructions of H_N (0) and of T (1), by how they lean to T.
+
+        None without samples, and where the two reconstructions are not surely apart.
+        """
+        between = self.interval(APART_BY)
+        if "x_t" not in self.near or between.error is None or between.value <= APART * between.error:
+            return None
+        value = (self.leaning("x") - self.leaning("rh")) / between.value
+        slopes = {"x": 1.0, "rt": -value, "rh": value - 1}
+        signs = {"t": 1.0, "h": -1.0}
+        weights = {f"{kind}_{of}": slopes[kind] * signs[of] / between.value for kind in KINDS for of in SETS}
+        return self.interval(weights, value)
+
+    def share_control(self) -> float:
+        """Where images lie that are as near to H_N as to T, as unseen ones are: one half if T has no lead."""
+        return -self.leaning("rh") / (self.leaning("rt") - self.leaning("rh"))
+
+    def leaning(self, kind: str) -> float:
+        """How much nearer images of a kind are to T than to H_N."""
+        return self.means[f"{kind}_t"] - self.means[f"{kind}_h"]
 
 
 def nearest_cosines(sides: list[np.ndarray], references: np.ndarray) -> Nearest:
     """Of unit features (q, d), with those of their mirror images where there are two sides, in references (n, d)."""
-    distances, places = nearest_of(sides, references, min(NEIGHBOURS, len(references)))
-    return Nearest(1 - distances**2 / 2, places)
-
-
-def cosines_of(found: Mapping[tuple[str, str], Nearest], images: int, draws: int) -> Cosines:
-    """From the nearest of each kind in each set: `images` of T and of H_N, each with `draws` reconstructions in a row.
-
-    A kind without images, as where nothing was sampled, has no means.
-    """
-    samples = next((len(near.places) for (kind, _), near in found.items() if kind == "x"), 0)
-    sizes = {"t": images, "h": images, "x": samples}
-    halves = {group: _halves(sizes[group], k) for k, group in enumerate(GROUPS)}
-    means = {f"{kind}_{of}": np.asarray(near.cosines[:, 0].mean()) for (kind, of), near in found.items()}
-    apart: dict[str, dict[str, np.ndarray]] = {group: dict.fromkeys(means, np.zeros(SPLITS)) for group in GROUPS}
-    for (kind, of), near in found.items():
-        own, name = OWN[kind], f"{kind}_{of}"
-        origin = np.arange(len(near.places)) // (1 if kind == "x" else draws)
-        if own == of:  # without an image there are neither its reconstructions nor itself
-            one, other = (_mean(near.among(half), half[:, origin]) for half in (halves[of], ~halves[of]))
-            apart[of][name] = (one - other) / 2
-            continue
-        one, other = (near.among(half).mean(axis=1) for half in (halves[of], ~halves[of]))
-        apart[of][name] = (one - other) / 2
-        one, other = (_mean(near.cosines[None, :, 0], half[:, origin]) for half in (halves[own], ~halves[own]))
-        apart[own][name] = (one - other) / 2
-    return Cosines(means, apart, sizes)
-
-
-def _halves(count: int, stream: int) -> np.ndarray:
-    """Which of `count` images are in a half: (SPLITS, count) bool, one half of them each, the same for all levels."""
-    drawn = np.random.default_rng((SEED, stream)).random((SPLITS, count))
-    return np.asarray(drawn.argsort(axis=1).argsort(axis=1) < count // 2)
-
-
-def _mean(cosines: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """Over those that are kept, (splits, q) bool, of cosines (splits or 1, q): (splits,); 0 of none."""
-    return np.asarray((cosines * kept).sum(axis=1) / np.maximum(kept.sum(axis=1), 1))
-
-
-def lead(means: Means) -> np.ndarray:
-    """How much nearer reconstructions of T are to T than those of H_N to H_N: 0 where T is as good as unseen."""
-    return np.asarray(means["rt_t"] - means["rh_h"])
-
-
-def leaning(means: Means, kind: str) -> np.ndarray:
-    """How much nearer images of a kind are to T than to H_N."""
-    return np.asarray(means[f"{kind}_t"] - means[f"{kind}_h"])
-
-
-def apart(means: Means) -> np.ndarray:
-    """How far the leanings of both reconstructions are from one another."""
-    return leaning(means, "rt") - leaning(means, "rh")
-
-
-def share(means: Means) -> np.ndarray:
-    """Where samples lie between reconstructions of H_N (0) and of T (1)."""
-    return (leaning(means, "x") - leaning(means, "rh")) / apart(means)
-
-
-def share_control(means: Means) -> np.ndarray:
-    """Where images lie that are as near to H_N as to T, as unseen ones are: one half if T has no lead."""
-    return -leaning(means, "rh") / apart(means)
+    distances, places = nearest_of(sides, references, 1)
+    return Nearest(1 - distances[:, 0] ** 2 / 2, places[:, 0])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from difgen_cli.metrics._cosines import SETS, Cosines, Nearest, cosines_of, nearest_cosines
+from difgen_cli.metrics._cosines import SETS, Cosines, Nearest, nearest_cosines
 from difgen_cli.metrics._features import Embed, features_of, sides_of, unit
 from difgen_cli.metrics._noise import HELD_OUT, TRAIN, Bank, bank_of_pairs, denoise
 from difgen_cli.metrics.frechet import distance, influences, interval, moments
@@ -41,7 +41,7 @@ class Images:
     banks: tuple[Bank, Bank]  # of T, and of H_N
     clean: tuple[np.ndarray, np.ndarray]  # features (n, d) float64
     sets: dict[str, np.ndarray]  # the same at length 1: "t", "h"
-    samples: dict[tuple[str, str], Nearest]  # of the samples in both; empty without samples
+    samples: dict[str, Nearest]  # "x_t", "x_h": of the samples in both; empty without samples
     embed: Embed
     mirrored: bool  # nearest up to mirror images
 
@@ -52,8 +52,8 @@ class Images:
     def at(self, denoiser: DenoiserLike, sigma: float) -> tuple[Pair, Cosines]:
         """D(x₀ + σn; σ) at an absolute σ that the denoiser is for; ValueError where it is not finite."""
         of_T, of_H = (self._of_split(denoiser, side, sigma) for side in (0, 1))
-        near = {("rt", of): of_T.nearest[of] for of in SETS} | {("rh", of): of_H.nearest[of] for of in SETS}
-        return (of_T, of_H), cosines_of(near | self.samples, self.count, self.banks[0].draws)
+        near = {f"rt_{of}": of_T.nearest[of] for of in SETS} | {f"rh_{of}": of_H.nearest[of] for of in SETS}
+        return (of_T, of_H), Cosines(near | self.samples, self.count, self.banks[0].draws)
 
     def _of_split(self, denoiser: DenoiserLike, side: int, sigma: float) -> Reconstructed:
         from difgen_cli.diffusion import to_array
@@ -89,10 +89,10 @@ def images_of(
         bank_of_pairs(x[:n], None if labels is None else labels[:n], pairs, split, device)
         for split, (x, labels) in zip((TRAIN, HELD_OUT), parts, strict=True)
     )
-    near: dict[tuple[str, str], Nearest] = {}
+    near: dict[str, Nearest] = {}
     if len(samples):
         directions = [unit(NAME, look) for look in sides_of(NAME, embed, samples, mirrored)]
-        near = {("x", of): nearest_cosines(directions, sets[of]) for of in SETS}
+        near = {f"x_{of}": nearest_cosines(directions, sets[of]) for of in SETS}
     return Images((of_T, of_H), (clean[0], clean[1]), sets, near, embed, mirrored)
 
 

@@ -158,8 +158,8 @@ def measure(
 
     Images of H of a condition that T does not have are left out, and repeats count once. A reconstruction leans to the
     set that its own image is in, whatever was learnt; `nn_lead` and the gap compare the two splits. The share divides
-    by `nn_apart`, and is missing where that is not three standard errors above 0. Intervals of cosines are a jackknife
-    over the images of T, of H and the samples, the model fixed. At levels that the denoiser is not for nothing is
+    by `nn_apart`, and is missing where that is not three standard errors above 0. Intervals of cosines are over
+    the images of T, of H and the samples, the model fixed. At levels that the denoiser is not for nothing is
     computed.
 
     sigmas: noise levels of the table beside 0.25, 0.5, 1 and `sigma`, in units of sigma_d, above 0.
@@ -225,22 +225,14 @@ def _gain(log_ratio: float) -> float | None:
 
 def _cosine_columns(line: cosines.Cosines) -> dict[str, Value]:
     """The columns nn_, from the cosines at their level."""
-    values: dict[str, Value] = {}
-    named = {f"nn_cos_{name}": line.interval(lambda means, name=name: means[name]) for name in line.means}  # type: ignore[misc]
-    named |= {"nn_lead": line.interval(cosines.lead), "nn_apart": line.interval(cosines.apart)}
-    share = _share(line)
-    named |= {"nn_share": share} if share else {}
+    named = {f"nn_cos_{name}": line.interval({name: 1.0}) for name in line.means}
+    named |= {"nn_lead": line.interval(cosines.LEAD), "nn_apart": line.interval(cosines.APART_BY)}
+    if share := line.share():
+        named["nn_share"] = share
+    values: dict[str, Value] = {"nn_share_control": line.share_control() if share else None}
     for name, found in named.items():
         values |= {name: found.value, f"{name}_lo": found.lower, f"{name}_hi": found.upper}
-    return values | ({"nn_share_control": float(cosines.share_control(line.means))} if share else {})
-
-
-def _share(line: cosines.Cosines) -> cosines.Interval | None:
-    """None without samples, and where the two reconstructions are not surely apart."""
-    between = line.interval(cosines.apart)
-    if "x_t" not in line.means or between.error is None or between.value <= cosines.APART * between.error:
-        return None
-    return line.interval(cosines.share)
+    return values
 
 
 def _table(
@@ -259,8 +251,8 @@ def _table(
         for row, (part, kind) in enumerate(zip(pair, ("rt", "rh"), strict=True)):
             numbers = {"rfd": part.distance, "rfd_lo": part.lower, "rfd_hi": part.upper}
             numbers |= {"feat_loss": float(part.errors.mean())}
-            numbers |= {f"nn_cos_{of}": float(lines[k].means[f"{kind}_{of}"]) for of in cosines.SETS}
-            if share := _share(lines[k]):
+            numbers |= {f"nn_cos_{of}": lines[k].means[f"{kind}_{of}"] for of in cosines.SETS}
+            if share := lines[k].share():
                 numbers |= {"nn_share": share.value, "nn_share_lo": share.lower, "nn_share_hi": share.upper}
             for name, number in numbers.items():
                 table[name][row, k] = np.nan if number is None else number

@@ -100,8 +100,8 @@ class Written:
 def write(study: Study, out: Path, *, paper: bool = False, reload: bool = False) -> Written:
     """Write `report.html`, `figures/*.{png,svg,csv,txt}`, `rows.csv`, `last.csv` and, where they exist, `onset.csv`,
     `slopes.csv`, `matched.csv`, `clusters.csv`, `least_loss.csv`, `least_loss_runs.csv`, `calibrated.csv`,
-    `calibrated_runs.csv` and `images.csv` into the folder `out`; with `paper` also `*.{png,svg,pdf,csv,txt}` in
-    `paper/column` and `paper/text`.
+    `calibrated_runs.csv`, `images.csv` and `errors_along.csv` into the folder `out`; with `paper` also
+    `*.{png,svg,pdf,csv,txt}` in `paper/column` and `paper/text`.
 
     What shows the same as before is left as it is; other files of the same names are replaced, and a figure whose axis
     is gone is removed. reload: a browser loads the page again every few seconds.
@@ -127,7 +127,7 @@ def _draw(study: Study, out: Path, *, reload: bool) -> list[Path]:
     from difgen_cli.report import page, spreadsheet
     from difgen_cli.report.figures import listing
     from difgen_cli.report.page.document import reloading
-    from difgen_cli.report.study import calibrated, clusters, images, least_loss, matched, onset
+    from difgen_cli.report.study import calibrated, clusters, errors_along, images, least_loss, matched, onset
 
     read = study.curves
     drawn = listing.draw(read)
@@ -138,6 +138,7 @@ def _draw(study: Study, out: Path, *, reload: bool) -> list[Path]:
     files += clusters.write(clusters.bounds(read), out)
     files += least_loss.write(read.least_loss, out)
     files += matched.write(matched.compared(read), out)
+    files += errors_along.write(errors_along.read(read), out)
     files += calibrated.write(read.calibrated, out)
     files += images.write(images.read(read, study.image_names), out)
     content = page.compose(study, drawn)

@@ -81,7 +81,7 @@ def _measured(
 ) -> dict[str, object]:
     with patch.object(_noise, "SEED", draw):
         result = reconstruction.measure(
-            denoiser, samples, T, H, None, None, _rectified, sigma_d, sigmas=(), pairs=128, resamples=300
+            denoiser, samples, T, H, None, None, _rectified, sigma_d, sigmas=(), pairs=128, resamples=200
         )
     return dict(result.values)
 
