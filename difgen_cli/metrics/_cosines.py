@@ -4,8 +4,9 @@ The kinds: reconstructions of T, reconstructions of H_N, and samples. As many im
 the nearest of more images is not nearer by that alone.
 
 Queries that have the same nearest image share its luck, as reconstructions of one image do: variances are of sums over
-such clusters, in two ways at once (Cameron, Gelbach & Miller 2011). Leaving out an image, or half of them, would say
-too much: copies would lose what they copy, and the second nearest is farther than another draw's nearest.
+such clusters, in two ways at once (Cameron, Gelbach & Miller 2011), each over what is left without it. Leaving out an
+image, which a jackknife does, would say too much of other queries: copies would lose what they copy, and the second
+nearest is farther than another draw's nearest. Of reconstructions of the same set it is right, and is what is done.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ APART = 3.0  # standard errors above 0 from which on a difference may be divided
 
 SETS = ("t", "h")  # the images that are compared with
 KINDS = ("rt", "rh", "x")  # reconstructions of T, of H_N, samples
-OF_SET = {"rt": "t", "rh": "h"}  # kinds that are made of the images of a set
 
+OF_SET = {"rt": "t", "rh": "h"}  # kinds that are made of the images of a set
 LEAD = {"rt_t": 1.0, "rh_h": -1.0}  # 0 where T is reconstructed as unseen images are
 APART_BY = {"rt_t": 1.0, "rt_h": -1.0, "rh_t": -1.0, "rh_h": 1.0}  # how much more those of T lean to T than those of H
 
@@ -41,10 +42,11 @@ class Interval:
 
 @dataclass(frozen=True)
 class Nearest:
-    """The cosine of each query with its nearest reference, and which one that is; both (q,)."""
+    """The cosine of each query with its nearest reference, which one that is, and the loss of the next: (q,)."""
 
     cosine: np.ndarray
     place: np.ndarray
+    loss: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,10 @@ class Cosines:
             if not names:
                 continue
             each = [self._parts(name, weights[name]) for name in names]
-            influence, cluster, origin = (np.concatenate(part) for part in zip(*each, strict=True))
-            of_cluster, of_origin = np.bincount(cluster, influence), np.bincount(origin, influence, self._origins)
+            influence, cluster, origin, rest = (np.concatenate(part) for part in zip(*each, strict=True))
+            of_cluster = np.bincount(cluster, influence / rest, self.images)
+            of_cluster += sum(self._as_reference(name, weights[name]) for name in names)
+            of_origin = np.bincount(origin, influence, self._origins)
             joint, pairs = np.unique(cluster * self._origins + origin, return_inverse=True)
             of_both = np.bincount(pairs, influence, len(joint))
             variance += float((of_cluster**2).sum() + max(0.0, (of_origin**2).sum() - (of_both**2).sum()))
@@ -96,14 +100,29 @@ class Cosines:
             (len(n.cosine) for name, n in self.near.items() if name.startswith("x")), default=0
         )
 
-    def _parts(self, name: str, weight: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Of each query its influence on the sum, the image whose luck it shares, and what it was made of: (q,)."""
+    def _parts(self, name: str, weight: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Of each query its influence on the sum, the image whose luck it shares, what it was made of, and the share of
+        the queries that do not share that luck: (q,)."""
         kind, of = name.split("_")
         near = self.near[name]
         influence = weight * (near.cosine - near.cosine.mean()) / len(near.cosine)
         first = {"rt": 0, "rh": self.images, "x": 2 * self.images}[kind]
-        own = np.arange(len(near.cosine)) // (1 if kind == "x" else self.draws)
-        return influence, own if OF_SET.get(kind) == of else near.place, first + own
+        own = self._own(kind)
+        cluster = own if OF_SET.get(kind) == of else near.place
+        taken = np.bincount(cluster, minlength=self.images)[cluster] / len(cluster)
+        return influence, cluster, first + own, np.maximum(1 - taken, 1 / len(cluster))
+
+    def _as_reference(self, name: str, weight: float) -> np.ndarray:
+        """What the others of the same set lose without each of its images, (images,); 0 of queries of other sets."""
+        kind, of = name.split("_")
+        near, own = self.near[name], self._own(kind)
+        others = near.place != own if OF_SET.get(kind) == of else np.zeros(len(own), bool)
+        return np.bincount(near.place[others], weight * near.loss[others] / len(own), self.images)
+
+    def _own(self, kind: str) -> np.ndarray:
+        """Of each query of a kind the image of its set, or the sample, that it is."""
+        count = len(self.near[f"{kind}_t"].cosine)
+        return np.arange(count) // (1 if kind == "x" else self.draws)
 
     def share(self) -> Interval | None:
         """Where samples lie between reconstructions of H_N (0) and of T (1), by how they lean to T.
@@ -130,5 +149,6 @@ class Cosines:
 
 def nearest_cosines(sides: list[np.ndarray], references: np.ndarray) -> Nearest:
     """Of unit features (q, d), with those of their mirror images where there are two sides, in references (n, d)."""
-    distances, places = nearest_of(sides, references, 1)
-    return Nearest(1 - distances[:, 0] ** 2 / 2, places[:, 0])
+    distances, places = nearest_of(sides, references, 2)
+    cosines = 1 - distances**2 / 2
+    return Nearest(cosines[:, 0], places[:, 0], np.where(places[:, 1] < 0, 0.0, cosines[:, 0] - cosines[:, 1]))

@@ -17,6 +17,7 @@ from worlds import Wiener, trained
 
 from difgen_cli.diffusion import DenoiserLike
 from difgen_cli.metrics import _noise, flat, reconstruction
+from difgen_cli.metrics._features import Embed
 
 MEANS = ("rfd_train_050", "rfd_heldout_050", "nn_cos_rt_t", "nn_cos_rh_t", "nn_cos_x_t", "nn_cos_x_h", "nn_share")
 NULL = ("feat_gap_050", "feat_gap_max", "nn_lead")
@@ -47,7 +48,7 @@ class Reconstructing:
         T, H, samples = (chance.standard_normal((n, 16)).astype(np.float32) for n in (self.size, self.size, 300))
         copied = chance.random(len(samples)) < self.copied
         samples[copied] = T[chance.integers(len(T), size=copied.sum())] + np.float32(0.01)
-        return _measured(Wiener(), samples, T, H, 1.0, draw)
+        return _measured(Wiener(), samples, T, H, 1.0, draw, _rectified)
 
 
 @dataclass(frozen=True)
@@ -73,24 +74,22 @@ class LearntByHeart:
         denoiser, seen, unseen, sigma_d = trained()
         chance = np.random.default_rng(draw)
         T, others = chance.permutation(seen)[: self.size], chance.permutation(unseen)
-        return _measured(denoiser, others[self.size : self.size + 100], T, others[: self.size], sigma_d, draw)
+        return _measured(denoiser, others[self.size : self.size + 100], T, others[: self.size], sigma_d, draw, flat)
 
 
 def _measured(
-    denoiser: DenoiserLike, samples: np.ndarray, T: np.ndarray, H: np.ndarray, sigma_d: float, draw: int
+    denoiser: DenoiserLike, samples: np.ndarray, T: np.ndarray, H: np.ndarray, sigma_d: float, draw: int, embed: Embed
 ) -> dict[str, object]:
     with patch.object(_noise, "SEED", draw):
         result = reconstruction.measure(
-            denoiser, samples, T, H, None, None, _rectified, sigma_d, sigmas=(), pairs=128, resamples=200
+            denoiser, samples, T, H, None, None, embed, sigma_d, sigmas=(), pairs=128, resamples=200
         )
     return dict(result.values)
 
 
 def _rectified(x: np.ndarray) -> np.ndarray:
     """Features (n, 12): many are 0, and the others have a long tail."""
-    rows = flat(x)
-    mixed = MIXED if rows.shape[1] == len(MIXED) else np.resize(MIXED, (rows.shape[1], MIXED.shape[1]))
-    return np.maximum(rows @ mixed + 0.3, 0) + np.float32(0.01)
+    return np.maximum(x @ MIXED + 0.3, 0) + np.float32(0.01)
 
 
 @cache
