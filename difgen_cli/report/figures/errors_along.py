@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from difgen_cli.report.plotting import captions, facets, labels
+from difgen_cli.report.plotting import facets, labels
 from difgen_cli.report.plotting.facets import DASHED, FacetRow, Text
 from difgen_cli.report.plotting.layout import DrawnFigure
 from difgen_cli.report.plotting.noise_levels import axis_of
@@ -38,8 +38,8 @@ def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
     what = (
         "Error of the denoiser along the direction of guidance and across it (broken), over the noise level "
         f"σ/σ_d{planned.words}; below, the weight at which the guided denoiser errs least, and the error that is left "
-        "there, as a share. The error is to the posterior mean over the training points, and over training and held-out "
-        "points."
+        "there, as a share. The error is to the posterior mean over the training points, and over training and "
+        "held-out points."
     )
     notes = ["Means over noisy training points, by sums over the grid of the flow field; no feature space."]
     text = Text("errors-along", "Which part of the error can guidance take away?", what, notes, _ranges)
@@ -52,4 +52,4 @@ def _ranges(numbers: pd.DataFrame) -> str:
     for target, group in numbers[numbers["metric"] == "left"].groupby("target", sort=False):
         low, high = (labels.number(float(value)) for value in (group["mean"].min(), group["mean"].max()))
         parts.append(f"{low} to {high} of the error to the posterior mean over {target} points")
-    return f"At the best weight {' and '.join(parts)} is left." if parts else captions.omitted(0)
+    return f"At the best weight {' and '.join(parts)} is left." if parts else ""

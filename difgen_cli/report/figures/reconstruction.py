@@ -65,7 +65,7 @@ def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
 
 
 def by_level(curves: Curves) -> pd.DataFrame:
-    """A line for each cell and noise level: both splits' distances and leanings, the samples', the gap and the share."""
+    """A line for each cell and noise level: distances and leanings of both splits and of samples, gap and share."""
     table = curves.tables.get(TABLE, pd.DataFrame())
     if not {"split", "rfd", "nn_cos_t", "nn_cos_h", "sigma_rel"} <= set(table.columns):
         return pd.DataFrame()

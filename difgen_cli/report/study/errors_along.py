@@ -104,6 +104,8 @@ def _lines(plain: pd.DataFrame, moved: pd.DataFrame, weight: float) -> Iterator[
         if not np.isfinite(direction).all() or not density.sum() or not direction.any():
             continue
         for target, kinds in TARGETS.items():
+            if not level["kind_of_point"].isin(kinds[-1:]).any():  # without held-out points both would be the same
+                continue
             best, _ = posterior_mean(x, _points(level, kinds), float(str(sigma)))
             numbers = parts(x + step - best, direction, density / density.sum())
             yield {"sigma": sigma, "sigma_rel": grid["sigma_rel"].iloc[0], "target": target, **numbers}
