@@ -36,7 +36,7 @@ class Guided(torch.nn.Module):
         return positive + self.weight * (positive - self.worse(x, sigma))
 
 
-def toy(train: np.ndarray, held_out: np.ndarray, weights: tuple[float, ...] = (0.0, 1.0, 2.0)) -> Study:
+def toy(train: np.ndarray, held_out: np.ndarray, weights: tuple[float, ...] = (0.0, 1.0, 2.0), side: int = 61) -> Study:
     """Flow fields of an error-prone denoiser, guided away from a worse one by these weights; σ_d is 1."""
     axes = {"guide.auto.weight": list(weights)}
     study = synthetic.study(axes, seeds=1)
@@ -45,7 +45,7 @@ def toy(train: np.ndarray, held_out: np.ndarray, weights: tuple[float, ...] = (0
     for _, row in rows.iterrows():
         one, other = (ErrorProne(IdealDenoiser(torch.from_numpy(train), 1.0), delta) for delta in (DELTA, WORSE))
         guided = Guided(one, other, float(row["guide.auto.weight"]))
-        table = measure(guided, train, held_out, None, 1.0, sigmas=SIGMAS, side=61, margin=4.0).tables["field"]
+        table = measure(guided, train, held_out, None, 1.0, sigmas=SIGMAS, side=side, margin=4.0).tables["field"]
         about = {name: row[name] for name in ("cell", "kind", "seed", "step", "guide.auto.weight")}
         tables.append(pd.DataFrame(table).assign(**about))
     return dataclasses.replace(study, tables={"field": pd.concat(tables, ignore_index=True)})
@@ -105,7 +105,7 @@ def test_the_posterior_mean_is_that_of_the_ideal_denoiser() -> None:
 
 
 def test_the_report_writes_table_and_figure_and_neither_without_a_plain_cell(tmp_path: Path) -> None:
-    report.write(toy(square(), 2 * square()), tmp_path)
+    report.write(toy(square(), 2 * square(), (0.0, 1.0), side=9), tmp_path)
     assert set(pd.read_csv(tmp_path / "errors_along.csv")["target"]) == {"train", "train and held out"}
     words = (tmp_path / "figures" / "errors-along.txt").read_text(encoding="utf-8")
     assert "the weight at which the guided denoiser errs least" in words
