@@ -20,6 +20,7 @@ import numpy as np
 from controls import CONTROLS
 from drawing import Ends, World
 from further import FURTHER
+from reconstructing import RECONSTRUCTING
 from rich.console import Console
 from rich.table import Table
 from seeds_of_a_pool import SEEDS_OF_A_POOL
@@ -97,7 +98,7 @@ def main() -> int:
     options = parser.parse_args()
     worlds = [
         world
-        for world in (*WORLDS, *FURTHER, *CONTROLS, *SEEDS_OF_A_POOL)
+        for world in (*WORLDS, *FURTHER, *CONTROLS, *SEEDS_OF_A_POOL, *RECONSTRUCTING)
         if options.only.lower() in repr(world).lower()
     ]
     table = Table("metric", "case", "draws", "null", "coverage", "95 % of it", "lower end above", "upper end below",

@@ -7,6 +7,7 @@ import pytest
 from controls import CONTROLS, MadeAgain, Randomised, RandomSplit
 from drawing import ends
 from further import FURTHER, Seeds
+from reconstructing import RECONSTRUCTING, Reconstructing
 from scipy.stats import binom
 from seeds_of_a_pool import SEEDS_OF_A_POOL, SeedsOfAPool
 from simulate import LEAST, MOST, Coverage, coverages, draw
@@ -20,6 +21,7 @@ HARD = (
     *(Digits(16, unseen=True), Features(1.6), Planted(0.3), Seeds(0.002, 0.001), Seeds(0.999)),
     *(RandomSplit(64), MadeAgain(1000, 1000), Randomised(1, 200), Randomised(2, 200, seeds=3)),
     *(SeedsOfAPool(3), SeedsOfAPool(3, 0.5)),
+    Reconstructing(128, 0.3),
 )
 FEW = (Modes(1), Modes(3), Modes(10), Modes(300, most=0.9))  # images among the samples: no interval holds
 ALARM = 0.001  # chance that an interval which covers 92 % or 98 % of the time fails
@@ -32,7 +34,7 @@ def bounds(draws: int) -> tuple[int, int]:
 
 @pytest.mark.parametrize("world", HARD, ids=repr)
 def test_intervals_cover_what_they_are_for(world: World) -> None:
-    assert world in (*WORLDS, *FURTHER, *CONTROLS, *SEEDS_OF_A_POOL)
+    assert world in (*WORLDS, *FURTHER, *CONTROLS, *SEEDS_OF_A_POOL, *RECONSTRUCTING)
     for found in coverages(world, draw(world, range(DRAWS))):
         least, most = bounds(found.told)
         assert least <= found.covered <= most, found

@@ -13,6 +13,7 @@ from difgen_cli import data, sampling
 from difgen_cli.data import gaussians
 from difgen_cli.diffusion import IdealDenoiser, Mixture, MixtureDenoiser, to_tensor
 from difgen_cli.metrics import _cosines, flat, frechet, reconstruction
+from difgen_cli.metrics._reconstructions import paired_distance
 from difgen_cli.neighbours import mirror
 from difgen_cli.sampling import heun
 
@@ -52,6 +53,19 @@ def test_distance_and_error_of_the_best_denoiser_of_a_gaussian_are_the_closed_fo
     table = result.tables["reconstruction"]
     expected = SIGMA_D**2 * table["sigma_rel"] ** 2 / (1 + table["sigma_rel"] ** 2)
     np.testing.assert_allclose(table["feat_loss"], expected, rtol=0.05)
+
+
+def test_the_interval_of_the_distance_is_as_wide_as_other_images_and_noise_make_it_vary() -> None:
+    """Both sets move with an image: reconstructions alone would say too much."""
+
+    def drawn(seed: int) -> tuple[float | None, ...]:
+        x, noise = gaussian(300, 2 * seed), gaussian(300, 2 * seed + 1)
+        return paired_distance(0.8 * (x + 0.5 * noise).astype(float), x.astype(float))
+
+    values, low, high = (np.array(part, float) for part in zip(*map(drawn, range(100)), strict=True))
+    width = np.log(high / low).mean() / (2 * 1.96 * np.log(values).std(ddof=1))
+    assert 0.85 < width < 1.35, "somewhat wide near 0, where the distance bends"
+    assert ((low <= values.mean()) & (values.mean() <= high)).mean() >= 0.92
 
 
 def test_without_noise_an_image_is_its_own_reconstruction() -> None:
