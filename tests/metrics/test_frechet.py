@@ -267,7 +267,7 @@ def test_the_relative_gap_is_the_gap_of_copies_in_units_of_the_distance_to_train
 
 def test_the_interval_of_the_relative_gap_is_as_wide_as_other_samples_make_it_vary() -> None:
     train, held_out = gaussian(150, 8, 1), gaussian(300, 8, 2)
-    found = [measured(gaussian(400, 8, seed, 1.2), train, held_out) for seed in range(10, 110)]
+    found = [measured(gaussian(400, 8, seed, 2.0), train, held_out) for seed in range(10, 110)]
     gaps = np.array([values["fd_gap_rel"] for values in found])
     ends = np.array([[values["fd_gap_rel_lo"], values["fd_gap_rel_hi"]] for values in found])
     assert np.diff(ends).mean() == pytest.approx(2 * 1.96 * gaps.std(ddof=1), rel=0.2)
