@@ -17,7 +17,8 @@ class Gap:
     log_ratio: np.ndarray
     lower: np.ndarray  # of the band: holds at all σ together
     upper: np.ndarray
-    upper_alone: np.ndarray  # of the interval for each σ alone
+    lower_alone: np.ndarray  # of the interval for each σ alone
+    upper_alone: np.ndarray
     critical: float  # standard errors from the middle to the band's ends with many images; NaN likewise
 
     def peak_interval(self, log_sigma: np.ndarray) -> tuple[float, float]:
@@ -38,23 +39,24 @@ def gap_of(losses_T: np.ndarray, losses_H: np.ndarray, resamples: int) -> Gap:
     """
     parts = losses_T, losses_H
     means = [part.mean(axis=0) for part in parts]
-    log_ratio, lower, upper, alone = (np.full(len(means[0]), np.nan) for _ in range(4))
+    log_ratio, lower, upper, lower_alone, upper_alone = (np.full(len(means[0]), np.nan) for _ in range(5))
     defined = np.flatnonzero((means[0] > 0) & (means[1] > 0))
     log_ratio[defined] = np.log(means[1][defined] / means[0][defined])
     if min(map(len, parts)) < FEWEST or not len(defined):
-        return Gap(log_ratio, lower, upper, alone, np.nan)
+        return Gap(log_ratio, lower, upper, lower_alone, upper_alone, np.nan)
     relative = [part[:, defined] / mean[defined] for part, mean in zip(parts, means, strict=True)]
     deviation, error = _resampled(relative, resamples)
     finite = np.isfinite(deviation).all(axis=0)
     if not finite.any():
-        return Gap(log_ratio, lower, upper, alone, np.nan)
+        return Gap(log_ratio, lower, upper, lower_alone, upper_alone, np.nan)
     deviation, error, places = deviation[:, finite], error[:, finite], defined[finite]
     t = np.divide(deviation, error, out=np.zeros_like(deviation), where=error > 0)
     own = np.sqrt(sum(part[:, finite].var(axis=0) / (len(part) - 1) for part in relative))
     lower[places] = log_ratio[places] - np.quantile(t.max(axis=1), 1 - TAIL) * own
     upper[places] = log_ratio[places] - np.quantile(t.min(axis=1), TAIL) * own
-    alone[places] = log_ratio[places] - np.quantile(t, TAIL, axis=0) * own
-    return Gap(log_ratio, lower, upper, alone, _critical(deviation))
+    lower_alone[places] = log_ratio[places] - np.quantile(t, 1 - TAIL, axis=0) * own
+    upper_alone[places] = log_ratio[places] - np.quantile(t, TAIL, axis=0) * own
+    return Gap(log_ratio, lower, upper, lower_alone, upper_alone, _critical(deviation))
 
 
 def null_of(losses_H: np.ndarray, log_sigma: np.ndarray, resamples: int) -> float | None:

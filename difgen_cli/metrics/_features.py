@@ -32,6 +32,14 @@ def sides_of(metric: str, embed: Embed, images: np.ndarray, mirrored: bool) -> l
     return [features_of(metric, embed, side) for side in ((images, mirror(images)) if mirrored else (images,))]
 
 
+def unit(metric: str, features: np.ndarray) -> np.ndarray:
+    """Features (n, d) at length 1, float32. ValueError for one that is 0 everywhere."""
+    norms = np.linalg.norm(features.astype(np.float64), axis=1, keepdims=True)
+    if not norms.all():
+        raise ValueError(f"{metric}: the features of an image are all 0, which have no direction: choose another space")
+    return np.asarray(features / norms, np.float32)
+
+
 def nearest_of(
     sides: list[np.ndarray], references: np.ndarray, k: int, *, exclude_self: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -45,7 +45,7 @@ def auroc_of_placements(above: np.ndarray, below: np.ndarray) -> Auroc:
     return Auroc(value, float(expit(logit(value) - reach)), float(expit(logit(value) + reach)))
 
 
-def half_width(variances: Sequence[float], freedoms: Sequence[int]) -> float:
+def half_width(variances: Sequence[float], freedoms: Sequence[float]) -> float:
     """Of the 95 % interval of a sum of independent means with these squared standard errors, each estimated with its
     degrees of freedom: Student's t with Welch's (1947)."""
     from scipy.special import stdtrit

@@ -48,6 +48,10 @@ COLUMNS = {
     ),
     "fd_gap_lo": ("float64", "features²", "lower end of its 95 % interval over samples"),
     "fd_gap_hi": ("float64", "features²", "upper end of its 95 % interval over samples"),
+    "fd_gap_rel": ("float64", "", "fd_gap less fd_shift, over the distance to training images: 0 without copying"),
+    "fd_gap_rel_lo": ("float64", "", "lower end of its 95 % interval over samples"),
+    "fd_gap_rel_hi": ("float64", "", "upper end of its 95 % interval over samples"),
+    "fd_shift": ("float64", "features²", "distance of T to H beyond that of random halves of both: 0 of one pool"),
     "fd_se": (
         "float64",
         "features²",
@@ -98,7 +102,8 @@ def measure(
     fd_gap use as many images of H as T has: fd_gap is 0 on average for a model that does not copy. Fewer than 2 images
     on a side have no covariance: None. Held-out images scored as samples have no distance to themselves either.
     The interval of fd_gap is over samples alone, T and H fixed: both distances move with the same samples, and its
-    standard error is that of the difference of their influence functions.
+    standard error is that of the difference of their influence functions. So is that of fd_gap_rel. A perfect model of
+    where T comes from is farther from H by fd_shift where H comes from elsewhere: this is taken off before dividing.
     The feature space's name is `embed.name` if there is one, else the setting.
 
     features: the feature space; auto is the classifier where there are labels, and random_conv elsewhere.
@@ -130,7 +135,50 @@ def measure(
             equal, of_train = _stored(reference, "equal"), _stored(reference, "train")
             values["fd_gap"] = gap = distance(g, equal) - to_train
             values["fd_gap_lo"], values["fd_gap_hi"] = gap_interval(gap, generated, g, equal, of_train)
+            values |= _relative(
+                gap, to_train, shift_of(embed, train, held_out, shared), generated, (g, equal, of_train)
+            )
     return Result(values)
+
+
+def shift_of(embed: Embed, train: np.ndarray, held_out: np.ndarray, shared: Shared) -> float:
+    """The Fréchet distance of T to as many images of H, beyond the mean one of random halves of these images.
+
+    About 0, and below it as often as above, where T and H are of one pool.
+    """
+    equal = min(len(train), len(held_out))
+    parts = train[:equal], held_out[:equal]
+
+    def compute() -> dict[str, np.ndarray]:
+        of_T, of_H = (_embedded(embed, part) for part in parts)
+        both, rng = np.concatenate([of_T, of_H]), np.random.default_rng((SEED, 2))
+        halves = [np.split(rng.permutation(both), 2) for _ in range(DRAWS)]
+        chance = np.mean([distance(moments(a), moments(b)) for a, b in halves])
+        return {"shift": np.array(distance(moments(of_T), moments(of_H)) - chance)}
+
+    return float(shared("frechet-shift", compute)["shift"])
+
+
+def _relative(
+    gap: float, to_train: float, shift: float, features: np.ndarray, parts: tuple[Moments, Moments, Moments]
+) -> dict[str, float | None]:
+    """(FD(G, H) − FD(G, T) − shift) / FD(G, T) of samples with these features, and moments of them, of H and of T.
+
+    Its interval is even on the logarithm of (FD(G, H) − shift) / FD(G, T), as both are distances.
+    """
+    columns: dict[str, float | None] = {"fd_shift": shift}
+    if to_train <= 0:
+        return columns
+    columns["fd_gap_rel"] = (gap - shift) / to_train
+    g, held_out, train = parts
+    far, near = (influences(features, g, reference) for reference in (held_out, train))
+    to_held_out = gap - shift + to_train
+    if far is not None and near is not None and to_held_out > 0:
+        error = float((far / to_held_out - near / to_train).std(ddof=1) / np.sqrt(len(far)))
+        lower, upper = interval(1.0, error)
+        ratio = to_held_out / to_train
+        columns |= {"fd_gap_rel_lo": ratio * lower - 1, "fd_gap_rel_hi": ratio * upper - 1}
+    return columns
 
 
 def moments(features: np.ndarray) -> Moments:

@@ -6,7 +6,7 @@ import numpy as np
 from annotated_types import Gt
 
 from difgen_cli.metrics import Result, Shared, nearest
-from difgen_cli.metrics._features import Embed, among, drawn, features_of, name_of, require_held_out
+from difgen_cli.metrics._features import Embed, among, drawn, features_of, name_of, require_held_out, unit
 from difgen_cli.metrics._ranks import LEVEL, auroc
 from difgen_cli.neighbours import distinct
 
@@ -73,12 +73,12 @@ def measure(
     values: dict[str, float | int | str | bool | None] = dict.fromkeys(COLUMNS)
     others = drawn(against, images, (SEED, 1))
     values |= {"ood_images": len(others), "ood_features": name_of(embed, features)}
-    real = unit(features_of("ood", embed, train))
+    real = unit("ood", features_of("ood", embed, train))
     if similarity != "cosine":  # of the nearest alone, which repeats do not move
         real = real[shared("distinct", lambda: {"train": distinct(train)})["train"]]
 
     def scores(part: np.ndarray) -> np.ndarray:
-        return similarities(unit(features_of("ood", embed, part)), real, similarity, k)
+        return similarities(unit("ood", features_of("ood", embed, part)), real, similarity, k)
 
     reference = shared(
         "scores", lambda: {"held_out": scores(drawn(held_out, images, (SEED, 0))), "others": scores(others)}
@@ -87,14 +87,6 @@ def measure(
     if len(samples) and not among(samples, held_out):
         values |= columns_of("ood_samples", reference["held_out"], scores(drawn(samples, images, (SEED, 2))))
     return Result(values)
-
-
-def unit(features: np.ndarray) -> np.ndarray:
-    """Features (n, d) at length 1, float32. ValueError for one that is 0 everywhere."""
-    norms = np.linalg.norm(features.astype(np.float64), axis=1, keepdims=True)
-    if not norms.all():
-        raise ValueError("ood: the features of an image are all 0, which have no direction: choose another space")
-    return np.asarray(features / norms, np.float32)
 
 
 def similarities(queries: np.ndarray, references: np.ndarray, rule: str, k: int) -> np.ndarray:

@@ -74,7 +74,9 @@ class Copier:
 
     @property
     def names(self) -> tuple[str, ...]:
-        return {"fld": ("fld", "fld_gap"), "ct": ("ct",), "fd_gap": ("fd_gap",), "recall": ("recall",)}[self.metric]
+        return {"fld": ("fld", "fld_gap"), "ct": ("ct",), "fd_gap": ("fd_gap", "fd_gap_rel"), "recall": ("recall",)}[
+            self.metric
+        ]
 
     def truth(self) -> Arrays:
         """The mean over 1,000 other draws."""

@@ -23,6 +23,7 @@ from drawing import Ends, World
 from following import FOLLOWING
 from further import FURTHER
 from looks import LOOKS
+from reconstructing import RECONSTRUCTING
 from rich.console import Console
 from rich.table import Table
 from seeds_of_a_pool import SEEDS_OF_A_POOL
@@ -100,7 +101,7 @@ def main() -> int:
     options = parser.parse_args()
     worlds = [
         world
-        for world in (*WORLDS, *FURTHER, *CONTROLS, *SEEDS_OF_A_POOL, *LOOKS, *CLAIMS, *FOLLOWING)
+        for world in (*WORLDS, *FURTHER, *CONTROLS, *SEEDS_OF_A_POOL, *LOOKS, *CLAIMS, *FOLLOWING, *RECONSTRUCTING)
         if options.only.lower() in repr(world).lower()
     ]
     table = Table("metric", "case", "draws", "null", "coverage", "95 % of it", "lower end above", "upper end below",

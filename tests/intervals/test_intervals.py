@@ -10,6 +10,7 @@ from drawing import ends
 from following import FOLLOWING, Depending, Forgetting, WalkedBack
 from further import FURTHER, Seeds
 from looks import LOOKS, Partition, Rare
+from reconstructing import RECONSTRUCTING, Reconstructing
 from scipy.stats import binom
 from seeds_of_a_pool import SEEDS_OF_A_POOL, SeedsOfAPool, SparseFirst
 from simulate import LEAST, MOST, Coverage, coverages, draw
@@ -27,6 +28,7 @@ HARD = (
     OfRepeats(1, 40),
     *(Unused("twins"), Unused("copies"), Unused("images"), Unused("models", 4, 0.3), ShareOfClaim(0.5)),
     *(Forgetting(128, 0.5), WalkedBack(40), Depending(32)),
+    Reconstructing(128, 0.3),
 )
 FEW = (Modes(1), Modes(3), Modes(10), Modes(300, most=0.9))  # images among the samples: no interval holds
 ALARM = 0.001  # chance that an interval which covers 92 % or 98 % of the time fails
@@ -39,7 +41,7 @@ def bounds(draws: int) -> tuple[int, int]:
 
 @pytest.mark.parametrize("world", HARD, ids=repr)
 def test_intervals_cover_what_they_are_for(world: World) -> None:
-    assert world in (*WORLDS, *FURTHER, *CONTROLS, *SEEDS_OF_A_POOL, *LOOKS, *CLAIMS, *FOLLOWING)
+    assert world in (*WORLDS, *FURTHER, *CONTROLS, *SEEDS_OF_A_POOL, *LOOKS, *CLAIMS, *FOLLOWING, *RECONSTRUCTING)
     for found in coverages(world, draw(world, range(DRAWS))):
         least, most = bounds(found.told)
         assert least <= found.covered <= most, found

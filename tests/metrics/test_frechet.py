@@ -234,3 +234,41 @@ def test_without_a_derivative_the_gap_has_no_interval() -> None:
     values = measured(gaussian(20, 50, 1), gaussian(200, 50, 2), gaussian(200, 50, 3))
     assert values["fd_gap"] is not None
     assert (values["fd_gap_lo"], values["fd_gap_hi"]) == (None, None)
+
+
+def relative_gaps(shift: float, seeds: int = 30) -> list[dict[str, float]]:
+    """Samples of where T comes from; H is `shift` away in every direction."""
+    return [
+        measured(gaussian(300, 10, seed), gaussian(200, 10, seed + 50), gaussian(200, 10, seed + 100) + shift)
+        for seed in range(seeds)
+    ]
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.5])
+def test_the_relative_gap_of_an_honest_model_is_zero_even_where_held_out_images_come_from_elsewhere(
+    shift: float,
+) -> None:
+    values = relative_gaps(shift)
+    relative, shifts = (np.array([value[name] for value in values]) for name in ("fd_gap_rel", "fd_shift"))
+    assert abs(relative.mean()) < 3 * relative.std(ddof=1) / np.sqrt(len(relative))
+    assert shifts.mean() == pytest.approx(10 * shift**2, abs=0.15)
+    plain = np.mean([value["fd_gap"] / value["fd_train"] for value in values])
+    assert abs(plain) < 0.3 if shift == 0 else plain > 3, plain
+
+
+def test_the_relative_gap_is_the_gap_of_copies_in_units_of_the_distance_to_training_images() -> None:
+    train, held_out = gaussian(150, 8, 1), gaussian(300, 8, 2)
+    drawn = np.random.default_rng(0).integers(150, size=400)
+    values = measured(train[drawn] + gaussian(400, 8, 3, 0.1), train, held_out)
+    expected = (values["fd_gap"] - values["fd_shift"]) / values["fd_train"]
+    assert values["fd_gap_rel"] == pytest.approx(expected)
+    assert values["fd_gap_rel_lo"] > 0
+
+
+def test_the_interval_of_the_relative_gap_is_as_wide_as_other_samples_make_it_vary() -> None:
+    train, held_out = gaussian(150, 8, 1), gaussian(300, 8, 2)
+    found = [measured(gaussian(400, 8, seed, 2.0), train, held_out) for seed in range(10, 110)]
+    gaps = np.array([values["fd_gap_rel"] for values in found])
+    ends = np.array([[values["fd_gap_rel_lo"], values["fd_gap_rel_hi"]] for values in found])
+    assert np.diff(ends).mean() == pytest.approx(2 * 1.96 * gaps.std(ddof=1), rel=0.2)
+    np.testing.assert_allclose(np.log1p(ends).mean(axis=1), np.log1p(gaps))

@@ -21,7 +21,7 @@ from difgen_cli.models import mlp
 from difgen_cli.sampling import heun, states, walks_from
 
 OF_A_MODEL = {"denoiser", "states", "walks", "twin", "sibling"}
-BANDS = ("gap_lo", "gap_hi")  # over all noise levels together
+BANDS = ("gap_lo", "gap_hi", "feat_gap_lo", "feat_gap_hi")  # over all noise levels together
 SIGMA_DATA, IMAGES = 0.7, 60
 ALL, NONE = (0.0, math.inf), (1e6, 2e6)
 METRICS = [name for name in Library().names("score") if OF_A_MODEL & set(Library().signature("score", name).inputs)]
@@ -70,6 +70,7 @@ def measured(metric: str, sigma_range: tuple[float, float], seed: int = 0) -> Re
         "train_classes": labels, "held_out_classes": labels, "unlearn": labels == 0, "rest_labels": labels,
         "sample_labels": labels, "reference": other, "coins": labels == 0,
         "canaries": Canaries(parts["rest"], labels, np.repeat([1, 2], IMAGES // 2), labels == 0),
+        "embed": lambda images: images,
     }  # fmt: skip
     signature = Library().signature("score", metric)
     small = {"pairs": 120, "resamples": 100, "points": 60}
