@@ -179,7 +179,7 @@ def measure(
     levels = sigma_data * relative
     inside = [int(k) for k in np.flatnonzero(within(denoiser, levels))]
     found = {k: images.at(denoiser, float(levels[k])) for k in inside}
-    parts, lines = ({k: of_level[part] for k, of_level in found.items()} for part in (0, 1))
+    parts, lines = {k: pair for k, (pair, _) in found.items()}, {k: line for k, (_, line) in found.items()}
     values: dict[str, Value] = dict.fromkeys(COLUMNS)
     values |= {"recon_features": name_of(embed, features), "recon_images": images.count}
     gap = gap_of(_stacked(parts, 0), _stacked(parts, 1), resamples) if parts else None
