@@ -41,7 +41,7 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class Nearest:
+class NearestCosine:
     """The cosine of each query with its nearest reference, which one that is, and the loss of the next: (q,)."""
 
     cosine: np.ndarray
@@ -53,7 +53,7 @@ class Nearest:
 class Cosines:
     """Cosines of all kinds, as `rt_t` … `x_h`, with the nearest of `images` of T and as many of H_N."""
 
-    near: Mapping[str, Nearest]
+    near: Mapping[str, NearestCosine]
     images: int
     draws: int  # reconstructions of each image, in a row
 
@@ -147,8 +147,8 @@ class Cosines:
         return self.means[f"{kind}_t"] - self.means[f"{kind}_h"]
 
 
-def nearest_cosines(sides: list[np.ndarray], references: np.ndarray) -> Nearest:
+def nearest_cosines(sides: list[np.ndarray], references: np.ndarray) -> NearestCosine:
     """Of unit features (q, d), with those of their mirror images where there are two sides, in references (n, d)."""
     distances, places = nearest_of(sides, references, 2)
     cosines = 1 - distances**2 / 2
-    return Nearest(cosines[:, 0], places[:, 0], np.where(places[:, 1] < 0, 0.0, cosines[:, 0] - cosines[:, 1]))
+    return NearestCosine(cosines[:, 0], places[:, 0], np.where(places[:, 1] < 0, 0.0, cosines[:, 0] - cosines[:, 1]))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from difgen_cli.metrics._cosines import SETS, Cosines, Nearest, nearest_cosines
+from difgen_cli.metrics._cosines import SETS, Cosines, NearestCosine, nearest_cosines
 from difgen_cli.metrics._features import Embed, features_of, sides_of, unit
 from difgen_cli.metrics._noise import HELD_OUT, TRAIN, Bank, bank_of_pairs, denoise
 from difgen_cli.metrics.frechet import distance, influences, interval, moments
@@ -28,7 +28,7 @@ class Reconstructed:
     distance: float | None  # Fréchet distance to the same clean images; None for a single one
     lower: float | None  # its 95 % interval; None where features have more dimensions than there are images
     upper: float | None
-    nearest: dict[str, Nearest]  # in T ("t") and in H_N ("h")
+    nearest: dict[str, NearestCosine]  # in T ("t") and in H_N ("h")
 
 
 Pair = tuple[Reconstructed, Reconstructed]  # of T, and of H_N
@@ -41,7 +41,7 @@ class Images:
     banks: tuple[Bank, Bank]  # of T, and of H_N
     clean: tuple[np.ndarray, np.ndarray]  # features (n, d) float64
     sets: dict[str, np.ndarray]  # the same at length 1: "t", "h"
-    samples: dict[str, Nearest]  # "x_t", "x_h": of the samples in both; empty without samples
+    samples: dict[str, NearestCosine]  # "x_t", "x_h": of the samples in both; empty without samples
     embed: Embed
     mirrored: bool  # nearest up to mirror images
 
@@ -89,7 +89,7 @@ def images_of(
         bank_of_pairs(x[:n], None if labels is None else labels[:n], pairs, split, device)
         for split, (x, labels) in zip((TRAIN, HELD_OUT), parts, strict=True)
     )
-    near: dict[str, Nearest] = {}
+    near: dict[str, NearestCosine] = {}
     if len(samples):
         directions = [unit(NAME, look) for look in sides_of(NAME, embed, samples, mirrored)]
         near = {f"x_{of}": nearest_cosines(directions, sets[of]) for of in SETS}
@@ -104,10 +104,10 @@ def paired_distance(features: np.ndarray, clean: np.ndarray) -> tuple[float | No
     """
     if len(clean) < 2:
         return None, None, None
-    made, real = moments(features), moments(np.repeat(clean, len(features) // len(clean), axis=0))
-    value = distance(made, real)
-    of_made, of_real = influences(features, made, real), influences(clean, real, made)
-    if of_made is None or of_real is None or value <= 0:
+    after, before = moments(features), moments(np.repeat(clean, len(features) // len(clean), axis=0))
+    value = distance(after, before)
+    of_after, of_before = influences(features, after, before), influences(clean, before, after)
+    if of_after is None or of_before is None or value <= 0:
         return value, None, None
-    each = of_made.reshape(len(clean), -1).mean(axis=1) + of_real
+    each = of_after.reshape(len(clean), -1).mean(axis=1) + of_before
     return value, *interval(value, float(each.std(ddof=1) / np.sqrt(len(clean))))

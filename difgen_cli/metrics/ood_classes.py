@@ -7,9 +7,9 @@ import numpy as np
 from annotated_types import Gt
 
 from difgen_cli.metrics import Result, Shared, Value, nearest, wilson
-from difgen_cli.metrics._features import Embed, among, drawn, features_of, name_of, require_held_out
+from difgen_cli.metrics._features import Embed, among, drawn, features_of, name_of, require_held_out, unit
 from difgen_cli.metrics._logistic import fit
-from difgen_cli.metrics.ood import SEED, columns_of, unit
+from difgen_cli.metrics.ood import SEED, columns_of
 
 VERSION = 1
 HELD_OUT_MIN = 1
@@ -186,4 +186,5 @@ def _right(
     of_H: np.ndarray, k: int,
 ) -> np.ndarray:  # fmt: skip
     """Which held-out images are classified rightly: those of classes that T lacks are not."""
-    return np.asarray(votes(unit(embedded(held_out)), unit(embedded(train)), of_T, k) == of_H)
+    held_out_units, train_units = (unit("ood_classes", embedded(images)) for images in (held_out, train))
+    return np.asarray(votes(held_out_units, train_units, of_T, k) == of_H)

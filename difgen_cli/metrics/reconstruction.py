@@ -172,14 +172,14 @@ def measure(
     require_held_out(NAME, held_out, HELD_OUT_MIN)
     if min(sigmas, default=1.0) <= 0:
         raise ValueError(f"{NAME}: sigmas must be above 0, not {min(sigmas)}")
-    known, known_labels = of_known_conditions(held_out, held_out_labels, train_labels)
-    sides = once(train, train_labels, pairs), once(known, known_labels, pairs)
+    trained_on, its_labels = of_known_conditions(held_out, held_out_labels, train_labels)
+    sides = once(train, train_labels, pairs), once(trained_on, its_labels, pairs)
     images = images_of(sides, samples, pairs, embed, mirrored, device_of(denoiser))
     relative = np.unique([*sigmas, *NAMED, sigma])
     levels = sigma_data * relative
     inside = [int(k) for k in np.flatnonzero(within(denoiser, levels))]
-    found = {k: images.at(denoiser, float(levels[k])) for k in inside}
-    parts, lines = ({k: of_level[part] for k, of_level in found.items()} for part in (0, 1))
+    at_levels = {k: images.at(denoiser, float(levels[k])) for k in inside}
+    parts, lines = {k: pair for k, (pair, _) in at_levels.items()}, {k: line for k, (_, line) in at_levels.items()}
     values: dict[str, Value] = dict.fromkeys(COLUMNS)
     values |= {"recon_features": name_of(embed, features), "recon_images": images.count}
     gap = gap_of(_stacked(parts, 0), _stacked(parts, 1), resamples) if parts else None
@@ -230,8 +230,8 @@ def _cosine_columns(line: cosines.Cosines) -> dict[str, Value]:
     if share := line.share():
         named["nn_share"] = share
     values: dict[str, Value] = {"nn_share_control": line.share_control() if share else None}
-    for name, found in named.items():
-        values |= {name: found.value, f"{name}_lo": found.lower, f"{name}_hi": found.upper}
+    for name, interval in named.items():
+        values |= {name: interval.value, f"{name}_lo": interval.lower, f"{name}_hi": interval.upper}
     return values
 
 

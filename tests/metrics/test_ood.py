@@ -66,7 +66,7 @@ def test_every_similarity_gives_what_scikit_learn_makes_of_it_pair_by_pair(simil
 
 def test_scores_are_cosines_and_distances_of_normalised_features() -> None:
     train, part = cloud(30, 2), 5 * cloud(20, 3)
-    queries, references = unit(part), unit(train)
+    queries, references = unit("ood", part), unit("ood", train)
     cosine = similarities(queries, references, "cosine", 7)
     np.testing.assert_allclose(cosine, brute_force(part, train, "cosine", 7), atol=1e-6)
     nearest = similarities(queries, references, "nearest", 7)

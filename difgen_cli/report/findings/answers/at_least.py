@@ -9,7 +9,7 @@ from difgen_cli.report.plotting import labels
 QUESTION = "How much at least?"
 REMEDY = (
     "a training in which a coin of its own decides for each image whether it is used: a grid with data.draw: coin and "
-    "score: [one_run]; difgen plan GRID says the most that it can show"
+    "score: [one_run], or with data.canaries and score: [canaries]; difgen plan GRID says the most that it can show"
 )
 
 
