@@ -8,7 +8,7 @@ from scipy import integrate
 from scipy.stats import chi2, ncx2, norm
 from sklearn.neighbors import KNeighborsClassifier
 
-from difgen_cli.metrics.ood import unit
+from difgen_cli.metrics._features import unit
 from difgen_cli.metrics.ood_classes import COLUMNS, measure, nearness, votes
 
 Arrays = dict[str, np.ndarray]
@@ -103,7 +103,7 @@ def test_a_change_of_the_scale_of_features_changes_nothing() -> None:
 
 def test_votes_are_those_of_scikit_learn() -> None:
     rng = np.random.default_rng(0)
-    train, queries = (unit(rng.standard_normal((n, 4))) for n in (200, 100))
+    train, queries = (unit("ood_classes", rng.standard_normal((n, 4))) for n in (200, 100))
     classes = rng.integers(3, 7, 200)
     for k in (1, 4, 10):
         theirs = KNeighborsClassifier(k).fit(train, classes).predict(queries)
