@@ -83,7 +83,7 @@ class Copier:
         return {name: np.array(value) for name, value in _means(self).items()}
 
     def intervals(self, draw: int) -> Ends:
-        return ends(self.values(draw), *self.names)
+        return ends(self.values(draw), *self.names, null=self.metric == "fd_gap")
 
     def values(self, draw: int) -> dict[str, object]:
         T, H, G = rectified(10**7, 200), rectified(3 * draw + 1, 400), self._samples(3 * draw + 2)
