@@ -20,7 +20,7 @@ from difgen_cli.engine.plan import Plan
 from difgen_cli.engine.plugins import KINDS, Library
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "benchmarks" / "NOTES.md"])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "benchmarks" / "NOTES.md"])
 PAGES = [p for p in DOCUMENTS if p.name not in ("CHANGELOG.md", "NOTES.md")]  # those two tell of the past as well
 README_BYTES_MAX = 8_000
 LINE_CHARACTERS_MAX = 120
