@@ -12,7 +12,7 @@ from difgen_cli.engine.plugins import Library
 from difgen_cli.gate import intervals
 from difgen_cli.gate.age import WrittenAt
 from difgen_cli.gate.columns import DeclaredColumn, attacks
-from difgen_cli.gate.intervals import Interval, number
+from difgen_cli.gate.intervals import JudgedInterval, number
 from difgen_cli.gate.policy import ATTACK_CLASSES, BONFERRONI, NO_CORRECTION, NamedWeights, Policy, Rule
 from difgen_cli.gate.subject import JudgedModel
 from difgen_cli.gate.weights import differs
@@ -244,7 +244,7 @@ def _column(judging: Judging, rule: Rule, row: Mapping[str, Any], check: Check) 
     return replace(check, outcome=Verdict.PASS, sentence=f"{written}.")
 
 
-def _filled(check: Check, interval: Interval) -> Check:
+def _filled(check: Check, interval: JudgedInterval) -> Check:
     return replace(
         check, value=interval.value, lo=interval.lower, hi=interval.upper, level=interval.level,
         bound_used=interval.used,
@@ -275,7 +275,7 @@ def _too_little(rule: Rule, check: Check) -> str:
     return ""
 
 
-def _shown(interval: Interval) -> str:
+def _shown(interval: JudgedInterval) -> str:
     written = labels.number(interval.value)
     if interval.lower is None or interval.upper is None:
         return written

@@ -16,7 +16,7 @@ LEVEL = 0.95  # of the intervals that rows hold
 
 
 @dataclass(frozen=True)
-class Interval:
+class JudgedInterval:
     """A value with the ends of its interval; both None where it has none. used: the bad end."""
 
     value: float
@@ -50,7 +50,7 @@ def number(value: Any) -> float | None:
 
 def of(
     rule: Rule, declared: DeclaredColumn | None, row: Mapping[str, Any], chances: int
-) -> tuple[Interval | None, str]:
+) -> tuple[JudgedInterval | None, str]:
     """The interval, or None and why there is none, the end of a sentence. chances: models that it is corrected for."""
     value = number(row.get(rule.column))
     if value is None:
@@ -61,7 +61,7 @@ def of(
     if rule.bound == "value":
         if chances > 1:
             return None, f"has no interval that could be corrected for {chances} models"
-        return Interval(value, None, None, None, "value"), ""
+        return JudgedInterval(value, None, None, None, "value"), ""
     ends = declared.ends if declared else None
     lower, upper = (number(row.get(end)) for end in ends) if ends else (None, None)
     if lower is None or upper is None:
@@ -70,7 +70,7 @@ def of(
         return None, f"is {labels.number(value)}, outside of its own interval"
     share = declared is not None and declared.is_share
     lower, upper = widened(value, lower, upper, chances, share)
-    return Interval(value, lower, upper, 1 - (1 - LEVEL) / chances, used), ""
+    return JudgedInterval(value, lower, upper, 1 - (1 - LEVEL) / chances, used), ""
 
 
 def widened(value: float, lower: float, upper: float, chances: int, share: bool) -> tuple[float, float]:

@@ -15,15 +15,11 @@ from difgen_cli.engine.plugins import COLUMN_SECTIONS
 from difgen_cli.report.plotting import labels
 from difgen_cli.report.plotting.labels import text
 from difgen_cli.report.study import seeds
+from difgen_cli.report.study.readings import Readings
 from difgen_cli.report.study.seeds import over_seeds as over_seeds
 
 if TYPE_CHECKING:
     from difgen_cli.report import Study
-    from difgen_cli.report.study.calibrated import Calibrated
-    from difgen_cli.report.study.efficiency import Efficiency
-    from difgen_cli.report.study.images import Ranked
-    from difgen_cli.report.study.least_loss import LeastLoss
-    from difgen_cli.report.study.onset import Onsets
 
 STEPS, SIZE = "train.steps", "data.size"
 # columns with units that say how a row came about, not what was measured
@@ -52,7 +48,7 @@ class CurveAxis:
 
 
 @dataclass(frozen=True)
-class Curves:
+class Curves(Readings):
     """A study made ready for drawing: axis columns of `cells` and `tables` are ordered categoricals of words."""
 
     axes: tuple[CurveAxis, ...]
@@ -81,62 +77,6 @@ class Curves:
         done = self.done
         metrics = tuple(name for name in self.metrics if done[name].notna().any())
         return self if metrics == self.metrics else replace(self, metrics=metrics)
-
-    @cached_property
-    def onsets(self) -> Onsets:
-        """When copying, quality and the gap set in along each training run."""
-        from difgen_cli.report.study import onset
-
-        return onset.read(self)
-
-    @cached_property
-    def least_loss(self) -> LeastLoss:
-        """Where training would stop by its held-out loss, and what is copied there."""
-        from difgen_cli.report.study import least_loss
-
-        return least_loss.read(self)
-
-    @cached_property
-    def efficiency(self) -> Efficiency:
-        """How many images a condition saves until it is as good as the unconditional model."""
-        from difgen_cli.report.study import efficiency
-
-        return efficiency.read(self)
-
-    @cached_property
-    def calibrated(self) -> Calibrated:
-        """Membership, calibrated by the models of the other seeds."""
-        from difgen_cli.report.study import calibrated
-
-        return calibrated.read(self)
-
-    @cached_property
-    def images(self) -> Ranked:
-        """Which images of the pool the models know, by the models of the other seeds."""
-        from difgen_cli.report.study import images
-
-        return images.read(self)
-
-    @cached_property
-    def prototypes(self) -> pd.DataFrame:
-        """Whether images in dense or in sparse regions of the pool are exposed first."""
-        from difgen_cli.report.study import prototypes
-
-        return prototypes.read(self)
-
-    @cached_property
-    def canaries(self) -> pd.DataFrame:
-        """What canaries show, the trainings of a setting together."""
-        from difgen_cli.report.study import canaries
-
-        return canaries.read(self)
-
-    @cached_property
-    def last(self) -> pd.DataFrame:
-        """The last snapshots over seeds; computed once, since a report shows them in several places."""
-        from difgen_cli.report.study import last_snapshots
-
-        return last_snapshots.read(self)
 
     def along(self, axis: CurveAxis) -> pd.DataFrame:
         """The finished cells that stand along an axis: all of them along the steps, else the last snapshots."""

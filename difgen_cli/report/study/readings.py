@@ -1,0 +1,76 @@
+"""What a report reads off its curves, each once, however many figures, tables and sentences ask for it."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from difgen_cli.report.study.calibrated import Calibrated
+    from difgen_cli.report.study.curves import Curves
+    from difgen_cli.report.study.efficiency import Efficiency
+    from difgen_cli.report.study.images import Ranked
+    from difgen_cli.report.study.least_loss import LeastLoss
+    from difgen_cli.report.study.onset import Onsets
+
+
+class Readings:
+    """The readings of curves. Their modules know what curves are, and are imported when they are asked for."""
+
+    @cached_property
+    def onsets(self: Curves) -> Onsets:
+        """When copying, quality and the gap set in along each training run."""
+        from difgen_cli.report.study import onset
+
+        return onset.read(self)
+
+    @cached_property
+    def least_loss(self: Curves) -> LeastLoss:
+        """Where training would stop by its held-out loss, and what is copied there."""
+        from difgen_cli.report.study import least_loss
+
+        return least_loss.read(self)
+
+    @cached_property
+    def efficiency(self: Curves) -> Efficiency:
+        """How many images a condition saves until it is as good as the unconditional model."""
+        from difgen_cli.report.study import efficiency
+
+        return efficiency.read(self)
+
+    @cached_property
+    def calibrated(self: Curves) -> Calibrated:
+        """Membership, calibrated by the models of the other seeds."""
+        from difgen_cli.report.study import calibrated
+
+        return calibrated.read(self)
+
+    @cached_property
+    def images(self: Curves) -> Ranked:
+        """Which images of the pool the models know, by the models of the other seeds."""
+        from difgen_cli.report.study import images
+
+        return images.read(self)
+
+    @cached_property
+    def prototypes(self: Curves) -> pd.DataFrame:
+        """Whether images in dense or in sparse regions of the pool are exposed first."""
+        from difgen_cli.report.study import prototypes
+
+        return prototypes.read(self)
+
+    @cached_property
+    def canaries(self: Curves) -> pd.DataFrame:
+        """What canaries show, the trainings of a setting together."""
+        from difgen_cli.report.study import canaries
+
+        return canaries.read(self)
+
+    @cached_property
+    def last(self: Curves) -> pd.DataFrame:
+        """The last snapshots over seeds; computed once, since a report shows them in several places."""
+        from difgen_cli.report.study import last_snapshots
+
+        return last_snapshots.read(self)
