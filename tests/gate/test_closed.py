@@ -8,9 +8,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-import planted
 import pytest
-from planted import BEFORE, FIRST, OTHER, POLICY, ROW, SHA, closed, judging
+import rows_of_a_run as planted
+from rows_of_a_run import BEFORE, FIRST, OTHER, POLICY, ROW, SHA, closed, judging
 
 from difgen_cli.gate import checks, weights
 from difgen_cli.gate.age import WrittenAt

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import planted
 import pytest
+import rows_of_a_run as planted
 
 from difgen_cli.engine.grid.document import GridError
 from difgen_cli.engine.store import Store

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import models_of_others as others
-import planted
 import pytest
+import rows_of_a_run as planted
 import torch
 from safetensors.torch import save_file
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from planted import POLICY, declared, policy
+from rows_of_a_run import POLICY, declared, policy
 
 from difgen_cli.engine.grid.document import GridError
 from difgen_cli.gate import reading

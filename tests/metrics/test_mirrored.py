@@ -98,9 +98,10 @@ def test_states_near_mirrored_training_images_overlap_with_noisy_training_images
     sigma_d = sigma_data(load().images)
 
     def near(images: np.ndarray) -> path.States:
-        def made(_: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+        def made(_: Sequence[float], estimates: Sequence[float] = ()) -> tuple[np.ndarray, ...]:
             x = np.tile(images, (1 + 1000 // len(images), 1, 1, 1))
-            return np.array([sigma_d]), (x + sigma_d * np.random.default_rng(9).standard_normal(x.shape))[None]
+            passed = np.array([sigma_d]), (x + sigma_d * np.random.default_rng(9).standard_normal(x.shape))[None]
+            return (*passed, np.array([sigma_d]), x[None], x) if estimates else passed
 
         return made
 

@@ -14,7 +14,7 @@ from shadow_study import AXES, Pictures, planted
 from shadow_worlds import Pool
 
 from difgen_cli.report.findings import calibrated as finding
-from difgen_cli.report.findings import exposed
+from difgen_cli.report.findings import study
 from difgen_cli.report.study import calibrated, curves, images
 from difgen_cli.report.study.album import Album
 
@@ -124,12 +124,12 @@ def test_images_stand_out_where_training_raises_them_and_not_more_than_chance_wh
     assert sum(nothing.images.by_chance.values()) == pytest.approx(compared / 40, rel=0.6)
     assert sum(leaking.images.by_chance.values()) < 0.2 * compared, "subsets that are drawn again tell nothing"
     assert len(nothing.images.exposed) < 3 * compared / 40
-    sentence = str(exposed.stand_out(leaking, leaking.last))
+    sentence = str(study.RULES["exposed"](leaking, leaking.last))
     assert f"Of {compared} images that some models were trained on and others not" in sentence
     assert f"{len(leaking.images.exposed):,} have a lower loss in the former by more than a 95 % interval" in sentence
     assert "(1: none of it is chance): it ranks images and convicts none." in sentence
     bare = curves.read(synthetic.study(AXES))
-    assert exposed.stand_out(bare, bare.last) is None
+    assert study.RULES["exposed"](bare, bare.last) is None
 
 
 def test_of_two_seeds_no_image_has_an_error_and_the_order_is_not_said_to_be_known() -> None:

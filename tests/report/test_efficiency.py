@@ -13,7 +13,7 @@ import synthetic
 
 from difgen_cli import report
 from difgen_cli.report import Study
-from difgen_cli.report.findings import efficiency as findings
+from difgen_cli.report.findings import study as findings
 from difgen_cli.report.study import curves, efficiency
 
 STEPS = [100, 200, 400, 800, 1600]
@@ -73,7 +73,7 @@ def test_a_run_that_never_is_as_good_or_is_at_once_has_no_ratio() -> None:
     settings = tables.over_seeds.set_index("condition.clusters")
     assert settings.loc["10", ["inside", "right", "left"]].tolist() == [2, 1, 0]
     assert settings["sample_efficiency"].isna().all(), "seeds would be chosen by the result"
-    assert findings.saved(curves.read(planted(distance)), pd.DataFrame()) == (
+    assert findings.RULES["efficiency"](curves.read(planted(distance)), pd.DataFrame()) == (
         "By the interval over seeds a condition reaches the least Fréchet distance of the unconditional model with "
         "fewer images in 0 of 2 settings, and with more in 0. In 1 a seed does not reach it. In 1 a seed is there at "
         "its first snapshot, so that the ratio is not known."
@@ -83,7 +83,7 @@ def test_a_run_that_never_is_as_good_or_is_at_once_has_no_ratio() -> None:
 def test_a_model_that_is_best_at_its_end_is_said_to_go_on() -> None:
     falling = planted(lambda step, clusters, seed: 10 / step / (1 if clusters == 1 else 2 + 0.01 * seed), (1, 10))
     assert read(falling).over_seeds["at_end"].tolist() == [3]
-    sentence = findings.saved(curves.read(falling), pd.DataFrame())
+    sentence = findings.RULES["efficiency"](curves.read(falling), pd.DataFrame())
     assert sentence is not None
     assert "fewer images in 1 of 1 setting" in sentence
     assert "(most: 2.01 times fewer at 10 clusters)" in sentence
@@ -93,13 +93,13 @@ def test_a_model_that_is_best_at_its_end_is_said_to_go_on() -> None:
     slower = planted(
         lambda step, clusters, seed: faster(step, clusters, seed) * (1 if clusters == 1 else 4 + seed / 10), (1, 10)
     )
-    assert "and with more in 1." in str(findings.saved(curves.read(slower), pd.DataFrame()))
+    assert "and with more in 1." in str(findings.RULES["efficiency"](curves.read(slower), pd.DataFrame()))
 
 
 def test_where_nothing_is_unconditional_or_steps_do_not_vary_there_is_nothing_to_say() -> None:
     for study in (planted(faster, (10, 50)), synthetic.study({"condition.clusters": [1, 10]})):
         assert read(study).runs.empty
-        assert findings.saved(curves.read(study), pd.DataFrame()) is None
+        assert findings.RULES["efficiency"](curves.read(study), pd.DataFrame()) is None
 
 
 def test_a_report_has_the_tables_the_sentence_and_the_figure_and_removes_them(tmp_path: Path) -> None:

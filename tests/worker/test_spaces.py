@@ -132,4 +132,6 @@ def test_weights_that_were_exchanged_since_the_plan_are_refused(
     artifacts = Artifacts(Store(tmp_path / "runs"), {recipe.key: recipe}, Library(), "cpu", Claimant())
     nothing, none = np.zeros((0, 8, 8, 1), np.float32), np.zeros(0, np.int64)
     with pytest.raises(ValueError, match="planned with 0123abcd: put those back, or run `difgen sweep` again"):
-        artifacts.embed(recipe.key, Holdout(nothing, None, none, nothing, None, none, none, nothing, 0.5))
+        artifacts.embed(
+            recipe.key, Holdout(nothing, None, none, nothing, None, none, none, nothing, 0.5, nothing, None, none)
+        )

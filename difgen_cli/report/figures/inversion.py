@@ -9,7 +9,7 @@ from difgen_cli.report.plotting.paper import PAGE, Paper
 from difgen_cli.report.study import blind
 from difgen_cli.report.study.curves import SIZE, STEPS, Curves, over_seeds
 
-ORDER = 102
+ORDER = 104
 ROWS = (
     FacetRow("dire_auc", "AUROC of membership by the error of inversion", marks=(0.5,)),
     FacetRow("inv_nll_gap", "held-out minus training: nats of the latent", marks=(0.0,)),
