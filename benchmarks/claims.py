@@ -57,7 +57,7 @@ class Drawn:
 
 def farm(folder: Path, width: int, steps: int, seeds: int) -> Farm:
     """The scores that the metric `claim` gives, of all models and images."""
-    models = swept(folder, width, steps, seeds)
+    (models,) = swept(folder, width, [steps], seeds)
     pool, parts = digits.load(), [data.split(digits.load(), size=256, held_out=900, seed=seed) for seed in models.seeds]
     rest, held_out = parts[0].rest, parts[0].held_out
     images = data.scaled(pool.images[np.concatenate([rest, held_out])])
