@@ -51,6 +51,7 @@ LATER = {
     "post_training.name": "none",
     "sample.levels": None, "sample.every": 1, "sample.start": "noise", "sample.prior": "empirical",
     "sample.s_churn": 0.0, "sample.s_min": 0.0, "sample.s_max": None, "sample.s_noise": 1.0,
+    "score.deviation.patch": None,
 }  # fmt: skip
 
 
