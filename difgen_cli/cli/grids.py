@@ -10,6 +10,7 @@ import typer
 from difgen_cli.cli import completion
 from difgen_cli.cli.app import command, errors
 from difgen_cli.cli.format import output
+from difgen_cli.cli.options import Force, check_free
 
 
 @command()
@@ -19,7 +20,7 @@ def grids(
         typer.Argument(help="The grid to copy; default: list them.", metavar="NAME", autocompletion=completion.shipped),
     ] = None,
     out: Annotated[Path | None, typer.Argument(help="The file to write; default: NAME.yaml.", metavar="FILE")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the file.")] = False,
+    force: Force = False,
 ) -> None:
     """List the grids that come with difgen, each with its question; or copy one.
 
@@ -40,8 +41,7 @@ def grids(
         if name not in files:
             raise GridError(f"grids {name}: no such grid ({', '.join(files)}){suggest(name, files)}")
         target = out or Path(f"{name}.yaml")
-        if target.exists() and not force:
-            raise GridError(f"{target}: exists; name another file, or replace it with --force")
+        check_free(target, force=force)
         target.parent.mkdir(parents=True, exist_ok=True)
         replace_text(target, files[name].read_text(encoding="utf-8"))
         console.print(f"{target}: written. What it costs: difgen plan {target}", soft_wrap=True)

@@ -12,7 +12,7 @@ import typer
 
 from difgen_cli.cli.app import command, errors
 from difgen_cli.cli.format import messages, output
-from difgen_cli.cli.options import Runs
+from difgen_cli.cli.options import Force, Runs, check_free
 
 if TYPE_CHECKING:
     from difgen_cli.data import Pool
@@ -29,7 +29,7 @@ def init(
     images: Annotated[Path, typer.Argument(help="A folder of images, Parquet files, .npz or .npy.", metavar="IMAGES")],
     grid: Annotated[Path | None, typer.Argument(help="The file to write; default: NAME.yaml.", metavar="GRID")] = None,
     runs: Runs = Path("runs"),
-    force: Annotated[bool, typer.Option("--force", help="Replace the file.")] = False,
+    force: Force = False,
 ) -> None:
     """Write a first grid for a set of images: sizes of the training set against training steps.
 
@@ -47,8 +47,7 @@ def init(
         from difgen_cli.text import hyphenated
 
         out = grid or Path(f"{hyphenated(images.absolute().name) or 'images'}.yaml")
-        if out.exists() and not force:
-            raise GridError(f"{out}: exists; name another file, or replace it with --force")
+        check_free(out, force=force)
         try:
             whole, split = files.meant(images)
             pool = files.load(path=whole, split=split)

@@ -66,6 +66,8 @@ ReportFolder = Annotated[
     Path | None, typer.Option("--out", help="The folder of the report; default: report/NAME.", metavar="FOLDER")
 ]
 
+Force = Annotated[bool, typer.Option("--force", help="Replace the file.")]
+
 CLUSTERS = ("auto", "local", "slurm", "inline")
 
 
@@ -95,6 +97,14 @@ def run_directory(argument: Path | None, option: Path | None) -> Path:
     if argument is not None and option is not None:
         raise GridError(f"{argument} and --runs {option}: name the run directory once")
     return argument or option or Path(os.environ.get("DIFGEN_RUNS") or "runs")
+
+
+def check_free(path: Path, *, force: bool) -> None:
+    """GridError where a file is in the way that nobody asked to replace."""
+    from difgen_cli.engine.grid.document import GridError
+
+    if path.exists() and not force:
+        raise GridError(f"{path}: exists; name another file, or replace it with --force")
 
 
 def existing(runs: Path) -> Path:

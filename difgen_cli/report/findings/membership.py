@@ -65,26 +65,33 @@ def distinguishes(row: Row, _: Row) -> str | None:
 
 def inverts(row: Row, _: Row) -> str | None:
     """Does the error of a walk to noise and back tell training from held-out images?"""
-    if not row.has_values(INVERTED, f"{INVERTED}_lo", f"{INVERTED}_hi") or blind.reason(row.values):
-        return None
-    numbers, groups = f"AUROC {value(row, INVERTED)}", "training images than on held-out images"
-    if row.number(f"{INVERTED}_lo") > 0.5:
-        return f"The error of inversion is smaller on {groups}: {numbers}{_without(row)}."
-    if row.number(f"{INVERTED}_hi") < 0.5:
-        return f"The error of inversion is larger on {groups}: {numbers}{_without(row)}."
-    return f"The error of inversion was not found to distinguish training from held-out images: {numbers}."
+    numbers, begun = f"AUROC {value(row, INVERTED)}" if row.has_values(INVERTED) else "", "The error of inversion"
+    groups = "training images than on held-out images"
+    return _by_ends(
+        row, INVERTED, 0.5,
+        above=f"{begun} is smaller on {groups}: {numbers}{_without(row)}.",
+        below=f"{begun} is larger on {groups}: {numbers}{_without(row)}.",
+        neither=f"{begun} was not found to distinguish training from held-out images: {numbers}.",
+    )  # fmt: skip
 
 
 def gives_back(row: Row, _: Row) -> str | None:
     """Is the sampler drawn back to training images from noise more often than to held-out ones?"""
-    if not row.has_values(EXCESS, f"{EXCESS}_lo", f"{EXCESS}_hi") or blind.reason(row.values):
+    numbers = f"the difference of the shares is {value(row, EXCESS)}" if row.has_values(EXCESS) else ""
+    begun = "From noise of σ_d the sampler"
+    return _by_ends(
+        row, EXCESS, 0.0,
+        above=f"{begun} returns to training images more often than to held-out images: {numbers}.",
+        below=f"{begun} returns to training images less often than to held-out images: {numbers}.",
+        neither=f"{begun} was not found to return to training images more often than to held-out images: {numbers}.",
+    )  # fmt: skip
+
+
+def _by_ends(row: Row, name: str, null: float, *, above: str, below: str, neither: str) -> str | None:
+    """What the interval of a column carries; None without one, and where the images differ without the model."""
+    if not row.has_values(name, f"{name}_lo", f"{name}_hi") or blind.reason(row.values):
         return None
-    numbers, begun = f"the difference of the shares is {value(row, EXCESS)}", "From noise of σ_d the sampler"
-    if row.number(f"{EXCESS}_lo") > 0:
-        return f"{begun} returns to training images more often than to held-out images: {numbers}."
-    if row.number(f"{EXCESS}_hi") < 0:
-        return f"{begun} returns to training images less often than to held-out images: {numbers}."
-    return f"{begun} was not found to return to training images more often than to held-out images: {numbers}."
+    return above if row.number(f"{name}_lo") > null else below if row.number(f"{name}_hi") < null else neither
 
 
 def refused_in_study(curves: Curves, _: pd.DataFrame) -> str | None:
