@@ -10,7 +10,7 @@ export OMP_NUM_THREADS ?= 1
 # Hundreds of processes import the package; where bytecode may not be kept, each compiles it anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test pytest rest rest-slurm rest-others long-test lint style mypy browser sweep plan status report bench coverage worlds chaos slurm-test pins rooms clean
+.PHONY: demo test pytest rest rest-slurm rest-others long-test lint style mypy browser sweep plan status report bench coverage worlds chaos slurm-test docs pins rooms clean
 
 demo: $(VENV)/ready
 	$(BIN)/difgen sweep grids/size.yaml --runs $(RUNS) --cluster local
@@ -30,7 +30,7 @@ pytest: $(VENV)/ready
 
 # What `make test` leaves out, in short: SLURM without what takes minutes, 20 faults, 18 refusals, and all of the long tests.
 # Those on SLURM wait for it most of the time: they run in a process of their own, beside the others.
-rest: $(VENV)/ready browser
+rest: $(VENV)/ready $(VENV)/docs browser
 	+@$(MAKE) --no-print-directory --jobs=2 rest-slurm rest-others
 
 rest-slurm: $(VENV)/ready
@@ -40,7 +40,7 @@ rest-others: $(VENV)/ready
 	$(BIN)/python -m pytest $(TOGETHER) -m "chaos or long"
 
 # Real images, statistics, benchmarks, compilers, sweeps that are stopped and go on.
-long-test: $(VENV)/ready browser
+long-test: $(VENV)/ready $(VENV)/docs browser
 	$(BIN)/python -m pytest $(TOGETHER) -m long
 
 lint: style mypy
@@ -102,6 +102,14 @@ chaos: $(VENV)/ready
 # Every fault on a real SLURM cluster of virtual nodes; as root on Debian, where tests/slurm/lab installs the packages.
 slurm-test: $(VENV)/ready
 	DIFGEN_SLURM_TESTS=all $(BIN)/python -m pytest tests/slurm -v
+
+# The documents as a site with a search that needs no network: build/docs/index.html. A broken link ends the build.
+docs: $(VENV)/docs
+	$(BIN)/python docs/site/build.py
+
+$(VENV)/docs: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	touch $@
 
 # Record that a plug-in's change left its results unchanged, or that its VERSION was raised.
 pins: $(VENV)/ready

@@ -27,7 +27,7 @@ from difgen_cli.engine.plan.facts import Finder
 from difgen_cli.engine.plan.filters import filter_by
 from difgen_cli.engine.plugins import Library, PluginError
 from difgen_cli.engine.progress import Watch, wait
-from difgen_cli.engine.store import Store, StoreError
+from difgen_cli.engine.store import Store, StoreError, notes
 from difgen_cli.engine.store.files import locked, publish_text
 from difgen_cli.format import counted
 
@@ -161,6 +161,7 @@ class Options:
     detach: bool = False
     profile: str | None = None
     anew: bool = False  # start workers even where others have this work: they do not try again what failed
+    annotation: notes.Annotation | None = None  # what a person notes of this grid
 
 
 def run(planned: Planned, options: Options, console: Console, watch: Watch = wait) -> str:
@@ -175,6 +176,7 @@ def run(planned: Planned, options: Options, console: Console, watch: Watch = wai
         return ended
     tables.fold(planned.store)  # sets results aside that are cut short
     state = survey(planned.plan, planned.store, lambda cell: cell.index in planned.state.wanted)
+    options = replace(options, annotation=None)  # it is kept once
     return _round(replace(planned, state=state), options, console, watch) if state.work else ended
 
 
@@ -186,12 +188,14 @@ def _round(planned: Planned, options: Options, console: Console, watch: Watch) -
     config.compiling()  # an unknown value is refused here, before a worker meets it
     submission = _running(planned, reconciler)  # it also records dead workers, for the plan that follows
     if submission is not None and not options.anew:
+        notes.add(planned.folder, options.annotation)
         if options.detach:
             console.print(f"workers are already running ({submission.name}); {ATTACH}")
             return "detached"
         console.print(f"workers are already running ({submission.name}): attached; Ctrl-C detaches, they continue")
         return _wait_for(planned, submission, reconciler, console, watch, started_here=False)
     planned = _recorded(planned)
+    notes.add(planned.folder, options.annotation)
     if options.jobs_per_gpu is None and pool.launcher == "local":
         options = replace(options, jobs_per_gpu=_probed(planned, options, console))
         pool = pool_of(planned, options)
@@ -229,10 +233,8 @@ def _running(planned: Planned, reconciler: Reconciler) -> Submission | None:
 
 
 def _request(planned: Planned, expected: Forecast, options: Options, console: Console) -> LaunchRequest:
-    write = partial(
-        submissions.write, planned.store, planned.folder, expected.work, planned.plugins,
-        expected=sentences.as_dict(expected),
-    )  # fmt: skip
+    work = (planned.store, planned.folder, expected.work, planned.plugins)
+    write = partial(submissions.write, *work, expected=sentences.as_dict(expected))
     grid, profile = planned.plan.grid, config.profile(options.profile, planned.plan.grid.file)
     return LaunchRequest(
         grid.name, planned.folder, expected, options.workers, options.jobs_per_gpu, profile, write, console.print

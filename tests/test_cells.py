@@ -37,8 +37,9 @@ def recorded(tmp_path: Path, write_grid: Write) -> select.Store:
     for age, path in enumerate((write_grid(WIDE, "wide.yaml"), write_grid(name="tiny.yaml"))):
         planned = prepare(path, tmp_path / "runs", {})
         record(planned)
-        moment = planned.folder.stat().st_mtime - 100 * age
-        os.utime(planned.folder, (moment, moment))
+        plan = planned.folder / "plan.parquet"
+        moment = plan.stat().st_mtime - 100 * age
+        os.utime(plan, (moment, moment))
     return select.Store(tmp_path / "runs")
 
 

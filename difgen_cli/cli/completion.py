@@ -45,6 +45,14 @@ def grids(ctx: typer.Context, incomplete: str) -> Iterable[str]:
 
 
 @_completed
+def tags(ctx: typer.Context, incomplete: str) -> Iterable[str]:
+    """The tags of the grids of a run directory."""
+    from difgen_cli.engine.store import Store, notes
+
+    return sorted({tag for folder in Store(_runs(ctx)).grids() for tag in notes.read(folder).tags})
+
+
+@_completed
 def cells(ctx: typer.Context, incomplete: str) -> Iterable[str]:
     """The filters KEY=VALUE of a grid's cells: the settings that vary first, then, after `=`, the values."""
     from difgen_cli.engine import select

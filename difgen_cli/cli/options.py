@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from difgen_cli.cli import completion
+
+if TYPE_CHECKING:
+    from difgen_cli.engine.store.notes import Annotation
 
 GridFile = Annotated[Path, typer.Argument(help="A grid file, such as grids/size.yaml.", metavar="GRID")]
 Runs = Annotated[Path, typer.Option("--runs", help="The run directory.", envvar="DIFGEN_RUNS", metavar="FOLDER")]
@@ -31,6 +35,10 @@ EveryGrid = Annotated[
         "--grid", help="One grid's name; default: every grid.", metavar="NAME", autocompletion=completion.grids
     ),
 ]
+Note = Annotated[
+    str | None, typer.Option("--note", help="A note to keep with the grid, at most 500 characters.", metavar="TEXT")
+]
+Tag = Annotated[list[str] | None, typer.Option("--tag", help="A tag to keep with the grid.", metavar="TAG")]
 CellWords = Annotated[
     list[str],
     typer.Argument(
@@ -125,3 +133,14 @@ def settings_of(texts: list[str] | None) -> dict[str, str]:
             raise GridError(f"--set {text}: write KEY=VALUE, such as model.width=128")
         pairs[key.strip()] = value.strip()
     return pairs
+
+
+def annotation_of(note: str | None, tags: Sequence[str] | None, removed: Sequence[str] | None = None) -> Annotation:
+    """What a person adds to the notes of a grid; GridError for what cannot be kept."""
+    from difgen_cli.engine.grid.document import GridError
+    from difgen_cli.engine.store.notes import Annotation
+
+    annotation = Annotation((note or "").strip(), tuple(tags or ()), tuple(removed or ()))
+    if (fault := annotation.fault()) is not None:
+        raise GridError(fault)
+    return annotation

@@ -17,11 +17,14 @@ from difgen_cli.cli.options import (
     Cluster,
     GridFile,
     JobsPerGpu,
+    Note,
     Only,
     Profile,
     Runs,
     Set,
+    Tag,
     Workers,
+    annotation_of,
     check_choice,
     jobs_per_gpu_of,
     settings_of,
@@ -31,6 +34,7 @@ from difgen_cli.format import counted
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from difgen_cli.engine.store.notes import Annotation
     from difgen_cli.sweep import Planned
 
 CAUSES_MAX = 5  # of failures that are named
@@ -48,6 +52,8 @@ def sweep(
     only: Only = None,
     retry: Annotated[str | None, typer.Option(help="`failed`: try failed units again.", metavar="WHAT")] = None,
     set_: Set = None,
+    note: Note = None,
+    tag: Tag = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show the plan; run nothing.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors and results.")] = False,
 ) -> None:
@@ -59,7 +65,7 @@ def sweep(
     with errors():
         check_choice("--cluster", cluster, CLUSTERS)
         check_choice("--retry", retry, (None, "failed"))
-        jobs = jobs_per_gpu_of(jobs_per_gpu)
+        jobs, annotation = jobs_per_gpu_of(jobs_per_gpu), annotation_of(note, tag)
         from difgen_cli import sweep as sweeping
         from difgen_cli.cli import progress
         from difgen_cli.cli.plan import print_brief  # here, so that the help lists sweep before plan
@@ -72,9 +78,9 @@ def sweep(
         if dry_run:
             return
         if not planned.state.work:
-            _nothing_to_do(planned, console)
+            _nothing_to_do(planned, annotation, console)
             return
-        options = sweeping.Options(cluster, workers, jobs, detach, profile, anew=retry is not None)
+        options = sweeping.Options(cluster, workers, jobs, detach, profile, retry is not None, annotation)
         ended = sweeping.run(planned, options, console, partial(progress.watch, console))
         if ended == "detached":
             return
@@ -86,12 +92,14 @@ def sweep(
         raise typer.Exit(sweeping.ENDED[ended])
 
 
-def _nothing_to_do(planned: Planned, console: Console) -> None:
+def _nothing_to_do(planned: Planned, annotation: Annotation, console: Console) -> None:
     from difgen_cli import sweep as sweeping
+    from difgen_cli.engine.store import notes
     from difgen_cli.engine.store.access import exists
 
     if not exists(planned.folder / "plan.parquet"):
         sweeping.record(planned)
+    notes.add(planned.folder, annotation)
     if planned.state.causes:
         console.print("nothing to do: every cell is done or has failed")
         _print_failures(planned, planned.state.causes, console)

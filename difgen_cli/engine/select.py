@@ -9,11 +9,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from difgen_cli.engine.grid.document import GridError
+from difgen_cli.engine.grid.document import GridError, suggest
 from difgen_cli.engine.grid.values import filter_of
 from difgen_cli.engine.plan import plan_table
 from difgen_cli.engine.plan.filters import listed, shown
-from difgen_cli.engine.store import RunFolder, Store
+from difgen_cli.engine.store import RunFolder, Store, notes
 
 SHORTEST = 4  # digits of a key that are taken for one
 KEY = re.compile(rf"[0-9a-f]{{{SHORTEST},16}}")
@@ -51,7 +51,7 @@ class Lines:
     @staticmethod
     def read(store: Store, grid: str | None) -> Lines:
         """Read the plan of a grid by its name, or of the newest grid. Raises GridError where none was swept."""
-        folder = _folder(store, grid)
+        folder = folder_of(store, grid)
         table = plan_table.read(folder / "plan.parquet")
         return Lines(folder, {name: table[name] for name in table.column_names}, table.num_rows)
 
@@ -103,7 +103,21 @@ def one(store: Store, words: Sequence[str], grid: str | None = None) -> Selected
     return lines.cell(rows[0])
 
 
-def _folder(store: Store, grid: str | None) -> Path:
+def tagged(store: Store, tag: str, grid: str | None = None) -> list[Path]:
+    """The folders of all grids, or of those of one name, that have a tag. Raises GridError where none has."""
+    folders = [folder for folder in store.grids() if grid in (None, folder.name, folder.name.rpartition("-")[0])]
+    tags = {folder: notes.read(folder).tags for folder in folders}
+    chosen = [folder for folder in folders if tag in tags[folder]]
+    if not chosen:
+        every = sorted({one for some in tags.values() for one in some})
+        raise GridError(
+            f"--tag {tag}: no grid has this tag ({', '.join(every) or 'none has any'}){suggest(tag, every)}"
+        )
+    return chosen
+
+
+def folder_of(store: Store, grid: str | None) -> Path:
+    """The folder of the newest grid of a name, or of all. Raises GridError where none was swept."""
     folders = store.grids()
     chosen = [f for f in folders if grid in (None, f.name, f.name.rpartition("-")[0])]
     if chosen:

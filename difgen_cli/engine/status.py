@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from difgen_cli.engine import progress
 from difgen_cli.engine.cost import cache
@@ -14,7 +18,8 @@ from difgen_cli.engine.launch import submissions
 from difgen_cli.engine.launch.reconciler import Reconciler, SubmissionStatus
 from difgen_cli.engine.plan import plan_table
 from difgen_cli.engine.plan.plan_table import Expected
-from difgen_cli.engine.store import Store, failures, index, untrusted
+from difgen_cli.engine.store import Store, access, failures, index, notes, untrusted
+from difgen_cli.engine.store.notes import Notes
 from difgen_cli.engine.store.processes import is_dead
 
 # The states of a trajectory, the most urgent first.
@@ -44,11 +49,26 @@ class TrajectoryStatus:
 
 
 @dataclass(frozen=True)
+class GridStatus:
+    """One grid of a run directory: of one name there may be several, which differ in their folders."""
+
+    folder: Path
+    planned: str  # when it was swept last with anything to do, an ISO time in UTC
+    cells: int  # of models
+    notes: Notes
+
+    @property
+    def name(self) -> str:
+        return self.folder.name.rpartition("-")[0]
+
+
+@dataclass(frozen=True)
 class Status:
     """A run directory at one moment."""
 
     lines: list[TrajectoryStatus]
     submissions: list[SubmissionStatus]  # those that are alive
+    grids: list[GridStatus] = field(default_factory=list)  # oldest first
 
     @property
     def counts(self) -> Counter[str]:
@@ -74,7 +94,22 @@ def look(store: Store, submitted: Reconciler) -> Status:
     wrong = untrusted.find(store).folders
     lines = [replace(line, state="stale") if line.state == "done" and line.key in wrong else line for line in lines]
     lines += [TrajectoryStatus(wanted.slug, key, "waiting") for key, wanted in expected.items() if key not in seen]
-    return Status(sorted(lines, key=lambda line: line.trajectory), alive)
+    return Status(sorted(lines, key=lambda line: line.trajectory), alive, grids(store))
+
+
+def grids(store: Store) -> list[GridStatus]:
+    """The grids that were swept here, oldest first; those whose plan cannot be read are left out."""
+    every = []
+    for folder in store.grids():
+        path = folder / "plan.parquet"
+        try:
+            kinds = access.parsed(path, lambda file: pq.read_table(file, columns=["kind"])["kind"])
+            moment = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds")
+        except (*access.ANSWERS, access.DamagedError):
+            continue  # the next sweep writes it anew
+        cells = pc.sum(pc.equal(kinds, "model")).as_py() or 0
+        every.append(GridStatus(folder, moment, cells, notes.read(folder)))
+    return every
 
 
 def _line(slug: str, key: str, entry: dict[str, Any], expected: Expected | None) -> TrajectoryStatus:

@@ -76,6 +76,8 @@ def _axis(rows: np.ndarray) -> np.ndarray:
     """(d,) float64 of length 1, along which a sample of the rows (n, d) varies most; 0 where they are all equal."""
     sample = rows[:: max(1, len(rows) // SAMPLED)][:SAMPLED].astype(np.float64)
     sample -= sample.mean(axis=0)
-    axis = sample.T @ np.linalg.eigh(sample @ sample.T)[1][:, -1]
+    few = sample.shape[1] <= len(sample)  # of the two products the smaller one, whose axis is the same
+    axis = np.linalg.eigh(sample.T @ sample if few else sample @ sample.T)[1][:, -1]
+    axis = axis if few else sample.T @ axis
     length = np.linalg.norm(axis)
     return np.asarray(axis / length if length > 0 else axis)

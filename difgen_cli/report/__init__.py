@@ -71,6 +71,7 @@ class Study:
     exposure: pd.DataFrame | None = None
     image_names: dict[str, list[str]] = field(default_factory=dict)
     album: Album | None = None
+    notes: list[str] = field(default_factory=list)
 
     @property
     def measured(self) -> pd.DataFrame:

@@ -37,6 +37,14 @@ LEVELS = (10.0, 1.0, 0.1, 0.0)
 OF_OBJECTIVES: dict[str, list[dict[str, Any]]] = {
     "edm": [{}, {"noise_bank": 2}, {"target": "closed_form"}], "unlearn": [{}, {"method": "erase"}],
 }  # fmt: skip
+# Networks with one layer of each kind: the second of a kind computes as the first does.
+OF_NETWORKS: dict[str, dict[str, Any]] = {
+    "ddpmpp": {"width": 32, "depth": 1, "multipliers": (1, 2), "augment": 9},
+    "dit": {"width": 48, "depth": 1},
+    "edm2": {"width": 32, "depth": 1, "multipliers": (1, 2), "attention": (8,), "head_channels": 32},
+    "unet": {"depth": 1, "multipliers": (1, 2), "attention": (8,)},
+    "unet2d": {"layers_per_block": 1, "block_out_channels": (32, 64)},
+}
 OF_SAMPLERS = {"heun": {"s_churn": 10.0}}
 OF_TERMS = {"swg": {"crop": 8}}
 
@@ -67,8 +75,7 @@ def applied(module: nn.Module, change: Callable[[Tensor], Tensor], recurse: bool
 
 def network(library: Library, name: str, classes: int) -> nn.Module:
     build = library.module("model", name).build
-    augment = {"augment": 9} if name == "ddpmpp" else {}
-    built: nn.Module = build(SHAPE, classes, **augment).to(CARD)
+    built: nn.Module = build(SHAPE, classes, **OF_NETWORKS.get(name, {})).to(CARD)
     return built
 
 

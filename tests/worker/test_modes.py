@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from difgen_cli.config import PlaceError
 from difgen_cli.diffusion.randomness import initialise
 from difgen_cli.diffusion.training import train
 from difgen_cli.engine.worker import modes
+from difgen_cli.engine.worker.context import WorkerContext
 from difgen_cli.engine.worker.modes import Cost, best, choose_mode, measure, training_mode
 from difgen_cli.models import mlp, unet
 
@@ -93,6 +95,22 @@ def test_the_environment_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DIFGEN_COMPILE", "perhaps")
     with pytest.raises(PlaceError, match="auto, never or always"):
         choose_mode({}, 10**9, "cpu", steps, print)
+
+
+def test_what_was_computed_is_forgotten_where_the_network_changes_and_not_before_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    forgotten: list[str] = []
+    monkeypatch.setattr(modes, "forget", forgotten.append)
+    worker = object.__new__(WorkerContext)
+    worker.device, worker.network = "cpu", None
+    network = {name: SimpleNamespace(inputs={"network": SimpleNamespace(key=name)}) for name in "ABC"}
+    worker.recipes = network | {"reference": SimpleNamespace(inputs={})}  # type: ignore[assignment]
+    counts = []
+    for unit in ("reference", "A", "A", "reference", "B", "B", "C"):
+        worker.settle(unit)
+        counts.append(len(forgotten))
+    assert counts == [0, 0, 0, 1, 1, 1, 2]
 
 
 IMAGES = torch.randint(0, 256, (20, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))

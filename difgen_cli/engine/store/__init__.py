@@ -1,6 +1,6 @@
 """The run directory: only this package knows its folders and file names, and every file appears whole.
 
-grids/<name>-<hash>/            grid.yaml, plan.json, plan.parquet, submissions/
+grids/<name>-<hash>/            grid.yaml, plan.parquet, notes/, submissions/
 trajectories/<slug>-<key>/      spec.json, env.json, attempts/, checkpoints/, snapshots/, states/, samples/, results/
 references/<slug>-<key>/        samples/, results/ of held-out images, copies and the ideal denoiser
 shared/homes/<key>              names of folders above, each of which is one key's alone
@@ -238,9 +238,9 @@ class Store:
         return exists(self.root / "grids")
 
     def grids(self) -> list[Path]:
-        """Folders of the grids that were swept here, oldest first."""
+        """Folders of the grids that were swept here, the oldest plan first: a note makes no grid newer."""
         folders = [self.root / "grids" / n for n in names(self.root / "grids")]
-        dated = [(about.st_mtime, f) for f in folders if exists(f / "plan.parquet") and (about := status(f))]
+        dated = [(about.st_mtime, f) for f in folders if (about := status(f / "plan.parquet"))]
         return [folder for _, folder in sorted(dated, key=lambda pair: pair[0])]
 
     @property

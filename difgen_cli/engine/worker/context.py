@@ -65,11 +65,11 @@ class WorkerContext:
         """Before a unit: what was compiled for another network is forgotten, and memory that nobody uses given back."""
         network = self.recipes[run_key].inputs.get("network")
         key = network.key if network else None
-        if key != self.network:
+        if key != self.network and self.network is not None:  # before the first one there is nothing to forget
             modes.forget(self.device)
-            self.network = key
         elif self.device.startswith("cuda"):
             torch.cuda.empty_cache()
+        self.network = key
 
     def environment(self) -> dict[str, Any]:
         """What rows say of their making."""

@@ -34,7 +34,7 @@ def header(study: Study, curves: Curves, sentences: list[str]) -> str:
     )
     seeds = f"<tr><th scope=row>seeds</th><td>{study.seeds}</td></tr>"
     warnings = "".join(note(text, "warning") for text in _warnings(study, curves))
-    paragraphs = "".join(f"<p>{escape(sentence)}</p>" for sentence in sentences)
+    paragraphs = "".join(map(note, study.notes)) + "".join(f"<p>{escape(sentence)}</p>" for sentence in sentences)
     return (
         f'<header><div><h1>{escape(study.name)}</h1><p class="question">{escape(study.question)}</p>'
         f'{paragraphs}<ul class="counts">{counts}</ul>{warnings}</div>'

@@ -154,6 +154,9 @@ class FigureSheet:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
 
         figure = self.figure
+        for axis in (axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)):
+            if not axis.get_label_text():  # else every drawing looks for its place among all tick labels, for nothing
+                axis.set_label_coords(0.5, 0.0)
         FigureCanvasAgg(figure)
         figure.get_layout_engine().execute(figure)  # type: ignore[union-attr]
         figure.set_layout_engine(None)  # else each save would draw once more to lay out

@@ -23,6 +23,7 @@ from difgen_cli.engine.store import (
     Store,
     failures,
     nearest,
+    notes,
     sample_files,
     submission_file,
     tables,
@@ -86,6 +87,7 @@ def _study(store: Store, folder: Path, metrics: dict[str, pa.Table]) -> Study:
         exposure=exposed,
         image_names=exposure.names(store, exposed),
         album=Album(store, _trajectories(rows)),
+        notes=notes.read(folder).sentences,
     )
 
 
