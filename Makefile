@@ -25,8 +25,14 @@ TOGETHER := -n auto --dist loadfile --no-loadscope-reorder
 test: style browser
 	+@$(MAKE) --no-print-directory --jobs=2 mypy pytest
 
+# Run directories of tests lie in memory where there are 8 GB of it for files: on a disk each of some 150 writes of a
+# sweep waits for it. They are removed where all passed. Chaos, which disks are for, keeps to the disk.
+FOLDERS := $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 8000000 {print "/dev/shm"}')
+
 pytest: $(VENV)/ready
-	$(BIN)/python -m pytest $(TOGETHER) -m "not slurm and not chaos and not long"
+	@folder=$$(mktemp -d -p "$(or $(FOLDERS),$${TMPDIR:-/tmp})" difgen-tests.XXXXXX) && chmod 755 $$folder && \
+	$(BIN)/python -m pytest --basetemp=$$folder/t $(TOGETHER) -m "not slurm and not chaos and not long" && \
+	rm -rf $$folder
 
 # What `make test` leaves out, in short: SLURM without what takes minutes, 20 faults, 18 refusals, and all of the long tests.
 # Those on SLURM wait for it most of the time: they run in a process of their own, beside the others.

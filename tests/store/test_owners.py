@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,14 +70,16 @@ print("looked")
 """
 
 
-def test_a_colleagues_living_submission_stays_open_on_a_machine_that_hides_processes(tmp_path: Path) -> None:
+def test_a_colleagues_living_submission_stays_open_on_a_machine_that_hides_processes(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     if os.geteuid() or not shutil.which("unshare") or not shutil.which("setpriv"):
         pytest.skip("only root can mount /proc with hidepid")
     hidden = ["unshare", "--mount", "sh", "-c", 'mount -t proc -o hidepid=2 proc /proc && exec "$@"', "sh"]
     if subprocess.run([*hidden, "true"], capture_output=True, check=False).returncode:
         pytest.skip("/proc cannot be mounted with hidepid here")
     me, other = STRANGERS
-    runs = _world_readable(tmp_path) / "runs"
+    runs = _world_readable(tmp_path, tmp_path_factory.getbasetemp()) / "runs"
     ids = [f"--reuid={other}", f"--regid={other}", "--clear-groups"]
     with subprocess.Popen(["setpriv", *ids, "sleep", "100"]) as launcher:
         folder = runs / "grids" / "g-01234567" / "submissions" / "1"
@@ -98,9 +99,10 @@ def test_a_colleagues_living_submission_stays_open_on_a_machine_that_hides_proce
     assert json.loads((folder / "closed.json").read_text())["why"] == "its workers are gone"
 
 
-def _world_readable(folder: Path) -> Path:
-    """pytest's folders are their maker's alone."""
-    top = Path(tempfile.gettempdir())
-    for path in (folder, *(p for p in folder.parents if top in p.parents)):
-        path.chmod(0o755)
+def _world_readable(folder: Path, base: Path) -> Path:
+    """pytest's folders are their maker's alone: those below its base, this one, and two above it."""
+    below = [path for path in folder.parents if base in path.parents]
+    for path in (folder, *below, base, *base.parents[:2]):
+        if path.stat().st_mode & 0o055 != 0o055:
+            path.chmod(0o755)
     return folder

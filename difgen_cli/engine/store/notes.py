@@ -98,9 +98,14 @@ def _read(path: Path) -> Annotation | None:
     if not isinstance(content, dict):
         return None
     check_schema(path, content.get("schema"), SCHEMA)
-    note, written, *words = (content.get(name) for name in ("note", "written", "tags", "removed"))
-    lists = [tuple(some) for some in words if isinstance(some, list) and all(isinstance(word, str) for word in some)]
-    if not (isinstance(note, str) and isinstance(written, str) and len(lists) == 2):
+    note, written = content.get("note"), content.get("written")
+    tags, removed = _words(content.get("tags")), _words(content.get("removed"))
+    if not isinstance(note, str) or not isinstance(written, str) or tags is None or removed is None:
         return None
-    annotation = Annotation(note, *lists, written)
+    annotation = Annotation(note, tags, removed, written)
     return annotation if annotation.fault() is None and re.fullmatch(r"[\d:+TZ-]{10,25}", written) else None
+
+
+def _words(value: Any) -> tuple[str, ...] | None:
+    """A list of words; None where it is anything else."""
+    return tuple(value) if isinstance(value, list) and all(isinstance(word, str) for word in value) else None
