@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from difgen_cli.report.findings import levels
 from difgen_cli.report.findings.numbers import count
 from difgen_cli.report.plotting import labels
 from difgen_cli.report.study import largest_gap
@@ -33,17 +34,17 @@ def gap(curves: Curves, _: pd.DataFrame) -> str | None:
     largest = largest_gap.read(curves)
     if largest is None or not largest.lo > 0:
         return None
-    where = ", ".join(labels.level(path, level) for path, level in largest.settings.items())
-    sigma = " to ".join(dict.fromkeys(labels.number(level) for level in largest.sigma))
+    where = [labels.level(path, level) for path, level in largest.settings.items()]
+    where.append(f"σ/σ_d = {' to '.join(dict.fromkeys(labels.number(one) for one in largest.sigma))}")
     chosen = (
-        "for each seed at the place where the others have their largest"
+        "each seed's is read where the other seeds have their largest"
         if largest.seeds > 1
-        else "the largest of all, and widened for that"
+        else "the interval is widened for that"
     )
+    numbers = f"{labels.number(largest.gap)} [{labels.number(largest.lo)}, {labels.number(largest.hi)}]"
     return (
-        f"The denoising loss of held-out images is above that of training images most{' at ' if where else ''}{where} "
-        f"at σ/σ_d = {sigma}: by {labels.number(largest.gap)} [{labels.number(largest.lo)}, "
-        f"{labels.number(largest.hi)}] times the latter ({count(largest.looked, 'place')} were looked at; {chosen})."
+        f"The gap between the losses of held-out and training images is largest at {levels.listed(where)}: {numbers} "
+        f"times the loss of training images (of {count(largest.looked, 'place')}; {chosen})."
     )
 
 

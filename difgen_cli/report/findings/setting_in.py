@@ -25,8 +25,8 @@ def copying(curves: Curves, _: pd.DataFrame) -> str | None:
         together = f"; intervals hold for all {len(verdicts)} settings together" if len(verdicts) > 1 else ""
         every = "in every seed" if copied["seeds"].max() > 1 else "in the one seed"
         sentences.append(
-            f"By the last snapshots copying has set in{place(curves, copied)}: the ratio rule finds more copies than "
-            f"among held-out images {every} (mem_frac {' to '.join(dict.fromkeys(ends))}{together})."
+            f"By the last snapshots models copy{place(curves, copied)}: the ratio rule finds more copies than among "
+            f"held-out images {every} (mem_frac {' to '.join(dict.fromkeys(ends))}{together})."
         )
     if len(none):
         subject = "It finds no more" if len(copied) else "At the last snapshots the ratio rule finds no more copies"

@@ -28,7 +28,7 @@ from difgen_cli.report.findings import (
 )
 from difgen_cli.report.findings.numbers import count, percent
 from difgen_cli.report.plotting import labels
-from difgen_cli.report.study.curves import STEPS, Curves, last_snapshot, per_group
+from difgen_cli.report.study.curves import STEPS, Curves, last_snapshot
 from difgen_cli.report.study.first_copy import EVERY
 from difgen_cli.report.study.first_copy import FIRST as FIRST_COPY
 from difgen_cli.report.study.least_loss import COPIED, WEIGHTED

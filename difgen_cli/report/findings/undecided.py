@@ -6,6 +6,7 @@ first that does not, longer training where nothing has set in, seeds or samples 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -29,13 +30,16 @@ FIRST_SEEDS = 3
 ONSET = setting_in.ONSET
 
 
+NOTHING = Extension()  # where more cells like these settle nothing
+
+
 @dataclass(frozen=True)
 class Question:
     """words: what is not known, after `it is not known`. why: the end of the sentence. extension: cells that decide."""
 
     words: str
     why: str
-    extension: Extension = Extension()
+    extension: Extension = NOTHING
 
 
 def questions(curves: Curves) -> list[Question]:
@@ -56,28 +60,32 @@ def undecided(curves: Curves, _: pd.DataFrame) -> str | None:
 
 def settle(curves: Curves, _: pd.DataFrame) -> str | None:
     """The cells that would settle them, and what they cost; None where more cells of this kind settle nothing."""
-    asked = questions(curves)[:SHOWN]
-    wanted = extension.joined(one.extension for one in asked)
-    if not wanted:
+    further = wanted(curves)
+    if not further:
         return None
-    numbers = [f"({number})" for number, one in enumerate(asked, 1) if one.extension]
-    needed = extension.cost(curves, wanted)
+    numbers = [f"({number})" for number, one in enumerate(questions(curves)[:SHOWN], 1) if one.extension]
+    needed = extension.cost(curves, further)
     cells = f"{count(needed.cells, 'new cell')} in {count(needed.trainings, 'training')}"
     return (
-        f"{cells} would settle {levels.listed(numbers)}: {described(curves, wanted)}; `difgen report --settle FILE` "
+        f"{cells} would settle {levels.listed(numbers)}: {described(further)}; `difgen report --settle FILE` "
         "writes them as a grid that keeps what there is."
     )
 
 
-def described(curves: Curves, wanted: Extension) -> str:
+def wanted(curves: Curves) -> Extension:
+    """The cells that settle the questions that `undecided` names."""
+    return extension.joined(one.extension for one in questions(curves)[:SHOWN])
+
+
+def described(further: Extension) -> str:
     """`N = 128; training steps 8000 and 16000 at N ≥ 768; 5 seeds`."""
-    parts = [levels.named(SIZE, [str(size) for size in wanted.sizes])] if wanted.sizes else []
-    for steps, bound, sign in ((wanted.earlier, wanted.earlier_to, "≤"), (wanted.later, wanted.later_from, "≥")):
+    parts = [levels.named(SIZE, [str(size) for size in further.sizes])] if further.sizes else []
+    for steps, bound, sign in ((further.earlier, further.earlier_to, "≤"), (further.later, further.later_from, "≥")):
         if steps:
             where = f" at N {sign} {labels.text(bound)}" if math.isfinite(bound) else ""
             parts.append(f"snapshots at step {levels.listed([str(step) for step in steps])}{where}")
-    parts += [f"{wanted.seeds} seeds"] if wanted.seeds else []
-    parts += [f"{wanted.samples:,} samples of each"] if wanted.samples else []
+    parts += [f"{further.seeds} seeds"] if further.seeds else []
+    parts += [f"{further.samples:,} samples of each"] if further.samples else []
     return "; ".join(parts)
 
 
@@ -86,13 +94,14 @@ def described(curves: Curves, wanted: Extension) -> str:
 
 def absent(curves: Curves, _: frozenset[str]) -> Iterator[Question]:
     """Cells that are planned and not done."""
-    state = curves.cells["state"].value_counts()
-    failed, all_of_them = int(state.get("failed", 0)), len(curves.cells)
-    missing = all_of_them - int(state.get("done", 0)) - failed
-    words = [*([f"{missing} are missing"] if missing else []), *([f"{failed} have failed"] if failed else [])]
-    if words:
+    state, planned = curves.cells["state"].value_counts(), len(curves.cells)
+    failed = int(state.get("failed", 0))
+    missing = planned - int(state.get("done", 0)) - failed
+    if missing:
+        yield Question("what the missing cells show", f"{missing} of {count(planned, 'cell')}; run the sweep again")
+    if failed:
         yield Question(
-            "what all planned cells show", f"of {count(all_of_them, 'cell')} {' and '.join(words)}: sweep again"
+            "what the failed cells show", f"{failed} of {count(planned, 'cell')}; sweep again with --retry failed"
         )
 
 
@@ -108,17 +117,17 @@ def where_it_stops(curves: Curves, possible: frozenset[str]) -> Iterator[Questio
 
 def later(curves: Curves, possible: frozenset[str]) -> Iterator[Question]:
     """Settings where nothing has set in by the last snapshot."""
-    none = curves.verdicts[curves.verdicts["state"] == State.NONE]
+    none = curves.verdicts[(curves.verdicts["state"] == State.NONE) & curves.verdicts["final"]]
     if none.empty or STEPS not in curves.paths or none["step"].isna().all():
         return
     last = int(none["step"].max())
-    wanted = Extension()
+    deciding = NOTHING
     if "steps" in possible and last == int(max(curves.axis(STEPS).values)):
         sizes = none[SIZE].astype(str).astype(float) if SIZE in curves.paths and curves.axis(SIZE).numeric else None
         smallest = float(sizes.min()) if sizes is not None else -np.inf
-        wanted = Extension(later=tuple(last * times for times in LONGER), later_from=smallest)
+        deciding = Extension(later=tuple(last * times for times in LONGER), later_from=smallest)
     where = setting_in.place(curves, none)
-    yield Question(f"whether copying sets in later{where}", f"training ended at step {last:,}", wanted)
+    yield Question(f"whether copying sets in later{where}", f"training ended at step {last:,}", deciding)
 
 
 def unseen(curves: Curves, _: frozenset[str]) -> Iterator[Question]:
@@ -150,26 +159,31 @@ def seeds_differ(curves: Curves, possible: frozenset[str]) -> Iterator[Question]
         return
     seeds = int(settings["seeds"].max())
     samples = _samples(curves) if "samples" in possible else None
-    wanted = Extension(samples=samples) if samples else Extension()
+    deciding = Extension(samples=samples) if samples else NOTHING
     if not samples and "seeds" in possible and 2 * seeds <= power.MOST_SEEDS:
-        wanted = Extension(seeds=2 * seeds)
+        deciding = Extension(seeds=2 * seeds)
     where = setting_in.place(curves, settings)
     yield Question(
         f"whether models copy{where}", f"in {int(settings['above'].sum())} of {int(settings['seeds'].sum())} trainings "
-        "the rule finds more than among held-out images", wanted
+        "the rule finds more than among held-out images", deciding
     )  # fmt: skip
 
 
 def one_seed(curves: Curves, possible: frozenset[str]) -> Iterator[Question]:
-    if curves.seeds == 1:
-        wanted = Extension(seeds=FIRST_SEEDS) if "seeds" in possible else Extension()
-        yield Question("how much another subset or initialisation would differ", "there is one seed", wanted)
+    if curves.seeds == 1 and curves.cells["seed"].nunique() == 1:
+        deciding = Extension(seeds=FIRST_SEEDS) if "seeds" in possible else NOTHING
+        yield Question("how much another subset or initialisation would differ", "there is one seed", deciding)
 
 
 def no_slope(curves: Curves, possible: frozenset[str]) -> Iterator[Question]:
     """Sizes at which copying is there at the first snapshot: when it set in is not known, and neither is the slope."""
     runs = curves.onsets.runs
-    if SIZE not in curves.paths or not curves.axis(SIZE).numeric or f"{ONSET}_lo" not in runs or STEPS not in curves.paths:
+    if (
+        SIZE not in curves.paths
+        or not curves.axis(SIZE).numeric
+        or f"{ONSET}_lo" not in runs
+        or STEPS not in curves.paths
+    ):
         return
     if len(setting_in.slopes(curves)):
         return
@@ -179,18 +193,19 @@ def no_slope(curves: Curves, possible: frozenset[str]) -> Iterator[Question]:
     first = int(min(curves.axis(STEPS).values))
     steps = tuple(sorted({first // part for part in EARLIER} - {0})) if "steps" in possible else ()
     largest = float(left[SIZE].astype(str).astype(float).max())
-    wanted = Extension(earlier=steps, earlier_to=largest) if steps else Extension()
+    deciding = Extension(earlier=steps, earlier_to=largest) if steps else NOTHING
     yield Question(
         "how the step at which copying sets in grows with N",
         f"at {levels.among(curves.axis(SIZE), set(left[SIZE].astype(str)))} it is there at the first snapshot",
-        wanted,
+        deciding,
     )
 
 
 def open_effects(curves: Curves, possible: frozenset[str]) -> Iterator[Question]:
     """Axes whose effect on copies has an interval that holds 0, with the seeds that an effect of that size needs."""
+    planned = curves.cells["seed"].nunique()  # those that are to come may decide
     for effect in curves.effects:
-        if not effect.known or effect.decided or effect.metric != SHARE:
+        if not effect.known or effect.decided or effect.metric != SHARE or effect.seeds < planned:
             continue
         needed = power.seeds_needed(effect.mean, effect.spread, effect.seeds) if effect.spread > 0 else None
         interval = f"{labels.number(effect.mean)} [{labels.number(effect.lo)}, {labels.number(effect.hi)}]"
@@ -199,22 +214,23 @@ def open_effects(curves: Curves, possible: frozenset[str]) -> Iterator[Question]
             why += f"a change of this size would need more than {power.MOST_SEEDS} seeds"
         else:
             why += f"a change of this size would show with {needed} in {percent(power.POWER)} of studies"
-        wanted = Extension(seeds=needed) if needed and "seeds" in possible else Extension()
+        deciding = Extension(seeds=needed) if needed and "seeds" in possible else NOTHING
         changed = " against ".join(labels.level(effect.axis, one) for one in (effect.level, effect.against))
-        yield Question(f"whether {changed} changes {SHARE}", why, wanted)
+        yield Question(f"whether {changed} changes {SHARE}", why, deciding)
 
 
 def _brackets(curves: Curves) -> list[tuple[float, float]]:
-    """Pairs of neighbouring sizes, the smaller with copies and the larger without, that are not close; the widest first."""
+    """Neighbouring sizes that are not close, the smaller with copies and the larger without; the widest pair first."""
     if SIZE not in curves.paths or not curves.axis(SIZE).numeric:
         return []
     axis, pairs = curves.axis(SIZE), set()
     values = dict(zip(axis.levels, axis.values, strict=True))
     others = [path for path in curves.paths if path not in (STEPS, SIZE)]
     for _, group in per_group(curves.verdicts, others):
-        states = sorted((values[str(size)], state) for size, state in zip(group[SIZE], group["state"], strict=True))
-        for (low, first), (high, second) in zip(states, states[1:], strict=False):
-            if first == State.COPIES and second == State.NONE and high > CLOSE * low:
+        sized = group.assign(images=[values[str(size)] for size in group[SIZE]]).sort_values("images")
+        states = sized[["images", "state", "final"]].itertuples(index=False)
+        for (low, first, _), (high, second, final) in itertools.pairwise(states):
+            if first == State.COPIES and second == State.NONE and final and high > CLOSE * low:
                 pairs.add((low, high))
     return sorted(pairs, key=lambda pair: (-pair[1] / pair[0], pair))
 
@@ -229,7 +245,9 @@ def _between(low: float, high: float) -> tuple[int, ...]:
 def _samples(curves: Curves) -> int | None:
     """Samples that decide every cell whose share is above its control's interval and its own interval is not."""
     cells = last_snapshot(curves.cells, curves.paths).dropna(subset=[SHARE, f"{SHARE}_lo", f"{SHARE}_control_hi"])
-    close = cells[(cells[SHARE] > cells[f"{SHARE}_control_hi"]) & (cells[f"{SHARE}_lo"] <= cells[f"{SHARE}_control_hi"])]
+    close = cells[
+        (cells[SHARE] > cells[f"{SHARE}_control_hi"]) & (cells[f"{SHARE}_lo"] <= cells[f"{SHARE}_control_hi"])
+    ]
     needed = [
         power.samples_needed(float(row[SHARE]), float(row[f"{SHARE}_control_hi"]), int(row[extension.COUNT]))
         for row in close.to_dict("records")

@@ -11,7 +11,7 @@ from difgen_cli.report.study import seeds
 
 POWER = 0.8  # probability that the interval decides
 MOST_SEEDS = 24
-MOST_SAMPLES = 65_536
+MOST_TIMES = 8  # as many samples as there are
 
 
 def of_seeds(mean: float, spread: float, n: int) -> float:
@@ -43,15 +43,11 @@ def of_samples(share: float, control: float, n: int) -> float:
 
 
 def samples_needed(share: float, control: float, present: int) -> int | None:
-    """The least doubling of the present number of samples with a power of 0.8; None where none up to 65,536 has it.
+    """The least doubling of the present number of samples with a power of 0.8; None where eight times are too few.
 
     control: upper end of the interval of held-out images, which more samples do not move.
     """
     if not share > control:
         return None
-    n = 2 * present
-    while n <= MOST_SAMPLES:
-        if of_samples(share, control, n) >= POWER:
-            return n
-        n *= 2
-    return None
+    doublings = (2**k * present for k in range(1, MOST_TIMES.bit_length()))
+    return next((n for n in doublings if of_samples(share, control, n) >= POWER), None)

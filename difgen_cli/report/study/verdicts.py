@@ -41,17 +41,22 @@ SEEN = (State.COPIES, State.NONE, State.DIFFER)  # what shares of copies may be 
 
 
 def read(curves: Curves) -> pd.DataFrame:
-    """One line per planned setting: its axes, `state`, `step`, `seeds` (measured), `above` (seeds with more copies than
-    held-out images), `mem_frac` with `lo` and `hi` (over seeds, all lines together 95 %), `control` and `power` (the
-    worst of its seeds; null where not known). Empty where no ratio rule was scored.
+    """One line per planned setting; none where no ratio rule was scored.
+
+    Columns: the axes, `state`, `step`, `final` (whether all that is planned at its last step is done), `seeds`
+    (measured), `above` (seeds with more copies than held-out images), `mem_frac` with `lo` and `hi` (over seeds; all
+    lines together have 95 %), `control` and `power` (the worst of its seeds; null where not known).
     """
     by = [path for path in curves.paths if path != STEPS]
     if SHARE not in curves.cells or curves.cells[SHARE].isna().all():
-        return pd.DataFrame(columns=[*by, "state"])
+        return pd.DataFrame(columns=[*by, *_line(None, 1), "final"])
     cells = last_snapshot(curves.cells, curves.paths)
     planned = curves.cells[by].drop_duplicates() if by else pd.DataFrame(index=[0])
     groups = {_hashable(key): group for key, group in per_group(cells, by)}
-    lines = [_line(groups.get(_hashable(key)), len(planned)) for key, _ in per_group(planned, by)]
+    lines = [
+        _line(groups.get(_hashable(key)), len(planned)) | {"final": _is_final(group)}
+        for key, group in per_group(curves.cells, by)
+    ]
     frame = pd.concat([planned.reset_index(drop=True), pd.DataFrame(lines)], axis=1)
     return frame.sort_values(by, kind="stable", ignore_index=True) if by else frame
 
@@ -68,6 +73,13 @@ def seen(curves: Curves, cells: pd.DataFrame) -> pd.DataFrame:
 
 def _hashable(key: tuple[Any, ...]) -> tuple[str, ...]:
     return tuple(map(str, key))
+
+
+def _is_final(planned: pd.DataFrame) -> bool:
+    """Whether the cells of a setting are done at the last step that is planned for it."""
+    steps = planned["step"] if "step" in planned else pd.Series(np.nan, planned.index)
+    last = planned[(steps == steps.max()) | steps.isna()]
+    return bool((last["state"] == "done").all())
 
 
 def _line(group: pd.DataFrame | None, among: int) -> dict[str, Any]:
