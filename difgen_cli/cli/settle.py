@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,15 +94,24 @@ def changes(curves: Curves, wanted: Extension) -> Changes:
     from difgen_cli.report.study.curves import SIZE, STEPS
     from difgen_cli.report.study.extension import COUNT, further_seeds
 
-    axes, skip = {}, []
+    axes: dict[str, list[int]] = {}
+    skip: list[dict[str, str]] = []
     if wanted.sizes:
         axes[SIZE] = sorted({*map(int, curves.axis(SIZE).values), *wanted.sizes})
     if wanted.later or wanted.earlier:
         present = [int(step) for step in curves.axis(STEPS).values]
         axes[STEPS] = sorted({*present, *wanted.later, *wanted.earlier})
-        if wanted.later and wanted.later_from > 0:
-            skip.append({SIZE: f'"< {wanted.later_from:.0f}"', STEPS: f'"> {max(present)}"'})
-        if wanted.earlier and wanted.earlier_to < float("inf"):
-            skip.append({SIZE: f'"> {wanted.earlier_to:.0f}"', STEPS: f'"< {min(present)}"'})
+        longer, shorter = f'"> {max(present)}"', f'"< {min(present)}"'
+        bounds = [(wanted.later, f'"< {wanted.later_from:.0f}"', wanted.later_from, longer),
+                  (wanted.later, f'"> {wanted.later_to:.0f}"', wanted.later_to, longer),
+                  (wanted.earlier, f'"> {wanted.earlier_to:.0f}"', wanted.earlier_to, shorter)]  # fmt: skip
+        skip = [{SIZE: sizes, STEPS: steps} for new, sizes, end, steps in bounds if new and math.isfinite(end)]
+        skip = [line for line in skip if _drops(line[SIZE], [*curves.axis(SIZE).values, *wanted.sizes])]
     seeds = further_seeds(curves.cells["seed"].unique(), wanted.seeds) if wanted.seeds else ()
     return Changes(axes, seeds, {COUNT: wanted.samples} if wanted.samples else None, skip)
+
+
+def _drops(test: str, sizes: Sequence[float]) -> bool:
+    """Whether a line of `skip` names any size: one that drops nothing is not written."""
+    sign, bound = test.strip('"').split()
+    return any(size < float(bound) if sign == "<" else size > float(bound) for size in sizes)

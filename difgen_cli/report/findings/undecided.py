@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from difgen_cli.report.findings import levels, setting_in
@@ -78,15 +77,25 @@ def wanted(curves: Curves) -> Extension:
 
 
 def described(further: Extension) -> str:
-    """`N = 128; training steps 8000 and 16000 at N ≥ 768; 5 seeds`."""
+    """`N = 128; snapshots at step 8000 and 16000 at N from 128 to 768; 5 seeds`."""
     parts = [levels.named(SIZE, [str(size) for size in further.sizes])] if further.sizes else []
-    for steps, bound, sign in ((further.earlier, further.earlier_to, "≤"), (further.later, further.later_from, "≥")):
+    for steps, low, high in (
+        (further.earlier, -math.inf, further.earlier_to), (further.later, further.later_from, further.later_to)
+    ):  # fmt: skip
         if steps:
-            where = f" at N {sign} {labels.text(bound)}" if math.isfinite(bound) else ""
-            parts.append(f"snapshots at step {levels.listed([str(step) for step in steps])}{where}")
+            parts.append(f"snapshots at step {levels.listed([str(step) for step in steps])}{_within(low, high)}")
     parts += [f"{further.seeds} seeds"] if further.seeds else []
     parts += [f"{further.samples:,} samples of each"] if further.samples else []
     return "; ".join(parts)
+
+
+def _within(low: float, high: float) -> str:
+    """` at N from 64 to 256`; nothing without ends."""
+    if low == high:
+        return f" at N = {labels.text(low)}"
+    from_low = f" from {labels.text(low)}" if math.isfinite(low) else ""
+    to_high = f" to {labels.text(high)}" if math.isfinite(high) else ""
+    return f" at N{from_low}{to_high}" if from_low or to_high else ""
 
 
 # The rules: what numbers leave open ----------------------------------------------------------------------------------
@@ -112,7 +121,9 @@ def where_it_stops(curves: Curves, possible: frozenset[str]) -> Iterator[Questio
         planned = curves.axis(SIZE).values
         sizes = tuple(size for size in _between(low, high) if "sizes" in possible and size not in planned)
         why = "no size between was trained"
-        yield Question(f"where between N = {low:g} and {high:g} copying stops", why, Extension(sizes=sizes))
+        yield Question(
+            f"where between N = {labels.text(low)} and {labels.text(high)} copying stops", why, Extension(sizes=sizes)
+        )
 
 
 def later(curves: Curves, possible: frozenset[str]) -> Iterator[Question]:
@@ -124,8 +135,8 @@ def later(curves: Curves, possible: frozenset[str]) -> Iterator[Question]:
     deciding = NOTHING
     if "steps" in possible and last == int(max(curves.axis(STEPS).values)):
         sizes = none[SIZE].astype(str).astype(float) if SIZE in curves.paths and curves.axis(SIZE).numeric else None
-        smallest = float(sizes.min()) if sizes is not None else -np.inf
-        deciding = Extension(later=tuple(last * times for times in LONGER), later_from=smallest)
+        ends = {} if sizes is None else {"later_from": float(sizes.min()), "later_to": float(sizes.max())}
+        deciding = Extension(later=tuple(last * times for times in LONGER), **ends)
     where = setting_in.place(curves, none)
     yield Question(f"whether copying sets in later{where}", f"training ended at step {last:,}", deciding)
 

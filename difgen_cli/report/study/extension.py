@@ -23,13 +23,14 @@ TRAINED_ELSEWHERE = ("model.path",)  # settings of weights that somebody else tr
 
 @dataclass(frozen=True)
 class Extension:
-    """sizes, steps: further levels. later: further steps that sizes from `later_from` on alone get; earlier: further
-    ones that sizes up to `earlier_to` alone get. seeds: how many in all, 0 for those that are there. samples: of each
+    """sizes: further ones. later: further steps, of the sizes from `later_from` to `later_to` alone; earlier: further
+    ones, of the sizes up to `earlier_to` alone. seeds: how many in all, 0 for those that are there. samples: of each
     cell, 0 as they are."""
 
     sizes: tuple[int, ...] = ()
     later: tuple[int, ...] = ()
     later_from: float = -np.inf
+    later_to: float = np.inf
     earlier: tuple[int, ...] = ()
     earlier_to: float = np.inf
     seeds: int = 0
@@ -47,6 +48,7 @@ def joined(extensions: Iterable[Extension]) -> Extension:
         sizes=tuple(sorted({size for e in several for size in e.sizes})),
         later=tuple(sorted({step for e in later for step in e.later})),
         later_from=min((e.later_from for e in later), default=-np.inf),
+        later_to=max((e.later_to for e in later), default=np.inf),
         earlier=tuple(sorted({step for e in earlier for step in e.earlier})),
         earlier_to=max((e.earlier_to for e in earlier), default=np.inf),
         seeds=max((e.seeds for e in several), default=0),
@@ -94,7 +96,7 @@ def cost(curves: Curves, extension: Extension) -> Cost:
         return Cost(0, 0)
     plan = _with_sizes(plan, curves, extension.sizes)
     plan = _with_steps(plan, extension.earlier, lambda size: size <= extension.earlier_to)
-    plan = _with_steps(plan, extension.later, lambda size: size >= extension.later_from)
+    plan = _with_steps(plan, extension.later, lambda size: extension.later_from <= size <= extension.later_to)
     present = sorted(set(plan["seed"]))
     alike = plan[plan["seed"] == present[0]] if present else plan
     copies = [
