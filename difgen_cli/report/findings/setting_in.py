@@ -7,12 +7,10 @@ import pandas as pd
 from difgen_cli.report.findings import levels
 from difgen_cli.report.findings.numbers import count, percent
 from difgen_cli.report.plotting import labels
-from difgen_cli.report.study import onset
 from difgen_cli.report.study.curves import SIZE, STEPS, CurveAxis, Curves
 from difgen_cli.report.study.verdicts import SEEN, State
 
 SLOPES_MOST = 3
-ONSET = "tau_mem"
 
 
 def copying(curves: Curves, _: pd.DataFrame) -> str | None:
@@ -40,7 +38,7 @@ def copying(curves: Curves, _: pd.DataFrame) -> str | None:
 
 def slope(curves: Curves, _: pd.DataFrame) -> str | None:
     """The exponent of the onset of copying over the number of images, with its interval; None without one."""
-    lines = slopes(curves)
+    lines = curves.copying_slopes
     lines = lines.dropna(subset=["slope_lo"]) if len(lines) else lines
     if lines.empty:
         return None
@@ -57,18 +55,6 @@ def slope(curves: Curves, _: pd.DataFrame) -> str | None:
         )
     more = f"; slopes.csv has {len(lines) - SLOPES_MOST} more" if len(lines) > SLOPES_MOST else ""
     return f"The training step at which copying sets in grows with the number of images as {'; '.join(parts)}{more}."
-
-
-def slopes(curves: Curves) -> pd.DataFrame:
-    """Those of the onset of copying, fitted to the settings where the ratio rule can see."""
-    runs = curves.onsets.runs
-    if SIZE not in curves.paths or runs.empty or f"{ONSET}_lo" not in runs:
-        return pd.DataFrame()
-    by = [path for path in curves.paths if path != STEPS]
-    verdicts = curves.verdicts
-    kept = runs.merge(verdicts.loc[verdicts["state"].isin(SEEN), by], on=by)
-    lines = onset.slopes(kept, [path for path in by if path != SIZE])
-    return lines[lines["onset"] == ONSET] if len(lines) else lines
 
 
 def along(curves: Curves) -> CurveAxis | None:

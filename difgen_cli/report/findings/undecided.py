@@ -19,14 +19,13 @@ from difgen_cli.report.plotting import labels
 from difgen_cli.report.study import extension, power
 from difgen_cli.report.study.curves import SIZE, STEPS, Curves, last_snapshot, per_group
 from difgen_cli.report.study.extension import Extension
-from difgen_cli.report.study.verdicts import SHARE, State
+from difgen_cli.report.study.verdicts import ONSET, SHARE, State
 
 SHOWN = 4  # questions that the sentence names
 CLOSE = 1.5  # ratio of two sizes, from which on one between them is worth a training
 BETWEEN_MOST, BRACKETS_MOST = 3, 2
 LONGER, EARLIER = (2, 4), (2, 4)  # times the last step, and parts of the first one
 FIRST_SEEDS = 3
-ONSET = setting_in.ONSET
 
 
 NOTHING = Extension()  # where more cells like these settle nothing
@@ -59,10 +58,11 @@ def undecided(curves: Curves, _: pd.DataFrame) -> str | None:
 
 def settle(curves: Curves, _: pd.DataFrame) -> str | None:
     """The cells that would settle them, and what they cost; None where more cells of this kind settle nothing."""
-    further = wanted(curves)
+    asked = questions(curves)[:SHOWN]
+    further = extension.joined(one.extension for one in asked)
     if not further:
         return None
-    numbers = [f"({number})" for number, one in enumerate(questions(curves)[:SHOWN], 1) if one.extension]
+    numbers = [f"({number})" for number, one in enumerate(asked, 1) if one.extension]
     needed = extension.cost(curves, further)
     cells = f"{count(needed.cells, 'new cell')} in {count(needed.trainings, 'training')}"
     return (
@@ -196,7 +196,7 @@ def no_slope(curves: Curves, possible: frozenset[str]) -> Iterator[Question]:
         or STEPS not in curves.paths
     ):
         return
-    if len(setting_in.slopes(curves)):
+    if len(curves.copying_slopes):
         return
     left = runs[(runs[f"{ONSET}_lo"] == 0) & runs[f"{ONSET}_hi"].notna()]
     if left.empty:

@@ -39,6 +39,13 @@ class Readings:
         return verdicts.read(self._curves)
 
     @cached_property
+    def copying_slopes(self) -> pd.DataFrame:
+        """How the onset of copying moves with the number of images."""
+        from difgen_cli.report.study import verdicts
+
+        return verdicts.slopes(self._curves)
+
+    @cached_property
     def effects(self) -> list[Effect]:
         """What each axis does, paired by seed."""
         from difgen_cli.report.study import effects

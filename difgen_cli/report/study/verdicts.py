@@ -8,18 +8,18 @@ where no seed has more and the rule would have seen them.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from difgen_cli.report.study import seeds
-from difgen_cli.report.study.curves import STEPS, last_snapshot, per_group
+from difgen_cli.report.study import onset, seeds
+from difgen_cli.report.study.curves import SIZE, STEPS, last_snapshot
 
 if TYPE_CHECKING:
     from difgen_cli.report.study.curves import Curves
 
-SHARE = "mem_frac"
+SHARE, ONSET = "mem_frac", "tau_mem"
 CONTROL_MOST = 0.05  # of held-out images that a rule may call copies before it counts as blind
 WEAK_POWER = 0.5  # below it the ratio rule misses most copies with a little noise
 FEW = 10  # distinct images, below which shares and intervals over samples say little
@@ -37,6 +37,7 @@ class State(StrEnum):
     OPEN = "open"  # nothing is measured yet
 
 
+NUMBERS = ("step", "seeds", "above", SHARE, "lo", "hi", "control", "power")
 SEEN = (State.COPIES, State.NONE, State.DIFFER)  # what shares of copies may be compared of
 
 
@@ -49,16 +50,58 @@ def read(curves: Curves) -> pd.DataFrame:
     """
     by = [path for path in curves.paths if path != STEPS]
     if SHARE not in curves.cells or curves.cells[SHARE].isna().all():
-        return pd.DataFrame(columns=[*by, *_line(None, 1), "final"])
-    cells = last_snapshot(curves.cells, curves.paths)
-    planned = curves.cells[by].drop_duplicates() if by else pd.DataFrame(index=[0])
-    groups = {_hashable(key): group for key, group in per_group(cells, by)}
-    lines = [
-        _line(groups.get(_hashable(key)), len(planned)) | {"final": _is_final(group)}
-        for key, group in per_group(curves.cells, by)
-    ]
-    frame = pd.concat([planned.reset_index(drop=True), pd.DataFrame(lines)], axis=1)
-    return frame.sort_values(by, kind="stable", ignore_index=True) if by else frame
+        return pd.DataFrame(columns=[*by, *NUMBERS, "final", "state"])
+    keys = by or ["#"]  # pandas groups by nothing in no way
+    planned = curves.cells.assign(**{"#": 0})
+    steps = planned["step"] if "step" in planned else pd.Series(np.nan, planned.index)
+    last = steps.isna() | (steps == steps.groupby([planned[key] for key in keys], observed=True).transform("max"))
+    unfinished = last & (planned["state"] != "done")
+    final = ~unfinished.groupby([planned[key] for key in keys], observed=True).any()
+    cells = last_snapshot(curves.cells, curves.paths).assign(**{"#": 0})
+    frame = final.rename("final").to_frame().join(_numbers(cells, keys, len(final)))
+    frame = frame.fillna({"seeds": 0, "above": 0}).astype({"seeds": int, "above": int})
+    frame = frame.assign(state=_states(frame)).reset_index()
+    return frame.drop(columns=["few", *([] if by else ["#"])])
+
+
+def _numbers(cells: pd.DataFrame, keys: list[str], among: int) -> pd.DataFrame:
+    """NUMBERS and `few`, of the settings that have any, by their axes."""
+    ends = (SHARE, f"{SHARE}_lo", f"{SHARE}_hi", f"{SHARE}_control_hi")
+    values = {name: _of(cells, name) for name in (*ends, f"{SHARE}_control", "mem_power", "sample_distinct", "step")}
+    rows = cells[[*keys, "seed"]].assign(**values, above=_above(cells, among))
+    rows = rows.dropna(subset=list(ends)).assign(unknown=lambda frame: frame["mem_power"].isna())
+    means = dict.fromkeys(ends[:3], "mean")
+    named = {"above": "all", "mem_power": "min", "sample_distinct": "min", "step": "max", "unknown": "any"}
+    each = rows.groupby([*keys, "seed"], observed=True).agg(means | named | {f"{SHARE}_control": "max"})
+    each["inverse"] = 1 / seeds.counts(*(each[name].to_numpy(float) for name in ends[:3]))
+    groups = each.groupby(keys, observed=True)
+    n, share, unknown = groups[SHARE].count(), groups[SHARE].mean(), groups["unknown"].any()
+    shares, many = share.to_numpy(float), n.to_numpy(float)
+    spread = groups[SHARE].var(ddof=1).fillna(0.0).to_numpy(float)
+    several = seeds.score_interval(shares, spread, many, many / groups["inverse"].mean().to_numpy(float), among)
+    single = _widened(groups[list(ends[:3])].mean(), SHARE, among)
+    lower, upper = (np.where(many > 1, own, other) for own, other in zip(several, single, strict=True))
+    columns = {
+        "step": groups["step"].max(), "seeds": n, "above": groups["above"].sum(), SHARE: share, "lo": lower,
+        "hi": upper, "control": groups[f"{SHARE}_control"].max(), "power": groups["mem_power"].min().mask(unknown),
+        "few": groups["sample_distinct"].min() < FEW,
+    }  # fmt: skip
+    return pd.DataFrame(columns, index=n.index)
+
+
+def _states(frame: pd.DataFrame) -> pd.Series:
+    """What may be said of each line; the first that applies."""
+    unseen = ~(frame["power"] >= WEAK_POWER)  # null as well
+    conditions = {
+        State.OPEN: frame["seeds"] == 0,
+        State.FEW: frame["few"].fillna(False).astype(bool),
+        State.BLIND: frame["control"] > CONTROL_MOST,
+        State.COPIES: frame["above"] == frame["seeds"],
+        State.DIFFER: frame["above"] > 0,
+        State.UNSEEN: unseen,
+    }
+    states = np.select([c.to_numpy(bool) for c in conditions.values()], list(map(str, conditions)), str(State.NONE))
+    return pd.Series(states, frame.index)
 
 
 def seen(curves: Curves, cells: pd.DataFrame) -> pd.DataFrame:
@@ -71,49 +114,15 @@ def seen(curves: Curves, cells: pd.DataFrame) -> pd.DataFrame:
     return cells.merge(kept[by], on=by)
 
 
-def _hashable(key: tuple[Any, ...]) -> tuple[str, ...]:
-    return tuple(map(str, key))
-
-
-def _is_final(planned: pd.DataFrame) -> bool:
-    """Whether the cells of a setting are done at the last step that is planned for it."""
-    steps = planned["step"] if "step" in planned else pd.Series(np.nan, planned.index)
-    last = planned[(steps == steps.max()) | steps.isna()]
-    return bool((last["state"] == "done").all())
-
-
-def _line(group: pd.DataFrame | None, among: int) -> dict[str, Any]:
-    """The verdict on the last cells of one of so many settings."""
-    names = (SHARE, f"{SHARE}_lo", f"{SHARE}_hi", f"{SHARE}_control_hi")
-    nothing = {"state": State.OPEN, "step": np.nan, "seeds": 0, "above": 0, "mem_frac": np.nan, "lo": np.nan,
-               "hi": np.nan, "control": np.nan, "power": np.nan}  # fmt: skip
-    if group is None or any(name not in group for name in names):
-        return nothing
-    group = group.dropna(subset=list(names))
-    if group.empty:
-        return nothing
-    above = (_above(group, among)).groupby(group["seed"].to_numpy()).all()
-    control, power = _of(group, f"{SHARE}_control"), _of(group, "mem_power")
-    worst = float(power.min()) if power.notna().all() else np.nan
-    share, lower, upper = _over_seeds(group, among)
-    return {
-        "state": _state(group, above, float(control.max()), worst),
-        "step": float(group["step"].max()) if "step" in group else np.nan,
-        "seeds": len(above), "above": int(above.sum()),
-        "mem_frac": share, "lo": lower, "hi": upper, "control": float(control.max()), "power": worst,
-    }  # fmt: skip
-
-
-def _state(group: pd.DataFrame, above: pd.Series, control: float, power: float) -> State:
-    if (_of(group, "sample_distinct") < FEW).any():
-        return State.FEW
-    if control > CONTROL_MOST:
-        return State.BLIND
-    if above.all():
-        return State.COPIES
-    if above.any():
-        return State.DIFFER
-    return State.NONE if power >= WEAK_POWER else State.UNSEEN  # null as well
+def slopes(curves: Curves) -> pd.DataFrame:
+    """The lines of slopes.csv for the onset of copying, fitted to the settings of which shares may be compared."""
+    runs = curves.onsets.runs
+    if SIZE not in curves.paths or runs.empty or f"{ONSET}_lo" not in runs:
+        return pd.DataFrame()
+    by = [path for path in curves.paths if path != STEPS]
+    kept = runs.merge(curves.verdicts.loc[curves.verdicts["state"].isin(SEEN), by], on=by)
+    lines = onset.slopes(kept, [path for path in by if path != SIZE])
+    return lines[lines["onset"] == ONSET] if len(lines) else lines
 
 
 def _above(group: pd.DataFrame, among: int) -> pd.Series:
@@ -131,20 +140,6 @@ def _widened(group: pd.DataFrame, name: str, among: int) -> tuple[np.ndarray, np
     bottom, top = (np.where(np.isfinite(own), wide, own) for own, wide in zip((lower, upper), ends, strict=True))
     wider_bottom, wider_top = np.fmin(bottom, lower), np.fmax(top, upper)
     return wider_bottom, wider_top
-
-
-def _over_seeds(group: pd.DataFrame, among: int) -> tuple[float, float, float]:
-    """The mean share over seeds and its interval, one of so many; a single seed has its own."""
-    names = [SHARE, f"{SHARE}_lo", f"{SHARE}_hi"]
-    each = group.groupby(group["seed"].to_numpy())[names].mean()
-    share, lower, upper = (each[name].to_numpy(float) for name in names)
-    if len(each) == 1:
-        bottom, top = _widened(each, SHARE, among)
-        return float(share[0]), float(bottom[0]), float(top[0])
-    total = len(each) / float(np.mean(1 / seeds.counts(share, lower, upper)))
-    values = (np.array([number]) for number in (share.mean(), share.var(ddof=1), len(each), total))
-    bottom, top = seeds.score_interval(*values, among=among)
-    return float(share.mean()), float(bottom[0]), float(top[0])
 
 
 def _of(group: pd.DataFrame, name: str) -> pd.Series:
