@@ -91,8 +91,7 @@ def _effect(
     ratio = seeds.logarithmic(metric, curves.columns)
     keys = [*others, "step", "seed"]
     sides = [_side(cells[cells[axis] == one], keys, metric, ratio) for one in (against, level)]
-    pairs = sides[0].join(sides[1], lsuffix="_a", rsuffix="_b", how="inner").dropna(subset=["value_a", "value_b"])
-    pairs = _balanced(pairs)
+    pairs = _balanced(sides[0].merge(sides[1], left_index=True, right_index=True, suffixes=("_a", "_b")))
     if pairs.empty:
         return None
     moved = (pairs["value_b"] - pairs["value_a"]).groupby(level="seed").mean()
