@@ -1,4 +1,4 @@
-"""Random studies whose rows are drawn, not trained: every shape that a run directory may have, and some that it has not.
+"""Random studies whose rows are drawn, not trained: every shape that a run directory may have, and some more.
 
 A study has none to four axes and up to four seeds; it is finished, in the middle, or failed; shares come from binomial
 draws with Wilson's intervals; controls may be blind, power low or unknown, samples few, columns empty or absent, rows
@@ -44,7 +44,9 @@ def random_study(number: int) -> Study:
     """The study of a number; equal numbers have equal ones."""
     rng = np.random.default_rng(number)
     names = [name for name in LEVELS if rng.random() < 0.6]
-    axes = {name: LEVELS[name][: int(rng.integers(1, len(LEVELS[name]) + 1))] for name in names}
+    most = {name: len(LEVELS[name]) for name in names}
+    axes = {name: LEVELS[name][: most[name] if rng.random() < 0.3 else int(rng.integers(1, most[name] + 1))]
+            for name in names}  # fmt: skip
     seeds = int(rng.integers(1, 5))
     rows = _cells(rng, axes, seeds)
     rows = _states(rng, rows, str(rng.choice(STATES, p=[0.45, 0.15, 0.1, 0.1, 0.1, 0.1])))

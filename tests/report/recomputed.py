@@ -110,8 +110,8 @@ class Recomputed:
         whole = [one for one in moved.values() if set(one) == every]
         return {seed: [one[seed] for one in whole] for seed in every if whole}
 
-    def gap(self, noise: list[dict[str, Any]]) -> tuple[float, float, float, int] | None:
-        """The largest gap with its interval, each seed's where the others have theirs, and the places looked at."""
+    def gap(self, noise: list[dict[str, Any]]) -> tuple[float, float, float, int]:
+        """The largest gap of the first seed, as the others have it, with its interval, and the places looked at."""
         cells = {r["cell"] for own in self.last().values() for r in own}
         heights: dict[tuple[Any, ...], dict[int, float]] = defaultdict(dict)
         for line in noise:
@@ -119,12 +119,14 @@ class Recomputed:
                 heights[(*self.setting(line), line["sigma_rel"])][line["seed"]] = math.log1p(line["gap"])
         every = sorted({seed for one in heights.values() for seed in one})
         whole = [one for one in heights.values() if len(one) == len(every)]
-        if len(every) < 2 or not whole:
-            return None
-        read = [max(whole, key=lambda one, s=seed: sum(v for k, v in one.items() if k != s))[seed] for seed in every]
-        half = float(t.ppf(0.975, len(read) - 1)) * float(np.std(read, ddof=1)) / math.sqrt(len(read))
-        mean = float(np.mean(read))
-        return math.expm1(mean), math.expm1(mean - half), math.expm1(mean + half), len(whole)
+        top = max(whole, key=lambda one: one[every[0]])
+        read = [top[seed] for seed in every[1:] or every]
+        mean, looked = float(np.mean(read)), len(whole)
+        z = Z if len(every) == 2 or looked == 1 else float(norm.ppf(1 - 0.025 / looked))
+        half = 0.3 * z / Z  # the rows' own ends are 0.3 away
+        if len(read) > 1:
+            half = float(t.ppf(0.975, len(read) - 1)) * float(np.std(read, ddof=1)) / math.sqrt(len(read))
+        return math.expm1(mean), math.expm1(mean - half), math.expm1(mean + half), looked
 
     def at_levels(self, state: str) -> tuple[set[str], set[str], int, int]:
         """Of a state: levels of the axis that a reader asks by, all of whose settings have it, and some of them; and of

@@ -35,16 +35,13 @@ def gap(curves: Curves, _: pd.DataFrame) -> str | None:
     if largest is None or not largest.lo > 0:
         return None
     where = [labels.level(path, level) for path, level in largest.settings.items()]
-    where.append(f"σ/σ_d = {' to '.join(dict.fromkeys(labels.number(one) for one in largest.sigma))}")
-    chosen = (
-        "each seed's is read where the other seeds have their largest"
-        if largest.seeds > 1
-        else "the interval is widened for that"
-    )
+    where.append(f"σ/σ_d = {labels.number(largest.sigma)}")
     numbers = f"{labels.number(largest.gap)} [{labels.number(largest.lo)}, {labels.number(largest.hi)}]"
+    read = f"by the other {count(largest.seeds, 'seed')}" if largest.seeds > 1 else "by the other seed"
     return (
-        f"The gap between the losses of held-out and training images is largest at {levels.listed(where)}: {numbers} "
-        f"times the loss of training images (of {count(largest.looked, 'place')}; {chosen})."
+        f"The gap between the losses of held-out and training images is largest at {levels.listed(where)}"
+        f"{' by the first seed' if largest.seeds else ''}, of {count(largest.looked, 'place')}; there it is {numbers} "
+        f"times the loss of training images{f' {read}' if largest.seeds else ', widened for the choice'}."
     )
 
 

@@ -93,9 +93,9 @@ def _within(low: float, high: float) -> str:
     """` at N from 64 to 256`; nothing without ends."""
     if low == high:
         return f" at N = {labels.text(low)}"
-    from_low = f" from {labels.text(low)}" if math.isfinite(low) else ""
-    to_high = f" to {labels.text(high)}" if math.isfinite(high) else ""
-    return f" at N{from_low}{to_high}" if from_low or to_high else ""
+    if math.isfinite(low):
+        return f" at N from {labels.text(low)} to {labels.text(high)}"
+    return f" at N up to {labels.text(high)}" if math.isfinite(high) else ""
 
 
 # The rules: what numbers leave open ----------------------------------------------------------------------------------
