@@ -18,7 +18,7 @@ from difgen_cli.engine.columns import ColumnSpec
 from difgen_cli.report import Study
 from difgen_cli.report.findings import study as rules
 from difgen_cli.report.findings import undecided
-from difgen_cli.report.study import curves, effects, largest_gap, power, seeds, verdicts
+from difgen_cli.report.study import curves, effects, largest_gap, seeds, verdicts
 
 N, HELD_OUT = 400, 300
 SIZES = {"data.size": [16, 64, 256, 1024], "train.steps": [100, 400, 1600]}
@@ -214,9 +214,9 @@ def test_sizes_between_and_longer_training_are_what_would_settle_where_copying_s
     assert "(3) how the step at which copying sets in grows with N: at N = 16 it is there at the" in found["undecided"]
     # one size of three seeds and snapshots; two later snapshots of three trainings, and two earlier ones of three
     assert found["settle"] == (
-        "21 new cells in 9 trainings would settle (1), (2) and (3): N = 512; snapshots at step 25 and 50 at N up to 16; "
-        "snapshots at step 3200 and 6400 at N = 1024; `difgen report --settle FILE` writes them as a grid that keeps "
-        "what there is."
+        "21 new cells in 9 trainings would settle (1), (2) and (3): N = 512; snapshots at step 25 and 50 at N up to "
+        "16; snapshots at step 3200 and 6400 at N = 1024; `difgen report --settle FILE` writes them as a grid that "
+        "keeps what there is."
     )
     close = {"data.size": [16, 20], "train.steps": [100]}
     told = sentences(planted(close, lambda at, seed: 0.5 * (at["data.size"] == 16)))
@@ -260,31 +260,7 @@ def test_seeds_that_disagree_ask_for_more_samples_or_more_seeds() -> None:
     assert (differ.extension.samples, differ.extension.seeds) == (0, 6)
 
 
-# Power: known answers by simulation ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("mean", "spread", "n"), [(1.0, 1.0, 10), (0.5, 1.0, 10), (1.0, 0.4, 4), (0.0, 1.0, 5)])
-def test_the_power_of_seeds_is_that_of_simulated_studies(mean: float, spread: float, n: int) -> None:
-    from scipy.special import stdtrit
-
-    draws = np.random.default_rng(1).normal(mean, spread, (200_000, n))
-    low = draws.mean(axis=1) - stdtrit(n - 1, 0.975) * draws.std(axis=1, ddof=1) / np.sqrt(n)
-    assert power.of_seeds(mean, spread, n) == pytest.approx(float((low > 0).mean()) if mean else 0.0, abs=0.004)
-
-
-@pytest.mark.parametrize(("share", "control", "n"), [(0.02, 0.0126, 800), (0.02, 0.0126, 3200), (0.5, 0.45, 400)])
-def test_the_power_of_samples_is_that_of_simulated_studies(share: float, control: float, n: int) -> None:
-    counts = np.random.default_rng(2).binomial(n, share, 20_000)
-    above = {count: wilson(count, n)[0] > control for count in np.unique(counts)}
-    assert power.of_samples(share, control, n) == pytest.approx(np.mean([above[c] for c in counts]), abs=0.012)
-
-
-def test_the_numbers_needed_are_the_first_with_enough_power() -> None:
-    needed = power.seeds_needed(1.0, 1.0, 3)
-    assert needed
-    assert power.of_seeds(1.0, 1.0, needed - 1) < power.POWER <= power.of_seeds(1.0, 1.0, needed)
-    assert power.seeds_needed(0.01, 1.0, 3) is None
-    assert power.samples_needed(0.01, 0.0126, 400) is None, "more samples do not move the control"
+# Order ----------------------------------------------------------------------------------------------------------------
 
 
 def test_findings_come_in_one_order_and_only_the_first_stand_above() -> None:

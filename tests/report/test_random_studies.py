@@ -86,9 +86,7 @@ def check_copying(sentence: str, study: Study, read: Recomputed) -> None:
 
 def check_effects(sentence: str, study: Study, read: Recomputed) -> None:
     body = sentence.split("interval of its own: ")[1].rstrip(".")
-    for part in re.split(r"; (?!\d+ more)", body):
-        if re.match(r"\d+ more", part):
-            continue
+    for part in re.sub(r"; \d+ more comparison.*", "", body).split("; "):
         head = re.match(r"(.+?) against (.+?) (?:raises|lowers|does)", part)
         assert head, part
         axis = next(name for name, short in SHORT.items() if head[1].startswith(short))
@@ -187,7 +185,8 @@ def check(number: int) -> dict[str, str]:
 def _check_settled(written: dict[str, str]) -> None:
     """Only numbered questions are settled, and cells are new ones."""
     if "settle" in written:
-        cells, trainings = map(int, re.match(r"([\d,]+) new cells? in ([\d,]+) training", written["settle"]).groups())
+        match = re.match(r"([\d,]+) new cells? in ([\d,]+) training", written["settle"])
+        cells, trainings = (int(number.replace(",", "")) for number in match.groups())
         assert cells >= 1
         assert trainings >= 0
         settled = re.findall(r"\((\d)\)", written["settle"])

@@ -40,7 +40,7 @@ def extended(text: str, changes: Changes) -> str:
         edits += [_replaced(node, seeds)] if node else []
     for path, value in (changes.base or {}).items():
         base = _at(root, "base")
-        more += "" if base else f"base: {{{path}: {value}}}\n"
+        more += "" if base else f"base: {{{_nested(path, str(value))}}}\n"
         edits += [_set(base, path, str(value))] if base else []
     if changes.skip:
         lines = [f"{{{', '.join(f'{path}: {test}' for path, test in line.items())}}}" for line in changes.skip]
@@ -66,7 +66,13 @@ def _set(node: Node, path: str, value: str) -> Edit:
     for name, inner in _maps(node):
         if path.startswith(f"{name}."):
             return _set(inner, path.removeprefix(f"{name}."), value)
-    return _inserted(node, f"{path}: {value}")
+    return _inserted(node, _nested(path, value))
+
+
+def _nested(path: str, value: str) -> str:
+    """`sample: {count: 128}` for sample.count: a section is a map."""
+    name, dot, rest = path.partition(".")
+    return f"{name}: {{{_nested(rest, value)}}}" if dot else f"{name}: {value}"
 
 
 def _maps(node: Node) -> Iterator[tuple[str, Node]]:

@@ -17,7 +17,7 @@ from difgen_cli.report.study.curves import SIZE, STEPS
 if TYPE_CHECKING:
     from difgen_cli.report.study.curves import Curves
 
-COUNT, SCHEDULE = "sample.count", "train.schedule"
+COUNT = "sample.count"
 TRAINED_ELSEWHERE = ("model.path",)  # settings of weights that somebody else trained
 
 
@@ -60,7 +60,8 @@ def possible(curves: Curves) -> frozenset[str]:
     """Which of sizes, steps, seeds and samples a grid like this can have more of.
 
     None where somebody else trained the weights. No sizes and no steps where these move together with another axis; no
-    steps where the learning rate, or a fork, depends on them; no seeds where an axis stands for them.
+    steps where trainings fork at one (and none where the learning rate depends on them: then steps are no axis); no
+    seeds where an axis stands for them.
     """
     cells, able = curves.cells, set()
     if _any(cells, TRAINED_ELSEWHERE):
@@ -69,8 +70,7 @@ def possible(curves: Curves) -> frozenset[str]:
     moved = {path for axis in curves.axes for path in axis.along}
     if SIZE in axes:
         able.add("sizes")
-    scheduled = SCHEDULE in cells and (cells[SCHEDULE].astype(str) == "cosine").any()
-    if STEPS in axes and not scheduled and not _any(cells, ("fork.at",)):
+    if STEPS in axes and not _any(cells, ("fork.at",)):
         able.add("steps")
     if curves.replicate == "seed":
         able.add("seeds")
