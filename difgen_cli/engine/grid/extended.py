@@ -92,7 +92,7 @@ def _replaced(node: Node, words: str) -> Edit:
 def _inserted(node: Node, entry: str) -> Edit:
     """An entry in front of all others of a map or a list, in the style of its own."""
     start: Any = node.start_mark
-    if node.flow_style:
+    if isinstance(node, SequenceNode | MappingNode) and node.flow_style:
         return start.index + 1, start.index + 1, f"{entry}, "
     dash = "- " if isinstance(node, SequenceNode) else ""
     return start.index, start.index, f"{dash}{entry}\n{' ' * start.column}"

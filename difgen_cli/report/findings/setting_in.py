@@ -45,7 +45,7 @@ def slope(curves: Curves, _: pd.DataFrame) -> str | None:
     by = [path for path in curves.paths if path not in (STEPS, SIZE)]
     sizes = curves.axis(SIZE)
     parts = []
-    for _, line in lines.head(SLOPES_MOST).iterrows():
+    for _place, line in lines.head(SLOPES_MOST).iterrows():
         where = [labels.level(path, str(line[path])) for path in by]
         interval = f"[{labels.number(line['slope_lo'])}, {labels.number(line['slope_hi'])}]"
         over = levels.among(sizes, _sizes(curves, line[by].astype(str).tolist(), by))

@@ -135,8 +135,8 @@ def later(curves: Curves, possible: frozenset[str]) -> Iterator[Question]:
     deciding = NOTHING
     if "steps" in possible and last == int(max(curves.axis(STEPS).values)):
         sizes = none[SIZE].astype(str).astype(float) if SIZE in curves.paths and curves.axis(SIZE).numeric else None
-        ends = {} if sizes is None else {"later_from": float(sizes.min()), "later_to": float(sizes.max())}
-        deciding = Extension(later=tuple(last * times for times in LONGER), **ends)
+        low, high = (-math.inf, math.inf) if sizes is None else (float(sizes.min()), float(sizes.max()))
+        deciding = Extension(later=tuple(last * times for times in LONGER), later_from=low, later_to=high)
     where = setting_in.place(curves, none)
     yield Question(f"whether copying sets in later{where}", f"training ended at step {last:,}", deciding)
 

@@ -127,9 +127,10 @@ def _balanced(pairs: pd.DataFrame) -> pd.DataFrame:
 def _of_shares(pairs: pd.DataFrame, spread: float, n: int, t: tuple[float, float]) -> tuple[float, float]:
     """Never finer than the samples of both levels allow; Student's t where their number is not known."""
     a, b = (float(pairs[f"value_{side}"].mean()) for side in "ab")
-    totals = tuple(np.array([len(pairs) / float(pairs[f"inverse_{side}"].mean())]) for side in "ab")
-    values = (np.array([number]) for number in (a, b, spread**2, float(n)))
-    low, high = (float(end[0]) for end in seeds.difference_interval(*values, totals=(totals[0], totals[1])))
+    total_a, total_b = (np.array([len(pairs) / float(pairs[f"inverse_{side}"].mean())]) for side in "ab")
+    variance, many = np.array([spread**2]), np.array([float(n)])
+    ends = seeds.difference_interval(np.array([a]), np.array([b]), variance, many, (total_a, total_b))
+    low, high = (float(end[0]) for end in ends)
     if np.isfinite(low) and np.isfinite(high):
         return low, high
     return max(t[0], -1.0), min(t[1], 1.0)

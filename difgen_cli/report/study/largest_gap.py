@@ -9,7 +9,7 @@ does not hold: without any gap such an interval was above 0 in 7 % of draws, not
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -63,8 +63,7 @@ def read(curves: Curves) -> LargestGap | None:
     chosen, values = chosen_and_read(heights.to_numpy(float))
     mean, low, high = seeds.mean_interval(values)
     if len(values) == 1:
-        place, last = heights.index[chosen], heights.columns[-1]
-        own = [float(places[end].reindex(columns=heights.columns).loc[place, last]) for end in ("below", "above")]
+        own = _ends(places.loc[heights.index[chosen]], heights.columns[-1])
         wider = 1.0 if heights.shape[1] > 1 else float(np.sqrt(seeds.squared_quantile(len(heights)))) / Z
         low, high = (mean + wider * (end - mean) for end in own)
     if not (np.isfinite(low) and np.isfinite(high) and low <= mean <= high):
@@ -73,6 +72,11 @@ def read(curves: Curves) -> LargestGap | None:
     gap, low, high = (float(np.expm1(number)) for number in (mean, low, high))
     settings = {path: str(at[path]) for path in by}
     return LargestGap(gap, low, high, settings, float(at[LEVEL]), heights.shape[1] - 1, len(heights))
+
+
+def _ends(place: pd.Series, seed: Any) -> list[float]:
+    """The ends of one row's own interval, as log(1 + gap); NaN where it has none."""
+    return [float(place.get((end, seed), np.nan)) for end in ("below", "above")]
 
 
 def chosen_and_read(heights: np.ndarray) -> tuple[int, np.ndarray]:
