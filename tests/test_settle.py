@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from difgen_cli import sweep as sweeping
 from difgen_cli.cli.app import app
-from difgen_cli.cli.settle import changes
+from difgen_cli.cli.settle import changes, written_grid
+from difgen_cli.engine.grid.document import GridError
 from difgen_cli.engine.grid.extended import extended
 from difgen_cli.engine.store import Store
 from difgen_cli.report.study import extension, loading
@@ -121,7 +122,10 @@ def test_a_grid_whose_cells_are_others_than_the_swept_ones_is_not_written(tmp_pa
     file.write_text(PLAIN, encoding="utf-8")
     planned = sweeping.prepare(file, runs, {"model.width": "4"})
     sweeping.record(planned)
-    result = CliRunner().invoke(app, ["report", str(runs), "--settle", str(tmp_path / "more.yaml")])
+    (study,) = loading.gather(Store(runs))
+    with pytest.raises(GridError, match="does not plan the cells that were swept.* by hand: 3 seeds"):
+        written_grid(Store(runs), study, Extension(seeds=3), tmp_path / "more.yaml")
     assert not (tmp_path / "more.yaml").exists()
-    assert result.exit_code == 2
-    assert "does not plan the cells that were swept" in result.output
+    result = CliRunner().invoke(app, ["report", str(runs), "--settle", str(tmp_path / "more.yaml")])
+    assert (result.exit_code, (tmp_path / "more.yaml").exists()) == (0, False)
+    assert "nothing is written: no further cells of the grid grid would settle what is open" in result.output

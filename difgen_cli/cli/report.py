@@ -60,8 +60,6 @@ def report(
     Example: difgen report runs/
 
     Example: difgen report runs/ --x data.size --y mem_frac --by model.width
-
-    Example: difgen report runs/ --settle more.yaml
     """
     with errors():
         chosen = {"--images": images, "--x with --y": x or y or by, "--compare": compare, "--watch": watch}

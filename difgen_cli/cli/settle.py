@@ -44,7 +44,7 @@ def settle(store: Store, name: str | None, out: Path, table: Console | None, con
     if not wanted:
         console.print(f"nothing is written: no further cells of the grid {study.name} would settle what is open")
         return {"grid": study.name, "questions": questions, "file": None}
-    planned = _written(store, study, wanted, out)
+    planned = written_grid(store, study, wanted, out)
     for rule in (undecided.undecided, undecided.settle):
         if table is not None and (sentence := rule(study.curves, study.curves.last)):
             table.print(sentence, soft_wrap=True, markup=False, highlight=False)
@@ -61,7 +61,7 @@ def settle(store: Store, name: str | None, out: Path, table: Console | None, con
     }  # fmt: skip
 
 
-def _written(store: Store, study: Study, wanted: Extension, out: Path) -> Planned:
+def written_grid(store: Store, study: Study, wanted: Extension, out: Path) -> Planned:
     """The grid in its file, and its plan; where that is refused, no file is left."""
     from difgen_cli import sweep as sweeping
     from difgen_cli.engine.grid.document import GridError

@@ -14,7 +14,7 @@ from difgen_cli.report import Study
 from difgen_cli.report.findings import study as rules
 from difgen_cli.report.study import curves
 
-ORDINARY, ALL = 25, 500
+ORDINARY, ALL = 16, 500
 SHORT = {"data.size": "N", "model.width": "width", "condition.name": "conditioning"}
 NUMBER = r"[−\d.e+]+"
 
