@@ -123,7 +123,7 @@ def test_a_grid_whose_cells_are_others_than_the_swept_ones_is_not_written(tmp_pa
     planned = sweeping.prepare(file, runs, {"model.width": "4"})
     sweeping.record(planned)
     (study,) = loading.gather(Store(runs))
-    with pytest.raises(GridError, match="does not plan the cells that were swept.* by hand: 3 seeds"):
+    with pytest.raises(GridError, match=r"does not plan the cells that were swept.* by hand: 3 seeds"):
         written_grid(Store(runs), study, Extension(seeds=3), tmp_path / "more.yaml")
     assert not (tmp_path / "more.yaml").exists()
     result = CliRunner().invoke(app, ["report", str(runs), "--settle", str(tmp_path / "more.yaml")])

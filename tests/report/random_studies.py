@@ -63,6 +63,7 @@ def _cells(rng: np.random.Generator, axes: dict[str, list[Any]], seeds: int) -> 
     defaults = {name: levels[-1] for name, levels in LEVELS.items()}
     by_axis, n, held_out = rng.normal(0, 1.5, 3) * (rng.random() < 0.7), int(rng.choice([50, 400])), 300
     control = rng.choice([0.0, 0.004, 0.15], p=[0.6, 0.25, 0.15])
+    sharp, by_size = rng.choice([1.0, 4.0]), rng.choice([1.5, 0.5])
     power = rng.choice([0.95, 0.6, 0.2, np.nan], p=[0.5, 0.25, 0.15, 0.1])
     lines = []
     for seed in range(seeds):
@@ -70,8 +71,8 @@ def _cells(rng: np.random.Generator, axes: dict[str, list[Any]], seeds: int) -> 
         for point in itertools.product(*axes.values()):
             at = defaults | dict(zip(axes, point, strict=True))
             rises = np.log(at["train.steps"] / 400) + by_axis[0] * np.log(at["model.width"] / 128)
-            rises += by_axis[1] * (at["condition.name"] == "kmeans") - 1.5 * np.log(at["data.size"] / 64) + own
-            copied, called = rng.binomial(n, 1 / (1 + np.exp(-rises))), rng.binomial(held_out, control)
+            rises += by_axis[1] * (at["condition.name"] == "kmeans") - by_size * np.log(at["data.size"] / 64) + own
+            copied, called = rng.binomial(n, 1 / (1 + np.exp(-sharp * rises))), rng.binomial(held_out, control)
             caught = np.clip(power * (1.1 - np.log(at["data.size"] / 16) / 20), 0, 1)
             trajectory = "-".join(str(v) for k, v in at.items() if k != "train.steps") + f"-{seed}"
             lines.append(
