@@ -210,6 +210,7 @@ def show(study: Study, console: Console, *, first: int | None = None) -> None:
 
     first: print only so many sentences, and nothing below the table.
     """
+    from rich.table import Table
     from rich.text import Text
 
     from difgen_cli.report import findings
@@ -217,8 +218,14 @@ def show(study: Study, console: Console, *, first: int | None = None) -> None:
     written = sentences(study)
     above = written[: findings.FIRST if first is None else first]
 
-    def tell(sentence: str) -> None:  # a terminal wraps words; a pipe gets lines
-        console.print(Text(sentence), soft_wrap=not console.is_terminal)
+    def tell(sentence: str) -> None:
+        """Wrapped between words below a bullet; a line of its own in a pipe."""
+        if not console.is_terminal:
+            console.print(Text(sentence), soft_wrap=True)
+            return
+        line = Table.grid(padding=(0, 1, 0, 0))
+        line.add_row("•", Text(sentence))
+        console.print(line)
 
     for sentence in above:
         tell(sentence)
