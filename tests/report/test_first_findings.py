@@ -143,9 +143,10 @@ def test_what_an_axis_does_is_paired_by_seed() -> None:
 
 
 def test_seeds_are_compared_over_the_same_settings_and_steps() -> None:
-    """A seed without one of the settings would bring that setting's level into the mean."""
+    """A seed that lacks a setting would bring what the others have there into the comparison of seeds."""
     axes = {"model.width": [64, 256], "data.size": [16, 64]}
-    study = planted(axes, lambda at, seed: 0.2 + 0.1 * (at["model.width"] == 256) + 0.3 * (at["data.size"] == 16))
+    effect_of = {16: 0.3, 64: 0.1}
+    study = planted(axes, lambda at, seed: 0.2 + effect_of[at["data.size"]] * (at["model.width"] == 256))
     rows = study.rows.copy()
     gone = (rows["seed"] == 0) & (rows["data.size"] == 16) & (rows["model.width"] == 64)
     rows.loc[gone, "state"] = "missing"
