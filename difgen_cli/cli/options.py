@@ -107,12 +107,12 @@ def run_directory(argument: Path | None, option: Path | None) -> Path:
     return argument or option or Path(os.environ.get("DIFGEN_RUNS") or "runs")
 
 
-def check_free(path: Path, *, force: bool) -> None:
-    """GridError where a file is in the way that nobody asked to replace."""
+def check_free(path: Path, *, force: bool, may_force: bool = True) -> None:
+    """GridError where a file is in the way that nobody asked to replace. may_force: the command has --force."""
     from difgen_cli.engine.grid.document import GridError
 
     if path.exists() and not force:
-        raise GridError(f"{path}: exists; name another file, or replace it with --force")
+        raise GridError(f"{path}: exists; name another file{', or replace it with --force' if may_force else ''}")
 
 
 def existing(runs: Path) -> Path:

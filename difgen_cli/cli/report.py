@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from difgen_cli.cli import settle as settling
 from difgen_cli.cli.app import command, errors
 from difgen_cli.cli.completion import columns
 from difgen_cli.cli.format import messages, output, print_json
@@ -47,6 +48,9 @@ def report(
     images: Annotated[
         bool, typer.Option("--images", help="Also which training images are exposed, with pictures: private.")
     ] = False,
+    settle: Annotated[
+        Path | None, typer.Option(help="Write the cells that would settle what is open as a grid.", metavar="FILE")
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse what should not be compared.")] = False,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Draw again when rows change.")] = False,
     json_: Json = False,
@@ -58,7 +62,8 @@ def report(
     Example: difgen report runs/ --x data.size --y mem_frac --by model.width
     """
     with errors():
-        _check_exclusive({"--images": images, "--x with --y": x or y or by, "--compare": compare, "--watch": watch})
+        chosen = {"--images": images, "--x with --y": x or y or by, "--compare": compare, "--watch": watch}
+        _check_exclusive(chosen | {"--settle": settle})
         from difgen_cli.engine.store import Store
 
         folder, choice = _folder(runs, runs_, compare), _choice(x, y, by)
@@ -66,7 +71,9 @@ def report(
         if watch:
             _watch(Store(folder), grid, out, console)
             return
-        if compare:
+        if settle:
+            content = settling.settle(Store(folder), grid, settle, table, console)
+        elif compare:
             content = _compared(compare, grid, out, table, console)
         else:
             studies = _studies(Store(folder), grid, choice, console, strict=strict)

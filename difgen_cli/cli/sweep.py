@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from difgen_cli.sweep import Planned
 
 CAUSES_MAX = 5  # of failures that are named
+FINDINGS = 3  # sentences at the end of a sweep
 
 
 @command()
@@ -118,7 +119,7 @@ def _print_results(planned: Planned, console: Console) -> None:
 
     for study in loading.gather(planned.store, planned.plan.grid.name, planned.folder):
         if ((study.rows["state"] == "done") & (study.rows["kind"] == "model")).any():
-            report.show(study, output())
+            report.show(study, output(), first=FINDINGS)
             console.print(f"figures and page: {_report(planned)}", soft_wrap=True)
 
 

@@ -199,17 +199,37 @@ def summary(study: Study, *, width: int | None = None) -> Table:
 
 
 def sentences(study: Study) -> list[str]:
-    """What the numbers of a study say."""
+    """What the numbers of a study say, the most important first."""
     from difgen_cli.report import findings
 
     return findings.of_study(study.curves)
 
 
-def show(study: Study, console: Console) -> None:
-    """Print `sentences` and `summary`: fitted to a terminal, and never cut when piped."""
+def show(study: Study, console: Console, *, first: int | None = None) -> None:
+    """Print what was found, `summary`, and all else that there is to say: fitted to a terminal, never cut when piped.
+
+    first: print only so many sentences, and nothing below the table.
+    """
+    from rich.table import Table
     from rich.text import Text
 
-    for sentence in sentences(study):
-        console.print(Text(sentence), soft_wrap=not console.is_terminal)  # a terminal wraps words; a pipe gets lines
+    from difgen_cli.report import findings
+
+    written = sentences(study)
+    above = written[: findings.FIRST if first is None else first]
+
+    def tell(sentence: str) -> None:
+        """Wrapped between words below a bullet; a line of its own in a pipe."""
+        if not console.is_terminal:
+            console.print(Text(sentence), soft_wrap=True)
+            return
+        line = Table.grid(padding=(0, 1, 0, 0))
+        line.add_row("•", Text(sentence))
+        console.print(line)
+
+    for sentence in above:
+        tell(sentence)
     fitted = summary(study, width=console.width if console.is_terminal else None)
     console.print(fitted, crop=False)
+    for sentence in written[len(above) :] if first is None else ():
+        tell(sentence)

@@ -197,16 +197,9 @@ def of_study(**columns: Any) -> dict[str, str]:
     return {name: said for name, rule in study.RULES.items() if (said := rule(read, read.last))}
 
 
-def test_a_study_counts_the_settings_that_copy_in_every_seed() -> None:
-    said = of_study(mem_frac=0.5, mem_frac_lo=0.4, mem_frac_hi=0.6, mem_frac_control_hi=0.01)["copying"]
-    assert "in every seed of 2 of 2 settings (most: mem_frac 0.500 at N = " in said
-    quiet = of_study(mem_frac=0.0, mem_frac_lo=0.0, mem_frac_hi=0.01, mem_frac_control_hi=0.01)["copying"]
-    assert "no more copies than among held-out images, in any seed of 2 settings: it does not distinguish" in quiet
-
-
 def test_a_study_says_first_where_the_rule_is_blind() -> None:
     found = of_study(mem_power=0.2, mem_frac_control=0.11, mem_frac_control_hi=0.01, mem_frac_lo=0.0)
-    assert next(iter(found)) == "blind"
+    assert list(found)[:2] == ["gap", "blind"], "no result of the ratio rule is stated where it is blind"
     assert "in 2 of 2 settings it calls held-out images copies (up to 11.0 %)" in found["blind"]
     assert "in 2 of 2 settings it catches less than half of copies with noise of 0.1 a pixel (20.0 %)" in found["blind"]
     assert "blind" not in of_study(mem_power=0.9, mem_frac_control=0.0)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from difgen_cli.report.findings.numbers import Row, count, percent, share, value
+from difgen_cli.report.study.verdicts import CONTROL_MOST
 
 SURE_POWER = 0.9  # from which on a rule that finds nothing rules plain copies out
-CONTROL_MOST = 0.05  # of held-out images that a rule may call copies before it counts as blind
 COPYCAT_LEAST = 0.9  # of exact copies that a rule must see
 FEW_CHANCE = 0.025  # that few unseen images give as many copies
 TAIL = 0.01  # what copy_tail is without copies

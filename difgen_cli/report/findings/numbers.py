@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from difgen_cli.report.plotting import labels
-
-FEW = 10  # distinct images, below which shares and intervals over samples say little
+from difgen_cli.report.study.verdicts import FEW
 
 
 class Row:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from difgen_cli.report.findings.copies import CONTROL_MOST, TAIL
+from difgen_cli.report.findings.copies import TAIL
 from difgen_cli.report.findings.numbers import Row, share
+from difgen_cli.report.study.verdicts import CONTROL_MOST
 
 RULES = {
     "space_ratio": "are copies by the ratio rule",

@@ -1,16 +1,19 @@
 """Sentences for a study: for each setting at its last snapshot, over seeds.
 
-A sentence counts settings by their own intervals, names the extremes, and puts what the measures could not see first.
+`RULES` are in the order in which a reader needs them: what was found, what the controls say, what is left open and what
+would settle it, then all else. What is found is never said of settings that the measures could not see, so that it may
+stand before the sentence that names them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pandas as pd
 
 from difgen_cli.report.findings import (
+    axes,
     calibrated,
     canaries,
     efficiency,
@@ -19,23 +22,33 @@ from difgen_cli.report.findings import (
     membership,
     one_run,
     prototypes,
+    setting_in,
+    undecided,
     unlearning,
 )
-from difgen_cli.report.findings.copies import CONTROL_MOST
-from difgen_cli.report.findings.numbers import FEW, count, percent
+from difgen_cli.report.findings.numbers import count, percent
 from difgen_cli.report.plotting import labels
-from difgen_cli.report.study.curves import STEPS, Curves, last_snapshot, per_group
-from difgen_cli.report.study.first_copy import EVERY, FIRST
+from difgen_cli.report.study.curves import STEPS, Curves, last_snapshot
+from difgen_cli.report.study.first_copy import EVERY
+from difgen_cli.report.study.first_copy import FIRST as FIRST_COPY
 from difgen_cli.report.study.least_loss import COPIED, WEIGHTED
+from difgen_cli.report.study.verdicts import CONTROL_MOST, FEW, WEAK_POWER, seen
 
-WEAK_POWER = 0.5  # below it the ratio rule misses most copies with a little noise
+FIRST = 8  # sentences with which a report begins; the others stand below its table
 
 Rule = Callable[[Curves, pd.DataFrame], str | None]  # the study, its last snapshots over seeds
 
 
 def of_study(curves: Curves) -> list[str]:
-    """The sentences for a study."""
-    return [sentence for rule in RULES.values() if (sentence := rule(curves, curves.last))]
+    """The sentences for a study, the most important first."""
+    return [sentence for _, sentence in rules_that_speak(curves)]
+
+
+def rules_that_speak(curves: Curves) -> Iterator[tuple[str, str]]:
+    """The name of each rule that has something to say, and its sentence."""
+    for name, rule in RULES.items():
+        if sentence := rule(curves, curves.last):
+            yield name, sentence
 
 
 def few_distinct(curves: Curves, _: pd.DataFrame) -> str | None:
@@ -64,42 +77,31 @@ def blind(_: Curves, last: pd.DataFrame) -> str | None:
     return f"The ratio rule is unreliable in some settings: {'; '.join(parts)}." if parts else None
 
 
-def copying(curves: Curves, last: pd.DataFrame) -> str | None:
-    """In how many settings the ratio rule finds more copies than among held-out images, in every seed."""
-    needed = ("mem_frac", "mem_frac_lo", "mem_frac_control_hi")
-    cells = _last_cells(curves)
-    if any(name not in cells for name in needed) or "mem_frac" not in last:
+def controls(curves: Curves, last: pd.DataFrame) -> str | None:
+    """What the controls say where the ratio rule is reliable everywhere."""
+    if blind(curves, last) or "mem_frac_control" not in last or last["mem_frac_control"].isna().all():
         return None
-    measured = cells.dropna(subset=list(needed))
-    if measured.empty:
-        return None
-    by = [path for path in curves.paths if path != STEPS]
-    more = [lines["mem_frac_lo"] > lines["mem_frac_control_hi"] for _, lines in per_group(measured, by)]
-    all_seeds, none = sum(bool(seeds.all()) for seeds in more), sum(not seeds.any() for seeds in more)
-    total, several = count(len(more), "setting"), curves.seeds > 1
-    if none == len(more):
-        return (
-            f"At the last snapshots the ratio rule finds no more copies than among held-out images, in "
-            f"{'any seed' if several else 'the one seed'} of {total}: it does not distinguish the samples from them."
-        )
-    sentence = "At the last snapshots the ratio rule finds more copies than among held-out images in "
-    sentence += f"{'every seed' if several else 'the one seed'} of {all_seeds} of {total}"
-    if all_seeds:
-        top = last.sort_values("mem_frac", kind="stable", ascending=False).iloc[0]
-        sentence += f" (most: mem_frac {labels.number(float(top['mem_frac']))}{_where(curves, top)})"
-    quiet = f", and in no seed of {none}: there it does not distinguish them from held-out images" if none else ""
-    return f"{sentence}{quiet}."
+    sentence = (
+        f"Controls: the ratio rule calls at most {percent(float(last['mem_frac_control'].max()))} of held-out images "
+        "copies"
+    )
+    if "mem_power" in last and last["mem_power"].notna().any():
+        least = last.sort_values("mem_power", kind="stable").iloc[0]
+        caught = percent(float(least["mem_power"]))
+        sentence += f", and would catch {caught} or more of copies with noise of 0.1 a pixel"
+        sentence += f" (least{_where(curves, least)})" if len(last) > 1 else ""
+    return f"{sentence}."
 
 
 def first_copies(curves: Curves, _: pd.DataFrame) -> str | None:
     """How many samples it takes until the first copy, where there are more than among held-out images."""
-    cells, needed = _last_cells(curves), (FIRST, "mem_frac_lo", "mem_frac_control_hi", "sample.count")
+    cells, needed = seen(curves, _last_cells(curves)), (FIRST_COPY, "mem_frac_lo", "mem_frac_control_hi")
     if any(name not in cells for name in needed):
         return None
-    more = cells[(cells["mem_frac_lo"] > cells["mem_frac_control_hi"]) & cells[FIRST].notna()]
+    more = cells[(cells["mem_frac_lo"] > cells["mem_frac_control_hi"]) & cells[FIRST_COPY].notna()]
     if more.empty:
         return None
-    ends = dict.fromkeys(f"{number:,.0f}" for number in (more[FIRST].min(), more[FIRST].max()))
+    ends = dict.fromkeys(f"{number:,.0f}" for number in (more[FIRST_COPY].min(), more[FIRST_COPY].max()))
     return (
         f"In {count(len(more), 'cell')} with more copies than among held-out images the first copy is sample "
         f"{' to '.join(ends)}, and on average one in {_span(more[EVERY])} samples is one."
@@ -191,12 +193,18 @@ def _where(curves: Curves, line: Any) -> str:
     return f" at {', '.join(named)}" if named else ""
 
 
-# name -> rule, in the order in which they are told
+# name -> rule, the most important first
 RULES: dict[str, Rule] = {
+    "copying": setting_in.copying,
+    "slope": setting_in.slope,
+    "effects": axes.effects,
+    "gap": axes.gap,
     "few_distinct": few_distinct,
     "refused": membership.refused_in_study,
     "blind": blind,
-    "copying": copying,
+    "controls": controls,
+    "undecided": undecided.undecided,
+    "settle": undecided.settle,
     "first_copies": first_copies,
     "leaning": leaning,
     "membership": membership.told_in_study,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from difgen_cli.report import table
+from difgen_cli.report.page import found
 from difgen_cli.report.plotting import captions, labels
 from difgen_cli.report.plotting.layout import DrawnFigure
 from difgen_cli.report.study.curves import STEPS, Curves
@@ -34,10 +35,10 @@ def header(study: Study, curves: Curves, sentences: list[str]) -> str:
     )
     seeds = f"<tr><th scope=row>seeds</th><td>{study.seeds}</td></tr>"
     warnings = "".join(note(text, "warning") for text in _warnings(study, curves))
-    paragraphs = "".join(map(note, study.notes)) + "".join(f"<p>{escape(sentence)}</p>" for sentence in sentences)
+    notes = "".join(map(note, study.notes))
     return (
         f'<header><div><h1>{escape(study.name)}</h1><p class="question">{escape(study.question)}</p>'
-        f'{paragraphs}<ul class="counts">{counts}</ul>{warnings}</div>'
+        f'{found.block(sentences)}{notes}<ul class="counts">{counts}</ul>{warnings}</div>'
         f'<div class="scroll"><table class="plain"><caption>What was varied</caption>{axes}{seeds}</table></div>'
         "</header>"
     )

@@ -46,13 +46,18 @@ PROVENANCE = ("git_commit", "git_dirty", "difgen", "torch", "device", "train_way
 def gather(store: Store, name: str | None = None, folder: Path | None = None) -> list[Study]:
     """The studies of a run directory, newest plan of each grid; of one grid by its name, or by its very folder."""
     tables.fold(store)
-    newest = {f.name.rpartition("-")[0]: f for f in store.grids()}
-    if name is not None and name not in newest:
-        grid_names = ", ".join(sorted(newest)) or "none"
+    folders = newest(store)
+    if name is not None and name not in folders:
+        grid_names = ", ".join(sorted(folders)) or "none"
         raise GridError(f"--grid {name}: no such grid was swept into {store.root} ({grid_names})")
-    chosen = [folder] if folder else [f for n, f in sorted(newest.items()) if name in (None, n)]
+    chosen = [folder] if folder else [f for n, f in sorted(folders.items()) if name in (None, n)]
     metrics = tables.metrics(store)
     return [_study(store, f, metrics) for f in chosen]
+
+
+def newest(store: Store) -> dict[str, Path]:
+    """The folder of the newest plan of each grid, by the grid's name."""
+    return {folder.name.rpartition("-")[0]: folder for folder in store.grids()}
 
 
 def _study(store: Store, folder: Path, metrics: dict[str, pa.Table]) -> Study:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from difgen_cli.report.study.calibrated import Calibrated
     from difgen_cli.report.study.curves import Curves
+    from difgen_cli.report.study.effects import Effect
     from difgen_cli.report.study.efficiency import Efficiency
     from difgen_cli.report.study.images import Ranked
     from difgen_cli.report.study.least_loss import LeastLoss
@@ -29,6 +30,27 @@ class Readings:
         from difgen_cli.report.study import onset
 
         return onset.read(self._curves)
+
+    @cached_property
+    def verdicts(self) -> pd.DataFrame:
+        """Where copying has set in: a line for each setting."""
+        from difgen_cli.report.study import verdicts
+
+        return verdicts.read(self._curves)
+
+    @cached_property
+    def copying_slopes(self) -> pd.DataFrame:
+        """How the onset of copying moves with the number of images."""
+        from difgen_cli.report.study import verdicts
+
+        return verdicts.slopes(self._curves)
+
+    @cached_property
+    def effects(self) -> list[Effect]:
+        """What each axis does, paired by seed."""
+        from difgen_cli.report.study import effects
+
+        return effects.read(self._curves)
 
     @cached_property
     def least_loss(self) -> LeastLoss:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import chdtri, stdtrit
+from scipy.special import chdtri, ndtri, stdtrit
 
 from difgen_cli.engine.columns import Columns
 from difgen_cli.report.plotting.labels import text
@@ -171,6 +171,11 @@ def counts(share: np.ndarray, lo: np.ndarray, hi: np.ndarray) -> np.ndarray:
         return np.where(w2 > 0, Z2 / u, np.nan)
 
 
+def squared_quantile(among: int = 1) -> float:
+    """z² of a 95 % interval; of each of so many intervals that hold together with 95 % (Bonferroni)."""
+    return Z2 if among == 1 else float(np.square(ndtri(1 - 0.025 / among)))
+
+
 def exceeds_sampling(dispersion: np.ndarray, seeds: np.ndarray, rare: np.ndarray) -> np.ndarray:
     """Whether seeds differ by more than their samples explain, so that the difference counts.
 
@@ -184,19 +189,19 @@ def exceeds_sampling(dispersion: np.ndarray, seeds: np.ndarray, rare: np.ndarray
 
 
 def score_interval(
-    share: np.ndarray, variance: np.ndarray, seeds: np.ndarray, total: np.ndarray
+    share: np.ndarray, variance: np.ndarray, seeds: np.ndarray, total: np.ndarray, among: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
     """The 95 % interval of a mean share (0 … 1) of so many seeds, with the variance between them.
 
     total: samples of all seeds together; NaN where it is not known, and the variance between seeds alone counts. NaN
-    for a single seed, and where neither is known.
+    for a single seed, and where neither is known. among: of so many intervals all hold together with 95 % (Bonferroni).
     """
-    binomial = share * (1 - share)
+    binomial, z2 = share * (1 - share), squared_quantile(among)
     with np.errstate(divide="ignore", invalid="ignore"):
         dispersion = np.where(binomial > 0, variance * total / seeds / binomial, 0.0)
-        t2 = np.square(stdtrit(np.maximum(seeds - 1, 1), 0.975))
+        t2 = np.square(stdtrit(np.maximum(seeds - 1, 1), 1 - 0.025 / among))
         wider = exceeds_sampling(dispersion, seeds, total * np.minimum(share, 1 - share))
-        from_samples = np.where(wider, np.maximum(Z2, t2 * dispersion), Z2) / total
+        from_samples = np.where(wider, np.maximum(z2, t2 * dispersion), z2) / total
         between = t2 * variance / (seeds * binomial)
         alike = np.sqrt(variance) <= ALIKE * share
         u = np.where(np.isfinite(total), from_samples, np.where(alike, np.nan, between))
