@@ -218,7 +218,7 @@ def open_effects(curves: Curves, possible: frozenset[str]) -> Iterator[Question]
     planned = curves.cells["seed"].nunique()  # those that are to come may decide
     for effect in curves.effects:
         small = max(abs(effect.lo), abs(effect.hi)) <= SMALL  # then little is left to find
-        if not effect.known or effect.decided or small or effect.metric != SHARE or effect.seeds < planned:
+        if not effect.has_interval or effect.decided or small or effect.metric != SHARE or effect.seeds < planned:
             continue
         needed = power.seeds_needed(effect.mean, effect.spread, effect.seeds) if effect.spread > 0 else None
         interval = f"{labels.number(effect.mean)} [{labels.number(effect.lo)}, {labels.number(effect.hi)}]"
@@ -265,8 +265,8 @@ def _samples(curves: Curves) -> int | None:
         power.samples_needed(float(row[SHARE]), float(row[f"{SHARE}_control_hi"]), int(row[extension.COUNT]))
         for row in close.to_dict("records")
     ]
-    known = [n for n in needed if n is not None]
-    return max(known) if needed and len(known) == len(needed) else None
+    sufficient = [n for n in needed if n is not None]
+    return max(sufficient) if needed and len(sufficient) == len(needed) else None
 
 
 # in the order of importance
