@@ -218,7 +218,7 @@ def show(study: Study, console: Console, *, first: int | None = None) -> None:
     written = sentences(study)
     above = written[: findings.FIRST if first is None else first]
 
-    def tell(sentence: str) -> None:
+    def print_sentence(sentence: str) -> None:
         """Wrapped between words below a bullet; a line of its own in a pipe."""
         if not console.is_terminal:
             console.print(Text(sentence), soft_wrap=True)
@@ -228,8 +228,8 @@ def show(study: Study, console: Console, *, first: int | None = None) -> None:
         console.print(line)
 
     for sentence in above:
-        tell(sentence)
+        print_sentence(sentence)
     fitted = summary(study, width=console.width if console.is_terminal else None)
     console.print(fitted, crop=False)
     for sentence in written[len(above) :] if first is None else ():
-        tell(sentence)
+        print_sentence(sentence)

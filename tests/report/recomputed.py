@@ -29,6 +29,14 @@ def interval(share: float, n: float, z: float = Z) -> tuple[float, float]:
     return (0.0 if share <= 0 else centre - half), (1.0 if share >= 1 else centre + half)
 
 
+def _over_seeds(rows: list[dict[str, Any]], name: str) -> float:
+    """The mean over seeds of the means of their rows; NaN where one is not known."""
+    by_seed: dict[int, list[float]] = defaultdict(list)
+    for r in rows:
+        by_seed[r["seed"]].append(r.get(name, math.nan))
+    return float(np.mean([np.mean(values) for values in by_seed.values()]))
+
+
 class Recomputed:
     """A study's rows as plain records, with its axes (those with two levels or more), and what they carry."""
 
@@ -74,13 +82,13 @@ class Recomputed:
         above = [all(one) for one in by_seed.values()]
         if any(r.get("sample_distinct", math.inf) < FEW for r in rows):
             return "few"
-        if any(r.get("mem_frac_control", 0.0) > MOST_CONTROL for r in rows):
+        if _over_seeds(rows, "mem_frac_control") > MOST_CONTROL:
             return "blind"
         if all(above):
             return "copies"
         if any(above):
             return "differ"
-        seen = all(r.get("mem_power", math.nan) >= LEAST_POWER for r in rows)  # NaN is not
+        seen = _over_seeds(rows, "mem_power") >= LEAST_POWER  # NaN is not
         return "none" if seen else "unseen"
 
     def mean_share(self, key: Setting) -> float:

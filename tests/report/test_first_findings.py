@@ -89,6 +89,9 @@ def test_nothing_is_told_of_settings_where_the_rule_is_blind_or_weak_or_samples_
         return sentences(dataclasses.replace(base, rows=base.rows.assign(**changed)))
 
     assert "1024" in spoilt(mem_power=0.6)["copying"]
+    weak = spoilt(mem_power=0.3)  # one number in every sentence
+    assert "copies with noise of 0.1 a pixel (30.0 %)" in weak["blind"]
+    assert "the rule catches only 30.0 % of copies" in weak["undecided"]
     for values in ({"mem_power": 0.3}, {"mem_power": np.nan}, {"mem_frac_control": 0.2}, {"sample_distinct": 3.0}):
         found = spoilt(**values)
         assert "1024" not in found["copying"]
@@ -243,6 +246,8 @@ def test_one_seed_asks_for_three_and_an_open_effect_for_as_many_as_its_power_nee
     def share(at: dict[str, Any], seed: int) -> float:
         return 0.4 + (at["model.width"] == 256) * (0.12, 0.02, 0.22)[seed]
 
+    none_left = sentences(planted({"model.width": [64, 256]}, lambda at, seed: 0.4))
+    assert "changes mem_frac" not in none_left.get("undecided", ""), "0 ± 0.04 is an answer"
     open_effect = sentences(planted({"model.width": [64, 256]}, share))
     assert re.search(r"whether width 256 against width 64 changes mem_frac: 0.120 \[−0.1\d+, 0.3\d+\] over 3 seeds; "
                      r"a change of this size would show with \d+ in 80.0 % of studies",

@@ -59,9 +59,9 @@ def test_a_terminal_of_60_columns_breaks_between_words(study: Study) -> None:
 
 
 def test_a_page_opens_with_the_findings(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    from difgen_cli.report.page import found
+    from difgen_cli.report.page import opening
 
-    monkeypatch.setattr(found, "FIRST", 2)
+    monkeypatch.setattr(opening, "FIRST", 2)
     text, written = page.compose(study, []), report.sentences(study)
     section = re.search(r'<section class="findings".*?</section>', text, flags=re.DOTALL)
     assert section

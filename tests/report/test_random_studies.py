@@ -144,6 +144,10 @@ def check_undecided(sentence: str, study: Study, read: Recomputed) -> None:
     for place, reason in re.findall(r"whether samples are copies(.*?): (no more are|the rule calls|the samples are)",
                                     sentence):  # fmt: skip
         check_place(place, read, reasons[reason])
+    for words in re.findall(r"grows with N: at (.*?) it is there", sentence):
+        states, place = read.states(), read.by.index("data.size")
+        seen = {key[place] for key, state in states.items() if state in ("copies", "none", "differ")}
+        assert levels_of(words, "data.size", read.axes["data.size"]) <= seen
     for low, high in re.findall(rf"changes mem_frac: {NUMBER} \[({NUMBER}), ({NUMBER})\]", sentence):
         assert value(low) <= 0 <= value(high)
 

@@ -19,7 +19,7 @@ SHOWN = 4  # comparisons of levels
 
 def effects(curves: Curves, _: pd.DataFrame) -> str | None:
     """Every axis but the steps, each comparison with an interval of its own; those without one are not told."""
-    parts = list(_parts([effect for effect in curves.effects if effect.known]))
+    parts = list(_parts([effect for effect in curves.effects if effect.has_interval]))
     if not parts:
         return None
     more = f"; {len(parts) - SHOWN} more comparisons have intervals too" if len(parts) > SHOWN else ""
@@ -45,13 +45,13 @@ def gap(curves: Curves, _: pd.DataFrame) -> str | None:
     )
 
 
-def _parts(known: list[Effect]) -> Iterator[str]:
+def _parts(effects: list[Effect]) -> Iterator[str]:
     """`width 256 against width 64 raises mem_frac (0.2 [0.1, 0.3]) (4 settings, 3 seeds)`."""
 
     def compared(one: Effect) -> tuple[str, str, str, int, int]:
         return one.axis, one.level, one.against, one.settings, one.seeds
 
-    for (axis, level, against, settings, seeds), group in itertools.groupby(known, compared):
+    for (axis, level, against, settings, seeds), group in itertools.groupby(effects, compared):
         changes = " and ".join(_change(effect) for effect in group)
         over = f"{count(settings, 'setting')}, " if settings > 1 else ""
         named = (labels.level(axis, one) for one in (level, against))

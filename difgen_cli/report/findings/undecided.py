@@ -19,13 +19,14 @@ from difgen_cli.report.plotting import labels
 from difgen_cli.report.study import extension, power
 from difgen_cli.report.study.curves import SIZE, STEPS, Curves, last_snapshot, per_group
 from difgen_cli.report.study.extension import Extension
-from difgen_cli.report.study.verdicts import ONSET, SHARE, State
+from difgen_cli.report.study.verdicts import ONSET, SHARE, State, seen
 
 SHOWN = 4  # questions that the sentence names
 CLOSE = 1.5  # ratio of two sizes, from which on one between them is worth a training
 BETWEEN_MOST, BRACKETS_MOST = 3, 2
 LONGER, EARLIER = (2, 4), (2, 4)  # times the last step, and parts of the first one
 FIRST_SEEDS = 3
+SMALL = 0.05  # of a share: a change that is surely smaller is no open question
 
 
 NOTHING = Extension()  # where more cells like these settle nothing
@@ -198,7 +199,7 @@ def no_slope(curves: Curves, possible: frozenset[str]) -> Iterator[Question]:
         return
     if len(curves.copying_slopes):
         return
-    left = runs[(runs[f"{ONSET}_lo"] == 0) & runs[f"{ONSET}_hi"].notna()]
+    left = seen(curves, runs[(runs[f"{ONSET}_lo"] == 0) & runs[f"{ONSET}_hi"].notna()])
     if left.empty:
         return
     first = int(min(curves.axis(STEPS).values))
@@ -213,10 +214,11 @@ def no_slope(curves: Curves, possible: frozenset[str]) -> Iterator[Question]:
 
 
 def open_effects(curves: Curves, possible: frozenset[str]) -> Iterator[Question]:
-    """Axes whose effect on copies has an interval that holds 0, with the seeds that an effect of that size needs."""
+    """Axes whose effect on copies has a wide interval that holds 0, with the seeds that an effect of its size needs."""
     planned = curves.cells["seed"].nunique()  # those that are to come may decide
     for effect in curves.effects:
-        if not effect.known or effect.decided or effect.metric != SHARE or effect.seeds < planned:
+        small = max(abs(effect.lo), abs(effect.hi)) <= SMALL  # then little is left to find
+        if not effect.has_interval or effect.decided or small or effect.metric != SHARE or effect.seeds < planned:
             continue
         needed = power.seeds_needed(effect.mean, effect.spread, effect.seeds) if effect.spread > 0 else None
         interval = f"{labels.number(effect.mean)} [{labels.number(effect.lo)}, {labels.number(effect.hi)}]"
@@ -263,8 +265,8 @@ def _samples(curves: Curves) -> int | None:
         power.samples_needed(float(row[SHARE]), float(row[f"{SHARE}_control_hi"]), int(row[extension.COUNT]))
         for row in close.to_dict("records")
     ]
-    known = [n for n in needed if n is not None]
-    return max(known) if needed and len(known) == len(needed) else None
+    sufficient = [n for n in needed if n is not None]
+    return max(sufficient) if needed and len(sufficient) == len(needed) else None
 
 
 # in the order of importance

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from difgen_cli.report import table
-from difgen_cli.report.page import found
+from difgen_cli.report.page import opening
 from difgen_cli.report.plotting import captions, labels
 from difgen_cli.report.plotting.layout import DrawnFigure
 from difgen_cli.report.study.curves import STEPS, Curves
@@ -38,7 +38,7 @@ def header(study: Study, curves: Curves, sentences: list[str]) -> str:
     notes = "".join(map(note, study.notes))
     return (
         f'<header><div><h1>{escape(study.name)}</h1><p class="question">{escape(study.question)}</p>'
-        f'{found.block(sentences)}{notes}<ul class="counts">{counts}</ul>{warnings}</div>'
+        f'{opening.block(sentences)}{notes}<ul class="counts">{counts}</ul>{warnings}</div>'
         f'<div class="scroll"><table class="plain"><caption>What was varied</caption>{axes}{seeds}</table></div>'
         "</header>"
     )

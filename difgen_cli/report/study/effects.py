@@ -49,14 +49,14 @@ class Effect:
         return 1.0 if self.ratio else 0.0
 
     @property
-    def known(self) -> bool:
+    def has_interval(self) -> bool:
         """Whether there is an interval."""
         return bool(np.isfinite(self.lo) and np.isfinite(self.hi))
 
     @property
     def decided(self) -> bool:
         """Whether the interval leaves the value out that means no change."""
-        return self.known and not self.lo <= self.neutral <= self.hi
+        return self.has_interval and not self.lo <= self.neutral <= self.hi
 
 
 def read(curves: Curves) -> list[Effect]:

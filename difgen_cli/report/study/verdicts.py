@@ -46,7 +46,7 @@ def read(curves: Curves) -> pd.DataFrame:
 
     Columns: the axes, `state`, `step`, `final` (whether all that is planned at its last step is done), `seeds`
     (measured), `above` (seeds with more copies than held-out images), `mem_frac` with `lo` and `hi` (over seeds; all
-    lines together have 95 %), `control` and `power` (the worst of its seeds; null where not known).
+    lines together have 95 %), `control` and `power` (means over seeds, as in the table; null where not known for all).
     """
     by = [path for path in curves.paths if path != STEPS]
     if SHARE not in curves.cells or curves.cells[SHARE].isna().all():
@@ -71,8 +71,9 @@ def _numbers(cells: pd.DataFrame, keys: list[str], among: int) -> pd.DataFrame:
     rows = cells[[*keys, "seed"]].assign(**values, above=_above(cells, among))
     rows = rows.dropna(subset=list(ends)).assign(unknown=lambda frame: frame["mem_power"].isna())
     means = dict.fromkeys(ends[:3], "mean")
-    named = {"above": "all", "mem_power": "min", "sample_distinct": "min", "step": "max", "unknown": "any"}
-    each = rows.groupby([*keys, "seed"], observed=True).agg(means | named | {f"{SHARE}_control": "max"})
+    means |= {"mem_power": "mean", f"{SHARE}_control": "mean"}
+    named = {"above": "all", "sample_distinct": "min", "step": "max", "unknown": "any"}
+    each = rows.groupby([*keys, "seed"], observed=True).agg(means | named)
     each["inverse"] = 1 / seeds.counts(*(each[name].to_numpy(float) for name in ends[:3]))
     groups = each.groupby(keys, observed=True)
     n, share, unknown = groups[SHARE].count(), groups[SHARE].mean(), groups["unknown"].any()
@@ -83,7 +84,7 @@ def _numbers(cells: pd.DataFrame, keys: list[str], among: int) -> pd.DataFrame:
     lower, upper = (np.where(many > 1, own, other) for own, other in zip(several, single, strict=True))
     columns = {
         "step": groups["step"].max(), "seeds": n, "above": groups["above"].sum(), SHARE: share, "lo": lower,
-        "hi": upper, "control": groups[f"{SHARE}_control"].max(), "power": groups["mem_power"].min().mask(unknown),
+        "hi": upper, "control": groups[f"{SHARE}_control"].mean(), "power": groups["mem_power"].mean().mask(unknown),
         "few": groups["sample_distinct"].min() < FEW,
     }  # fmt: skip
     return pd.DataFrame(columns, index=n.index)
