@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from difgen_cli import guidance, sampling
 from difgen_cli.data import Canaries
-from difgen_cli.diffusion import Denoiser, IdealDenoiser, to_array
+from difgen_cli.diffusion import Denoiser, IdealDenoiser
 from difgen_cli.diffusion.classes import GaussianClasses
 from difgen_cli.diffusion.closed_forms import Mixture
 from difgen_cli.diffusion.objective import EDM, Draws, Objective
@@ -104,7 +104,8 @@ def scaled(images: Tensor) -> Tensor:
 
 
 def trained(
-    library: Library, name: str, objective: Objective = EDM, classes: int = CLASSES, waits: bool = False, **settings: Any
+    library: Library, name: str, objective: Objective = EDM, classes: int = CLASSES, waits: bool = False,
+    **settings: Any,
 ) -> None:  # fmt: skip
     """Some steps; from the second on nothing waits."""
     images, labels = data()
@@ -123,7 +124,8 @@ def trained(
 
 def of_network(library: Library, name: str) -> None:
     if untrained(library.signature("model", name)):
-        return of_closed_form(library, name)
+        of_closed_form(library, name)
+        return
     trained(library, name, classes=0, flip=True, augment=0.5 if name == "ddpmpp" else 0.0)
     trained(library, name, condition_dropout=0.1, optimizer="sgd", clip=1.0)
     evaluated(denoiser(library, CLASSES, name))
@@ -149,7 +151,7 @@ def evaluated(read: Any) -> None:
 
 
 def of_objective(library: Library, name: str) -> None:
-    images, labels = data()
+    images, _ = data()
     sources: dict[str, Callable[[], Any]] = {
         "teacher": partial(denoiser, library, 0), "sigma_data": lambda: SIGMA_DATA,
         "ideal": lambda: IdealDenoiser(scaled(images), SIGMA_DATA).to(CARD),
