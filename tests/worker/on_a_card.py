@@ -205,10 +205,11 @@ def of_post_training(library: Library, name: str) -> None:
     on_card(*library.module("post_training", name).apply(**given).values())
 
 
-def of_metric(library: Library, name: str) -> None:
+def of_metric(library: Library, name: str) -> Any:
+    """What it gives; None for one that asks no denoiser."""
     signature, shape = library.signature("score", name), (2,) if name in OF_POINTS else SHAPE
     if ASKING.isdisjoint(signature.inputs):
-        return
+        return None
     read, images = denoiser(library, shape=shape), pixels(shape=shape)
     labels, planted = np.arange(IMAGES) % CLASSES, np.arange(IMAGES) % 2 == 0
     walk = partial(_sampled, read, library)
@@ -226,7 +227,7 @@ def of_metric(library: Library, name: str) -> None:
         "references": [SimpleNamespace(denoiser=denoiser(library), rest=images, trained=planted, content="")],
     }  # fmt: skip
     given = {key: inputs[key] for key in signature.inputs}
-    library.module("score", name).measure(**given, **OF_METRICS.get(name, {}))
+    return library.module("score", name).measure(**given, **OF_METRICS.get(name, {}))
 
 
 def _sampled(read: Denoiser, library: Library, follow: Any, *arguments: Any, **settings: Any) -> Any:
@@ -245,13 +246,13 @@ def on_card(*tensors: Tensor) -> None:
         raise TypeError(f"gives tensors on {devices}")
 
 
-CASES = {
+CASES: dict[str, Callable[[Library, str], Any]] = {
     "model": of_network, "objective": of_objective, "sample": of_sampler, "guide": of_term,
     "post_training": of_post_training, "score": of_metric,
 }  # fmt: skip
 
 
-def stumbled(case: Callable[[Library, str], None], library: Library, name: str) -> str:
+def stumbled(case: Callable[[Library, str], Any], library: Library, name: str) -> str:
     """The error of a plug-in; empty: none."""
     try:
         with Card():

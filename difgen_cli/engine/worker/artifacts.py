@@ -225,7 +225,7 @@ class Artifacts:
         network = self.network(trajectory.inputs["network"], shape_of(subset.images), conditions.classes, 0)
         network.load_state_dict(weights)
         denoiser = reading(self.library, trajectory.inputs["network"])(network, subset.sigma_data).to(self.device)
-        denoiser.to(memory_format=modes.layout(shape_of(subset.images), self.device))  # type: ignore[call-overload]
+        denoiser.to(memory_format=modes.layout(shape_of(subset.images), str(self.device)))  # type: ignore[call-overload]
         return denoiser.eval().requires_grad_(False)
 
     def untrained(self, trajectory: Recipe) -> DenoiserLike:
