@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,13 @@ from pathlib import Path
 import prove
 import pytest
 import torch
+
+from difgen_cli.engine.cost import flops
+from difgen_cli.engine.grid import read
+from difgen_cli.engine.plan.facts import Finder
+from difgen_cli.engine.plan.planner import build
+from difgen_cli.engine.plugins import Library
+from difgen_cli.engine.store import Store
 
 
 def _command(*words: str) -> subprocess.CompletedProcess[str]:
@@ -52,3 +61,27 @@ def test_without_a_card_it_says_so() -> None:
     done = _command("--device", "cuda")
     assert (done.returncode, done.stdout) == (prove.NO_DEVICE, "")
     assert done.stderr == "no card is at hand that torch can use; `make gpu-test DEVICE=cpu` runs what a CPU can show\n"
+
+
+@pytest.mark.skipif("DIFGEN_TEST_DATA" not in os.environ, reason="DIFGEN_TEST_DATA names no folder with cifar10/")
+def test_the_first_study_on_a_card_is_planned_as_its_page_says(tmp_path: Path) -> None:
+    root, store = Path(prove.__file__).parent.parent.parent, Store(tmp_path / "runs")
+    library = Library(None)
+    grid = read(root / "grids" / "transition-cifar10.yaml")
+    plan = build(grid, library, Finder(store, library, Path(os.environ["DIFGEN_TEST_DATA"])))
+    (settings,) = {(c.settings["data.size"], c.settings["model.width"]) for c in plan.cells}
+    assert settings == (500, 64)
+    assert sorted(c.settings["train.steps"] for c in plan.cells) == [250 * 2**k for k in range(7)]
+    page = (root / "docs" / "on_a_card.md").read_text(encoding="utf-8")
+    recipe = next(iter(plan.models)).recipe
+    network = library.module("model", "unet").build((3, 32, 32), 0, **recipe.inputs["network"].settings)
+    work, images = flops.training(network, (3, 32, 32), 256, "bf16"), 16_000 * 256
+    assert work is not None
+    each, whole = f"{work.flops / 1e9:.1f} GFLOP", f"{work.flops * images / 1e16:.1f} × 10¹⁶"
+    assert f"takes {each} there, all {images:,} of them {whole}" in " ".join(page.split())
+
+
+def test_its_page_has_every_part_with_its_seconds() -> None:
+    page = (Path(prove.__file__).parent.parent.parent / "docs" / "on_a_card.md").read_text(encoding="utf-8")
+    named = dict(re.findall(r"^\| (\w+) \| (\d+) \|", page, re.MULTILINE))
+    assert {name: int(seconds) for name, seconds in named.items()} == {n: s for n, (_, s) in prove.PARTS.items()}
