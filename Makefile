@@ -10,7 +10,7 @@ export OMP_NUM_THREADS ?= 1
 # Hundreds of processes import the package; where bytecode may not be kept, each compiles it anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test pytest rest rest-slurm rest-others long-test lint style mypy browser sweep plan status report bench coverage worlds chaos slurm-test docs pins rooms clean gpu-test
+.PHONY: demo test pytest rest rest-slurm rest-others long-test lint style mypy browser sweep plan status report bench coverage worlds chaos slurm-test gpu-test docs pins rooms clean
 
 demo: $(VENV)/ready
 	$(BIN)/difgen sweep grids/size.yaml --runs $(RUNS) --cluster local
@@ -109,7 +109,17 @@ chaos: $(VENV)/ready
 slurm-test: $(VENV)/ready
 	DIFGEN_SLURM_TESTS=all $(BIN)/python -m pytest tests/slurm -v
 
-# The documents as a site with a search that needs no network: build/docs/index.html. A broken link ends the build. docs: $(VENV)/docs $(BIN)/python docs/site/build.py $(VENV)/docs: $(VENV)/ready $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]' touch $@ What only card can show, in eight minutes: table for benchmarks/NOTES.md; DEVICE=cpu runs what CPU do of it. gpu-test: -W ignore tests/gpu/prove.py --device $(or $(DEVICE),cuda)
+# The documents as a site with a search that needs no network: build/docs/index.html. A broken link ends the build.
+docs: $(VENV)/docs
+	$(BIN)/python docs/site/build.py
+
+$(VENV)/docs: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	touch $@
+
+# What only a card can show, in eight minutes: a table for benchmarks/NOTES.md; DEVICE=cpu runs what a CPU can do of it.
+gpu-test: $(VENV)/ready
+	$(BIN)/python -W ignore tests/gpu/prove.py --device $(or $(DEVICE),cuda)
 
 # Record that a plug-in's change left its results unchanged, or that its VERSION was raised.
 pins: $(VENV)/ready

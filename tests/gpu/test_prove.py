@@ -69,12 +69,12 @@ def test_the_first_study_on_a_card_is_planned_as_its_page_says(tmp_path: Path) -
     library = Library(None)
     grid = read(root / "grids" / "transition-cifar10.yaml")
     plan = build(grid, library, Finder(store, library, Path(os.environ["DIFGEN_TEST_DATA"])))
-    (settings,) = {(c.settings["data.size"], c.settings["model.width"]) for c in plan.cells}
-    assert settings == (500, 64)
-    assert sorted(c.settings["train.steps"] for c in plan.cells) == [250 * 2**k for k in range(7)]
+    (trajectory,) = plan.trajectories.values()
+    assert (trajectory.settings["data.size"], trajectory.settings["model.width"]) == (500, 64)
+    assert sorted(trajectory.steps) == [250 * 2**k for k in range(7)]
     page = (root / "docs" / "on_a_card.md").read_text(encoding="utf-8")
-    recipe = next(iter(plan.models)).recipe
-    network = library.module("model", "unet").build((3, 32, 32), 0, **recipe.inputs["network"].settings)
+    settings = trajectory.recipe.inputs["network"].settings
+    network = library.module("model", "unet").build((3, 32, 32), 0, **settings)
     work, images = flops.training(network, (3, 32, 32), 256, "bf16"), 16_000 * 256
     assert work is not None
     each, whole = f"{work.flops / 1e9:.1f} GFLOP", f"{work.flops * images / 1e16:.1f} × 10¹⁶"
