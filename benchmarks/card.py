@@ -119,15 +119,17 @@ def walk(case: Case, device: str, levels: int, who: str) -> Callable[[], object]
     if who == "textbook":
         noise = torch.randn(block, *case.shape, device=device)
         settings = {"steps": levels, "sigma_min": lowest, "sigma_max": highest, "rho": 7.0}
-        made = partial(textbook.sample, network, noise, SIGMA_DATA, **settings)
+        block_of_samples = partial(textbook.sample, network, noise, SIGMA_DATA, **settings)
     else:
         ready(device)
         network.to(memory_format=modes.layout(case.shape, device))  # type: ignore[call-overload]
         denoiser = modes.Evaluated(Denoiser(network, SIGMA_DATA), who, sampling.block_of(case.shape, device))
-        made = partial(sampling.draw, denoiser, heun.sample, case.shape, None, device, count=block, steps=levels)
+        block_of_samples = partial(
+            sampling.draw, denoiser, heun.sample, case.shape, None, device, count=block, steps=levels
+        )
 
     def go() -> None:
-        made()
+        block_of_samples()
         machine.moment(device)
 
     return go
@@ -137,8 +139,8 @@ def arrays(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Images near a few axes, as photographs are, and others like them: (n, d) float32 each."""
     rng = np.random.default_rng(0)
     axes = rng.standard_normal((32, size[1]), np.float32)
-    made = [rng.standard_normal((size[0], 32), np.float32) @ axes for _ in range(2)]
-    return tuple(m + np.float32(0.3) * rng.standard_normal(m.shape, np.float32) for m in made)  # type: ignore[return-value]
+    signals = [rng.standard_normal((size[0], 32), np.float32) @ axes for _ in range(2)]
+    return tuple(s + np.float32(0.3) * rng.standard_normal(s.shape, np.float32) for s in signals)  # type: ignore[return-value]
 
 
 def search(size: tuple[int, int], device: str, who: str) -> Callable[[], object]:

@@ -110,12 +110,14 @@ def prove_modes(setup: Setup) -> Iterator[Line]:
         before = weights(trained(setup, build, "fp32", 1))
         written = weights(trained(setup, build, "fp32", steps))
         for name in modes.possible(setup.device)[1:]:
-            said: list[str] = []
-            mode = modes.training_mode(name, shape(setup), setup.device, say=said.append)
+            refusals: list[str] = []
+            mode = modes.training_mode(name, shape(setup), setup.device, say=refusals.append)
             start = time.monotonic()
             other = weights(trained(setup, build, "fp32", steps, mode=mode))
             apart = float((other - written).norm() / (written - before).norm())
-            words = f"{apart:.1e} of the way, after {time.monotonic() - start:.0f} s" + "".join(f"; {s}" for s in said)
+            words = f"{apart:.1e} of the way, after {time.monotonic() - start:.0f} s" + "".join(
+                f"; {s}" for s in refusals
+            )
             yield Line(
                 f"{name}, dropout {dropout}: {steps} steps as eager", f"computed {name}, below {APART}", words,
                 modes.used(mode) == name and apart < APART,

@@ -61,7 +61,7 @@ PARTS = {
     "memory": ("working", 60), "packing": ("working", 50), "sweep": ("working", 40), "full": ("working", 30),
 }  # fmt: skip
 MOST_SECONDS = 480
-OF_CPU = 10  # times as long on a CPU, which others may use too
+OF_CPU = 30  # times as long on a CPU, which others may use too
 SLOW = ("modes", "plugins", "packing")  # left out by --quick
 
 
@@ -83,13 +83,13 @@ def main() -> int:
 
 def arguments() -> argparse.Namespace:
     """The words of the command."""
-    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--device", default=os.environ.get("DEVICE") or "cuda", help="cuda, cuda:1 or cpu")
-    made.add_argument("--quick", action="store_true", help="seconds, for tests: without what takes long")
-    made.add_argument("--only", nargs="+", choices=PARTS, help="parts")
-    made.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
-    made.add_argument("--folder", help=argparse.SUPPRESS)
-    return made.parse_args()
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--device", default=os.environ.get("DEVICE") or "cuda", help="cuda, cuda:1 or cpu")
+    options.add_argument("--quick", action="store_true", help="seconds, for tests: without what takes long")
+    options.add_argument("--only", nargs="+", choices=PARTS, help="parts")
+    options.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
+    options.add_argument("--folder", help=argparse.SUPPRESS)
+    return options.parse_args()
 
 
 def unusable(device: str) -> str | None:

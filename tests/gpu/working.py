@@ -226,10 +226,12 @@ def prove_packing(setup: Setup) -> Iterator[Line]:
     subject = Subject("unet", {"width": width, "depth": 1}, (3, side, side), batch=setup.sized(128, 8, 8))
     device = (launch.visible_gpus() or ["0"])[0] if setup.card else None
     most = min(8 if setup.card else 2, len(os.sched_getaffinity(0)))
-    found = packing.probe([(subject, 1e12)], device, most, None)
-    rates = ", ".join(f"{n}: {rate:,.0f}/s" for n, rate in found.images_per_second.items())
-    ok = 1 <= found.jobs <= most and len(found.images_per_second) > 1
-    yield Line("workers that share the device", "more than one count tried", f"{found.jobs}, {found.why} ({rates})", ok)
+    chosen = packing.probe([(subject, 1e12)], device, most, None)
+    rates = ", ".join(f"{n}: {rate:,.0f}/s" for n, rate in chosen.images_per_second.items())
+    ok = 1 <= chosen.jobs <= most and len(chosen.images_per_second) > 1
+    yield Line(
+        "workers that share the device", "more than one count tried", f"{chosen.jobs}, {chosen.why} ({rates})", ok
+    )
 
 
 def prove_sweep(setup: Setup) -> Iterator[Line]:

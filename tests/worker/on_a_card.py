@@ -1,4 +1,4 @@
-"""Every plug-in that computes with torch, once, on a card that is not there: prints what each stumbled over, as JSON.
+"""Every plug-in that computes with torch, once, on a pretended card: prints what each stumbled over, as JSON.
 
 Tensors have to stay on the card that they are given (`pretended`), and the CPU must not wait for it within a step of
 training, an evaluation of a denoiser, or a walk of a sampler: see `MAY_WAIT` for what does, and why.
@@ -189,10 +189,10 @@ def of_term(library: Library, name: str) -> None:
     takes = library.signature("guide", name).inputs
     if "classifier" in takes:
         inputs["classifier"] = GaussianClasses(scaled(images), labels, CLASSES)
-    made = library.module("guide", name).negative(**{key: inputs[key] for key in takes}, **OF_TERMS.get(name, {}))
+    negative = library.module("guide", name).negative(**{key: inputs[key] for key in takes}, **OF_TERMS.get(name, {}))
     x = torch.randn(BATCH, *SHAPE).to(CARD)
     for interval in (None, (0.1, 2.0)):
-        guided = guidance.guided(own, [guidance.term(made, weight=1.5, interval=interval)])
+        guided = guidance.guided(own, [guidance.term(negative, weight=1.5, interval=interval)])
         with without_waiting():
             on_card(estimate(guided, x, 0.5, labels[:BATCH]), estimate(guided, x, 5.0, labels[:BATCH]))
 

@@ -1,4 +1,4 @@
-"""A card that is not there: tensors that say they are on one, with numbers that the CPU computes.
+"""A card that is not to_card: tensors that say they are on one, with numbers that the CPU computes.
 
 What a card refuses is refused: an operation on tensors of both. What makes the CPU wait for a card is noted: reading a
 number, copying to the CPU, choosing by a mask, whose length the CPU has to know. The card is torch's own backend for
@@ -36,12 +36,12 @@ class OnCard(Tensor):
 
     @staticmethod
     def __new__(cls, numbers: Tensor) -> OnCard:
-        made: OnCard = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+        tensor: OnCard = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
             cls, numbers.size(), strides=numbers.stride(), storage_offset=numbers.storage_offset(),
             dtype=numbers.dtype, device=torch.device(CARD, 0),
         )  # fmt: skip
-        made.numbers = numbers
-        return made
+        tensor.numbers = numbers
+        return tensor
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -59,9 +59,9 @@ class Seeds(torch.Generator):
     """A generator of the CPU that says it is of the card."""
 
     def __new__(cls, device: Any = "cpu") -> Seeds:
-        made = super().__new__(cls)
-        made.named = torch.device(device)
-        return made
+        seeds = super().__new__(cls)
+        seeds.named = torch.device(device)
+        return seeds
 
     @property
     def device(self) -> torch.device:  # type: ignore[override]
@@ -101,11 +101,11 @@ def computed(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     on_card = [leaf for leaf in leaves if isinstance(leaf, OnCard)]
     elsewhere = [leaf for leaf in leaves if isinstance(leaf, Tensor) and not isinstance(leaf, OnCard)]
     device = kwargs.get("device")
-    there = bool(on_card) if device is None else torch.device(device).type == CARD
+    to_card = bool(on_card) if device is None else torch.device(device).type == CARD
     if func in COPIES:
-        if on_card and (not there if device is not None else not isinstance(_first(args), OnCard)):
+        if on_card and (not to_card if device is not None else not isinstance(_first(args), OnCard)):
             waited(func)
-        there = there if func is aten._to_copy.default else isinstance(_first(args), OnCard)
+        to_card = to_card if func is aten._to_copy.default else isinstance(_first(args), OnCard)
     elif on_card and any(leaf.dim() > 0 for leaf in elsewhere):
         raise RuntimeError(f"{func}: expected all tensors on one device, but found at least two devices, card and cpu")
     if on_card and (func in READS or (func in BY_INDEX and _masks(args[1]))):
@@ -115,7 +115,7 @@ def computed(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if device is not None:
         plain_kwargs["device"] = torch.device("cpu")
     result = func(*plain_args, **plain_kwargs)
-    if not there:
+    if not to_card:
         return result
     given, spec = tree_flatten(result)
     return tree_unflatten([_named(leaf, named) for leaf in given], spec)
