@@ -10,7 +10,7 @@ export OMP_NUM_THREADS ?= 1
 # Hundreds of processes import the package; where bytecode may not be kept, each compiles it anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test pytest rest rest-slurm rest-others long-test lint style mypy browser sweep plan status report bench coverage worlds chaos slurm-test docs pins rooms clean
+.PHONY: demo test pytest rest rest-slurm rest-others long-test lint style mypy browser sweep plan status report bench coverage worlds chaos slurm-test gpu-test docs pins rooms clean
 
 demo: $(VENV)/ready
 	$(BIN)/difgen sweep grids/size.yaml --runs $(RUNS) --cluster local
@@ -116,6 +116,10 @@ docs: $(VENV)/docs
 $(VENV)/docs: $(VENV)/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	touch $@
+
+# What only a card can show, in eight minutes: a table for benchmarks/NOTES.md; DEVICE=cpu runs what a CPU can do of it.
+gpu-test: $(VENV)/ready
+	$(BIN)/python -W ignore tests/gpu/prove.py --device $(or $(DEVICE),cuda)
 
 # Record that a plug-in's change left its results unchanged, or that its VERSION was raised.
 pins: $(VENV)/ready

@@ -1,11 +1,17 @@
-"""Training on one GPU: share of the roofline in bf16, against a straightforward fp32 loop, and several at a time.
+"""One GPU: training, sampling, several trainings at a time, nearest neighbours and Fréchet statistics.
 
     python benchmarks/card.py [--device cuda] [--way graphed] [--processes 8] [--repeats 5] [--json] [--quick]
+                              [--only training several sampling neighbours frechet]
 
-U-Nets of width 32, 64 and 128 and EDM's settings (here 56.2 million parameters) on 32×32 images, each in a way of
-computing (eager, compiled, graphed) as a worker trains it in bf16, beside the textbook loop in fp32, eager, there too.
-Then so many trainings of width 16 at the same time, beside one eager process of it. Contestants take turns, each in a
-process of its own. Which way pays a worker finds by a trial; here `--way` names it. On a CPU numbers mean nothing.
+training: our U-Nets of width 32, 64 and 128, `ddpmpp` and `dit` on 32×32 images, as a worker trains them in bf16, in
+`--way` and eager in either order of memory, beside the textbook loop on the same network, eager, in fp32 as torch has
+it by default. `ddpmpp` is EDM's network for CIFAR-10 after its published description (Karras et al. 2022:
+width 128, multipliers 2, 2, 2, four blocks a level, attention at 16×16, dropout 0.13), written here and not copied: so
+its line compares two ways to train that network, and no code of EDM. several: so many trainings of width 16 at the same
+time, beside one eager process. sampling: 18 steps of Heun's method by each. neighbours, frechet: 50,000 images of 3,072
+numbers; difgen computes both on the host, exactly and in float64, and the peers in plain torch on the device show what
+could be gained there. Contestants take turns, each in a process of its own. On a CPU numbers mean nothing; none of this
+has been run on a GPU.
 """
 
 from __future__ import annotations
@@ -16,19 +22,34 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import textbook
 import torch
 from measuring import Entry, Results, Spent, medians, parser, teams_in_turn, times_as_fast
 from torch import nn
 
+from difgen_cli import sampling
+from difgen_cli.diffusion import Denoiser
+from difgen_cli.diffusion.precision import repeatable
 from difgen_cli.diffusion.randomness import initialise
+from difgen_cli.diffusion.state import EAGER
 from difgen_cli.diffusion.training import train
 from difgen_cli.engine.cost import flops, machine
 from difgen_cli.engine.worker import modes
-from difgen_cli.models import unet
+from difgen_cli.metrics import frechet
+from difgen_cli.models import ddpmpp, dit, unet
+from difgen_cli.neighbours import nearest
+from difgen_cli.sampling import heun
 
 STEPS, SLICE, IMAGES, SIGMA_DATA = 1_000_000, 20, 8192, 0.5
-COLUMNS = ("case", "who", "processes", "images_per_second", "wall_seconds", "ratio_wall", "roofline", "mfu")
+COLUMNS = (
+    "case", "who", "processes", "images_per_second", "wall_seconds", "ratio_wall", "roofline", "mfu", "agree",
+)  # fmt: skip
+PARTS = ("training", "several", "sampling", "neighbours", "frechet")
+IN_ORDER = "eager in order"  # images and weights channel after channel, as torch makes them
+BUILDS = {"unet": unet.build, "ddpmpp": ddpmpp.build, "dit": dit.build}
+SIGMAS, LEVELS = (0.004, 160.0), 18  # of sampling, in units of σ_d: EDM's 35 evaluations for CIFAR-10
+SIZES, QUICK_SIZES = (50_000, 3_072), (400, 192)  # images, and numbers in each
 
 
 @dataclass(frozen=True)
@@ -39,21 +60,37 @@ class Case:
     settings: dict[str, Any]
     batch: int
     shape: tuple[int, ...] = (3, 32, 32)
+    model: str = "unet"
 
     def build(self) -> nn.Module:
-        return unet.build(self.shape, 0, **self.settings)
+        return BUILDS[self.model](self.shape, 0, **self.settings)
 
 
 SINGLE = [Case(f"unet width {width}", {"width": width, "depth": 2}, 512) for width in (32, 64, 128)]
-SINGLE.append(Case("EDM's unet", {"width": 128, "depth": 4, "multipliers": (2, 2, 2), "attention": (16,)}, 256))
+SINGLE.append(Case("ddpmpp, EDM's network", {}, 256, model="ddpmpp"))
+SINGLE.append(Case("dit", {}, 256, model="dit"))
 SEVERAL = Case("unet width 16", {"width": 16, "depth": 2}, 128)
+SAMPLED = [SINGLE[1], SINGLE[3]]
+SMALL = {"width": 8, "depth": 1, "multipliers": (1,)}
 QUICK = Case("quick", {"width": 4, "depth": 1, "multipliers": (1,)}, 4, (3, 8, 8))
+QUICK_SINGLE = [
+    QUICK, Case("quick ddpmpp", SMALL | {"attention": (8,)}, 4, (3, 8, 8), "ddpmpp"),
+    Case("quick dit", {"width": 16, "depth": 1, "heads": 2}, 4, (3, 8, 8), "dit"),
+]  # fmt: skip
+
+
+def ready(device: str) -> None:
+    """As in a worker."""
+    if device.startswith("cuda"):
+        repeatable()
 
 
 def ours(case: Case, device: str, way: str) -> Iterator[object]:
     """As a worker trains it, in bf16."""
+    ready(device)
     images = torch.randint(256, (IMAGES, *case.shape), dtype=torch.uint8, device=device)
-    computed, network = modes.training_mode(way, case.shape, device), initialise(case.build, 0).to(device)
+    computed = EAGER if way == IN_ORDER else modes.training_mode(way, case.shape, device)
+    network = initialise(case.build, 0).to(device)
     return train(network, images, None, SIGMA_DATA, None, computed, steps=STEPS, batch=case.batch, precision="bf16")
 
 
@@ -70,8 +107,73 @@ def work(case: Case, device: str, steps: int, who: str) -> Callable[[], object]:
     def go() -> None:
         for _ in range(steps):
             next(run)
-        if device.startswith("cuda"):
-            torch.cuda.synchronize()
+        machine.moment(device)
+
+    return go
+
+
+def walk(case: Case, device: str, levels: int, who: str) -> Callable[[], object]:
+    """Blocks of samples by Heun's method, float32; the textbook's state is in float64."""
+    network, block = initialise(case.build, 0).to(device).eval().requires_grad_(False), sampling.BLOCK
+    lowest, highest = (sigma * SIGMA_DATA for sigma in SIGMAS)
+    if who == "textbook":
+        noise = torch.randn(block, *case.shape, device=device)
+        settings = {"steps": levels, "sigma_min": lowest, "sigma_max": highest, "rho": 7.0}
+        block_of_samples = partial(textbook.sample, network, noise, SIGMA_DATA, **settings)
+    else:
+        ready(device)
+        network.to(memory_format=modes.layout(case.shape, device))  # type: ignore[call-overload]
+        denoiser = modes.Evaluated(Denoiser(network, SIGMA_DATA), who, sampling.block_of(case.shape, device))
+        block_of_samples = partial(
+            sampling.draw, denoiser, heun.sample, case.shape, None, device, count=block, steps=levels
+        )
+
+    def go() -> None:
+        block_of_samples()
+        machine.moment(device)
+
+    return go
+
+
+def arrays(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Images near a few axes, as photographs are, and others like them: (n, d) float32 each."""
+    rng = np.random.default_rng(0)
+    axes = rng.standard_normal((32, size[1]), np.float32)
+    signals = [rng.standard_normal((size[0], 32), np.float32) @ axes for _ in range(2)]
+    return tuple(s + np.float32(0.3) * rng.standard_normal(s.shape, np.float32) for s in signals)  # type: ignore[return-value]
+
+
+def search(size: tuple[int, int], device: str, who: str) -> Callable[[], object]:
+    """The two nearest of the others to each: exact on the host, or by products in float32 on the device."""
+    queries, references = arrays(size)
+    if who == "difgen":
+        return lambda: nearest(queries, references, k=2)
+    q, r = (torch.from_numpy(part).to(device) for part in (queries, references))
+    half_norms = r.square().sum(1) / 2
+
+    def go() -> torch.Tensor:
+        least = [(half_norms - block @ r.T).topk(2, largest=False).indices for block in q.split(2048)]
+        return torch.cat(least).cpu()
+
+    return go
+
+
+def statistics(size: tuple[int, int], device: str, who: str) -> Callable[[], object]:
+    """The Fréchet distance of two sets from their features, in float64."""
+    one, other = arrays(size)
+    if who == "difgen":
+        return lambda: frechet.distance(frechet.moments(one), frechet.moments(other))
+
+    def moments(x: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        rows = torch.from_numpy(x).to(device).double()
+        return rows.mean(0), rows.T.cov()
+
+    def go() -> float:
+        (mean, cov), (other_mean, other_cov) = moments(one), moments(other)
+        values, vectors = torch.linalg.eigh(cov)
+        root = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+        mixed = torch.linalg.eigvalsh(root @ other_cov @ root).clamp(min=0).sqrt().sum()
+        return float((mean - other_mean).square().sum() + cov.trace() + other_cov.trace() - 2 * mixed)
 
     return go
 
@@ -102,21 +204,64 @@ def shares(case: Case, precision: str, rate: float, device: str) -> dict[str, fl
     return {"roofline": limits.share(done, rate), "mfu": limits.mfu(done, rate)}
 
 
+def beside(
+    name: str, whose: tuple[str, str], make: Callable[[str], Callable[[], object]], images: int, repeats: int
+) -> Iterator[dict[str, Any]]:
+    """Ours and a peer, for the same work on so many images."""
+    entries = [Entry(who, 1, 1) for who in whose]
+    times = teams_in_turn(entries, make, repeats)
+    for entry in entries:
+        spent = medians(times[entry])
+        versus = {} if entry == entries[0] else times_as_fast(times[entries[0]], times[entry])
+        rate = images / spent["wall_seconds"]
+        yield {"case": name, "who": entry.who, "processes": 1, "images_per_second": rate, **spent, **versus}
+
+
+def agreement(name: str, size: tuple[int, int], device: str) -> dict[str, Any]:
+    """Whether ours and the peer's answers are the same, at a size at which that is soon known."""
+    make = search if name == "neighbours" else statistics
+    mine, other = (make(size, device, who)() for who in ("difgen", "torch"))
+    if name == "neighbours":
+        same = float(np.mean(np.asarray(mine[1]) == np.asarray(other)))  # type: ignore[index]
+        return {"case": f"{name}: the same as the peer's", "who": "share of places", "agree": same}
+    apart = abs(mine / other - 1)  # type: ignore[operator]
+    return {"case": f"{name}: apart from the peer's", "who": "relative", "agree": float(apart)}
+
+
 def main() -> None:
     options = parser(__doc__, repeats=5)
     options.add_argument("--device", default="cuda")
     options.add_argument("--way", choices=("eager", *modes.COMPILED), default="graphed", help="how a step is computed")
     options.add_argument("--processes", type=int, default=8, help="trainings of width 16 at the same time")
+    options.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts")
     given = options.parse_args()
     if given.device.startswith("cuda") and not torch.cuda.is_available():
         options.error("no GPU is at hand: --device cpu --quick shows that this runs")
     with Results("card", given.json, COLUMNS) as results:
-        for case in [QUICK] if given.quick else SINGLE:
-            for row in compare(case, [Entry(given.way, 1, 1), Entry("textbook", 1, 1)], given):
+        for part in given.only:
+            for row in measured(part, given):
                 results.add(**row)
+
+
+def measured(part: str, given: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """The lines of a part."""
+    device, size = given.device, QUICK_SIZES if given.quick else SIZES
+    if part == "training":
+        ways = dict.fromkeys((given.way, "eager", IN_ORDER, "textbook"))
+        for case in QUICK_SINGLE if given.quick else SINGLE:
+            yield from compare(case, [Entry(who, 1, 1) for who in ways], given)
+    elif part == "several":
         several = [Entry(given.way, given.processes, 1), Entry("eager", 1, 1)]
-        for row in compare(QUICK if given.quick else SEVERAL, several, given):
-            results.add(**row)
+        yield from compare(QUICK if given.quick else SEVERAL, several, given)
+    elif part == "sampling":
+        for case in [QUICK] if given.quick else SAMPLED:
+            make = partial(walk, case, device, 2 if given.quick else LEVELS)
+            name = f"{case.name}, samples"
+            yield from beside(name, (given.way, "textbook"), make, sampling.BLOCK, given.repeats)
+    else:
+        make = partial(search if part == "neighbours" else statistics, size, device)
+        yield from beside(part, ("difgen", "torch"), make, size[0], min(2, given.repeats))
+        yield agreement(part, QUICK_SIZES, device)
 
 
 if __name__ == "__main__":

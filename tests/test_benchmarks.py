@@ -73,16 +73,26 @@ def test_on_two_cores_workers_stand_beside_one_process_of_two_threads_and_two_of
 
 
 @pytest.mark.long
-def test_a_cards_trainings_stand_beside_an_eager_loop_and_several_beside_one(tmp_path: Path) -> None:
-    """On the CPU: that it runs, and reckons with the processes."""
+def test_a_cards_work_stands_beside_plain_torch(tmp_path: Path) -> None:
+    """On the CPU: that it runs, reckons with the processes, and that the peers compute the same."""
     quick = ("--device", "cpu", "--way", "eager", "--processes", "2", "--repeats", "1")
     _, rows = _quick("card", tmp_path, *quick)
-    assert [(r["who"], r["processes"]) for r in rows] == [
-        ("eager bf16", 1), ("textbook fp32", 1), ("eager bf16", 2), ("eager bf16", 1),
+    of_case: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        of_case.setdefault(row["case"], []).append(row)
+    assert [(r["who"], r["processes"]) for r in of_case["quick"]] == [
+        ("eager bf16", 1), ("eager in order bf16", 1), ("textbook fp32", 1), ("eager bf16", 2), ("eager bf16", 1),
     ]  # fmt: skip
-    for ours, peer in (rows[:2], rows[2:]):
-        assert peer["ratio_wall"] == pytest.approx(ours["images_per_second"] / peer["images_per_second"])
+    for ours, *peers in (of_case["quick"][:3], of_case["quick"][3:], of_case["quick ddpmpp"], of_case["quick dit"]):
+        for peer in peers:
+            assert peer["ratio_wall"] == pytest.approx(ours["images_per_second"] / peer["images_per_second"])
         assert min(ours["roofline"], ours["mfu"]) > 0
+    for name in ("quick, samples", "neighbours", "frechet"):
+        ours, peer = of_case[name]
+        assert peer["ratio_wall"] == pytest.approx(ours["images_per_second"] / peer["images_per_second"])
+    (places,), (apart,) = of_case["neighbours: the same as the peer's"], of_case["frechet: apart from the peer's"]
+    assert places["agree"] == 1
+    assert apart["agree"] < 1e-4
 
 
 @pytest.mark.long

@@ -1,7 +1,8 @@
 """Training as a generator: one yield a step, so that the caller decides what to log, save and stop.
 
 Nothing but the weights, their average and the optimizer carries over from one step to the next: data order and noise of
-step t are functions of (seed, t). So a resumed run equals an uninterrupted one, bit for bit on one kind of device.
+step t are functions of (seed, t). So a resumed run equals an uninterrupted one, bit for bit on one kind of device: run
+on CPUs; `make gpu-test` shows it on a card.
 """
 
 import math

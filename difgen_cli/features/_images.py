@@ -4,8 +4,7 @@ Published features are made of images that Pillow resized in 8 bits. Its integer
 which holds every sum exactly, so that the result is the same on all devices.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from difgen_cli.diffusion import to_tensor
+from difgen_cli.diffusion.precision import products
 from difgen_cli.features import in_blocks
 
 BLOCK = 16
@@ -68,7 +68,7 @@ def embedded(network: nn.Module, prepare: Preparation, images: np.ndarray) -> np
         x = to_tensor(block).to(device, torch.float64)
         return np.asarray(network(prepare(((x + 1) * 127.5).round().clamp(0, 255))).cpu().numpy())
 
-    with torch.no_grad(), _full_precision():
+    with torch.no_grad(), products("fp32"):
         return in_blocks(features, images, BLOCK)
 
 
@@ -115,14 +115,3 @@ _KERNELS: dict[str, tuple[Callable[[Tensor], Tensor], float]] = {
     "bicubic": (_bicubic, 2.0),
     "bilinear": (_bilinear, 1.0),
 }
-
-
-@contextmanager
-def _full_precision() -> Iterator[None]:
-    """No TF32 on GPUs: it moves Fréchet distances."""
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32 = before

@@ -4,8 +4,6 @@ The modules carry the parameter names of the weights file, so that it loads stri
 average pools exclude the padding, the last block pools by maximum, and there are 1,008 classes.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from difgen_cli.diffusion import to_tensor
+from difgen_cli.diffusion.precision import products
 from difgen_cli.features import State, in_blocks, verify
 
 VERSION = 1
@@ -42,7 +41,7 @@ def embed(images: np.ndarray, state: State) -> np.ndarray:
         levels = ((x + 1) * 127.5).expand(-1, 3, -1, -1)  # 0 … 255, grey three times
         return np.asarray(body(levels).cpu().numpy())
 
-    with torch.no_grad(), _full_precision():
+    with torch.no_grad(), products("fp32"):
         return in_blocks(features, images, BLOCK)
 
 
@@ -67,17 +66,6 @@ def _interpolation(length: int, side: int) -> Tensor:
     matrix.scatter_add_(1, lower[:, None], (1 - share)[:, None])
     matrix.scatter_add_(1, (lower + 1).clamp(max=length - 1)[:, None], share[:, None])
     return matrix
-
-
-@contextmanager
-def _full_precision() -> Iterator[None]:
-    """No TF32 on GPUs: it moves Fréchet distances."""
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32 = before
 
 
 class Inception(nn.Module):

@@ -27,7 +27,7 @@ from difgen_cli.sampling._starts import levels_of as levels_of
 from difgen_cli.sampling._starts import starting_points as starting_points
 
 VERSION = 1
-BLOCK = 256  # samples drawn together; on a GPU, whose kernels change with the shape, every block is full
+BLOCK = 256  # samples drawn together; on a GPU, whose kernels may change with the shape, every block is full
 # On a CPU, blocks of whole multiples of 16 give each sample the same bits; images stay in the cache in smaller ones.
 WHOLE, BLOCK_OF_IMAGES, LARGE = 16, 64, 256  # numbers in a sample from which it is large
 

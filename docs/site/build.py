@@ -30,7 +30,8 @@ REFERENCE = "reference.md"
 # The sidebar: each heading with its documents, in this order; what is not named here follows under "More".
 PARTS = {
     "Use": ["docs/commands.md", "docs/grids.md", "docs/measures.md", "docs/tables.md", "docs/guidance.md",
-            "docs/plugins.md", "docs/cluster.md", "docs/speed.md", "docs/glossary.md", REFERENCE],
+            "docs/plugins.md", "docs/cluster.md", "docs/speed.md", "docs/on_a_card.md",
+            "docs/glossary.md", REFERENCE],
     "Audits": ["docs/audit.md", "docs/gate.md"],
     "Studies": ["docs/studies.md", "docs/papers/README.md", "grids/index.md", "policies/index.md"],
     "Project": ["CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/NOTES.md"],

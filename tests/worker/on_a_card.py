@@ -1,29 +1,33 @@
-"""Every plug-in that computes with torch, once, on a card that is not there: prints what each stumbled over, as JSON.
+"""Every plug-in that computes with torch, once, on a pretended card: prints what each stumbled over, as JSON.
 
-Tensors have a device, a shape and a type, and no numbers (torch's fake tensors); the card is torch's own backend for
-devices that others make, with no code behind it. An operation on tensors of the card and of the CPU is an error, as on
-a real one. It is a process of its own, since such devices are named once.
+Tensors have to stay on the card that they are given (`pretended`), and the CPU must not wait for it within a step of
+training, an evaluation of a denoiser, or a walk of a sampler: see `MAY_WAIT` for what does, and why.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
+from pretended import CARD, Card, plug_in, without_waiting
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
-from torch.fx.experimental.symbolic_shapes import ShapeEnv
-from torch.utils import backend_registration
 
-from difgen_cli import guidance
+from difgen_cli import guidance, sampling
+from difgen_cli.data import Canaries
 from difgen_cli.diffusion import Denoiser, IdealDenoiser
 from difgen_cli.diffusion.classes import GaussianClasses
-from difgen_cli.diffusion.objective import EDM, Objective
+from difgen_cli.diffusion.closed_forms import Mixture
+from difgen_cli.diffusion.objective import EDM, Draws, Objective
+from difgen_cli.diffusion.randomness import initialise
 from difgen_cli.diffusion.training import train
 from difgen_cli.engine.plan.sections import untrained
 from difgen_cli.engine.plugins import Library
@@ -31,105 +35,148 @@ from difgen_cli.engine.worker.objectives import assembled
 from difgen_cli.sampling import estimate, takes_noise
 from difgen_cli.sampling._random import Randomness
 
-CARD, SHAPE, CLASSES, IMAGES, BATCH = "card", (3, 16, 16), 3, 40, 16
+SHAPE, CLASSES, IMAGES, BATCH, SIGMA_DATA, STEPS = (3, 8, 8), 3, 24, 16, 0.5, 2
 LEVELS = (10.0, 1.0, 0.1, 0.0)
+# What asks a denoiser; all other metrics compute with numpy, from arrays.
+ASKING = {"denoiser", "walks", "states"}
+# Closed forms pick the training images of a label, and those that have a weight at all: how many is in the numbers.
+# The bank of fixed noise seeds a generator for each image of a batch, which only the host can.
+MAY_WAIT = {"closed_form", "noise_bank"}
+# Small networks: numbers are real, and as slow as a CPU is.
+OF_MODELS: dict[str, dict[str, Any]] = {
+    "mlp": {"width": 16, "depth": 2},
+    "unet": {"width": 8, "depth": 1, "multipliers": (1, 2), "attention": (4,), "dropout": 0.2},
+    "ddpmpp": {"width": 8, "depth": 1, "multipliers": (1, 2), "attention": (4,), "augment": 9},
+    "dit": {"width": 16, "depth": 2, "heads": 2},
+    "edm2": {"width": 16, "depth": 1, "multipliers": (1, 2), "attention": (4,), "head_channels": 8, "dropout": 0.1},
+    "unet2d": {"block_out_channels": (8, 8), "layers_per_block": 1, "norm_num_groups": 4, "attention_head_dim": 4},
+}  # fmt: skip
 # Settings without which a plug-in does nothing, or that have no default; of an objective, each way to compute it.
 OF_OBJECTIVES: dict[str, list[dict[str, Any]]] = {
     "edm": [{}, {"noise_bank": 2}, {"target": "closed_form"}], "unlearn": [{}, {"method": "erase"}],
 }  # fmt: skip
-# Networks with one layer of each kind: the second of a kind computes as the first does.
-OF_NETWORKS: dict[str, dict[str, Any]] = {
-    "ddpmpp": {"width": 32, "depth": 1, "multipliers": (1, 2), "augment": 9},
-    "dit": {"width": 48, "depth": 1},
-    "edm2": {"width": 32, "depth": 1, "multipliers": (1, 2), "attention": (8,), "head_channels": 32},
-    "unet": {"depth": 1, "multipliers": (1, 2), "attention": (8,)},
-    "unet2d": {"layers_per_block": 1, "block_out_channels": (32, 64)},
-}
 OF_SAMPLERS = {"heun": {"s_churn": 10.0}}
-OF_TERMS = {"swg": {"crop": 8}}
+OF_TERMS = {"swg": {"crop": 4}}
+OF_METRICS: dict[str, dict[str, Any]] = {
+    "claim": {"asked": "0" * 16}, "reference_membership": {"base": Path("none")}, "inversion": {"steps": 3},
+    "gap": {"sigmas": 3, "resamples": 100}, "reconstruction": {"pairs": 24, "resamples": 100},
+    "jacobian": {"images": 2, "sigmas": (0.5,)}, "deviation": {"sigmas": (0.5,)},
+    "basins": {"sigmas": (0.25, 4.0)},
+}  # fmt: skip
+OF_POINTS = {"field"}  # for which images are none
 
 
-class Seeds(torch.Generator):
-    """A generator of the CPU that says it is of the card, which has none."""
-
-    def __new__(cls, device: Any = "cpu") -> Seeds:
-        made = super().__new__(cls)
-        made.named = torch.device(device)
-        return made
-
-    @property
-    def device(self) -> torch.device:  # type: ignore[override]
-        return self.named
+def network(library: Library, name: str, classes: int, shape: tuple[int, ...] = SHAPE) -> nn.Module:
+    build, settings = library.module("model", name).build, OF_MODELS.get(name, {})
+    return initialise(lambda: build(shape, classes, **settings), 0).to(CARD)
 
 
-def applied(module: nn.Module, change: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
-    """In the place of `nn.Module._apply`, which exchanges the memory of two tensors: fake ones have none."""
-    for part in module.modules() if recurse else [module]:
-        for name, parameter in part._parameters.items():
-            if parameter is not None:
-                part._parameters[name] = nn.Parameter(change(parameter.detach()), parameter.requires_grad)
-        for name, buffer in part._buffers.items():
-            part._buffers[name] = None if buffer is None else change(buffer)
-    return module
+def denoiser(
+    library: Library, classes: int = CLASSES, name: str = "mlp", shape: tuple[int, ...] = SHAPE
+) -> Denoiser:  # fmt: skip
+    """One for evaluations, in which nothing waits."""
+    read = Denoiser(network(library, name, classes, shape), SIGMA_DATA).to(CARD).eval().requires_grad_(False)
+    forward = read.forward
+
+    def inside(*arguments: Any) -> Tensor:
+        with without_waiting():
+            return forward(*arguments)
+
+    read.forward = inside  # type: ignore[method-assign]
+    return read
 
 
-def network(library: Library, name: str, classes: int) -> nn.Module:
-    build = library.module("model", name).build
-    built: nn.Module = build(SHAPE, classes, **OF_NETWORKS.get(name, {})).to(CARD)
-    return built
-
-
-def denoiser(library: Library, classes: int = CLASSES, name: str = "mlp") -> Denoiser:
-    return Denoiser(network(library, name, classes), 0.5).to(CARD).eval().requires_grad_(False)
+def pixels(count: int = IMAGES, seed: int = 0, shape: tuple[int, ...] = SHAPE) -> np.ndarray:
+    """Images (n, H, W, C), scaled, or points (n, D)."""
+    return (
+        np.random.default_rng(seed).uniform(-1, 1, (count, *shape[1:], shape[0])[: 1 + len(shape)]).astype(np.float32)
+    )
 
 
 def data() -> tuple[Tensor, Tensor]:
-    """T as bytes and its labels."""
-    return torch.empty(IMAGES, *SHAPE, dtype=torch.uint8).to(CARD), torch.zeros(IMAGES, dtype=torch.int64).to(CARD)
+    """T as bytes and its labels, on the card."""
+    images = torch.arange(IMAGES * 192).remainder(251).to(torch.uint8).view(IMAGES, *SHAPE)
+    return images.to(CARD), torch.arange(IMAGES).remainder(CLASSES).to(CARD)
 
 
-def trained(library: Library, name: str, objective: Objective = EDM, classes: int = CLASSES, **settings: Any) -> None:
-    """One step."""
+def scaled(images: Tensor) -> Tensor:
+    return images.float() / 127.5 - 1
+
+
+def trained(
+    library: Library, name: str, objective: Objective = EDM, classes: int = CLASSES, waits: bool = False,
+    **settings: Any,
+) -> None:  # fmt: skip
+    """Some steps; from the second on nothing waits."""
     images, labels = data()
     states = train(
-        network(library, name, classes), images, labels if classes else None, 0.5, objective=objective,
+        network(library, name, classes), images, labels if classes else None, SIGMA_DATA, objective=objective,
         batch=BATCH, **settings,
     )  # fmt: skip
     state = next(states)
-    on_card(state.loss, *state.trained.parameters(), *state.ema.parameters())
+    with nullcontext() if waits else without_waiting():
+        for _ in range(STEPS - 1):
+            state = next(states)
+    on_card(state.loss, state.grad_norm, *state.trained.parameters(), *state.ema.parameters())
+    if not torch.isfinite(state.loss):
+        raise ArithmeticError(f"the loss is {state.loss.item()}")
 
 
 def of_network(library: Library, name: str) -> None:
     if untrained(library.signature("model", name)):
+        of_closed_form(library, name)
         return
     trained(library, name, classes=0, flip=True, augment=0.5 if name == "ddpmpp" else 0.0)
-    trained(library, name, condition_dropout=0.1, optimizer="sgd")
+    trained(library, name, condition_dropout=0.1, optimizer="sgd", clip=1.0)
+    evaluated(denoiser(library, CLASSES, name))
+
+
+def of_closed_form(library: Library, name: str) -> None:
+    takes = library.signature("model", name).inputs
+    images, labels = data()
+    d = images[0].numel()
+    of_card = partial(torch.ones, device=CARD, dtype=torch.float64)
+    given = {
+        "train": scaled(images), "train_labels": labels, "sigma_data": SIGMA_DATA,
+        "population": Mixture(of_card(CLASSES) / CLASSES, of_card(CLASSES, d), of_card(CLASSES, d, 2), 0.1),
+    }  # fmt: skip
+    if set(takes) <= set(given):  # weights of a file are read into networks, which have their own turn
+        evaluated(library.module("model", name).build(**{key: given[key] for key in takes}).to(CARD))
+
+
+def evaluated(read: Any) -> None:
+    images, labels = data()
+    for given in (labels[:BATCH], None):
+        on_card(read(scaled(images[:BATCH]), torch.full((BATCH,), 0.5).to(CARD), given))
 
 
 def of_objective(library: Library, name: str) -> None:
     images, _ = data()
     sources: dict[str, Callable[[], Any]] = {
-        "teacher": partial(denoiser, library, 0), "sigma_data": lambda: 0.5,
-        "ideal": lambda: IdealDenoiser(images.float(), 0.5).to(CARD),
-        "targets": lambda: torch.empty(IMAGES, 7).to(CARD),
-        "unlearn": lambda: torch.empty(IMAGES, dtype=torch.bool).to(CARD),
+        "teacher": partial(denoiser, library, 0), "sigma_data": lambda: SIGMA_DATA,
+        "ideal": lambda: IdealDenoiser(scaled(images), SIGMA_DATA).to(CARD),
+        "targets": lambda: torch.ones(IMAGES, 7).to(CARD),
+        "unlearn": lambda: (torch.arange(IMAGES) < 3).to(CARD),
     }  # fmt: skip
     for settings in OF_OBJECTIVES.get(name, [{}]):
-        trained(library, "mlp", assembled(library, name, settings, {}, sources), classes=0, flip=True)
+        waits = not MAY_WAIT.isdisjoint([*settings, *map(str, settings.values())])
+        trained(library, "mlp", assembled(library, name, settings, {}, sources), 0, waits, flip=True)
 
 
 def of_sampler(library: Library, name: str) -> None:
     signature, module = library.signature("sample", name), library.module("sample", name)
     images, labels = data()
-    inputs = {"rng": Randomness(0, 0, BATCH), "train": images.float(), "train_labels": labels}
+    inputs = {"rng": Randomness(0, 0, BATCH), "train": scaled(images), "train_labels": labels}
     named = {key: inputs[key] for key in signature.inputs[4:]}
-    x, given = torch.empty(BATCH, *SHAPE).to(CARD), labels[:BATCH]
+    x, given = torch.randn(BATCH, *SHAPE).to(CARD), labels[:BATCH]
     for settings in ({}, OF_SAMPLERS.get(name, {})):
         if takes_noise(signature.inputs):
             walk = module.sample(denoiser(library), x, given, **settings)
         else:
-            walk = module.sample(denoiser(library), x, LEVELS, given, **named, **settings)
-        on_card(*[state for _, state in walk])
+            walk = module.sample(denoiser(library), x * LEVELS[0], LEVELS, given, **named, **settings)
+        with without_waiting():
+            states = list(walk)
+        on_card(*[state for _, state in states])
 
 
 def of_term(library: Library, name: str) -> None:
@@ -137,14 +184,61 @@ def of_term(library: Library, name: str) -> None:
     own = denoiser(library, name="unet" if name == "swg" else "mlp")  # crops are of any size
     inputs = {
         "denoiser": own, "shape": SHAPE, "weak": denoiser(library), "continued": denoiser(library),
-        "train": images.float(), "train_labels": labels,
+        "train": scaled(images), "train_labels": labels,
     }  # fmt: skip
     takes = library.signature("guide", name).inputs
     if "classifier" in takes:
-        inputs["classifier"] = GaussianClasses(images.float(), labels, CLASSES)
-    made = library.module("guide", name).negative(**{key: inputs[key] for key in takes}, **OF_TERMS.get(name, {}))
-    guided = guidance.guided(own, [guidance.term(made, weight=1.5)])
-    on_card(estimate(guided, torch.empty(BATCH, *SHAPE).to(CARD), 0.5, labels[:BATCH]))
+        inputs["classifier"] = GaussianClasses(scaled(images), labels, CLASSES)
+    negative = library.module("guide", name).negative(**{key: inputs[key] for key in takes}, **OF_TERMS.get(name, {}))
+    x = torch.randn(BATCH, *SHAPE).to(CARD)
+    for interval in (None, (0.1, 2.0)):
+        guided = guidance.guided(own, [guidance.term(negative, weight=1.5, interval=interval)])
+        with without_waiting():
+            on_card(estimate(guided, x, 0.5, labels[:BATCH]), estimate(guided, x, 5.0, labels[:BATCH]))
+
+
+def of_post_training(library: Library, name: str) -> None:
+    weights = {key: tensor.detach() for key, tensor in network(library, "unet", 0).state_dict().items()}
+    takes = library.signature("post_training", name).inputs
+    inputs = {"weights": weights, "rng": Draws(0, torch.device(CARD)), "shape": SHAPE}
+    given = {key: inputs[key] for key in takes if key in inputs}
+    on_card(*library.module("post_training", name).apply(**given).values())
+
+
+def of_metric(library: Library, name: str) -> Any:
+    """What it gives; None for one that asks no denoiser."""
+    signature, shape = library.signature("score", name), (2,) if name in OF_POINTS else SHAPE
+    if ASKING.isdisjoint(signature.inputs):
+        return None
+    read, images = denoiser(library, shape=shape), pixels(shape=shape)
+    labels, planted = np.arange(IMAGES) % CLASSES, np.arange(IMAGES) % 2 == 0
+    walk = partial(_sampled, read, library)
+    inputs: dict[str, Any] = {
+        "samples": pixels(seed=1), "sample_labels": labels, "train": images, "held_out": pixels(seed=2, shape=shape),
+        "rest": images, "train_classes": labels, "held_out_classes": labels, "denoiser": read,
+        **dict.fromkeys(("twin", "sibling", "reference"), SimpleNamespace(
+            denoiser=denoiser(library), samples=images, train=pixels(seed=7), train_labels=labels)),
+        "states": partial(walk, sampling.states), "walks": partial(walk, sampling.walks_from),
+        "train_labels": labels, "rest_labels": labels, "held_out_labels": labels, "sigma_data": SIGMA_DATA,
+        "mirrored": False, "left_out": np.zeros(0, np.int64), "groups": None, "unlearn": planted, "coins": planted,
+        "embed": lambda x: x.reshape(len(x), -1), "shared": lambda _, compute: compute(),
+        "canaries": Canaries(pixels(8, 3), labels[:8], np.arange(8) % 2 + 1, planted[:8]),
+        "claims": SimpleNamespace(claims=[pixels(8, 4)], kept=[pixels(8, 5)], control=pixels(8, 6)),
+        "references": [SimpleNamespace(denoiser=denoiser(library), rest=images, trained=planted, content="")],
+    }  # fmt: skip
+    given = {key: inputs[key] for key in signature.inputs}
+    return library.module("score", name).measure(**given, **OF_METRICS.get(name, {}))
+
+
+def _sampled(read: Denoiser, library: Library, follow: Any, *arguments: Any, **settings: Any) -> Any:
+    """`states` and `walks` as a worker gives them to metrics."""
+    sample, own = library.module("sample", "euler").sample, {"steps": 6}
+    if follow is sampling.walks_from:
+        x, sigma, labels = arguments
+        settings = {"begun": (x, labels), "sigma": sigma}
+    else:
+        settings = {"at": arguments[0], "count": IMAGES} | settings
+    return follow(read, sample, SHAPE, np.full(CLASSES, 1 / CLASSES), CARD, None, None, **settings, **own)
 
 
 def on_card(*tensors: Tensor) -> None:
@@ -152,13 +246,16 @@ def on_card(*tensors: Tensor) -> None:
         raise TypeError(f"gives tensors on {devices}")
 
 
-CASES = {"model": of_network, "objective": of_objective, "sample": of_sampler, "guide": of_term}
+CASES: dict[str, Callable[[Library, str], Any]] = {
+    "model": of_network, "objective": of_objective, "sample": of_sampler, "guide": of_term,
+    "post_training": of_post_training, "score": of_metric,
+}  # fmt: skip
 
 
-def stumbled(case: Callable[[Library, str], None], library: Library, name: str) -> str:
+def stumbled(case: Callable[[Library, str], Any], library: Library, name: str) -> str:
     """The error of a plug-in; empty: none."""
     try:
-        with FakeTensorMode(shape_env=ShapeEnv(), static_shapes=True):  # how many are not zero, nobody knows
+        with Card():
             case(library, name)
     except Exception as error:
         return f"{type(error).__name__}: {error}".partition("\n")[0]
@@ -166,16 +263,12 @@ def stumbled(case: Callable[[Library, str], None], library: Library, name: str) 
 
 
 if __name__ == "__main__":
-    backend_registration._setup_privateuseone_for_python_backend(CARD)
-    torch.Generator = Seeds  # type: ignore[misc]
-    nn.Module._apply = applied  # type: ignore[method-assign, assignment]
-    FakeTensorMode.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]  # of a copied network too
-    # What reads numbers, or makes a tensor of them: of the right length, on the right device.
-    torch.bincount = lambda labels, minlength: labels.new_zeros(minlength)
-    FakeTensor.tolist = lambda self: [0] * len(self)  # type: ignore[method-assign]
-    Tensor.new_tensor = lambda self, data: torch.tensor(data, dtype=self.dtype).to(self.device)  # type: ignore
+    plug_in()
     of_user = Library(Path(sys.argv[1]) if len(sys.argv) > 1 else None)
-    kinds = {
-        kind: {name: stumbled(case, of_user, name) for name in of_user.names(kind)} for kind, case in CASES.items()
-    }
+    kinds: dict[str, dict[str, str]] = {}
+    for kind, case in CASES.items():
+        for name in of_user.names(kind):
+            start = time.process_time()
+            kinds.setdefault(kind, {})[name] = stumbled(case, of_user, name)
+            print(f"{kind} {name}: {time.process_time() - start:.2f} s", file=sys.stderr)
     print(json.dumps(kinds))

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,10 +18,11 @@ from difgen_cli.diffusion.precision import products
 from difgen_cli.diffusion.randomness import generator_of
 from difgen_cli.diffusion.training import train
 from difgen_cli.engine import launch
+from difgen_cli.engine.cost import bench
 from difgen_cli.engine.cost import device as devices
 from difgen_cli.engine.cost.device import Seen, card, seen
-from difgen_cli.engine.worker import modes
-from difgen_cli.engine.worker.context import DeviceError, WorkerContext, repeatable
+from difgen_cli.engine.worker import context, modes
+from difgen_cli.engine.worker.context import DeviceError, WorkerContext
 
 LISTED = """\
 GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-8932f937-d72c-4106-c12f-20bd9faed9f6)
@@ -136,14 +142,41 @@ def test_a_worker_with_a_device_that_is_not_there_claims_nothing() -> None:
 
 
 def test_a_card_computes_the_same_twice_in_a_worker() -> None:
-    cudnn, cuda = torch.backends.cudnn, torch.backends.cuda
-    before = (*_flags(), cudnn.deterministic, cudnn.benchmark, cuda.mem_efficient_sdp_enabled())
-    try:
-        repeatable()
-        assert _flags() == (False, False)
-        assert (cudnn.deterministic, cudnn.benchmark, cuda.mem_efficient_sdp_enabled()) == (True, False, False)
-        assert torch.are_deterministic_algorithms_enabled()
-    finally:
-        torch.use_deterministic_algorithms(False)
-        cuda.matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark = before[:4]
-        cuda.enable_mem_efficient_sdp(before[4])
+    """In a process of its own: these are its flags. Attention has its plain form alone: fused ones add in any order."""
+    code = """
+import os
+import torch
+from difgen_cli.diffusion.precision import repeatable
+repeatable()
+cuda, cudnn = torch.backends.cuda, torch.backends.cudnn
+print([cuda.matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark, cuda.flash_sdp_enabled(),
+       cuda.mem_efficient_sdp_enabled(), cuda.cudnn_sdp_enabled(), torch.utils.deterministic.fill_uninitialized_memory])
+print([cuda.math_sdp_enabled(), cudnn.deterministic, torch.are_deterministic_algorithms_enabled(),
+       torch.is_deterministic_algorithms_warn_only_enabled(), os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"])
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "CUBLAS_WORKSPACE_CONFIG"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.splitlines() == [str([False] * 7), str([True] * 5)]
+
+
+def test_the_flags_of_a_card_are_set_where_one_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(context, "repeatable", lambda: calls.append("worker"))
+    monkeypatch.setattr(bench, "repeatable", lambda: calls.append("probe"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    nothing: Any = None
+    for device in ("cpu", "cuda"):
+        with contextlib.suppress(AttributeError, TypeError, AssertionError):  # neither is given what it works on
+            WorkerContext(nothing, nothing, nothing, device, SimpleNamespace(threads=1), *[nothing] * 4)  # type: ignore[arg-type]
+        with contextlib.suppress(AttributeError, TypeError, AssertionError):
+            bench.warm(nn.Linear(2, 2), bench.Subject("mlp", {}, (2,)), device)
+    assert calls == ["worker", "probe"]
+
+
+def test_images_and_weights_lie_in_memory_alike_in_training_and_in_sampling() -> None:
+    of_card = modes.layout((3, 8, 8), "cuda:0")
+    assert of_card == torch.channels_last
+    assert modes.training_mode("eager", (3, 8, 8), "cuda:0").layout == of_card
+    assert modes.layout((3, 8, 8), "cpu") == modes.training_mode("eager", (3, 8, 8), "cpu").layout
+    assert modes.training_mode("compiled", (3, 8, 8), "cpu").layout == torch.channels_last
+    assert modes.layout((2,), "cuda") == torch.contiguous_format

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from difgen_cli.diffusion import Denoiser
+from difgen_cli.diffusion.precision import repeatable
 from difgen_cli.diffusion.randomness import initialise
 from difgen_cli.diffusion.state import EAGER, ExecutionMode, TrainingState
 from difgen_cli.diffusion.training import train
@@ -158,6 +159,8 @@ def build(subject: Subject, library: Library) -> nn.Module:
 
 def warm(network: nn.Module, subject: Subject, device: str, mode: ExecutionMode = EAGER) -> Iterator[TrainingState]:
     """An endless training on made-up images, uint8 as a worker has them, or points; its first steps are done."""
+    if device.startswith("cuda"):
+        repeatable()  # as in a worker
     extent = (subject.images, *subject.shape)
     images = torch.randn(extent) if len(extent) == 2 else torch.randint(256, extent, dtype=torch.uint8)
     labels = torch.arange(subject.images, device=device) % subject.classes if subject.classes else None

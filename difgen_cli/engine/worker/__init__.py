@@ -57,8 +57,6 @@ def work_on(
     worker_record = WorkerRecord.register(spec.folder / "workers" / f"{number}.json", device)
     todo = work.read(spec.folder / "work.json")
 
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else cuBLAS adds in any order
-
     from difgen_cli.engine.worker.context import DeviceError, WorkerContext  # imports torch
 
     claimant = Claimant(spec.lease_seconds, spec.name, log, flag.check)

@@ -21,7 +21,7 @@ from difgen_cli.engine.plan.recipes import PLANTED, Recipe, apart, canaries_of, 
 from difgen_cli.engine.plugins import Library
 from difgen_cli.engine.store import Arrays, Store
 from difgen_cli.engine.store.attempts import Claimant
-from difgen_cli.engine.worker import canaries, pretrained
+from difgen_cli.engine.worker import canaries, modes, pretrained
 from difgen_cli.engine.worker.feature_cache import Space
 from difgen_cli.engine.worker.parts import Conditions, Holdout, Subset
 from difgen_cli.engine.worker.phases import Phases
@@ -224,8 +224,9 @@ class Artifacts:
         conditions = self.conditions(trajectory.inputs["labels"].key, trajectory.inputs["subset"].key)
         network = self.network(trajectory.inputs["network"], shape_of(subset.images), conditions.classes, 0)
         network.load_state_dict(weights)
-        denoiser = reading(self.library, trajectory.inputs["network"])(network, subset.sigma_data)
-        return denoiser.to(self.device).eval().requires_grad_(False)
+        denoiser = reading(self.library, trajectory.inputs["network"])(network, subset.sigma_data).to(self.device)
+        denoiser.to(memory_format=modes.layout(shape_of(subset.images), str(self.device)))  # type: ignore[call-overload]
+        return denoiser.eval().requires_grad_(False)
 
     def untrained(self, trajectory: Recipe) -> DenoiserLike:
         """The denoiser of a model that is not trained here: of weights that are given, or in closed form."""

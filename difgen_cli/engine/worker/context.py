@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load
 from torch import Tensor
 
+from difgen_cli.diffusion.precision import repeatable
 from difgen_cli.engine.cost.machine import here
 from difgen_cli.engine.plan.recipes import Recipe, dump
 from difgen_cli.engine.plugins import Library
@@ -28,17 +29,6 @@ HEADER_BYTES_MAX = 100_000_000  # of a safetensors file, as its format has it
 
 class DeviceError(RuntimeError):
     """The device that a worker was given cannot be used; one sentence."""
-
-
-def repeatable() -> None:
-    """A card computes the same twice, and float32 in full: torch's defaults are faster and neither.
-
-    Training sets the precision of its own steps. An operation that has no repeatable form warns, and goes on.
-    """
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
-    torch.backends.cuda.enable_mem_efficient_sdp(False)  # its gradients are summed in any order
-    torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 class WorkerContext:

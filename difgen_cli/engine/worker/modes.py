@@ -48,9 +48,9 @@ class WrongError(RuntimeError):
 def training_mode(name: str, shape: tuple[int, ...], device: str, *, strict: bool = False,
         say: Callable[[str], None] = print) -> ExecutionMode:  # fmt: skip
     """A mode of training by its name, for images of a shape or points; strict and say as `computed` has them."""
-    plain = _layout(shape) if device.startswith("cuda") else ExecutionMode.layout
+    plain = layout(shape, device)
     if name in COMPILED:
-        return ExecutionMode(Wrap(name, strict, say, plain), _layout(shape))
+        return ExecutionMode(Wrap(name, strict, say, plain), layout(shape, device, compiled=True))
     return ExecutionMode(layout=plain)
 
 
@@ -180,9 +180,14 @@ class Evaluated(Around):
         return self.computed(self.denoiser, x, sigma, labels).clone()
 
 
-def _layout(shape: tuple[int, ...]) -> torch.memory_format:
-    """The order in memory in which convolutions are fastest; on a CPU not so group norms, unless they are compiled."""
-    return torch.channels_last if len(shape) == 3 else torch.contiguous_format
+def layout(shape: tuple[int, ...], device: str, *, compiled: bool = False) -> torch.memory_format:
+    """The order in memory of images and weights, in training and in sampling: that in which convolutions are fastest.
+
+    On a CPU group norms are slower in it than convolutions gain, unless they are compiled. That it pays on a GPU where
+    nothing is compiled has not been measured: benchmarks/card.py does.
+    """
+    fast = len(shape) == 3 and (compiled or device.startswith("cuda"))
+    return torch.channels_last if fast else torch.contiguous_format
 
 
 def possible(device: str) -> list[str]:
