@@ -21,8 +21,8 @@ from scipy.special import log_ndtr, ndtr, ndtri_exp
 from difgen_cli.report.study.lognormal import finest
 
 CHAINS, WARM_UP, KEPT, THIN = 32, 200, 100, 2
-LEVELS = 40  # of a scatter, from which one is drawn
-LEAST, MOST = 1 / 50, 200.0  # the lowest level in resolutions of the snapshots, the highest over the lowest … of times
+LEVELS = 48  # of a scatter, from which one is drawn
+LEAST, MOST = 1 / 20, 50.0  # the lowest level in resolutions of the snapshots, the highest in scatters about the plane
 FAR = 60.0  # natural logarithms within which a predicted time is looked for
 
 
@@ -96,18 +96,19 @@ class _Gibbs:
         self.setting, settings = times.setting, len(times.logs)
         self.belongs = np.equal.outer(self.setting, np.arange(settings)).astype(float)  # (n, J)
         self.count = self.belongs.sum(axis=0)
+        self.of_mean = float(np.sqrt((1 / self.count).mean()))  # standard error of a setting's mean over `within`
         self.centre, spread = times.logs.mean(axis=0), times.logs.std(axis=0)
         self.scale = np.where(spread > 0, spread, 1.0)
         self.design = np.column_stack([np.ones(settings), (times.logs - self.centre) / self.scale])  # (J, 1 + k)
         self.resolution = finest(times.low, times.high)
         middle = np.where(np.isfinite(self.low), self.low, self.high - self.resolution)
         middle = (middle + np.where(np.isfinite(self.high), self.high, self.low + self.resolution)) / 2
-        reach = max(float(np.std(middle)), self.resolution)
-        self.levels = np.geomspace(LEAST * self.resolution, MOST * reach, LEVELS)
         best = np.linalg.lstsq(self.design[self.setting], middle, rcond=None)[0]
+        reach = max(float(np.std(middle - self.design[self.setting] @ best)), self.resolution)
+        self.levels = np.geomspace(LEAST * self.resolution, MOST * reach, LEVELS)
         self.coefficients = np.tile(best, (CHAINS, 1))
         self.effects = np.zeros((CHAINS, settings))
-        self.within = np.geomspace(self.resolution, reach + self.resolution, CHAINS)
+        self.within = np.geomspace(self.resolution, 2 * reach, CHAINS)
         self.between = self.within[::-1].copy()
 
     def update(self, chance: np.random.Generator) -> None:
@@ -130,18 +131,20 @@ class _Gibbs:
         """Given how far the settings' means are off the plane (chains, J), whatever the settings' own effects."""
         variance = (self.levels**2)[:, None] + of_mean[:, None, :]  # (chains, levels, J)
         log_density = -0.5 * (np.log(variance) + np.square(off)[:, None, :] / variance).sum(axis=2)
-        self.between = self._of_levels(chance, log_density, np.sqrt(of_mean.mean(axis=1))[:, None])
+        self.between = self._of_levels(chance, log_density, (self.within * self.of_mean)[:, None])
 
     def _draw_within(self, chance: np.random.Generator, squares: np.ndarray) -> None:
         log_density = -len(self.setting) * np.log(self.levels) - squares[:, None] / (2 * self.levels**2)
+        log_density -= np.log(self.between[:, None] + self.of_mean * self.levels)  # the knee of the settings' scatter
         self.within = self._of_levels(chance, log_density, np.full((CHAINS, 1), self.resolution))
 
     def _of_levels(self, chance: np.random.Generator, log_density: np.ndarray, resolution: np.ndarray) -> np.ndarray:
         """A scatter of each chain: log-densities (chains, levels) without the prior, whose knee is at `resolution`."""
         log_density = log_density + np.log(self.levels) - np.log(self.levels + resolution)  # on the logarithmic scale
-        log_density += chance.gumbel(size=log_density.shape)
+        below = np.exp(log_density - log_density.max(axis=1, keepdims=True)).cumsum(axis=1)
+        drawn = (below < chance.uniform(size=(CHAINS, 1)) * below[:, -1:]).sum(axis=1)
         ratio = self.levels[1] / self.levels[0]
-        return np.asarray(self.levels[log_density.argmax(axis=1)] * ratio ** chance.uniform(-0.5, 0.5, CHAINS))
+        return np.asarray(self.levels[drawn] * ratio ** chance.uniform(-0.5, 0.5, CHAINS))
 
     def _draw_coefficients(self, chance: np.random.Generator, means: np.ndarray, weight: np.ndarray) -> None:
         precision = np.einsum("cj,jp,jq->cpq", weight, self.design, self.design)
