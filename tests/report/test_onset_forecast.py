@@ -106,7 +106,7 @@ def test_what_the_data_do_not_answer_is_refused_with_what_to_do(
 
 def test_a_study_without_an_onset_or_without_the_measure_is_refused() -> None:
     at = {"data.size": "128", "model.width": "64"}
-    with pytest.raises(GridError, match="0 settings have .* 5 are needed .30 trajectories, 30 without an onset"):
+    with pytest.raises(GridError, match=r"0 settings have .* 5 are needed .30 trajectories, 30 without an onset"):
         onset_forecast.read(planted(tau=lambda rows: np.full(len(rows), np.inf)), at, 0.05)
     with pytest.raises(GridError, match="no finished cell has mem_frac with its control"):
         onset_forecast.read(replace(study := planted(), rows=study.rows.drop(columns="mem_frac_lo")), at, 0.05)
@@ -116,7 +116,7 @@ def test_variables_that_do_not_vary_apart_among_the_onsets_are_refused() -> None
     def wide_ones_never(rows: pd.DataFrame) -> np.ndarray:
         return np.where(rows["model.width"].to_numpy(float) > 64, np.inf, 4 * rows["data.size"].to_numpy(float))
 
-    with pytest.raises(GridError, match="data.size and model.width do not vary one without the other"):
+    with pytest.raises(GridError, match=r"data.size and model.width do not vary one without the other"):
         onset_forecast.read(planted(tau=wide_ones_never), {"data.size": "128", "model.width": "64"}, 0.05)
 
 

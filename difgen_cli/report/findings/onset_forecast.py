@@ -14,9 +14,9 @@ NAMED = 3  # trajectories that a sentence names
 
 def of_forecast(forecast: OnsetForecast) -> list[str]:
     """The sentences, the answer first."""
-    sentences = (_answer(forecast), _confidence(forecast), _interval(forecast), _short(forecast), _long(forecast),
-                 _outside(forecast), _exponents(forecast), _scatter(forecast), _used(forecast), _left_out(forecast))  # fmt: skip
-    return [*filter(None, sentences), f"Copying has set in: {CRITERIA[COPYING][0]}, at two consecutive snapshots."]
+    rules = (_answer, _confidence, _interval, _short, _long, _outside, _exponents, _scatter, _used, _left_out)
+    sentences = [sentence for rule in rules if (sentence := rule(forecast))]
+    return [*sentences, f"Copying has set in: {CRITERIA[COPYING][0]}, at two consecutive snapshots."]
 
 
 def _answer(f: OnsetForecast) -> str:
@@ -37,8 +37,8 @@ def _confidence(f: OnsetForecast) -> str | None:
     else:
         further = f"up to {counted(f.steps_confident, 'step')} it is {CONFIDENCE:.0%}"
     return (
-        f"This is an average over what is not known of the regression: the confidence that no more than {f.risk:.1%} of "
-        f"such trainings copy by then is {f.confidence:.0%}; {further}."
+        f"This is an average over what is not known of the regression: the confidence that no more than {f.risk:.1%} "
+        f"of such trainings copy by then is {f.confidence:.0%}; {further}."
     )
 
 
@@ -92,10 +92,8 @@ def _used(f: OnsetForecast) -> str:
     parts = [f"{between} with the onset between two snapshots"]
     parts += [f"{left} before the first snapshot"] if left else []
     parts += [f"{right} not until the last snapshot"] if right else []
-    return (
-        f"From {counted(len(names), 'trajectory', 'trajectories')} of grid {f.grid} in {counted(f.settings, 'setting')}: "
-        f"{', '.join(parts)} ({', '.join(names[:NAMED])}{more})."
-    )
+    trajectories, settings = counted(len(names), "trajectory", "trajectories"), counted(f.settings, "setting")
+    return f"From {trajectories} of grid {f.grid} in {settings}: {', '.join(parts)} ({', '.join(names[:NAMED])}{more})."
 
 
 def _left_out(f: OnsetForecast) -> str | None:

@@ -17,7 +17,7 @@ from difgen_cli.engine.grid.document import GridError, suggest
 from difgen_cli.engine.grid.values import number
 from difgen_cli.report.plotting.labels import text
 from difgen_cli.report.study import censored
-from difgen_cli.report.study.curves import STEPS, Curves, CurveAxis
+from difgen_cli.report.study.curves import STEPS, CurveAxis, Curves
 
 if TYPE_CHECKING:
     from difgen_cli.report import Study
