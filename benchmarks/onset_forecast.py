@@ -5,9 +5,9 @@
 A world says how log tau_mem of a training depends on its setting, how far settings and seeds scatter about that, and
 at which snapshots it was looked at. Of each study the intervals between snapshots are drawn, the largest size is left
 out, and `difgen forecast`'s regression predicts it. `coverage`: probability that a new training of the hidden size lies
-in the 95 % prediction interval, mean over studies. `copied`: probability that it copies before the steps that
-are said for a risk of 5 %. `said` and `held`: the confidence that is said with these steps, and how often the share that copies
-by then was at most 5 %. `sure`: how often it was for the steps with a confidence of 95 %. `width`: of the interval, as a
+in the 95 % prediction interval, mean over studies. `copied`: probability that it copies before the steps that are said
+for a risk of 5 %. `said`, `held`: the confidence that is said with these steps, and how often the share that copies by
+then was at most 5 %. `sure`: how often it was for the steps with a confidence of 95 %. `width`: of the interval, as a
 factor, the median. Worlds that begin with `not` break what the regression assumes.
 """
 

@@ -22,8 +22,10 @@ def sentence(group: ReasonGroup) -> str:
         return f"{more} for what cells compare with, begin with or steer away from."
     what = counted(len(group.cells), "reference row" if group.reference else "cell")
     head, _, noun = what.partition(" ")
-    reasons = " and ".join(map(_reason, group.changes))
-    return f"{head} {group.mark} {noun}: {reasons}. {_work(group)}"
+    reasons = [_reason(change) for change in group.changes]
+    if len(reasons) > 1:  # each with its own in brackets
+        reasons = [f"{first} ({aside})" if aside else first for first, _, aside in (r.partition("; ") for r in reasons)]
+    return f"{head} {group.mark} {noun}: {' and '.join(reasons)}. {_work(group)}"
 
 
 def as_dict(group: ReasonGroup) -> dict[str, Any]:
