@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from difgen_cli.engine.plan.why import ReasonGroup
     from difgen_cli.sweep import Planned
 
+REASONS = 12  # that are printed
 MARKS = {"new": "+", "done": "=", "stale": "~", "failed": "!"}
 
 
@@ -128,8 +129,10 @@ def print_reasons(reasons: list[ReasonGroup], console: Console) -> None:
     """Why cells are not done, where there is anything that they could be compared with."""
     if all(change.kind == "empty" for group in reasons for change in group.changes):
         return
-    for group in reasons:
+    for group in reasons[:REASONS]:
         console.print(why.sentence(group), soft_wrap=True)
+    if len(reasons) > REASONS:
+        console.print(f"… and {len(reasons) - REASONS} more: --json has them all")
 
 
 def _tally(marks: list[str]) -> str:

@@ -69,7 +69,8 @@ def _reason(change: Change) -> str:
         case "distrusted":
             return "the weights were trained compiled by difgen 0.1.0, which did not check its gradients"
         case "unfinished":
-            return f"an earlier sweep planned this, and the {change.name} is not there yet"
+            verb = "are" if change.name.endswith("s") else "is"
+            return f"an earlier sweep planned this, and the {change.name} {verb} not there yet"
         case "empty":
             return "nothing like it is stored yet"
     return f"something that the {change.name} is made of is another one"

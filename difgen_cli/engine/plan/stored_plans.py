@@ -61,6 +61,7 @@ class StoredPlan:
     table: pa.Table
     _columns: dict[str, list[Any]] = field(default_factory=dict)
     _words: dict[str, list[str]] = field(default_factory=dict)
+    _distinct: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def column(self, name: str) -> list[Any]:
         """A column; None in every line where there is none."""
@@ -80,6 +81,12 @@ class StoredPlan:
                 absent = plain(LATER[path]) if path in LATER else UNKNOWN
                 self._words[path] = [absent] * self.table.num_rows
         return self._words[path]
+
+    def distinct(self, path: str) -> frozenset[str]:
+        """The values that a setting has in any line."""
+        if path not in self._distinct:
+            self._distinct[path] = frozenset(self.words(path))
+        return self._distinct[path]
 
     @cached_property
     def made_by(self) -> dict[str, list[str]]:
@@ -125,12 +132,13 @@ def nearest(settings: list[dict[str, str]], lines: list[Line], paths: Iterable[s
     import numpy as np
 
     far = np.zeros((len(settings), len(lines)), np.float32)
+    plans = list({id(line.plan): line.plan for line in lines}.values())
     for path in paths:
-        words = [line.word(path) for line in lines]
         own = [setting.get(path, "none") for setting in settings]
-        distinct = {word: code for code, word in enumerate(dict.fromkeys([*own, *words]))}
-        if len(distinct) == 1:
+        if len(frozenset(own).union(*(plan.distinct(path) for plan in plans))) == 1:
             continue
+        words = [line.word(path) for line in lines]
+        distinct = {word: code for code, word in enumerate(dict.fromkeys([*own, *words]))}
         table = _distances(list(distinct), SEED if path.endswith("seed") else 1.0)
         rows, columns = np.array([distinct[w] for w in own]), np.array([distinct[w] for w in words])
         for start in range(0, len(rows), CHUNK):

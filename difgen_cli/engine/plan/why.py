@@ -75,6 +75,7 @@ class _Reasons:
         self.plan, self.state, self.stored, self.plans, self.store = plan, state, stored, plans, store
         self.folders = {folder.key for folder in store.run_folders()}
         self.words: dict[int, dict[str, str]] = {}
+        self.told: dict[tuple[str, str], dict[str, str]] = {}
         self.recipes: dict[tuple[object, ...], tuple[Change, ...]] = {}
 
     @cached_property
@@ -97,7 +98,8 @@ class _Reasons:
         if run.stale(cell.metrics[m] for m in missing):
             return (Change("distrusted", "difgen 0.1.0"),)
         if not self._has_something(run):
-            return self._nearest[cell.run_key] if cell.run_key in self._nearest else (Change("unfinished", "training"),)
+            not_yet = (Change("unfinished", "results" if cell.step is None else "training"),)
+            return self._nearest.get(cell.run_key, not_yet)
         changes, lines = [], self.plans.cells.get(cell.samples, [])
         if self.work(cell)[0]:
             changes.append(self._of_step(cell, run))
@@ -157,12 +159,16 @@ class _Reasons:
     def _told_by(self, cell: Cell) -> dict[str, str]:
         """The settings by which a trajectory is told, or a reference, as words."""
         sections = TRAINED if cell.kind == "model" else (*TRAINED, *DRAWN)
+        at = (cell.run_key, cell.samples if cell.kind != "model" else "")
+        if at in self.told:
+            return self.told[at]
         words: dict[str, str] = {}
         for part in cell.columns:
             if id(part) not in self.words:
                 self.words[id(part)] = {path: plain(value) for path, value in part.items() if path != STEPS}
             words |= self.words[id(part)]
-        return {path: word for path, word in words.items() if path.partition(".")[0] in sections}
+        self.told[at] = {path: word for path, word in words.items() if path.partition(".")[0] in sections}
+        return self.told[at]
 
     def _of_run(self, cell: Cell, line: Line) -> tuple[Change, ...]:
         """How a trajectory or reference differs from the nearest: in settings, versions, and contents."""
@@ -176,7 +182,7 @@ class _Reasons:
 
     def _with_others(self, change: Change) -> Change:
         """The same, with whether any stored trajectory has the new value."""
-        used = any(change.new[0] in plan.words(change.name) for plan in self.plans.plans)
+        used = any(change.new[0] in plan.distinct(change.name) for plan in self.plans.plans)
         return Change(change.kind, change.name, change.new, change.stored, used)
 
     def _of_recipe(self, cell: Cell, line: Line, differing: tuple[str, ...]) -> tuple[Change, ...]:
@@ -229,7 +235,8 @@ class _Reasons:
 
 def _differing(words: dict[str, str], line: Line) -> Iterator[Change]:
     """The settings that a line has otherwise; where a plug-in is another one, not those that come with it."""
-    differing = {path: line.word(path) for path, word in words.items() if line.word(path) not in (word, UNKNOWN)}
+    stored_words = {path: line.word(path) for path in words}
+    differing = {path: stored for path, stored in stored_words.items() if stored not in (words[path], UNKNOWN)}
     renamed = {path.removesuffix("name") for path in differing if path.endswith(".name")}
     for path, stored in differing.items():
         if path.endswith(".name") or not any(path.startswith(section) for section in renamed):

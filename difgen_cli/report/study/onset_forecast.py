@@ -100,7 +100,7 @@ def read(study: Study, at: Mapping[str, str], risk: float, seed: int = 0) -> Ons
         median=posterior.quantile(0.5, logs),
         low=posterior.quantile(0.025, logs),
         high=posterior.quantile(0.975, logs),
-        exponents={path: tuple(map(float, own)) for path, own in zip(variables, slopes, strict=True)},
+        exponents={path: (float(a), float(b), float(c)) for path, (a, b, c) in zip(variables, slopes, strict=True)},
         scatter=(float(np.median(posterior.between)), float(np.median(posterior.within))),
         data=data,
         settings=len(times.logs),
