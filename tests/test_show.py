@@ -65,13 +65,13 @@ def copied(finished: Path, tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("runs", "--at", "data.size=32"), "grid tiny: 0 settings have an onset of copying between two snapshots, and 4 a"),
+        (("runs", "--at", "data.size=32"), "grid tiny: 0 settings have an onset of copying between two snap"),
         (("runs", "--at", "data.size=32", "model.width=8"), "grid tiny: 0 settings have an onset"),
-        (("runs", "--at", "data.size=32", "model.width=9"), "--at model.width=9: model.width does not vary in the fini"),
-        (("runs", "other", "--at", "data.size=32"), "runs other: name one run directory; a setting of --at is KEY=VALUE"),
+        (("runs", "--at", "data.size=32", "model.width=9"), "--at model.width=9: model.width does not vary in"),
+        (("runs", "other", "--at", "data.size=32"), "runs other: name one run directory; a setting of --at"),
         (("runs", "--at", "32"), "--at 32: write KEY=VALUE, such as model.width=128"),
-        (("runs", "--at", "data.size=32", "--only", "data.size=9"), "data.size=9: no cell matches; data.size is 8, 16"),
-        (("runs", "--at", "data.size=32", "--only", "data.size=8"), "--at data.size=32: data.size does not vary in the"),
+        (("runs", "--at", "data.size=32", "--only", "data.size=9"), "data.size=9: no cell matches; data.size is 8"),
+        (("runs", "--at", "data.size=32", "--only", "data.size=8"), "--at data.size=32: data.size does not vary"),
         (("runs", "--grid", "none", "--at", "data.size=32"), "--grid none: no such grid was swept into"),
         (("nowhere", "--at", "data.size=32"), "nowhere: no run directory; make one with:"),
     ],

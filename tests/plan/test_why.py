@@ -252,7 +252,7 @@ def test_other_weights_in_the_same_file_are_named(swept: Swept, tmp_path: Path) 
 def test_snapshots_that_are_gone_or_damaged_are_named_where_they_are_needed(swept: Swept, tmp_path: Path) -> None:
     changed = swept.copied(tmp_path / "study")
     more = GRID.replace("memorization]", "memorization, gap]")  # which asks the network itself
-    small, large = sorted((changed.runs / "trajectories").glob("npz-n*"), key=lambda path: "n16" in path.name)
+    small, large = sorted((changed.runs / "trajectories").glob("npz-n*mine*"), key=lambda path: "n16" in path.name)
     (small / "snapshots" / "8.safetensors").unlink()
     (large / "snapshots" / "4.safetensors").rename(large / "snapshots" / "4.broken")
     assert changed.said() == [], "what is done does not need them"
@@ -279,7 +279,7 @@ def test_a_failure_is_named_with_its_cause(swept: Swept, tmp_path: Path, difgen_
 
 def test_what_an_earlier_sweep_has_planned_and_not_made_is_named(swept: Swept, tmp_path: Path) -> None:
     changed = swept.copied(tmp_path / "study")
-    for trajectory in (changed.runs / "trajectories").glob("npz-n8-*"):
+    for trajectory in (changed.runs / "trajectories").glob("npz-n8-*mine*"):
         shutil.rmtree(trajectory)
     (sentence,) = changed.said()
     assert sentence.startswith("2 new cells: an earlier sweep planned this, and the training is not there yet. 1 traj")
