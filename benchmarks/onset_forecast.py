@@ -44,6 +44,11 @@ def broken(size: np.ndarray, width: np.ndarray) -> np.ndarray:
     return line(size, width) + np.log(np.maximum(size / 512, 1))
 
 
+def flattening(size: np.ndarray, width: np.ndarray) -> np.ndarray:
+    """The exponent is 1 up to N = 512 and 0.3 beyond: copying sets in earlier than the power law says."""
+    return line(size, width) - 0.7 * np.log(np.maximum(size / 512, 1))
+
+
 @dataclass(frozen=True)
 class Study:
     """One world. between, within: scatter of settings and seeds (natural logarithms). last: the furthest snapshot."""
@@ -104,6 +109,7 @@ WORLDS = (
     Study("not: heavy tails (t, 3)", tails=3, between=0.1),
     Study("not: exponent grows .6 to 1.4", middle=bent, between=0.1),
     Study("not: exponent doubles unseen", middle=broken, between=0.1),
+    Study("not: exponent falls to .3 unseen", middle=flattening, between=0.1),
 )
 
 
