@@ -162,9 +162,9 @@ OF_GRID = {
         ("[8, 16]", "[8, 16, 30]"),
         "2 new cells: data.size 30 is new; nearest stored: 16. 1 trajectory is trained, 2 are sampled and scored.",
     ),
-    "a seed": (
-        ("axes:", "seeds: 2\naxes:"),
-        "4 new cells: seed 1 is new; nearest stored: 0. 2 trajectories are trained, 4 are sampled and scored.",
+    "two seeds": (
+        ("axes:", "seeds: 3\naxes:"),
+        "8 new cells: seeds 1, 2 are new; nearest stored: 0. 4 trajectories are trained, 8 are sampled and scored.",
     ),
     "more steps": (
         ("[4, 8]", "[4, 8, 12]"),
