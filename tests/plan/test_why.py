@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
@@ -18,8 +19,8 @@ from difgen_cli import sampling, sweep
 from difgen_cli.cli import why
 from difgen_cli.data import digits
 from difgen_cli.engine.plan.recipe_changes import Change
-from difgen_cli.engine.plan.stored_plans import StoredPlans, plain
-from difgen_cli.engine.plan.why import ReasonGroup, explain
+from difgen_cli.engine.plan.stored_plans import Line, StoredPlan, StoredPlans, plain
+from difgen_cli.engine.plan.why import ReasonGroup, _differing, explain
 from difgen_cli.engine.store import Store
 from difgen_cli.metrics import memorization
 
@@ -225,6 +226,14 @@ def test_a_raised_version_of_a_plugin_is_named(
     changed.write(f"plugins/{file}", old.replace("VERSION = 1", "VERSION = 2"))
     (sentence,) = changed.said()
     assert sentence.startswith(f"4 stale cells: {expected}")
+
+
+def test_what_comes_with_another_plugin_is_not_named_beside_it() -> None:
+    """Where a stored plan has both plug-ins, and so a column for the settings of either."""
+    table = pa.table({"condition.name": ["labels", "kmeans"], "condition.clusters": [None, 4], "train.lr": [0.1, 0.1]})
+    plan, words = StoredPlan(table), {"condition.name": "kmeans", "condition.clusters": "2", "train.lr": "0.2"}
+    names = [[change.name for change in _differing(words, Line(plan, at))] for at in (0, 1)]
+    assert names == [["condition.name", "train.lr"], ["condition.clusters", "train.lr"]]
 
 
 def test_changed_code_without_a_version_is_named_as_such(swept: Swept) -> None:
