@@ -64,7 +64,9 @@ def test_wide_intervals_and_both_kinds_of_censoring_are_integrated_over() -> Non
     assert (weight * between).sum() == pytest.approx(posterior.between.mean(), rel=0.08)
 
 
-@pytest.mark.parametrize(("low", "high"), [(-1, 2), (8, 9), (-9, -8.5), (6, np.inf), (-np.inf, -6), (-np.inf, 1)])
+@pytest.mark.parametrize(
+    ("low", "high"), [(-1, 2), (8, 9), (45, 46), (-9, -8.5), (6, np.inf), (-np.inf, -6), (-np.inf, 1)]
+)
 def test_times_within_an_interval_are_drawn_from_the_normal_law_also_far_in_its_tails(low: float, high: float) -> None:
     ends = np.array([low]), np.array([high])
     mean = np.zeros((20_000, 1))
