@@ -182,6 +182,16 @@ def test_scores_of_membership_are_compared_for_each_number_of_references(tmp_pat
 
 
 @pytest.mark.long
+def test_forecasts_are_compared_with_the_size_that_was_hidden(tmp_path: Path) -> None:
+    _, (row,) = _quick("onset_forecast", tmp_path, "--only", "on the line")
+    assert row["studies"] == 3
+    assert all(0 <= row[name] <= 1 for name in ("censored", "coverage", "copied", "said", "held", "sure"))
+    assert row["coverage"] > 0.8
+    assert row["copied"] < 0.2
+    assert row["width"] > 1
+
+
+@pytest.mark.long
 def test_what_spaces_see_is_listed_for_each_world_and_what_was_not_run(tmp_path: Path) -> None:
     _, rows = _quick("spaces", tmp_path, "--spaces", "pixels", "classifier")
     *seen, absent = rows

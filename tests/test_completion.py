@@ -13,13 +13,14 @@ from difgen_cli.engine.plugins import Library
 
 GRID = """# Which names are there?
 base:
-  data: {name: digits, held_out: 900, size: 8}
+  data: {name: digits, held_out: 900}
   model: {name: mlp, width: 8, depth: 1}
   train: {batch: 16}
   sample: {name: euler, steps: 2, count: 16}
   score: {memorization: , gap: }
 axes:
   train.steps: [2, 4]
+  data.size: [8, 12]
 """
 
 
@@ -55,6 +56,8 @@ def _offered(line: str, **environment: str) -> list[str]:
         ("difgen plan --cluster sl", ["slurm"]),
         ("difgen grids smo", ["smoke"]),
         ("difgen explain data.si", ["data.size"]),
+        ("difgen forecast --at ", ["data.size="]),
+        ("difgen forecast --at data.size=", ["data.size=8", "data.size=12"]),
         ("difgen show nothing", []),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -17,7 +18,9 @@ from typing import Any
 import pandas as pd
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from difgen_cli.cli import app
 from difgen_cli.cli.show import _measures, sparkline
 from difgen_cli.engine.store import RunFolder, Store
 from difgen_cli.report import cell, controls
@@ -54,6 +57,31 @@ def finished(tmp_path_factory: pytest.TempPathFactory, difgen_in: Run) -> Path:
 def copied(finished: Path, tmp_path: Path) -> Path:
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     return tmp_path
+
+
+# difgen forecast ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("runs", "--at", "data.size=32"), "grid tiny: 0 settings have an onset of copying between two snap"),
+        (("runs", "--at", "data.size=32", "model.width=8"), "grid tiny: 0 settings have an onset"),
+        (("runs", "--at", "data.size=32", "model.width=9"), "--at model.width=9: model.width does not vary in"),
+        (("runs", "other", "--at", "data.size=32"), "runs other: name one run directory; a setting of --at"),
+        (("runs", "--at", "32"), "--at 32: write KEY=VALUE, such as model.width=128"),
+        (("runs", "--at", "data.size=32", "--only", "data.size=9"), "data.size=9: no cell matches; data.size is 8"),
+        (("runs", "--at", "data.size=32", "--only", "data.size=8"), "--at data.size=32: data.size does not vary"),
+        (("runs", "--grid", "none", "--at", "data.size=32"), "--grid none: no such grid was swept into"),
+        (("nowhere", "--at", "data.size=32"), "nowhere: no run directory; make one with:"),
+    ],
+)  # fmt: skip
+def test_a_forecast_that_the_runs_do_not_answer_is_refused(copied: Path, words: tuple[str, ...], sentence: str) -> None:
+    with contextlib.chdir(copied):
+        done = CliRunner().invoke(app, ["forecast", *words])
+    assert done.exit_code == 2
+    assert done.output.startswith(sentence)
+    assert done.output.count("\n") == 1
 
 
 # difgen show ----------------------------------------------------------------------------------------------------------

@@ -39,7 +39,21 @@ SMALL = HEAD + (
     "  score: {memorization: , gap: , frechet: {features: pixels}}\n"
     "axes:\n  train.steps: [2, 4]\n  data.size: [8, 16]\n"
 )
-COMMANDS = ("sweep", "plan", "report", "score", "show", "status", "logs", "cancel", "gc", "data", "weights", "doctor")
+COMMANDS = (
+    "sweep",
+    "plan",
+    "report",
+    "forecast",
+    "score",
+    "show",
+    "status",
+    "logs",
+    "cancel",
+    "gc",
+    "data",
+    "weights",
+    "doctor",
+)
 
 
 def _said(*arguments: object, **environment: str | None) -> tuple[int, str]:

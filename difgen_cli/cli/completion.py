@@ -32,7 +32,7 @@ def _completed(names: Callable[[typer.Context, str], Iterable[str]]) -> Complete
 
 def _runs(ctx: typer.Context) -> Path:
     """The run directory of the command that is being typed."""
-    given = ctx.params.get("runs") or ctx.params.get("runs_")
+    given = ctx.params.get("runs") or ctx.params.get("runs_") or next(iter(ctx.params.get("words") or ()), None)
     return Path(given or os.environ.get("DIFGEN_RUNS") or "runs")
 
 
@@ -65,6 +65,26 @@ def cells(ctx: typer.Context, incomplete: str) -> Iterable[str]:
         return [f"{name}=" for name in lines.settings()]
     values = dict.fromkeys(shown(value) for value in lines.values(path) if value is not None)
     return [f"{path}={value}" for value in list(values)[:VALUES_MOST]]
+
+
+@_completed
+def numbers(ctx: typer.Context, incomplete: str) -> Iterable[str]:
+    """The settings of a grid that vary and are numbers, then, after `=`, the values that there are."""
+    from difgen_cli.engine import select
+    from difgen_cli.engine.plan.filters import shown
+    from difgen_cli.engine.store import Store
+
+    lines = select.Lines.read(Store(_runs(ctx)), ctx.params.get("grid"))
+    distinct = {path: {v for v in lines.values(path) if v is not None} for path in lines.settings() if "." in path}
+    varying = {
+        path: sorted(values)
+        for path, values in distinct.items()
+        if len(values) > 1 and path != "train.steps" and all(type(value) in (int, float) for value in values)
+    }
+    path, equals, _ = incomplete.partition("=")
+    if not equals:
+        return [f"{name}=" for name in varying]
+    return [f"{path}={shown(value)}" for value in varying.get(path, ())[:VALUES_MOST]]
 
 
 @_completed

@@ -122,15 +122,15 @@ def existing(runs: Path) -> Path:
     return select.existing(runs)
 
 
-def settings_of(texts: list[str] | None) -> dict[str, str]:
-    """The values of --set by their keys; GridError for what is not KEY=VALUE."""
+def settings_of(texts: list[str] | None, option: str = "--set") -> dict[str, str]:
+    """The values of --set, or of another option, by their keys; GridError for what is not KEY=VALUE."""
     from difgen_cli.engine.grid.document import GridError
 
     pairs = {}
     for text in texts or ():
         key, equals, value = text.partition("=")
         if not equals or not key.strip() or not value.strip():
-            raise GridError(f"--set {text}: write KEY=VALUE, such as model.width=128")
+            raise GridError(f"{option} {text}: write KEY=VALUE, such as model.width=128")
         pairs[key.strip()] = value.strip()
     return pairs
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from difgen_cli.cli import why
 from difgen_cli.cli.app import command, errors
 from difgen_cli.cli.format import messages, output, print_json
 from difgen_cli.cli.options import (
@@ -28,8 +29,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from difgen_cli.engine.cost.forecast import Forecast
+    from difgen_cli.engine.plan.why import ReasonGroup
     from difgen_cli.sweep import Planned
 
+REASONS = 12  # that are printed
 MARKS = {"new": "+", "done": "=", "stale": "~", "failed": "!"}
 
 
@@ -56,16 +59,19 @@ def plan(
     with errors():
         check_choice("--cluster", cluster, CLUSTERS)
         from difgen_cli import sweep as sweeping
+        from difgen_cli.engine.plan.why import explain
 
         planned = sweeping.prepare(grid, runs, settings_of(set_), only or ())
         options = sweeping.Options(cluster, workers, jobs_per_gpu_of(jobs_per_gpu), profile=profile)
         if note := sweeping.hidden(options):
             messages().print(f"note: {note}", style="yellow")
         forecast = sweeping.foresee(planned, sweeping.pool_of(planned, options))
+        reasons = explain(planned.plan, planned.state, planned.store)
         if json_:
-            print_json(content(planned, forecast))
+            print_json(content(planned, forecast) | {"why": [why.as_dict(group) for group in reasons]})
         else:
             print_plan(planned, forecast, output())
+            print_reasons(reasons, output())
 
 
 def print_brief(planned: Planned, console: Console) -> None:
@@ -117,6 +123,16 @@ def print_plan(planned: Planned, forecast: Forecast, console: Console) -> None:
     _print_cost(forecast, console)
     for index, cause in list(planned.state.causes.items())[:10]:
         console.print(f"! cell {index}: {cause}")
+
+
+def print_reasons(reasons: list[ReasonGroup], console: Console) -> None:
+    """Why cells are not done, where there is anything that they could be compared with."""
+    if all(change.kind == "empty" for group in reasons for change in group.changes):
+        return
+    for group in reasons[:REASONS]:
+        console.print(why.sentence(group), soft_wrap=True)
+    if len(reasons) > REASONS:
+        console.print(f"… and {len(reasons) - REASONS} more: --json has them all")
 
 
 def _tally(marks: list[str]) -> str:

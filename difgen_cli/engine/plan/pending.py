@@ -29,6 +29,7 @@ class Pending:
     retrained: list[str]  # what was trained and is trained again, since it was not kept: a sentence each
     wanted: frozenset[int] = frozenset()  # the cells that the work is for
     distrusted: Distrusted = field(default_factory=Distrusted)  # what lies there and does not count
+    stored: StoredRuns | None = None  # what the plan was held against
 
     @property
     def counts(self) -> Counter[str]:
@@ -61,7 +62,7 @@ def survey(
     for cell in plan.cells:
         run, at = stored.of(cell), (cell.run_key, cell.samples)
         missing = [m for m, key in cell.metrics.items() if key not in run.results]
-        weights, partners = _needs(cell, missing, run) if missing else (False, [])
+        weights, partners = needs(cell, missing, run) if missing else (False, [])
         others = [(name, other) for name in partners for other in stored.awaited(cell.partners[name])]
         tried = missing and cell.index not in forgiven
         untrained = weights and cell.step is not None and cell.step not in run.snapshots
@@ -86,7 +87,8 @@ def survey(
     lacking, retrained = trainings.lacking(plan, steps, stored)
     ordered = [_scoring(plan, cell, metrics, at in waiting, needed[at]) for at, (cell, metrics) in scorings.items()]
     recipes_ = plan.recipes if lacking or ordered else {}
-    return Pending(marks, causes, Work(lacking, ordered, recipes_), retrained, frozenset(wanted), stored.distrusted)
+    work = Work(lacking, ordered, recipes_)
+    return Pending(marks, causes, work, retrained, frozenset(wanted), stored.distrusted, stored)
 
 
 def _mark(
@@ -200,7 +202,7 @@ class StoredRun:
         return failures.cause(self.attempts.get(unit, {}))
 
 
-def _needs(cell: Cell, missing: Iterable[str], run: StoredRun) -> tuple[bool, list[str]]:
+def needs(cell: Cell, missing: Iterable[str], run: StoredRun) -> tuple[bool, list[str]]:
     """Whether missing results ask for the weights, and for which partners: those of guidance where it is followed."""
     metrics = [cell.scoring[m] for m in missing]
     inputs = inputs_of(metrics)

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from difgen_cli.engine.plan import Plan
+from difgen_cli.engine.plan import Plan, made_by
 from difgen_cli.engine.plan.sections import as_text
 from difgen_cli.engine.store import Store
 from difgen_cli.engine.store.access import ANSWERS, DamagedError, parsed
@@ -46,6 +46,7 @@ def write(path: Path, plan: Plan) -> None:
         "axes": json.dumps({path: _distinct(path, axis_values) for path in plan.grid.values}).encode(),
         "seeds": str(len(plan.grid.seeds)).encode(),
         "partners": json.dumps(_partners(plan)).encode(),
+        "made_by": json.dumps(made_by.of_plan(plan)).encode(),
     }
     replace(path, lambda p: pq.write_table(table.replace_schema_metadata(about), p))
 
