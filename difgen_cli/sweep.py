@@ -22,7 +22,7 @@ from difgen_cli.engine.launch.launcher import LaunchRequest, SubmissionStatus, c
 from difgen_cli.engine.launch.reconciler import Reconciler
 from difgen_cli.engine.launch.submissions import Submission
 from difgen_cli.engine.launch.worker_pool import WorkerPool, resolve_pool
-from difgen_cli.engine.plan import Cell, Plan, pending, plan_table, planner
+from difgen_cli.engine.plan import Cell, Plan, pending, plan_table, planner, rounds
 from difgen_cli.engine.plan.facts import Finder
 from difgen_cli.engine.plan.filters import filter_by
 from difgen_cli.engine.plugins import Library, PluginError
@@ -130,9 +130,11 @@ def retry_failed(planned: Planned, only: Sequence[str] = (), *, release: bool) -
     """Plan only what failed, of what --only names; `release`: let workers try it again."""
     chosen = filter_by(planned.plan, only)
     failed = frozenset(i for i in planned.state.causes if chosen(planned.plan.cells[i]))
+    marks = enumerate(planned.state.marks)  # of other results may follow that other values are needed
+    held = {i for i, mark in marks if mark == rounds.NOT_NEEDED and chosen(planned.plan.cells[i])}
     if release:
         pending.release(planned.plan, planned.store, failed)
-    return replace(planned, state=survey(planned.plan, planned.store, lambda cell: cell.index in failed, failed))
+    return replace(planned, state=survey(planned.plan, planned.store, lambda cell: cell.index in failed | held, failed))
 
 
 def forgiven(planned: Planned) -> Planned:
@@ -148,6 +150,7 @@ def record(planned: Planned) -> None:
     planned.store.check_writable()
     planned.finder.save()
     publish_text(planned.folder / "grid.yaml", planned.plan.grid.text)
+    rounds.record(planned.folder, planned.plan, planned.store)
     plan_table.write(planned.folder / "plan.parquet", planned.plan)
 
 
@@ -285,7 +288,7 @@ def _wait_for(
 def _outcome(planned: Planned, submission: Submission, console: Console) -> str:
     """How a sweep ended, judged by the store, not by its workers."""
     left, wanted = survey(planned.plan, planned.store, lambda _: True), planned.state.wanted
-    missing = [mark for index, mark in enumerate(left.marks) if mark != "done" and index in wanted]
+    missing = [m for i, m in enumerate(left.marks) if m not in ("done", rounds.NOT_NEEDED) and i in wanted]
     records = submission.worker_records()
     if not missing:
         if took := sentences.beside(submission.intent.get("expected") or {}, records, len(submission.work)):

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from difgen_cli.engine.cost.forecast import Forecast
     from difgen_cli.sweep import Planned
 
-MARKS = {"new": "+", "done": "=", "stale": "~", "failed": "!"}
+MARKS = {"new": "+", "done": "=", "stale": "~", "failed": "!", "not needed": "·"}
 
 
 @command()
@@ -77,6 +77,8 @@ def print_brief(planned: Planned, console: Console) -> None:
         f"{counted(len(plan.cells) - len(plan.models), 'reference row')} ({states}) in "
         f"{counted(len(plan.trajectories), 'trajectory', 'trajectories')}",
     )
+    if planned.state.rounds:
+        console.print(planned.state.rounds.summary())
     missing = counts["new"] + counts["stale"]
     if len(planned.state.wanted) < missing:
         work = planned.state.work
