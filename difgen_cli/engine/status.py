@@ -18,12 +18,13 @@ from difgen_cli.engine.launch import submissions
 from difgen_cli.engine.launch.reconciler import Reconciler, SubmissionStatus
 from difgen_cli.engine.plan import plan_table
 from difgen_cli.engine.plan.plan_table import Expected
+from difgen_cli.engine.plan.rounds import NOT_NEEDED
 from difgen_cli.engine.store import Store, access, failures, index, notes, untrusted
 from difgen_cli.engine.store.notes import Notes
 from difgen_cli.engine.store.processes import is_dead
 
 # The states of a trajectory, the most urgent first.
-STATES = ("failed", "lost", "interrupted", "training", "scoring", "waiting", "stale", "done")
+STATES = ("failed", "lost", "interrupted", "training", "scoring", "waiting", "stale", "done", NOT_NEEDED)
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,10 @@ def look(store: Store, submitted: Reconciler) -> Status:
     lines = [_line(slug, key, entry, expected.get(key)) for key, (slug, entry) in seen.items()]
     wrong = untrusted.find(store).folders
     lines = [replace(line, state="stale") if line.state == "done" and line.key in wrong else line for line in lines]
-    lines += [TrajectoryStatus(wanted.slug, key, "waiting") for key, wanted in expected.items() if key not in seen]
+    lines += [
+        TrajectoryStatus(wanted.slug, key, "waiting" if wanted.needed else NOT_NEEDED)
+        for key, wanted in expected.items() if key not in seen
+    ]  # fmt: skip
     return Status(sorted(lines, key=lambda line: line.trajectory), alive, grids(store))
 
 

@@ -90,6 +90,22 @@ class Rounds:
         at = self.refinement.cells.get(index)
         return at is not None and not self.is_needed(at)
 
+    def idle_weights(self) -> set[tuple[str, int]]:
+        """Weights, by trajectory and step, that are planned for cells alone that no round has asked for."""
+        wanted: dict[bool, set[tuple[str, int]]] = {True: set(), False: set()}
+        for path, curve in zip(self.courses, self.refinement.curves, strict=True):
+            for place, seeds in enumerate(curve.cells):
+                wanted[place in path.asked].update((other.run_key, other.step) for c in seeds for other in c.needs)
+        return wanted[False] - wanted[True]
+
+    def why(self, index: int) -> str:
+        """Why no round has asked for a cell of the plan: what its curve's last finished round says."""
+        curve, _ = self.refinement.cells[index][0]
+        path = self.courses[curve]
+        if not path.rounds:
+            return "the first round is not finished"
+        return reason(self.refinement.curves[curve].values, path.rounds[-1], self.refinement.level)
+
     def may_run(self, plan: Plan, chosen: Callable[[Cell], bool]) -> Callable[[Cell], bool]:
         """Which of the chosen cells are needed, or may be later: not where a round waits for others than these."""
         cells = plan.cells
