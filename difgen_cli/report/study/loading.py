@@ -69,9 +69,8 @@ def _study(store: Store, folder: Path, metrics: dict[str, pa.Table]) -> Study:
     library = library_of(store, folder)
     constants = {name: _constants(library, name) for name in metrics}
     claims = [name for own in constants.values() for name in own.get(controls.CLAIMS, ())]
-    joined = first_copy.added(
-        store, _rows(store, table, rounds.read(folder, store))
-    ).copy()  # in one piece: columns were added one by one
+    planned = _rows(store, table, rounds.read(folder, store))
+    joined = first_copy.added(store, planned).copy()  # in one piece: columns were added one by one
     rows, held_back = blind.held_back(joined, claims)
     exposed = exposure.read(store, rows)
     return Study(
