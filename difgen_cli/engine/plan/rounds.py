@@ -229,7 +229,9 @@ def reason(values: tuple[float, ...], finished: Round, level: float) -> str:
     follows = ", ".join(f"{values[place]:g}" for place in zone.next())
     if follows:
         return f"{', '.join(parts)}: {follows} next"
-    inner = "" if zone.inner is None else f", undecided from {values[zone.inner[0]]:g} to {values[zone.inner[1]]:g}"
+    low, high = zone.inner or (0, 0)
+    where = f"at {values[low]:g}" if low == high else f"from {values[low]:g} to {values[high]:g}"
+    inner = f", undecided {where}" if zone.inner else ""
     ends = sum(end is not None for end in (zone.left, zone.right))
     return f"{', '.join(parts)}{inner}: {ENDS[ends]}"
 
