@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from difgen_cli.engine.plan import Cell, Plan, refinement
 from difgen_cli.engine.plan.refine import ABOVE, BELOW, UNDECIDED, Course, Interval, Round, course, side
 from difgen_cli.engine.plan.refinement import At, Curve, Refinement, SeedCell
-from difgen_cli.engine.plan.work import Scoring, Training, awaited_weights
+from difgen_cli.engine.plan.work import Scoring, Training, awaited_weights, is_done
 from difgen_cli.engine.store import RunFolder, Store
 from difgen_cli.engine.store.access import exists
 from difgen_cli.engine.store.files import read_json, replace, replace_json
@@ -128,7 +128,7 @@ class Rounds:
 
     def held(self, units: Sequence[Training | Scoring]) -> set[tuple[str, str]]:
         """Those of some units, by trajectory and name, that no round has asked for: scorings without a result that is
-        needed, and trainings whose weights none of the others waits for."""
+        needed, and trainings that are not done and whose weights none of the others waits for."""
         trainings = {unit.run_key: unit for unit in units if isinstance(unit, Training)}
         wanting: list[Training | Scoring] = [
             unit for unit in units if isinstance(unit, Scoring) and any(map(self._result_is_needed, unit.metrics))
@@ -139,7 +139,9 @@ class Rounds:
             for other, path in awaited_weights(unit, folder, self.store):
                 if other.key in trainings and not exists(path):
                     wanting.append(trainings.pop(other.key))
-        return {(u.run_key, u.unit) for u in units} - {(u.run_key, u.unit) for u in wanting}
+        held = {(u.run_key, u.unit) for u in units} - {(u.run_key, u.unit) for u in wanting}
+        ended = (u for u in trainings.values() if is_done(u, self.store.run_folder_now(u.run_key, u.slug)))
+        return held - {(u.run_key, u.unit) for u in ended}
 
     def _result_is_needed(self, key: str) -> bool:
         """Whether a result is to be computed now; one that no curve decides about always is."""
