@@ -78,7 +78,7 @@ def print_brief(planned: Planned, console: Console) -> None:
         f"{counted(len(plan.trajectories), 'trajectory', 'trajectories')}",
     )
     if planned.state.rounds:
-        console.print(planned.state.rounds.summary())
+        console.print("\n".join(planned.state.rounds.sentences()))
     missing = counts["new"] + counts["stale"]
     if len(planned.state.wanted) < missing:
         work = planned.state.work

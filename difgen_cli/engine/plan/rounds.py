@@ -24,6 +24,7 @@ from difgen_cli.engine.store.files import read_json, replace, replace_json
 
 NOT_NEEDED = "not needed"  # the state of a cell whose value no round has asked for
 REFINEMENT, DECISIONS = "refine.json", "decisions.parquet"  # in the folder of a grid
+CURVES_MOST = 5  # of which a plan says how far they are
 ENDS = ("no end of the axis is decided", "decided at one end alone", "neighbours on the axis bracket it")
 SIDES = {ABOVE: "above", BELOW: "below", UNDECIDED: "undecided"}
 
@@ -100,11 +101,20 @@ class Rounds:
 
     def why(self, index: int) -> str:
         """Why no round has asked for a cell of the plan: what its curve's last finished round says."""
-        curve, _ = self.refinement.cells[index][0]
-        path = self.courses[curve]
+        return self._why(self.refinement.cells[index][0][0])
+
+    def _why(self, number: int) -> str:
+        path = self.courses[number]
         if not path.rounds:
-            return "the first round is not finished"
-        return reason(self.refinement.curves[curve].values, path.rounds[-1], self.refinement.level)
+            return "no round is finished yet"
+        return reason(self.refinement.curves[number].values, path.rounds[-1], self.refinement.level)
+
+    def sentences(self) -> list[str]:
+        """What is run at least and at most, then how far each curve is; of many curves the first."""
+        numbers = range(len(self.courses))[:CURVES_MOST]
+        curves = [": ".join(filter(None, (self.refinement.curves[k].words, self._why(k)))) for k in numbers]
+        more = len(self.courses) - CURVES_MOST
+        return [self.summary(), *curves, *([f"and {more:,} more"] if more > 0 else [])]
 
     def may_run(self, plan: Plan, chosen: Callable[[Cell], bool]) -> Callable[[Cell], bool]:
         """Which of the chosen cells are needed, or may be later: not where a round waits for others than these."""
@@ -181,10 +191,11 @@ class Rounds:
     def summary(self) -> str:
         """What is run at least and at most, in a sentence."""
         least, most, planned = self.trainings()
+        curves = "1 curve" if len(self.courses) == 1 else f"{len(self.courses):,} curves"
         many = f"{least:,}" if least == most else f"at least {least:,} and at most {most:,}"
         return (
             f"refine: {self.refinement.axis} where {self.refinement.metric} crosses {self.refinement.level:g}, "
-            f"{len(self.courses):,} curve{'s' * (len(self.courses) > 1)}: {many} of {planned:,} trainings are needed"
+            f"{curves}: {many} of {planned:,} trainings are needed"
             f"{'' if least == most else '; expected times are those of all that may be needed'}"
         )
 
@@ -193,7 +204,7 @@ class Rounds:
         rows = []
         for curve, path in zip(self.refinement.curves, self.courses, strict=True):
             for number, finished in enumerate(path.rounds, 1):
-                by_side = {word: [curve.values[p] for p, s in finished.sides.items() if s == at]
+                by_side = {word: [curve.values[p] for p, s in sorted(finished.sides.items()) if s == at]
                            for at, word in SIDES.items()}  # fmt: skip
                 zone = finished.zone
                 ends = [zone.left, zone.right] if zone else [None, None]
