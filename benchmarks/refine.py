@@ -144,7 +144,7 @@ def main() -> None:
     options = parser(__doc__, 1)
     options.add_argument("--worlds", type=int, default=300, help="of each kind")
     given = options.parse_args()
-    worlds = 12 if given.quick else given.worlds
+    worlds = 8 if given.quick else given.worlds
     with Results("refine", given.json, ("kind", *COLUMNS), ("numpy",)) as results:
         for kind in KINDS:
             results.add(kind=kind, **asdict(outcome(kind, worlds)))

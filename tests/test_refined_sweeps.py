@@ -160,7 +160,7 @@ def test_reference_rows_go_with_the_value_whose_images_they_show(grid: Path) -> 
     text = GRID.replace("[planted]", "[memorization]").replace("metric: planted", "metric: mem_frac")
     grid.write_text(text, encoding="utf-8")
     planned = _prepared(grid)
-    assert {cell.kind for cell in planned.plan.cells} == {"model", "heldout", "copycat"}
+    assert {cell.kind for cell in planned.plan.cells} == {"model", "heldout", "copycat", "ideal"}
     assert _sizes(planned, "new") == {4, 16, 64}  # of every kind
     assert _sizes(planned, "not needed") == {6, 8, 11, 23, 32, 45}
 
