@@ -111,7 +111,7 @@ def of(plan: Plan) -> Refinement | None:
     members = _members(plan, refine, number_of).items()
     curves = tuple(_curve(plan, refine, settings, by_value) for settings, by_value in members)
     places = [{value: place for place, value in enumerate(curve.values)} for curve in curves]
-    cells = {
+    cells: dict[int, At] = {
         cell.index: ((number, place),)
         for number, curve in enumerate(curves) for place, seeds in enumerate(curve.cells) for cell in seeds
     }  # fmt: skip
