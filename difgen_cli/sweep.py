@@ -127,11 +127,10 @@ def failures(planned: Planned) -> dict[int, str]:
 
 
 def retry_failed(planned: Planned, only: Sequence[str] = (), *, release: bool) -> Planned:
-    """Plan only what failed, of what --only names; `release`: let workers try it again."""
+    """Plan only what failed, of what --only names, and what that may decide; `release`: let workers try it again."""
     chosen = filter_by(planned.plan, only)
     failed = frozenset(i for i in planned.state.causes if chosen(planned.plan.cells[i]))
-    marks = enumerate(planned.state.marks)  # of other results may follow that other values are needed
-    held = {i for i, mark in marks if mark == rounds.NOT_NEEDED and chosen(planned.plan.cells[i])}
+    held = {i for i, m in enumerate(planned.state.marks) if m == rounds.NOT_NEEDED and chosen(planned.plan.cells[i])}
     if release:
         pending.release(planned.plan, planned.store, failed)
     return replace(planned, state=survey(planned.plan, planned.store, lambda cell: cell.index in failed | held, failed))

@@ -16,7 +16,7 @@ from difgen_cli.engine import progress
 from difgen_cli.engine.cost import cache
 from difgen_cli.engine.launch import submissions
 from difgen_cli.engine.launch.reconciler import Reconciler, SubmissionStatus
-from difgen_cli.engine.plan import plan_table
+from difgen_cli.engine.plan import plan_table, rounds
 from difgen_cli.engine.plan.plan_table import Expected
 from difgen_cli.engine.plan.rounds import NOT_NEEDED
 from difgen_cli.engine.store import Store, access, failures, index, notes, untrusted
@@ -57,6 +57,7 @@ class GridStatus:
     planned: str  # when it was swept last with anything to do, an ISO time in UTC
     cells: int  # of models
     notes: Notes
+    refined: Sequence[str] = ()  # how far it is refined, in sentences; none where it refines nothing
 
     @property
     def name(self) -> str:
@@ -112,7 +113,8 @@ def grids(store: Store) -> list[GridStatus]:
         except (*access.ANSWERS, access.DamagedError):
             continue  # the next sweep writes it anew
         cells = pc.sum(pc.equal(kinds, "model")).as_py() or 0
-        every.append(GridStatus(folder, moment, cells, notes.read(folder)))
+        refined = rounds.read(folder, store)
+        every.append(GridStatus(folder, moment, cells, notes.read(folder), refined.sentences() if refined else ()))
     return every
 
 

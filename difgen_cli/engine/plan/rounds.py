@@ -20,9 +20,10 @@ from difgen_cli.engine.plan.refinement import At, Curve, Refinement, SeedCell
 from difgen_cli.engine.plan.work import Scoring, Training, awaited_weights, is_done
 from difgen_cli.engine.store import RunFolder, Store
 from difgen_cli.engine.store.access import exists
-from difgen_cli.engine.store.files import read_json, replace, replace_json
+from difgen_cli.engine.store.files import check_schema, read_json, replace, replace_json
 
 NOT_NEEDED = "not needed"  # the state of a cell whose value no round has asked for
+SCHEMA = 1
 REFINEMENT, DECISIONS = "refine.json", "decisions.parquet"  # in the folder of a grid
 CURVES_MOST = 5  # of which a plan says how far they are
 ENDS = ("no end of the axis is decided", "decided at one end alone", "neighbours on the axis bracket it")
@@ -258,13 +259,14 @@ def of(plan: Plan, store: Store) -> Rounds | None:
 def record(folder: Path, plan: Plan, store: Store) -> None:
     """Keep what the grid of a plan refines in the grid's folder, for whoever reads it without planning."""
     if rounds := of(plan, store):
-        replace_json(folder / REFINEMENT, {"schema": 1} | rounds.refinement.dump())
+        replace_json(folder / REFINEMENT, {"schema": SCHEMA} | rounds.refinement.dump())
         write_decisions(folder, rounds)
 
 
 def read(folder: Path, store: Store) -> Rounds | None:
     """How far the store has come with what the grid of a folder refines; None where it refines nothing."""
-    content = read_json(folder / REFINEMENT)
+    content = read_json(folder / REFINEMENT) or {}
+    check_schema(folder / REFINEMENT, content.get("schema"), SCHEMA)
     return Rounds(Refinement.load(content), store).look() if content else None
 
 
