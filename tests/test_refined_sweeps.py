@@ -223,6 +223,8 @@ def test_cells_of_include_always_run(grid: Path) -> None:
     after = _swept(grid)
     assert _trained(after) == NEEDED | {45}
     assert after.state.counts["new"] == 0
+    assert after.state.rounds is not None
+    assert len(after.state.rounds.courses) == 1  # they are no curve of their own
 
 
 def _work(folder: str, number: int) -> None:
