@@ -128,12 +128,10 @@ def failures(planned: Planned) -> dict[int, str]:
 
 def retry_failed(planned: Planned, only: Sequence[str] = (), *, release: bool) -> Planned:
     """Plan only what failed, of what --only names, and what that may decide; `release`: let workers try it again."""
-    chosen = filter_by(planned.plan, only)
-    failed = frozenset(i for i in planned.state.causes if chosen(planned.plan.cells[i]))
-    held = {i for i, m in enumerate(planned.state.marks) if m == rounds.NOT_NEEDED and chosen(planned.plan.cells[i])}
+    failed, tried = planned.state.to_retry(planned.plan, filter_by(planned.plan, only))
     if release:
         pending.release(planned.plan, planned.store, failed)
-    return replace(planned, state=survey(planned.plan, planned.store, lambda cell: cell.index in failed | held, failed))
+    return replace(planned, state=survey(planned.plan, planned.store, lambda cell: cell.index in tried, failed))
 
 
 def forgiven(planned: Planned) -> Planned:

@@ -37,6 +37,12 @@ class Pending:
         """How many cells have each mark."""
         return Counter(self.marks)
 
+    def to_retry(self, plan: Plan, chosen: Callable[[Cell], bool]) -> tuple[frozenset[int], frozenset[int]]:
+        """The chosen cells that failed; these, and the chosen ones that may be needed once they have not failed."""
+        failed = frozenset(index for index in self.causes if chosen(plan.cells[index]))
+        held = (i for i, mark in enumerate(self.marks) if mark == NOT_NEEDED and chosen(plan.cells[i]))
+        return failed, failed.union(held)
+
 
 def survey(
     plan: Plan,
