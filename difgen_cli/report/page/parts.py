@@ -14,8 +14,7 @@ from difgen_cli.report import table
 from difgen_cli.report.page import found
 from difgen_cli.report.plotting import captions, labels
 from difgen_cli.report.plotting.layout import DrawnFigure
-from difgen_cli.report.study.curves import STEPS, Curves
-from difgen_cli.report.study.curves import absent as absent_by_state
+from difgen_cli.report.study.curves import STEPS, Curves, absent_by_state
 
 if TYPE_CHECKING:
     from difgen_cli.report import Study

@@ -168,7 +168,7 @@ def per_group(frame: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[tuple[An
         yield key if isinstance(key, tuple) else (key,), group
 
 
-def absent(cells: pd.DataFrame) -> dict[str, int]:
+def absent_by_state(cells: pd.DataFrame) -> dict[str, int]:
     """How many planned cells have no numbers, by state; states that no cell has are left out."""
     counts = cells["state"].value_counts()
     return {word: int(counts[word]) for word in ABSENT if counts.get(word, 0)}
