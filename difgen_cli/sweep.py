@@ -22,7 +22,7 @@ from difgen_cli.engine.launch.launcher import LaunchRequest, SubmissionStatus, c
 from difgen_cli.engine.launch.reconciler import Reconciler
 from difgen_cli.engine.launch.submissions import Submission
 from difgen_cli.engine.launch.worker_pool import WorkerPool, resolve_pool
-from difgen_cli.engine.plan import Cell, Plan, pending, plan_table, planner
+from difgen_cli.engine.plan import Cell, Plan, pending, plan_table, planner, rounds
 from difgen_cli.engine.plan.facts import Finder
 from difgen_cli.engine.plan.filters import filter_by
 from difgen_cli.engine.plugins import Library, PluginError
@@ -127,12 +127,11 @@ def failures(planned: Planned) -> dict[int, str]:
 
 
 def retry_failed(planned: Planned, only: Sequence[str] = (), *, release: bool) -> Planned:
-    """Plan only what failed, of what --only names; `release`: let workers try it again."""
-    chosen = filter_by(planned.plan, only)
-    failed = frozenset(i for i in planned.state.causes if chosen(planned.plan.cells[i]))
+    """Plan only what failed, of what --only names, and what that may decide; `release`: let workers try it again."""
+    failed, tried = planned.state.to_retry(planned.plan, filter_by(planned.plan, only))
     if release:
         pending.release(planned.plan, planned.store, failed)
-    return replace(planned, state=survey(planned.plan, planned.store, lambda cell: cell.index in failed, failed))
+    return replace(planned, state=survey(planned.plan, planned.store, lambda cell: cell.index in tried, failed))
 
 
 def forgiven(planned: Planned) -> Planned:
@@ -148,6 +147,7 @@ def record(planned: Planned) -> None:
     planned.store.check_writable()
     planned.finder.save()
     publish_text(planned.folder / "grid.yaml", planned.plan.grid.text)
+    rounds.record(planned.folder, planned.plan, planned.store)
     plan_table.write(planned.folder / "plan.parquet", planned.plan)
 
 
@@ -285,7 +285,7 @@ def _wait_for(
 def _outcome(planned: Planned, submission: Submission, console: Console) -> str:
     """How a sweep ended, judged by the store, not by its workers."""
     left, wanted = survey(planned.plan, planned.store, lambda _: True), planned.state.wanted
-    missing = [mark for index, mark in enumerate(left.marks) if mark != "done" and index in wanted]
+    missing = [m for i, m in enumerate(left.marks) if m not in ("done", rounds.NOT_NEEDED) and i in wanted]
     records = submission.worker_records()
     if not missing:
         if took := sentences.beside(submission.intent.get("expected") or {}, records, len(submission.work)):

@@ -200,3 +200,15 @@ def test_what_spaces_see_is_listed_for_each_world_and_what_was_not_run(tmp_path:
     assert seen[0]["ratio"] == seen[0]["tail"] == 1
     assert len(seen) == 12
     assert (absent["space"], absent["world"]) == ("classifier", "not run: no weights, colours or labels for it")
+
+
+def test_refine_finds_known_crossings_with_a_third_of_the_trainings_whatever_arrives_first(tmp_path: Path) -> None:
+    """On few worlds: the numbers over 300 are in benchmarks/NOTES.md."""
+    _, rows = _quick("refine", tmp_path)
+    worlds = {row["kind"]: row for row in rows}
+    assert all(row["orders"] == 1 and row["most_run"] <= 12 / 37 for row in rows)
+    assert all(row["narrow"] >= 0.9 for row in rows)
+    assert all(row["holds"] >= (0.6 if kind == "rough" else 0.9) for kind, row in worlds.items())
+    assert worlds["steep, seeds agree"]["share_run"] < 0.28 < worlds["seeds disagree"]["share_run"]
+    assert worlds["steep, seeds agree"]["width"] < 1.3  # two or three neighbours; disagreeing seeds are further apart
+    assert worlds["all above"]["share_run"] == worlds["all below"]["share_run"] == pytest.approx(6 / 37)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from difgen_cli.sweep import Planned
 
 REASONS = 12  # that are printed
-MARKS = {"new": "+", "done": "=", "stale": "~", "failed": "!"}
+MARKS = {"new": "+", "done": "=", "stale": "~", "failed": "!", "not needed": "·"}
 
 
 @command()
@@ -83,6 +83,8 @@ def print_brief(planned: Planned, console: Console) -> None:
         f"{counted(len(plan.cells) - len(plan.models), 'reference row')} ({states}) in "
         f"{counted(len(plan.trajectories), 'trajectory', 'trajectories')}",
     )
+    if planned.state.rounds:
+        console.print("\n".join(planned.state.rounds.sentences()))
     missing = counts["new"] + counts["stale"]
     if len(planned.state.wanted) < missing:
         work = planned.state.work

@@ -116,6 +116,7 @@ def content(now: Status) -> dict[str, Any]:
         {"grid": one.name, "folder": one.folder.name, "planned": one.planned, "cells": one.cells,
          "tags": one.notes.tags,
          "notes": [{"written": each.written, "note": each.note} for each in one.notes.annotations if each.note]}
+        | ({"refined": one.refined} if one.refined else {})
         for one in now.grids
     ]  # fmt: skip
     return {"trajectories": [asdict(line) for line in now.lines], "submissions": submissions, "grids": grids}
@@ -135,7 +136,7 @@ def print_status(now: Status, console: Console) -> None:
     thousands.
     """
     for grid in now.grids:
-        for sentence in grid.notes.sentences:
+        for sentence in (*grid.notes.sentences, *grid.refined):
             console.print(f"{grid.name}: {sentence}", soft_wrap=not console.is_terminal)
     for status in now.submissions:
         job = (status.submission.receipt or {}).get("job")

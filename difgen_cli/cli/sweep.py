@@ -105,7 +105,8 @@ def _nothing_to_do(planned: Planned, annotation: Annotation, console: Console) -
         console.print("nothing to do: every cell is done or has failed")
         _print_failures(planned, planned.state.causes, console)
         raise typer.Exit(1)
-    console.print(f"nothing to do: every cell is done; to see the results: {_report(planned)}", soft_wrap=True)
+    needed = " that is needed" if planned.state.counts["not needed"] else ""
+    console.print(f"nothing to do: every cell{needed} is done; to see the results: {_report(planned)}", soft_wrap=True)
 
 
 def _report(planned: Planned) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from difgen_cli.engine.launch.reconciler import SubmissionStatus
+from difgen_cli.engine.plan.rounds import Rounds
 from difgen_cli.engine.plan.work import Scoring, Training, is_done
 from difgen_cli.engine.store import RunFolder, Store
 from difgen_cli.engine.store.processes import is_dead
@@ -83,20 +84,22 @@ class Tracker:
     settled: Counter[str] = field(default_factory=Counter)  # trained, scored, failed, hopeless -> how many
     images_settled: float = 0.0
     read: set[str] = field(default_factory=set)  # names of the submissions whose work was read
+    rounds: list[Rounds] = field(default_factory=list)  # of submissions whose grids refine
 
     def look(self) -> Progress:
         """The progress at this moment."""
         submissions = self.poll()
         for status in submissions:
             self._add(status)
+        held = self._held()
+        needed = [unit for key, unit in self.units.items() if key not in held]
+        trainings = [unit for unit in needed if isinstance(unit, Training)]
         now = Progress(
-            trainings=sum(isinstance(unit, Training) for unit in self.units.values()),
-            images_all=sum(unit.cost for unit in self.units.values() if isinstance(unit, Training)),
-            submissions=submissions,
-        )
-        now.scorings = len(self.units) - now.trainings
+            trainings=len(trainings), scorings=len(needed) - len(trainings),
+            images_all=sum(unit.cost for unit in trainings), submissions=submissions,
+        )  # fmt: skip
         records: dict[str, dict[str, dict[str, Any]]] = {}  # folder -> the last attempt at each of its units
-        for unit in list(self.open.values()):
+        for unit in [unit for key, unit in self.open.items() if key not in held]:
             folder = self._run_folder(unit)
             if unit.run_key not in records:
                 records[unit.run_key] = folder.last_attempts()
@@ -113,9 +116,17 @@ class Tracker:
         submission = status.submission
         if submission.name not in self.read:
             self.read.add(submission.name)
-            new = {(unit.run_key, unit.unit): unit for unit in submission.work.units}
+            work = submission.work
+            if work.refinement:
+                self.rounds.append(Rounds(work.refinement, self.store))
+            new = {(unit.run_key, unit.unit): unit for unit in work.units}
             self.open |= {key: unit for key, unit in new.items() if key not in self.units}
             self.units = new | self.units
+
+    def _held(self) -> set[tuple[str, str]]:
+        """The open units that no round has asked for, in any of the submissions."""
+        held = [rounds.look().held(list(self.open.values())) for rounds in self.rounds]
+        return set.intersection(*held) if held else set()
 
     def _account(self, unit: Unit, folder: RunFolder, records: dict[str, dict[str, Any]], now: Progress) -> None:
         record = records.get(unit.unit, {})

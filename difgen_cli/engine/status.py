@@ -16,14 +16,15 @@ from difgen_cli.engine import progress
 from difgen_cli.engine.cost import cache
 from difgen_cli.engine.launch import submissions
 from difgen_cli.engine.launch.reconciler import Reconciler, SubmissionStatus
-from difgen_cli.engine.plan import plan_table
+from difgen_cli.engine.plan import plan_table, rounds
 from difgen_cli.engine.plan.plan_table import Expected
+from difgen_cli.engine.plan.rounds import NOT_NEEDED
 from difgen_cli.engine.store import Store, access, failures, index, notes, untrusted
 from difgen_cli.engine.store.notes import Notes
 from difgen_cli.engine.store.processes import is_dead
 
 # The states of a trajectory, the most urgent first.
-STATES = ("failed", "lost", "interrupted", "training", "scoring", "waiting", "stale", "done")
+STATES = ("failed", "lost", "interrupted", "training", "scoring", "waiting", "stale", "done", NOT_NEEDED)
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class GridStatus:
     planned: str  # when it was swept last with anything to do, an ISO time in UTC
     cells: int  # of models
     notes: Notes
+    refined: Sequence[str] = ()  # how far it is refined, in sentences; none where it refines nothing
 
     @property
     def name(self) -> str:
@@ -93,7 +95,10 @@ def look(store: Store, submitted: Reconciler) -> Status:
     lines = [_line(slug, key, entry, expected.get(key)) for key, (slug, entry) in seen.items()]
     wrong = untrusted.find(store).folders
     lines = [replace(line, state="stale") if line.state == "done" and line.key in wrong else line for line in lines]
-    lines += [TrajectoryStatus(wanted.slug, key, "waiting") for key, wanted in expected.items() if key not in seen]
+    lines += [
+        TrajectoryStatus(wanted.slug, key, "waiting" if wanted.needed else NOT_NEEDED)
+        for key, wanted in expected.items() if key not in seen
+    ]  # fmt: skip
     return Status(sorted(lines, key=lambda line: line.trajectory), alive, grids(store))
 
 
@@ -108,7 +113,8 @@ def grids(store: Store) -> list[GridStatus]:
         except (*access.ANSWERS, access.DamagedError):
             continue  # the next sweep writes it anew
         cells = pc.sum(pc.equal(kinds, "model")).as_py() or 0
-        every.append(GridStatus(folder, moment, cells, notes.read(folder)))
+        refined = rounds.read(folder, store)
+        every.append(GridStatus(folder, moment, cells, notes.read(folder), refined.sentences() if refined else ()))
     return every
 
 

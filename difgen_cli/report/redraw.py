@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from difgen_cli import report
+from difgen_cli.engine.plan.rounds import NOT_NEEDED
 from difgen_cli.engine.store import Store, tables
 from difgen_cli.format import counted
 from difgen_cli.report import Study
@@ -63,7 +64,7 @@ class Redraw(AbstractContextManager["Redraw"]):
             self._pages = list(dict.fromkeys([*self._pages, page]))
         states = [state for study, _ in studies for state in study.rows["state"]]
         done = sum(state == "done" for state in states)
-        self.complete = done == len(states)
+        self.complete = done + states.count(NOT_NEEDED) == len(states)
         line = f"{done:,} of {counted(len(states), 'cell')}: {', '.join(map(str, self._pages))}"
         if line != self._line:
             self.say(line)

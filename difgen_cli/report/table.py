@@ -14,7 +14,7 @@ from difgen_cli.engine.columns import Columns
 from difgen_cli.format import counted
 from difgen_cli.report.plotting import captions, labels
 from difgen_cli.report.study import costs, seeds
-from difgen_cli.report.study.curves import STEPS, Curves
+from difgen_cli.report.study.curves import STEPS, Curves, absent_by_state
 
 # metric -> header, in the order of reading; the last ones are dropped first where a terminal is narrow
 HEADERS = {
@@ -90,10 +90,8 @@ def fitted(chosen: list[Column], title: str, caption: str, width: int | None) ->
 
 def notes(curves: Curves) -> str:
     """What is under the table: cells done, missing and failed; what ± means; the features behind fd_test."""
-    state = curves.cells["state"].value_counts()
-    counts = f"{int(state.get('done', 0))} of {counted(len(curves.cells), 'cell')} done"
-    absent = [f"{int(state[word])} {word}" for word in ("missing", "failed", "stale") if state.get(word, 0)]
-    parts = [", ".join([counts, *absent]) + "."]
+    counts = f"{len(curves.done)} of {counted(len(curves.cells), 'cell')} done"
+    parts = [", ".join([counts, *(f"{count} {word}" for word, count in absent_by_state(curves.cells).items())]) + "."]
     if curves.seeds == 1:
         parts.append("One seed: no interval over seeds.")
     elif curves.seeds:

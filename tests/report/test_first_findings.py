@@ -238,6 +238,16 @@ def test_what_is_missing_or_failed_is_told_first() -> None:
     )
 
 
+def test_what_no_round_of_a_refined_axis_asked_for_is_not_missing() -> None:
+    study = planted(SIZES, sets_in)
+    state = ["not needed"] * 4 + ["missing"] * 2 + ["done"] * (len(study.rows) - 6)
+    some = sentences(dataclasses.replace(study, rows=study.rows.assign(state=state)))["undecided"]
+    assert some.startswith("It is not known (1) what the missing cells show: 2 of 32 cells; run the sweep again;")
+    state = ["not needed"] * 6 + state[6:]
+    none = sentences(dataclasses.replace(study, rows=study.rows.assign(state=state))).get("undecided", "")
+    assert "missing cells" not in none
+
+
 def test_one_seed_asks_for_three_and_an_open_effect_for_as_many_as_its_power_needs() -> None:
     one = sentences(planted(SIZES, sets_in, count=1))
     assert "how much another subset or initialisation would differ: there is one seed" in one["undecided"]

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from comparing import Content, content
+from test_refined_sweeps import GRID as REFINED
+from test_refined_sweeps import NEEDED, PLANTED
 
 from slurm.cluster import Lab
 from slurm.study import PACE_SECONDS, Counting, Study
@@ -73,3 +75,19 @@ def test_two_sweeps_of_one_run_directory_share_the_work(new_study: NewStudy, cal
     both = [study.begin(workers=2), study.begin(workers=2)]
     assert [p.wait(240) for p in both] == [0, 0], study.story()
     study.assert_whole(calm)
+
+
+def test_workers_of_an_array_run_the_rounds_of_a_grid_that_refines(new_study: NewStudy, tmp_path: Path) -> None:
+    """Tasks of one array ask the rule what is needed next, wait while a round is open, and end when nothing can be."""
+    at_home = Study.at(tmp_path / "home", None, REFINED)
+    study = new_study(grid=REFINED)
+    for one in (at_home, study):
+        (one.folder / "plugins" / "metrics").mkdir()
+        (one.folder / "plugins" / "metrics" / "planted.py").write_text(PLANTED, encoding="utf-8")
+    done = at_home.difgen("-q", "sweep", "grid.yaml", "--cluster", "inline")
+    assert done.returncode == 0, done.stderr
+    done = study.sweep(workers=3)
+    assert done.returncode == 0, done.stderr
+    study.assert_whole(content(at_home.runs))
+    assert len(study.attempts("train.*")) == 2 * len(NEEDED)
+    assert len(list(study.runs.glob("grids/*/submissions/*"))) == 1  # all rounds in one array

@@ -14,7 +14,7 @@ from typing import Any
 
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
-from difgen_cli.engine.grid import document, fork
+from difgen_cli.engine.grid import document, fork, refine
 from difgen_cli.engine.grid.document import (
     GridError,
     Place,
@@ -26,6 +26,7 @@ from difgen_cli.engine.grid.document import (
     within,
 )
 from difgen_cli.engine.grid.document import place as place_of
+from difgen_cli.engine.grid.refine import Refine
 from difgen_cli.engine.grid.sections import base_settings, check_path
 from difgen_cli.engine.grid.values import Given, predicate
 from difgen_cli.engine.grid.values import values as values_of
@@ -59,6 +60,7 @@ class Grid:
     skip: tuple[Skip, ...]
     seeds: tuple[int, ...]
     changes: dict[str, Assignments] = field(default_factory=dict)  # level of the axis `fork.change` -> what it changes
+    refine: Refine | None = None  # how results decide which values of an axis are run
 
     @property
     def name(self) -> str:
@@ -74,6 +76,7 @@ class Grid:
             [[(p, g.value) for p, g in extra] for extra in self.include],
             skip,
             self.seeds,
+            *([self.refine.identity] if self.refine else []),
         ]
         return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:8]
 
@@ -129,18 +132,20 @@ def _read(file: Path, overrides: Mapping[str, str]) -> Grid:
     if not isinstance(root, MappingNode):
         raise GridError("a grid is a map with base, axes and seeds; this file holds none", Place(1, 1))
     parts = mapping(root, "a grid")
-    allowed = ("base", "axes", "zip", "fork", "seeds", "include", "skip")
+    allowed = ("base", "axes", "zip", "fork", "refine", "seeds", "include", "skip")
     for name, (_, place) in parts.items():
         if name not in allowed:
             raise GridError(f"{name}: unknown part of a grid ({', '.join(allowed)}){suggest(name, allowed)}", place)
     base = base_settings(parts["base"][0]) if "base" in parts else {}
     axes = _axes(parts["axes"][0]) if "axes" in parts else []
     axes = _zip(axes, parts["zip"][0]) if "zip" in parts else axes
+    refined = refine.read(parts["refine"][0], axes) if "refine" in parts else None
     for path, value in overrides.items():
         check_path(path, Place())
         given = Given(within(value, Place(), f"--set {path}={value}"), Place())
         axes = [left for a in axes if (left := _without(a, path)) is not None]
         base[path] = given
+    refined = refined if refined and refined.axis not in overrides else None  # one value is left: nothing to choose
     at, changes = fork.read(parts["fork"][0]) if "fork" in parts else ([], {})
     forked = {fork.AT: at, fork.CHANGE: [given for given, _ in changes.values()]}
     axes += [Axis((path,), tuple(((path, given),) for given in listed)) for path, listed in forked.items() if listed]
@@ -153,7 +158,7 @@ def _read(file: Path, overrides: Mapping[str, str]) -> Grid:
     skip = tuple(_skip(n) for n in items(parts["skip"][0], "skip")) if "skip" in parts else ()
     seeds = _seeds(parts["seeds"][0]) if "seeds" in parts else (0,)
     changed = {word: change for word, (_, change) in changes.items()}
-    grid = Grid(file, text, question(text), base, tuple(axes), include, skip, seeds, changed)
+    grid = Grid(file, text, question(text), base, tuple(axes), include, skip, seeds, changed, refined)
     if next(grid.points(), None) is None and not include:
         raise GridError("skip drops every cell: nothing is left to run", place_of(parts["skip"][0]))
     return grid

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any
 
-from difgen_cli.engine.plan import Cell, Dependency, Plan, post_training, trainings
+from difgen_cli.engine.plan import Cell, Dependency, Plan, post_training, rounds, trainings
 from difgen_cli.engine.plan.metric import FOLLOWING, inputs_of
+from difgen_cli.engine.plan.rounds import NOT_NEEDED, Rounds
 from difgen_cli.engine.plan.sections import Section
 from difgen_cli.engine.plan.work import Call, MetricSpec, Scoring, Work
 from difgen_cli.engine.store import RunFolder, Store, failures, untrusted
@@ -23,18 +24,25 @@ OlderResults = Mapping[tuple[str, str], set[str]]  # (identity of a cell, metric
 class Pending:
     """How far a plan has come: a mark for each cell, the units that are left, and why."""
 
-    marks: list[str]  # done, new, failed, stale; one per cell of the plan
+    marks: list[str]  # done, new, failed, stale, not needed; one per cell of the plan
     causes: dict[int, str]  # cell -> why it failed
     work: Work
     retrained: list[str]  # what was trained and is trained again, since it was not kept: a sentence each
     wanted: frozenset[int] = frozenset()  # the cells that the work is for
     distrusted: Distrusted = field(default_factory=Distrusted)  # what lies there and does not count
     stored: StoredRuns | None = None  # what the plan was held against
+    rounds: Rounds | None = None  # how far it is refined, where its grid refines
 
     @property
     def counts(self) -> Counter[str]:
         """How many cells have each mark."""
         return Counter(self.marks)
+
+    def to_retry(self, plan: Plan, chosen: Callable[[Cell], bool]) -> tuple[frozenset[int], frozenset[int]]:
+        """The chosen cells that failed; these, and the chosen ones that may be needed once they have not failed."""
+        failed = frozenset(index for index in self.causes if chosen(plan.cells[index]))
+        held = (i for i, mark in enumerate(self.marks) if mark == NOT_NEEDED and chosen(plan.cells[i]))
+        return failed, failed.union(held)
 
 
 def survey(
@@ -50,6 +58,8 @@ def survey(
     are to be tried again.
     """
     store.refresh()
+    refined = rounds.of(plan, store)
+    may_run = refined.may_run(plan, chosen) if refined else chosen
     stored = StoredRuns(plan, store, untrusted.find(store, plan.trajectories, lambda: _rests(plan)))
     scorings: dict[tuple[str, str], tuple[Cell, dict[str, MetricSpec]]] = {}
     needed: dict[tuple[str, str], set[str]] = {}
@@ -64,14 +74,15 @@ def survey(
         missing = [m for m, key in cell.metrics.items() if key not in run.results]
         weights, partners = needs(cell, missing, run) if missing else (False, [])
         others = [(name, other) for name in partners for other in stored.awaited(cell.partners[name])]
-        tried = missing and cell.index not in forgiven
+        idle = bool(missing and refined and refined.not_needed(cell.index))
+        tried = missing and cell.index not in forgiven and not idle
         untrained = weights and cell.step is not None and cell.step not in run.snapshots
         behind = plan.behind(cell.run_key) if untrained else ()
         cause = (run.failure(cell) or stored.failure([*others, *behind])) if tried else None
-        marks.append(_mark(cell, run, missing, cause, older_results))
+        marks.append(NOT_NEEDED if idle else _mark(cell, run, missing, cause, older_results))
         if cause:
             causes[cell.index] = cause
-        if not missing or cause or not chosen(cell):
+        if not missing or cause or not may_run(cell):
             continue
         wanted.add(cell.index)
         if cell.step is not None and weights:
@@ -86,9 +97,9 @@ def survey(
             scorings.setdefault(at, (cell, {}))[1].update(fresh)
     lacking, retrained = trainings.lacking(plan, steps, stored)
     ordered = [_scoring(plan, cell, metrics, at in waiting, needed[at]) for at, (cell, metrics) in scorings.items()]
-    recipes_ = plan.recipes if lacking or ordered else {}
-    work = Work(lacking, ordered, recipes_)
-    return Pending(marks, causes, work, retrained, frozenset(wanted), stored.distrusted, stored)
+    refinement = refined.refinement if refined else None
+    work = Work(lacking, ordered, plan.recipes, refinement) if lacking or ordered else Work()
+    return Pending(marks, causes, work, retrained, frozenset(wanted), stored.distrusted, stored, refined)
 
 
 def _mark(

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from difgen_cli.engine.plan import Plan, made_by
+from difgen_cli.engine.plan import Plan, made_by, rounds
 from difgen_cli.engine.plan.sections import as_text
 from difgen_cli.engine.store import Store
 from difgen_cli.engine.store.access import ANSWERS, DamagedError, parsed
@@ -86,6 +86,7 @@ class Expected:
     results: set[str] = field(default_factory=set)  # keys
     steps: set[int] = field(default_factory=set)  # snapshots that others need
     states: set[int] = field(default_factory=set)  # steps at which others fork
+    needed: bool = False  # whether anything of it is, where grids refine
 
 
 def expected(store: Store) -> dict[str, Expected]:
@@ -96,14 +97,21 @@ def expected(store: Store) -> dict[str, Expected]:
             plan = read(folder / "plan.parquet")
         except DamagedError:
             continue  # the next sweep writes it anew
+        refined = rounds.read(folder, store)
+        idle = refined.idle_weights() if refined else set()
         results = [n for n in plan.column_names if n.startswith("result.")]
-        columns = (plan[n].to_pylist() for n in ("kind", "home", "slug", *results))
-        for kind, run_key, slug, *keys in zip(*columns, strict=True):
+        columns = (plan[n].to_pylist() for n in ("index", "kind", "home", "slug", *results))
+        for index, kind, run_key, slug, *keys in zip(*columns, strict=True):
             if kind == "model":
-                by_home.setdefault(run_key, Expected(slug)).results.update(k for k in keys if k is not None)
+                trajectory = by_home.setdefault(run_key, Expected(slug))
+                if not (refined and refined.not_needed(index)):
+                    trajectory.needed = True
+                    trajectory.results.update(k for k in keys if k is not None)
         for partner in partners(plan):
             wanted = by_home.setdefault(partner["home"], Expected(partner["slug"]))
-            (wanted.states if partner.get("whole") else wanted.steps).add(partner["step"])
+            if (partner["home"], partner["step"]) not in idle:
+                wanted.needed = True
+                (wanted.states if partner.get("whole") else wanted.steps).add(partner["step"])
     return by_home
 
 

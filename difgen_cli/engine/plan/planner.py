@@ -9,7 +9,7 @@ from typing import Any
 
 from difgen_cli.engine.grid import Grid
 from difgen_cli.engine.grid.document import GridError
-from difgen_cli.engine.plan import Cell, Plan, Reference, audits, checks, controls
+from difgen_cli.engine.plan import Cell, Plan, Reference, audits, checks, controls, refinement
 from difgen_cli.engine.plan.dependencies import Partners
 from difgen_cli.engine.plan.derive import FactSource, RecipeBuilder
 from difgen_cli.engine.plan.guidance import NONE, UNGUIDED
@@ -56,6 +56,7 @@ class _Planner:
         trajectories, grid = self.runs.trajectories(), self.points.grid
         notes = [*notes_on(grid, trajectories, self.points.meaning), *self.subsets.notes(), *self.derive.notes]
         self._refuse_doubles()
+        refinement.check(grid, [cell for cell in self.cells if cell.kind == "model"])
         return Plan(grid, self.cells, trajectories, self.references, self.derive.recipes, notes)
 
     def _refuse_doubles(self) -> None:

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 from difgen_cli.engine.plan import Dependency, recipes
 from difgen_cli.engine.plan.recipes import Recipe
-from difgen_cli.engine.store import RunFolder, StoreError
+from difgen_cli.engine.plan.refinement import Refinement
+from difgen_cli.engine.store import RunFolder, Store, StoreError
 from difgen_cli.engine.store.access import exists, text
 from difgen_cli.engine.store.files import check_schema
 
@@ -110,6 +111,7 @@ class Work:
     trainings: list[Training] = field(default_factory=list)
     scorings: list[Scoring] = field(default_factory=list)
     recipes: dict[str, Recipe] = field(default_factory=dict)
+    refinement: Refinement | None = None  # what decides which of the units are needed; None: all are
 
     def __len__(self) -> int:
         return len(self.trainings) + len(self.scorings)
@@ -135,7 +137,8 @@ class Work:
                 "trainings": [asdict(t, dict_factory=_on_disk) for t in self.trainings],
                 "scorings": [asdict(s, dict_factory=_on_disk) for s in self.scorings],
                 "recipes": recipes.dump(self.recipes),
-            },
+            }
+            | ({"refine": self.refinement.dump()} if self.refinement else {}),
             default=str,
         )
 
@@ -170,7 +173,8 @@ class Work:
             return _made(Scoring, s | loaded)
 
         trainings, scorings = map(training, parts["trainings"]), map(scoring, parts["scorings"])
-        return Work(list(trainings), list(scorings), recipes.load(parts["recipes"]))
+        refined = Refinement.load(parts["refine"]) if "refine" in parts else None
+        return Work(list(trainings), list(scorings), recipes.load(parts["recipes"]), refined)
 
 
 def _made(kind: Callable[..., T], content: dict[str, Any]) -> T:
@@ -198,6 +202,24 @@ def is_done(unit: Training | Scoring, folder: RunFolder) -> bool:
     if isinstance(unit, Training):
         return all(map(exists, made_by(unit, folder)))
     return all(exists(folder.result(m.key)) for m in unit.metrics.values())
+
+
+def awaited_weights(unit: Training | Scoring, folder: RunFolder, store: Store) -> Iterator[tuple[RunFolder, Path]]:
+    """The weights without which a unit cannot begin, there or not: its own, and those of others."""
+
+    def folder_of(other: Dependency) -> RunFolder:
+        return store.run_folder_now(other.run_key, other.slug)
+
+    if isinstance(unit, Training):
+        others = list(unit.needs.values())
+    else:
+        others = list(unit.partners.values())
+        if unit.weights and unit.step is not None:
+            yield folder, folder.snapshot(unit.step)
+    for other in others:
+        for needed in other.awaited(lambda o: exists(folder_of(o).samples(str(o.samples)))):
+            other_folder = folder_of(needed)
+            yield other_folder, other_folder.weights(int(needed.step or 0), whole=needed.whole)
 
 
 def read(path: Path) -> Work:

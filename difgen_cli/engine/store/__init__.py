@@ -1,6 +1,6 @@
 """The run directory: only this package knows its folders and file names, and every file appears whole.
 
-grids/<name>-<hash>/            grid.yaml, plan.parquet, notes/, submissions/
+grids/<name>-<hash>/            grid.yaml, plan.parquet, refine.json, decisions.parquet, notes/, submissions/
 trajectories/<slug>-<key>/      spec.json, env.json, attempts/, checkpoints/, snapshots/, states/, samples/, results/
 references/<slug>-<key>/        samples/, results/ of held-out images, copies and the ideal denoiser
 shared/homes/<key>              names of folders above, each of which is one key's alone

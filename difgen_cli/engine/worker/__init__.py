@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from difgen_cli.engine.plan import work
+from difgen_cli.engine.plan.rounds import Rounds
 from difgen_cli.engine.plan.work import Scoring, Training
 from difgen_cli.engine.plugins import PACKAGE, Library
 from difgen_cli.engine.store import RunFolder, Store, StoreError, code, failures
@@ -69,7 +70,8 @@ def work_on(
         print(error, file=sys.stderr, flush=True)
         worker_record.update(state="refused", cause=str(error))
         return "refused"
-    queue = Queue(context.store, todo.units, claimant, worker_record, allocation)
+    rounds = Rounds(todo.refinement, context.store, spec.folder.parents[1]) if todo.refinement else None
+    queue = Queue(context.store, todo.units, claimant, worker_record, allocation, rounds)
     worker_record.update(state="running")
     state, ending, cause, units = "done", "done", None, 0
     try:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from difgen_cli.engine.plan import Dependency
-from difgen_cli.engine.plan.work import Scoring, Training, is_done, made_by
+from difgen_cli.engine.plan.rounds import Rounds
+from difgen_cli.engine.plan.work import Scoring, Training, awaited_weights, is_done, made_by
 from difgen_cli.engine.store import RunFolder, Store, failures
 from difgen_cli.engine.store.access import exists, names
 from difgen_cli.engine.store.attempts import Attempt, Claimant
@@ -30,6 +29,7 @@ class Queue:
     claimant: Claimant
     worker_record: WorkerRecord
     allocation: Allocation = field(default_factory=Allocation)
+    rounds: Rounds | None = None  # what decides which units are needed, where the grid refines
     waited_seconds: float = 0.0
     lost: str | None = None  # which weights nobody will make, where a unit was left for them
     longest_scoring_seconds: float = 0.0  # of those done here: what the next one may take
@@ -55,7 +55,10 @@ class Queue:
 
     def _claim(self) -> tuple[Training | Scoring, RunFolder, Attempt] | None:
         left_seconds, self.too_long = self.allocation.left_seconds(), False
-        for unit in list(self.units):
+        held = self.rounds.look().held(self.units) if self.rounds else set()
+        if len(held) == len(self.units):  # no unit is left that a round could wait for
+            self.units.clear()
+        for unit in (u for u in list(self.units) if (u.run_key, u.unit) not in held):
             reference = isinstance(unit, Scoring) and unit.reference
             folder = self.store.run_folder_now(unit.run_key, unit.slug, reference=reference)
             verdict, awaited = _verdict(unit, folder, self.store)
@@ -115,26 +118,8 @@ def _verdict(unit: Training | Scoring, folder: RunFolder, store: Store) -> tuple
         return "done", []
     if folder.failed(unit.unit):
         return "hopeless", []
-    wanted = _wanted_weights(unit, folder, store)
+    wanted = awaited_weights(unit, folder, store)
     awaited = [(other, path) for other, path in wanted if not exists(path)]
     if any(other.failed("train") for other, _ in awaited):
         return "hopeless", []
     return ("waiting", awaited) if awaited else ("open", [])
-
-
-def _wanted_weights(unit: Training | Scoring, folder: RunFolder, store: Store) -> Iterator[tuple[RunFolder, Path]]:
-    """The weights without which a unit cannot begin: its own, and those of others."""
-    if isinstance(unit, Training):
-        others = list(unit.needs.values())
-    else:
-        others = list(unit.partners.values())
-        if unit.weights and unit.step is not None:
-            yield folder, folder.snapshot(unit.step)
-    for other in others:
-        for needed in other.awaited(lambda o: exists(_run_folder(o, store).samples(str(o.samples)))):
-            other_folder = _run_folder(needed, store)
-            yield other_folder, other_folder.weights(int(needed.step or 0), whole=needed.whole)
-
-
-def _run_folder(other: Dependency, store: Store) -> RunFolder:
-    return store.run_folder_now(other.run_key, other.slug)

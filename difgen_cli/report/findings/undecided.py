@@ -13,11 +13,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from difgen_cli.engine.plan.rounds import NOT_NEEDED
 from difgen_cli.report.findings import levels, setting_in
 from difgen_cli.report.findings.numbers import count, percent
 from difgen_cli.report.plotting import labels
 from difgen_cli.report.study import extension, power
-from difgen_cli.report.study.curves import SIZE, STEPS, Curves, last_snapshot, per_group
+from difgen_cli.report.study.curves import SIZE, STEPS, Curves, absent_by_state, last_snapshot, per_group
 from difgen_cli.report.study.extension import Extension
 from difgen_cli.report.study.verdicts import ONSET, SHARE, State, seen
 
@@ -103,10 +104,10 @@ def _within(low: float, high: float) -> str:
 
 
 def absent(curves: Curves, _: frozenset[str]) -> Iterator[Question]:
-    """Cells that are planned and not done."""
-    state, planned = curves.cells["state"].value_counts(), len(curves.cells)
-    failed = int(state.get("failed", 0))
-    missing = planned - int(state.get("done", 0)) - failed
+    """Cells that are planned, needed and not done."""
+    without = absent_by_state(curves.cells)
+    failed, planned = without.pop("failed", 0), len(curves.cells) - without.pop(NOT_NEEDED, 0)
+    missing = sum(without.values())
     if missing:
         yield Question("what the missing cells show", f"{missing} of {count(planned, 'cell')}; run the sweep again")
     if failed:

@@ -14,7 +14,7 @@ from difgen_cli.report import table
 from difgen_cli.report.page import opening
 from difgen_cli.report.plotting import captions, labels
 from difgen_cli.report.plotting.layout import DrawnFigure
-from difgen_cli.report.study.curves import STEPS, Curves
+from difgen_cli.report.study.curves import STEPS, Curves, absent_by_state
 
 if TYPE_CHECKING:
     from difgen_cli.report import Study
@@ -24,11 +24,8 @@ LARGEST_SVG = 400_000  # characters; beyond it the page shows the PNG, which a b
 
 def header(study: Study, curves: Curves, sentences: list[str]) -> str:
     """The question, what was found, what ran, what a reader must know, and what was varied."""
-    state = curves.cells["state"].value_counts()
-    counts = "".join(
-        f'<li class="{word}"><b>{int(state.get(word, 0))}</b> {word}</li>'
-        for word in ("done", "missing", "failed", "stale")
-    )
+    state = {"done": len(curves.done), "missing": 0, "failed": 0, "stale": 0} | absent_by_state(curves.cells)
+    counts = "".join(f'<li class="{word}"><b>{count}</b> {word}</li>' for word, count in state.items())
     axes = "".join(
         f"<tr><th scope=row>{escape(path)}</th><td>{escape(', '.join(map(labels.text, values)))}</td></tr>"
         for path, values in study.axes.items()

@@ -8,7 +8,7 @@ import pandas as pd
 
 from difgen_cli.report.plotting import labels
 from difgen_cli.report.study import seeds as replicates
-from difgen_cli.report.study.curves import STEPS, CurveAxis, Curves
+from difgen_cli.report.study.curves import STEPS, CurveAxis, Curves, absent_by_state
 
 CONSTANTS_MOST = 12  # named in a caption
 SCORE = "shares between the ends of Wilson's interval for all seeds' samples, wider where seeds differ by more"
@@ -116,9 +116,7 @@ def each(cells: pd.DataFrame, column: str, what: str) -> str:
 
 def missing(curves: Curves) -> str:
     """How many planned cells have no numbers."""
-    state = curves.cells["state"].value_counts()
-    absent = {word: int(state.get(word, 0)) for word in ("missing", "failed", "stale")}
-    words = " and ".join(f"{count} {word}" for word, count in absent.items() if count)
+    words = " and ".join(f"{count} {word}" for word, count in absent_by_state(curves.cells).items())
     return f"Of {len(curves.cells)} planned cells {words}; they are listed in the report." if words else ""
 
 

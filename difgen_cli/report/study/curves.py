@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from difgen_cli.engine.columns import Columns, ColumnSpec
+from difgen_cli.engine.plan.rounds import NOT_NEEDED
 from difgen_cli.engine.plugins import COLUMN_SECTIONS
 from difgen_cli.report.plotting import labels
 from difgen_cli.report.plotting.labels import text
@@ -29,6 +30,7 @@ CLOCKS = (
 )  # fmt: skip
 COUNTS = ("threads", "frozen_parameters", "peak_memory_bytes", "grad_norm")  # of the engine: never drawn as measures
 # what a reader looks for first: dataset size, then capacity, then conditioning; others as the grid orders them
+ABSENT = ("missing", "failed", "stale", NOT_NEEDED)  # the states of planned cells without numbers
 PREFERRED = (SIZE, "model.width", "condition.clusters", STEPS)
 
 
@@ -164,6 +166,12 @@ def per_group(frame: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[tuple[An
         return
     for key, group in frame.groupby(list(by), observed=True, sort=False, dropna=False):
         yield key if isinstance(key, tuple) else (key,), group
+
+
+def absent_by_state(cells: pd.DataFrame) -> dict[str, int]:
+    """How many planned cells have no numbers, by state; states that no cell has are left out."""
+    counts = cells["state"].value_counts()
+    return {word: int(counts[word]) for word in ABSENT if counts.get(word, 0)}
 
 
 def last_snapshot(frame: pd.DataFrame, paths: Sequence[str]) -> pd.DataFrame:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from difgen_cli.engine.plan.rounds import NOT_NEEDED
 from difgen_cli.report.study.curves import STEPS, last_snapshot
 from difgen_cli.report.study.seeds import over_seeds
 
@@ -14,13 +15,14 @@ if TYPE_CHECKING:
 
 
 def read(curves: Curves) -> pd.DataFrame:
-    """One line per planned group: axes, `step`, `seeds` and every metric with `_lo`, `_hi` over seeds.
+    """One line per planned group that is needed: axes, `step`, `seeds` and every metric with `_lo`, `_hi` over seeds.
 
     Groups without a finished cell keep their line, with nothing in it. `floors` is fd_test / fd_floor.
     """
     by = [path for path in curves.paths if path != STEPS]
     finished = last_snapshot(curves.cells, curves.paths)
-    planned = curves.cells[by].drop_duplicates() if by else pd.DataFrame(index=[0])
+    needed = curves.cells[curves.cells["state"] != NOT_NEEDED]
+    planned = needed[by].drop_duplicates() if by else pd.DataFrame(index=[0])
     numbers = pd.DataFrame()
     if "step" in finished:
         numbers = over_seeds(finished, [*by, "step"], curves.metrics, curves.columns)

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from difgen_cli.engine.columns import ColumnSpec, declared
 from difgen_cli.engine.grid.document import GridError
-from difgen_cli.engine.plan import controls, plan_table
+from difgen_cli.engine.plan import controls, plan_table, rounds
 from difgen_cli.engine.plugins import COLUMN_SECTIONS, Library, PluginError
 from difgen_cli.engine.store import (
     RunFolder,
@@ -69,7 +69,8 @@ def _study(store: Store, folder: Path, metrics: dict[str, pa.Table]) -> Study:
     library = library_of(store, folder)
     constants = {name: _constants(library, name) for name in metrics}
     claims = [name for own in constants.values() for name in own.get(controls.CLAIMS, ())]
-    joined = first_copy.added(store, _rows(store, table)).copy()  # in one piece: columns were added one by one
+    planned = _rows(store, table, rounds.read(folder, store))
+    joined = first_copy.added(store, planned).copy()  # in one piece: columns were added one by one
     rows, held_back = blind.held_back(joined, claims)
     exposed = exposure.read(store, rows)
     return Study(
@@ -102,8 +103,9 @@ def _trajectories(rows: pd.DataFrame) -> dict[str, str]:
     return dict(zip(of_models["cell"].astype(str), of_models["trajectory"].astype(str), strict=True))
 
 
-def _rows(store: Store, table: pa.Table) -> pd.DataFrame:
-    """One line per planned cell: axis values as the grid says them, and its state: done, missing, failed or stale."""
+def _rows(store: Store, table: pa.Table, refined: rounds.Rounds | None) -> pd.DataFrame:
+    """One line per planned cell: axis values as the grid says them, and its state: done, missing, failed, stale, or
+    not needed, with the reason."""
     rows: pd.DataFrame = table.to_pandas()
     for column in [c for c in rows.columns if c.startswith("axis.")]:
         path = column.removeprefix("axis.")
@@ -114,6 +116,10 @@ def _rows(store: Store, table: pa.Table) -> pd.DataFrame:
     rows.loc[rows.pop("stale").astype(bool) & (rows["results"] > 0), "state"] = "stale"
     rows["cause"] = None
     rows = rows.rename(columns={"home": "trajectory"})
+    if refined:
+        idle = {i: refined.why(i) for i in rows.loc[rows["state"] != "done", "index"] if refined.not_needed(i)}
+        rows.loc[rows["index"].isin(idle), "state"] = rounds.NOT_NEEDED
+        rows["cause"] = rows["index"].map(idle).astype(object)
     lacking = rows.index[rows["state"] == "missing"]
     last: dict[str, dict[str, dict[str, Any]]] = {}
     for index in lacking:
