@@ -36,7 +36,8 @@ def fit(
     Each head maps an image's features to shares of the clusters, and learns that an image and one of its nearest
     neighbours have the same; the head of lowest loss is kept, and an image gets its teacher's most probable cluster,
     held out or not. Clusters without an image of the rest are dropped and the others numbered without gaps: a held-out
-    image gets the most probable of those. The same labels on every machine of one kind: one thread, of `seed` alone.
+    image gets the most probable of those. The confidence of an image is the share of its cluster. The same labels on
+    every machine of one kind: one thread, of `seed` alone.
 
     ValueError for more clusters than images, and for fewer than two images.
 

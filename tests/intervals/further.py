@@ -168,5 +168,5 @@ FURTHER: tuple[World, ...] = (
     *(Seeds(0.5, spread) for spread in (0.02, 0.05)),
     *(Background(*world) for world in ((100, 16, 0.75), (200, 16, 0.6), (300, 32, 0.5))),
     *(Copier(share, metric) for metric in ("fd_gap", "ct", "fld", "recall") for share in (0.0, 0.5)),
-    *(Steered(count) for count in (16, 64, 256)),
+    *(Steered(count) for count in (32, 64, 256)),
 )

@@ -14,7 +14,7 @@ from difgen_cli.report import Study
 from difgen_cli.report.figures import path_errors, sample_paths
 from difgen_cli.report.study import curves, paths
 
-DELTA, WORSE, SIGMAS, SAMPLES = 1.0, 1.5, (0.5, 1.0), 6
+DELTA, WORSE, SIGMAS, SAMPLES = 1.0, 1.5, (0.5, 1.0), 32
 POINTS = np.array([[8.0, 8], [8, -8], [-8, 8], [-8, -8]])
 
 
@@ -71,11 +71,13 @@ def test_the_best_weight_is_that_of_one_point_whatever_the_weight_of_the_cell(we
 
 
 def test_the_interval_of_the_ratio_is_that_by_hand() -> None:
-    """Best weights 1 and 3 of equal lengths: 2 ± t₁ · √2 / √2."""
+    """Best weights 1 and 3 of equal lengths, sixteen times: 2 ± t₃₁ √(32/31) / √32; of fewer there is none."""
     error, direction = np.array([[-1.0, 5.0], [-3.0, 0.0]]), np.array([[1.0, 0.0], [1.0, 0.0]])
     assert paths.best_weights(error, direction).tolist() == [1, 3]
-    assert paths.interval(error, direction) == pytest.approx((2 - 12.7062, 2 + 12.7062), abs=1e-4)
-    assert np.isnan(paths.interval(error[:1], direction[:1])).all()
+    many = np.tile(error, (16, 1)), np.tile(direction, (16, 1))
+    half = 2.039513 * np.sqrt(32 / 31 / 32)
+    assert paths.interval(*many) == pytest.approx((2 - half, 2 + half), abs=1e-6)
+    assert np.isnan(paths.interval(many[0][1:], many[1][1:])).all()
     assert np.isnan(paths.best_weights(error, 0 * direction)).all()
 
 
@@ -92,7 +94,7 @@ def test_table_and_figures_say_what_is_where(tmp_path: Path) -> None:
     assert set(pd.read_csv(file)["target"]) == {"train", "train and held out"}
     ways, one = (figure.caption for figure in sample_paths.draw(read))
     (errors,) = (figure.caption for figure in path_errors.draw(read))
-    assert f"Ways of the first {SAMPLES} samples" in ways
+    assert "Ways of the first 8 samples" in ways
     assert "one for the ideal denoiser of the training points" in ways
     assert "error of the denoiser that the sampler follows" in errors
     assert "are below 0" not in errors

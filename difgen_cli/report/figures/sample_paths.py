@@ -51,14 +51,14 @@ def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
         return []
     rows, left_out = layout.panels([down] if down else [], lines, min(ROWS_MOST, paper.across_most))
     held = [axis for axis in rest if axis is not down]
-    shown = [Row(panel, *_middle(facets.at(lines, panel), held)) for panel in rows]
+    shown = [WayRow(panel, *_middle(facets.at(lines, panel), held)) for panel in rows]
     drawn = [_ways(curves, shown, across, left_out, paper)]
     guided = [(row, one) for row in shown if (one := _guided(row.lines)) is not None]
     return [*drawn, _one(curves, guided, _sample(guided[0][1]), across, paper)] if guided else drawn
 
 
 @dataclass(frozen=True)
-class Row:
+class WayRow:
     """The level that a row of panels shows, its lines, and the levels at which the other axes are held."""
 
     panel: layout.Panel
@@ -81,7 +81,7 @@ def _middle(lines: pd.DataFrame, axes: list[CurveAxis]) -> tuple[pd.DataFrame, l
     return lines, held
 
 
-def _ways(curves: Curves, rows: list[Row], across: CurveAxis | None, left_out: int, paper: Paper) -> DrawnFigure:
+def _ways(curves: Curves, rows: list[WayRow], across: CurveAxis | None, left_out: int, paper: Paper) -> DrawnFigure:
     """A row of panels for each level: the ideal denoiser, and one for each level of the axis across."""
     every = pd.concat([row.lines for row in rows])
     levels = [panel[across.path] for panel in layout.panels([across], every, PANELS_MOST)[0]] if across else [""]
@@ -125,7 +125,7 @@ def _way(ax: Axes, way: pd.DataFrame) -> None:
 
 
 def _one(
-    curves: Curves, cells: list[tuple[Row, pd.DataFrame]], sample: int, across: CurveAxis | None, paper: Paper
+    curves: Curves, cells: list[tuple[WayRow, pd.DataFrame]], sample: int, across: CurveAxis | None, paper: Paper
 ) -> DrawnFigure:
     """The way of a sample in the cell of each row, with unit arrows of error and guidance; weights are in the words."""
     sheet = layout.lattice(paper, 1, len(cells), None)

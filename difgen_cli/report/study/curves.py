@@ -20,6 +20,7 @@ from difgen_cli.report.study.seeds import over_seeds as over_seeds
 
 if TYPE_CHECKING:
     from difgen_cli.report import Study
+    from difgen_cli.report.study.album import Album
 
 STEPS, SIZE = "train.steps", "data.size"
 # columns with units that say how a row came about, not what was measured
@@ -62,6 +63,7 @@ class Curves(Readings):
     replicate: str = "seed"  # the column of the study's rows that `seed` is in `cells` and `tables`
     exposure: pd.DataFrame = field(default_factory=pd.DataFrame)  # losses image by image: see `exposure.py`
     reference_tables: dict[str, pd.DataFrame] = field(default_factory=dict)  # of the references' cells, by name
+    album: Album | None = None  # of the study's pictures
     covered: tuple[str, ...] = ()  # what figures before show: names of metrics, and beginnings that end with `_`
 
     @property
@@ -118,6 +120,7 @@ def read(study: Study) -> Curves:
         cells=cells,
         references=references.reset_index(drop=True),
         tables=_tables(study.tables, done["cell"], axes, replicate),
+        album=study.album,
         reference_tables=_tables(study.tables, references["cell"], axes, replicate),
         metrics=tuple(metrics),
         columns=study.columns,
