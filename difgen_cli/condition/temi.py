@@ -60,6 +60,7 @@ def fit(
     points = embed(images)
     with _temi.one_thread():
         head = _temi.train(points, clusters, neighbours, heads, steps, batch, lr, beta, seed)
-        labels, used = without_gaps(head(points).argmax(axis=1))
+        shares = head(points)
+        labels, used = without_gaps(shares.argmax(axis=1))
         asked = head(embed(held_out))[:, used].argmax(axis=1) if len(held_out) else np.zeros(0)
-    return Labels(labels, np.asarray(asked, np.int64), len(used))
+    return Labels(labels, np.asarray(asked, np.int64), len(used), shares.max(axis=1))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from difgen_cli import condition, config, data
 from difgen_cli.diffusion import Denoiser, DenoiserLike, IdealDenoiser, Mixture, to_tensor
 from difgen_cli.diffusion.randomness import initialise
-from difgen_cli.engine.plan import facts
+from difgen_cli.engine.plan import facts, spaces
 from difgen_cli.engine.plan.recipes import PLANTED, Recipe, apart, canaries_of, has_fair_coins
 from difgen_cli.engine.plugins import Library
 from difgen_cli.engine.store import Arrays, Store
@@ -159,8 +159,8 @@ class Artifacts:
             return self._published(recipe, signature.constants["WEIGHTS"])
         inputs = {"images": holdout.rest, "labels": holdout.rest_labels}
         if not set(signature.inputs) & set(inputs):
-            return partial(module.embed, state=module.fit())
-        taken = {name: inputs[name] for name in signature.inputs}
+            return partial(module.embed, state=module.fit(**spaces.settings_of(recipe)))
+        taken = {name: inputs[name] for name in signature.inputs} | spaces.settings_of(recipe)
         state = self.once(recipe.key, "features", lambda: module.fit(**taken))
         return partial(module.embed, state=state)
 
@@ -177,7 +177,8 @@ class Artifacts:
             )
         name = recipe.name if features.proved(path, weights) else f"{recipe.name}@{sha256[:8]}"
         module = self.library.module("features", recipe.name)
-        embed = self.phases.on(f"embedding images with {recipe.name}")(partial(module.embed, state=module.fit(path)))
+        state = module.fit(path, **spaces.settings_of(recipe))
+        embed = self.phases.on(f"embedding images with {recipe.name}")(partial(module.embed, state=state))
         return Space(name, embed, partial(self.once, recipe.key), self._is_own)
 
     def _is_own(self, images: np.ndarray) -> bool:
