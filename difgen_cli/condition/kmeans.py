@@ -72,4 +72,4 @@ def _margins(points: np.ndarray, labels: np.ndarray, centres: np.ndarray) -> np.
     apart[np.arange(len(points)), labels] = np.inf
     other = apart.min(axis=1)
     np.divide(own, other, out=margins, where=other > 0)
-    return np.clip(1 - np.where(other > 0, margins, 1.0), 0.0, 1.0)
+    return np.asarray(np.clip(1 - np.where(other > 0, margins, 1.0), 0.0, 1.0))

@@ -66,7 +66,8 @@ def moved(lines: pd.DataFrame, first: str) -> np.ndarray:
 def best_weights(error: np.ndarray, direction: np.ndarray) -> np.ndarray:
     """−⟨e, d⟩/‖d‖² of each point, (n,); NaN where d is 0."""
     length = np.square(direction).sum(axis=1)
-    return -np.divide((error * direction).sum(axis=1), length, out=np.full(len(length), np.nan), where=length > 0)
+    product = (error * direction).sum(axis=1)
+    return np.asarray(-np.divide(product, length, out=np.full(len(length), np.nan), where=length > 0))
 
 
 def interval(error: np.ndarray, direction: np.ndarray) -> tuple[float, float]:
