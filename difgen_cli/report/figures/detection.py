@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from difgen_cli.report.plotting import captions, facets, labels, layout, style
@@ -55,7 +57,7 @@ def _at(points: pd.DataFrame, others: list[str], key: tuple[object, ...]) -> pd.
     return points
 
 
-def _stated(others: list[str], line: dict[str, object]) -> str:
+def _stated(others: list[str], line: dict[Any, Any]) -> str:
     at = ", ".join(labels.level(path, str(line[path])) for path in others)
     return f"{at}, {detection.sentence(line)}" if at else detection.sentence(line)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -237,7 +237,7 @@ def _points(ax: Axes, lines: pd.DataFrame) -> None:
     ax.grid(visible=False)
 
 
-def _legend(sheet: layout.FigureSheet, others: list[tuple[str, str, str, str]]) -> None:
+def _legend(sheet: layout.FigureSheet, others: list[tuple[str, str, Any, str]]) -> None:
     from matplotlib.lines import Line2D
 
     points = [

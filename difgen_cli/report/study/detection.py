@@ -7,6 +7,7 @@ are told from another data set. R² is the square of Pearson's correlation over 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -90,12 +91,12 @@ def explained(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float]:
     return r**2, 0.0 if low < 0 < high else float(min(low**2, high**2)), float(max(low**2, high**2))
 
 
-def sentence(line: dict[str, object]) -> str:
+def sentence(line: dict[Any, Any]) -> str:
     """What a line of `read` says."""
     rule, n, r2, low, high = (line[name] for name in ("rule", "spaces", "r2", "r2_lo", "r2_hi"))
-    if not np.isfinite(float(str(r2))):
+    if not np.isfinite(float(r2)):
         return f"{rule}: {n} feature spaces are too few for an R², or do not differ."
-    shown = f"{rule}: R² = {float(str(r2)):.2f} over {n} feature spaces"
-    if not np.isfinite(float(str(low))):
+    shown = f"{rule}: R² = {float(r2):.2f} over {n} feature spaces"
+    if not np.isfinite(float(low)):
         return f"{shown}, which are too few for an interval ({INTERVAL_MIN} are needed)."
-    return f"{shown} [{float(str(low)):.2f}, {float(str(high)):.2f}]."
+    return f"{shown} [{float(low):.2f}, {float(high):.2f}]."
