@@ -124,12 +124,12 @@ def test_a_grid_that_a_page_names_can_be_planned(grid: Path, tmp_path: Path, fin
 
 
 def _folder_of_images(root: Path, text: str) -> Path:
-    """A data root with the folder of images that a grid names: 600 of a few pixels, which the grid resizes."""
+    """A data root with the folder of images that a grid names: 800 of a few pixels, which the grid resizes."""
     path = re.search(r"name: folder, path: (\w+)", text)
     assert path, "no folder is named"
     folder = root / path[1]
     folder.mkdir()
     chance = np.random.default_rng(0)
-    for number in range(600):
+    for number in range(800):
         Image.fromarray(chance.integers(0, 255, (3, 3, 3), np.uint8)).save(folder / f"{number:03}.png")
     return root

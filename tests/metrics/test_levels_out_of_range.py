@@ -77,6 +77,7 @@ def measured(metric: str, sigma_range: tuple[float, float], seed: int = 0) -> Re
     signature = Library().signature("score", metric)
     small = {"pairs": 120, "resamples": 100, "points": 60}
     settings: dict[str, Any] = {name: value for name, value in small.items() if name in signature.settings}
+    settings |= {"sigmas": (0.1, 0.2, 0.5, 1.0, 2.0, 4.0)} if metric == "paths" else {}  # each near one of the sampler
     settings |= {"asked": "0" * 64} if "asked" in signature.settings else {}
     settings |= {"base": Path("base")} if "base" in signature.settings else {}
     result: Result = (
