@@ -40,6 +40,13 @@ def dinov2(grid: int, width: int = 128, hidden: int = 512, depth: int = 2) -> En
     return seeded(shapes)
 
 
+def vit(grid: int, width: int = 128, hidden: int = 512, depth: int = 2) -> Entries:
+    """A plain vision transformer by timm's names, patches of 16 pixels."""
+    entries = dinov2(grid, width, hidden, depth)
+    plain = {name: tuple(value.shape) for name, value in entries.items() if not name.endswith("gamma")}
+    return seeded(plain | {"patch_embed.proj.weight": (width, 3, 16, 16)})
+
+
 def clip(grid: int = 3, width: int = 128, hidden: int = 256, depth: int = 2, outputs: int = 16) -> Entries:
     """The image tower by the names of OpenAI's ViT-B-32.pt without `visual.`, patches of 14 pixels."""
     shapes: dict[str, tuple[int, ...]] = {

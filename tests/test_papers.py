@@ -7,7 +7,9 @@ import os
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from difgen_cli.engine.grid import read
 from difgen_cli.engine.plan.facts import Finder
@@ -24,6 +26,7 @@ LINE = re.compile(r"^\| (\d+) \|(.*?)\| (\w+) \|(.*?)\|(.*)\|$", re.MULTILINE)
 # Spaces whose weights must be fetched -> others, one for each, so that an axis over them stays one.
 WITHOUT_WEIGHTS = {
     "inception": "random_conv", "dinov2_small": "pixels", "dinov2": "pca", "clip": "classifier", "sscd": "random_conv",
+    "dino": "pca(components=2)", "ibot": "pca(components=4)", "mocov3": "pca(components=8)",
 }  # fmt: skip
 WORDS_OF_FILES = re.compile(r"`([a-z]\w*_\w+)`")  # columns, tables and names of metrics with an underscore
 
@@ -111,8 +114,22 @@ def test_a_grid_that_a_page_names_can_be_planned(grid: Path, tmp_path: Path, fin
     text = grid.read_text(encoding="utf-8")
     if "name: parquet" in text and not DATA:
         pytest.skip("DIFGEN_TEST_DATA does not name a folder with fashion_mnist/ and cifar10/")
+    if "name: folder" in text:
+        finder = Finder(Store(tmp_path / "runs"), Library(None), _folder_of_images(tmp_path, text))
     spaces = re.compile(rf"(?<!fetch )\b({'|'.join(WITHOUT_WEIGHTS)})\b")
     copy = tmp_path / grid.name
     copy.write_text(spaces.sub(lambda found: WITHOUT_WEIGHTS[found[1]], text), encoding="utf-8")
     assert build(read(copy), Library(None), finder).models
     assert "?" in read(grid).question
+
+
+def _folder_of_images(root: Path, text: str) -> Path:
+    """A data root with the folder of images that a grid names: 800 of a few pixels, which the grid resizes."""
+    path = re.search(r"name: folder, path: (\w+)", text)
+    assert path, "no folder is named"
+    folder = root / path[1]
+    folder.mkdir()
+    chance = np.random.default_rng(0)
+    for number in range(800):
+        Image.fromarray(chance.integers(0, 255, (3, 3, 3), np.uint8)).save(folder / f"{number:03}.png")
+    return root

@@ -53,7 +53,8 @@ def weights(
         from difgen_cli import config, features
 
         folders, console = [folder] if folder else config.weights_folders(), output()
-        for each in [name] if name else list(features.WEIGHTS):
+        every = [each for each, spec in features.WEIGHTS.items() if spec.files or action == "list"]
+        for each in [name] if name else every:
             try:
                 console.print(f"{each}: {_result(action, each, folders)}", soft_wrap=True)
             except features.WeightsError as error:
@@ -128,5 +129,7 @@ def _missing(name: str) -> str:
     from difgen_cli import features
 
     spec = features.WEIGHTS[name]
+    if not spec.files:
+        return f"not on this machine; {spec.licence}; {spec.purpose}; a file of {spec.url} as {' or '.join(spec.own)}"
     own = f"; a file of your own may be called {' or '.join(spec.own)}" if spec.own else ""
     return f"not on this machine; {spec.size_bytes:,} bytes, SHA-256 {spec.sha256}, {spec.licence}; {spec.purpose}{own}"

@@ -13,11 +13,16 @@ NOISE, NOISE_HELD_OUT, PERMUTATION, PERMUTATION_HELD_OUT, PERMUTATION_OTHERS = r
 
 @dataclass(frozen=True)
 class Labels:
-    """rest: (n_rest,), held_out: (n_held_out,), int64 in [0, classes); classes 0: unconditional, both all zero."""
+    """rest: (n_rest,), held_out: (n_held_out,), int64 in [0, classes); classes 0: unconditional, both all zero.
+
+    confidence: (n_rest,) float, how certain each label of the rest is, from 0 to 1 and larger for more certain ones; or
+    None, where the conditioning has no such number.
+    """
 
     rest: np.ndarray
     held_out: np.ndarray
     classes: int
+    confidence: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         for labels in (self.rest, self.held_out):
@@ -25,6 +30,10 @@ class Labels:
                 raise ValueError(f"labels must be one int64 for each image, not {labels.dtype} of shape {labels.shape}")
             if len(labels) and not 0 <= labels.min() <= labels.max() < max(self.classes, 1):
                 raise ValueError(f"labels from {labels.min()} to {labels.max()} are not in [0, {self.classes})")
+        if self.confidence is not None and self.confidence.shape != self.rest.shape:
+            raise ValueError(
+                f"confidence must be one number for each of the {len(self.rest)} labels, not {self.confidence.shape}"
+            )
 
 
 def alter(

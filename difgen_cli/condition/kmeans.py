@@ -29,7 +29,8 @@ def fit(
 ) -> Labels:
     """Clusters of the rest, of which the subset is a part; held-out images get that of the nearest centre.
 
-    Clusters without an image are dropped and the others numbered without gaps. ValueError for more clusters than
+    The confidence of an image is 1 − d₁/d₂ of its distances to its own centre and to the nearest other one. Clusters
+    without an image are dropped and the others numbered without gaps. ValueError for more clusters than
     images.
 
     clusters: how many, at most.
@@ -51,5 +52,24 @@ def fit(
         clustering = KMeans(clusters, n_init=STARTS, random_state=seed).fit(points)
         labels, used = without_gaps(clustering.labels_)
         centres = clustering.cluster_centers_[used]
+        margins = _margins(points, labels, centres)
         assigned = pairwise_distances_argmin(embed(held_out), centres) if len(held_out) else np.zeros(0)
-    return Labels(labels, np.asarray(assigned, np.int64), len(used))
+    return Labels(labels, np.asarray(assigned, np.int64), len(used), margins)
+
+
+def _margins(points: np.ndarray, labels: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """1 − d₁/d₂ of each point (n, D): the distance to its own centre over that to the nearest other one; (n,).
+
+    1 at the centre and where there is no other one, 0 half-way to another one and beyond.
+    """
+    from sklearn.metrics import pairwise_distances
+
+    margins = np.ones(len(points))
+    if len(centres) < 2:
+        return margins
+    apart = pairwise_distances(points, centres)
+    own = apart[np.arange(len(points)), labels].copy()
+    apart[np.arange(len(points)), labels] = np.inf
+    other = apart.min(axis=1)
+    np.divide(own, other, out=margins, where=other > 0)
+    return np.asarray(np.clip(1 - np.where(other > 0, margins, 1.0), 0.0, 1.0))

@@ -36,7 +36,8 @@ def fit(
     Each head maps an image's features to shares of the clusters, and learns that an image and one of its nearest
     neighbours have the same; the head of lowest loss is kept, and an image gets its teacher's most probable cluster,
     held out or not. Clusters without an image of the rest are dropped and the others numbered without gaps: a held-out
-    image gets the most probable of those. The same labels on every machine of one kind: one thread, of `seed` alone.
+    image gets the most probable of those. The confidence of an image is the share of its cluster. The same labels on
+    every machine of one kind: one thread, of `seed` alone.
 
     ValueError for more clusters than images, and for fewer than two images.
 
@@ -59,6 +60,7 @@ def fit(
     points = embed(images)
     with _temi.one_thread():
         head = _temi.train(points, clusters, neighbours, heads, steps, batch, lr, beta, seed)
-        labels, used = without_gaps(head(points).argmax(axis=1))
+        shares = head(points)
+        labels, used = without_gaps(shares.argmax(axis=1))
         asked = head(embed(held_out))[:, used].argmax(axis=1) if len(held_out) else np.zeros(0)
-    return Labels(labels, np.asarray(asked, np.int64), len(used))
+    return Labels(labels, np.asarray(asked, np.int64), len(used), shares.max(axis=1))

@@ -20,10 +20,10 @@ INPUTS: dict[str, tuple[str, ...]] = {
     "sample": ("denoiser", "x", "levels", "labels", "rng", *OF_SUBSET),
     "guide": ("denoiser", "shape", "weak", "continued", *OF_SUBSET),
     "score": (
-        "samples", "sample_labels", "train", "held_out", "rest", "train_labels", "rest_labels", "held_out_labels",
-        "train_classes", "held_out_classes", "sigma_data", "denoiser", "embed", "shared", "states", "walks", "twin",
-        "sibling", "reference", "against", "mirrored", "left_out", "groups", "unlearn", "coins", "canaries", "claims",
-        "references",
+        "samples", "sample_labels", "train", "held_out", "rest", "train_labels", "train_confidence", "rest_labels",
+        "held_out_labels", "train_classes", "held_out_classes", "sigma_data", "denoiser", "embed", "shared", "states",
+        "walks", "twin", "sibling", "reference", "against", "mirrored", "left_out", "groups", "unlearn", "coins",
+        "canaries", "claims", "references",
     ),
     "features": ("images", "labels", "weights"),
 }  # fmt: skip

@@ -32,7 +32,8 @@ class Weights:
     """One file of weights: `files` are the names under which it is found, the first is the one it is fetched as.
 
     Under a name of `own` a person may put another file for the same network, in any common layout. No size or hash is
-    known of it: it is what its SHA-256 says, which enters every key made with it.
+    known of it: it is what its SHA-256 says, which enters every key made with it. Without `files` there are only files
+    of one's own, and `url` says where their authors have them.
     """
 
     name: str
@@ -102,6 +103,28 @@ WEIGHTS = {
             purpose="SSCD descriptors, made to find copies: nearest training images that are cropped or altered",
             own=("sscd.safetensors", "sscd.pth"),
         ),
+        *(
+            Weights(
+                name=name,
+                files=(),
+                size_bytes=0,
+                sha256="",
+                url=f"https://github.com/{repository}",
+                licence=licence,
+                purpose=purpose,
+                own=(f"{name}.safetensors", f"{name}.pth", f"{name}.pth.tar"),
+            )
+            for name, repository, licence, purpose in (
+                (
+                    "dino",
+                    "facebookresearch/dino",
+                    "Apache-2.0",
+                    "DINO class token: learnt without labels",
+                ),
+                ("ibot", "bytedance/ibot", "Apache-2.0", "iBOT class token: the same with masked patches"),
+                ("mocov3", "facebookresearch/moco-v3", "CC BY-NC 4.0", "MoCo v3 class token: the same by contrasts"),
+            )
+        ),
     ]
 }
 
@@ -114,6 +137,8 @@ def find(name: str, folders: Sequence[Path]) -> Path:
             if (folder / file).is_file():
                 return folder / file
     looked = ", ".join(str(folder) for folder in folders) or "no folder"
+    if not weights.files:
+        raise WeightsError(f"the weights {name} ({weights.own[0]}) are not in {looked}: {_by_hand(weights)}")
     raise WeightsError(
         f"the weights {name} ({weights.files[0]}) are not in {looked}: "
         f"fetch them with `difgen weights fetch {name}` or say where they are with $DIFGEN_WEIGHTS"
@@ -140,7 +165,8 @@ def verify(path: Path, name: str | None = None) -> Weights:
     if weights is None:
         raise WeightsError(f"{path}: no weights of this name are known: choose from {', '.join(by_file)}")
     if not path.is_file():
-        raise WeightsError(f"{path}: there is no such file: fetch it with `difgen weights fetch {weights.name}`")
+        how = f"fetch it with `difgen weights fetch {weights.name}`" if weights.files else _by_hand(weights)
+        raise WeightsError(f"{path}: there is no such file: {how}")
     size_bytes = path.stat().st_size
     if not proved(path, weights.name):
         return replace(weights, files=(path.name,), size_bytes=size_bytes, sha256=contents.sha256(path))
@@ -154,6 +180,8 @@ def verify(path: Path, name: str | None = None) -> Weights:
 def fetch(name: str, folder: Path) -> Path:
     """Download the weights into `folder`; a file appears under its name only when its whole SHA-256 is right."""
     weights = _weights(name)
+    if not weights.files:
+        raise WeightsError(f"{name}: no file of these is known by its hash, so none is fetched: {_by_hand(weights)}")
     target = folder / weights.files[0]
     if target.is_file():
         verify(target, name)
@@ -204,6 +232,11 @@ def _weights(name: str) -> Weights:
     if name not in WEIGHTS:
         raise WeightsError(f"there are no weights called {name!r}: choose from {', '.join(WEIGHTS)}")
     return WEIGHTS[name]
+
+
+def _by_hand(weights: Weights) -> str:
+    """What a person does where nothing can be fetched."""
+    return f"download one of {weights.url} as {' or '.join(weights.own)} into $DIFGEN_WEIGHTS"
 
 
 def _corrupt(where: str, weights: Weights, what: str) -> WeightsError:

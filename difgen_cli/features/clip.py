@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from difgen_cli.features import State, proved, verify
 from difgen_cli.features._entries import Entries, count, filled, fitted, joined, read, renamed
 from difgen_cli.features._images import Preparation, embedded
-from difgen_cli.features.dinov2 import HEAD, attention
+from difgen_cli.features._vit import HEAD, attention
 
 VERSION = 1
 WEIGHTS = "clip"

@@ -106,10 +106,10 @@ def write(
 ) -> Written:  # fmt: skip
     """Write `report.html`, `figures/*.{png,svg,csv,txt}`, `rows.csv`, `last.csv` and, where they exist, `onset.csv`,
     `slopes.csv`, `matched.csv`, `efficiency.csv`, `efficiency_runs.csv`, `clusters.csv`, `least_loss.csv`,
-    `least_loss_runs.csv`, `errors_along.csv`, `calibrated.csv`, `calibrated_runs.csv`, `canaries.csv` and
-    `prototypes.csv` into the folder `out`; with `paper` also `*.{png,svg,pdf,csv,txt}` in `paper/column` and
-    `paper/text`; with `images` also `images.csv` and `images_cells.csv`, and names and pictures of the most exposed
-    images on the page: else they are removed, since they are as private as the images.
+    `least_loss_runs.csv`, `errors_along.csv`, `paths.csv`, `detection.csv`, `calibrated.csv`, `calibrated_runs.csv`,
+    `canaries.csv` and `prototypes.csv` into the folder `out`; with `paper` also `*.{png,svg,pdf,csv,txt}` in
+    `paper/column` and `paper/text`; with `images` also `images.csv` and `images_cells.csv`, and names and pictures of
+    the most exposed images on the page: else they are removed, since they are as private as the images.
 
     What shows the same as before is left as it is; other files of the same names are replaced, and a figure whose axis
     is gone is removed. reload: a browser loads the page again every few seconds.
@@ -139,12 +139,14 @@ def _draw(study: Study, out: Path, *, reload: bool, with_images: bool) -> list[P
         calibrated,
         canaries,
         clusters,
+        detection,
         efficiency,
         errors_along,
         images,
         least_loss,
         matched,
         onset,
+        paths,
         prototypes,
     )
 
@@ -159,6 +161,8 @@ def _draw(study: Study, out: Path, *, reload: bool, with_images: bool) -> list[P
     files += matched.write(matched.compared(read), out)
     files += efficiency.write(read.efficiency, out)
     files += errors_along.write(errors_along.read(read), out)
+    files += paths.write(paths.read(read), out)
+    files += detection.write(detection.read(read), out)
     files += calibrated.write(read.calibrated, out)
     files += canaries.write(read.canaries, out)
     files += prototypes.write(read.prototypes, out)

@@ -5,6 +5,7 @@
 - fd_gap: the samples are drawn; T and H stay. fld, fld_gap, recall: H is drawn; T and the samples stay.
 - ct: samples and H are drawn; T and its cells stay.
 - space_near_train: T is drawn.
+- optimal_weight on the samples' way: samples are drawn.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from worlds import rectified
 
 from difgen_cli.engine.columns import ColumnSpec
 from difgen_cli.metrics import copying, coverage, feature_copies, frechet, likelihood, wilson
-from difgen_cli.report.study import curves
+from difgen_cli.report.study import curves, paths
 
 SEEDS, SAMPLES = 3, 1000
 CHUNK = 50  # draws whose intervals are made at once
@@ -126,6 +127,31 @@ class Background:
         return dict(feature_copies.measure(T[:1], T, T[:0], _itself, unshared, threshold=self.threshold).values)
 
 
+@dataclass(frozen=True)
+class Steered:
+    """Samples with errors in the plane, whose best weights grow with the log-normal square of the direction."""
+
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.count} samples, best weights that depend on the length"
+
+    def truth(self) -> Arrays:
+        """E[w l]/E[l] for w = 2 + (l − E[l])/2 + noise, with ln l of deviation 1/2."""
+        first, second = np.exp(1 / 8), np.exp(1 / 2)
+        return {"optimal_weight": np.array(2 + (second / first - first) / 2)}
+
+    def intervals(self, draw: int) -> Ends:
+        chance = np.random.default_rng(draw)
+        square, angle = chance.lognormal(0, 0.5, self.count), chance.uniform(0, 2 * np.pi, self.count)
+        along = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+        weight = 2 + (square - np.exp(1 / 8)) / 2 + 0.8 * chance.standard_normal(self.count)
+        across = chance.standard_normal(self.count)[:, None] * along[:, ::-1] * (-1, 1)
+        direction = np.sqrt(square)[:, None] * along
+        low, high = paths.interval(across - weight[:, None] * direction, direction)
+        return {"optimal_weight": (np.array(low), np.array(high))}
+
+
 def _itself(x: np.ndarray) -> np.ndarray:
     return x
 
@@ -142,4 +168,5 @@ FURTHER: tuple[World, ...] = (
     *(Seeds(0.5, spread) for spread in (0.02, 0.05)),
     *(Background(*world) for world in ((100, 16, 0.75), (200, 16, 0.6), (300, 32, 0.5))),
     *(Copier(share, metric) for metric in ("fd_gap", "ct", "fld", "recall") for share in (0.0, 0.5)),
+    *(Steered(count) for count in (32, 64, 256)),
 )

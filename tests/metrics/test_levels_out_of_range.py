@@ -77,6 +77,7 @@ def measured(metric: str, sigma_range: tuple[float, float], seed: int = 0) -> Re
     signature = Library().signature("score", metric)
     small = {"pairs": 120, "resamples": 100, "points": 60}
     settings: dict[str, Any] = {name: value for name, value in small.items() if name in signature.settings}
+    settings |= {"sigmas": (0.1, 0.2, 0.5, 1.0, 2.0, 4.0)} if metric == "paths" else {}  # each near one of the sampler
     settings |= {"asked": "0" * 64} if "asked" in signature.settings else {}
     settings |= {"base": Path("base")} if "base" in signature.settings else {}
     result: Result = (
@@ -122,8 +123,9 @@ def test_the_levels_inside_have_the_numbers_of_a_model_without_limits(metric: st
         inside = (lowest <= level) & (level <= highest)
         assert 0 < inside.sum() < len(inside)
         for column in set(table) - {*BANDS, "sigma", "sigma_rel", "x", "y", "n_pairs", "kind_of_point", "split"}:
-            if name in ("path", "condition_pull_levels"):  # a line for each state
-                np.testing.assert_array_equal(table[column], everywhere.tables[name][column][inside])
+            if name in ("path", "condition_pull_levels", "paths"):  # a line for each state
+                states_alone = table["kind_of_point"] == "path" if name == "paths" else slice(None)
+                np.testing.assert_array_equal(table[column][states_alone], everywhere.tables[name][column][inside])
                 continue
             np.testing.assert_array_equal(table[column][inside], everywhere.tables[name][column][inside])
             assert np.isnan(table[column][~inside]).all()

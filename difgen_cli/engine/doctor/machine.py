@@ -123,4 +123,6 @@ def _weights(name: str) -> Fact:
     try:
         return Fact(f"weights {name}", str(features.find(name, where.weights_folders())))
     except features.WeightsError:
-        return Fact(f"weights {name}", "not here", "note", f"difgen weights fetch {name}, for metrics that use it")
+        spec = features.WEIGHTS[name]
+        how = f"difgen weights fetch {name}" if spec.files else f"a file of {spec.url}"
+        return Fact(f"weights {name}", "not here", "note", f"{how}, for metrics that use it")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from difgen_cli import config
 from difgen_cli.engine.grid.document import GridError, Place
 from difgen_cli.engine.grid.values import Given
-from difgen_cli.engine.plan import Facts, audits, canaries, checks, operations, sections, unlearning
+from difgen_cli.engine.plan import Facts, audits, canaries, checks, operations, sections, spaces, unlearning
 from difgen_cli.engine.plan.metric import BASE, Metric
 from difgen_cli.engine.plan.points import Where
 from difgen_cli.engine.plan.recipes import Operation, Recipe, apart, images_of, labels_of, mirrored
@@ -215,14 +215,12 @@ class RecipeBuilder:
         path = f"score.{section.name}.features" if of_metric else f"{section.kind}.features"
         if name == "auto":
             name = "pixels" if len(facts.shape) == 1 else "classifier" if facts.labelled else "random_conv"
-        if name not in self.library.names("features"):
-            spaces = ", ".join(self.library.names("features"))
-            raise GridError(f"{path}: no feature space is called {name!r} ({spaces})", place)
-        signature = self.library.signature("features", name)
+        space = spaces.resolved(name, self.library, path, place)
+        name, signature = space.name, space.signature
         if "labels" in signature.inputs and not facts.labelled:
             raise GridError(f"{path}: {name} is trained on labels, and this data set has none; use random_conv", place)
         weights = signature.constants.get("WEIGHTS")
-        settings = {"weights": _sha256(weights, path, place)} if weights else {}
+        settings = space.changed | ({spaces.WEIGHTS: _sha256(weights, path, place)} if weights else {})
         fitted = {"holdout": holdout} if {"images", "labels"} & set(signature.inputs) else {}
         return self.keep(Recipe(Operation("features", name, signature.version, settings), fitted))
 
@@ -253,7 +251,7 @@ class RecipeBuilder:
             if "embed" in takes:
                 at = own["features"].place if "features" in own else place
                 features = self.features(section, facts, holdout, at)
-                section = replace(section, settings=section.settings | {"features": features.name})
+                section = replace(section, settings=section.settings | {"features": spaces.of(features)})
             # The keys of the space and of the denoisers that it looks at stand for these.
             settings = {k: v for k, v in section.changed.items() if k not in ("features", "guided", BASE)}
             operation = Operation("metric", metric, section.signature.version, settings)

@@ -95,7 +95,7 @@ def images_of(subset: Recipe) -> dict[str, str]:
 
 def labels_of(labels: Recipe) -> dict[str, str]:
     """The metrics' positional parameters that stand for the labels of a condition, by key."""
-    return dict.fromkeys(("train_labels", "rest_labels", "held_out_labels"), labels.key)
+    return dict.fromkeys(("train_labels", "train_confidence", "rest_labels", "held_out_labels"), labels.key)
 
 
 def mirrored(recipe: Recipe) -> bool:

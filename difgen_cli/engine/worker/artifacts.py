@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from difgen_cli import condition, config, data
 from difgen_cli.diffusion import Denoiser, DenoiserLike, IdealDenoiser, Mixture, to_tensor
 from difgen_cli.diffusion.randomness import initialise
-from difgen_cli.engine.plan import facts
+from difgen_cli.engine.plan import facts, spaces
 from difgen_cli.engine.plan.recipes import PLANTED, Recipe, apart, canaries_of, has_fair_coins
 from difgen_cli.engine.plugins import Library
 from difgen_cli.engine.store import Arrays, Store
 from difgen_cli.engine.store.attempts import Claimant
-from difgen_cli.engine.worker import canaries, modes, pretrained
+from difgen_cli.engine.worker import canaries, labelling, modes, pretrained
 from difgen_cli.engine.worker.feature_cache import Space
 from difgen_cli.engine.worker.parts import Conditions, Holdout, Subset
 from difgen_cli.engine.worker.phases import Phases
@@ -137,7 +137,7 @@ class Artifacts:
     def _labels(self, recipe: Recipe, subset: Subset) -> condition.Labels:
         def compute() -> dict[str, np.ndarray]:
             own = self.subset(recipe.inputs["subset"].key) if "subset" in recipe.inputs else subset
-            labels = self._altered(recipe, own) if "labels" in recipe.inputs else self._fitted(recipe, own)
+            labels = self._altered(recipe, own) if "labels" in recipe.inputs else labelling.fitted(self, recipe, own)
             return {"rest": labels.rest, "held_out": labels.held_out, "classes": np.array(labels.classes)}
 
         arrays = self.once(recipe.key, "labels", compute)
@@ -145,23 +145,6 @@ class Artifacts:
 
     def _altered(self, recipe: Recipe, subset: Subset) -> condition.Labels:
         return condition.alter(self._labels(recipe.inputs["labels"], subset), subset.positions, **recipe.settings)
-
-    def _fitted(self, recipe: Recipe, subset: Subset) -> condition.Labels:
-        holdout = subset.holdout
-        takes = self.library.signature("condition", recipe.name).inputs
-        inputs: dict[str, Any] = {
-            "images": holdout.rest, "labels": holdout.rest_labels, "held_out": holdout.unseen,
-            "held_out_labels": holdout.unseen_labels, "train": subset.positions,
-        }  # fmt: skip
-        if "embed" in takes:
-            inputs["embed"] = self.embed(recipe.inputs["embed"].key, holdout)
-        if "given" in takes:
-            given = self.store.given(recipe.inputs["given"].key)
-            inputs |= {"given": given[holdout.rest_places], "held_out_given": given[holdout.unseen_places]}
-        labels: condition.Labels = self.library.module("condition", recipe.name).fit(
-            **{name: inputs[name] for name in takes}, **recipe.settings
-        )
-        return labels
 
     def embed(self, key: str, holdout: Holdout) -> Embed:
         """A feature space, fitted where it must be."""
@@ -176,8 +159,8 @@ class Artifacts:
             return self._published(recipe, signature.constants["WEIGHTS"])
         inputs = {"images": holdout.rest, "labels": holdout.rest_labels}
         if not set(signature.inputs) & set(inputs):
-            return partial(module.embed, state=module.fit())
-        taken = {name: inputs[name] for name in signature.inputs}
+            return partial(module.embed, state=module.fit(**spaces.settings_of(recipe)))
+        taken = {name: inputs[name] for name in signature.inputs} | spaces.settings_of(recipe)
         state = self.once(recipe.key, "features", lambda: module.fit(**taken))
         return partial(module.embed, state=state)
 
@@ -194,7 +177,8 @@ class Artifacts:
             )
         name = recipe.name if features.proved(path, weights) else f"{recipe.name}@{sha256[:8]}"
         module = self.library.module("features", recipe.name)
-        embed = self.phases.on(f"embedding images with {recipe.name}")(partial(module.embed, state=module.fit(path)))
+        state = module.fit(path, **spaces.settings_of(recipe))
+        embed = self.phases.on(f"embedding images with {recipe.name}")(partial(module.embed, state=state))
         return Space(name, embed, partial(self.once, recipe.key), self._is_own)
 
     def _is_own(self, images: np.ndarray) -> bool:

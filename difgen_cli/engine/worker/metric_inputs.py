@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from difgen_cli import data
 from difgen_cli.engine.plan.recipes import measured
 from difgen_cli.engine.plan.work import MetricSpec
-from difgen_cli.engine.worker import claims
+from difgen_cli.engine.worker import claims, labelling
 
 if TYPE_CHECKING:
     from difgen_cli.engine.worker.scoring import ScoringRun
@@ -42,6 +42,9 @@ def of(run: ScoringRun, name: str, measure: MetricSpec) -> Any:
             return getattr(run, name)
         case "train_labels":
             return run.labels.train
+        case "train_confidence":
+            labels = run.parents.get("labels")
+            return labels and labelling.confidence(artifacts, labels.key, measured(run.parents["subset"]).key)
         case "rest_labels":
             return run.labels.rest
         case "held_out_labels":

@@ -56,6 +56,16 @@ class Album:
         samples, _ = parsed(file, sample_files.read)
         return sample_files.png(samples[number]) if samples.ndim == 4 else b""
 
+    def samples_under(self, cell: str, label: int, most: int) -> np.ndarray:
+        """The first samples of a cell that were drawn under a condition: (n, H, W, C) uint8; none where it has none."""
+        if cell not in self.trajectories:
+            return np.empty((0, 1, 1, 1), np.uint8)
+        file = self.store.run_folder(self.trajectories[cell], "").samples(cell)
+        samples, labels = parsed(file, sample_files.read) if exists(file) else (np.empty(0), None)
+        if labels is None or samples.ndim != 4:
+            return np.empty((0, 1, 1, 1), np.uint8)
+        return np.asarray(samples[labels == label][:most])
+
     def _samples(self, cell: str) -> np.ndarray | None:
         """Images uint8, or points, of a cell; None where none are stored."""
         if cell not in self.trajectories:

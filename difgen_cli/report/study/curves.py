@@ -21,6 +21,7 @@ from difgen_cli.report.study.seeds import over_seeds as over_seeds
 
 if TYPE_CHECKING:
     from difgen_cli.report import Study
+    from difgen_cli.report.study.album import Album
 
 STEPS, SIZE = "train.steps", "data.size"
 # columns with units that say how a row came about, not what was measured
@@ -63,6 +64,8 @@ class Curves(Readings):
     seeds: int  # most seeds that any finished group has
     replicate: str = "seed"  # the column of the study's rows that `seed` is in `cells` and `tables`
     exposure: pd.DataFrame = field(default_factory=pd.DataFrame)  # losses image by image: see `exposure.py`
+    reference_tables: dict[str, pd.DataFrame] = field(default_factory=dict)  # of the references' cells, by name
+    album: Album | None = None  # of the study's pictures
     covered: tuple[str, ...] = ()  # what figures before show: names of metrics, and beginnings that end with `_`
 
     @property
@@ -112,13 +115,15 @@ def read(study: Study) -> Curves:
     metrics = [name for name, spec in study.columns.items() if spec.role == "metric" and _measured(rows, name)]
     spaces = [name for name, spec in study.columns.items() if spec.role == "features" and name in rows]
     names = dict.fromkeys(str(value) for name in spaces for value in rows[name].dropna().unique())
-    done = cells[cells["state"] == "done"]
+    done, references = cells[cells["state"] == "done"], rows[rows["kind"] != "model"]
     per_group = _grouped(done, [axis.path for axis in axes])["seed"].nunique() if len(done) else pd.Series([0])
     return Curves(
         axes=axes,
         cells=cells,
-        references=rows[rows["kind"] != "model"].reset_index(drop=True),
+        references=references.reset_index(drop=True),
         tables=_tables(study.tables, done["cell"], axes, replicate),
+        album=study.album,
+        reference_tables=_tables(study.tables, references["cell"], axes, replicate),
         metrics=tuple(metrics),
         columns=study.columns,
         features=" / ".join(names),
@@ -246,7 +251,7 @@ def _is_number(value: Any) -> bool:
 def _tables(
     tables: dict[str, pd.DataFrame], cells: pd.Series, axes: Sequence[CurveAxis], replicate: str
 ) -> dict[str, pd.DataFrame]:
-    """The lines of the models' finished cells; a table without any is left out."""
+    """The lines of some cells; a table without any is left out."""
     kept = {name: table[table["cell"].isin(cells)] for name, table in tables.items() if len(table)}
     kept = {name: table.assign(seed=table[replicate]) for name, table in kept.items() if len(table)}
     return {name: coded(table.reset_index(drop=True), axes) for name, table in kept.items()}

@@ -37,8 +37,8 @@ from difgen_cli.report.study.album import Album
 if TYPE_CHECKING:
     import pandas as pd
 
-# The column of tables with lines per noise level, or per number of repeats: those that figures are drawn from.
-LEVELS = {"sigma_rel", "repeats"}
+# A column of tables with lines per noise level, number of repeats, or condition: those that figures are drawn from.
+LEVELS = {"sigma_rel", "repeats", "confidence"}
 SETTINGS = tuple(section for section in COLUMN_SECTIONS if section != "score")  # of a cell, and not of a metric
 PROVENANCE = ("git_commit", "git_dirty", "difgen", "torch", "device", "train_way", "sample_way")
 
