@@ -66,11 +66,10 @@ def _panels(
     used: dict[str, Any] = {}
     for ax, metric in zip(sheet.grid.flat, metrics, strict=False):
         row = measures.row(curves, metric)
-        used |= facets.draw_panel(ax, lines, {}, planned, row, points=True)
         facets.across(ax, planned.x, sheet.letters)
         measures.scale(ax, numbers, row)
-        unit = curves.spec(metric).unit
-        ax.set_title(sheet.title(f"{metric} ({unit})" if unit else metric))
+        used |= facets.draw_panel(ax, lines, {}, planned, row, points=True)
+        ax.set_title(sheet.title(row.label))
     for ax in sheet.grid.flat[len(metrics) :]:
         ax.set_visible(False)
     sheet.name_axes(labels.setting(planned.x.path))

@@ -11,6 +11,7 @@ from difgen_cli.report.study import seeds as replicates
 from difgen_cli.report.study.curves import STEPS, CurveAxis, Curves
 
 CONSTANTS_MOST = 12  # named in a caption
+WIDE = "Where an interval is wider than the panel, its seeds are drawn as points in its place; the CSV has its ends."
 SCORE = "shares between the ends of Wilson's interval for all seeds' samples, wider where seeds differ by more"
 
 
