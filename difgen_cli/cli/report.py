@@ -52,6 +52,7 @@ def report(
         Path | None, typer.Option(help="Write the cells that would settle what is open as a grid.", metavar="FILE")
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse what should not be compared.")] = False,
+    open_: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Draw again when rows change.")] = False,
     json_: Json = False,
 ) -> None:
@@ -62,8 +63,10 @@ def report(
     Example: difgen report runs/ --x data.size --y mem_frac --by model.width
     """
     with errors():
-        chosen = {"--images": images, "--x with --y": x or y or by, "--compare": compare, "--watch": watch}
-        _check_exclusive(chosen | {"--settle": settle})
+        others = {"--settle": settle, "--x with --y": x or y or by, "--compare": compare, "--watch": watch}
+        for option, value in {"--images": images, "--open": open_}.items():
+            _check_exclusive({option: value, **others})
+        from difgen_cli.cli import browser
         from difgen_cli.engine.store import Store
 
         folder, choice = _folder(runs, runs_, compare), _choice(x, y, by)
@@ -81,6 +84,8 @@ def report(
                 content = _one_figure(studies, choice, out, console)
             else:
                 content = _pages(studies, out, table, console, paper=paper, images=images)
+                if open_ and (told := browser.show(Path(content.get("index") or content["reports"][0]["page"]))):
+                    console.print(told, soft_wrap=True)
         if json_:
             print_json(content)
 
@@ -164,9 +169,10 @@ def _pages(
     """Write a page for each study and print its table (without a console for it: not); returns content for machines."""
     from difgen_cli import report as reporting
 
-    reports = []
+    reports, pages = [], []
     for study, folder in _folders(studies, out):
         written = reporting.write(study, folder, paper=paper, images=images)
+        pages.append((study, written))
         reports.append(
             {
                 "grid": study.name,
@@ -180,7 +186,13 @@ def _pages(
         console.print(f"report of {study.name}: {written.page}", soft_wrap=True)
         if paper:
             console.print(f"for a paper: {folder / 'paper'}", soft_wrap=True)
-    return {"reports": reports}
+    if len(pages) == 1:
+        return {"reports": reports}
+    from difgen_cli.report import overview
+
+    index = overview.write(pages, out)
+    console.print(f"all grids: {index}", soft_wrap=True)
+    return {"reports": reports, "index": str(index)}
 
 
 def _one_figure(studies: Sequence[Study], choice: Choice, out: Path, console: Console) -> dict[str, Any]:

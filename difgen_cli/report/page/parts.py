@@ -29,9 +29,15 @@ def chart(figure: DrawnFigure, *, scripts: bool = False) -> str:
         links.insert(0, files.binary("PNG", f"{figure.name}.png", figure.png, "image/png"))
     return (
         f'<figure class="chart" data-name="{escape(figure.name)}"><h3>{escape(figure.title)}</h3>'
-        f'<div class="scroll drawing" tabindex="0">{_inline(figure)}</div>'
+        f'<div class="scroll drawing" tabindex="0" style="--wide:{_wide(figure):.0f}">{_inline(figure)}</div>'
         f'<figcaption>{escape(figure.caption)} <span class="files">{" ".join(links)}</span></figcaption></figure>'
     )
+
+
+def _wide(figure: DrawnFigure) -> float:
+    """The width of a drawing in points."""
+    box = re.search(r'viewBox="0 0 ([\d.]+) ', figure.svg)
+    return float(box.group(1)) if box else 600.0
 
 
 def _inline(figure: DrawnFigure) -> str:

@@ -10,6 +10,9 @@ const Data = (() => {
   const cells = columns.get("cell");
   for (let row = 0; row < block.rows; row += 1) place.set(value("cell", row), row);
 
+  const kinds = {};  // how many rows there are of each
+  for (let row = 0; row < block.rows; row += 1) kinds[value("kind", row)] = (kinds[value("kind", row)] ?? 0) + 1;
+
   /** A value as it is in the table: number, text, truth, or null. */
   function value(name, row) {
     const column = columns.get(name);
@@ -53,7 +56,7 @@ const Data = (() => {
   const isSetting = (name) => name.includes(".");
 
   return {
-    ...block, columns, axes, axisList: block.axes, cells, value, numbers, title, atStep, label, isSetting,
+    ...block, columns, axes, kinds, axisList: block.axes, cells, value, numbers, title, atStep, label, isSetting,
     rowOf: (cell) => place.get(cell),
     column: (name) => columns.get(name),
   };
