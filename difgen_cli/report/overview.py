@@ -17,16 +17,15 @@ from difgen_cli.report.page.document import document
 from difgen_cli.report.page.head import STATES
 
 NAME = "index.html"
+HEADS = ("Grid", "First finding", "Cells", "Last result", "First figure")
 PIXELS = 360  # width of a small picture
 
 
 def write(reports: Sequence[tuple[Study, Written]], out: Path) -> Path:
     """Write `index.html` into the folder `out`, above the reports of its grids."""
     lines = "".join(_line(study, written, out) for study, written in reports)
-    head = "".join(
-        f'<th scope="col" class="word">{word}</th>' for word in ("Grid", "First finding", "Cells", "Last result")
-    )
-    table = f'<table class="grids"><thead><tr>{head}<td></td></tr></thead><tbody>{lines}</tbody></table>'
+    head = "".join(f'<th scope="col" class="word">{word}</th>' for word in HEADS)
+    table = f'<table class="grids"><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>'
     body = f'<header><div class="lead"><h1>{len(reports)} grids</h1></div></header><main>{table}</main>'
     publish(out / NAME, document("Grids", body, []))
     return out / NAME

@@ -107,25 +107,31 @@ const Panel = (() => {
   function columns(drawn, chosen, lines, groups, dots) {
     const hue = (line) => look(drawn, line[0]).hue;
     const long = lines.filter((line) => line.length > 1);
-    const narrow = (line) => line.some((group) => Number.isFinite(group.y.lo) && !drawn.isWide(group));
-    const banded = long.filter((line) => chosen.seeds === "band" && narrow(line));
+    const banded = chosen.seeds === "band" ? long.flatMap((line) => narrow(line, drawn)) : [];
     const { x: { to: across }, y: { to: up } } = drawn.scales;
     const means = groups.length <= HAZE ? groups : [];
     const alpha = groups.length > HAZE ? 0.35 : 0.8;
     return {
       lines: { xs: long.map((line) => line.map((g) => across(g.x.mean))), ys: long.map((line) => line.map((g) => up(g.y.mean))), hue: long.map(hue), alpha: long.map(() => alpha) },
-      bands: { xs: banded.map((line) => around(line, drawn, "x", "mean", "mean").map(across)), ys: banded.map((line) => around(line, drawn, "y", "lo", "hi").map(up)), hue: banded.map(hue) },
+      bands: { xs: banded.map((line) => around(line, "x", "mean", "mean").map(across)), ys: banded.map((line) => around(line, "y", "lo", "hi").map(up)), hue: banded.map(hue) },
       means: points(means, drawn),
       seeds: points(dots, drawn),
     };
   }
 
-  /**
-   * A band's outline: along one end of the intervals and back along the other. A mean stands in where there is none, or
-   * one that is wider than the panel.
-   */
-  function around(line, drawn, which, first, second) {
-    const end = (group, name) => (Number.isFinite(group[which][name]) && !drawn.isWide(group) ? group[which][name] : group[which].mean);
+  /** The stretches of a line with intervals that fit into the panel. */
+  function narrow(line, drawn) {
+    const stretches = [[]];
+    for (const group of line) {
+      if (drawn.isWide(group)) stretches.push([]);
+      else stretches.at(-1).push(group);
+    }
+    return stretches.filter((some) => some.length > 1 && some.some((group) => Number.isFinite(group.y.lo)));
+  }
+
+  /** A band's outline: along one end of the intervals and back along the other; a mean stands in where there is none. */
+  function around(line, which, first, second) {
+    const end = (group, name) => (Number.isFinite(group[which][name]) ? group[which][name] : group[which].mean);
     return [...line.map((group) => end(group, first)), ...line.toReversed().map((group) => end(group, second))];
   }
 
