@@ -11,8 +11,6 @@ def show(page: Path) -> str:
     """Open a page; what is to be said where it could not be opened, else nothing. It raises nothing."""
     if not _has_screen():
         where = "this is a remote shell" if "SSH_CONNECTION" in os.environ else "there is no screen here"
-            "this is a remote shell without a screen" if "SSH_CONNECTION" in os.environ else "there is no screen here"
-        )
         return f"--open: {where}: open {page} on a machine that has one"
     import webbrowser
 
