@@ -13,14 +13,14 @@ SEEDS = np.array([[0.1, 0.2], [0.4, 0.6], [0.9, 0.7]])
 INSIDE = Series(np.arange(3.0), SEEDS.mean(1), np.array([0.1, 0.3, 0.6]), np.array([0.2, 0.7, 0.95]), SEEDS)
 
 
-def drawn(series: Series) -> tuple[int, list[float], bool]:
-    """Corners of the band, the seeds that are drawn, and whether the panel says that an interval is wider than it."""
+def drawn(series: Series) -> tuple[float, list[float], bool]:
+    """How far the band reaches across, the seeds that are drawn, and whether the panel says that an interval is wider than it."""
     ax = Figure().add_subplot()
     ax.set_ylim(0, 1)
     layout.line(ax, series, "#0072b2", "o", band=True, joined=True, points=False)
     band = ax.collections[0].get_paths()
     (points,) = [line for line in ax.lines if line.get_marker() == "."]
-    return sum(len(path.vertices) for path in band), list(points.get_ydata()), layout.has_wide(ax.figure)
+    return sum(path.get_extents().width for path in band), list(points.get_ydata()), layout.has_wide(ax.figure)
 
 
 def test_a_band_that_fits_is_drawn_and_nothing_is_said() -> None:
@@ -31,10 +31,10 @@ def test_a_band_that_fits_is_drawn_and_nothing_is_said() -> None:
 def test_where_an_interval_fills_the_panel_its_seeds_are_drawn(end: tuple[float, float]) -> None:
     lo, hi = INSIDE.lo.copy(), INSIDE.hi.copy()
     lo[1], hi[1] = end
-    corners, seeds, said = drawn(Series(INSIDE.x, INSIDE.mean, lo, hi, SEEDS))
+    reach, seeds, said = drawn(Series(INSIDE.x, INSIDE.mean, lo, hi, SEEDS))
     assert seeds == [0.4, 0.6]
     assert said
-    assert corners < drawn(INSIDE)[0]
+    assert (reach, drawn(INSIDE)[0]) == (0, 2)  # no two neighbours are left
 
 
 def test_an_interval_that_leaves_the_frame_at_one_side_alone_is_a_band() -> None:

@@ -40,7 +40,7 @@ def draw(ax: Axes, marks: pd.DataFrame, x: str, y: str, panel: layout.Panel, col
     for mark in marks.to_dict("records"):
         if any(not _is_of(mark.get(path), level) for path, level in panel.items()):
             continue
-        hue = hues.get(mark.get(colour.path), style.MUTED) if colour else style.MUTED
+        hue = hues.get(str(mark.get(colour.path)), style.MUTED) if colour else style.MUTED
         marker, _ = style.REFERENCES[mark["kind"]]
         ax.plot(mark[x], mark[y], marker, color=hue, mfc=style.PAPER, markersize=6, mew=1.1, zorder=5, clip_on=False)
 

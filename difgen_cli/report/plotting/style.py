@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from difgen_cli.report.study.curves import CurveAxis
 
@@ -88,7 +90,7 @@ def outline(marker: str) -> list[tuple[float, float]] | None:
     if marker == "o":
         return None
     style = MarkerStyle(marker)
-    corners = style.get_path().transformed(style.get_transform()).vertices[:-1]  # the last closes the path
+    corners = np.asarray(style.get_path().transformed(style.get_transform()).vertices)[:-1]  # the last closes the path
     return [(round(2 * float(x), 4), round(-2 * float(y), 4)) for x, y in corners]
 
 
