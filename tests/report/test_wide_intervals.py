@@ -14,7 +14,7 @@ INSIDE = Series(np.arange(3.0), SEEDS.mean(1), np.array([0.1, 0.3, 0.6]), np.arr
 
 
 def drawn(series: Series) -> tuple[float, list[float], bool]:
-    """How far the band reaches across, the seeds that are drawn, and whether the panel says that an interval is wider than it."""
+    """How far the band reaches across, the seeds that are drawn, and whether the panel says that one is too wide."""
     ax = Figure().add_subplot()
     ax.set_ylim(0, 1)
     layout.line(ax, series, "#0072b2", "o", band=True, joined=True, points=False)

@@ -6,6 +6,7 @@ const Curves = (() => {
   const WIDE = 260;  // least pixels of a panel
   const ALONE = 400;  // pixels of a panel that is the only one
   const AROUND = 230;  // pixels that a large panel leaves for what stands around it
+  const PRINTED = 680;  // pixels of a sheet of paper, to which the panels shrink in print
   let large = null;  // the place of the panel that is shown large, alone
   let panels = [];
   let drawn = null;
@@ -33,6 +34,7 @@ const Curves = (() => {
     const held = document.createElement("div");
     held.className = "panels";
     held.style.gridTemplateColumns = `repeat(${columns}, minmax(0, 1fr))`;
+    held.style.setProperty("--print", String(Math.min(1, PRINTED / host.clientWidth)));
     held.append(...spots.map((spot) => spot.figure));
     held.id = "panels";
     host.replaceWith(held);
