@@ -39,7 +39,7 @@ def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
     at = ", ".join(labels.level(path, level) for path, level in planned.at)
     what = f"Every other metric against {labels.setting(axis.path)}{f' at {at}' if at else ''}."
     more = f"{len(left) - len(kept)} more metrics are in the CSV of this figure." if kept != left else ""
-    notes = [captions.snapshot_along(curves, axis), captions.constant(same), more]
+    notes = [captions.snapshot_along(curves, axis), captions.meanings(curves, kept), captions.constant(same), more]
     text = Text("other-metrics", "Every other metric", what, notes, lambda numbers: measures.ranges(numbers, kept))
     return [facets.finished(curves, numbers, text, sheet, planned.colour, points=True)]
 

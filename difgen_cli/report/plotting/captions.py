@@ -162,6 +162,13 @@ def constant(same: dict[str, float]) -> str:
     return f"The same in every cell, and not drawn: {values}."
 
 
+def meanings(curves: Curves, metrics: Sequence[str]) -> str:
+    """What metrics mean that an axis can only call by their column's name."""
+    named = [name for name in metrics if not curves.spec(name).label and name not in labels.METRICS]
+    words = [f"{name}: {curves.spec(name).meaning}" for name in named if curves.spec(name).meaning]
+    return f"{'; '.join(words)}." if words else ""
+
+
 def names(axes: list[CurveAxis]) -> str:
     """Axes in words."""
     return " and ".join(labels.setting(axis.path) for axis in axes)
