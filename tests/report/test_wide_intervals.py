@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from difgen_cli.report.plotting import layout, scales
+from difgen_cli.report.plotting import intervals, layout, scales
 from difgen_cli.report.plotting.layout import Series
 
 SEEDS = np.array([[0.1, 0.2], [0.4, 0.6], [0.9, 0.7]])
@@ -20,7 +20,7 @@ def drawn(series: Series) -> tuple[float, list[float], bool]:
     layout.line(ax, series, "#0072b2", "o", band=True, joined=True, points=False)
     band = ax.collections[0].get_paths()
     (points,) = [line for line in ax.lines if line.get_marker() == "."]
-    return sum(path.get_extents().width for path in band), list(points.get_ydata()), layout.has_wide(ax.figure)
+    return sum(path.get_extents().width for path in band), list(points.get_ydata()), intervals.has_wide(ax.figure)
 
 
 def test_a_band_that_fits_is_drawn_and_nothing_is_said() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from difgen_cli.report.plotting import captions, facets, labels, layout, scales, style
+from difgen_cli.report.plotting import captions, facets, intervals, labels, layout, scales, style
 from difgen_cli.report.plotting.facets import Text
 from difgen_cli.report.plotting.layout import DrawnFigure
 from difgen_cli.report.plotting.paper import PAGE, Paper
@@ -112,7 +112,7 @@ def _many(numbers: pd.DataFrame) -> bool:
 def _line(ax: Axes, drawn: layout.Series, hue: str, marker: str, alpha: float) -> None:
     every = -(-len(drawn.x) // 16)  # of many levels only some have room for a marker
     ax.plot(drawn.x, drawn.mean, color=hue, marker=marker, markersize=3, markevery=every, linewidth=1.4, zorder=3)
-    lo, hi, wide = layout.within(ax, drawn)
+    lo, hi, wide = intervals.within(ax, drawn)
     if np.isfinite(lo).any():
         ax.fill_between(drawn.x, lo, hi, color=hue, alpha=alpha, linewidth=0, zorder=1)
     places = np.repeat(drawn.x[wide], drawn.seeds.shape[1])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from difgen_cli.report.plotting import captions, labels, layout, scales, style
+from difgen_cli.report.plotting import captions, intervals, labels, layout, scales, style
 from difgen_cli.report.plotting.layout import DrawnFigure, Groups, Series
 from difgen_cli.report.plotting.paper import Paper
 from difgen_cli.report.study.curves import STEPS, CurveAxis, Curves
@@ -197,7 +197,7 @@ def finished(
     """What is on the sheet as a figure; caption: in place of what every figure states. points: it shows the seeds."""
     if caption is None:
         caption = captions.caption(curves, numbers, text.what, *text.notes, points=points)
-    if layout.has_wide(sheet.figure):
+    if intervals.has_wide(sheet.figure):
         caption += f" {captions.WIDE}"
     return DrawnFigure(
         name=text.name,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from difgen_cli.report.plotting import labels, style
+from difgen_cli.report.plotting import intervals, labels, style
 from difgen_cli.report.plotting.paper import Paper
 from difgen_cli.report.study.curves import CurveAxis
 
@@ -57,7 +57,6 @@ class Series:
 
 
 Groups = dict[tuple[Hashable, ...], Series]  # (facet levels…, coloured level, metric) -> its line
-WIDE = "wide"  # id of the text in a panel whose intervals are wider than it
 CROWD = 100  # lines in a figure beyond which single seeds would only be a haze; the CSV has them
 
 
@@ -264,7 +263,7 @@ def line(ax: Axes, drawn: Series, colour: str, marker: str, *, band: bool, joine
     """Means with their intervals, and the single seeds as small points where there are 2 to 5."""
     kind = "-" if joined else "none"
     ax.plot(drawn.x, drawn.mean, color=colour, marker=marker, linestyle=kind, zorder=3)
-    lo, hi, wide = within(ax, drawn)
+    lo, hi, wide = intervals.within(ax, drawn)
     if band and joined:
         ax.fill_between(drawn.x, lo, hi, color=colour, alpha=0.14, linewidth=0, zorder=1)
     else:
@@ -272,24 +271,6 @@ def line(ax: Axes, drawn: Series, colour: str, marker: str, *, band: bool, joine
     shown = np.full(len(drawn.x), points and 2 <= drawn.seeds.shape[1] <= 5) | wide
     places = np.repeat(drawn.x[shown], drawn.seeds.shape[1])
     ax.plot(places, drawn.seeds[shown].ravel(), ".", color=colour, markersize=3, alpha=0.55, zorder=2)
-
-
-def within(ax: Axes, drawn: Series) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Ends of the intervals, NaN where one is wider than the panel, and where that is; the panel then says so.
-
-    Such a band would hide the others and show nothing. The axis must run as it will.
-    """
-    low, high = ax.get_ylim()
-    wide = (drawn.lo <= low) & (drawn.hi >= high) & np.isfinite(drawn.seeds).any(axis=1)
-    if wide.any() and not has_wide(ax.figure, ax):
-        look: dict[str, Any] = {"fontsize": "x-small", "color": style.MUTED, "ha": "right", "va": "top"}
-        ax.text(0.98, 0.98, "interval wider than the panel", transform=ax.transAxes, gid=WIDE, **look)
-    return np.where(wide, np.nan, drawn.lo), np.where(wide, np.nan, drawn.hi), wide
-
-
-def has_wide(figure: Any, ax: Axes | None = None) -> bool:
-    """Whether a panel of the figure says that an interval is wider than it; or whether `ax` does."""
-    return any(text.get_gid() == WIDE for one in ([ax] if ax else figure.axes) for text in one.texts)
 
 
 def bars(at: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
