@@ -84,8 +84,8 @@ def report(
                 content = _one_figure(studies, choice, out, console)
             else:
                 content = _pages(studies, out, table, console, paper=paper, images=images)
-                if open_ and (told := browser.show(Path(content.get("index") or content["reports"][0]["page"]))):
-                    console.print(told, soft_wrap=True)
+                if open_ and (remark := browser.show(Path(content.get("index") or content["reports"][0]["page"]))):
+                    console.print(remark, soft_wrap=True)
         if json_:
             print_json(content)
 

@@ -34,11 +34,11 @@ def write(reports: Sequence[tuple[Study, Written]], out: Path) -> Path:
 def _line(study: Study, written: Written, out: Path) -> str:
     link = escape(Path(os.path.relpath(written.page, out)).as_posix())
     question = escape(study.question.partition("\n")[0])
-    found = escape(next(iter(report.sentences(study)), "Nothing is found yet."))
+    finding = escape(next(iter(report.sentences(study)), "Nothing is found yet."))
     date = escape(str(study.provenance.get("finished_at", "–")).partition("T")[0])
     return (
         f'<tr><th scope="row" class="word"><a href="{link}">{escape(study.name)}</a><p class="note">{question}</p></th>'
-        f'<td class="word">{found}</td><td class="word">{_counts(study.rows)}</td><td class="word">{date}</td>'
+        f'<td class="word">{finding}</td><td class="word">{_counts(study.rows)}</td><td class="word">{date}</td>'
         f"<td>{_picture(written, study.name)}</td></tr>"
     )
 

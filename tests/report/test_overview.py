@@ -40,9 +40,9 @@ def test_without_a_screen_it_says_where_the_page_is(remote: bool, monkeypatch: p
         monkeypatch.delenv(name, raising=False)
     if remote:
         monkeypatch.setenv("SSH_CONNECTION", "10.0.0.1 5000 10.0.0.2 22")
-    told = browser.show(Path("report/report.html"))
-    assert ("remote shell" in told) == remote
-    assert "report/report.html" in told
+    sentence = browser.show(Path("report/report.html"))
+    assert ("remote shell" in sentence) == remote
+    assert "report/report.html" in sentence
 
 
 def test_the_page_is_opened_by_the_browser_that_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -153,12 +153,12 @@ def _first(metrics: list[str]) -> list[str]:
 
 def _resolutions(curves: Curves) -> dict[str, float]:
     """The shares whose axis is logarithmic above one sample, and one sample's share of all."""
-    found = {}
+    starts = {}
     for name in curves.metrics:
         own = scales.resolution(curves.done[name], curves.samples(name))
         if curves.spec(name).scale == "share" and own:
-            found[name] = own
-    return found
+            starts[name] = own
+    return starts
 
 
 def _command(study: Study) -> str:
