@@ -5,7 +5,7 @@ const Curves = (() => {
   const HIGH = 250;  // pixels of a panel
   const WIDE = 260;  // least pixels of a panel
   const ALONE = 400;  // pixels of a panel that is the only one
-  const AROUND = 230;  // pixels that a large panel leaves for what stands around it
+  const AROUND = 330;  // pixels that a large panel leaves for what stands around it
   const PRINTED = 680;  // pixels of a sheet of paper, to which the panels shrink in print
   let large = null;  // the place of the panel that is shown large, alone
   let panels = [];
