@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from difgen_cli.report.page import found
 from difgen_cli.report.page.parts import note
 from difgen_cli.report.plotting import captions, labels
 from difgen_cli.report.study.curves import Curves
@@ -19,21 +20,12 @@ STATES = ("done", "missing", "failed", "stale")
 def header(study: Study, curves: Curves, sentences: Sequence[str]) -> str:
     """What a reader sees first: the question and its answers, then warnings; beside them counts and axes."""
     lead = [
-        f'<h1>{escape(study.name)}</h1><p class="question">{escape(study.question)}</p>',
+        f'<h1>{escape(study.name)}</h1><p class="question">{escape(study.question)}</p>{found.block(sentences)}',
         *map(note, study.notes),
-        _findings(sentences),
         *(note(text, "warning") for text in _warnings(study, curves)),
     ]
     about = f'<div class="about">{_counts(curves)}{_varied(study)}</div>'
     return f'<header><div class="lead">{"".join(lead)}</div>{about}</header>'
-
-
-def _findings(sentences: Sequence[str]) -> str:
-    if not sentences:
-        return ""
-    lines = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
-    head = '<section class="findings" aria-labelledby="findings-title"><h2 id="findings-title">Findings</h2>'
-    return f"{head}<ul>{lines}</ul></section>"
 
 
 def _counts(curves: Curves) -> str:
