@@ -15,7 +15,7 @@ from difgen_cli.cli import app
 from difgen_cli.engine import select
 from difgen_cli.engine.store import Store, StoreError, notes
 from difgen_cli.engine.store.notes import Annotation
-from difgen_cli.report.page import parts
+from difgen_cli.report.page import head
 from difgen_cli.report.study import loading
 from difgen_cli.sweep import prepare, record
 
@@ -166,13 +166,13 @@ def test_status_lists_grids_and_keeps_those_with_a_tag(recorded: Store) -> None:
 def test_the_head_of_a_page_shows_notes_as_text(recorded: Store) -> None:
     folder = select.folder_of(recorded, "new")
     (without,) = loading.gather(recorded, "new")
-    assert "Note of" not in parts.header(without, without.curves, [])
+    assert "Note of" not in head.header(without, without.curves, [])
     notes.add(folder, Annotation(MARKED, ("paper",)))
     (study,) = loading.gather(recorded, "new")
-    head = parts.header(study, study.curves, [])
-    assert '<p class="note">Tags: paper.</p>' in head
-    assert "[bold]lr[/bold] &lt;b&gt;bug&lt;/b&gt; &amp; fixed</p>" in head
-    assert "<b>bug" not in head
+    shown = head.header(study, study.curves, [])
+    assert '<p class="note">Tags: paper.</p>' in shown
+    assert "[bold]lr[/bold] &lt;b&gt;bug&lt;/b&gt; &amp; fixed</p>" in shown
+    assert "<b>bug" not in shown
     assert "paper" in str(study.content), "a page that was drawn before the note is drawn again"
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from difgen_cli.cli import browser
 from difgen_cli.cli import settle as settling
 from difgen_cli.cli.app import command, errors
 from difgen_cli.cli.completion import columns
@@ -52,6 +53,7 @@ def report(
         Path | None, typer.Option(help="Write the cells that would settle what is open as a grid.", metavar="FILE")
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse what should not be compared.")] = False,
+    open_: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Draw again when rows change.")] = False,
     json_: Json = False,
 ) -> None:
@@ -62,8 +64,9 @@ def report(
     Example: difgen report runs/ --x data.size --y mem_frac --by model.width
     """
     with errors():
-        chosen = {"--images": images, "--x with --y": x or y or by, "--compare": compare, "--watch": watch}
-        _check_exclusive(chosen | {"--settle": settle})
+        others = {"--settle": settle, "--x with --y": x or y or by, "--compare": compare, "--watch": watch}
+        for option, value in {"--images": images, "--open": open_}.items():
+            _check_exclusive({option: value, **others})
         from difgen_cli.engine.store import Store
 
         folder, choice = _folder(runs, runs_, compare), _choice(x, y, by)
@@ -80,7 +83,7 @@ def report(
             if choice:
                 content = _one_figure(studies, choice, out, console)
             else:
-                content = _pages(studies, out, table, console, paper=paper, images=images)
+                content = _pages(studies, out, table, console, paper=paper, images=images, opened=open_)
         if json_:
             print_json(content)
 
@@ -159,14 +162,17 @@ def _folders(studies: Sequence[Study], out: Path) -> list[tuple[Study, Path]]:
 
 
 def _pages(
-    studies: Sequence[Study], out: Path, table: Console | None, console: Console, *, paper: bool, images: bool
-) -> dict[str, Any]:
+    studies: Sequence[Study], out: Path, table: Console | None, console: Console, *, paper: bool, images: bool,
+    opened: bool,
+) -> dict[str, Any]:  # fmt: skip
     """Write a page for each study and print its table (without a console for it: not); returns content for machines."""
     from difgen_cli import report as reporting
+    from difgen_cli.report import overview
 
-    reports = []
+    reports, pages = [], []
     for study, folder in _folders(studies, out):
         written = reporting.write(study, folder, paper=paper, images=images)
+        pages.append((study, written))
         reports.append(
             {
                 "grid": study.name,
@@ -177,10 +183,17 @@ def _pages(
         )
         if table is not None:
             reporting.show(study, table)
-        console.print(f"report of {study.name}: {written.page}", soft_wrap=True)
-        if paper:
-            console.print(f"for a paper: {folder / 'paper'}", soft_wrap=True)
-    return {"reports": reports}
+        lines = [f"report of {study.name}: {written.page}", *([f"for a paper: {folder / 'paper'}"] if paper else [])]
+        console.print("\n".join(lines), soft_wrap=True)
+    content: dict[str, Any] = {"reports": reports}
+    first = pages[0][1].page
+    if len(pages) > 1:
+        first = overview.write(pages, out)
+        content |= {"index": str(first)}
+        console.print(f"all grids: {first}", soft_wrap=True)
+    if opened and (remark := browser.show(first)):
+        console.print(remark, soft_wrap=True)
+    return content
 
 
 def _one_figure(studies: Sequence[Study], choice: Choice, out: Path, console: Console) -> dict[str, Any]:

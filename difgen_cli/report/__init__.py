@@ -54,7 +54,8 @@ class Study:
     are not drawn; or nothing. held_back: columns of the rows with what must not be stated (see
     `report/study/blind.py`), and is in rows.csv alone. exposure: the losses image by image (see
     `report/study/exposure.py`), if any. image_names: what images are called, by the key of their data set, where they
-    have names. album: the images of the data sets and of the cells' samples as pictures.
+    have names. album: the images of the data sets and of the cells' samples as pictures. grid: the
+    grid's YAML.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Study:
     image_names: dict[str, list[str]] = field(default_factory=dict)
     album: Album | None = None
     notes: list[str] = field(default_factory=list)
+    grid: str = ""
 
     @property
     def measured(self) -> pd.DataFrame:

@@ -141,11 +141,11 @@ def _draw_panels(
     notes: list[str] = []
     used: dict[str, Any] = {}
     for ax, panel in tiles.panels:
+        notes += _scales(ax, numbers, roles, choice, row, read, tiles.sheet.letters)
         if roles.x is not None:
             used |= facets.draw_panel(ax, lines, panel, FacetPlan(roles.x, roles.colour, ()), row, points=points)
         else:
             _walks(ax, lines, panel, roles, choice)
-        notes += _scales(ax, numbers, roles, choice, row, read, tiles.sheet.letters)
     tiles.sheet.name_axes(_label(read, choice.x), row.label)
     tiles.sheet.legend(roles.colour, style.colours(roles.colour), list(used.values()))
     return notes
@@ -213,10 +213,11 @@ def _scales(
     if roles.x is not None:
         scales.setting_scale(ax, "x", roles.x, letters)
         return remarks
-    values = layout.finite(numbers.loc[numbers["metric"] == choice.x, ["mean", "lo", "hi"]].to_numpy())
+    mine = numbers[numbers["metric"] == choice.x]
+    values = layout.finite(mine[["mean", "lo", "hi"]].to_numpy())
     low, high = float(values.min()), float(values.max())
     if read.spec(choice.x).scale == "share":
-        remarks.append(scales.share_scale(ax, "x", high))
+        remarks.append(scales.share_scale(ax, "x", mine["mean"], read.samples(choice.x)))
     elif low > 0 and high / low >= 8:
         scales.log_scale(ax, "x", low, high, letters)
     else:

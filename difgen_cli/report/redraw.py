@@ -13,7 +13,7 @@ from difgen_cli import report
 from difgen_cli.engine.plan.rounds import NOT_NEEDED
 from difgen_cli.engine.store import Store, tables
 from difgen_cli.format import counted
-from difgen_cli.report import Study
+from difgen_cli.report import Study, overview
 from difgen_cli.report.page.document import reloading
 
 PAUSE_SECONDS = 2.0  # between two readings of the rows
@@ -59,9 +59,10 @@ class Redraw(AbstractContextManager["Redraw"]):
     def draw(self) -> None:
         """Draw every page whose content has changed, and print how many cells are done, where that is news."""
         studies = self.studies()
-        for study, folder in studies:
-            page = report.write(study, folder, reload=True).page
-            self._pages = list(dict.fromkeys([*self._pages, page]))
+        written = [(study, report.write(study, folder, reload=True)) for study, folder in studies]
+        self._pages = list(dict.fromkeys([*self._pages, *(one.page for _, one in written)]))
+        if len(written) > 1:
+            overview.write(written, studies[0][1].parent)
         states = [state for study, _ in studies for state in study.rows["state"]]
         done = sum(state == "done" for state in states)
         self.complete = done + states.count(NOT_NEEDED) == len(states)

@@ -48,7 +48,13 @@ def _words(column: pd.Series) -> pd.Series:
 def write(frame: pd.DataFrame, path: Path) -> None:
     """Write `frame` as CSV; floats in the shortest form that reads back as the same number."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    neutralised(frame).to_csv(path, index=False)
+    path.write_text(text(frame), encoding="utf-8", newline="")
+
+
+def text(frame: pd.DataFrame) -> str:
+    """The same as one text."""
+    written: str = neutralised(frame).to_csv(index=False, lineterminator="\n")
+    return written
 
 
 def write_each(frames: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:

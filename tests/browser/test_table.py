@@ -134,6 +134,9 @@ def test_the_gallery_shows_each_sample_beside_its_nearest_the_most_copied_first(
     models = set(study.rows.loc[study.rows["kind"] == "model", "cell"])
     pairs = [pair for some in study.gallery([c for c in cells if c in models], 8).values() for pair in some]
     expected = sorted(pair.ratio for pair in pairs)
+    shown = opened.page.locator("#gallery-pairs .place").all_inner_texts()
+    assert len(set(shown)) == min(24, len(set(cells) & models))  # at first one of each cell
+    opened.page.select_option("#gallery-order", "copied")
     ratios = opened.page.locator("#gallery-pairs .ratio").all_inner_texts()
     assert [text.split()[0] for text in ratios] == [labels.number(value, 2) for value in expected[:24]]
     assert [text.endswith("copy") for text in ratios] == [value < 1 / 3 for value in expected[:24]]

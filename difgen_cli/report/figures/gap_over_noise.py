@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from difgen_cli.report.plotting import captions, facets, labels, layout, scales, style
+from difgen_cli.report.plotting import captions, facets, intervals, labels, layout, scales, style
 from difgen_cli.report.plotting.facets import Text
 from difgen_cli.report.plotting.layout import DrawnFigure
 from difgen_cli.report.plotting.paper import PAGE, Paper
@@ -84,11 +84,11 @@ def _draw_panels(tiles: facets.Tiles, numbers: pd.DataFrame, rest: list[CurveAxi
     note = ""
     for ax, panel in tiles.panels:
         ax.axhline(0, color=style.MUTED, linewidth=0.8, zorder=1)
+        scales.log_scale(ax, "x", levels[0], levels[-1], tiles.sheet.letters)
+        note = scales.gain_scale(ax, float(values.min()), float(values.max()))
         for hue, shape, (gap,) in facets.levels(lines, panel, colour, GAP):
             if gap is not None:
                 _line(ax, gap, hue, shape, alpha)
-        scales.log_scale(ax, "x", levels[0], levels[-1], tiles.sheet.letters)
-        note = scales.gain_scale(ax, float(values.min()), float(values.max()))
     return note
 
 
@@ -112,8 +112,11 @@ def _many(numbers: pd.DataFrame) -> bool:
 def _line(ax: Axes, drawn: layout.Series, hue: str, marker: str, alpha: float) -> None:
     every = -(-len(drawn.x) // 16)  # of many levels only some have room for a marker
     ax.plot(drawn.x, drawn.mean, color=hue, marker=marker, markersize=3, markevery=every, linewidth=1.4, zorder=3)
-    if np.isfinite(drawn.lo).any():
-        ax.fill_between(drawn.x, drawn.lo, drawn.hi, color=hue, alpha=alpha, linewidth=0, zorder=1)
+    lo, hi, wide = intervals.within(ax, drawn)
+    if np.isfinite(lo).any():
+        ax.fill_between(drawn.x, lo, hi, color=hue, alpha=alpha, linewidth=0, zorder=1)
+    places = np.repeat(drawn.x[wide], drawn.seeds.shape[1])
+    ax.plot(places, drawn.seeds[wide].ravel(), ".", color=hue, markersize=3, alpha=0.55, zorder=2)
 
 
 def _bands(numbers: pd.DataFrame) -> str:

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from difgen_cli.report.plotting import captions, facets, labels, layout, scales, style
+from difgen_cli.report.plotting import captions, facets, labels, layout, references, scales, style
 from difgen_cli.report.plotting.facets import DOTTED, Text
 from difgen_cli.report.plotting.layout import DrawnFigure, Series
 from difgen_cli.report.plotting.paper import PAGE, Paper
-from difgen_cli.report.study.curves import SIZE, STEPS, CurveAxis, Curves, last_snapshot, over_seeds, worded
+from difgen_cli.report.study.curves import STEPS, CurveAxis, Curves, last_snapshot, over_seeds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 ORDER = 10
-DISTANCE, SHARE, FLOOR, COPYCAT = "fd_test", "mem_frac", "fd_floor", "fd_copycat"
-METRICS = [DISTANCE, SHARE, FLOOR, COPYCAT]
+DISTANCE, SHARE, FLOOR = "fd_test", "mem_frac", "fd_floor"
+METRICS = [DISTANCE, SHARE, FLOOR]
 COVERS = (DISTANCE, SHARE)
 SMALL, LARGE = 12.0, 62.0  # marker areas at the start and the end of a walk, in points²
 
@@ -28,27 +28,27 @@ def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
     if not {DISTANCE, SHARE} <= set(curves.metrics):
         return []
     walk, colour, rest = _roles(curves)
-    numbers = over_seeds(_with_copycat(curves), curves.paths, METRICS, curves.columns)
+    numbers = over_seeds(curves.done, curves.paths, METRICS, curves.columns)
     tiles = facets.tiles(rest, numbers, colour, paper, most=paper.panels_most)
     sheet, hues = tiles.sheet, style.colours(colour)
     lines = facets.groups(numbers, rest, colour, walk)
-    places = _limits(numbers)
+    beside = references.points(curves, DISTANCE, SHARE)
+    places = _limits(numbers, beside)
     scale_note = ""
     points = len(tiles.panels) * len(hues) <= layout.CROWD
     for ax, _ in tiles.panels:
         scales.log_scale(ax, "x", places[0], places[1], sheet.letters)
-        scale_note = scales.share_scale(ax, "y", places[2])
+        scale_note = scales.share_scale(ax, "y", places[2], curves.samples(SHARE))
     for ax, panel in tiles.panels:
-        for hue, shape, (x, y, copycat) in facets.levels(lines, panel, colour, DISTANCE, SHARE, COPYCAT):
+        for hue, shape, (x, y) in facets.levels(lines, panel, colour, DISTANCE, SHARE):
             if x is not None and y is not None:
                 _curve(ax, x, y, hue, shape, points, sheet.panel_inches)
-                if copycat is not None:
-                    _copycat(ax, copycat.mean, hue)
+        references.draw(ax, beside, DISTANCE, SHARE, panel, colour)
         floors = [own.mean for _, _, (own,) in facets.levels(lines, panel, colour, FLOOR) if own is not None]
         _floor(ax, layout.finite(*floors))
     sheet.name_axes(curves.label(DISTANCE), curves.label(SHARE))
-    sheet.legend(colour, hues, _extra(walk, numbers))
-    notes = [_marks(numbers), scale_note, captions.omitted(tiles.left_out)]
+    sheet.legend(colour, hues, [*_extra(walk, numbers), *references.legend(beside)])
+    notes = [_marks(numbers, beside), scale_note, captions.omitted(tiles.left_out)]
     if STEPS not in curves.paths:
         notes.append(captions.snapshot(curves, last_snapshot(curves.cells, curves.paths)))
     text = Text(
@@ -61,17 +61,6 @@ def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
     return [facets.finished(curves, numbers, text, sheet, colour, points=points)]
 
 
-def _with_copycat(curves: Curves) -> pd.DataFrame:
-    """The finished cells; where no cell knows of the copycat, with the copycat's own rows of the same size."""
-    rows, cells = curves.references, curves.cells
-    measured = COPYCAT in cells and cells[COPYCAT].notna().any()
-    if measured or DISTANCE not in rows or SIZE not in rows:
-        return curves.done
-    copycat = rows[rows["kind"] == "copycat"]
-    means = copycat[DISTANCE].groupby(worded(copycat[SIZE])).mean()
-    return curves.done.assign(**{COPYCAT: worded(curves.done[SIZE]).map(means).astype("float64")})
-
-
 def _roles(curves: Curves) -> tuple[CurveAxis | None, CurveAxis | None, list[CurveAxis]]:
     """Walk along the steps, else the first numeric axis; colour the first of the others; facet the rest."""
     ordered = curves.others()
@@ -80,16 +69,14 @@ def _roles(curves: Curves) -> tuple[CurveAxis | None, CurveAxis | None, list[Cur
     return walk, rest[0] if rest else None, rest[1:]
 
 
-def _limits(numbers: pd.DataFrame) -> tuple[float, float, float]:
-    """Least and greatest distance drawn, greatest share drawn (the copycat's 1 aside)."""
+def _limits(numbers: pd.DataFrame, beside: pd.DataFrame) -> tuple[float, float, pd.Series]:
+    """Least and greatest distance drawn, and the shares."""
     seeds = [name for name in numbers if str(name).startswith("seed_")]
-    distance = numbers[numbers["metric"].isin([DISTANCE, FLOOR, COPYCAT])]
-    values = layout.finite(distance["mean"], distance[seeds].to_numpy())
+    distance = numbers[numbers["metric"].isin([DISTANCE, FLOOR])]
+    values = layout.finite(distance["mean"], distance[seeds].to_numpy(), beside[DISTANCE])
     values = values[values > 0]
-    share = layout.finite(numbers.loc[numbers["metric"] == SHARE, "mean"])
-    if not len(values):
-        return 0.1, 1.0, float(share.max(initial=0))
-    return float(values.min()), float(values.max()), float(share.max(initial=0))
+    shares = numbers.loc[numbers["metric"] == SHARE, "mean"]
+    return (float(values.min()), float(values.max()), shares) if len(values) else (0.1, 1.0, shares)
 
 
 def _curve(ax: Axes, x: Series, y: Series, hue: str, marker: str, points: bool, inches: float) -> None:
@@ -102,14 +89,6 @@ def _curve(ax: Axes, x: Series, y: Series, hue: str, marker: str, points: bool, 
     if points and 2 <= x.seeds.shape[1] <= 5:
         ax.plot(x.seeds.ravel(), y.seeds.ravel(), ".", color=hue, markersize=2.5, alpha=0.5, zorder=2)
     _arrow(ax, x.mean, y.mean, hue, inches)
-
-
-def _copycat(ax: Axes, along: np.ndarray, hue: str) -> None:
-    """Crosses at a share of 1: a copy of T has d1 = 0. One where it is the same all along the curve."""
-    measured = layout.finite(along)
-    same = len(measured) and np.ptp(measured) <= 0.05 * measured.max()
-    for at, size in zip(measured[:1] if same else along, [6.5] if same else np.linspace(5, 8, len(along)), strict=True):
-        ax.plot(at, 1, "X", color=hue, markersize=size, mec=style.INK, mew=0.7, zorder=5, clip_on=False)
 
 
 def _arrow(ax: Axes, x: np.ndarray, y: np.ndarray, hue: str, inches: float) -> None:
@@ -144,10 +123,8 @@ def _extra(walk: CurveAxis | None, numbers: pd.DataFrame) -> list[Any]:
             mark("o", LARGE**0.5, f"{walk.levels[-1]} {name}"),
         ]
     present = set(numbers["metric"])
-    if COPYCAT in present:
-        handles.append(mark("X", 6.5, "copycat (training\nimages resampled)"))
     if FLOOR in present:
-        handles.append(layout.context("floor (real\nagainst real)", DOTTED))
+        handles.append(layout.context(style.FLOOR.replace(" (", "\n(", 1), DOTTED))
     return handles
 
 
@@ -160,12 +137,10 @@ def _what(curves: Curves, walk: CurveAxis | None, colour: CurveAxis | None) -> s
     return f"{'; '.join(parts)}."
 
 
-def _marks(numbers: pd.DataFrame) -> str:
-    present = set(numbers["metric"])
-    parts = []
-    if COPYCAT in present:
-        parts.append("crosses at the top: the copycat, training images resampled and scored as samples")
-    if FLOOR in present:
+def _marks(numbers: pd.DataFrame, beside: pd.DataFrame) -> str:
+    kinds = [words for kind, (_, words) in style.REFERENCES.items() if kind in set(beside["kind"])]
+    parts = [f"hollow marks: {', '.join(kinds)}"] if kinds else []
+    if FLOOR in set(numbers["metric"]):
         parts.append("dotted: the floor, real images against real ones of the same numbers")
     return f"{'; '.join(parts).capitalize()}." if parts else ""
 

@@ -39,7 +39,7 @@ def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
     at = ", ".join(labels.level(path, level) for path, level in planned.at)
     what = f"Every other metric against {labels.setting(axis.path)}{f' at {at}' if at else ''}."
     more = f"{len(left) - len(kept)} more metrics are in the CSV of this figure." if kept != left else ""
-    notes = [captions.snapshot_along(curves, axis), captions.constant(same), more]
+    notes = [captions.snapshot_along(curves, axis), captions.meanings(curves, kept), captions.constant(same), more]
     text = Text("other-metrics", "Every other metric", what, notes, lambda numbers: measures.ranges(numbers, kept))
     return [facets.finished(curves, numbers, text, sheet, planned.colour, points=True)]
 
@@ -66,11 +66,10 @@ def _panels(
     used: dict[str, Any] = {}
     for ax, metric in zip(sheet.grid.flat, metrics, strict=False):
         row = measures.row(curves, metric)
-        used |= facets.draw_panel(ax, lines, {}, planned, row, points=True)
         facets.across(ax, planned.x, sheet.letters)
         measures.scale(ax, numbers, row)
-        unit = curves.spec(metric).unit
-        ax.set_title(sheet.title(f"{metric} ({unit})" if unit else metric))
+        used |= facets.draw_panel(ax, lines, {}, planned, row, points=True)
+        ax.set_title(sheet.title(row.label))
     for ax in sheet.grid.flat[len(metrics) :]:
         ax.set_visible(False)
     sheet.name_axes(labels.setting(planned.x.path))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from difgen_cli.report import findings
-from difgen_cli.report.page import block, exposed, gallery, parts
+from difgen_cli.report.page import block, exposed, gallery, head, parts
 from difgen_cli.report.page.document import asset, document, running, scripts
 from difgen_cli.report.plotting.layout import DrawnFigure
 
@@ -27,8 +27,9 @@ def compose(study: Study, figures: list[DrawnFigure], images: pd.DataFrame | Non
     of_images = exposed.section(curves, images, study.album)
     places = {
         "SCRIPTS": running(block.compose(study, curves, pictures, titles), allowed),
-        "HEADER": parts.header(study, curves, findings.of_study(curves)),
-        "FIGURES": "".join(parts.chart(figure) for figure in figures) or parts.note("Nothing to draw yet."),
+        "HEADER": head.header(study, curves, findings.of_study(curves)),
+        "FIGURES": "".join(parts.chart(figure, scripts=True) for figure in figures)
+        or parts.note("Nothing to draw yet."),
         "IMAGES_LINK": '<li><a href="#images">Images</a></li>\n  ' if of_images else "",
         "IMAGES": of_images,
         "LAST": parts.last_snapshots(curves),

@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from difgen_cli.engine.columns import ColumnSpec
-from difgen_cli.report.plotting import captions, labels, style
+from difgen_cli.report.plotting import captions, labels, scales, style
 from difgen_cli.report.study import seeds
 from difgen_cli.report.study.curves import CLOCKS, STEPS, CurveAxis, Curves, worded
 from difgen_cli.report.table import HEADERS
@@ -42,6 +42,15 @@ def compose(study: Study, curves: Curves, pictures: Mapping[str, Sequence[Pair]]
         "metrics": _first([name for name in curves.metrics if name in study.rows]),
         "clocks": [name for name in CLOCKS[1:] if name in study.rows and study.rows[name].notna().any()],
         "logarithmic": [n for n in curves.metrics if seeds.logarithmic(n, curves.columns) and _positive(curves, n)],
+        "order": [axis.path for axis in curves.others()],
+        "markers": [style.outline(marker) for marker in style.MARKERS],
+        "references": {
+            kind: {"shape": style.MARKERS.index(marker), "words": words}
+            for kind, (marker, words) in style.REFERENCES.items()
+        },
+        "floor": {"beside": "fd_test", "name": "fd_floor", "words": style.FLOOR} if "fd_floor" in study.rows else None,
+        "resolutions": _resolutions(curves),
+        "command": _command(study),
         "labels": {name: curves.label(name) for name in curves.metrics},
         "shares": {
             name: top
@@ -140,6 +149,22 @@ def _axis(axis: CurveAxis, rows: pd.DataFrame) -> dict[str, Any]:
 def _first(metrics: list[str]) -> list[str]:
     """What a reader looks for first in front."""
     return [name for name in HEADERS if name in metrics] + [name for name in metrics if name not in HEADERS]
+
+
+def _resolutions(curves: Curves) -> dict[str, float]:
+    """The shares whose axis is logarithmic above one sample, and one sample's share of all."""
+    starts = {}
+    for name in curves.metrics:
+        own = scales.resolution(curves.done[name], curves.samples(name))
+        if curves.spec(name).scale == "share" and own:
+            starts[name] = own
+    return starts
+
+
+def _command(study: Study) -> str:
+    """The command that wrote this page, to which another figure's columns can be added."""
+    last = str(study.provenance.get("command", "")).rpartition("\n")[2]
+    return last if last.startswith("difgen report ") else "difgen report"
 
 
 def _positive(curves: Curves, name: str) -> bool:

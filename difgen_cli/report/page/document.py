@@ -20,6 +20,9 @@ SCRIPTS = (
     "data.js",
     "state.js",
     "theme.js",
+    "enlarge.js",
+    "files.js",
+    "scales.js",
     "groups.js",
     "lines.js",
     "shapes.js",
@@ -33,6 +36,8 @@ SCRIPTS = (
     "csv.js",
     "filters.js",
     "table.js",
+    "command.js",
+    "figures.js",
     "main.js",
 )
 HEAD = '<html lang="en"><head>'

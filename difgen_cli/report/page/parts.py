@@ -1,4 +1,4 @@
-"""The sections of a page that stand still: what ran, figures, references, what is missing, where it comes from."""
+"""The sections of a page that stand still: figures, references, what is missing, where it comes from."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from difgen_cli.report import table
-from difgen_cli.report.page import opening
-from difgen_cli.report.plotting import captions, labels
+from difgen_cli.report.page import files
+from difgen_cli.report.plotting import labels
 from difgen_cli.report.plotting.layout import DrawnFigure
-from difgen_cli.report.study.curves import STEPS, Curves, absent_by_state
+from difgen_cli.report.study.curves import STEPS, Curves
 
 if TYPE_CHECKING:
     from difgen_cli.report import Study
@@ -22,47 +22,22 @@ if TYPE_CHECKING:
 LARGEST_SVG = 400_000  # characters; beyond it the page shows the PNG, which a browser draws at once
 
 
-def header(study: Study, curves: Curves, sentences: list[str]) -> str:
-    """The question, what was found, what ran, what a reader must know, and what was varied."""
-    state = {"done": len(curves.done), "missing": 0, "failed": 0, "stale": 0} | absent_by_state(curves.cells)
-    counts = "".join(f'<li class="{word}"><b>{count}</b> {word}</li>' for word, count in state.items())
-    axes = "".join(
-        f"<tr><th scope=row>{escape(path)}</th><td>{escape(', '.join(map(labels.text, values)))}</td></tr>"
-        for path, values in study.axes.items()
-    )
-    seeds = f"<tr><th scope=row>seeds</th><td>{study.seeds}</td></tr>"
-    warnings = "".join(note(text, "warning") for text in _warnings(study, curves))
-    notes = "".join(map(note, study.notes))
+def chart(figure: DrawnFigure, *, scripts: bool = False) -> str:
+    """A figure with its caption and its files. scripts: the page's own add further ones (figures.js)."""
+    links = [files.csv(figure.data, f"{figure.name}.csv")]
+    if not scripts:
+        links.insert(0, files.binary("PNG", f"{figure.name}.png", figure.png, "image/png"))
     return (
-        f'<header><div><h1>{escape(study.name)}</h1><p class="question">{escape(study.question)}</p>'
-        f'{opening.block(sentences)}{notes}<ul class="counts">{counts}</ul>{warnings}</div>'
-        f'<div class="scroll"><table class="plain"><caption>What was varied</caption>{axes}{seeds}</table></div>'
-        "</header>"
+        f'<figure class="chart" data-name="{escape(figure.name)}"><h3>{escape(figure.title)}</h3>'
+        f'<div class="scroll drawing" tabindex="0" style="--wide:{_wide(figure):.0f}">{_inline(figure)}</div>'
+        f'<figcaption>{escape(figure.caption)} <span class="files">{" ".join(links)}</span></figcaption></figure>'
     )
 
 
-def _warnings(study: Study, curves: Curves) -> list[str]:
-    """What a reader must know before believing a curve."""
-    warnings = [study.stale] if study.stale else []
-    if curves.seeds == 1:
-        warnings.append("One seed: it is not known how much another subset or initialisation would differ.")
-    elif 1 < curves.seeds < study.seeds:
-        warnings.append(f"At most {curves.seeds} of {study.seeds} seeds are finished.")
-    if "differing counts" in captions.counts(curves):
-        warnings.append("Sample or reference counts differ between cells: their Fréchet distances cannot be compared.")
-    if " / " in curves.features:
-        warnings.append(f"Several feature spaces ({curves.features}): their distances cannot be compared.")
-    return [*warnings, *captions.moving(curves)]
-
-
-def chart(figure: DrawnFigure) -> str:
-    """A figure with its caption and links to its files."""
-    stem = f"figures/{figure.name}"
-    links = " ".join(f'<a href="{escape(stem)}.{end}">{end.upper()}</a>' for end in ("png", "svg", "csv"))
-    return (
-        f'<figure class="chart"><h3>{escape(figure.title)}</h3><div class="scroll" tabindex="0">{_inline(figure)}</div>'
-        f'<figcaption>{escape(figure.caption)} <span class="files">{links}</span></figcaption></figure>'
-    )
+def _wide(figure: DrawnFigure) -> float:
+    """The width of a drawing in points."""
+    box = re.search(r'viewBox="0 0 ([\d.]+) ', figure.svg)
+    return float(box.group(1)) if box else 600.0
 
 
 def _inline(figure: DrawnFigure) -> str:
@@ -112,7 +87,9 @@ def last_snapshots(curves: Curves) -> str:
     )
     return (
         f'<div class="scroll" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
-        f"{note(table.notes(curves))}{note('All metrics are in last.csv, all cells in rows.csv, next to this page.')}"
+        f"{note(table.notes(curves))}"
+        f'<p class="note">All metrics: {files.csv(curves.last, "last.csv", "last.csv")}. '
+        "All cells: in the table of cells.</p>"
     )
 
 
@@ -162,9 +139,17 @@ def _place(by: list[str], key: tuple[object, ...], steps: list[float]) -> str:
 
 
 def provenance(study: Study) -> str:
-    """What produced the rows."""
+    """What produced the rows, and the grid itself."""
     lines = "".join(f"<dt>{escape(key)}</dt><dd>{escape(str(value))}</dd>" for key, value in study.provenance.items())
-    return f"<dl>{lines}</dl>"
+    return f"<dl>{lines}</dl>{_grid(study) if study.grid else ''}"
+
+
+def _grid(study: Study) -> str:
+    saved = files.text("Download", f"{study.name}.yaml", study.grid, "text/yaml")
+    return (
+        f'<details id="grid" open><summary>The grid: {escape(study.name)}.yaml</summary>'
+        f'<p class="files">{saved}</p><pre tabindex="0">{escape(study.grid)}</pre></details>'
+    )
 
 
 def section(title: str, body: str) -> str:

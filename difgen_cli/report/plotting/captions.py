@@ -11,6 +11,7 @@ from difgen_cli.report.study import seeds as replicates
 from difgen_cli.report.study.curves import STEPS, CurveAxis, Curves, absent_by_state
 
 CONSTANTS_MOST = 12  # named in a caption
+WIDE = "Where an interval is wider than the panel, its seeds are drawn as points in its place; the CSV has its ends."
 SCORE = "shares between the ends of Wilson's interval for all seeds' samples, wider where seeds differ by more"
 
 
@@ -157,6 +158,13 @@ def constant(same: dict[str, float]) -> str:
         return f"{len(same)} more metrics are the same in every cell and not drawn; they are in the CSV."
     values = ", ".join(f"{name} = {labels.number(value)}" for name, value in same.items())
     return f"The same in every cell, and not drawn: {values}."
+
+
+def meanings(curves: Curves, metrics: Sequence[str]) -> str:
+    """What metrics mean that an axis can only call by their column's name."""
+    named = [name for name in metrics if not curves.spec(name).label and name not in labels.METRICS]
+    words = [f"{name}: {curves.spec(name).meaning}" for name in named if curves.spec(name).meaning]
+    return f"{'; '.join(words)}." if words else ""
 
 
 def names(axes: list[CurveAxis]) -> str:

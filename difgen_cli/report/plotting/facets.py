@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from difgen_cli.report.plotting import captions, labels, layout, scales, style
+from difgen_cli.report.plotting import captions, intervals, labels, layout, scales, style
 from difgen_cli.report.plotting.layout import DrawnFigure, Groups, Series
 from difgen_cli.report.plotting.paper import Paper
 from difgen_cli.report.study.curves import STEPS, CurveAxis, Curves
@@ -27,7 +28,7 @@ class FacetRow:
 
     marks: values that a reader needs to see, as thin grey lines. beside: other metrics of the numbers, drawn as broken
     lines, as (metric, words, line). shared: these as one grey line where all levels agree. whole: the intervals fit
-    too.
+    too. samples: how many a share is estimated from at most; NaN where that is not known.
     """
 
     metric: str
@@ -37,6 +38,7 @@ class FacetRow:
     beside: tuple[tuple[str, str, Any], ...] = ()
     shared: bool = False
     whole: bool = False
+    samples: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -167,9 +169,9 @@ def draw(
     remarks: list[str] = []
     for row, axes in zip(rows, sheet.grid, strict=True):
         for ax, panel in zip(axes, shown, strict=True):
-            handles |= draw_panel(ax, lines, panel, planned, row, points=points)
             across(ax, planned.x, sheet.letters)
             remarks.append((up or _up)(ax, numbers, row))
+            handles |= draw_panel(ax, lines, panel, planned, row, points=points)
             if also:
                 also(ax, row, panel)
         axes[0].set_ylabel(layout.wrapped(row.label))
@@ -195,6 +197,8 @@ def finished(
     """What is on the sheet as a figure; caption: in place of what every figure states. points: it shows the seeds."""
     if caption is None:
         caption = captions.caption(curves, numbers, text.what, *text.notes, points=points)
+    if intervals.has_wide(sheet.figure):
+        caption += f" {captions.WIDE}"
     return DrawnFigure(
         name=text.name,
         title=text.title,
@@ -209,7 +213,7 @@ def finished(
 def draw_panel(
     ax: Axes, lines: Groups, panel: layout.Panel, planned: FacetPlan, row: FacetRow, *, points: bool
 ) -> dict[str, Any]:
-    """Lines of one panel; returns the legend's entries for the lines beside them."""
+    """Lines of one panel, whose axes run as they will; returns the legend's entries for the lines beside them."""
     few = len(style.colours(planned.colour)) <= 4
     handles = {}
     for mark in row.marks:
@@ -266,7 +270,7 @@ def _up(ax: Axes, numbers: pd.DataFrame, row: FacetRow) -> str:
     ends = mine[["lo", "hi"]].to_numpy(float) if row.whole else np.zeros(0)
     values = layout.finite(mine["mean"], mine[seeds].to_numpy(), row.marks, ends)
     if row.scale == "share":
-        return scales.share_scale(ax, "y", 1.0)
+        return scales.share_scale(ax, "y", [1.0])
     if row.scale == "log" and (values > 0).any():
         values = values[values > 0]
         scales.log_scale(ax, "y", float(values.min()), float(values.max()))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from difgen_cli.report.plotting import labels, style
+from difgen_cli.report.plotting import intervals, labels, style
 from difgen_cli.report.plotting.paper import Paper
 from difgen_cli.report.study.curves import CurveAxis
 
@@ -263,13 +263,14 @@ def line(ax: Axes, drawn: Series, colour: str, marker: str, *, band: bool, joine
     """Means with their intervals, and the single seeds as small points where there are 2 to 5."""
     kind = "-" if joined else "none"
     ax.plot(drawn.x, drawn.mean, color=colour, marker=marker, linestyle=kind, zorder=3)
+    lo, hi, wide = intervals.within(ax, drawn)
     if band and joined:
-        ax.fill_between(drawn.x, drawn.lo, drawn.hi, color=colour, alpha=0.14, linewidth=0, zorder=1)
+        ax.fill_between(drawn.x, lo, hi, color=colour, alpha=0.14, linewidth=0, zorder=1)
     else:
-        ax.plot(*bars(drawn.x, drawn.lo, drawn.hi), color=colour, linewidth=1, alpha=0.45, zorder=2)
-    if points and 2 <= drawn.seeds.shape[1] <= 5:
-        places = np.repeat(drawn.x, drawn.seeds.shape[1])
-        ax.plot(places, drawn.seeds.ravel(), ".", color=colour, markersize=3, alpha=0.55, zorder=2)
+        ax.plot(*bars(drawn.x, lo, hi), color=colour, linewidth=1, alpha=0.45, zorder=2)
+    shown = np.full(len(drawn.x), points and 2 <= drawn.seeds.shape[1] <= 5) | wide
+    places = np.repeat(drawn.x[shown], drawn.seeds.shape[1])
+    ax.plot(places, drawn.seeds[shown].ravel(), ".", color=colour, markersize=3, alpha=0.55, zorder=2)
 
 
 def bars(at: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

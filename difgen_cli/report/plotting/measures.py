@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from difgen_cli.report.plotting import labels, layout, scales
+from difgen_cli.report.plotting import labels, layout, scales, style
 from difgen_cli.report.plotting.facets import DASHED, DOTTED, FacetRow
 from difgen_cli.report.study.curves import STEPS, CurveAxis, Curves, over_seeds
 
@@ -22,7 +22,7 @@ CONTEXT: dict[str, tuple[tuple[str, str, Any], ...]] = {
     ),
     "fd_test": (
         ("fd_copycat", "copycat (training\nimages resampled)", (0, (4, 1.5, 1, 1.5))),
-        ("fd_floor", "floor (real\nagainst real)", DOTTED),
+        ("fd_floor", style.FLOOR.replace(" (", "\n(", 1), DOTTED),
     ),
     **{
         name: (
@@ -50,7 +50,8 @@ def row(curves: Curves, metric: str) -> FacetRow:
     """A row of panels for a metric as it declares itself."""
     spec = curves.spec(metric)
     marks = (0.0,) if spec.scale in ("difference", "gain") else ()
-    return FacetRow(metric, curves.label(metric), spec.scale, marks, CONTEXT.get(metric, ()), shared=True)
+    context, samples = CONTEXT.get(metric, ()), curves.samples(metric)
+    return FacetRow(metric, curves.label(metric), spec.scale, marks, context, shared=True, samples=samples)
 
 
 def read_alone(curves: Curves) -> list[str]:
@@ -70,7 +71,7 @@ def scale(ax: Axes, numbers: pd.DataFrame, row: FacetRow) -> str:
     seeds = [name for name in numbers if str(name).startswith("seed_")]
     mine = numbers[numbers["metric"] == row.metric]
     if row.scale == "share":
-        return scales.share_scale(ax, "y", float(mine["mean"].max()))
+        return scales.share_scale(ax, "y", mine["mean"], row.samples)
     beside = numbers[numbers["metric"].isin([name for name, _, _ in CONTEXT.get(row.metric, ())])]
     values = layout.finite(mine["mean"], mine[seeds].to_numpy(), beside["mean"])
     if row.scale == "log" and values.min() > 0 and values.max() / values.min() > LOG_FROM:

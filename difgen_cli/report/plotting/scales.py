@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from difgen_cli.report.study.curves import CurveAxis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+
+SEEN = 0.05  # the least share that is told from 0 on a linear axis
 
 
 def setting_scale(
@@ -66,17 +70,31 @@ def log_scale(ax: Axes, which: str, low: float, high: float, letters: float = 36
     _ticks(ax, which, ticks, [f"{tick:g}" for tick in ticks])
 
 
-def share_scale(ax: Axes, which: str, largest: float) -> str:
-    """A share from 0 to 1; where all are below 0.1, symmetric-logarithmic so that 0 and 0.01 are both seen."""
+def resolution(shares: Any, samples: float) -> float:
+    """From where a share's axis is logarithmic: one of so many samples; 0 where a linear axis shows all.
+
+    That is where each share is 0 or at least `SEEN`. samples: NaN where not known, for a hundred.
+    """
+    values = np.asarray(shares, dtype=float)
+    positive = values[np.isfinite(values) & (values > 0)]
+    if not len(positive) or positive.min() >= SEEN:
+        return 0.0
+    return 1 / max(samples, 1 / SEEN) if np.isfinite(samples) else 0.01
+
+
+def share_scale(ax: Axes, which: str, shares: Any, samples: float = math.nan) -> str:
+    """A share from 0 to 1; where some are small, linear up to one sample, of `samples`, and logarithmic above."""
     limit = ax.set_xlim if which == "x" else ax.set_ylim
-    if largest >= 0.1 or largest <= 0:
+    start = resolution(shares, samples)
+    if not start:
         limit(-0.04, 1.04)
         _ticks(ax, which, [0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
         return ""
-    (ax.set_xscale if which == "x" else ax.set_yscale)("symlog", linthresh=0.01)
-    limit(-0.002, 1.2)
-    _ticks(ax, which, [0, 0.005, 0.01, 0.1, 1], ["0", "0.005", "0.01", "0.1", "1"])
-    return "The share's axis is linear up to 0.01 and logarithmic above."
+    (ax.set_xscale if which == "x" else ax.set_yscale)("symlog", linthresh=start)
+    limit(-0.2 * start, 1.3)
+    powers = [10.0**power for power in range(math.ceil(math.log10(start) - 1e-9), 1)]
+    _ticks(ax, which, [0, *powers], ["0", *(f"{power:g}" for power in powers)])
+    return f"The share's axis is linear up to {start:.2g}, one sample, and logarithmic above."
 
 
 def gain_scale(ax: Axes, low: float, high: float) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from difgen_cli.report.study.curves import CurveAxis
 
@@ -13,6 +15,13 @@ DARK = {INK: "#e7e9ee", MUTED: "#9da5b3", GRID: "#343a45", PAPER: "#171a21"}
 WORDS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7a5195", "#555555")
 WORDS_DARK = ("#5ab4ec", "#ff8a3d", "#2fcf9f", "#e59ac6", "#8fd0f5", "#f2b840", "#b692d6", "#b5b5b5")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
+# kind of reference rows -> its marker, drawn hollow, and its name in a legend
+REFERENCES = {
+    "heldout": ("o", "held-out images"),
+    "copycat": ("X", "copycat (training images resampled)"),
+    "ideal": ("D", "ideal denoiser"),
+}
+FLOOR = "floor (real against real)"
 
 RC: dict[str, Any] = {
     "font.family": ["DejaVu Sans"],
@@ -72,6 +81,17 @@ def markers(axis: CurveAxis | None) -> dict[str, str]:
     """Level -> marker, so that a line is told from its neighbour without its colour."""
     levels = axis.levels if axis else ("",)
     return {level: MARKERS[i % len(MARKERS)] for i, level in enumerate(levels)}
+
+
+def outline(marker: str) -> list[tuple[float, float]] | None:
+    """The corners of a marker in radii of the circle, y downwards as on a screen; None for the circle."""
+    from matplotlib.markers import MarkerStyle
+
+    if marker == "o":
+        return None
+    style = MarkerStyle(marker)
+    corners = np.asarray(style.get_path().transformed(style.get_transform()).vertices)[:-1]  # the last closes the path
+    return [(round(2 * float(x), 4), round(-2 * float(y), 4)) for x, y in corners]
 
 
 def _spread(axis: CurveAxis | None, low: float, high: float, words: tuple[str, ...]) -> dict[str, str]:

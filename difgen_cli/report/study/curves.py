@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -90,6 +91,11 @@ class Curves(Readings):
     def spec(self, metric: str) -> ColumnSpec:
         """What a metric declares of a column; the defaults where nothing is declared."""
         return self.columns.get(metric, ColumnSpec())
+
+    def samples(self, metric: str) -> float:
+        """From how many samples a metric is estimated at most; NaN where that is not known."""
+        column = self.spec(metric).n or "n_gen"
+        return float(self.done[column].max()) if column in self.done else math.nan
 
     def label(self, metric: str) -> str:
         """The axis label of a metric."""

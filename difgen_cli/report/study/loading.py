@@ -94,7 +94,14 @@ def _study(store: Store, folder: Path, metrics: dict[str, pa.Table]) -> Study:
         image_names=exposure.names(store, exposed),
         album=Album(store, _trajectories(rows)),
         notes=notes.read(folder).sentences,
+        grid=_grid(folder),
     )
+
+
+def _grid(folder: Path) -> str:
+    """The YAML that was swept; nothing where it is gone."""
+    file = folder / "grid.yaml"
+    return parsed(file, lambda path: path.read_text(encoding="utf-8", errors="replace")) if exists(file) else ""
 
 
 def _trajectories(rows: pd.DataFrame) -> dict[str, str]:

@@ -66,7 +66,7 @@ const Controls = (() => {
     const name = chosen[which];
     if (Data.axes.has(name)) return Data.axes.get(name).log;
     if (Data.logarithmic.includes(name)) return true;
-    if (Data.column(name)?.unit === "share") return false;
+    if (Data.column(name)?.unit === "share") return name in Data.resolutions;
     let [low, high] = [Infinity, -Infinity];
     const values = Data.numbers(name);
     for (let row = 0; row < Data.rows; row += 1) {
@@ -105,7 +105,9 @@ const Controls = (() => {
         const word = axis.levels[Number(event.target.value)];
         told.textContent = said(word);
         event.target.setAttribute("aria-valuetext", said(word));
-        State.set({ step: word });
+        const { cell } = State.get();
+        const along = cell ? Data.atStep(Data.rowOf(cell), word) : undefined;  // the pinned cell goes along
+        State.set({ step: word, cell: along === undefined ? cell : Data.value("cell", along) });
       },
     });
     place.replaceChildren(Dom.make("label", { for: "step" }, axis.label), range, told);
@@ -115,7 +117,7 @@ const Controls = (() => {
   function legend(drawn) {
     const { path, levels } = drawn.colour;
     const place = Dom.byId("legend");
-    place.hidden = !path && !drawn.references.length;
+    place.hidden = !path && !drawn.references.length && !drawn.floored;
     place.replaceChildren(path ? Dom.make("span", { class: "legend-name" }, Data.label(path)) : "", ...(path ? levels : []).map((level, i) =>
       Dom.make("button", {
         type: "button", class: "level", "aria-pressed": String(!State.get().hidden.includes(i)),
@@ -129,9 +131,9 @@ const Controls = (() => {
   }
 
   function references(drawn) {
-    const words = { heldout: "held-out images", copycat: "copycat", ideal: "ideal denoiser" };
-    const kinds = [...new Set(drawn.references.map((group) => group.kind))];
-    return kinds.map((kind) => Dom.make("span", { class: "level" }, Shapes.key(Shapes.REFERENCES[kind] ?? 0, drawn.colour.plain, true), words[kind] ?? kind));
+    const kinds = [...new Set(drawn.references.map((group) => group.kind))].map(Shapes.reference);
+    const line = drawn.floored ? [Dom.make("span", { class: "level" }, Shapes.dotted(drawn.colour.plain), Data.floor.words)] : [];
+    return [...kinds.map(({ shape, words }) => Dom.make("span", { class: "level" }, Shapes.key(shape, drawn.colour.plain, true), words)), ...line];
   }
 
   return { start, isLog, slider, legend };

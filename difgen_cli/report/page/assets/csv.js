@@ -21,16 +21,10 @@ const Csv = (() => {
   /** All columns of these rows. */
   function write(rows) {
     const names = [...Data.columns.keys()];
-    const lines = rows.map((row) => names.map((name) => field(Data.value(name, row))).join(","));
-    return `${[names.map(field).join(","), ...lines].join("\n")}\n`;
+    return lines([names, ...rows.map((row) => names.map((name) => Data.value(name, row)))]);
   }
 
-  function download(rows) {
-    const address = URL.createObjectURL(new Blob([write(rows)], { type: "text/csv;charset=utf-8" }));
-    const link = Dom.make("a", { href: address, download: "cells.csv" });
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(address), 1000);
-  }
+  const lines = (table) => `${table.map((line) => line.map(field).join(",")).join("\n")}\n`;
 
-  return { write, download };
+  return { write, lines };
 })();

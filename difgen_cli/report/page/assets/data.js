@@ -10,6 +10,9 @@ const Data = (() => {
   const cells = columns.get("cell");
   for (let row = 0; row < block.rows; row += 1) place.set(value("cell", row), row);
 
+  const kinds = {};  // how many rows there are of each
+  for (let row = 0; row < block.rows; row += 1) kinds[value("kind", row)] = (kinds[value("kind", row)] ?? 0) + 1;
+
   /** A value as it is in the table: number, text, truth, or null. */
   function value(name, row) {
     const column = columns.get(name);
@@ -38,11 +41,22 @@ const Data = (() => {
     return [...said, `seed ${value(block.replicate, row)}`].join(", ");
   }
 
+  /** The row of the same training at another step; undefined where there is none. */
+  function atStep(row, word) {
+    const steps = block.axes.findIndex((axis) => axis.path === block.steps);
+    const code = block.axes[steps]?.levels.indexOf(word);
+    for (let other = 0; other < block.rows; other += 1) {
+      const same = block.axes.every((axis, i) => axis.codes[other] === (i === steps ? code : axis.codes[row]));
+      if (same && ["kind", block.replicate].every((name) => value(name, other) === value(name, row))) return other;
+    }
+    return undefined;
+  }
+
   const label = (name) => block.labels[name] ?? axes.get(name)?.label ?? name;
   const isSetting = (name) => name.includes(".");
 
   return {
-    ...block, columns, axes, axisList: block.axes, cells, value, numbers, title, label, isSetting,
+    ...block, columns, axes, kinds, axisList: block.axes, cells, value, numbers, title, atStep, label, isSetting,
     rowOf: (cell) => place.get(cell),
     column: (name) => columns.get(name),
   };

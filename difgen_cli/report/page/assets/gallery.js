@@ -7,7 +7,7 @@ const Gallery = (() => {
   const all = Object.entries(Data.pictures).flatMap(([cell, pairs]) => pairs.map((pair) => ({ cell, pair, row: Data.rowOf(cell) })));
   /** What pairs are ordered by: identical ones first. */
   const nearness = ({ pair }) => (pair[6] ? 0 : pair[7] ?? pair[1] ?? Number.MAX_VALUE);
-  const choice = { cells: "models", order: "copied", shown: MORE };
+  const choice = { cells: "models", order: "turns", shown: MORE };
 
   /** A pair as it is in the block: [seed, ratio, is a copy, label, sample, nearest, is identical, nearness]. */
   function figure([seed, d1d2, copy, label, sample, nearest, identical], caption = null) {
@@ -34,8 +34,20 @@ const Gallery = (() => {
       if (choice.cells === "pinned") return entry.cell === State.get().cell;
       return entry.cell === choice.cells;
     });
-    const sign = choice.order === "copied" ? 1 : -1;
-    return kept.sort((a, b) => sign * (nearness(a) - nearness(b)) || a.pair[0] - b.pair[0]);
+    const sign = choice.order === "new" ? -1 : 1;
+    kept.sort((a, b) => sign * (nearness(a) - nearness(b)) || a.pair[0] - b.pair[0]);
+    return choice.order === "turns" ? inTurns(kept) : kept;
+  }
+
+  /** The first pair of each cell, then the second of each, and so on: else one setting would fill the gallery. */
+  function inTurns(sorted) {
+    const counts = new Map();
+    const turns = sorted.map((entry) => {
+      const turn = counts.get(entry.cell) ?? 0;
+      counts.set(entry.cell, turn + 1);
+      return [turn, entry];
+    });
+    return turns.sort(([a], [b]) => a - b).map(([, entry]) => entry);
   }
 
   function draw() {
@@ -45,9 +57,12 @@ const Gallery = (() => {
     Dom.byId("gallery-pairs").replaceChildren(...shown.map((entry) => figure(entry.pair, pin(entry))));
     const copies = found.filter(({ pair }) => pair[2] || pair[6]).length;
     const cells = Object.keys(Data.pictures).length;
-    const order = choice.order === "copied" ? "nearest" : "farthest";
+    const order = choice.order === "new" ? "farthest from" : "nearest to";
+    const turns = choice.order === "turns" ? " in each cell" : "";
+    const models = Data.kinds.model ?? 0;
+    const pictured = Object.keys(Data.pictures).filter((cell) => Data.value("kind", Data.rowOf(cell)) === "model").length;
     Dom.byId("gallery-told").textContent = all.length
-      ? `${shown.length} of ${found.length} pairs, those ${order} to a training image first; ${copies} of them ${copies === 1 ? "is a copy" : "are copies"} by the ratio rule, or identical. The page carries the ${Object.values(Data.pictures)[0].length} nearest samples of each of ${cells} cells.`
+      ? `${shown.length} of ${found.length} pairs, those ${order} a training image first${turns}; ${copies} of them ${copies === 1 ? "is a copy" : "are copies"} by the ratio rule, or identical. The page carries the ${Object.values(Data.pictures)[0].length} nearest samples of each of ${pictured} of ${models} cells of models, and of ${cells - pictured} references.`
       : "No samples are stored as pictures.";
     Dom.byId("gallery-more").hidden = shown.length >= found.length;
   }
@@ -73,7 +88,7 @@ const Gallery = (() => {
     };
     Dom.byId("gallery-controls").replaceChildren(
       Dom.select("Of", options, choice.cells, change("cells"), { id: "gallery-of" }),
-      Dom.select("First", [["copied", "nearest to a training image"], ["new", "farthest"]], choice.order, change("order"), { id: "gallery-order" }));
+      Dom.select("First", [["turns", "the nearest of each cell"], ["copied", "nearest to a training image"], ["new", "farthest"]], choice.order, change("order"), { id: "gallery-order" }));
     Dom.byId("gallery-more").addEventListener("click", () => {
       choice.shown += MORE;
       draw();

@@ -123,7 +123,15 @@ const Groups = (() => {
     for (const group of groups) [group[which].lo, group[which].hi] = [lo[group.rows[0]], hi[group.rows[0]]];
   }
 
+  /** The mean over groups of what a column is over their seeds: [] where it is nowhere known, else one number. */
+  function centre(groups, name) {
+    const column = measure(name);
+    const known = groups.map((group) => group.rows.filter((row) => !Number.isNaN(column.at[row]))).filter((rows) => rows.length);
+    const means = known.map((rows) => spread(rows, column).mean);
+    return means.length ? [means.reduce((sum, mean) => sum + mean, 0) / means.length] : [];
+  }
+
   const codesOf = (row) => Data.axisList.map((axis) => axis.codes[row]);
 
-  return { over, references };
+  return { over, references, centre };
 })();

@@ -6,30 +6,39 @@ const Marks = (() => {
   const RADIUS = 4.6;
   const NEAR = 24;  // pixels within which a mark is meant
 
-  /** A canvas over a Bokeh view that knows where values stand on it. */
-  function over(host, view) {
+  /** A canvas over a Bokeh view that knows where values stand on it. scales: of x and y (scales.js). */
+  function over(host, view, scales) {
     const canvas = Dom.make("canvas", { class: "marks", "aria-hidden": "true" });
     host.append(canvas);
     const pen = canvas.getContext("2d");
     const ratio = window.devicePixelRatio || 1;
     [canvas.width, canvas.height] = [host.clientWidth * ratio, host.clientHeight * ratio];
     pen.scale(ratio, ratio);
-    const at = (group) => [view.frame.x_scale.compute(group.x.mean), view.frame.y_scale.compute(group.y.mean)];
-    return { canvas, pen, view, at };
+    const across = (value) => view.frame.x_scale.compute(scales.x.to(value));
+    const up = (value) => view.frame.y_scale.compute(scales.y.to(value));
+    const at = (group) => [across(group.x.mean), up(group.y.mean)];
+    return { canvas, pen, view, at, across, up };
   }
 
   /**
    * Draw marks {group, hue, shape}, and rings around the hovered and the pinned group.
    * beneath: columns of lines, bands and seeds (as plot.js takes them) that change with every step; null where none do.
+   * floors: where dotted lines stand across, and up.
    */
-  function draw(layer, marks, rings, intervals, beneath) {
-    const { pen, canvas, view } = layer;
-    pen.clearRect(0, 0, canvas.width, canvas.height);
+  function draw(layer, content) {
+    layer.pen.clearRect(0, 0, layer.canvas.width, layer.canvas.height);
+    paint(layer, content);
+  }
+
+  /** The same on whatever the layer's pen draws on. */
+  function paint(layer, { marks, rings, intervals, beneath, floors }) {
+    const { pen, view } = layer;
     const { left, top, width, height } = view.frame.bbox;
     pen.save();
     pen.beginPath();
     pen.rect(left - 8, top - 8, width + 16, height + 16);
     pen.clip();
+    dotted(layer, floors);
     if (beneath) under(layer, beneath);
     if (intervals) bars(layer, marks);
     const paper = Theme.colour("--paper");
@@ -47,12 +56,24 @@ const Marks = (() => {
     pen.restore();
   }
 
+  function dotted({ pen, view, across, up }, { x, y }) {
+    const { left, right, top, bottom } = view.frame.bbox;
+    pen.lineWidth = 1.4;
+    pen.strokeStyle = Theme.colour("--muted");
+    pen.setLineDash([2, 3]);
+    pen.beginPath();
+    for (const at of x.map(across)) pen.moveTo(at, top), pen.lineTo(at, bottom);
+    for (const at of y.map(up)) pen.moveTo(left, at), pen.lineTo(right, at);
+    pen.stroke();
+    pen.setLineDash([]);
+  }
+
   /** Bands, lines and single seeds as the plot draws them where they stand still. */
   function under({ pen, view }, { bands, lines, seeds }) {
     const { x_scale: across, y_scale: up } = view.frame;
     const path = (xs, ys) => {
       pen.beginPath();
-      xs.forEach((x, i) => pen.lineTo(across.compute(x), end(up, ys[i], view.frame.bbox.bottom)));
+      xs.forEach((x, i) => pen.lineTo(across.compute(x), within(up.compute(ys[i]), view.frame.bbox.top, view.frame.bbox.bottom)));
     };
     pen.lineWidth = 1.6;
     pen.lineJoin = "round";
@@ -84,32 +105,32 @@ const Marks = (() => {
     layer.pen.stroke();
   }
 
-  /** 95 % intervals, in both directions where both have one. */
-  function bars({ pen, view, at }, marks) {
-    const { x_scale: across, y_scale: up } = view.frame;
+  /** 95 % intervals, in both directions where both have one, as far as the frame reaches; references have none. */
+  function bars({ pen, view, at, across, up }, marks) {
+    const { left, right, top, bottom } = view.frame.bbox;
     pen.lineWidth = 1;
     pen.globalAlpha = 0.45;
-    for (const { group, hue } of marks) {
+    for (const { group, hue } of marks.filter(({ hollow }) => !hollow)) {
       const [x, y] = at(group);
       pen.strokeStyle = hue;
       pen.beginPath();
       if (Number.isFinite(group.y.lo + group.y.hi)) {
-        pen.moveTo(x, end(up, group.y.lo, view.frame.bbox.bottom));
-        pen.lineTo(x, up.compute(group.y.hi));
+        pen.moveTo(x, within(up(group.y.lo), top, bottom));
+        pen.lineTo(x, within(up(group.y.hi), top, bottom));
       }
       if (Number.isFinite(group.x.lo + group.x.hi)) {
-        pen.moveTo(end(across, group.x.lo, view.frame.bbox.left), y);
-        pen.lineTo(across.compute(group.x.hi), y);
+        pen.moveTo(within(across(group.x.lo), right, left), y);
+        pen.lineTo(within(across(group.x.hi), right, left), y);
       }
       pen.stroke();
     }
     pen.globalAlpha = 1;
   }
 
-  /** Where a lower end stands; at the frame's edge where a log axis has no place for it. */
-  function end(scale, value, edge) {
-    const found = scale.compute(value);
-    return Number.isFinite(found) ? found : edge;
+  /** A place in the frame; its far edge where a log axis has no place for a lower end. */
+  function within(place, first, last) {
+    if (!Number.isFinite(place)) return last;
+    return Math.min(Math.max(place, Math.min(first, last)), Math.max(first, last));
   }
 
   /** The group nearest to a place in pixels, or null. */
@@ -124,5 +145,5 @@ const Marks = (() => {
     return best;
   }
 
-  return { over, draw, nearest };
+  return { over, draw, paint, nearest };
 })();

@@ -4,14 +4,15 @@
 const Panel = (() => {
   const HAZE = 1500;  // groups beyond which small dots on the lines would only be a haze
 
-  /** A panel's place on the page; `put` gives it life when its plot is there. */
-  function place(panel, size) {
+  /** A panel's place on the page; `put` gives it life when its plot is there. enlarge: called by its button. */
+  function place(panel, size, enlarge) {
     const plot = Dom.make("div", { class: "plot", style: `height:${size.height}px` });
     const host = Dom.make("div", {
       class: "panel", tabindex: 0, role: "group", "aria-roledescription": "chart",
       "aria-label": `${panel.title || "All"}: arrow keys go from point to point, Enter pins one`,
     }, plot);
-    return { figure: Dom.make("div", { class: "facet" }, panel.title && Dom.make("h3", {}, panel.title), host), host, plot };
+    const head = Dom.make("div", { class: "facet-head" }, Dom.make("h3", {}, panel.title), enlarge && Enlarge.button(panel.title || "the panel", enlarge));
+    return { figure: Dom.make("div", { class: "facet" }, head, host), host, plot };
   }
 
   /**
@@ -27,21 +28,34 @@ const Panel = (() => {
       const current = (drawn.fixed ? Lines.atStep(panel, drawn, chosen.step) : panel.groups).filter(visible);
       const kept = new Set(current);
       const some = panel.lines.map((line) => line.filter((group) => kept.has(group))).filter((line) => line.length);
-      const dots = chosen.seeds === "points" ? current.flatMap(single) : [];
+      const dots = (chosen.seeds === "points" ? current : current.filter((group) => drawn.isWide(group))).flatMap(single);
       all = [...current, ...dots, ...panel.references];
       const made = columns(drawn, chosen, some, current, dots);
       if (drawn.fixed) beneath = made;  // the slider changes them: drawn over the plot, which need not be painted again
       else plotted.show(made);
     }
 
-    function redraw(chosen) {
+    /** What is drawn over the plot: marks, rings around the pinned and the hovered one, and floors. */
+    function content(chosen) {
       const shown = Lines.atStep(panel, drawn, chosen.step).filter(visible);
-      const beside = panel.references.filter(visible).map((group) => ({ group, hue: look(drawn, group)?.hue ?? drawn.colour.plain, shape: Shapes.REFERENCES[group.kind] ?? 0, hollow: true }));
-      const marks = [...beside, ...shown.map((group) => ({ group, ...look(drawn, group) }))];
-      const row = Data.rowOf(chosen.cell);
-      const pinned = all.find((group) => group.rows.includes(row));
-      const rings = [pinned && { group: pinned, wide: 2.5 }, hovered && { group: hovered, wide: 1.2 }].filter(Boolean);
-      Marks.draw(layer, marks, rings, chosen.seeds === "band" && !drawn.banded, beneath);
+      const hollow = (group) => ({ group, hue: look(drawn, group)?.hue ?? drawn.colour.plain, shape: Shapes.reference(group.kind).shape, hollow: true });
+      const marks = [...panel.references.filter(visible).map(hollow), ...shown.map((group) => ({ group, ...look(drawn, group) }))];
+      const now = pinned(chosen);
+      const rings = [now && { group: now, wide: 2.5 }, hovered && { group: hovered, wide: 1.2 }].filter(Boolean);
+      return { marks, rings, intervals: chosen.seeds === "band" && !drawn.banded, beneath, floors: panel.floors };
+    }
+
+    const redraw = (chosen) => Marks.draw(layer, content(chosen));
+    const pinned = ({ cell }) => {
+      const row = Data.rowOf(cell);
+      return row === undefined ? undefined : all.find((group) => group.rows.includes(row));
+    };
+
+    /** What is hovered goes along when the slider moves. */
+    function slid(chosen) {
+      const along = hovered && Data.atStep(hovered.rows[0], chosen.step);
+      const group = along === undefined || along === null ? null : all.find((other) => other.rows.includes(along));
+      if (group) hover(group);
     }
 
     function hover(group, at) {
@@ -52,7 +66,7 @@ const Panel = (() => {
     }
 
     function attach(view) {
-      layer = Marks.over(spot.host, view);
+      layer = Marks.over(spot.host, view, drawn.scales);
       const find = (x, y) => Marks.nearest(layer, all, x, y);
       listen(spot.host, { find, hover, pin: events.pin, hovered: () => hovered, all: () => all, lines: panel.lines });
       view.model.x_range.change.connect(() => requestAnimationFrame(() => redraw(State.get())));
@@ -62,7 +76,20 @@ const Panel = (() => {
     /** Where the marks of this step stand, in pixels of the panel. */
     const marks = () => Lines.atStep(panel, drawn, State.get().step).filter(visible).map((group) => ({ group, at: layer.at(group) }));
 
-    return { lines, redraw, attach, marks, seeds: () => all.filter((group) => group.alone) };
+    /** Where the pinned group stands, if it is in this panel. */
+    const pin = (chosen) => {
+      const group = pinned(chosen);
+      return group && visible(group) ? { group, at: layer.at(group), host: spot.host } : null;
+    };
+
+    /** The panel as SVG: its plot, and what is drawn over it. */
+    const svg = () => {
+      const { ctx } = layer.view.export("svg");
+      Marks.paint({ ...layer, pen: ctx }, content(State.get()));
+      return ctx.get_serialized_svg(true);
+    };
+
+    return { lines, redraw, slid, attach, marks, pin, svg, title: panel.title, seeds: () => all.filter((group) => group.alone) };
   }
 
   const look = (drawn, group) => drawn.colour.levels[drawn.colour.of(group)];
@@ -80,15 +107,26 @@ const Panel = (() => {
   function columns(drawn, chosen, lines, groups, dots) {
     const hue = (line) => look(drawn, line[0]).hue;
     const long = lines.filter((line) => line.length > 1);
-    const banded = long.filter((line) => chosen.seeds === "band" && line.some((group) => Number.isFinite(group.y.lo)));
+    const banded = chosen.seeds === "band" ? long.flatMap((line) => narrow(line, drawn)) : [];
+    const { x: { to: across }, y: { to: up } } = drawn.scales;
     const means = groups.length <= HAZE ? groups : [];
     const alpha = groups.length > HAZE ? 0.35 : 0.8;
     return {
-      lines: { xs: long.map((line) => line.map((g) => g.x.mean)), ys: long.map((line) => line.map((g) => g.y.mean)), hue: long.map(hue), alpha: long.map(() => alpha) },
-      bands: { xs: banded.map((line) => around(line, "x", "mean", "mean")), ys: banded.map((line) => around(line, "y", "lo", "hi")), hue: banded.map(hue) },
+      lines: { xs: long.map((line) => line.map((g) => across(g.x.mean))), ys: long.map((line) => line.map((g) => up(g.y.mean))), hue: long.map(hue), alpha: long.map(() => alpha) },
+      bands: { xs: banded.map((line) => around(line, "x", "mean", "mean").map(across)), ys: banded.map((line) => around(line, "y", "lo", "hi").map(up)), hue: banded.map(hue) },
       means: points(means, drawn),
       seeds: points(dots, drawn),
     };
+  }
+
+  /** The stretches of a line with intervals that fit into the panel. */
+  function narrow(line, drawn) {
+    const stretches = [[]];
+    for (const group of line) {
+      if (drawn.isWide(group)) stretches.push([]);
+      else stretches.at(-1).push(group);
+    }
+    return stretches.filter((some) => some.length > 1 && some.some((group) => Number.isFinite(group.y.lo)));
   }
 
   /** A band's outline: along one end of the intervals and back along the other; a mean stands in where there is none. */
@@ -98,7 +136,8 @@ const Panel = (() => {
   }
 
   function points(groups, drawn) {
-    return { x: groups.map((g) => g.x.mean), y: groups.map((g) => g.y.mean), hue: groups.map((g) => look(drawn, g).hue) };
+    const { x, y } = drawn.scales;
+    return { x: groups.map((g) => x.to(g.x.mean)), y: groups.map((g) => y.to(g.y.mean)), hue: groups.map((g) => look(drawn, g).hue) };
   }
 
   function listen(host, panel) {

@@ -51,6 +51,8 @@ const Plot = (() => {
   }
 
   const scale = ({ log }) => model(log ? "LogScale" : "LinearScale");
+  // as plain text: a string would be searched for formulas
+  const plain = (places, words) => new Map(places.map((place, i) => [place, model("PlainText", { text: words[i] })]));
 
   function axis(scale, range, pixels, flat) {
     const muted = Theme.colour("--muted");
@@ -62,14 +64,16 @@ const Plot = (() => {
   }
 
   /** A setting's ticks stand at its own levels, as many as have room; a metric's at round numbers. */
-  function ticks({ log, axis: levels }, range, pixels, flat) {
+  function ticks(scale, range, pixels, flat) {
+    const { log, axis: levels, from, to } = scale;
+    if (from) {
+      const found = Scales.ticks(range.start, range.end, scale);
+      return { ticker: model("FixedTicker", { ticks: found.map(to) }), major_label_overrides: plain(found.map(to), found.map(String)) };
+    }
     if (levels) {
       const kept = apart(levels, log, pixels, flat);
-      return {
-        ticker: model("FixedTicker", { ticks: kept.map((i) => levels.values[i]) }),
-        // as plain text: a string would be searched for formulas
-        major_label_overrides: new Map(kept.map((i) => [levels.values[i], model("PlainText", { text: Words.tick(levels.levels[i]) })])),
-      };
+      const places = kept.map((i) => levels.values[i]);
+      return { ticker: model("FixedTicker", { ticks: places }), major_label_overrides: plain(places, kept.map((i) => Words.tick(levels.levels[i]))) };
     }
     const formatter = model("BasicTickFormatter", { use_scientific: true, power_limit_high: 5, power_limit_low: -4 });
     const few = Math.max(3, Math.round(pixels / (flat ? 70 : 45)));

@@ -4,6 +4,8 @@
 
 const State = (() => {
   const MOST_LINES = 24;  // of one panel, before other settings are fixed
+  const TABLE = { sort: "", search: "", filters: {} };  // sort: a column, behind a minus where it descends
+  const GROUPS = { only: "only.", filters: "filter." };  // settings that hold several, and how the address begins them
   const listeners = [];
   const first = defaults();
   let now = { ...first, ...read() };
@@ -11,18 +13,16 @@ const State = (() => {
   /** The headline: memorization against Fréchet distance, coloured by what a reader looks for first. */
   function defaults() {
     const metrics = Data.metrics;
-    const rank = ["data.size", "model.width", "condition.clusters"];
-    const free = Data.axisList.map((axis) => axis.path).filter((path) => path !== Data.steps)
-      .sort((a, b) => (rank.indexOf(a) + 9) % 9 - (rank.indexOf(b) + 9) % 9);
+    const free = Data.order.filter((path) => path !== Data.steps);
     const few = free.slice(1).filter((path) => Data.axes.get(path).levels.length <= 6);
     const y = metrics[0] ?? "";
     const x = metrics.includes("fd_test") && y !== "fd_test" ? "fd_test" : Data.steps ?? free[0] ?? metrics[1] ?? y;
     const steps = Data.steps ? Data.axes.get(Data.steps).levels : [];
-    const shown = { colour: free[0] ?? "", across: few[0] ?? "", down: few[1] ?? "" };
+    const shown = { colour: free[0] ?? "", across: few.length > 1 ? few[1] : few[0] ?? "", down: few.length > 1 ? few[0] : "" };
     const rest = free.filter((path) => path !== x && !Object.values(shown).includes(path));
     return {
       x, y, ...shown, seeds: "band", references: "yes", xlog: "", ylog: "",
-      step: steps.at(-1) ?? "", only: fixed(rest, shown.colour), hidden: [], cell: "",
+      step: steps.at(-1) ?? "", only: fixed(rest, shown.colour), hidden: [], cell: "", ...TABLE,
     };
   }
 
@@ -38,8 +38,8 @@ const State = (() => {
     const said = new URLSearchParams(location.hash.slice(2));
     const known = {};
     for (const [name, value] of said) {
-      if (name === "only") known.only ??= {};
-      else if (name.startsWith("only.")) (known.only ??= {})[name.slice(5)] = value;
+      const [group, begun] = Object.entries(GROUPS).find(([own, words]) => name === own || name.startsWith(words)) ?? [];
+      if (group) Object.assign((known[group] ??= {}), name === group ? {} : { [name.slice(begun.length)]: value });
       else if (name in first && typeof first[name] === "string") known[name] = value;
     }
     return valid(known);
@@ -54,6 +54,7 @@ const State = (() => {
       references: (name) => ["yes", "no"].includes(name), seeds: (name) => ["band", "points", "means"].includes(name),
       step: (name) => Data.axes.get(Data.steps)?.levels.includes(name), cell: (name) => Data.rowOf(name) !== undefined,
       only: (some) => Object.entries(some).every(([path, word]) => Data.axes.get(path)?.levels.includes(word)),
+      sort: (name) => Data.columns.has(name.replace(/^-/, "")), filters: (some) => Object.keys(some).every((name) => Data.columns.has(name)),
     };
     return Object.fromEntries(Object.entries(known).filter(([name, value]) => tests[name]?.(value) ?? true));
   }
@@ -63,8 +64,11 @@ const State = (() => {
     for (const [name, value] of Object.entries(now)) {
       if (typeof value === "string" && value !== first[name]) said.set(name, value);
     }
-    if (now.only !== first.only) said.set("only", "");
-    if (now.only !== first.only) for (const [path, level] of Object.entries(now.only)) said.set(`only.${path}`, level);
+    for (const [group, begun] of Object.entries(GROUPS)) {
+      if (now[group] === first[group]) continue;
+      if (group === "only") said.set(group, "");  // that nothing is fixed is a choice too
+      for (const [name, value] of Object.entries(now[group])) if (value) said.set(begun + name, value);
+    }
     const text = said.toString();
     if (text || location.hash.startsWith("#?")) history.replaceState(null, "", `#${text && `?${text}`}`);
   }, 200);
@@ -75,9 +79,10 @@ const State = (() => {
     if (names.length) tell(changes, names);
   }
 
-  /** As the page was opened first, but for the pinned cell; drawn anew even where nothing differs: it may be zoomed. */
+  /** The curves as the page was opened first; drawn anew even where nothing differs: they may be zoomed. */
   function reset() {
-    tell({ ...first, cell: now.cell }, Object.keys(first));
+    const kept = Object.fromEntries(["cell", ...Object.keys(TABLE)].map((name) => [name, now[name]]));
+    tell({ ...first, ...kept }, Object.keys(first).filter((name) => !(name in kept)));
   }
 
   function tell(changes, names) {

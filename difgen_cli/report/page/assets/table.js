@@ -4,17 +4,26 @@
 const Table = (() => {
   const ROWS = 25;
   const FEW = 4;  // metrics that are shown at first
-  const choice = { columns: first(), typed: {}, anywhere: "", by: "", down: false, page: 0 };
+  const choice = { columns: first(), page: 0 };
   let kept = [];
 
   function first() {
     const places = Data.axisList.map((axis) => axis.path).filter((path) => Data.columns.has(path));
     const metrics = Data.metrics.slice(0, FEW);
-    return ["kind", ...places, "seed", ...(Data.steps ? [] : ["step"]), "state", ...metrics].filter((name) => Data.columns.has(name));
+    const named = [...Object.keys(State.get().filters), sorted().by].filter((name) => name && name !== "cell");
+    const shown = ["kind", ...places, "seed", ...(Data.steps ? [] : ["step"]), "state", ...metrics].filter((name) => Data.columns.has(name));
+    return [...new Set([...shown, ...named])];
+  }
+
+  /** The column that the rows are sorted by, and whether downwards. */
+  function sorted() {
+    const { sort } = State.get();
+    return { by: sort.replace(/^-/, ""), down: sort.startsWith("-") };
   }
 
   function find() {
-    kept = Filters.rows(choice.typed, choice.anywhere, choice.columns);
+    const { filters, search } = State.get();
+    kept = Filters.rows(filters, search, ["cell", ...choice.columns]);
     sort();
     choice.page = 0;
     rows();
@@ -22,9 +31,9 @@ const Table = (() => {
 
   /** Numbers by size and texts by their letters; what has no value comes last either way. */
   function sort() {
-    if (!choice.by) return void kept.sort((a, b) => a - b);
-    const sign = choice.down ? -1 : 1;
-    const { by } = choice;
+    const { by, down } = sorted();
+    if (!by) return void kept.sort((a, b) => a - b);
+    const sign = down ? -1 : 1;
     const axis = Data.axes.get(by);
     const key = (row) => (axis && axis.codes[row] >= 0 ? axis.codes[row] : Data.value(by, row));
     const keys = new Map(kept.map((row) => [row, key(row)]));
@@ -40,14 +49,15 @@ const Table = (() => {
     const numeric = (name) => Data.column(name).type === "number";
     const heads = choice.columns.map((name) => {
       const { unit, meaning } = Data.column(name);
-      const now = choice.by === name ? (choice.down ? "descending" : "ascending") : "none";
+      const { by, down } = sorted();
+      const now = by === name ? (down ? "descending" : "ascending") : "none";
       const said = Data.axes.get(name)?.label;
       return Dom.make("th", { scope: "col", "aria-sort": now, class: numeric(name) ? null : "word", title: [meaning || said, unit].filter(Boolean).join(", ") },
         Dom.make("button", { type: "button", onclick: () => turn(name) }, name, Dom.make("span", { "aria-hidden": "true" }, { none: "", ascending: " ↑", descending: " ↓" }[now])));
     });
     const boxes = choice.columns.map((name) => Dom.make("td", {}, Dom.make("input", {
-      type: "text", "aria-label": `Filter ${name}`, placeholder: numeric(name) ? "> 0.5" : "contains", size: 6, value: choice.typed[name] ?? "",
-      oninput: typing((value) => (choice.typed[name] = value)),
+      type: "text", "aria-label": `Filter ${name}`, placeholder: numeric(name) ? "> 0.5" : "contains", size: 6, value: State.get().filters[name] ?? "",
+      oninput: typing((value) => ({ filters: { ...State.get().filters, [name]: value } })),
     })));
     Dom.byId("table").replaceChildren(Dom.make("table", { class: "cells" },
       Dom.make("thead", {}, Dom.make("tr", {}, Dom.make("th", { scope: "col", class: "word" }, "cell"), heads), Dom.make("tr", { class: "filters" }, Dom.make("td", {}), boxes)),
@@ -55,14 +65,14 @@ const Table = (() => {
   }
 
   const findSoon = Dom.settled(() => find(), 120);
-  const typing = (store) => (event) => {
-    store(event.target.value);
+  const typing = (changes) => (event) => {
+    State.set(changes(event.target.value));
     findSoon();
   };
 
   function turn(name) {
-    choice.down = choice.by === name && !choice.down;
-    choice.by = name;
+    const { by, down } = sorted();
+    State.set({ sort: by === name && !down ? `-${name}` : name });
     sort();
     choice.page = 0;
     const at = choice.columns.indexOf(name);
@@ -103,7 +113,7 @@ const Table = (() => {
     const names = [...Data.columns.keys()].filter((name) => name !== "cell");
     const box = (name) => Dom.toggle(name, choice.columns.includes(name), (on) => {
       choice.columns = on ? names.filter((other) => choice.columns.includes(other) || other === name) : choice.columns.filter((other) => other !== name);
-      if (!on) delete choice.typed[name];
+      if (!on) State.set({ filters: { ...State.get().filters, [name]: "" } });
       frame();
       find();
     });
@@ -111,10 +121,10 @@ const Table = (() => {
   }
 
   function start() {
-    const search = Dom.make("input", { type: "search", id: "table-search", oninput: typing((value) => (choice.anywhere = value)) });
+    const search = Dom.make("input", { type: "search", id: "table-search", value: State.get().search, oninput: typing((search) => ({ search })) });
     Dom.byId("table-controls").replaceChildren(
       Dom.make("label", { class: "field" }, Dom.make("span", {}, "Search what is shown"), search),
-      Dom.make("button", { type: "button", id: "download", class: "quiet", onclick: () => Csv.download(kept) }, "Download these rows as CSV"),
+      Dom.make("button", { type: "button", id: "download", class: "quiet", onclick: () => Files.save(Csv.write(kept), "cells.csv", "text/csv") }, "Download these rows as CSV"),
       chooser());
     State.hear((_, changed) => changed.has("cell") && rows());
     frame();
