@@ -14,7 +14,7 @@ import pandas as pd
 from difgen_cli import report
 from difgen_cli.report import Study, Written, publish
 from difgen_cli.report.page.document import document
-from difgen_cli.report.page.head import STATES
+from difgen_cli.report.study.curves import absent_by_state
 
 NAME = "index.html"
 HEADS = ("Grid", "First finding", "Cells", "Last result", "First figure")
@@ -45,8 +45,9 @@ def _line(study: Study, written: Written, out: Path) -> str:
 
 def _counts(rows: pd.DataFrame) -> str:
     """`23 done, 1 failed` of the models' cells."""
-    state = rows.loc[rows["kind"] == "model", "state"].value_counts()
-    return ", ".join(f"{int(state.get(word, 0))} {word}" for word in STATES if word == "done" or state.get(word, 0))
+    models = rows[rows["kind"] == "model"]
+    counts = {"done": int((models["state"] == "done").sum()), **absent_by_state(models)}
+    return ", ".join(f"{count} {word}" for word, count in counts.items())
 
 
 def _picture(written: Written, name: str) -> str:
