@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from random_studies import random_study
 from recomputed import Recomputed
+from test_first_findings import planted, sets_in
 
 from difgen_cli.report import Study
 from difgen_cli.report.findings import study as rules
@@ -206,4 +207,13 @@ def test_no_sentence_of_random_studies_contradicts_its_rows() -> None:
 @pytest.mark.long
 def test_no_sentence_of_500_random_studies_contradicts_its_rows() -> None:
     spoken = set().union(*(check(number) for number in range(ORDINARY, ALL)))
-    assert {*CHECKS, "settle", "few_distinct", "blind"} <= spoken
+    assert {*CHECKS, "settle", "few_distinct", "blind"} - {"slope"} <= spoken
+
+
+def test_a_slope_of_each_width_is_over_the_sizes_that_the_rows_carry() -> None:
+    """Random studies have next to never three sizes whose onsets have both ends."""
+    steps = [50, 100, 200, 400, 800, 1600, 3200]
+    study = planted({"data.size": [16, 64, 256], "train.steps": steps, "model.width": [64, 256]}, sets_in)
+    sentence = sentences_of(study)["slope"]
+    assert " for width 64 (over N = 16 to 256, 3 seeds); N^" in sentence
+    check_slope(sentence, study, Recomputed(study))

@@ -8,7 +8,7 @@ from difgen_cli.report.findings import levels
 from difgen_cli.report.findings.numbers import count, percent
 from difgen_cli.report.plotting import labels
 from difgen_cli.report.study.curves import SIZE, STEPS, CurveAxis, Curves
-from difgen_cli.report.study.verdicts import SEEN, State
+from difgen_cli.report.study.verdicts import SEEN, CopyState
 
 SLOPES_MOST = 3
 
@@ -16,7 +16,7 @@ SLOPES_MOST = 3
 def copying(curves: Curves, _: pd.DataFrame) -> str | None:
     """Where the ratio rule finds more copies than among held-out images in every seed, and where in none."""
     verdicts = curves.verdicts
-    copied, none = (verdicts[verdicts["state"] == state] for state in (State.COPIES, State.NONE))
+    copied, none = (verdicts[verdicts["state"] == state] for state in (CopyState.COPIES, CopyState.NONE))
     sentences = []
     if len(copied):
         ends = [_share(copied.sort_values("mem_frac", kind="stable").iloc[place]) for place in (0, -1)]

@@ -20,7 +20,7 @@ from difgen_cli.report.plotting import labels
 from difgen_cli.report.study import extension, power
 from difgen_cli.report.study.curves import SIZE, STEPS, Curves, absent_by_state, last_snapshot, per_group
 from difgen_cli.report.study.extension import Extension
-from difgen_cli.report.study.verdicts import ONSET, SHARE, State, seen
+from difgen_cli.report.study.verdicts import ONSET, SHARE, CopyState, seen
 
 SHOWN = 4  # questions that the sentence names
 CLOSE = 1.5  # ratio of two sizes, from which on one between them is worth a training
@@ -130,7 +130,7 @@ def where_it_stops(curves: Curves, possible: frozenset[str]) -> Iterator[Questio
 
 def later(curves: Curves, possible: frozenset[str]) -> Iterator[Question]:
     """Settings where nothing has set in by the last snapshot."""
-    none = curves.verdicts[(curves.verdicts["state"] == State.NONE) & curves.verdicts["final"]]
+    none = curves.verdicts[(curves.verdicts["state"] == CopyState.NONE) & curves.verdicts["final"]]
     if none.empty or STEPS not in curves.paths or none["step"].isna().all():
         return
     last = int(none["step"].max())
@@ -146,9 +146,9 @@ def later(curves: Curves, possible: frozenset[str]) -> Iterator[Question]:
 def unseen(curves: Curves, _: frozenset[str]) -> Iterator[Question]:
     """Settings where the ratio rule cannot tell; more cells like these would not either."""
     reasons = {
-        State.UNSEEN: "no more are found than among held-out images, and the rule {}",
-        State.BLIND: "the rule calls up to {} of held-out images copies",
-        State.FEW: "the samples are a handful of distinct images",
+        CopyState.UNSEEN: "no more are found than among held-out images, and the rule {}",
+        CopyState.BLIND: "the rule calls up to {} of held-out images copies",
+        CopyState.FEW: "the samples are a handful of distinct images",
     }
     for state, reason in reasons.items():
         settings = curves.verdicts[curves.verdicts["state"] == state]
@@ -160,14 +160,14 @@ def unseen(curves: Curves, _: frozenset[str]) -> Iterator[Question]:
             if pd.notna(least)
             else "was not tried on known copies"
         )
-        number = caught if state == State.UNSEEN else percent(float(settings["control"].max()))
+        number = caught if state == CopyState.UNSEEN else percent(float(settings["control"].max()))
         where = setting_in.place(curves, settings)
         yield Question(f"whether samples are copies{where}", reason.format(number))
 
 
 def seeds_differ(curves: Curves, possible: frozenset[str]) -> Iterator[Question]:
     """Settings where some seeds have copies and others not: more samples, where they would decide; else more seeds."""
-    settings = curves.verdicts[curves.verdicts["state"] == State.DIFFER]
+    settings = curves.verdicts[curves.verdicts["state"] == CopyState.DIFFER]
     if settings.empty:
         return
     seeds = int(settings["seeds"].max())
@@ -244,7 +244,7 @@ def _brackets(curves: Curves) -> list[tuple[float, float]]:
         sized = group.assign(images=[values[str(size)] for size in group[SIZE]]).sort_values("images")
         states = sized[["images", "state", "final"]].itertuples(index=False)
         for (low, first, _), (high, second, final) in itertools.pairwise(states):
-            if first == State.COPIES and second == State.NONE and final and high > CLOSE * low:
+            if first == CopyState.COPIES and second == CopyState.NONE and final and high > CLOSE * low:
                 pairs.add((low, high))
     return sorted(pairs, key=lambda pair: (-pair[1] / pair[0], pair))
 

@@ -80,20 +80,20 @@ def possible(curves: Curves) -> frozenset[str]:
 
 
 @dataclass(frozen=True)
-class Cost:
+class ExtensionCost:
     """New cells, and the trainings that they are of: new ones, and longer or repeated ones."""
 
     cells: int
     trainings: int
 
 
-def cost(curves: Curves, extension: Extension) -> Cost:
+def cost(curves: Curves, extension: Extension) -> ExtensionCost:
     """What an extension adds to the planned cells of a study."""
     cells = curves.cells.drop_duplicates([*curves.paths, "seed", "cell"])
     names = [name for name in ("trajectory", "seed", SIZE, STEPS) if name in cells]
     plan = cells[names].assign(new=False).astype(dict.fromkeys(names, object))
     if "trajectory" not in plan:
-        return Cost(0, 0)
+        return ExtensionCost(0, 0)
     plan = _with_sizes(plan, curves, extension.sizes)
     plan = _with_steps(plan, extension.earlier, lambda size: size <= extension.earlier_to)
     plan = _with_steps(plan, extension.later, lambda size: extension.later_from <= size <= extension.later_to)
@@ -106,8 +106,8 @@ def cost(curves: Curves, extension: Extension) -> Cost:
     plan = pd.concat([plan, *copies])
     added = plan[plan["new"]]
     if extension.samples:  # all samples are drawn again, and no training is
-        return Cost(len(plan), added["trajectory"].nunique())
-    return Cost(len(added), added["trajectory"].nunique())
+        return ExtensionCost(len(plan), added["trajectory"].nunique())
+    return ExtensionCost(len(added), added["trajectory"].nunique())
 
 
 def further_seeds(present: Iterable[Any], total: int) -> list[int]:

@@ -25,7 +25,7 @@ WEAK_POWER = 0.5  # below it the ratio rule misses most copies with a little noi
 FEW = 10  # distinct images, below which shares and intervals over samples say little
 
 
-class State(StrEnum):
+class CopyState(StrEnum):
     """What may be said of the copies of a setting."""
 
     COPIES = "copies"
@@ -38,7 +38,7 @@ class State(StrEnum):
 
 
 NUMBERS = ("step", "seeds", "above", SHARE, "lo", "hi", "control", "power")
-SEEN = (State.COPIES, State.NONE, State.DIFFER)  # what shares of copies may be compared of
+SEEN = (CopyState.COPIES, CopyState.NONE, CopyState.DIFFER)  # what shares of copies may be compared of
 
 
 def read(curves: Curves) -> pd.DataFrame:
@@ -94,14 +94,14 @@ def _states(frame: pd.DataFrame) -> pd.Series:
     """What may be said of each line; the first that applies."""
     unseen = ~(frame["power"] >= WEAK_POWER)  # null as well
     conditions = {
-        State.OPEN: frame["seeds"] == 0,
-        State.FEW: frame["few"].fillna(False).astype(bool),
-        State.BLIND: frame["control"] > CONTROL_MOST,
-        State.COPIES: frame["above"] == frame["seeds"],
-        State.DIFFER: frame["above"] > 0,
-        State.UNSEEN: unseen,
+        CopyState.OPEN: frame["seeds"] == 0,
+        CopyState.FEW: frame["few"].fillna(False).astype(bool),
+        CopyState.BLIND: frame["control"] > CONTROL_MOST,
+        CopyState.COPIES: frame["above"] == frame["seeds"],
+        CopyState.DIFFER: frame["above"] > 0,
+        CopyState.UNSEEN: unseen,
     }
-    states = np.select([c.to_numpy(bool) for c in conditions.values()], list(map(str, conditions)), str(State.NONE))
+    states = np.select([c.to_numpy(bool) for c in conditions.values()], list(map(str, conditions)), str(CopyState.NONE))
     return pd.Series(states, frame.index)
 
 
