@@ -22,14 +22,8 @@ def of(run: ScoringRun, name: str, measure: MetricSpec) -> Any:
     match name:
         case "samples":
             return data.scaled(run.samples)
-        case "sample_labels":
-            return run.sample_labels
         case "train":
             return subset.images
-        case "held_out":
-            return holdout.held_out
-        case "rest":
-            return holdout.rest
         case "train_classes":
             return None if holdout.rest_labels is None else holdout.rest_labels[subset.positions]
         case "held_out_classes":
@@ -38,7 +32,7 @@ def of(run: ScoringRun, name: str, measure: MetricSpec) -> Any:
             return run.guided if measure.settings.get("guided") else run.denoiser
         case "twin" | "sibling" | "reference":
             return run.partner(name)
-        case "states" | "walks":
+        case "states" | "walks" | "sample_labels" | "mirrored":
             return getattr(run, name)
         case "train_labels":
             return run.labels.train
@@ -49,12 +43,8 @@ def of(run: ScoringRun, name: str, measure: MetricSpec) -> Any:
             return run.labels.rest
         case "held_out_labels":
             return run.labels.held_out
-        case "sigma_data":
-            return holdout.sigma_data
-        case "mirrored":
-            return run.mirrored
-        case "left_out":
-            return holdout.left_out
+        case "held_out" | "rest" | "sigma_data" | "left_out":
+            return getattr(holdout, name)
         case "groups":
             return None if run.unit.groups is None else run.context.store.given(run.unit.groups)
         case "embed":
