@@ -18,35 +18,35 @@ if TYPE_CHECKING:
 
 def of_metric(name: str, metric: Metric) -> dict[str, str]:
     """Label -> version or content, of all that a result rests on beside the samples and the network."""
-    made = {f"metric {name}": str(metric.operation.version)}
+    versions = {f"metric {name}": str(metric.operation.version)}
     if metric.features:
-        made |= _of_features(metric.features)
+        versions |= _of_features(metric.features)
     if metric.against:
         other = metric.against.inputs["pool"]
-        made[f"content of {other.name}, which {name} compares with"] = str(other.content)
-    return made
+        versions[f"content of {other.name}, which {name} compares with"] = str(other.content)
+    return versions
 
 
 def of_samples(sampler: Section, guidance: Guidance) -> dict[str, str]:
     """The same of samples beside the network."""
     own = f".{sampler.own_signature.version}" if sampler.own_signature else ""
-    made = {f"sampler {sampler.name}": f"{sampler.signature.version}{own}"}
-    return made | {f"guidance {name}": str(operation.version) for name, operation in guidance.operations.items()}
+    versions = {f"sampler {sampler.name}": f"{sampler.signature.version}{own}"}
+    return versions | {f"guidance {name}": str(operation.version) for name, operation in guidance.operations.items()}
 
 
 def of_plan(plan: Plan) -> dict[str, list[str]]:
     """Every label of a plan with its versions: several where a setting names a file that a plug-in reads."""
-    made: dict[str, dict[str, None]] = defaultdict(dict)
+    by_label: dict[str, set[str]] = defaultdict(set)
     drawn = {(cell.sampler, cell.guidance) for cell in plan.cells}
     measured = {(name, cell.scoring[name]) for cell in plan.cells for name in cell.metrics}
     parts = [*(of_samples(*pair) for pair in drawn), *(of_metric(*pair) for pair in measured)]
     for label, version in (pair for part in parts for pair in part.items()):
-        made[label][version] = None
-    return {label: sorted(versions) for label, versions in made.items()}
+        by_label[label].add(version)
+    return {label: sorted(versions) for label, versions in by_label.items()}
 
 
 def _of_features(space: Recipe) -> dict[str, str]:
-    made = {f"feature space {space.name}": str(space.operation.version)}
+    versions = {f"feature space {space.name}": str(space.operation.version)}
     if weights := space.settings.get("weights"):
-        made[f"weights of feature space {space.name}"] = str(weights)[:16]
-    return made
+        versions[f"weights of feature space {space.name}"] = str(weights)[:16]
+    return versions

@@ -75,7 +75,7 @@ class _Reasons:
         self.plan, self.state, self.stored, self.plans, self.store = plan, state, stored, plans, store
         self.folders = {folder.key for folder in store.run_folders()}
         self.words: dict[int, dict[str, str]] = {}
-        self.told: dict[tuple[str, str], dict[str, str]] = {}
+        self.settings: dict[tuple[str, str], dict[str, str]] = {}
         self.recipes: dict[tuple[object, ...], tuple[Change, ...]] = {}
 
     @cached_property
@@ -160,15 +160,15 @@ class _Reasons:
         """The settings by which a trajectory is told, or a reference, as words."""
         sections = TRAINED if cell.kind == "model" else (*TRAINED, *DRAWN)
         at = (cell.run_key, cell.samples if cell.kind != "model" else "")
-        if at in self.told:
-            return self.told[at]
+        if at in self.settings:
+            return self.settings[at]
         words: dict[str, str] = {}
         for part in cell.columns:
             if id(part) not in self.words:
                 self.words[id(part)] = {path: plain(value) for path, value in part.items() if path != STEPS}
             words |= self.words[id(part)]
-        self.told[at] = {path: word for path, word in words.items() if path.partition(".")[0] in sections}
-        return self.told[at]
+        self.settings[at] = {path: word for path, word in words.items() if path.partition(".")[0] in sections}
+        return self.settings[at]
 
     def _of_run(self, cell: Cell, line: Line) -> tuple[Change, ...]:
         """How a trajectory or reference differs from the nearest: in settings, versions, and contents."""
@@ -243,9 +243,9 @@ def _differing(words: dict[str, str], line: Line) -> Iterator[Change]:
             yield Change("setting", path, (words[path],), (stored,))
 
 
-def _versions(made: dict[str, str], line: Line) -> Iterator[Change]:
+def _versions(current: dict[str, str], line: Line) -> Iterator[Change]:
     """The labels whose version or content a line's plan has otherwise."""
-    for label, version in made.items():
+    for label, version in current.items():
         stored = line.plan.made_by.get(label, [])
         if stored and version not in stored:
             yield Change("content" if label.startswith(CONTENT) else "version", label, (version,), tuple(stored))
