@@ -18,7 +18,7 @@ from difgen_cli.report.study.curves import absent_by_state
 
 NAME = "index.html"
 HEADS = ("Grid", "First finding", "Cells", "Last result", "First figure")
-PIXELS = 360  # width of a small picture
+PIXELS = 600  # width of a small picture
 
 
 def write(reports: Sequence[tuple[Study, Written]], out: Path) -> Path:
