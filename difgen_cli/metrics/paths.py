@@ -159,9 +159,9 @@ def _estimates(
         return IdealDenoiser(torch.from_numpy(points), denoiser.sigma_data, tags).to(device)
 
     asked = (denoiser, ideal((train, of_T)), ideal((train, of_T), (held_out.reshape(-1, 2), of_H)))
-    made = [[_of(one, part, float(sigma), given, device) for part, sigma in zip(at, levels, strict=True)]
+    estimates = [[_of(one, part, float(sigma), given, device) for part, sigma in zip(at, levels, strict=True)]
             for one in asked]  # fmt: skip
-    return tuple(np.stack(levels_of_one) for levels_of_one in made)
+    return tuple(np.stack(levels_of_one) for levels_of_one in estimates)
 
 
 def _of(
