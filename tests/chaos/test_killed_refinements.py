@@ -14,7 +14,7 @@ from chaos.disturbed import Sweep
 
 SEED = int(os.environ.get("DIFGEN_CHAOS_SEED", str(random.randrange(10**6))))
 KILLS = int(os.environ.get("DIFGEN_CHAOS_KILLS", "3"))
-SECONDS = 60  # within which a sweep that is not killed gets further
+SECONDS = 240  # within which a sweep that is not killed gets further
 
 
 def test_a_refinement_that_is_killed_at_random_moments_runs_the_same_values(tmp_path: Path) -> None:
@@ -30,6 +30,7 @@ def test_a_refinement_that_is_killed_at_random_moments_runs_the_same_values(tmp_
             deadline = time.monotonic() + SECONDS
             while len(_published(killed)) <= moment:
                 assert time.monotonic() < deadline, f"seed {SEED}: {killed.last_words()}"
+                killed.keep_going()
                 time.sleep(0.01)
             time.sleep(killed.chance.uniform(0, 0.3))
             killed.power_cut()
