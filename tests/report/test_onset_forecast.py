@@ -128,6 +128,7 @@ def test_variables_that_do_not_vary_apart_among_the_onsets_are_refused() -> None
         ({"steps": 10}, "That is before the first snapshot"),
         ({"high": 1e6}, "no onset after that was ever seen"),
         ({"at": {"data.size": 128.0, "model.width": 600.0}}, "model.width by a factor of 2.34"),
+        ({"at": {"data.size": 300.0, "model.width": 128.0}}, "This lies outside the data"),
         ({"uninformative": 1}, "1 more trajectory says nothing"),
         ({"uninformative": 3}, "3 more trajectories say nothing"),
     ],
