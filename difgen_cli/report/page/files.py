@@ -11,16 +11,20 @@ import pandas as pd
 
 from difgen_cli.report import spreadsheet
 
-MOST_CHARACTERS = 1_500_000  # of an address: browsers open none of more than 2 MB
+PLAIN_CHARACTERS = 200_000  # of an address, from which it is compressed: a page should stay light
+MOST_CHARACTERS = 1_500_000  # of one: browsers open none of more than 2 MB
 PLAIN = ",;:!*()=+-._~/'$@?[]{}|^ "  # what needs no escape in the address of a text
 
 
 def text(words: str, name: str, content: str, kind: str) -> str:
-    """A link `words` that saves a text as the file `name`; compressed where an address would be too long for it."""
+    """A link `words` that saves a text as the file `name`, compressed where it is long; else where to find it."""
     address = f"data:{kind};charset=utf-8,{quote(content, safe=PLAIN)}"
-    if len(address) > MOST_CHARACTERS:
-        return binary(f"{words} (gzip)", f"{name}.gz", gzip.compress(content.encode(), mtime=0), "application/gzip")
-    return _link(words, name, address)
+    if len(address) <= PLAIN_CHARACTERS:
+        return _link(words, name, address)
+    packed = binary(f"{words} (gzip)", f"{name}.gz", gzip.compress(content.encode(), mtime=0), "application/gzip")
+    if len(packed) <= MOST_CHARACTERS:
+        return packed
+    return f"<span>{escape(name)} is too large for this page: the folder of the report has it.</span>"
 
 
 def binary(words: str, name: str, content: bytes, kind: str) -> str:
