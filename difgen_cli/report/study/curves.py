@@ -264,10 +264,10 @@ def _tables(
 
 
 def coded(frame: pd.DataFrame, axes: Sequence[CurveAxis]) -> pd.DataFrame:
-    """The frame with its axes' columns as ordered categoricals of words."""
+    """The frame with its axes' columns as ordered categoricals of words; what is no level of an axis is missing."""
+    words = {axis.path: (worded(frame[axis.path]), list(axis.levels)) for axis in axes if axis.path in frame}
     coded = {
-        axis.path: pd.Categorical(worded(frame[axis.path]), categories=list(axis.levels), ordered=True)
-        for axis in axes
-        if axis.path in frame
+        path: pd.Categorical(column.where(column.isin(levels)), categories=levels, ordered=True)
+        for path, (column, levels) in words.items()
     }
     return frame.assign(**coded)

@@ -133,7 +133,7 @@ def _with_sizes(plan: pd.DataFrame, curves: Curves, sizes: Iterable[int]) -> pd.
 
 def _with_steps(plan: pd.DataFrame, steps: Iterable[int], wanted: Any) -> pd.DataFrame:
     """The plan with copies of each trajectory's longest cells in the place of each new step, for wanted sizes."""
-    sizes = plan[SIZE].map(float) if SIZE in plan else pd.Series(np.nan, plan.index)
+    sizes = pd.to_numeric(plan[SIZE], errors="coerce") if SIZE in plan else pd.Series(np.nan, plan.index)
     chosen = plan[sizes.map(lambda size: bool(np.isnan(size) or wanted(size))).astype(bool)]
     if STEPS not in plan or chosen.empty:
         return plan
