@@ -252,8 +252,15 @@ def test_the_relative_gap_of_an_honest_model_is_zero_even_where_held_out_images_
     relative, shifts = (np.array([value[name] for value in values]) for name in ("fd_gap_rel", "fd_shift"))
     assert abs(relative.mean()) < 3 * relative.std(ddof=1) / np.sqrt(len(relative))
     assert shifts.mean() == pytest.approx(10 * shift**2, abs=0.15)
+    assert (shifts > 0).all() or shift == 0
     plain = np.mean([value["fd_gap"] / value["fd_train"] for value in values])
     assert abs(plain) < 0.3 if shift == 0 else plain > 3, plain
+
+
+def test_a_distance_that_chance_explains_is_no_shift() -> None:
+    shifts = np.array([value["fd_shift"] for value in relative_gaps(0.0, 60)])
+    assert (shifts >= 0).all()
+    assert (shifts > 0).mean() <= 0.1, "one-sided, 2.5 % expected"
 
 
 def test_the_relative_gap_is_the_gap_of_copies_in_units_of_the_distance_to_training_images() -> None:
