@@ -52,11 +52,7 @@ COLUMNS = {
     "fd_gap_rel": ("float64", "", "fd_gap less fd_shift, over the distance to training images: 0 without copying"),
     "fd_gap_rel_lo": ("float64", "", "lower end of its 95 % interval over samples"),
     "fd_gap_rel_hi": ("float64", "", "upper end of its 95 % interval over samples"),
-    "fd_shift": (
-        "float64",
-        "features²",
-        "distance of T to H beyond that of random halves of both; 0 where chance does it",
-    ),
+    "fd_shift": ("float64", "features²", "distance of T to H beyond that of random halves of both; 0 within chance"),
     "fd_se": (
         "float64",
         "features²",
@@ -105,10 +101,9 @@ def measure(
 
     fd_test refers to all of H, so that it is comparable between subset sizes. Where T is smaller than H, fd_train and
     fd_gap use as many images of H as T has: fd_gap is 0 on average for a model that does not copy. Fewer than 2 images
-    on a side have no covariance: None. Held-out images scored as samples have no distance to themselves either.
-    The interval of fd_gap is over samples alone, T and H fixed: both distances move with the same samples, and its
-    standard error is that of the difference of their influence functions. So is that of fd_gap_rel. A perfect model of
-    where T comes from is farther from H by fd_shift where H comes from elsewhere: this is taken off before dividing.
+    on a side have no covariance: None. Held-out images scored as samples have no distance to themselves either. The
+    interval of fd_gap is over samples alone, T and H fixed: both distances move with the same samples, and its standard
+    error is that of the difference of their influence functions. So is that of fd_gap_rel, without fd_shift.
     The feature space's name is `embed.name` if there is one, else the setting.
 
     features: the feature space; auto is the classifier where there are labels, and random_conv elsewhere.
@@ -140,23 +135,19 @@ def measure(
             equal, of_train = _stored(reference, "equal"), _stored(reference, "train")
             values["fd_gap"] = gap = distance(g, equal) - to_train
             values["fd_gap_lo"], values["fd_gap_hi"] = gap_interval(gap, generated, g, equal, of_train)
-            values |= _relative(
-                gap, to_train, shift_of(embed, train, held_out, shared), generated, (g, equal, of_train)
-            )
+            shift = shift_of(embed, train[:n_train], held_out[:n_train], shared)
+            values |= _relative(gap, to_train, shift, generated, (g, equal, of_train))
     return Result(values)
 
 
 def shift_of(embed: Embed, train: np.ndarray, held_out: np.ndarray, shared: Shared) -> float:
-    """The Fréchet distance of T to as many images of H, beyond the mean one of random halves of these images.
+    """The Fréchet distance of T to as many images of H beyond the mean one of random halves of these images.
 
-    0 where it lies within Student's 95 % prediction interval of the halves, or below it: one draw of T and H tells
-    nothing then, and taking it off would only make the gap scatter more (benchmarks/NOTES.md).
+    0 within Student's 95 % prediction interval of the halves, or below: it only adds scatter (benchmarks/NOTES.md).
     """
-    equal = min(len(train), len(held_out))
-    parts = train[:equal], held_out[:equal]
 
     def compute() -> dict[str, np.ndarray]:
-        of_T, of_H = (_embedded(embed, part) for part in parts)
+        of_T, of_H = _embedded(embed, train), _embedded(embed, held_out)
         both, rng = np.concatenate([of_T, of_H]), np.random.default_rng((SEED, 2))
         halves = [np.split(rng.permutation(both), 2) for _ in range(DRAWS)]
         chance = np.array([distance(moments(a), moments(b)) for a, b in halves])

@@ -63,7 +63,7 @@ OF_METRICS: dict[str, dict[str, Any]] = {
     "jacobian": {"images": 2, "sigmas": (0.5,)}, "deviation": {"sigmas": (0.5,)},
     "basins": {"sigmas": (0.25, 4.0)},
 }  # fmt: skip
-OF_POINTS = {"field"}  # for which images are none
+OF_POINTS = {"field", "paths"}  # for which images are none
 
 
 def network(library: Library, name: str, classes: int, shape: tuple[int, ...] = SHAPE) -> nn.Module:
@@ -212,9 +212,10 @@ def of_metric(library: Library, name: str) -> Any:
         return None
     read, images = denoiser(library, shape=shape), pixels(shape=shape)
     labels, planted = np.arange(IMAGES) % CLASSES, np.arange(IMAGES) % 2 == 0
-    walk = partial(_sampled, read, library)
+    walk = partial(_sampled, read, shape, library)
     inputs: dict[str, Any] = {
-        "samples": pixels(seed=1), "sample_labels": labels, "train": images, "held_out": pixels(seed=2, shape=shape),
+        "samples": pixels(seed=1, shape=shape), "sample_labels": labels, "train": images,
+        "held_out": pixels(seed=2, shape=shape),
         "rest": images, "train_classes": labels, "held_out_classes": labels, "denoiser": read,
         **dict.fromkeys(("twin", "sibling", "reference"), SimpleNamespace(
             denoiser=denoiser(library), samples=images, train=pixels(seed=7), train_labels=labels)),
@@ -230,7 +231,9 @@ def of_metric(library: Library, name: str) -> Any:
     return library.module("score", name).measure(**given, **OF_METRICS.get(name, {}))
 
 
-def _sampled(read: Denoiser, library: Library, follow: Any, *arguments: Any, **settings: Any) -> Any:
+def _sampled(
+    read: Denoiser, shape: tuple[int, ...], library: Library, follow: Any, *arguments: Any, **settings: Any
+) -> Any:
     """`states` and `walks` as a worker gives them to metrics."""
     sample, own = library.module("sample", "euler").sample, {"steps": 6}
     if follow is sampling.walks_from:
@@ -238,7 +241,7 @@ def _sampled(read: Denoiser, library: Library, follow: Any, *arguments: Any, **s
         settings = {"begun": (x, labels), "sigma": sigma}
     else:
         settings = {"at": arguments[0], "count": IMAGES} | settings
-    return follow(read, sample, SHAPE, np.full(CLASSES, 1 / CLASSES), CARD, None, None, **settings, **own)
+    return follow(read, sample, shape, np.full(CLASSES, 1 / CLASSES), CARD, None, None, **settings, **own)
 
 
 def on_card(*tensors: Tensor) -> None:

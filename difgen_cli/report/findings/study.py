@@ -1,8 +1,8 @@
 """Sentences for a study: for each setting at its last snapshot, over seeds.
 
-`RULES` are in the order in which a reader needs them: what was found, what the controls say, what is left open and what
-would settle it, then all else. What is found is never said of settings that the measures could not see, so that it may
-stand before the sentence that names them.
+`RULES` are in the order in which a reader needs them: what was found, first what a grid was made for (canaries, forks,
+unlearning), what the controls say, what is left open and what would settle it, then all else. What is found is never
+said of settings that the measures could not see, so that it may stand before the sentence that names them.
 """
 
 from __future__ import annotations
@@ -196,6 +196,12 @@ def _where(curves: Curves, line: Any) -> str:
 # name -> rule, the most important first
 RULES: dict[str, Rule] = {
     "copying": setting_in.copying,
+    "unlearnt": unlearning.unlearnt,
+    "forked": forks.forked,
+    "copied_canaries": canaries.copied_in_study,
+    "canaries": canaries.shown_in_study,
+    "one_run": one_run.shown_in_study,
+    "prototypes": prototypes.which_first,
     "slope": setting_in.slope,
     "effects": axes.effects,
     "gap": axes.gap,
@@ -210,14 +216,8 @@ RULES: dict[str, Rule] = {
     "membership": membership.told_in_study,
     "calibrated": calibrated.distinguishes_in_study,
     "exposed": exposed.stand_out,
-    "prototypes": prototypes.which_first,
-    "one_run": one_run.shown_in_study,
-    "canaries": canaries.shown_in_study,
-    "copied_canaries": canaries.copied_in_study,
     "stopping": stopping,
     "efficiency": efficiency.saved,
-    "forked": forks.forked,
-    "unlearnt": unlearning.unlearnt,
     "repeats": repeats,
     "held_out_left_out": held_out_left_out,
 }

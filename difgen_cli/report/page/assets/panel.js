@@ -11,7 +11,7 @@ const Panel = (() => {
       class: "panel", tabindex: 0, role: "group", "aria-roledescription": "chart",
       "aria-label": `${panel.title || "All"}: arrow keys go from point to point, Enter pins one`,
     }, plot);
-    const head = Dom.make("div", { class: "facet-head" }, Dom.make("h3", {}, panel.title), enlarge && Enlarge.button(panel.title || "the panel", enlarge));
+    const head = Dom.make("div", { class: "facet-head" }, panel.title && Dom.make("h3", {}, panel.title), enlarge && Enlarge.button(panel.title || "the panel", enlarge));
     return { figure: Dom.make("div", { class: "facet" }, head, host), host, plot };
   }
 
