@@ -55,6 +55,14 @@ def test_a_name_of_several_plugins_has_several_meanings() -> None:
     assert "A setting of models/mlp.py." in text
 
 
+@pytest.mark.parametrize("name", ["base", "axes", "zip", "fork", "refine", "seeds", "include", "skip"])
+def test_the_parts_of_a_grid_are_explained(name: str) -> None:
+    code, text = _printed(name)
+    assert code == 0
+    assert text.startswith(f"{name}: a part of a grid")
+    assert len(text.splitlines()) > 1
+
+
 def test_steps_are_said_to_be_free_and_other_settings_not() -> None:
     assert "More steps continue the run" in _printed("train.steps")[1]
     assert "A change costs a training run." in _printed("train.batch")[1]

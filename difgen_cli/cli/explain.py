@@ -29,7 +29,7 @@ def explain(
     ] = "",
     json_: Json = False,
 ) -> None:
-    """Explain a section of a grid, a plug-in, a setting, or a column of the results.
+    """Explain a part or a section of a grid, a plug-in, a setting, or a column of the results.
 
     Plug-ins in ./plugins or ./grids/plugins are explained too.
 

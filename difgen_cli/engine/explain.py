@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt
 
 from difgen_cli.engine.columns import declared
-from difgen_cli.engine.plugins import KINDS, PACKAGE, SECTIONS, Library, Setting, Signature, read
+from difgen_cli.engine.plugins import GRID_PARTS, KINDS, PACKAGE, SECTIONS, Library, Setting, Signature, read
 
 # What a change of a section costs, in a sentence.
 TRAINS, SAMPLES = "A change costs a training run.", "A change samples again."
@@ -47,7 +47,8 @@ def explained(name: str, library: Library) -> list[Explanation]:
 
 
 def every(library: Library) -> Iterator[Explanation]:
-    """All that can be explained: sections, what their plug-ins share, plug-ins, their settings, columns of metrics."""
+    """All that can be explained: parts of a grid, sections, what their plug-ins share, plug-ins, settings, columns."""
+    yield from (Explanation(name, "a part of a grid", "", text) for name, text in GRID_PARTS.items())
     for kind in KINDS:
         names = library.names(kind) if KINDS[kind].entry else []
         own = library.own(kind)

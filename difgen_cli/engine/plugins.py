@@ -56,6 +56,16 @@ KINDS = {
     "features": Kind("features", "fit"),
 }
 SECTIONS = tuple(k for k in KINDS if k != "features")  # what a grid may set; a feature space is named by others
+GRID_PARTS = {  # of a grid file, and what each is for
+    "base": "The settings of every cell, section by section: data, model, train, sample, score and others.",
+    "axes": "Settings that vary, such as data.size: [16, 64, 256]. Cells are all combinations of their values.",
+    "zip": "Axes that move together, value by value.",
+    "fork": "From which step trainings branch off (at), and what changes from there (change).",
+    "refine": "Results decide which values of an axis are run: {axis, metric, level, first}. The others are not needed.",
+    "seeds": "How many trainings each combination has, or their numbers: other subsets, initialisations and batches.",
+    "include": "Cells besides the combinations, each a map of settings.",
+    "skip": "Combinations that are left out, each by values or comparisons such as '>= 512'.",
+}
 COLUMN_SECTIONS = (*SECTIONS, "fork")  # whose settings a row has: where a grid forks, a row says how
 
 

@@ -30,6 +30,7 @@ from difgen_cli.engine.grid.refine import Refine
 from difgen_cli.engine.grid.sections import base_settings, check_path
 from difgen_cli.engine.grid.values import Given, predicate
 from difgen_cli.engine.grid.values import values as values_of
+from difgen_cli.engine.plugins import GRID_PARTS
 
 MOST_CELLS = 2_000_000
 
@@ -132,10 +133,10 @@ def _read(file: Path, overrides: Mapping[str, str]) -> Grid:
     if not isinstance(root, MappingNode):
         raise GridError("a grid is a map with base, axes and seeds; this file holds none", Place(1, 1))
     parts = mapping(root, "a grid")
-    allowed = ("base", "axes", "zip", "fork", "refine", "seeds", "include", "skip")
     for name, (_, place) in parts.items():
-        if name not in allowed:
-            raise GridError(f"{name}: unknown part of a grid ({', '.join(allowed)}){suggest(name, allowed)}", place)
+        if name not in GRID_PARTS:
+            words = f"({', '.join(GRID_PARTS)}){suggest(name, GRID_PARTS)}"
+            raise GridError(f"{name}: unknown part of a grid {words}", place)
     base = base_settings(parts["base"][0]) if "base" in parts else {}
     axes = _axes(parts["axes"][0]) if "axes" in parts else []
     axes = _zip(axes, parts["zip"][0]) if "zip" in parts else axes
