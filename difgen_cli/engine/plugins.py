@@ -61,7 +61,7 @@ GRID_PARTS = {  # of a grid file, and what each is for
     "axes": "Settings that vary, such as data.size: [16, 64, 256]. Cells are all combinations of their values.",
     "zip": "Axes that move together, value by value.",
     "fork": "From which step trainings branch off (at), and what changes from there (change).",
-    "refine": "Results decide which values of an axis are run: {axis, metric, level, first}. The others are not needed.",
+    "refine": "Results decide which values of an axis are run: {axis, metric, level, first}. Others are not needed.",
     "seeds": "How many trainings each combination has, or their numbers: other subsets, initialisations and batches.",
     "include": "Cells besides the combinations, each a map of settings.",
     "skip": "Combinations that are left out, each by values or comparisons such as '>= 512'.",
