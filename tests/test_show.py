@@ -65,8 +65,8 @@ def copied(finished: Path, tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("runs", "--at", "data.size=32"), "grid tiny: 0 settings have an onset of copying between two snap"),
-        (("runs", "--at", "data.size=32", "model.width=8"), "grid tiny: 0 settings have an onset"),
+        (("runs", "--at", "data.size=32"), "grid tiny: settings with an onset of copying between two snapshots: 0"),
+        (("runs", "--at", "data.size=32", "model.width=8"), "grid tiny: settings with an onset"),
         (("runs", "--at", "data.size=32", "model.width=9"), "--at model.width=9: model.width does not vary in"),
         (("runs", "other", "--at", "data.size=32"), "runs other: name one run directory; a setting of --at"),
         (("runs", "--at", "32"), "--at 32: write KEY=VALUE, such as model.width=128"),

@@ -90,7 +90,7 @@ WIDE = {"model.width": "64"}
         (AXES, {"data.size": "-1", **WIDE}, 0.05, "--at data.size=-1: write a number above 0"),
         (AXES, {"data.size": "512", **WIDE}, 1.0, "--risk 1: write a probability above 0 and below 1"),
         ({**AXES, "model.width": [64]}, {"data.size": "512", "model.width": "128"}, 0.05, "does not vary .* .64."),
-        ({**AXES, "data.size": SIZES[:3], "model.width": [64]}, {"data.size": "64"}, 0.05, "3 settings have an onset"),
+        ({**AXES, "data.size": SIZES[:3], "model.width": [64]}, {"data.size": "64"}, 0.05, "snapshots: 3, and"),
         ({**AXES, "condition.name": ["none", "kmeans"]}, {"data.size": "512", **WIDE}, 0.05,
          "condition.name differs .none, kmeans., and not all are numbers .* --only condition.name=none"),
         ({**AXES, "guide.weight": [1.0, 2.0]}, {"data.size": "512", **WIDE}, 0.05,

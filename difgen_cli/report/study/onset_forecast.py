@@ -15,6 +15,7 @@ import pandas as pd
 
 from difgen_cli.engine.grid.document import GridError, suggest
 from difgen_cli.engine.grid.values import number
+from difgen_cli.format import counted
 from difgen_cli.report.plotting.labels import text
 from difgen_cli.report.study import censored
 from difgen_cli.report.study.curves import STEPS, CurveAxis, Curves
@@ -164,9 +165,9 @@ def _check_enough(times: censored.Times, variables: list[str], where: str, traje
     if len(seen) < needed:
         none_yet = int(np.isinf(times.high).sum())
         raise GridError(
-            f"{where}: {len(seen)} settings have an onset of copying between two snapshots, and {needed} are needed "
-            f"({trajectories} trajectories, {none_yet} without an onset until their last snapshot); finish more "
-            "settings, or more and longer snapshots"
+            f"{where}: settings with an onset of copying between two snapshots: {len(seen)}, and {needed} are needed "
+            f"({counted(trajectories, 'trajectory', 'trajectories')}, {none_yet} without an onset until their last "
+            "snapshot); finish more settings, or more and longer snapshots"
         )
     if not variables:
         raise GridError(f"{where}: no number varies among the finished cells; sweep several values of data.size")
