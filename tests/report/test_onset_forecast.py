@@ -106,7 +106,7 @@ def test_what_the_data_do_not_answer_is_refused_with_what_to_do(
 
 def test_a_study_without_an_onset_or_without_the_measure_is_refused() -> None:
     at = {"data.size": "128", "model.width": "64"}
-    with pytest.raises(GridError, match=r"0 settings have .* 5 are needed .30 trajectories, 30 without an onset"):
+    with pytest.raises(GridError, match=r"snapshots: 0, and 5 are needed .30 trajectories, 30 without an onset"):
         onset_forecast.read(planted(tau=lambda rows: np.full(len(rows), np.inf)), at, 0.05)
     with pytest.raises(GridError, match="no finished cell has mem_frac with its control"):
         onset_forecast.read(replace(study := planted(), rows=study.rows.drop(columns="mem_frac_lo")), at, 0.05)
