@@ -62,4 +62,4 @@ def _picture(written: Written, name: str) -> str:
     file = io.BytesIO()
     small.quantize(64).save(file, "PNG")
     source = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
-    return f'<img class="small" src="{source}" alt="The first figure of {escape(name)}">'
+    return f'<img class="picture" src="{source}" alt="The first figure of {escape(name)}">'
