@@ -117,7 +117,7 @@ $(VENV)/docs: $(VENV)/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	touch $@
 
-# What only a card can show, in eight minutes: a table for benchmarks/NOTES.md; DEVICE=cpu runs what a CPU can do of it.
+# What only a card can show, budget eight minutes: a table for benchmarks/NOTES.md; DEVICE=cpu: what a CPU can do of it.
 gpu-test: $(VENV)/ready
 	$(BIN)/python -W ignore tests/gpu/prove.py --device $(or $(DEVICE),cuda)
 
