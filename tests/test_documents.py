@@ -216,6 +216,14 @@ def _defined(node: ast.AST) -> list[str]:
     return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
+def test_every_table_of_a_metric_stands_in_the_document_of_tables() -> None:
+    document = (ROOT / "docs" / "tables.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z_]+)`", document))
+    metrics = [Library().signature("score", name) for name in Library().names("score")]
+    tables = {table for metric in metrics for table in metric.constants.get("TABLES", {})}
+    assert len(tables) > 15 and tables - named == set()
+
+
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_bytes()) <= README_BYTES_MAX
 

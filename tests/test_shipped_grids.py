@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import yaml
 from typer.testing import CliRunner
 
 from difgen_cli.cli import app
+from difgen_cli.report.plotting import labels
 
 GRIDS = Path(__file__).parent.parent / "grids"
 
@@ -24,6 +26,18 @@ def test_every_grid_is_listed_with_its_question() -> None:
     assert set(lines) == {file.stem for file in GRIDS.glob("*.yaml")}
     assert lines["size"] == "When does a diffusion model stop copying its training set?"
     assert all(question.endswith("?") for question in lines.values())
+
+
+def test_every_axis_of_every_grid_has_a_name_on_figures() -> None:
+    paths = {
+        path.strip()
+        for file in GRIDS.glob("*.yaml")
+        for axis in yaml.safe_load(file.read_text(encoding="utf-8")).get("axes", {})
+        for path in axis.split(",")
+    }
+    assert [path for path in sorted(paths) if labels.setting(path) == path or labels.level(path, "2") == f"{path} 2"] == []
+    assert labels.setting("score.ood.features") == "feature space (ood)"
+    assert labels.level("score.ood.against.name", "parquet") == "against parquet"
 
 
 def test_a_copy_is_equal_and_replaces_nothing(tmp_path: Path) -> None:

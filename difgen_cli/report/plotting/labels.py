@@ -38,7 +38,15 @@ SETTINGS = {
     "train.start.train.steps": ("training steps of the weights that it begins with", "start at"),
     "sample.steps": ("sampler steps", "sampler steps"),
     "sample.count": ("samples drawn", "samples"),
+    "sample.stop": ("noise level at which the sampler stops (σ / σ_d)", "stop at σ/σ_d ="),
     "model.delta": ("error δ of the denoiser", "δ ="),
+    "data.points": ("points that the data are drawn from", "points"),
+    "data.components": ("subspaces that the data lie in", "subspaces"),
+    "data.rank": ("dimension of the subspaces", "dimension"),
+    "data.classes": ("classes", "classes"),
+    "data.held_out": ("held-out images", "held-out"),
+    "condition.features": ("feature space of the clusters", "clusters in"),
+    "condition.beta": ("balance β of TEMI's clusters", "β ="),
     "repeats": ("rows of a planted canary", "rows"),
     "data.canaries.kind": ("kind of canary", "kind"),
     "data.canaries.count": ("canaries for each number of repeats", "canaries"),
@@ -46,12 +54,21 @@ SETTINGS = {
     "sigma_rel": ("noise level σ / σ_d", "σ/σ_d ="),
     "guide.name": ("guidance", "guidance"),
     "guide.weight": ("guidance weight w", "w ="),
+    "guide.crop": ("side of the windows (pixels)", "windows of"),
+    "guide.swg.masked": ("whether only pixels of several windows are guided", "masked:"),
     "guide.auto.weight": ("weight w of autoguidance", "w ="),
     "guide.cfg.weight": ("weight w of classifier-free guidance", "w ="),
     "guide.swg.weight": ("weight w of sliding-window guidance", "w ="),
     "guide.weight_decay.weight": ("weight w of guidance by weight decay", "w ="),
     "guide.auto.weak.model.delta": ("error δ of the worse self", "worse δ ="),
     "guide.auto.weak.train.steps": ("training steps of the worse self", "worse steps"),
+}
+
+# setting of a metric, without `score.` and its name -> as above; the metric's name follows the label in parentheses
+SCORED = {
+    "features": ("feature space", "in"),
+    "against.name": ("images compared with", "against"),
+    "patch": ("side of the patches (pixels)", "patches of"),
 }
 
 # what no metric measures: clocks of the engine, and onsets
@@ -105,16 +122,26 @@ def interval(value: float, low: float, high: float, kind: str = "") -> str:
     return f"{number(value)} ± {number((high - low) / 2, 2)}"
 
 
+def _names(path: str) -> tuple[str, str]:
+    """Label and short name of a setting; one that is not known here keeps its dotted path."""
+    section, _, rest = path.partition(".")
+    metric_name, _, scored = rest.partition(".")
+    if section == "score" and scored in SCORED:
+        label, short = SCORED[scored]
+        return f"{label} ({metric_name})", short
+    return SETTINGS.get(path, (path, path))
+
+
 def setting(path: str) -> str:
-    """The axis label of a setting; one that is not known here keeps its dotted path."""
-    return SETTINGS.get(path, (path, path))[0]
+    """The axis label of a setting."""
+    return _names(path)[0]
 
 
 def level(path: str, word: str) -> str:
     """A setting and its value as a panel's title: `width 64`, `unconditional`."""
     if path == "condition.clusters":
         return "unconditional" if word == "1" else f"{word} clusters"
-    return f"{SETTINGS.get(path, (path, path))[1]} {word}"
+    return f"{_names(path)[1]} {word}"
 
 
 def frechet(features: str) -> str:
