@@ -38,7 +38,7 @@ def test_every_axis_of_every_grid_has_a_name_on_figures() -> None:
     assert {path for path in paths if labels.setting(path) == path} == set()
     assert {path for path in paths if path in labels.level(path, "2")} == set()
     assert labels.setting("score.ood.features") == "feature space (ood)"
-    assert labels.level("score.ood.against.name", "parquet") == "against parquet"
+    assert labels.level("score.ood.against.name", "parquet") == "beside parquet"
 
 
 def test_a_copy_is_equal_and_replaces_nothing(tmp_path: Path) -> None:

@@ -145,6 +145,16 @@ def test_what_an_axis_does_is_paired_by_seed() -> None:
     assert "effects" not in sentences(planted(axes, share, count=1))
 
 
+def test_how_a_metric_measures_is_no_axis_of_models() -> None:
+    """A space of features changes no model: it is neither compared nor the place where models copy."""
+    axes = {"score.ood.features": ["pca", "pixels"], "model.width": [64, 256]}
+    spoken = sentences(planted(axes, lambda at, seed: 0.5 * (at["model.width"] == 256)))
+    assert "width 256 against width 64 raises mem_frac" in spoken["effects"]
+    assert "models copy at width 256: " in spoken["copying"]
+    assert "space" not in spoken["effects"] + spoken["copying"]
+    assert "effects" not in sentences(planted({"score.ood.features": ["pca", "pixels"]}, lambda at, seed: 0.5))
+
+
 def test_seeds_are_compared_over_the_same_settings_and_steps() -> None:
     """A seed that lacks a setting would bring what the others have there into the comparison of seeds."""
     axes = {"model.width": [64, 256], "data.size": [16, 64]}

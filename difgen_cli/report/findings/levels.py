@@ -28,7 +28,7 @@ def named(path: str, levels: Sequence[str]) -> str:
     if path in WORDED:
         shown = [labels.level(path, level) for level in shown]
         return listed([*shown, *([f"{more} more"] if more > 1 else [])])
-    return f"{_equal(path)} {listed([*shown, *([f'{more} more'] if more > 1 else [])])}"
+    return f"{labels.names(path)[1]} {listed([*shown, *([f'{more} more'] if more > 1 else [])])}"
 
 
 def listed(words: Sequence[str]) -> str:
@@ -37,14 +37,9 @@ def listed(words: Sequence[str]) -> str:
 
 
 def _in_a_row(axis: CurveAxis, levels: list[str], begins: bool, ends: bool) -> str:
-    stem = _equal(axis.path).removesuffix(" =")
+    stem = labels.names(axis.path)[1].removesuffix(" =")
     if begins and not ends:
         return f"{stem} ≤ {levels[-1]}"
     if ends and not begins:
         return f"{stem} ≥ {levels[0]}"
-    return f"{_equal(axis.path)} {levels[0]} to {levels[-1]}" if len(levels) > 2 else named(axis.path, levels)
-
-
-def _equal(path: str) -> str:
-    """What stands before a level: `N =`, `width`."""
-    return labels.SETTINGS.get(path, (path, path))[1]
+    return f"{labels.names(axis.path)[1]} {levels[0]} to {levels[-1]}" if len(levels) > 2 else named(axis.path, levels)

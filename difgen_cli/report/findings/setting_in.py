@@ -58,9 +58,9 @@ def slope(curves: Curves, _: pd.DataFrame) -> str | None:
 
 
 def along(curves: Curves) -> CurveAxis | None:
-    """The axis by which a reader asks where: the number of images, else the first that is looked for; None for none."""
+    """The axis by which a reader asks where: the number of images, else the first of models that is looked for."""
     steps = next((axis for axis in curves.axes if axis.path == STEPS), None)
-    return next(iter(curves.others(steps)), None)
+    return next((axis for axis in curves.others(steps) if axis.of_models), None)
 
 
 def place(curves: Curves, settings: pd.DataFrame) -> str:

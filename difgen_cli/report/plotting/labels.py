@@ -66,8 +66,8 @@ SETTINGS = {
 
 # setting of a metric, without `score.` and its name -> as above; the metric's name follows the label in parentheses
 SCORED = {
-    "features": ("feature space", "in"),
-    "against.name": ("images compared with", "against"),
+    "features": ("feature space", "space"),
+    "against.name": ("images compared with", "beside"),
     "patch": ("side of the patches (pixels)", "patches of"),
 }
 
@@ -122,8 +122,8 @@ def interval(value: float, low: float, high: float, kind: str = "") -> str:
     return f"{number(value)} ± {number((high - low) / 2, 2)}"
 
 
-def _names(path: str) -> tuple[str, str]:
-    """Label and short name of a setting; one that is not known here keeps its dotted path."""
+def names(path: str) -> tuple[str, str]:
+    """The axis label of a setting, and what stands before a level; one that is not known here keeps its path."""
     section, _, rest = path.partition(".")
     metric_name, _, scored = rest.partition(".")
     if section == "score" and scored in SCORED:
@@ -133,15 +133,15 @@ def _names(path: str) -> tuple[str, str]:
 
 
 def setting(path: str) -> str:
-    """The axis label of a setting."""
-    return _names(path)[0]
+    """The axis label of a setting: `training images N`."""
+    return names(path)[0]
 
 
 def level(path: str, word: str) -> str:
     """A setting and its value as a panel's title: `width 64`, `unconditional`."""
     if path == "condition.clusters":
         return "unconditional" if word == "1" else f"{word} clusters"
-    return f"{_names(path)[1]} {word}"
+    return f"{names(path)[1]} {word}"
 
 
 def frechet(features: str) -> str:

@@ -50,6 +50,11 @@ class CurveAxis:
     def log(self) -> bool:
         return self.numeric and min(self.values) > 0 and max(self.values) / min(self.values) >= 8
 
+    @property
+    def of_models(self) -> bool:
+        """Whether it changes models or samples, and not only how a metric measures them."""
+        return not self.path.startswith("score.")
+
 
 @dataclass(frozen=True)
 class Curves(Readings):

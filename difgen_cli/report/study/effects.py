@@ -60,12 +60,12 @@ class Effect:
 
 
 def read(curves: Curves) -> list[Effect]:
-    """The effects of every axis but the steps, in the order of the grid. Cells whose copies the ratio rule cannot see,
-    or of too few distinct images, are not compared: see `verdicts.py`."""
+    """The effects of every axis of models but the steps, in the order of the grid. Cells whose copies the ratio rule
+    cannot see, or of too few distinct images, are not compared: see `verdicts.py`."""
     cells = verdicts.seen(curves, last_snapshot(curves.cells, curves.paths))
     cells = cells.assign(step=cells["step"].fillna(-1)) if "step" in cells else cells.assign(step=-1)
     effects = []
-    for axis in (axis for axis in curves.axes if axis.path != STEPS):
+    for axis in (axis for axis in curves.axes if axis.of_models and axis.path != STEPS):
         others = [path for path in curves.paths if path not in (STEPS, axis.path)]
         for against, level in _levels(axis, cells):
             for metric in (name for name in METRICS if name in curves.metrics):
