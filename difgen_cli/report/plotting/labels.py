@@ -25,6 +25,7 @@ SETTINGS = {
     "condition.permuted": ("labels permuted among the images", "permuted:"),
     "train.condition_perturbation": ("perturbation γ of the condition's embedding", "γ ="),
     "sample.every": ("levels in one step of the sampler", "levels a step"),
+    "model.size": ("side of the model's patches (pixels)", "model's patches"),
     "model.prediction": ("what the network predicts", "prediction"),
     "objective.name": ("objective", "objective"),
     "objective.noise_bank": ("fixed noises for each image (none: fresh noise)", "noises"),
@@ -56,15 +57,15 @@ SETTINGS = {
     "guide.weight": ("guidance weight w", "w ="),
     "guide.crop": ("side of the windows (pixels)", "windows of"),
     "guide.swg.masked": ("whether only pixels of several windows are guided", "masked:"),
-    "guide.auto.weight": ("weight w of autoguidance", "w ="),
-    "guide.cfg.weight": ("weight w of classifier-free guidance", "w ="),
-    "guide.swg.weight": ("weight w of sliding-window guidance", "w ="),
-    "guide.weight_decay.weight": ("weight w of guidance by weight decay", "w ="),
+    "guide.auto.weight": ("weight w of autoguidance", "auto w ="),
+    "guide.cfg.weight": ("weight w of classifier-free guidance", "cfg w ="),
+    "guide.swg.weight": ("weight w of sliding-window guidance", "swg w ="),
+    "guide.weight_decay.weight": ("weight w of guidance by weight decay", "weight decay w ="),
     "guide.auto.weak.model.delta": ("error δ of the worse self", "worse δ ="),
     "guide.auto.weak.train.steps": ("training steps of the worse self", "worse steps"),
 }
 
-# setting of a metric, without `score.` and its name -> as above; the metric's name follows the label in parentheses
+# setting of a metric, without `score.` and its name -> as above, to which the metric's name is added
 SCORED = {
     "features": ("feature space", "space"),
     "against.name": ("images compared with", "beside"),
@@ -128,7 +129,7 @@ def names(path: str) -> tuple[str, str]:
     metric_name, _, scored = rest.partition(".")
     if section == "score" and scored in SCORED:
         label, short = SCORED[scored]
-        return f"{label} ({metric_name})", short
+        return f"{label} ({metric_name})", f"{metric_name} {short}"
     return SETTINGS.get(path, (path, path))
 
 
