@@ -92,6 +92,12 @@ def test_nothing_is_told_of_settings_where_the_rule_is_blind_or_weak_or_samples_
     weak = spoilt(mem_power=0.3)  # one number in every sentence
     assert "copies with noise of 0.1 a pixel (30.0 %)" in weak["blind"]
     assert "the rule catches only 30.0 % of copies" in weak["undecided"]
+    base = planted(SIZES, lambda at, seed: 0.0)
+    powers = base.rows["data.size"].map({16: 0.9, 64: 0.9, 256: 0.1, 1024: 0.3})
+    weaker = sentences(dataclasses.replace(base, rows=base.rows.assign(mem_power=powers)))
+    assert "in 2 of 4 settings it catches less than half of copies" in weaker["blind"]
+    assert "(10.0 % to 30.0 %)" in weaker["blind"]
+    assert "the rule catches only 10.0 % to 30.0 % of copies" in weaker["undecided"]
     for values in ({"mem_power": 0.3}, {"mem_power": np.nan}, {"mem_frac_control": 0.2}, {"sample_distinct": 3.0}):
         found = spoilt(**values)
         assert "1024" not in found["copying"]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from difgen_cli.report.plotting import labels
 from difgen_cli.report.study.verdicts import FEW
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Row:
@@ -60,6 +63,11 @@ class Row:
 def percent(share: float) -> str:
     """A share of 1 in per cent: `33.3 %`."""
     return f"{labels.number(100 * share)} %"
+
+
+def between(shares: pd.Series) -> str:
+    """Several shares in per cent, the least to the greatest, those that are known: `0.174 % to 5.38 %`."""
+    return " to ".join(dict.fromkeys(percent(float(end)) for end in (shares.min(), shares.max())))
 
 
 def share(row: Row, name: str, interval: bool = True) -> str:

@@ -26,7 +26,7 @@ from difgen_cli.report.findings import (
     undecided,
     unlearning,
 )
-from difgen_cli.report.findings.numbers import count, percent
+from difgen_cli.report.findings.numbers import between, count, percent
 from difgen_cli.report.plotting import labels
 from difgen_cli.report.study.curves import STEPS, Curves, last_snapshot
 from difgen_cli.report.study.first_copy import EVERY
@@ -71,9 +71,9 @@ def blind(_: Curves, last: pd.DataFrame) -> str | None:
     if "mem_frac_control" in last and (high := int((last["mem_frac_control"] > CONTROL_MOST).sum())):
         most = percent(float(last["mem_frac_control"].max()))
         parts.append(f"in {_of(high, last)} it calls held-out images copies (up to {most})")
-    if "mem_power" in last and (low := int((last["mem_power"] < WEAK_POWER).sum())):
-        least = percent(float(last["mem_power"].min()))
-        parts.append(f"in {_of(low, last)} it catches less than half of copies with noise of 0.1 a pixel ({least})")
+    if "mem_power" in last and len(weak := last["mem_power"][last["mem_power"] < WEAK_POWER]):
+        caught = f"copies with noise of 0.1 a pixel ({between(weak)})"
+        parts.append(f"in {_of(len(weak), last)} it catches less than half of {caught}")
     return f"The ratio rule is unreliable in some settings: {'; '.join(parts)}." if parts else None
 
 

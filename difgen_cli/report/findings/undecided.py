@@ -15,7 +15,7 @@ import pandas as pd
 
 from difgen_cli.engine.plan.rounds import NOT_NEEDED
 from difgen_cli.report.findings import levels, setting_in
-from difgen_cli.report.findings.numbers import count, percent
+from difgen_cli.report.findings.numbers import between, count, percent
 from difgen_cli.report.plotting import labels
 from difgen_cli.report.study import extension, power
 from difgen_cli.report.study.curves import SIZE, STEPS, Curves, absent_by_state, last_snapshot, per_group
@@ -154,10 +154,9 @@ def unseen(curves: Curves, _: frozenset[str]) -> Iterator[Question]:
         settings = curves.verdicts[curves.verdicts["state"] == state]
         if settings.empty:
             continue
-        least = settings["power"].min()
         caught = (
-            f"catches only {percent(float(least))} of copies with noise of 0.1 a pixel"
-            if pd.notna(least)
+            f"catches only {between(settings['power'])} of copies with noise of 0.1 a pixel"
+            if settings["power"].notna().any()
             else "was not tried on known copies"
         )
         number = caught if state == CopyState.UNSEEN else percent(float(settings["control"].max()))
