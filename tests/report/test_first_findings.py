@@ -268,6 +268,12 @@ def test_one_seed_asks_for_three_and_an_open_effect_for_as_many_as_its_power_nee
     one = sentences(planted(SIZES, sets_in, count=1))
     assert "how much another subset or initialisation would differ: there is one seed" in one["undecided"]
     assert "; 3 seeds; `difgen" in one["settle"]
+    assert re.match(r"\d+ new cells in \d+ trainings would settle", one["settle"])
+    closed_form = planted({"data.size": [16, 64]}, lambda at, seed: 0.0, count=1)
+    rows = closed_form.rows.drop(columns="train.steps").assign(step=np.nan)
+    none_trained = sentences(dataclasses.replace(closed_form, rows=rows))
+    assert "how much another subset would differ: there is one seed" in none_trained["undecided"]
+    assert none_trained["settle"].startswith("4 new cells would settle")
 
     def share(at: dict[str, Any], seed: int) -> float:
         return 0.4 + (at["model.width"] == 256) * (0.12, 0.02, 0.22)[seed]

@@ -66,10 +66,10 @@ def settle(curves: Curves, _: pd.DataFrame) -> str | None:
         return None
     numbers = [f"({number})" for number, one in enumerate(asked, 1) if one.extension]
     needed = extension.cost(curves, further)
-    cells = f"{count(needed.cells, 'new cell')} in {count(needed.trainings, 'training')}"
+    trainings = f" in {count(needed.trainings, 'training')}" if needed.trainings else ""
     return (
-        f"{cells} would settle {levels.listed(numbers)}: {described(further)}; `difgen report --settle FILE` "
-        "writes them as a grid that keeps what there is."
+        f"{count(needed.cells, 'new cell')}{trainings} would settle {levels.listed(numbers)}: {described(further)}; "
+        "`difgen report --settle FILE` writes them as a grid that keeps what there is."
     )
 
 
@@ -184,7 +184,8 @@ def seeds_differ(curves: Curves, possible: frozenset[str]) -> Iterator[Question]
 def one_seed(curves: Curves, possible: frozenset[str]) -> Iterator[Question]:
     if curves.seeds == 1 and curves.cells["seed"].nunique() == 1:
         deciding = Extension(seeds=FIRST_SEEDS) if "seeds" in possible else NOTHING
-        yield Question("how much another subset or initialisation would differ", "there is one seed", deciding)
+        other = "another subset or initialisation" if STEPS in curves.cells else "another subset"
+        yield Question(f"how much {other} would differ", "there is one seed", deciding)
 
 
 def no_slope(curves: Curves, possible: frozenset[str]) -> Iterator[Question]:

@@ -81,7 +81,7 @@ def possible(curves: Curves) -> frozenset[str]:
 
 @dataclass(frozen=True)
 class ExtensionCost:
-    """New cells, and the trainings that they are of: new ones, and longer or repeated ones."""
+    """New cells, and the trainings that they are of: new ones, and longer or repeated ones. Closed forms have none."""
 
     cells: int
     trainings: int
@@ -105,9 +105,8 @@ def cost(curves: Curves, extension: Extension) -> ExtensionCost:
     ]
     plan = pd.concat([plan, *copies])
     added = plan[plan["new"]]
-    if extension.samples:  # all samples are drawn again, and no training is
-        return ExtensionCost(len(plan), added["trajectory"].nunique())
-    return ExtensionCost(len(added), added["trajectory"].nunique())
+    trainings = added["trajectory"][added[STEPS].notna()].nunique() if STEPS in added else 0
+    return ExtensionCost(len(plan if extension.samples else added), trainings)  # samples: all are drawn again
 
 
 def further_seeds(present: Iterable[Any], total: int) -> list[int]:
