@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from difgen_cli.engine.columns import ColumnSpec
+from difgen_cli.metrics._intervals import PARTS, part_of
 from difgen_cli.metrics._ranks import Auroc, clopper_pearson, found_at
 from difgen_cli.report import spreadsheet
 from difgen_cli.report.study import calibration, seeds
@@ -24,7 +25,6 @@ LEAST = 20  # images that a model was trained on, and that it was not: below it 
 TEN, ALARMS_MIN, ONE_IN = 10, 1000, 100  # false alarms; images without which 1 % of them is not known
 STUDENT_MIN, LIRA_MIN = 8, 64  # references, from which such scores stand beside the difference
 PERMUTATIONS = 8
-PARTS = 20  # of the images, for the jackknife
 SHARES = ("cal_tpr_10fp", "cal_tpr_1pct")
 CONTROL = "cal_control_heldout"
 OWN, OF_ROW = "plain_control_self", "mia_self_auc_025"  # the control by a model's own samples, and its column of rows
@@ -241,11 +241,6 @@ def _over_seeds(frame: pd.DataFrame) -> dict[str, Any]:
 def _mean(name: str, values: pd.Series) -> dict[str, Any]:
     """The mean of a column over seeds, with Student's interval."""
     return dict(zip((name, f"{name}_lo", f"{name}_hi"), seeds.mean_interval(values.to_numpy(float)), strict=True))
-
-
-def part_of(n: int) -> np.ndarray:
-    """The part of each of n images, (n,): all parts as large, and at random."""
-    return np.random.default_rng(n).permutation(n) % PARTS
 
 
 def _shares_found(of_T: np.ndarray, others: np.ndarray) -> dict[str, float]:

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from difgen_cli.metrics._intervals import PARTS, part_of
 from difgen_cli.metrics._ranks import half_width, placements
 from difgen_cli.report import spreadsheet
 from difgen_cli.report.study import calibrated
-from difgen_cli.report.study.calibrated import LEAST, PARTS, PERMUTATIONS, Models
+from difgen_cli.report.study.calibrated import LEAST, PERMUTATIONS, Models
 from difgen_cli.report.study.curves import Curves
 
 NAME = "prototypes.csv"
@@ -37,7 +38,7 @@ class Surroundings:
 
     def without(self, part: int) -> Surroundings:
         """As `Models.without`."""
-        kept = calibrated.part_of(self.spacing.shape[1]) != part
+        kept = part_of(self.spacing.shape[1]) != part
         return Surroundings(self.spacing[:, kept], self.train_distance[:, kept], self.hits[:, kept])
 
 
@@ -79,9 +80,7 @@ def summary(models: Models, around: Surroundings) -> dict[str, Any]:
     return line | {PERMUTED: _permuted(models, around, usable)}
 
 
-def over_seeds(
-    models: Models, around: Surroundings, usable: list[int], name: str
-) -> tuple[float, float, float] | None:
+def over_seeds(models: Models, around: Surroundings, usable: list[int], name: str) -> tuple[float, float, float] | None:
     """A correlation's mean over usable models with its 95 % interval over images and seeds; None where one has none."""
     own = [CORRELATIONS[name](models, around, m) for m in usable]
     single, images = (np.array(values) for values in zip(*own, strict=True))
