@@ -100,8 +100,8 @@ def paired_distance(features: np.ndarray, clean: np.ndarray) -> tuple[float | No
     """The Fréchet distance of features (n · draws, d), image by image, to those they were made from, (n, d).
 
     Its 95 % interval is over images and noise: both sets move with an image, and the influence of it on the distance is
-    the sum of its influences in both, less what chance adds to the shift of the mean (`squared_mean_excess`). No interval where the
-    images do not span their features.
+    the sum of its influences in both; what they make too much of the shift of the mean is taken off, as far as one
+    half. No interval where the images do not span their features.
     """
     if len(clean) < 2:
         return None, None, None
