@@ -1,6 +1,57 @@
-"""Means over images with Student's t intervals: what metrics have in common that read one number off each image."""
+"""Intervals of what metrics read off images: of means over images drawn, over noise on images given, by a jackknife."""
+
+from itertools import combinations
 
 import numpy as np
+
+from difgen_cli.metrics._ranks import half_width
+
+PARTS = 20  # random parts of the images, for a jackknife
+
+
+def part_of(n: int) -> np.ndarray:
+    """The part of each of n images, (n,): all parts as large, and at random."""
+    return np.random.default_rng(n).permutation(n) % PARTS
+
+
+def left_out(parts: int) -> np.ndarray:
+    """Which of so many parts each set leaves out: none, then each, then each two, (1 + g + g (g - 1) / 2, g) bool."""
+    chosen = [(), *combinations(range(parts), 1), *combinations(range(parts), 2)]
+    return np.array([[part in out for part in range(parts)] for out in chosen])
+
+
+def jackknife_variance(values: np.ndarray) -> float:
+    """The variance of a statistic of n independent images, from its values without the sets of `left_out`.
+
+    The jackknife over parts counts what two parts make together twice; Efron & Stein (1981) estimate that from leaving
+    out two, and it is taken off, as far as one half: more would be chance. values: (1 + g + g (g - 1) / 2,), g >= 2.
+    """
+    sets = left_out(round((np.sqrt(8 * len(values) - 7) - 1) / 2))
+    g, whole = sets.shape[1], float(values[0])
+    single, double = values[1 : g + 1], values[g + 1 :]
+    of_two = sets[g + 1 :] @ single  # the two values without one of both
+    plain = (g - 1) / g * float(((single - single.mean()) ** 2).sum())
+    together = g * whole - (g - 1) * of_two + (g - 2) * double
+    twice = float(((together - together.mean()) ** 2).sum()) / (g * (g - 1))
+    return max(plain - twice, plain / 2)
+
+
+def given_images(of_pair: np.ndarray, population: int) -> tuple[float, float, float]:
+    """Mean, standard error, and half width of its 95 % interval, for the mean over all images of a given set.
+
+    of_pair: (n, draws) numbers of the first n of `population` images, each with two draws of noise or more. Images that
+    were not asked leave the mean open, and noise on those that were: two stages (Cochran 1977, 10.3). NaN where there
+    is none: one image asked of several, or numbers that are missing.
+    """
+    n, draws = of_pair.shape
+    asked, of_image = n / population, of_pair.mean(axis=1)
+    variances = [0.0, asked * float(of_pair.var(axis=1, ddof=1).mean()) / (n * draws)]
+    if asked < 1:
+        variances[0] = (1 - asked) * float(of_image.var(ddof=1)) / n if n > 1 else np.nan
+    if not np.isfinite(variances).all():
+        return float(of_image.mean()), np.nan, np.nan
+    half = half_width(variances, [max(n - 1, 1), n * (draws - 1)])
+    return float(of_image.mean()), float(np.sqrt(sum(variances))), half
 
 
 def standard_error(of_image: np.ndarray) -> np.ndarray:

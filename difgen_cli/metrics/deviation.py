@@ -8,7 +8,7 @@ import numpy as np
 from annotated_types import Gt
 
 from difgen_cli.metrics import Result, Shared, Value, flat
-from difgen_cli.metrics._intervals import mean_columns, standard_error
+from difgen_cli.metrics._intervals import given_images
 from difgen_cli.metrics._noise import TRAIN, Bank, bank_of_pairs, denoise, device_of, loss_weight, mean_square, within
 from difgen_cli.neighbours import with_mirrors
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
     from difgen_cli.diffusion import DenoiserLike
 
-VERSION = 1
+VERSION = 2
 NEEDS = ("posterior mean",)  # of the denoiser: what the mean of clean images given x is
 
 COLUMNS = {
     "ideal_dev_025": ("float64", "", "lambda(sigma) E|D - D*|²/d at 0.25 sigma_d, D* the posterior mean over T"),
-    "ideal_dev_025_lo": ("float64", "", "lower end of its 95 % interval over images"),
-    "ideal_dev_025_hi": ("float64", "", "upper end of its 95 % interval over images"),
+    "ideal_dev_025_lo": ("float64", "", "lower end of its 95 % interval over noise, given T"),
+    "ideal_dev_025_hi": ("float64", "", "upper end of its 95 % interval over noise, given T"),
     "ideal_dev_050": ("float64", "", "the same at 0.5 sigma_d"),
     "ideal_dev_050_lo": ("float64", "", "lower end of its 95 % interval"),
     "ideal_dev_050_hi": ("float64", "", "upper end of its 95 % interval"),
@@ -68,7 +68,7 @@ TABLES = {
         "sigma": ("float64", "", "noise level"),
         "sigma_rel": ("float64", "sigma_d", "noise level over the data's standard deviation"),
         "ideal_dev": ("float64", "", "lambda(sigma) E|D - D*|²/d on noisy training images: 0 for a perfect memorizer"),
-        "ideal_dev_se": ("float64", "", "its standard error over images; missing for a single one"),
+        "ideal_dev_se": ("float64", "", "its standard error over noise, given T"),
         "wiener_dev": ("float64", "", "against the Gaussian with the moments of T: 0 for a Gaussian model of T"),
         "wiener_dev_se": ("float64", "", "its standard error"),
         "wiener_dev_pool": ("float64", "", "against the Gaussian with the moments of the pool without H"),
@@ -81,6 +81,7 @@ TABLES = {
 
 REFERENCES = ("ideal_dev", "wiener_dev", "wiener_dev_pool", "local_dev")
 NAMED = {0.25: "025", 0.5: "050", 1.0: "100"}  # noise levels with columns
+Means = dict[str, list[tuple[float, float, float]]]  # of a reference at each level: `given_images`
 
 
 def measure(
@@ -106,8 +107,12 @@ def measure(
     of patches of T (`models/patches.py`). `mirrored`: training showed mirror images too, and D*, its patches and both
     filters are made of them too: there the training loss is least.
 
+    Intervals are given the denoiser and T, of which it and D' are made: the value is the mean over all of T, and noise
+    is chance, and images of T that are more than `pairs`. Another T would have another network; that is what seeds are
+    for.
+
     sigmas: noise levels of the table beside 0.25, 0.5 and 1, in units of sigma_d, above 0.
-    pairs: of image and noise, at least.
+    pairs: of image and noise, at least; at most so many images, each with two draws or more.
     guided: look at the denoiser that the sampler follows, and not at the network by itself.
     patch: pixels along each side of the patches that local_dev is for; null: it is not measured.
     """
@@ -117,7 +122,9 @@ def measure(
         raise ValueError(f"deviation: sigmas must be above 0, not {min(sigmas)}")
     relative = np.unique([*sigmas, *NAMED])
     levels = sigma_data * relative
-    pairs_of_T = bank_of_pairs(train, train_labels, pairs, TRAIN, device_of(denoiser))
+    used = min(len(train), pairs)
+    asked, of_asked = train[:used], None if train_labels is None else train_labels[:used]
+    pairs_of_T = bank_of_pairs(asked, of_asked, max(pairs, 2 * used), TRAIN, device_of(denoiser))
     shown, labels, pool = train, train_labels, rest
     if mirrored:
         shown, pool = with_mirrors(train), with_mirrors(rest)
@@ -129,19 +136,22 @@ def measure(
         for key, size in sizes.items()
     ]
     filters = [shared("train", lambda: principal(shown)), shared("pool", lambda: principal(pool))]
-    of_image = np.full((len(REFERENCES), len(levels), len(pairs_of_T.images) // pairs_of_T.draws), np.nan)
+    of_pair = np.full((len(REFERENCES), len(levels), used, pairs_of_T.draws), np.nan)
     for k, sigma in enumerate(levels):
         denoised = denoise(denoiser, pairs_of_T, float(sigma))
         x = pairs_of_T.images + sigma * pairs_of_T.noise
         ideal, *local = (_like(posterior[k], denoised) for posterior in posteriors)
         references = [ideal, *(_wiener(x, f, float(sigma)) for f in filters), *local]
-        for row, reference in zip(of_image, references, strict=False):
-            row[k] = mean_square(denoised, reference).reshape(-1, pairs_of_T.draws).mean(axis=1)
-    if not np.isfinite(of_image[: len(references), within(denoiser, levels)]).all():
+        for row, reference in zip(of_pair, references, strict=False):
+            row[k] = mean_square(denoised, reference).reshape(used, -1)
+    if not np.isfinite(of_pair[: len(references), within(denoiser, levels)]).all():
         raise ValueError("deviation: the denoiser gives NaN or infinite values: did the training diverge?")
-    of_image *= loss_weight(levels, sigma_data)[None, :, None]
+    of_pair *= loss_weight(levels, sigma_data)[None, :, None, None]
+    means = {
+        name: [given_images(at, len(train)) for at in rows] for name, rows in zip(REFERENCES, of_pair, strict=True)
+    }
     common = {"sigma": levels, "sigma_rel": relative, "n_pairs": np.full(len(levels), len(pairs_of_T.images))}
-    return Result(_values(relative, of_image), {"deviation": _table(common, of_image)})
+    return Result(_values(relative, means), {"deviation": _table(common, means)})
 
 
 def principal(images: np.ndarray) -> dict[str, np.ndarray]:
@@ -198,17 +208,21 @@ def _digest(labels: np.ndarray | None) -> str:
     return "none" if labels is None else hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest()[:16]
 
 
-def _values(relative: np.ndarray, of_image: np.ndarray) -> dict[str, Value]:
-    """The columns: means over images at the named levels, with intervals that end at 0."""
+def _values(relative: np.ndarray, means: Means) -> dict[str, Value]:
+    """The columns: means over T at the named levels, with intervals that end at 0."""
     values: dict[str, Value] = dict.fromkeys(COLUMNS)
-    for name, rows in zip(REFERENCES, of_image, strict=True):
+    for name, of_levels in means.items():
         for sigma, word in NAMED.items():
-            values |= mean_columns(f"{name}_{word}", rows[relative == sigma][0])
+            mean, _, half = of_levels[int(np.flatnonzero(relative == sigma)[0])]
+            if np.isfinite(mean):
+                values[f"{name}_{word}"] = mean
+            if np.isfinite(half):
+                values |= {f"{name}_{word}_lo": max(0.0, mean - half), f"{name}_{word}_hi": mean + half}
     return values
 
 
-def _table(common: dict[str, np.ndarray], of_image: np.ndarray) -> dict[str, np.ndarray]:
+def _table(common: dict[str, np.ndarray], means: Means) -> dict[str, np.ndarray]:
     table = dict(common)
-    for name, rows in zip(REFERENCES, of_image, strict=True):
-        table |= {name: rows.mean(axis=1), f"{name}_se": standard_error(rows)}
+    for name, of_levels in means.items():
+        table[name], table[f"{name}_se"], _ = np.array(of_levels).T
     return {name: table[name] for name in TABLES["deviation"]}

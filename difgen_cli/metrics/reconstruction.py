@@ -21,7 +21,7 @@ from difgen_cli.metrics.membership import once
 if TYPE_CHECKING:
     from difgen_cli.diffusion import DenoiserLike
 
-VERSION = 1
+VERSION = 2
 NEEDS = ("posterior mean",)  # of the denoiser: what the mean of clean images given x is
 HELD_OUT_MIN = 2
 # Columns that take H for what T could have been: see `metrics/blind.py`.

@@ -4,7 +4,8 @@
 - dire_auc, inv_nll_gap: T and H are drawn, of one Gaussian or of two; the network saw none of them.
 - x0_align, decided_sigma: the samples are drawn, and with them the level at which each is decided.
 - jac_rank, jac_asym, jac_top, corr_range: the images and their noise are drawn; the network is fixed.
-- target_var, local_dev: T is drawn, and with it what its images are told from.
+- target_var: T is drawn, and with it what its images are told from.
+- local_dev, ideal_dev, wiener_dev: the noise is drawn, and which images of T are asked; T and the denoiser stay.
 """
 
 from __future__ import annotations
@@ -169,26 +170,71 @@ class Halved:
 
 @dataclass(frozen=True)
 class LeftOpen:
-    """T of `size` images of 2 × 3 unit Gaussian pixels: how much is open, and how far half of x is from its patches."""
+    """T of `size` points of six unit Gaussian values, drawn anew: how much noise leaves open."""
 
     size: int
 
     def __str__(self) -> str:
-        return f"N = {self.size}, Gaussian images"
+        return f"N = {self.size}, Gaussian points, another T"
+
+    @property
+    def may_be_null(self) -> bool:
+        return True  # where a few near pairs of points make up the variance
 
     def truth(self) -> Arrays:
         return {name: np.array(value) for name, value in _means_of(self).items()}
 
     def intervals(self, draw: int) -> Ends:
-        return ends(self.values(draw), "target_var_050", "local_dev_050")
+        return ends(self.values(draw), *OPEN, null=True)
 
     def values(self, draw: int) -> dict[str, object]:
-        chance = np.random.default_rng(draw)
-        T = chance.standard_normal((self.size, 2, 3, 1)).astype(np.float32)
+        T = np.random.default_rng(draw).standard_normal((self.size, 6)).astype(np.float32)
         with patch.object(_noise, "SEED", draw):
-            of_T = targets.measure(T, None, 1.0, unshared, sigmas=(), pairs=self.size).values
-            of_D = deviation.measure(Halved(), T, None, T, 1.0, unshared, sigmas=(), pairs=self.size, patch=2).values
-        return {**of_T, **of_D}
+            return dict(targets.measure(T, None, 1.0, unshared, sigmas=(), pairs=256).values)
+
+
+OPEN = ("target_var_050", "target_var_100")
+
+
+@dataclass(frozen=True)
+class GivenImages:
+    """How far half of x is from what T and its patches make of it: each draw has one of ten sets T, which stay.
+
+    size: images of 2 × 3 unit Gaussian pixels in T. pairs: that are asked; fewer than images: some of them by chance.
+    The interval less the value for its T, which is therefore 0.
+    """
+
+    size: int
+    pairs: int
+
+    def __str__(self) -> str:
+        return f"N = {self.size}, {self.pairs} pairs, Gaussian images, given T"
+
+    def truth(self) -> Arrays:
+        return {name: np.array(0.0) for name in GIVEN}
+
+    def intervals(self, draw: int) -> Ends:
+        truth, chance = _of_set(self.size, draw % 10), np.random.default_rng(draw)
+        found = ends(self._measured(chance.permutation(_set(self.size, draw % 10)), draw, self.pairs), *GIVEN)
+        return {name: (lower - truth[name], upper - truth[name]) for name, (lower, upper) in found.items()}
+
+    @staticmethod
+    def _measured(T: np.ndarray, draw: int, pairs: int) -> dict[str, object]:
+        with patch.object(_noise, "SEED", draw):
+            return dict(deviation.measure(Halved(), T, None, T, 1.0, unshared, sigmas=(), pairs=pairs, patch=2).values)
+
+
+GIVEN = ("ideal_dev_050", "wiener_dev_050", "local_dev_050", "local_dev_100")
+
+
+def _set(size: int, number: int) -> np.ndarray:
+    return np.random.default_rng((size, number)).standard_normal((size, 2, 3, 1)).astype(np.float32)
+
+
+@cache
+def _of_set(size: int, number: int) -> dict[str, float]:
+    values = GivenImages._measured(_set(size, number), 10**6, 50_000)
+    return {name: float(str(values[name])) for name in GIVEN}
 
 
 @cache
@@ -196,7 +242,7 @@ def _means_of(world: WalkedBack | Deciding | Depending | LeftOpen, draws: int = 
     """The mean over other draws."""
     drawn = [world.values(10**5 + k) for k in range(draws)]
     names = {WalkedBack: ("dire_auc", "inv_nll_gap"), Deciding: ("x0_align_100",), Depending: JACOBIAN,
-             LeftOpen: ("target_var_050", "local_dev_050")}[type(world)]  # fmt: skip
+             LeftOpen: OPEN}[type(world)]  # fmt: skip
     return {name: float(np.mean([float(str(values[name])) for values in drawn])) for name in names}
 
 
@@ -208,4 +254,5 @@ FOLLOWING: tuple[World, ...] = (
     *(Deciding(count) for count in (100, 1000)),
     *(Depending(images) for images in (8, 32)),
     *(LeftOpen(size) for size in (32, 128)),
+    *(GivenImages(size, pairs) for size, pairs in ((32, 256), (128, 256), (128, 64))),
 )

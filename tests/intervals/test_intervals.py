@@ -7,7 +7,7 @@ import pytest
 from claiming import CLAIMS, ShareOfClaim, Unused
 from controls import CONTROLS, MadeAgain, OfRepeats, Randomised, RandomSplit
 from drawing import ends
-from following import FOLLOWING, Depending, Forgetting, WalkedBack
+from following import FOLLOWING, Depending, Forgetting, GivenImages, LeftOpen, WalkedBack
 from further import FURTHER, Seeds
 from looks import LOOKS, Partition, Rare
 from reconstructing import RECONSTRUCTING, Reconstructing
@@ -27,7 +27,7 @@ HARD = (
     *(SeedsOfAPool(3), SeedsOfAPool(3, 0.5), SparseFirst(3, 0.15)),
     OfRepeats(1, 40),
     *(Unused("twins"), Unused("copies"), Unused("images"), Unused("models", 4, 0.3), ShareOfClaim(0.5)),
-    *(Forgetting(128, 0.5), WalkedBack(40), Depending(32)),
+    *(Forgetting(128, 0.5), WalkedBack(40), Depending(32), LeftOpen(32), GivenImages(128, 64)),
     Reconstructing(128, 0.3),
 )
 FEW = (Modes(1), Modes(3), Modes(10), Modes(300, most=0.9))  # images among the samples: no interval holds

@@ -13,7 +13,7 @@ from difgen_cli import data, sampling
 from difgen_cli.data import gaussians
 from difgen_cli.diffusion import IdealDenoiser, Mixture, MixtureDenoiser, to_tensor
 from difgen_cli.metrics import _cosines, flat, frechet, reconstruction
-from difgen_cli.metrics._reconstructions import paired_distance
+from difgen_cli.metrics._reconstructions import paired_distance, squared_mean_excess
 from difgen_cli.neighbours import mirror
 from difgen_cli.sampling import heun
 
@@ -66,6 +66,21 @@ def test_the_interval_of_the_distance_is_as_wide_as_other_images_and_noise_make_
     width = np.log(high / low).mean() / (2 * 1.96 * np.log(values).std(ddof=1))
     assert 0.85 < width < 1.35, "somewhat wide near 0, where the distance bends"
     assert ((low <= values.mean()) & (values.mean() <= high)).mean() >= 0.92
+
+
+def test_chance_in_the_shift_of_the_mean_counts_once() -> None:
+    """‖m‖² of n normal rows varies by 4 μᵀΣμ/n + 2 tr Σ²/n²; their influences say 4 μᵀΣμ/n + 4 tr Σ²/n²."""
+    chance, n, scale, mu = np.random.default_rng(0), 30, np.array([0.5, 1.0, 2.0]), np.array([0.1, 0.0, 0.2])
+    drawn = [mu + scale * chance.standard_normal((n, 3)) for _ in range(2000)]
+    excess = np.mean([squared_mean_excess(x) for x in drawn])
+    naive = np.mean([np.var(2 * (x - x.mean(axis=0)) @ x.mean(axis=0), ddof=1) / n for x in drawn])
+    linear, quadratic = 4 * (mu**2 * scale**2).sum() / n, 2 * (scale**4).sum() / n**2
+    assert excess == pytest.approx(quadratic, rel=0.04)
+    assert naive - excess == pytest.approx(linear + quadratic, rel=0.08)
+    wide = chance.standard_normal((8, 3)) @ chance.standard_normal((3, 40))  # more values than rows: the same by hand
+    covariance = np.cov(wide.T)
+    by_hand = 49 / (6 * 9) * ((covariance**2).sum() - np.trace(covariance) ** 2 / 7)
+    assert squared_mean_excess(wide) == pytest.approx(2 * by_hand / 64)
 
 
 def test_without_noise_an_image_is_its_own_reconstruction() -> None:

@@ -65,6 +65,7 @@ def _cells(rng: np.random.Generator, axes: dict[str, list[Any]], seeds: int) -> 
     control = rng.choice([0.0, 0.004, 0.15], p=[0.6, 0.25, 0.15])
     sharp, by_size = rng.choice([1.0, 4.0]), rng.choice([1.5, 0.5])
     power = rng.choice([0.95, 0.6, 0.2, np.nan], p=[0.5, 0.25, 0.15, 0.1])
+    turn = 3.0 * (rng.spawn(1)[0].random() < 0.3)  # the sign of the width depends on the conditioning
     lines = []
     for seed in range(seeds):
         own = rng.normal(0, rng.choice([0.1, 1.0]))
@@ -72,6 +73,8 @@ def _cells(rng: np.random.Generator, axes: dict[str, list[Any]], seeds: int) -> 
             at = defaults | dict(zip(axes, point, strict=True))
             rises = np.log(at["train.steps"] / 400) + by_axis[0] * np.log(at["model.width"] / 128)
             rises += by_axis[1] * (at["condition.name"] == "kmeans") - by_size * np.log(at["data.size"] / 64) + own
+            turned = turn * np.log(at["model.width"] / 128) * (-1 if at["condition.name"] == "kmeans" else 1)
+            rises, distance = rises + turned, 1 + 0.3 * by_axis[2] * np.log(at["model.width"] / 64)
             copied, called = rng.binomial(n, 1 / (1 + np.exp(-sharp * rises))), rng.binomial(held_out, control)
             caught = np.clip(power * (1.1 - np.log(at["data.size"] / 16) / 20), 0, 1)
             trajectory = "-".join(str(v) for k, v in at.items() if k != "train.steps") + f"-{seed}"
@@ -84,7 +87,7 @@ def _cells(rng: np.random.Generator, axes: dict[str, list[Any]], seeds: int) -> 
                     "mem_frac_control": called / held_out, "mem_frac_control_lo": wilson(called, held_out)[0],
                     "mem_frac_control_hi": wilson(called, held_out)[1], "mem_power": caught,
                     "sample_distinct": 3.0 if rng.random() < 0.02 else float(n),
-                    "fd_test": float(np.exp(rng.normal(1 + 0.3 * by_axis[2] * np.log(at["model.width"] / 64), 0.1))),
+                    "fd_test": float(np.exp(rng.normal(distance, 0.1) + turned)),
                     "train_pref_excess": rng.normal(0.2, 0.1),
                 }
             )  # fmt: skip

@@ -9,12 +9,15 @@ from typing import Any
 
 import numpy as np
 from random_studies import Z
-from scipy.stats import norm, t
+from scipy.stats import chi2, norm, t
 
 from difgen_cli.report import Study
 
 Setting = tuple[str, ...]
+Pair = tuple[float, float]  # values at the level that is compared with, and at the other
+Ends = tuple[float, float, float]  # a mean and its interval
 LEAST_POWER, MOST_CONTROL, FEW = 0.5, 0.05, 10
+SLACK, COUNTED = 1.01, 8  # what seeds must differ by, beyond rounding; counts below which more
 
 
 def word(value: Any) -> str:
@@ -100,6 +103,52 @@ class Recomputed:
 
     def changes(self, axis: str, level: str, against: str, metric: str) -> dict[int, list[float]]:
         """By seed the changes of a metric at the last snapshots, of settings and steps that every such seed has."""
+        whole = self._pairs(axis, level, against, metric)
+        every = {seed for _, one in whole for seed in one}
+        return {seed: [one[seed][1] - one[seed][0] for _, one in whole] for seed in every}
+
+    def changes_at(self, compared: tuple[str, str, str], metric: str) -> dict[str, dict[str, Ends]]:
+        """By other axis and its level the mean change and its interval, all of which hold together."""
+        axis, *levels = compared
+        whole = self._pairs(axis, *levels, metric)
+        others = [name for name in self.by if name != axis]
+        split: dict[str, dict[str, list[dict[int, Pair]]]] = {}
+        for place, name in enumerate(others):
+            split[name] = defaultdict(list)
+            for key, one in whole:
+                split[name][key[place]].append(one)
+        split = {name: at for name, at in split.items() if len(at) > 1}
+        among = sum(len(at) for at in split.values())
+        return {
+            name: {level: self._change(pairs, metric, among) for level, pairs in at.items()}
+            for name, at in split.items()
+        }
+
+    def _change(self, pairs: list[dict[int, Pair]], metric: str, among: int) -> Ends:
+        """Of Fréchet distances Student's t of the logarithms; of shares Newcombe's, or Student's t where wider and the
+        seeds differ by more than their samples explain."""
+        moved = [float(np.mean([one[seed][1] - one[seed][0] for one in pairs])) for seed in pairs[0]]
+        mean, n = float(np.mean(moved)), len(moved)
+        if n == 1:
+            return mean, math.nan, math.nan
+        spread = float(np.std(moved, ddof=1))
+        half = float(t.ppf(1 - 0.025 / among, n - 1)) * spread / math.sqrt(n)
+        if metric == "fd_test":
+            return mean, mean - half, mean + half
+        z, total = float(norm.ppf(1 - 0.025 / among)), len(pairs) * n * self.records[0]["sample.count"]
+        a, b = (float(np.mean([one[seed][side] for one in pairs for seed in one])) for side in (0, 1))
+        (low_a, high_a), (low_b, high_b) = (interval(share, total, z) for share in (a, b))
+        low, high = mean - math.hypot(b - low_b, high_a - a), mean + math.hypot(high_b - b, a - low_a)
+        explained = n * (a * (1 - a) + b * (1 - b)) / total
+        rare = total * (min(a, 1 - a) + min(b, 1 - b))
+        median = float(chi2.median(n - 1)) / (n - 1)
+        most = SLACK * (median + (1 - median) * min(1.0, COUNTED / rare if rare else 1.0))
+        if explained and spread**2 / explained > most:
+            low, high = min(low, mean - half), max(high, mean + half)
+        return mean, max(low, -1.0), min(high, 1.0)
+
+    def _pairs(self, axis: str, level: str, against: str, metric: str) -> list[tuple[tuple[Any, ...], dict[int, Pair]]]:
+        """By setting and step that every seed has both levels of, their values of each seed."""
         seen = {key for key, state in self.states().items() if state in ("copies", "none", "differ")}
         sides: dict[str, dict[tuple[Any, ...], list[float]]] = {level: defaultdict(list), against: defaultdict(list)}
         for key, own in self.last().items():
@@ -111,12 +160,11 @@ class Recomputed:
                 if not math.isnan(r[metric]):
                     value = math.log(r[metric]) if metric == "fd_test" else r[metric]
                     sides[at[axis]][(*others, r["step"], r["seed"])].append(value)
-        moved: dict[tuple[Any, ...], dict[int, float]] = defaultdict(dict)
+        found: dict[tuple[Any, ...], dict[int, Pair]] = defaultdict(dict)
         for key in set(sides[level]) & set(sides[against]):
-            moved[key[:-1]][key[-1]] = float(np.mean(sides[level][key]) - np.mean(sides[against][key]))
-        every = {seed for one in moved.values() for seed in one}
-        whole = [one for one in moved.values() if set(one) == every]
-        return {seed: [one[seed] for one in whole] for seed in every if whole}
+            found[key[:-1]][key[-1]] = float(np.mean(sides[against][key])), float(np.mean(sides[level][key]))
+        every = {seed for one in found.values() for seed in one}
+        return [(key, one) for key, one in found.items() if set(one) == every]
 
     def gap(self, noise: list[dict[str, Any]]) -> tuple[float, float, float, int]:
         """The largest gap of the first seed, as the others have it, with its interval, and the places looked at."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Container, Iterator
 
 import numpy as np
 import pytest
 from random_studies import random_study
-from recomputed import Recomputed
+from recomputed import Ends, Recomputed
 from test_first_findings import planted, sets_in
 
 from difgen_cli.report import Study
@@ -86,17 +87,34 @@ def check_copying(sentence: str, study: Study, read: Recomputed) -> None:
 
 
 def check_effects(sentence: str, study: Study, read: Recomputed) -> None:
-    body = sentence.split("interval of its own: ")[1].rstrip(".")
-    for part in re.sub(r"; \d+ more comparison.*", "", body).split("; "):
-        head = re.match(r"(.+?) against (.+?) (?:raises|lowers|does)", part)
-        assert head, part
-        axis = next(name for name, short in SHORT.items() if head[1].startswith(short))
-        level, against = (re.sub(rf"^{SHORT[axis]} ?=? ?", "", one) for one in (head[1], head[2]))
+    """An average only where no two levels of another axis have sure changes of two signs, and both where they have."""
+    averaged, _, turned = sentence.partition("No average says ")
+    spoken = {(*compared, metric): ends for compared, metric, ends in _averages(averaged, read)} if averaged else {}
+    for compared in spoken:
+        assert not _two_signs(read.changes_at(compared[:3], compared[3])), compared
+    for part in _parts(turned.rstrip(".").split("by seed): ")[1]) if turned else []:
+        _check_both_ways(part, read, spoken)
+
+
+def _parts(listed: str) -> list[str]:
+    return re.sub(r"; \d+ more comparison.*", "", listed).split("; ")
+
+
+def _compared(part: str) -> tuple[str, str, str]:
+    head = re.match(r"(.+?) against (.+?) (?:raises|lowers|does)", part)
+    assert head, part
+    axis = next(name for name, short in SHORT.items() if head[1].startswith(short))
+    return axis, *(re.sub(rf"^{SHORT[axis]} ?=? ?", "", one) for one in (head[1], head[2]))
+
+
+def _averages(told: str, read: Recomputed) -> Iterator[tuple[tuple[str, str, str], str, tuple[str, str]]]:
+    for part in _parts(told.split("interval of its own: ")[1].rstrip(". ")):
+        compared = _compared(part)
         seeds = int(re.search(r"(\d+) seeds?\)$", part)[1])
         settings = int((re.search(r"\((\d+) settings", part) or [0, 1])[1])
         pattern = rf"(raises|lowers|does not surely change) (\w+) \((× )?({NUMBER}) \[({NUMBER}), ({NUMBER})\]\)"
         for verb, metric, _, mean, low, high in re.findall(pattern, part):
-            moved = read.changes(axis, level, against, metric)
+            moved = read.changes(*compared, metric)
             means = [float(np.mean(own)) for own in moved.values()]
             assert (len(moved), {len(own) for own in moved.values()}) == (seeds, {settings})
             expected = math.exp(np.mean(means)) if metric == "fd_test" else float(np.mean(means))
@@ -105,6 +123,38 @@ def check_effects(sentence: str, study: Study, read: Recomputed) -> None:
             assert value(low) <= value(mean) <= value(high)
             verbs = {"raises": value(low) >= neutral, "lowers": value(high) <= neutral}
             assert verbs.get(verb, value(low) <= neutral <= value(high))
+            yield compared, metric, (low, high)
+
+
+def _two_signs(at: dict[str, dict[str, Ends]]) -> list[str]:
+    """The axes at whose levels the change is surely above 0, and surely below."""
+    return [
+        name for name, of_level in at.items()
+        if any(low > 0 for _, low, _ in of_level.values()) and any(high < 0 for _, _, high in of_level.values())
+    ]  # fmt: skip
+
+
+def _check_both_ways(part: str, read: Recomputed, spoken: Container[tuple[str, ...]]) -> None:
+    numbers = rf"\((?:× )?({NUMBER}) \[({NUMBER}), ({NUMBER})\]\)"
+    match = re.search(
+        rf" raises (\w+) at (.+?) {numbers} and lowers it at (.+?) {numbers} "
+        r"\(intervals hold for (?:all )?(\w+) levels together, (\d+) seeds\)$",
+        part,
+    )
+    assert match, part
+    compared, metric = _compared(part), match[1]
+    assert (*compared, metric) not in spoken
+    at = read.changes_at(compared, metric)
+    axis = next(name for name, short in SHORT.items() if match[2].startswith(short))
+    assert axis in _two_signs(at)
+    assert match[10].replace("both", "2") == str(sum(map(len, at.values())))
+    assert int(match[11]) == len(read.changes(*compared, metric))
+    for words, told, most in ((match[2], match.groups()[2:5], max), (match[6], match.groups()[6:9], min)):
+        expected = at[axis][re.sub(rf"^{SHORT[axis]} ?=? ?", "", words)]
+        sure = [ends[0] for ends in at[axis].values() if (ends[1] > 0 if most is max else ends[2] < 0)]
+        assert expected[0] == most(sure)
+        scaled = np.exp(expected) if metric == "fd_test" else expected
+        assert all(near(text, number) for text, number in zip(told, scaled, strict=True))
 
 
 def check_gap(sentence: str, study: Study, read: Recomputed) -> None:
@@ -206,8 +256,10 @@ def test_no_sentence_of_random_studies_contradicts_its_rows() -> None:
 
 @pytest.mark.long
 def test_no_sentence_of_500_random_studies_contradicts_its_rows() -> None:
-    spoken = set().union(*(check(number) for number in range(ORDINARY, ALL)))
-    assert {*CHECKS, "settle", "few_distinct", "blind"} - {"slope"} <= spoken
+    written = [check(number) for number in range(ORDINARY, ALL)]
+    assert {*CHECKS, "settle", "few_distinct", "blind"} - {"slope"} <= set().union(*written)
+    turned = ["No average says" in one.get("effects", "") for one in written]
+    assert 0.01 < np.mean(turned) < 0.2
 
 
 def test_a_slope_of_each_width_is_over_the_sizes_that_the_rows_carry() -> None:

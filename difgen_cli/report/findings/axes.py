@@ -12,21 +12,30 @@ from difgen_cli.report.findings.numbers import count
 from difgen_cli.report.plotting import labels
 from difgen_cli.report.study import largest_gap
 from difgen_cli.report.study.curves import Curves
-from difgen_cli.report.study.effects import Effect
+from difgen_cli.report.study.effects import AtLevel, Effect, Opposite
 
 SHOWN = 4  # comparisons of levels
 
 
 def effects(curves: Curves, _: pd.DataFrame) -> str | None:
-    """Every axis but the steps, each comparison with an interval of its own; those without one are not told."""
-    parts = list(_parts([effect for effect in curves.effects if effect.has_interval]))
-    if not parts:
-        return None
-    more = f"; {len(parts) - SHOWN} more comparisons have intervals too" if len(parts) > SHOWN else ""
-    return (
-        "Compared at the last snapshots, paired by seed and averaged over the other axes, each with an interval of its "
-        f"own: {'; '.join(parts[:SHOWN])}{more}."
-    )
+    """Every axis but the steps, each comparison with an interval of its own; those without one are not told.
+
+    Where the sign is another one at another level of an axis, both are told, and no average.
+    """
+    averaged = list(_parts([one for one in curves.effects if one.has_interval and one.opposite is None]))
+    turned = [_both_ways(one, one.opposite) for one in curves.effects if one.opposite is not None]
+    told = []
+    if averaged:
+        told.append(
+            "Compared at the last snapshots, paired by seed and averaged over the other axes, each with an interval of "
+            f"its own: {_first(averaged)}."
+        )
+    if turned:
+        told.append(
+            "No average says what these do, as the sign depends on another axis (last snapshots, paired by seed): "
+            f"{_first(turned)}."
+        )
+    return " ".join(told) or None
 
 
 def gap(curves: Curves, _: pd.DataFrame) -> str | None:
@@ -58,9 +67,28 @@ def _parts(effects: list[Effect]) -> Iterator[str]:
         yield f"{' against '.join(named)} {changes} ({over}{count(seeds, 'seed')})"
 
 
-def _change(effect: Effect) -> str:
+def _first(parts: list[str]) -> str:
+    more = f"; {len(parts) - SHOWN} more comparisons have intervals too" if len(parts) > SHOWN else ""
+    return f"{'; '.join(parts[:SHOWN])}{more}"
+
+
+def _both_ways(effect: Effect, opposite: Opposite) -> str:
+    """`width 256 against width 64 raises mem_frac at N = 16 (0.2 [0.1, 0.3]) and lowers it at N = 64 (…) (…)`."""
+    named = " against ".join(labels.level(effect.axis, one) for one in (effect.level, effect.against))
+    up, down = (
+        f"at {labels.level(opposite.axis, one.level)} ({_numbers(effect, one)})" for one in (opposite.up, opposite.down)
+    )
+    held = f"intervals hold for {'both' if opposite.looked == 2 else f'all {opposite.looked}'} levels together"
+    return f"{named} raises {effect.metric} {up} and lowers it {down} ({held}, {count(effect.seeds, 'seed')})"
+
+
+def _numbers(effect: Effect, one: Effect | AtLevel) -> str:
     times = "× " if effect.ratio else ""
-    numbers = f"{times}{labels.number(effect.mean)} [{labels.number(effect.lo)}, {labels.number(effect.hi)}]"
+    return f"{times}{labels.number(one.mean)} [{labels.number(one.lo)}, {labels.number(one.hi)}]"
+
+
+def _change(effect: Effect) -> str:
+    numbers = _numbers(effect, effect)
     if not effect.decided:
         return f"does not surely change {effect.metric} ({numbers})"
     return f"{'raises' if effect.mean > effect.neutral else 'lowers'} {effect.metric} ({numbers})"

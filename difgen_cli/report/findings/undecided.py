@@ -219,7 +219,9 @@ def open_effects(curves: Curves, possible: frozenset[str]) -> Iterator[Question]
     planned = curves.cells["seed"].nunique()  # those that are to come may decide
     for effect in curves.effects:
         small = max(abs(effect.lo), abs(effect.hi)) <= SMALL  # then little is left to find
-        if not effect.has_interval or effect.decided or small or effect.metric != SHARE or effect.seeds < planned:
+        if not effect.has_interval or effect.decided or effect.opposite or small:
+            continue  # two signs are no question of more seeds
+        if effect.metric != SHARE or effect.seeds < planned:
             continue
         needed = power.seeds_needed(effect.mean, effect.spread, effect.seeds) if effect.spread > 0 else None
         interval = f"{labels.number(effect.mean)} [{labels.number(effect.lo)}, {labels.number(effect.hi)}]"

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from difgen_cli.engine.columns import ColumnSpec
+from difgen_cli.metrics._intervals import PARTS, part_of
 from difgen_cli.metrics._ranks import Auroc, clopper_pearson, found_at
 from difgen_cli.report import spreadsheet
 from difgen_cli.report.study import calibration, seeds
@@ -24,7 +25,6 @@ LEAST = 20  # images that a model was trained on, and that it was not: below it 
 TEN, ALARMS_MIN, ONE_IN = 10, 1000, 100  # false alarms; images without which 1 % of them is not known
 STUDENT_MIN, LIRA_MIN = 8, 64  # references, from which such scores stand beside the difference
 PERMUTATIONS = 8
-PARTS = 20  # of the images, for the jackknife
 SHARES = ("cal_tpr_10fp", "cal_tpr_1pct")
 CONTROL = "cal_control_heldout"
 OWN, OF_ROW = "plain_control_self", "mia_self_auc_025"  # the control by a model's own samples, and its column of rows
@@ -155,20 +155,34 @@ def summary(models: Models) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     lines = [_run(models, m) for m in usable]
     if not lines:
         return [], {}
-    parts = [_parts(models, m, models.references(m)) for m in usable]
-    singles = [{name: calibration.delong(*part) for name, part in own.items()} for own in parts]
+    singles, means = areas(models, usable)
     for run, own in zip(lines, singles, strict=True):
         for name, (area, _) in own.items():
             run.update(_ends(name, area))
     frame = pd.DataFrame(lines)
-    names = [name for name in AREAS if all(name in own for own in singles)]
-    left_out = [_means(models.without(part), usable, names) for part in range(PARTS)]
     line: dict[str, Any] = {"seeds": len(frame)} | {name: frame[name].mean() for name in ("images_in", "images_out")}
-    for name in names:
-        areas, variances = zip(*(own[name] for own in singles), strict=True)
-        without = np.array([means[name] for means in left_out])
-        line |= _ends(name, calibration.mean_auroc(areas, None if name == CONTROL else np.array(variances), without))
+    for name, mean in means.items():
+        line |= _ends(name, mean)
     return lines, line | _over_seeds(frame)
+
+
+def areas(
+    models: Models, usable: list[int], names: tuple[str, ...] = AREAS
+) -> tuple[list[dict[str, tuple[Auroc, float]]], dict[str, Auroc]]:
+    """The AUROCs `names` of each usable model with DeLong's variance, and their means over those that all of them have.
+
+    Intervals of the means are over images and seeds: the jackknife makes all of it anew.
+    """
+    parts = [_parts(models, m, models.references(m)) for m in usable]
+    singles = [{name: calibration.delong(*own[name]) for name in names if name in own} for own in parts]
+    common = [name for name in names if all(name in own for own in singles)]
+    left_out = [_means(models.without(part), usable, common) for part in range(PARTS)]
+    means = {}
+    for name in common:
+        single, variances = zip(*(own[name] for own in singles), strict=True)
+        without = np.array([mean[name] for mean in left_out])
+        means[name] = calibration.mean_auroc(single, None if name == CONTROL else np.array(variances), without)
+    return singles, means
 
 
 def _means(models: Models, usable: list[int], names: list[str]) -> dict[str, float]:
@@ -227,11 +241,6 @@ def _over_seeds(frame: pd.DataFrame) -> dict[str, Any]:
 def _mean(name: str, values: pd.Series) -> dict[str, Any]:
     """The mean of a column over seeds, with Student's interval."""
     return dict(zip((name, f"{name}_lo", f"{name}_hi"), seeds.mean_interval(values.to_numpy(float)), strict=True))
-
-
-def part_of(n: int) -> np.ndarray:
-    """The part of each of n images, (n,): all parts as large, and at random."""
-    return np.random.default_rng(n).permutation(n) % PARTS
 
 
 def _shares_found(of_T: np.ndarray, others: np.ndarray) -> dict[str, float]:

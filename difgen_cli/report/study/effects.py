@@ -1,5 +1,8 @@
 """What each axis does: one level against another at the last snapshots, paired by seed, averaged over all other axes.
 
+Where it surely raises a metric at one level of another axis and surely lowers it at another one, the average says
+nothing of either: the effect then names both (`Opposite`).
+
 Which levels are compared follows from the grid alone, never from what was measured: of numbers the largest against the
 smallest, of words each against the first. So every interval holds by itself.
 """
@@ -23,12 +26,36 @@ METRICS = ("mem_frac", "fd_test")
 
 
 @dataclass(frozen=True)
+class AtLevel:
+    """The change at one level of another axis, with its interval."""
+
+    level: str
+    mean: float
+    lo: float
+    hi: float
+
+
+@dataclass(frozen=True)
+class Opposite:
+    """Levels of another axis at which the change is surely up, and surely down: those where it is largest.
+
+    looked: levels of all other axes that were looked at; the intervals hold for all of them together.
+    """
+
+    axis: str
+    up: AtLevel
+    down: AtLevel
+    looked: int
+
+
+@dataclass(frozen=True)
 class Effect:
     """The change of a metric from level `against` to `level` of an axis.
 
     mean: of a share the difference, of what is averaged as a ratio the ratio; lo, hi: its 95 % interval; NaN where
     there is none. seeds: that are paired. settings: of the other axes that the change is averaged over. spread:
-    deviation of the change between seeds (of a ratio: of its logarithm); NaN for one seed.
+    deviation of the change between seeds (of a ratio: of its logarithm); NaN for one seed. opposite: None where the
+    change has no two signs.
     """
 
     axis: str
@@ -42,6 +69,7 @@ class Effect:
     seeds: int
     settings: int
     spread: float
+    opposite: Opposite | None = None
 
     @property
     def neutral(self) -> float:
@@ -94,15 +122,41 @@ def _effect(
     pairs = _balanced(sides[0].merge(sides[1], left_index=True, right_index=True, suffixes=("_a", "_b")))
     if pairs.empty:
         return None
+    n = pairs.index.get_level_values("seed").nunique()
+    share = not ratio and seeds.whole(metric, curves.columns) == 1
+    mean, low, high, spread = _change(pairs, ratio, share)
+    opposite = _opposite(pairs, others, ratio, share)
+    return Effect(axis, level, against, metric, ratio, mean, low, high, n, len(pairs) // n, spread, opposite)
+
+
+def _change(pairs: pd.DataFrame, ratio: bool, share: bool, among: int = 1) -> tuple[float, float, float, float]:
+    """The mean change over balanced pairs with its interval, which holds for `among` of them together, and spread."""
     moved = (pairs["value_b"] - pairs["value_a"]).groupby(level="seed").mean()
-    settings, n = len(pairs) // len(moved), len(moved)
-    mean, low, high = seeds.mean_interval(moved.to_numpy(float))
+    n = len(moved)
+    mean, low, high = seeds.mean_interval(moved.to_numpy(float), among)
     spread = float(moved.std(ddof=1)) if n > 1 else np.nan
-    if not ratio and seeds.whole(metric, curves.columns) == 1 and n > 1:
-        low, high = _of_shares(pairs, spread, n, (low, high))
+    if share and n > 1:
+        low, high = _of_shares(pairs, spread, n, (low, high), among)
     if ratio:
         mean, low, high = (float(np.exp(number)) for number in (mean, low, high))
-    return Effect(axis, level, against, metric, ratio, mean, low, high, n, settings, spread)
+    return mean, low, high, spread
+
+
+def _opposite(pairs: pd.DataFrame, others: list[str], ratio: bool, share: bool) -> Opposite | None:
+    """Of the first of the other axes at whose levels the change has two sure signs."""
+    levels = {path: list(pairs.index.unique(path)) for path in others}
+    levels = {path: own for path, own in levels.items() if len(own) > 1}
+    looked, neutral = sum(map(len, levels.values())), 1.0 if ratio else 0.0
+    for path, own in levels.items():
+        at = [
+            AtLevel(level, *_change(pairs.xs(level, level=path, drop_level=False), ratio, share, looked)[:3])
+            for level in own
+        ]
+        up, down = [one for one in at if one.lo > neutral], [one for one in at if one.hi < neutral]
+        if up and down:
+            most = max(up, key=lambda one: one.mean), min(down, key=lambda one: one.mean)
+            return Opposite(path, *most, looked)
+    return None
 
 
 def _side(cells: pd.DataFrame, keys: list[str], metric: str, ratio: bool) -> pd.DataFrame:
@@ -124,12 +178,12 @@ def _balanced(pairs: pd.DataFrame) -> pd.DataFrame:
     return pairs[count == pairs.index.get_level_values("seed").nunique()]
 
 
-def _of_shares(pairs: pd.DataFrame, spread: float, n: int, t: tuple[float, float]) -> tuple[float, float]:
+def _of_shares(pairs: pd.DataFrame, spread: float, n: int, t: tuple[float, float], among: int) -> tuple[float, float]:
     """Never finer than the samples of both levels allow; Student's t where their number is not known."""
     a, b = (float(pairs[f"value_{side}"].mean()) for side in "ab")
     total_a, total_b = (np.array([len(pairs) / float(pairs[f"inverse_{side}"].mean())]) for side in "ab")
     variance, many = np.array([spread**2]), np.array([float(n)])
-    ends = seeds.difference_interval(np.array([a]), np.array([b]), variance, many, (total_a, total_b))
+    ends = seeds.difference_interval(np.array([a]), np.array([b]), variance, many, (total_a, total_b), among)
     low, high = (float(end[0]) for end in ends)
     if np.isfinite(low) and np.isfinite(high):
         return low, high

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from difgen_cli.metrics._ranks import half_width
+from difgen_cli.metrics._intervals import PARTS, part_of
+from difgen_cli.metrics._ranks import half_width, placements
 from difgen_cli.report import spreadsheet
 from difgen_cli.report.study import calibrated
-from difgen_cli.report.study.calibrated import LEAST, PARTS, PERMUTATIONS, Models
+from difgen_cli.report.study.calibrated import LEAST, PERMUTATIONS, Models
 from difgen_cli.report.study.curves import Curves
 
 NAME = "prototypes.csv"
@@ -37,7 +38,7 @@ class Surroundings:
 
     def without(self, part: int) -> Surroundings:
         """As `Models.without`."""
-        kept = calibrated.part_of(self.spacing.shape[1]) != part
+        kept = part_of(self.spacing.shape[1]) != part
         return Surroundings(self.spacing[:, kept], self.train_distance[:, kept], self.hits[:, kept])
 
 
@@ -73,16 +74,20 @@ def summary(models: Models, around: Surroundings) -> dict[str, Any]:
     line: dict[str, Any] = {
         "seeds": len(usable), "images": np.mean([raised(models, m, models.trained)[1].sum() for m in usable]),
     }  # fmt: skip
-    for name, rho in CORRELATIONS.items():
-        own = [rho(models, around, m) for m in usable]
-        single, images = (np.array(values) for values in zip(*own, strict=True))
-        if not np.isfinite(single).all():
-            continue
-        left_out = [_without(models, around, part, usable, rho) for part in range(PARTS)]
-        line |= dict(
-            zip((name, f"{name}_lo", f"{name}_hi"), mean_rank(single, images, np.array(left_out)), strict=True)
-        )
+    for name in CORRELATIONS:
+        if found := over_seeds(models, around, usable, name):
+            line |= dict(zip((name, f"{name}_lo", f"{name}_hi"), found, strict=True))
     return line | {PERMUTED: _permuted(models, around, usable)}
+
+
+def over_seeds(models: Models, around: Surroundings, usable: list[int], name: str) -> tuple[float, float, float] | None:
+    """A correlation's mean over usable models with its 95 % interval over images and seeds; None where one has none."""
+    own = [CORRELATIONS[name](models, around, m) for m in usable]
+    single, images = (np.array(values) for values in zip(*own, strict=True))
+    if not np.isfinite(single).all():
+        return None
+    left_out = [_without(models, around, part, usable, CORRELATIONS[name]) for part in range(PARTS)]
+    return mean_rank(single, images, np.array(left_out))
 
 
 def raised(models: Models, m: int, trained: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -100,10 +105,10 @@ def raised(models: Models, m: int, trained: np.ndarray) -> tuple[np.ndarray, np.
 
 def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
     """Spearman's, of values (n,) each, ties at their mean rank; NaN where one of them is constant, or below three."""
-    from scipy.stats import rankdata
-
-    ranks = np.stack([rankdata(values) for values in (one, other)])
-    if len(one) < 3 or ranks.std(axis=1).min() == 0:
+    if len(one) < 3:
+        return float("nan")
+    ranks = np.stack([placements(values, values) for values in (one, other)])
+    if ranks.std(axis=1).min() == 0:
         return float("nan")
     return float(np.corrcoef(ranks)[0, 1])
 

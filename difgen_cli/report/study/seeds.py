@@ -105,13 +105,16 @@ def over_seeds(frame: pd.DataFrame, by: Sequence[str], metrics: Sequence[str], c
     return numbers
 
 
-def mean_interval(values: np.ndarray) -> tuple[float, float, float]:
-    """Mean and 95 % t interval of one value per seed, no share; NaN ends for one seed, or where all agree."""
+def mean_interval(values: np.ndarray, among: int = 1) -> tuple[float, float, float]:
+    """Mean and 95 % t interval of one value per seed, no share; NaN ends for one seed, or where all agree.
+
+    among: of so many intervals all hold together with 95 % (Bonferroni).
+    """
     mean, n = float(values.mean()), len(values)
     spread = float(values.std(ddof=1)) if n > 1 else np.nan
     if not spread > ALIKE * abs(mean):
         return mean, np.nan, np.nan
-    half = float(stdtrit(n - 1, 0.975)) * spread / np.sqrt(n)
+    half = float(stdtrit(n - 1, 1 - 0.025 / among)) * spread / np.sqrt(n)
     return mean, mean - half, mean + half
 
 
@@ -217,21 +220,26 @@ def wilson(share: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def difference_interval(
-    a: np.ndarray, b: np.ndarray, variance: np.ndarray, seeds: np.ndarray, totals: tuple[np.ndarray, np.ndarray]
+    a: np.ndarray,
+    b: np.ndarray,
+    variance: np.ndarray,
+    seeds: np.ndarray,
+    totals: tuple[np.ndarray, np.ndarray],
+    among: int = 1,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The 95 % interval of the difference b − a of two mean shares over paired seeds, between −1 and 1.
 
     variance: of the difference between seeds. Newcombe's (1998, method 10) of two Wilson intervals for all samples;
     where the differences vary by more than samples explain, at least as wide as Student's t of them. NaN for a single
-    pair, and where a total is not known.
+    pair, and where a total is not known. among: as in `score_interval`.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         explained = seeds * (a * (1 - a) / totals[0] + b * (1 - b) / totals[1])
         dispersion = np.where(explained > 0, variance / explained, 0.0)
         rare = totals[0] * np.minimum(a, 1 - a) + totals[1] * np.minimum(b, 1 - b)
-        half = stdtrit(np.maximum(seeds - 1, 1), 0.975) * np.sqrt(variance / seeds)
+        half = stdtrit(np.maximum(seeds - 1, 1), 1 - 0.025 / among) * np.sqrt(variance / seeds)
         half = np.where(exceeds_sampling(dispersion, seeds, rare), half, 0.0)
-        z2 = np.where(seeds > 1, Z2, np.nan)
+        z2 = np.where(seeds > 1, squared_quantile(among), np.nan)
         lo, hi = joined(a, wilson(a, z2 / totals[0]), b, wilson(b, z2 / totals[1]))
     return np.maximum(np.minimum(lo, b - a - half), -1.0), np.minimum(np.maximum(hi, b - a + half), 1.0)
 
