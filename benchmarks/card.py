@@ -10,13 +10,19 @@ width 128, multipliers 2, 2, 2, four blocks a level, attention at 16×16, dropou
 its line compares two ways to train that network, and no code of EDM. several: so many trainings of width 16 at the same
 time, beside one eager process. sampling: 18 steps of Heun's method by each. neighbours, frechet: 50,000 images of 3,072
 numbers; difgen computes both on the host, exactly and in float64, and the peers in plain torch on the device show what
-could be gained there. Contestants take turns, each in a process of its own. On a CPU numbers mean nothing; none of this
-has been run on a GPU.
+could be gained there. Contestants take turns, each in a process of its own.
+
+On a GPU each part has its seconds, of which a case has its share: who is not ready by then is named in the table, and
+the others are there. On a CPU, where they are not limited without --seconds, numbers mean nothing; none of this has
+been run on a GPU.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
+import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -25,7 +31,7 @@ from typing import Any
 import numpy as np
 import textbook
 import torch
-from measuring import Entry, Results, Spent, medians, parser, teams_in_turn, times_as_fast
+from measuring import Entry, Results, medians, parser, teams_in_turn, times_as_fast
 from torch import nn
 
 from difgen_cli import sampling
@@ -45,7 +51,9 @@ STEPS, SLICE, IMAGES, SIGMA_DATA = 1_000_000, 20, 8192, 0.5
 COLUMNS = (
     "case", "who", "processes", "images_per_second", "wall_seconds", "ratio_wall", "roofline", "mfu", "agree",
 )  # fmt: skip
-PARTS = ("training", "several", "sampling", "neighbours", "frechet")
+# Seconds of each part on a GPU: two commands, of the first two and of the others, of less than ten minutes each.
+PARTS = {"training": 420.0, "several": 130.0, "sampling": 150.0, "neighbours": 150.0, "frechet": 240.0}
+LATE = "not done in its time, or its process has ended"
 IN_ORDER = "eager in order"  # images and weights channel after channel, as torch makes them
 BUILDS = {"unet": unet.build, "ddpmpp": ddpmpp.build, "dit": dit.build}
 SIGMAS, LEVELS = (0.004, 160.0), 18  # of sampling, in units of σ_d: EDM's 35 evaluations for CIFAR-10
@@ -66,17 +74,15 @@ class Case:
         return BUILDS[self.model](self.shape, 0, **self.settings)
 
 
-SINGLE = [Case(f"unet width {width}", {"width": width, "depth": 2}, 512) for width in (32, 64, 128)]
-SINGLE.append(Case("ddpmpp, EDM's network", {}, 256, model="ddpmpp"))
-SINGLE.append(Case("dit", {}, 256, model="dit"))
+DIT, EDM = Case("dit", {}, 256, model="dit"), Case("ddpmpp, EDM's network", {}, 256, model="ddpmpp")
+UNETS = [Case(f"unet width {width}", {"width": width, "depth": 2}, 512) for width in (32, 64, 128)]
+SINGLE = [DIT, *UNETS, EDM]  # who compiles longest has what the others leave
 SEVERAL = Case("unet width 16", {"width": 16, "depth": 2}, 128)
-SAMPLED = [SINGLE[1], SINGLE[3]]
+SAMPLED = [UNETS[1], EDM]
 SMALL = {"width": 8, "depth": 1, "multipliers": (1,)}
 QUICK = Case("quick", {"width": 4, "depth": 1, "multipliers": (1,)}, 4, (3, 8, 8))
-QUICK_SINGLE = [
-    QUICK, Case("quick ddpmpp", SMALL | {"attention": (8,)}, 4, (3, 8, 8), "ddpmpp"),
-    Case("quick dit", {"width": 16, "depth": 1, "heads": 2}, 4, (3, 8, 8), "dit"),
-]  # fmt: skip
+QUICK_DDPMPP = Case("quick ddpmpp", SMALL | {"attention": (8,)}, 4, (3, 8, 8), "ddpmpp")
+QUICK_SINGLE = [QUICK, QUICK_DDPMPP, Case("quick dit", {"width": 16, "depth": 1, "heads": 2}, 4, (3, 8, 8), "dit")]
 
 
 def ready(device: str) -> None:
@@ -178,21 +184,23 @@ def statistics(size: tuple[int, int], device: str, who: str) -> Callable[[], obj
     return go
 
 
-def compare(case: Case, entries: list[Entry], given: argparse.Namespace) -> Iterator[dict[str, Any]]:
+def compare(case: Case, entries: list[Entry], given: argparse.Namespace, until: float) -> Iterator[dict[str, Any]]:
     """One line for each that takes part: the first is what the others are compared with."""
     steps = 2 if given.quick else SLICE
-    times: dict[Entry, list[Spent]] = teams_in_turn(entries, partial(work, case, given.device, steps), given.repeats)
+    times = teams_in_turn(entries, partial(work, case, given.device, steps), given.repeats, until)
     first, *_ = entries
     for entry in entries:
+        precision = "fp32" if entry.who == "textbook" else "bf16"
+        line = {"case": case.name, "who": f"{entry.who} {precision}", "processes": entry.processes}
+        if entry not in times:
+            yield line | {"who": f"{line['who']}: {LATE}"}
+            continue
         spent = medians(times[entry])
         rate = steps * case.batch * entry.processes / spent["wall_seconds"]
-        precision = "fp32" if entry.who == "textbook" else "bf16"
-        versus = times_as_fast(times[first], times[entry], first.processes / entry.processes)
-        yield {
-            "case": case.name, "who": f"{entry.who} {precision}", "processes": entry.processes,
-            "images_per_second": rate, **spent, **({} if entry == first else versus),
-            **shares(case, precision, rate, given.device),
-        }  # fmt: skip
+        line |= {"images_per_second": rate, **spent, **shares(case, precision, rate, given.device)}
+        if entry != first and first in times:
+            line |= times_as_fast(times[first], times[entry], first.processes / entry.processes)
+        yield line
 
 
 def shares(case: Case, precision: str, rate: float, device: str) -> dict[str, float]:
@@ -205,16 +213,22 @@ def shares(case: Case, precision: str, rate: float, device: str) -> dict[str, fl
 
 
 def beside(
-    name: str, whose: tuple[str, str], make: Callable[[str], Callable[[], object]], images: int, repeats: int
-) -> Iterator[dict[str, Any]]:
+    name: str, whose: tuple[str, str], make: Callable[[str], Callable[[], object]], images: int, repeats: int,
+    until: float,
+) -> Iterator[dict[str, Any]]:  # fmt: skip
     """Ours and a peer, for the same work on so many images."""
     entries = [Entry(who, 1, 1) for who in whose]
-    times = teams_in_turn(entries, make, repeats)
+    times = teams_in_turn(entries, make, repeats, until)
     for entry in entries:
+        line = {"case": name, "who": entry.who, "processes": 1}
+        if entry not in times:
+            yield line | {"who": f"{entry.who}: {LATE}"}
+            continue
         spent = medians(times[entry])
-        versus = {} if entry == entries[0] else times_as_fast(times[entries[0]], times[entry])
-        rate = images / spent["wall_seconds"]
-        yield {"case": name, "who": entry.who, "processes": 1, "images_per_second": rate, **spent, **versus}
+        line |= {"images_per_second": images / spent["wall_seconds"], **spent}
+        if entry != entries[0] and entries[0] in times:
+            line |= times_as_fast(times[entries[0]], times[entry])
+        yield line
 
 
 def agreement(name: str, size: tuple[int, int], device: str) -> dict[str, Any]:
@@ -234,34 +248,52 @@ def main() -> None:
     options.add_argument("--way", choices=("eager", *modes.COMPILED), default="graphed", help="how a step is computed")
     options.add_argument("--processes", type=int, default=8, help="trainings of width 16 at the same time")
     options.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts")
+    options.add_argument("--seconds", type=float, help="of each part, in place of its own")
     given = options.parse_args()
-    if given.device.startswith("cuda") and not torch.cuda.is_available():
+    on_card = given.device.startswith("cuda")
+    if on_card and not torch.cuda.is_available():
         options.error("no GPU is at hand: --device cpu --quick shows that this runs")
+    left, failures = 0.0, 0
     with Results("card", given.json, COLUMNS) as results:
         for part in given.only:
-            for row in measured(part, given):
-                results.add(**row)
+            limit = given.seconds or (PARTS[part] if on_card else math.inf)
+            until = time.monotonic() + left + limit
+            try:
+                for row in measured(part, given, until):
+                    results.add(**row)
+            except Exception as error:  # the other parts are measured all the same
+                failures += 1
+                results.add(case=part, who=f"failed: {type(error).__name__}: {str(error)[:150]}")
+            left = max(0.0, until - time.monotonic()) if limit < math.inf else 0.0
+    sys.exit(1 if failures else 0)
 
 
-def measured(part: str, given: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """The lines of a part."""
+def measured(part: str, given: argparse.Namespace, until: float) -> Iterator[dict[str, Any]]:
+    """The lines of a part, which ends at a moment of `time.monotonic`."""
     device, size = given.device, QUICK_SIZES if given.quick else SIZES
     if part == "training":
         ways = dict.fromkeys((given.way, "eager", IN_ORDER, "textbook"))
-        for case in QUICK_SINGLE if given.quick else SINGLE:
-            yield from compare(case, [Entry(who, 1, 1) for who in ways], given)
+        for case, end in shared_out(QUICK_SINGLE if given.quick else SINGLE, until):
+            yield from compare(case, [Entry(who, 1, 1) for who in ways], given, end)
     elif part == "several":
         several = [Entry(given.way, given.processes, 1), Entry("eager", 1, 1)]
-        yield from compare(QUICK if given.quick else SEVERAL, several, given)
+        yield from compare(QUICK if given.quick else SEVERAL, several, given, until)
     elif part == "sampling":
-        for case in [QUICK] if given.quick else SAMPLED:
+        for case, end in shared_out([QUICK] if given.quick else SAMPLED, until):
             make = partial(walk, case, device, 2 if given.quick else LEVELS)
             name = f"{case.name}, samples"
-            yield from beside(name, (given.way, "textbook"), make, sampling.BLOCK, given.repeats)
+            yield from beside(name, (given.way, "textbook"), make, sampling.BLOCK, given.repeats, end)
     else:
         make = partial(search if part == "neighbours" else statistics, size, device)
-        yield from beside(part, ("difgen", "torch"), make, size[0], min(2, given.repeats))
+        yield from beside(part, ("difgen", "torch"), make, size[0], min(2, given.repeats), until)
         yield agreement(part, QUICK_SIZES, device)
+
+
+def shared_out(cases: list[Case], until: float) -> Iterator[tuple[Case, float]]:
+    """Each case with the moment at which it ends: an equal share of the time that is left when it begins."""
+    for place, case in enumerate(cases):
+        now = time.monotonic()
+        yield case, now + (until - now) / (len(cases) - place)
 
 
 if __name__ == "__main__":

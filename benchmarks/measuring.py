@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import multiprocessing
 import os
 import platform
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 MATRIX = 1536  # rows and columns of the product whose rate is the machine's; 27 MiB in all
+READY = 0.7  # of the time that a team has, for its first slice
 Named = TypeVar("Named", bound=Hashable)
 SECONDS = ("wall_seconds", "processor_seconds")
 
@@ -46,33 +48,57 @@ def _processor_seconds() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
+class LateError(RuntimeError):
+    """A team was not done in time, or one of its processes has ended; one clause."""
+
+
 class Team:
     """Processes that each do a slice of work when all are told to; they wait in between, and end with this one.
 
-    `make()`, which can be pickled, gives each process its work: a function that does a slice of it.
+    `make()`, which can be pickled, gives each process its work: a function that does a slice of it. until: the moment
+    of `time.monotonic` by which all has to be done, and the first slice, for which it prepares itself, in READY of the
+    time until then; who is late is ended, LateError.
     """
 
-    def __init__(self, processes: int, threads: int, make: Callable[[], Callable[[], object]]) -> None:
+    def __init__(
+        self, processes: int, threads: int, make: Callable[[], Callable[[], object]], until: float = math.inf
+    ) -> None:
         context = multiprocessing.get_context("forkserver")  # which imports the benchmark once, and computes nothing
-        self.members = []
+        now = time.monotonic()
+        self.until, self.ends = now + READY * (until - now), until
+        self.members, self.processes = [], []
         for _ in range(processes):
             here, there = context.Pipe()
-            context.Process(target=_work, args=(there, threads, make), daemon=True).start()
+            self.processes.append(context.Process(target=_work, args=(there, threads, make), daemon=True))
+            self.processes[-1].start()
             there.close()
             self.members.append(here)
 
     def __call__(self) -> Spent:
         """From the word to the last one's end; processor seconds of all."""
         start = time.perf_counter()
-        for member in self.members:
-            member.send(True)
-        processor = sum(member.recv() for member in self.members)
+        try:
+            for member in self.members:
+                member.send(True)
+            processor = sum(self._answer(member) for member in self.members)
+        except (EOFError, OSError, LateError) as error:
+            self.leave()
+            raise LateError(str(error) or "its process has ended") from None
+        self.until = self.ends
         return Spent(time.perf_counter() - start, processor)
 
+    def _answer(self, member: Connection) -> float:
+        left = None if self.until == math.inf else max(0.0, self.until - time.monotonic())
+        if not member.poll(left):
+            raise LateError("its time is up")
+        return float(member.recv())
+
     def leave(self) -> None:
-        """Let the processes end."""
+        """Let the processes end; those whose time is up are ended."""
         for member in self.members:
             member.close()
+        for process in self.processes if self.until < math.inf else ():
+            process.kill()
 
 
 def _work(told: Connection, threads: int, make: Callable[[], Callable[[], object]]) -> None:
@@ -102,10 +128,13 @@ def on_cores(cores: int, ours: str, peers: Iterable[str]) -> list[Entry]:
 
 
 def teams_in_turn(
-    entries: Iterable[Entry], work: Callable[[str], Callable[[], object]], repeats: int
+    entries: Iterable[Entry], work: Callable[[str], Callable[[], object]], repeats: int, until: float = math.inf
 ) -> dict[Entry, list[Spent]]:
-    """What each takes for the work of a slice in each of its processes: `work(who)` gives it, and can be pickled."""
-    teams = {entry: Team(entry.processes, entry.threads, partial(work, entry.who)) for entry in entries}
+    """What each takes for the work of a slice in each of its processes: `work(who)` gives it, and can be pickled.
+
+    until: as `Team` has it; whoever has done no slice by then is left out.
+    """
+    teams = {entry: Team(entry.processes, entry.threads, partial(work, entry.who), until) for entry in entries}
     try:
         return in_turn(teams, repeats)
     finally:
@@ -114,14 +143,30 @@ def teams_in_turn(
 
 
 def in_turn(contestants: Mapping[Named, Callable[[], object]], repeats: int) -> dict[Named, list[Spent]]:
-    """Each contestant once to warm up, then ours, peer, ours, peer …, so that what the machine does meets all alike."""
-    for run in contestants.values():
-        run()
-    times: dict[Named, list[Spent]] = {name: [] for name in contestants}
+    """Each contestant once to warm up, then ours, peer, ours, peer …, so that what the machine does meets all alike.
+
+    The last one is warmed up first: where time is up, the peers of one that is long in preparing are there. Whoever is
+    late then or at its first slice is left out, and a later round in which somebody is late is.
+    """
+    ready = {name: run for name, run in reversed(contestants.items()) if _done(run)}
+    times: dict[Named, list[Spent]] = {name: [] for name in contestants if name in ready}
     for _ in range(repeats):
-        for name, run in contestants.items():
-            times[name].append(spent(run))
-    return times
+        round_ = {name: _done(partial(spent, contestants[name])) for name in times}
+        if not all(times.values()):
+            times = {name: [] for name in times if round_[name]}
+        elif not all(round_.values()):
+            break
+        for name, of_round in times.items():
+            of_round += round_[name]
+    return {name: of_rounds for name, of_rounds in times.items() if of_rounds}
+
+
+def _done(run: Callable[[], Any]) -> list[Any]:
+    """What a call gives, alone in a list; empty where it is late."""
+    try:
+        return [run()]
+    except LateError:
+        return []
 
 
 def medians(times: list[Spent]) -> dict[str, float]:

@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +95,36 @@ def test_a_cards_work_stands_beside_plain_torch(tmp_path: Path) -> None:
     (places,), (apart,) = of_case["neighbours: the same as the peer's"], of_case["frechet: apart from the peer's"]
     assert places["agree"] == 1
     assert apart["agree"] < 1e-4
+
+
+def test_who_is_late_is_left_out_and_the_others_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    measuring = importlib.import_module("measuring")
+    calls: dict[str, int] = {}
+
+    def late_from(call: int, name: str) -> None:
+        calls[name] = calls.get(name, 0) + 1
+        if calls[name] >= call:
+            raise measuring.LateError
+
+    def rounds(**late: int) -> dict[str, int]:
+        calls.clear()
+        times = measuring.in_turn({name: partial(late_from, call, name) for name, call in late.items()}, 3)
+        return {name: len(spent) for name, spent in times.items()}
+
+    never = 100
+    assert rounds(ours=never, peer=never) == {"ours": 3, "peer": 3}
+    assert rounds(unready=1, at_once=2, ours=never) == {"ours": 3}
+    assert rounds(ours=never, later=4) == {"ours": 2, "later": 2}  # warm, and two rounds
+    assert rounds(all_=1) == {}
+
+
+@pytest.mark.long
+def test_a_part_of_a_cards_benchmark_that_has_no_time_names_who_is_missing(tmp_path: Path) -> None:
+    start = time.monotonic()
+    _, rows = _quick("card", tmp_path, "--device", "cpu", "--way", "eager", "--only", "several", "--seconds", "0.01")
+    assert [row["who"].partition(":")[2] for row in rows] == [" not done in its time, or its process has ended"] * 2
+    assert time.monotonic() - start < 120
 
 
 @pytest.mark.long

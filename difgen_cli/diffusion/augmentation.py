@@ -60,7 +60,8 @@ class Augmentation:
         along, zero = ANISOTROPY**-self.stretch, torch.zeros_like(self.stretch)
         stretched = _turn(self.direction) @ _matrix(along, zero, zero, 1 / along) @ _turn(-self.direction)
         linear = (SCALE**-self.scale).view(-1, 1, 1) * _turn(self.angle) @ stretched
-        unit = linear.new_tensor([width / 2, height / 2])  # pixels are square, the coordinates are not
+        # Pixels are square, the coordinates are not. Numbers of a list would be copied to a card, which is waited for.
+        unit = torch.stack([linear.new_full((), side / 2) for side in (width, height)])
         linear = linear * unit / unit.view(2, 1)
         shift = 2 * SHIFT * torch.stack([self.right, self.down], dim=1)[:, :, None]
         return torch.cat([linear, -linear @ shift], dim=2)

@@ -118,10 +118,13 @@ class Guided(Around):
         self.sigma_range = max(low for low, _ in ranges), min(high for _, high in ranges)
         self.terms, self.walking = terms, walking
         self.agreed: list[Tensor | None] = [None] * len(terms)  # of each term: which samples it guides no more
+        self.masks: dict[int, Tensor] = {}  # by term, where the images are
 
     def begin(self) -> "Guided":
         """The same for one walk of a sampler, on which samples whose positive and negative agree are let go."""
-        return Guided(self.denoiser, self.terms, walking=True)
+        walking = Guided(self.denoiser, self.terms, walking=True)
+        walking.masks = self.masks
+        return walking
 
     def __call__(self, x: "Tensor", sigma: "Tensor", labels: "Tensor | None" = None, /) -> "Tensor":
         """Like x, (B, C, H, W) or (B, D), for σ (B,): D_pos itself, bit for bit, where no term acts."""
@@ -141,12 +144,20 @@ class Guided(Around):
             beside = getattr(term.negative, "beside", None)
             of_negative = beside(of_positive, *asked) if beside else term.negative(*asked)
             away = of_positive - of_negative
-            mask = 1.0 if term.mask is None else away.new_tensor(term.mask)
-            correction[some] += term.weight * mask * away
+            correction[some] += term.weight * self._mask(place, away) * away
             if self.walking and term.agreement is not None:
                 cosine = agreement(x[some], sigma[some], of_positive, of_negative, self.sigma_data)
                 self._let_go(place, some, cosine >= term.agreement)
         return positive if correction is None else positive + correction
+
+    def _mask(self, place: int, like: "Tensor") -> "Tensor | float":
+        """Of a term: 1 where it guides, (H, W), and 0 elsewhere; copied to a card once, as a copy is waited for."""
+        mask = self.terms[place].mask
+        if mask is None:
+            return 1.0
+        if place not in self.masks or self.masks[place].device != like.device:
+            self.masks[place] = like.new_tensor(mask)
+        return self.masks[place]
 
     def _some(self, place: int, sigma: "Tensor", level: float | None) -> "slice | Tensor | None":
         """The items on which a term acts now: all of them, those that are true in (B,) bool, or None for none."""

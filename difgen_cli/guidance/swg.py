@@ -70,15 +70,16 @@ class Windows(Around):
     ) -> None:
         super().__init__(denoiser)
         self.places, self.crop = places, crop
-        self.seen = np.zeros(size)  # (H, W): how many crops see each pixel
+        seen = np.zeros(size)  # (H, W): how many crops see each pixel
         for top, left in places:
-            self.seen[top : top + crop, left : left + crop] += 1
-        self.mask = self.seen > 1 if masked else None
+            seen[top : top + crop, left : left + crop] += 1
+        self.mask = seen > 1 if masked else None
 
     def __call__(self, x: "Tensor", sigma: "Tensor", labels: "Tensor | None" = None, /) -> "Tensor":
         """Like x, (B, C, H, W)."""
-        total = x.new_zeros(x.shape)
+        total, seen = x.new_zeros(x.shape), x.new_zeros(x.shape[-2:])  # counted there: a copy of them is waited for
         for top, left in self.places:
             window = slice(top, top + self.crop), slice(left, left + self.crop)
             total[:, :, *window] += self.denoiser(x[:, :, *window].contiguous(), sigma, labels)
-        return total / x.new_tensor(self.seen)
+            seen[window] += 1
+        return total / seen

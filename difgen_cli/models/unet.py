@@ -157,8 +157,8 @@ class Dropout(nn.Dropout):
         """Like x."""
         if not self.training or self.p == 0 or x.is_cuda:  # a GPU draws while it multiplies
             return super().forward(x)
-        keep = 1 - self.p
-        return x * torch.empty(x.shape, dtype=x.dtype, device=x.device).bernoulli_(keep).div_(keep)
+        # torch 2.13 compiles a mask that is drawn in place so that it is read before it is drawn: this one is returned.
+        return x * functional.dropout(torch.ones(x.shape, dtype=x.dtype, device=x.device), self.p)
 
 
 class UnetAttention(nn.Module):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Gt
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from difgen_cli.diffusion import Denoiser, DenoiserLike
@@ -62,12 +64,22 @@ def draw(
     sigma_max: float,
 ) -> dict[str, Tensor]:  # fmt: skip
     """The noise level of each item, that between the teacher's two steps, and that after them, (B,) each."""
-    from difgen_cli.diffusion.schedules import noise_levels
-
-    levels = batch.sigma.new_tensor(noise_levels(steps, rho, sigma_min, sigma_max, sigma_data))
+    levels = _levels(batch.sigma.device, steps, rho, sigma_min, sigma_max, sigma_data)
     first = every * draws.integers("step", batch.places.shape, steps // every)
     named = zip(("sigma", "between", "after"), (0, every // 2, every), strict=True)
     return {name: levels[first + ahead] for name, ahead in named}
+
+
+@cache
+def _levels(
+    device: torch.device, steps: int, rho: float, sigma_min: float, sigma_max: float, sigma_data: float
+) -> Tensor:
+    """The teacher's noise levels on a device, (steps + 1,): copied there once, not at each step."""
+    import torch
+
+    from difgen_cli.diffusion.schedules import noise_levels
+
+    return torch.tensor(noise_levels(steps, rho, sigma_min, sigma_max, sigma_data), dtype=torch.float32, device=device)
 
 
 def canonical(settings: dict[str, Any]) -> tuple[str, dict[str, Any]]:

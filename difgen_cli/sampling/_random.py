@@ -27,4 +27,6 @@ class Randomness:
             key, counter = [self.seed, (self.start + place) // CHUNK], [0, 0, 0, self.draws]
             generator = np.random.Generator(np.random.Philox(key=key, counter=counter))
             generator.standard_normal(dtype=np.float32, out=drawn[place : place + CHUNK])
-        return torch.from_numpy(drawn).to(device=x.device, dtype=x.dtype)
+        host = torch.from_numpy(drawn)
+        host = host.pin_memory() if x.is_cuda else host  # else a card is waited for
+        return host.to(device=x.device, dtype=x.dtype, non_blocking=True)

@@ -4,9 +4,9 @@
     make gpu-test DEVICE=cpu           # what a CPU can do of it: shows that the command runs
     python tests/gpu/prove.py --device cpu --quick --only training sweep
 
-Each part has a process of its own, and seconds that it may take; one that takes more is ended and red. The table comes
-on stdout, all else on stderr. Exit code 0: all as wanted; 1: something is not; 3: there is no such device here. It has
-not been run on a GPU yet.
+Each part has a process of its own, and seconds that it may take beside those that the parts before it left; one that
+takes more is ended and red, with the lines that it has. Lines come on stdout as parts end, all else on stderr. Exit
+code 0: all as wanted; 1: something is not; 3: there is no such device here. It has not been run on a GPU yet.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ import argparse
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -40,11 +41,12 @@ class Line:
 
 @dataclass(frozen=True)
 class Setup:
-    """Where a part runs. quick: as small as shows that it runs. folder: its own, empty."""
+    """Where a part runs. quick: as small as shows that it runs. folder: its own, empty. side: pixels, on a card."""
 
     device: str
     quick: bool
     folder: Path
+    side: int = 32
 
     @property
     def card(self) -> bool:
@@ -54,11 +56,12 @@ class Setup:
         return card if self.card else quick if self.quick else cpu
 
 
-# Part -> the module that has it, and seconds on a card: eight minutes in all.
+# Part -> the module that has it, and seconds on a card: eight minutes in all. What is surely soon done comes first, and
+# leaves its seconds to the parts that compile; memory compiles what modes has.
 PARTS = {
-    "training": ("computing", 60), "modes": ("computing", 110), "precision": ("computing", 20),
-    "sampling": ("computing", 30), "plugins": ("computing", 60), "names": ("working", 20),
-    "memory": ("working", 60), "packing": ("working", 50), "sweep": ("working", 40), "full": ("working", 30),
+    "names": ("working", 20), "precision": ("computing", 20), "training": ("computing", 50),
+    "sampling": ("computing", 30), "modes": ("computing", 130), "memory": ("working", 60),
+    "plugins": ("computing", 50), "sweep": ("working", 45), "full": ("working", 35), "packing": ("working", 40),
 }  # fmt: skip
 MOST_SECONDS = 480
 OF_CPU = 30  # times as long on a CPU, which others may use too
@@ -74,10 +77,17 @@ def main() -> int:
         print(f"{why}; `make gpu-test DEVICE=cpu` runs what a CPU can show", file=sys.stderr)
         return NO_DEVICE
     parts = given.only or [name for name in PARTS if not (given.quick and name in SLOW)]
+    print("| check | wanted | measured | verdict | s |\n|---|---|---|---|---|", flush=True)
     lines: list[Line] = []
+    left = 0.0
     for part in parts:
-        lines += proved(part, given.device, given.quick)
-    print("\n".join(table(lines)), flush=True)
+        budget = left + PARTS[part][1] * (1 if given.device.startswith("cuda") else OF_CPU)
+        start = time.monotonic()
+        of_part = proved(part, given.device, given.quick, budget)
+        left = budget - (time.monotonic() - start)
+        print("\n".join(map(row, of_part)), flush=True)
+        lines += of_part
+    print(f"\n{where()}", flush=True)
     return RED if any(line.ok is False for line in lines) else 0
 
 
@@ -102,25 +112,37 @@ def unusable(device: str) -> str | None:
     return f"there is no {device} here" if number >= torch.cuda.device_count() else None
 
 
-def proved(part: str, device: str, quick: bool) -> list[Line]:
-    """The lines of a part, from a process of its own, which is ended when its time is up."""
-    budget = PARTS[part][1] * (1 if device.startswith("cuda") else OF_CPU)
-    print(f"{part}: at most {budget} s", file=sys.stderr, flush=True)
-    command = [sys.executable, str(Path(__file__)), "--part", part, "--device", device, *["--quick"] * quick]
+def proved(part: str, device: str, quick: bool, budget: float) -> list[Line]:
+    """The lines of a part, from a process of its own, which is ended with all that it began when its time is up."""
+    print(f"{part}: at most {budget:.0f} s", file=sys.stderr, flush=True)
+    command = [sys.executable, "-W", "ignore", str(Path(__file__)), "--part", part, "--device", device]
     start = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, subprocess.Popen(
+        [*command, *["--quick"] * quick, "--folder", folder], stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "XDG_CACHE_HOME": f"{folder}/cache"}, start_new_session=True,
+    ) as process:  # fmt: skip
         try:
-            done = subprocess.run(
-                [*command, "--folder", folder], stdout=subprocess.PIPE, text=True, timeout=budget, check=False,
-                env={**os.environ, "XDG_CACHE_HOME": f"{folder}/cache"},
-            )  # fmt: skip
-            output, why = done.stdout, "" if done.returncode == 0 else f"its process ended with {done.returncode}"
+            output, _ = process.communicate(timeout=max(0.0, budget))
+            why = "" if process.returncode == 0 else f"its process ended with {process.returncode}"
         except subprocess.TimeoutExpired as late:
-            output, why = _text(late.stdout), f"not done after {budget} s"
+            output, why = _text(late.stdout), f"not done after {budget:.0f} s"
+        finally:
+            end(process.pid, folder)
     lines = [Line(**json.loads(line)) for line in output.splitlines() if line.startswith('{"check"')]
     if why or not lines:
-        return [*lines, Line(part, f"done in {budget} s", why or "it said nothing", False, time.monotonic() - start)]
+        spent = time.monotonic() - start
+        return [*lines, Line(part, f"done in {budget:.0f} s", why or "it said nothing", False, spent)]
     return lines
+
+
+def end(group: int, folder: str) -> None:
+    """End a part, its compilers, and the workers of its sweeps, which have sessions of their own, by the folder."""
+    with suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+    for commands in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if os.fsencode(folder) in commands.read_bytes():
+                os.kill(int(commands.parent.name), signal.SIGKILL)
 
 
 def _text(output: bytes | str | None) -> str:
@@ -137,15 +159,11 @@ def run_part(part: str, setup: Setup) -> int:
     return 0
 
 
-def table(lines: Iterable[Line]) -> Iterator[str]:
-    """Markdown, with the verdict of each line, and where all of it was measured."""
-    yield f"{where()}\n"
-    yield "| check | wanted | measured | verdict | s |"
-    yield "|---|---|---|---|---|"
-    for line in lines:
-        verdict = {None: "–", True: "pass", False: "**FAIL**"}[line.ok]
-        cells = (line.check, line.wanted, line.measured, verdict, f"{line.seconds:.1f}")
-        yield f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
+def row(line: Line) -> str:
+    """A line of the table in Markdown, with its verdict."""
+    verdict = {None: "–", True: "pass", False: "**FAIL**"}[line.ok]
+    cells = (line.check, line.wanted, line.measured, verdict, f"{line.seconds:.1f}")
+    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
 
 
 def where() -> str:

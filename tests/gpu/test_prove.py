@@ -48,12 +48,52 @@ def test_a_part_that_is_not_done_in_time_is_red(
 def test_a_part_that_breaks_is_red(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(prove.PARTS, "names", ("no_such_module", 60))
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    (line,) = prove.proved("names", "cpu", quick=True)
+    (line,) = prove.proved("names", "cpu", quick=True, budget=60)
     assert (line.measured, line.ok) == ("its process ended with 1", False)
 
 
-def test_it_takes_eight_minutes_at_most() -> None:
+STUCK = """\
+#!/bin/sh
+echo '{"check": "first", "wanted": "w", "measured": "m", "ok": true, "seconds": 1.0}'
+for last; do :; done
+setsid sh -c 'echo $$ > PIDS; sleep 60; :' "$last" &
+sleep 60
+"""
+
+
+def test_a_part_that_hangs_is_ended_with_all_that_it_began_and_what_it_has_is_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    script, pids = tmp_path / "stuck", tmp_path / "pids"
+    script.write_text(STUCK.replace("PIDS", str(pids)), encoding="utf-8")
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))
+    first, last = prove.proved("names", "cpu", quick=True, budget=2.0)
+    assert (first.check, first.ok) == ("first", True)
+    assert (last.measured, last.ok) == ("not done after 2 s", False)
+    state = Path(f"/proc/{int(pids.read_text())}/stat")
+    assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+def test_what_a_part_leaves_of_its_seconds_is_for_the_next_and_all_take_eight_minutes_at_most(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert sum(seconds for _, seconds in prove.PARTS.values()) <= prove.MOST_SECONDS == 480
+    clock, budgets = [0.0], {}
+
+    def proved(part: str, device: str, quick: bool, budget: float) -> list[prove.Line]:
+        budgets[part] = budget
+        clock[0] += 5.0 if part == "names" else budget  # all but one take what they may
+        return []
+
+    monkeypatch.setattr(prove, "proved", proved)
+    monkeypatch.setattr(prove, "unusable", lambda device: None)
+    monkeypatch.setattr(prove.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(sys, "argv", ["prove.py", "--device", "cuda"])
+    assert prove.main() == 0
+    assert [*budgets] == [*prove.PARTS]
+    assert (budgets["names"], budgets["precision"], budgets["training"]) == (20, 35, 50)
+    assert clock[0] <= prove.MOST_SECONDS
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")

@@ -1,8 +1,9 @@
-"""A card that is not to_card: tensors that say they are on one, with numbers that the CPU computes.
+"""A card that is not there: tensors that say they are on one, with numbers that the CPU computes.
 
 What a card refuses is refused: an operation on tensors of both. What makes the CPU wait for a card is noted: reading a
-number, copying to the CPU, choosing by a mask, whose length the CPU has to know. The card is torch's own backend for
-devices that others make, with no code behind it. It is a process of its own, since such devices are named once.
+number, copying to the CPU, or from it what is not pinned, choosing by a mask, whose length the CPU has to know. The
+card is torch's own backend for devices that others make, with no code behind it. It is a process of its own, since such
+devices are named once.
 """
 
 from __future__ import annotations
@@ -106,6 +107,8 @@ def computed(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         if on_card and (not to_card if device is not None else not isinstance(_first(args), OnCard)):
             waited(func)
         to_card = to_card if func is aten._to_copy.default else isinstance(_first(args), OnCard)
+        if to_card and elsewhere and not _behind(args, kwargs):
+            waited(func)
     elif on_card and any(leaf.dim() > 0 for leaf in elsewhere):
         raise RuntimeError(f"{func}: expected all tensors on one device, but found at least two devices, card and cpu")
     if on_card and (func in READS or (func in BY_INDEX and _masks(args[1]))):
@@ -123,6 +126,11 @@ def computed(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
 
 def _first(args: Any) -> Any:
     return args[0][0] if isinstance(args[0], list | tuple) else args[0]
+
+
+def _behind(args: Any, kwargs: dict[str, Any]) -> bool:
+    """Whether a copy is asked not to be waited for."""
+    return bool(kwargs.get("non_blocking", args[2] if len(args) > 2 else False))
 
 
 def _masks(indices: Any) -> bool:

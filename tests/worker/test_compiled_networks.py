@@ -132,6 +132,19 @@ def test_the_upsampling_of_0_1_0_is_refused_where_it_is_compiled_wrong(monkeypat
 
 
 @needs_compiler
+def test_a_mask_of_dropout_is_drawn_before_it_is_read() -> None:
+    """Between convolutions with gradients, in channels last, torch 2.13 reads one that is drawn in place too early."""
+    layers = [nn.Conv2d(8, 8, 3, padding=1).to(memory_format=torch.channels_last) for _ in range(2)]
+    network = nn.Sequential(layers[0], nn.SiLU(), unet.Dropout(0.3), layers[1]).train()
+    x = torch.randn(16, 8, 8, 8).to(memory_format=torch.channels_last)
+    with torch._inductor.config.patch(fallback_random=True):
+        torch.manual_seed(0)
+        written = network(x)
+        torch.manual_seed(0)
+        torch.testing.assert_close(torch.compile(network, dynamic=False)(x), written)
+
+
+@needs_compiler
 def test_a_compiled_block_of_a_sampler_is_what_is_written() -> None:
     denoiser = Denoiser(initialise(lambda: mlp.build((1, 6, 6), CLASSES, width=8, depth=1), 0), 0.7).eval()
     block = block_of((1, 6, 6), "cpu")

@@ -50,6 +50,26 @@ def test_cards_are_named_by_identifier_and_one_in_slices_by_its_slices(
     ]  # fmt: skip
 
 
+INFORMATION = "Model: \t\t NVIDIA H200\nIRQ:   \t\t 18\nGPU UUID: \t %s\nVideo BIOS: \t 96.00\n"
+
+
+def test_without_the_drivers_tool_cards_are_named_by_its_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    uuids = {"0000:07:00.0": "GPU-8932f937-d72c", "0000:0f:00.0": "GPU-????????-????", "0000:47:00.0": "GPU-1b2c"}
+    for place, uuid in uuids.items():
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "information").write_text(INFORMATION % uuid, encoding="utf-8")
+    assert devices.cards_of_driver(tmp_path) == ["GPU-8932f937-d72c", "1", "GPU-1b2c"]
+    assert devices.cards_of_driver(tmp_path / "none") == []
+    monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(launch, "cards_of_driver", lambda: ["GPU-a"])
+    monkeypatch.setattr(devices, "seen", lambda visible: Seen(1, f"card of {visible}"))
+    assert launch.visible_gpus() == ["GPU-a"]
+    card.cache_clear()
+    assert card("GPU-a") == "card of GPU-a"
+    card.cache_clear()
+
+
 @pytest.mark.parametrize(
     ("said", "count", "left", "words"),
     [

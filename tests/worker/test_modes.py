@@ -49,6 +49,15 @@ def test_preparation_is_what_the_first_two_steps_take_longer() -> None:
     assert cost.step == pytest.approx(0.01, abs=0.005)
 
 
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+def test_dropout_draws_its_mask_in_the_order_of_channels_and_pixels(order: torch.memory_format) -> None:
+    x = torch.randn(4, 3, 5, 5).to(memory_format=order)
+    before = torch.get_rng_state()
+    dropped = unet.Dropout(0.3).train()(x)
+    torch.set_rng_state(before)
+    assert torch.equal(dropped, x * torch.empty(4, 3, 5, 5).bernoulli_(0.7).div_(0.7))
+
+
 class Steps:
     """Steps of made-up lengths, and who asked for them."""
 

@@ -77,13 +77,21 @@ WAITING = {
     ("sample", "sampling"): SAMPLER.format("x + x[x > 0].mean()"),
     ("guide", "guidance"): TERM.format("self.denoiser(x, sigma, labels).cpu().to(x.device)"),
 }
+# Each gives numbers of the host to the card, which is waited for where they are not pinned.
+GIVING = {
+    ("model", "models"): NETWORK.format("self.layer(x) * x.new_tensor([0.5, 0.25, 2.0]).view(3, 1, 1)"),
+    ("objective", "objectives"): OBJECTIVE.format("(value * torch.tensor(0.5, device=value.device)).mean()"),
+    ("sample", "sampling"): SAMPLER.format("x + torch.ones(x.shape).to(x.device)"),
+    ("guide", "guidance"): TERM.format("self.denoiser(x, sigma, labels) * torch.ones(1).to(x.device)"),
+}
+PLANTED = {"elsewhere": ELSEWHERE, "waiting": WAITING, "giving": GIVING}
 
 
 @pytest.fixture(scope="module")
 def errors(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
     """kind -> plug-in -> what it stumbled over."""
     plugins = tmp_path_factory.mktemp("plugins")
-    for name, planted in (("elsewhere", ELSEWHERE), ("waiting", WAITING)):
+    for name, planted in PLANTED.items():
         for (_, folder), code in planted.items():
             (plugins / folder).mkdir(exist_ok=True)
             (plugins / folder / f"{name}.py").write_text(code, encoding="utf-8")
@@ -98,8 +106,8 @@ def errors(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]
 def test_every_plugin_computes_where_its_tensors_are_and_nothing_waits_in_a_step(
     errors: dict[str, dict[str, str]], kind: str
 ) -> None:
-    assert {*errors[kind]} - {"elsewhere", "waiting"} == {*Library().names(kind)}
-    assert {name: e for name, e in errors[kind].items() if e and name not in ("elsewhere", "waiting")} == {}
+    assert {*errors[kind]} - {*PLANTED} == {*Library().names(kind)}
+    assert {name: e for name, e in errors[kind].items() if e and name not in PLANTED} == {}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -108,5 +116,6 @@ def test_a_tensor_that_is_left_on_the_cpu_is_an_error(errors: dict[str, dict[str
 
 
 @pytest.mark.parametrize("kind", [kind for kind, _ in WAITING])
-def test_a_step_in_which_the_cpu_waits_is_an_error(errors: dict[str, dict[str, str]], kind: str) -> None:
-    assert "the CPU waits for the card" in errors[kind]["waiting"]
+@pytest.mark.parametrize("name", ["waiting", "giving"])
+def test_a_step_in_which_the_cpu_waits_is_an_error(errors: dict[str, dict[str, str]], kind: str, name: str) -> None:
+    assert "the CPU waits for the card" in errors[kind][name]

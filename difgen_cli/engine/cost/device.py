@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import resource
 import shutil
 import subprocess
@@ -53,11 +54,22 @@ def seen(visible: str) -> Seen | None:
 @cache
 def card(number: str) -> str | None:
     """The name of a GPU, by its number or its identifier; None where the driver does not say."""
-    if number.startswith("MIG-"):  # nvidia-smi takes no slice by its identifier
+    if number.startswith("MIG-") or shutil.which("nvidia-smi") is None:  # the tool takes no slice by its identifier
         gpus = seen(number)
         return gpus.name if gpus else None
     answer = nvidia_smi("-i", number, "--query-gpu=name", "--format=csv,noheader")
     return answer.stdout.strip() or None if answer and answer.returncode == 0 else None
+
+
+def cards_of_driver(folder: Path = Path("/proc/driver/nvidia/gpus")) -> list[str]:
+    """Cards by the driver's own files, where its tool is not installed, as in many containers: their identifiers.
+
+    A card that nobody has used since the start has none there yet: its number in their order.
+    """
+    files = sorted(folder.glob("*/information"))
+    texts = [path.read_text(encoding="utf-8", errors="replace") for path in files]
+    named = [re.search(r"^GPU UUID:\s*(GPU-[0-9a-f-]+)$", text, re.MULTILINE) for text in texts]
+    return [name[1] if name else str(place) for place, name in enumerate(named)]
 
 
 def nvidia_smi(*arguments: str) -> subprocess.CompletedProcess[str] | None:

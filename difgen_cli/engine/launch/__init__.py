@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from difgen_cli import __version__
-from difgen_cli.engine.cost.device import nvidia_smi, seen
+from difgen_cli.engine.cost.device import cards_of_driver, nvidia_smi, seen
 from difgen_cli.engine.plugins import PACKAGE
 from difgen_cli.engine.store import Store, code
 
@@ -51,7 +51,7 @@ def hide_unusable() -> str | None:
     usable = seen(",".join(names)) if names else None
     if usable is None or usable.count >= len(names) or (usable.count and any(n.startswith("MIG-") for n in names)):
         return None  # of several slices a process sees the first alone
-    source = "CUDA_VISIBLE_DEVICES" if "CUDA_VISIBLE_DEVICES" in os.environ else "nvidia-smi"
+    source = "CUDA_VISIBLE_DEVICES" if "CUDA_VISIBLE_DEVICES" in os.environ else "the driver"
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(names[: usable.count])
     left = f"the first {usable.count} of them" if usable.count else "none of them, so workers run on the CPU"
     return f"GPU {', '.join(names)}: named by {source}, but torch can use {left}"
@@ -67,7 +67,7 @@ def visible_gpus() -> list[str]:
         names = [n.strip() for n in variable.split(",")]
         return names[: next((i for i, n in enumerate(names) if n in ("", "-1", "NoDevFiles")), len(names))]
     listed = nvidia_smi("-L")
-    return _listed(listed.stdout.splitlines()) if listed else []
+    return _listed(listed.stdout.splitlines()) if listed else cards_of_driver()
 
 
 def _listed(lines: Sequence[str]) -> list[str]:

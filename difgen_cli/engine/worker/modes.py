@@ -29,7 +29,7 @@ from difgen_cli.engine.cost.cache import decided
 from difgen_cli.engine.worker.agreement import Function, disagreement
 from difgen_cli.guidance import Around
 
-VERSION = 2  # of what is remembered of a mode; what version 1 remembered was not checked
+VERSION = 3  # of what is remembered of a mode; 1 was not checked, and what 2 refused may have been dropout's old form
 CHECKED = 1  # of the check, where a trajectory says that it was made
 COMPILED: dict[str, dict[str, Any]] = {"compiled": {}, "graphed": {"mode": "reduce-overhead"}}
 ROUNDS = {"graphed": 3}  # calls that are checked: a graph is recorded at the second, and replayed from the third on
