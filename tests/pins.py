@@ -17,10 +17,19 @@ FOLDERS = (
 )  # fmt: skip
 
 
+def files() -> list[str]:
+    """Every file that shapes a result, below the package."""
+    return [str(f.relative_to(PACKAGE)) for folder in FOLDERS for f in sorted((PACKAGE / folder).glob("*.py"))]
+
+
+def pin(file: str) -> dict[str, object]:
+    """VERSION and fingerprint of one of them."""
+    return {"version": _version(PACKAGE / file), "code": fingerprint(PACKAGE / file)}
+
+
 def current() -> dict[str, dict[str, object]]:
-    """VERSION and fingerprint of every file that shapes a result."""
-    files = [f for folder in FOLDERS for f in sorted((PACKAGE / folder).glob("*.py"))]
-    return {str(f.relative_to(PACKAGE)): {"version": _version(f), "code": fingerprint(f)} for f in files}
+    """The pin of every file that shapes a result."""
+    return {file: pin(file) for file in files()}
 
 
 def _version(file: Path) -> object:

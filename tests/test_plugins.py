@@ -195,17 +195,17 @@ def test_bounds_are_read() -> None:
     assert train.settings["weight_decay"].type == Annotated[float, Ge(0)]
 
 
-@pytest.mark.parametrize("file", sorted(pins.current()))
+@pytest.mark.parametrize("file", sorted(pins.files()))
 def test_a_change_of_code_that_shapes_results_is_not_silent(file: str) -> None:
     known = json.loads(pins.PINS.read_text(encoding="utf-8"))
     assert file in known, f"{file} is new: run `make pins`"
-    assert known[file] == pins.current()[file], (
+    assert known[file] == pins.pin(file), (
         f"{file} changed: raise its VERSION if results change, then record it with `make pins`"
     )
 
 
 def test_no_pin_is_left_of_a_file_that_is_gone() -> None:
-    assert set(json.loads(pins.PINS.read_text(encoding="utf-8"))) == set(pins.current())
+    assert set(json.loads(pins.PINS.read_text(encoding="utf-8"))) == set(pins.files())
 
 
 def test_planning_needs_no_torch_for_any_plugin(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Noisy and permuted labels; labels stay with their images whatever the subset; samples draw their proportions."""
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import pytest
@@ -36,7 +37,12 @@ FITTED: dict[str, Callable[[np.ndarray], Labels]] = {
     "file": lambda _: file.fit(GIVEN[PARTS.rest], GIVEN[PARTS.held_out]),
     "random": lambda train: random.fit(REST, HELD_OUT, train, clusters=12),
 }
-WHOLE = {name: fit(EVERYTHING) for name, fit in FITTED.items()}
+
+
+@cache
+def whole_of(name: str) -> Labels:
+    """Fitted to all images, once for the tests of this file, and not where it is only collected."""
+    return FITTED[name](EVERYTHING)
 
 
 @pytest.mark.parametrize("name", FITTED)
@@ -45,8 +51,8 @@ def test_under_every_subset_an_image_has_the_label_that_it_has_in_the_whole(
     name: str, size: int, seed: int, noise: float
 ) -> None:
     train = np.searchsorted(PARTS.rest, split(POOL, held_out=1500, size=size, seed=seed).train)
-    fitted = FITTED[name](train) if name in ("labels", "file", "random") else WHOLE[name]  # these do not know T
-    of_T, whole = (alter(made, subset, noise=noise) for made, subset in ((fitted, train), (WHOLE[name], EVERYTHING)))
+    fitted = FITTED[name](train) if name in ("labels", "file", "random") else whole_of(name)  # these do not know T
+    of_T, whole = (alter(made, subset, noise=noise) for made, subset in ((fitted, train), (whole_of(name), EVERYTHING)))
     np.testing.assert_array_equal(of_T.rest[train], whole.rest[train])
     shares = proportions(of_T.rest[train], of_T.classes)
     np.testing.assert_allclose(shares * size, [np.sum(whole.rest[train] == k) for k in range(of_T.classes)])
@@ -54,13 +60,13 @@ def test_under_every_subset_an_image_has_the_label_that_it_has_in_the_whole(
 
 @pytest.mark.parametrize("name", FITTED)
 def test_labels_are_numbered_without_gaps(name: str) -> None:
-    made = WHOLE[name]
+    made = whole_of(name)
     everyone = np.concatenate([made.rest, made.held_out])
     assert sorted(set(everyone)) == list(range(made.classes))
 
 
 def test_labels_of_a_file_keep_their_order_and_their_images() -> None:
-    made = WHOLE["file"]
+    made = whole_of("file")
     for given_labels, found in ((GIVEN[PARTS.rest], made.rest), (GIVEN[PARTS.held_out], made.held_out)):
         np.testing.assert_array_equal(np.unique(GIVEN)[found], given_labels)
 
@@ -68,7 +74,7 @@ def test_labels_of_a_file_keep_their_order_and_their_images() -> None:
 def test_generated_labels_have_the_subsets_proportions() -> None:
     """χ² at 5,000 samples of each conditioning; the smallest p of five is below 0.002 in one of a hundred studies."""
     uniform = starting_points((1,), seed=0, start=0, count=5000)[1]
-    for made in WHOLE.values():
+    for made in map(whole_of, FITTED):
         shares = proportions(made.rest[:64], made.classes)
         drawn = np.bincount(labels_of(uniform, shares), minlength=made.classes)  # type: ignore[arg-type]
         assert not drawn[shares == 0].any(), "a label that no training image has was asked for"

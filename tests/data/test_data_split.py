@@ -151,7 +151,11 @@ def test_diverged_samples_are_not_rounded_to_anything() -> None:
         to_uint8(np.array([np.nan]))
 
 
-@pytest.mark.parametrize("images", [load_digits().images, load_circle(points=40).images])
+MORE_THAN_AT_ONCE = np.random.default_rng(0).integers(0, 256, (1100, 32, 32, 1), np.uint8)
+MORE_THAN_AT_ONCE[1024:] //= 8  # what comes last is darker
+
+
+@pytest.mark.parametrize("images", [load_digits().images, load_circle(points=40).images, MORE_THAN_AT_ONCE])
 def test_sigma_data_is_the_standard_deviation_over_all_values(images: np.ndarray) -> None:
     assert sigma_data(images) == pytest.approx(scaled(images).astype(np.float64).std(), rel=1e-6)
 
