@@ -1,0 +1,29 @@
+"""Lines of a table, those of some results or cells alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow.parquet as pq
+
+from difgen_cli.engine.store.access import parsed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def lines_of(path: Path, column: str, values: Iterable[str]) -> pd.DataFrame:
+    """The lines whose column has one of the values; of none, no line, with the columns of the table all the same.
+
+    Arrow refuses an empty list of values, which has no type to compare with: so it is in every sweep whose references
+    were measured before its first model.
+    """
+    wanted = sorted(set(values))
+    if not wanted:
+        frame: pd.DataFrame = parsed(path, pq.read_schema).empty_table().to_pandas()
+        return frame
+    filters = [(column, "in", wanted)]
+    frame = parsed(path, lambda p: pq.read_table(p, filters=filters)).to_pandas()
+    return frame
