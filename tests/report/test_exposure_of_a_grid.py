@@ -107,9 +107,7 @@ def test_a_sweep_over_files_tells_which_of_them_its_models_know_and_shows_them_w
     told_before_any_model_is_done(study_folder, difgen)
 
 
-def told_before_any_model_is_done(
-    study_folder: Path, difgen: Callable[..., subprocess.CompletedProcess[str]]
-) -> None:
+def told_before_any_model_is_done(study_folder: Path, difgen: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     """A metric that failed for every model leaves the lines of the others, which nothing is read from."""
     for lost in (study_folder / "runs" / "trajectories").glob("*/results/*.neighbours.parquet"):
         for file in lost.parent.glob(f"{lost.name.partition('.')[0]}.*"):

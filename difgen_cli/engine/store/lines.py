@@ -21,9 +21,7 @@ def lines_of(path: Path, column: str, values: Iterable[str]) -> pd.DataFrame:
     were measured before its first model.
     """
     wanted = sorted(set(values))
-    if not wanted:
-        frame: pd.DataFrame = parsed(path, pq.read_schema).empty_table().to_pandas()
-        return frame
     filters = [(column, "in", wanted)]
-    frame = parsed(path, lambda p: pq.read_table(p, filters=filters)).to_pandas()
-    return frame
+    read = (lambda p: pq.read_table(p, filters=filters)) if wanted else (lambda p: pq.read_schema(p).empty_table())
+    lines: pd.DataFrame = parsed(path, read).to_pandas()
+    return lines
