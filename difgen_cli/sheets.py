@@ -3,7 +3,8 @@
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,16 +24,21 @@ class Sheet:
 
     lines: where each row stands in a text, counted from 1; () for Parquet.
     kinds: the types of a Parquet file's columns, as Arrow calls them.
+    twice: names that several columns have, of which the last one counts.
     """
 
     columns: Mapping[str, list[Any]]
     lines: tuple[int, ...] = ()
     separator: str = ""  # in words, of a CSV text
     kinds: Mapping[str, str] = field(default_factory=dict)
+    twice: frozenset[str] = frozenset()
 
     def first(self, *names: str) -> str | None:
-        """The first of these columns that there is."""
-        return next((name for name in names if name in self.columns), None)
+        """The first of these columns that there is. SheetError where there are several of its name."""
+        column = next((name for name in names if name in self.columns), None)
+        if column in self.twice:
+            raise SheetError(f"several columns are called {column}")
+        return column
 
     @property
     def columns_in_words(self) -> str:
@@ -87,8 +93,10 @@ def _csv(text: str) -> Sheet:
     except csv.Error as error:
         raise SheetError(f"this is no CSV text ({error})") from error
     names, *rest = filled or [[]]
-    columns = {name.strip().lower(): [row[i] if i < len(row) else None for row in rest] for i, name in enumerate(names)}
-    return Sheet(columns, tuple(lines[1:]), SEPARATORS[separator] if len(names) > 1 else "")
+    names = [name.strip().lower() for name in names]
+    columns = {name: [row[i] if i < len(row) else None for row in rest] for i, name in enumerate(names)}
+    by = SEPARATORS[separator] if len(names) > 1 else ""
+    return Sheet(columns, tuple(lines[1:]), by, twice=_repeated(names))
 
 
 def _json(text: str) -> Sheet:
@@ -100,7 +108,8 @@ def _json(text: str) -> Sheet:
     if not all(isinstance(row, dict) for row in rows):
         raise SheetError("this is no text of JSON lines: each line must hold one object")
     names = dict.fromkeys(name for row in rows for name in row)
-    return Sheet({name.lower(): [row.get(name) for row in rows] for name in names}, tuple(i for i, _ in lines))
+    columns = {name.lower(): [row.get(name) for row in rows] for name in names}
+    return Sheet(columns, tuple(i for i, _ in lines), twice=_repeated(map(str.lower, names)))
 
 
 def _parquet(source: Path | bytes) -> Sheet:
@@ -111,6 +120,11 @@ def _parquet(source: Path | bytes) -> Sheet:
         table = pq.read_table(source if isinstance(source, Path) else io.BytesIO(source))
     except (pa.ArrowException, OSError) as error:
         raise SheetError(f"this Parquet file cannot be read ({str(error).splitlines()[0]})") from error
-    names = {name.lower(): name for name in table.column_names}
-    kinds = {low: str(table[name].type) for low, name in names.items()}
-    return Sheet({low: table[name].to_pylist() for low, name in names.items()}, kinds=kinds)
+    names = [name.lower() for name in table.column_names]
+    columns = {name: table.column(i).to_pylist() for i, name in enumerate(names)}
+    kinds = {name: str(table.column(i).type) for i, name in enumerate(names)}
+    return Sheet(columns, kinds=kinds, twice=_repeated(names))
+
+
+def _repeated(names: Iterable[str]) -> frozenset[str]:
+    return frozenset(name for name, times in Counter(names).items() if times > 1)

@@ -65,10 +65,9 @@ def _table(path: Path, names: Sequence[str] | None) -> tuple[np.ndarray, np.ndar
     """The image and the label of each row."""
     try:
         sheet = sheets.read(path)
+        by_name, label, by_index = sheet.first(*FILES), sheet.first("label", "labels"), sheet.first("index")
     except sheets.SheetError as error:
         raise ValueError(f"{path}: {error}: write it again") from error
-    by_name, label = sheet.first(*FILES), sheet.first("label", "labels")
-    by_index = sheet.first("index")
     unplaced = by_index is None and (by_name is None or names is None)
     if label is None or unplaced:
         lacking = "index" if unplaced else "label"

@@ -148,6 +148,8 @@ def _formats() -> tuple[str, ...]:
 def _decode_one(file: bytes | Path, name: str, conversion: Conversion, seen: Counter[str]) -> np.ndarray:
     from PIL import Image
 
+    if isinstance(file, Path) and file.exists() and not file.is_file():
+        raise DataError(f"{name}: this is no file but a pipe or a device, which may never end: remove it")
     try:
         with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=_formats()) as image:
             array = np.asarray(conversion.resized(_in_mode(_upright(image), name, conversion, seen)))

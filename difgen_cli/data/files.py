@@ -11,7 +11,7 @@ from difgen_cli.data._decoding import Conversion, size
 from difgen_cli.data._tree import look
 from difgen_cli.text import expanded, printable
 
-VERSION = 2
+VERSION = 3
 KINDS = {".parquet": "parquet", ".npz": "npz", ".npy": "npz", ".zip": "folder"}
 
 

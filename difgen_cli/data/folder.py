@@ -17,7 +17,7 @@ from difgen_cli.data._splits import of_folders, refuse
 from difgen_cli.data._tree import Tree, look
 from difgen_cli.text import printable
 
-VERSION = 2
+VERSION = 3
 LABELS = "dataset.json"  # as the tools of StyleGAN and EDM write it, whose folders are no classes
 TABLES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")  # as the ImageFolder of `datasets` reads them
 OF_FILES = ("file_name", "file", "filename", "path", "image")  # columns that name the file of a row
@@ -32,6 +32,7 @@ class FolderImages:
     images: list[str]
     values: list[Any] | None
     others: tuple[str, ...]  # what was passed over, in words
+    unlabelled: str = ""  # why labels that are there cannot be used
 
     def read(self, count: int) -> Iterator[bytes | Path]:
         """The first images."""
@@ -65,6 +66,8 @@ def load(
     images = decode(listed.read(len(listed.images)), len(listed.images), listed.where, conversion, seen)
     remarks = (*listed.others, *notes(seen))
     try:
+        if listed.unlabelled:
+            raise LabelError(listed.unlabelled)
         labels, classes = (None, ()) if listed.values is None else numbered(listed.values, (), listed.where)
     except LabelError as error:
         raise LabelError(str(error), Pool(images, notes=remarks)) from None
@@ -96,11 +99,27 @@ def find(path: Path) -> FolderImages:
     if (table := next((name for name in (LABELS, *TABLES) if name in tree.files), None)) is not None:
         rows = _listed(tree, table)
         if rows is not None:
-            by_name = {name: value for name, value in rows if name is not None}
-            labels = [by_name.get(name) for name in images] if by_name else None
-            return FolderImages(tree, images, labels, tree.passed_over([*images, table]))
+            return _labelled(tree, images, table, rows)
     values = _folders(path, tree, images)
     return FolderImages(tree, images, values, tree.passed_over(images))
+
+
+def _labelled(tree: Tree, images: list[str], table: str, rows: list[tuple[str, Any]]) -> FolderImages:
+    """The images with the labels that a table gives them by name; what of it fits none of them is told."""
+    there, by_name, lost, twice = set(images), dict[str, Any](), [], ""
+    for written, value in rows:
+        name = written if written in there else str(PurePosixPath(written.replace("\\", "/")))
+        if name not in there:
+            lost.append(written)
+        elif by_name.setdefault(name, value) != value:
+            twice = twice or f"{tree.root / table}: {name} has the labels {by_name[name]} and {value}: give it one"
+    others = tree.passed_over([*images, table])
+    if rows and not by_name:
+        why = f"{tree.root / table}: it names none of the images: it has {lost[0]}, and they are called {images[0]}"
+        return FolderImages(tree, images, None, others, why)
+    if lost:
+        others += (f"{tree.root / table} names {len(lost):,} that are no image of this folder, such as {lost[0]}",)
+    return FolderImages(tree, images, [by_name.get(name) for name in images] if rows else None, others, twice)
 
 
 def _folders(path: Path, tree: Tree, images: list[str]) -> list[str] | None:
@@ -141,7 +160,7 @@ def _none(path: Path, tree: Tree) -> str:
     return f"{path}: there is no image in this {kind}{others}: add some, or correct data.path"
 
 
-def _listed(tree: Tree, table: str) -> list[tuple[str | None, Any]] | None:
+def _listed(tree: Tree, table: str) -> list[tuple[str, Any]] | None:
     """Names of files and their labels; [] where the file says that there are none, None where it is about others."""
     content = next(tree.read([table]))
     if isinstance(content, Path):
@@ -150,17 +169,17 @@ def _listed(tree: Tree, table: str) -> list[tuple[str | None, Any]] | None:
         if table == LABELS:
             return _of_json(content)
         sheet = sheets.read(Path(table), content)
+        column, labels = sheet.first(*OF_FILES), sheet.first("label", "labels")
     except sheets.SheetError as error:
         raise DataError(f"{tree.root / table}: {error}: write it again, or remove it") from None
-    column, labels = sheet.first(*OF_FILES), sheet.first("label", "labels")
     if column is None or labels is None:
         return None
     numbers = [sheets.whole(value) for value in sheet.columns[labels]]
     values = sheet.columns[labels] if None in numbers else numbers
-    return list(zip((None if n is None else str(n) for n in sheet.columns[column]), values, strict=True))
+    return [(str(name), value) for name, value in zip(sheet.columns[column], values, strict=True) if name is not None]
 
 
-def _of_json(content: bytes) -> list[tuple[str | None, Any]] | None:
+def _of_json(content: bytes) -> list[tuple[str, Any]] | None:
     try:
         document = json.loads(content)
         if not isinstance(document, dict) or "labels" not in document:

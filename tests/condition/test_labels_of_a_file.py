@@ -50,6 +50,7 @@ def test_all_three_kinds_of_files_give_the_same_labels(tmp_path: Path) -> None:
         ("index,label\n0,99999999999999999999\n", "is no whole number"),
         ("image,label\n0,1\n", "there is no column index: begin with a line index,label"),
         ("", "there is no column index"),
+        ("index,label,label\n0,1,2\n", "several columns are called label"),
         ("index;cluster\n0;1\n", "there are index, cluster, separated by semicolons"),
         ("file,label\na.png,1\n", r"no files that `file` could name"),
     ],

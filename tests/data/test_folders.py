@@ -104,6 +104,46 @@ def test_labels_by_name_of_file_are_read_as_datasets_writes_them(tmp_path: Path,
     assert f"1 {Path(name).suffix}" in load(path=root).notes[0]
 
 
+@pytest.mark.parametrize("prefix", ["./", ".\\"])
+def test_names_of_a_table_are_those_of_files_however_they_are_written(tmp_path: Path, prefix: str) -> None:
+    root = written(tmp_path, "a.png", "b.png")
+    (root / "metadata.csv").write_text(f"file_name,label\n{prefix}a.png,dog\n{prefix}b.png,cat\n")
+    assert labelled(load(path=root)) == {"cat": [1], "dog": [0]}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (
+            "file_name,label\ntrain/a.png,1\ntrain/b.png,0\n",
+            r"it names none .* train/a\.png, and they are called a\.png",
+        ),
+        ("file_name,label\na.png,1\nb.png,0\n./a.png,0\n", r"a\.png has the labels 1 and 0: give it one"),
+        ("file_name,label,Label\na.png,1,0\nb.png,0,0\n", "several columns are called label"),
+    ],
+)
+def test_labels_that_fit_no_image_or_several_are_told(tmp_path: Path, content: str, words: str) -> None:
+    root = written(tmp_path, "a.png", "b.png")
+    (root / "metadata.csv").write_text(content)
+    with pytest.raises(DataError, match=rf"metadata\.csv: {words}"):
+        load(path=root)
+
+
+def test_labels_of_files_that_are_not_there_are_counted(tmp_path: Path) -> None:
+    root = written(tmp_path, "a.png", "b.png")
+    (root / "metadata.csv").write_text("file_name,label\na.png,1\nb.png,0\nb.png,0\nc.png,1\nd.png,1\n")
+    pool = load(path=root)
+    assert labelled(pool) == {"0": [1], "1": [0]}
+    assert pool.notes == (f"{root}/metadata.csv names 2 that are no image of this folder, such as c.png",)
+
+
+def test_a_pipe_is_told_and_never_waited_for(tmp_path: Path) -> None:
+    root = written(tmp_path, "a.png")
+    os.mkfifo(root / "b.png")
+    with pytest.raises(DataError, match=r"b\.png: this is no file but a pipe or a device"):
+        load(path=root)
+
+
 @pytest.mark.parametrize("pair", [("train", "test"), ("Train", "valid"), ("training", "validation"), ("test", "dev")])
 @pytest.mark.parametrize("inner", ["", "cat/"])
 def test_folders_that_are_splits_are_never_pooled(tmp_path: Path, pair: tuple[str, str], inner: str) -> None:

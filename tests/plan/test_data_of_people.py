@@ -49,6 +49,32 @@ def test_held_out_images_that_all_occur_in_the_rest_are_refused_when_planning(
     assert error.value.place.line == 3
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"images": np.zeros((20, 4, 4), np.uint8)}, "all images are of one and the same colour"),
+        ({"images": np.full((20, 4, 4, 3), 77, np.uint8)}, "all images are of one and the same colour"),
+        ({"points": np.ones((20, 3), np.float32)}, "all points are one value"),
+        ({"points": 1e30 * np.eye(20, 3, dtype=np.float32)}, r"a standard deviation of 2.*e\+29, and 1e-12 to"),
+        ({"points": 1e-30 * np.eye(20, 3, dtype=np.float32)}, r"a standard deviation of 2.*e-31, and 1e-12 to"),
+    ],
+)
+def test_data_that_float32_cannot_compute_with_are_refused_when_planning(
+    tmp_path: Path, write_grid: WriteGrid, plan_of: PlanOf, content: dict[str, np.ndarray], words: str
+) -> None:
+    np.savez(tmp_path / "flat.npz", **content)
+    with pytest.raises(GridError, match=words) as error:
+        plan_of(write_grid(grid("name: npz, path: flat.npz, held_out: 0, size: 10")))
+    assert error.value.place is not None
+    assert error.value.place.line == 3
+
+
+@pytest.mark.parametrize("exponent", [-8, 0, 8])
+def test_points_of_any_unit_are_planned(tmp_path: Path, write_grid: WriteGrid, plan_of: PlanOf, exponent: int) -> None:
+    np.savez(tmp_path / "scaled.npz", points=(10.0**exponent * np.eye(20, 3)).astype(np.float32))
+    assert plan_of(write_grid(grid("name: npz, path: scaled.npz, held_out: 0, size: 10"))).cells
+
+
 def test_what_a_metric_needs_is_held_against_the_images_that_are_left(
     tmp_path: Path, write_grid: WriteGrid, plan_of: PlanOf
 ) -> None:

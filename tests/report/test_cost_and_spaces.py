@@ -45,6 +45,8 @@ FEW_NEAR = space((0.01, 0.01, 0.01), (0.02, 0.01, 0.01), space_tail=0.2, space_t
         ("first_copy", COPIES, "first copy is sample 2 of 300: on average one in 3.00 samples [2.56, 3.58] is one."),
         ("first_copy", COPIES | {"copy_every_lo": None}, "sample 2 of 300: on average one in 3.00 samples is one."),
         ("first_copy", NONE_YET, "None of 300 samples counts as a copy: at most 3 in 300 would"),
+        ("first_copy", NONE_YET | {"sample.count": 12}, "None of 12 samples counts as a copy: at most 22.1 %"),
+        ("first_copy", NONE_YET | {"sample.count": 1}, "None of 1 sample counts as a copy: at most 95.0 % of samples"),
         ("first_copy", CHANGED, "The first changed copy is sample 4 of 300."),
         ("first_copy", COPIES | WIDE, None),  # as many held-out images are copies
         ("first_copy", CHANGED | {"aligned_control": 0.2, "aligned_control_lo": 0.1, "aligned_control_hi": 0.3}, None),

@@ -104,6 +104,20 @@ def test_a_sweep_over_files_tells_which_of_them_its_models_know_and_shows_them_w
 ) -> None:
     told_of_files(study_folder)
     told_where_somebody_asks(study_folder, difgen)
+    told_before_any_model_is_done(study_folder, difgen)
+
+
+def told_before_any_model_is_done(study_folder: Path, difgen: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    """A metric that failed for every model leaves the lines of the others, which nothing is read from."""
+    for lost in (study_folder / "runs" / "trajectories").glob("*/results/*.neighbours.parquet"):
+        for file in lost.parent.glob(f"{lost.name.partition('.')[0]}.*"):
+            file.unlink()
+    for table in (study_folder / "runs" / "tables").rglob("*.parquet"):
+        table.unlink()
+    (study,) = loading.gather(Store(study_folder / "runs"))
+    assert not (study.rows["state"] == "done")[study.rows["kind"] == "model"].any()
+    assert study.exposure is None
+    assert difgen("report").returncode == 0
 
 
 def told_of_files(study_folder: Path) -> None:

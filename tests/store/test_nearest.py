@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from difgen_cli.engine.store import Store, nearest
+from difgen_cli.engine.store.lines import lines_of
 from difgen_cli.metrics import memorization
 
 Arrays = dict[str, np.ndarray]
@@ -77,3 +78,14 @@ def test_tables_of_version_2_are_ordered_by_the_ratio_with_identical_ones_first(
 
 def test_without_a_table_there_are_no_lines(tmp_path: Path) -> None:
     assert nearest.neighbours(Store(tmp_path / "runs"), "key", ["a"]).empty
+
+
+@pytest.mark.parametrize("values", [[], ["of no line"], ["a", "b", "a"]])
+def test_lines_of_some_results_have_the_columns_of_the_table_also_where_there_are_none(
+    values: list[str], images: np.ndarray, tmp_path: Path
+) -> None:
+    own = [table(images[:5], images[20:40], images[40:], key) for key in "abc"]
+    path = kept(tmp_path, *own).tables / "neighbours.parquet"
+    lines = lines_of(path, "key", iter(values))
+    assert lines["key"].tolist() == [key for key in "ab" if key in values for _ in range(5)]
+    assert list(lines) == list(own[0])

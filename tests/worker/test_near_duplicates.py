@@ -76,6 +76,26 @@ def test_held_out_images_with_a_near_duplicate_are_left_out_with_their_labels(
     assert rows[rows.kind == "heldout"]["sample.count"].notna().all()
 
 
+def test_held_out_images_that_all_have_a_near_duplicate_are_told_and_copies_are_searched_all_the_same(
+    tmp_path: Path, write_grid: Callable[..., Path], difgen: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    one = np.random.default_rng(0).integers(5, 250, (1, 8, 8, 1))
+    images = one + np.random.default_rng(1).integers(-2, 3, (70, 8, 8, 1))
+    images[30] = 255 - one  # so that T is more than a single image
+    np.savez(tmp_path / "planted.npz", images=images.astype(np.uint8), labels=np.arange(70) % 4)
+    done = difgen("sweep", write_grid(GRID.replace("seen", "frechet, coverage")), "--cluster", "inline")
+    assert done.returncode == 1
+    why = "of 30 held-out images can be compared with: an image that may be trained on is nearly the same as each"
+    assert f"coverage, frechet: only 0 {why}" in " ".join(done.stderr.split())
+    assert "stack" not in done.stdout + done.stderr
+    assert not list(tmp_path.rglob("*.broken"))
+    rows = pd.read_parquet(tmp_path / "runs" / "tables" / "rows.parquet")
+    model = rows[rows.kind == "model"].iloc[0]
+    assert (model["mem_frac"] >= 0, np.isnan(model["mem_frac_control"]), model["near_duplicates_held_out"]) == (
+        True, True, 30
+    )  # fmt: skip
+
+
 def test_keys_know_of_flips_where_there_are_any(
     write_grid: Callable[..., Path], plan_of: Callable[[Path], Plan]
 ) -> None:

@@ -30,6 +30,7 @@ class Facts:
     unlabelled: str = ""  # why labels that are there cannot be used
     notes: tuple[str, ...] = ()  # what a reader must know of the files
     classes: int = 0  # that have names
+    sigma_data: float | None = None  # standard deviation over all values; None where an older plan did not keep it
 
 
 def channels_first(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from difgen_cli.engine.plan.sections import DEFAULT_PLUGIN, Section, wants
 
 AUGMENT_LABELS = 9  # that tell a network how an image was augmented (Karras et al. 2022, table 6)
 OF_PLAIN_IMAGES = ("teacher", "ideal", "targets")  # inputs of objectives that know nothing of augmented images
+SCALES = (1e-12, 1e12)  # of σ_d: float32 can hold its square, that of the noise, and the product of both
 ENDS = ("linear", "scaled_linear")  # schedules that have a first and a last β
 
 
@@ -88,6 +89,21 @@ def population(model: Section, condition: Section, facts: Facts, where: Where) -
             f"condition.name: {model.name} knows the distribution within the components alone; use labels or none",
             where("condition.name"),
         )
+
+
+def scale(facts: Facts, where: Where) -> None:
+    """GridError where all values are one, or so small or large that float32 cannot compute with them."""
+    least, most = SCALES
+    if facts.sigma_data is None or least <= facts.sigma_data <= most:
+        return
+    if len(facts.shape) > 1 or facts.sigma_data == 0:
+        words = "all images are of one and the same colour" if len(facts.shape) > 1 else "all points are one value"
+        raise GridError(f"data.name: {words}, from which nothing can be learnt; give other data", where("data.name"))
+    raise GridError(
+        f"data.name: the points have a standard deviation of {facts.sigma_data:.2g}, and {least:g} to {most:g} can be "
+        "computed with; multiply them by a number",
+        where("data.name"),
+    )
 
 
 def subset_size(own: dict[str, Any], facts: Facts, where: Where) -> int:

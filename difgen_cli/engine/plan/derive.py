@@ -76,6 +76,7 @@ class RecipeBuilder:
         if marked and data.own["retrain"]:
             subset = self.keep(unlearning.kept(marked, size))
         facts = self.facts_of(data, where)
+        checks.scale(facts, where)
         labels = self.labels(condition, data, subset, facts, where)
         shown, sentences = canaries.shown(data, condition, subset, size, where)
         self.notes.update(dict.fromkeys(sentences))

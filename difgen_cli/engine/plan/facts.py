@@ -163,7 +163,7 @@ def _facts(entry: dict[str, Any]) -> Facts:
     return Facts(
         entry["content"], entry["images"], tuple(entry["shape"]), entry["labelled"], entry.get("population", False),
         entry.get("held_out") is not None, entry.get("unlabelled", ""), tuple(entry.get("notes", ())),
-        len(entry.get("classes", ())),
+        len(entry.get("classes", ())), entry.get("sigma_data"),
     )  # fmt: skip
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import pyarrow.parquet as pq
-
-from difgen_cli.engine.store.access import exists, parsed
+from difgen_cli.engine.store.access import exists
+from difgen_cli.engine.store.lines import lines_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,8 +29,7 @@ def neighbours(store: Store, column: str, values: Sequence[str]) -> pd.DataFrame
     path = store.tables / "neighbours.parquet"
     if not exists(path) or not values:
         return pd.DataFrame({name: [] for name in (*COLUMNS, "ratio")})
-    wanted = [(column, "in", list(values))]
-    frame: pd.DataFrame = parsed(path, lambda p: pq.read_table(p, filters=wanted)).to_pandas()
+    frame = lines_of(path, column, values)
     frame["ratio"] = (frame["d1"] / frame["d2"]).where(frame["d2"] != 0, 1.0)
     same = frame["d1"] == 0
     by_ratio = frame["ratio"].where(~same, 0.0)

@@ -38,6 +38,7 @@ def interruptible(sample: Sample, flag: StopFlag) -> Sample:
 def real(kind: str, subset: Subset, count: int, seed: int) -> np.ndarray:
     """Reference rows: held-out images in their order, or training images resampled with replacement."""
     if kind == "heldout":
+        subset.holdout.require(1)
         chosen = subset.holdout.held_out[:count]
     else:
         chosen = subset.images[np.random.default_rng(seed).integers(len(subset.images), size=count)]

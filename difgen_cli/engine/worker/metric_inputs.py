@@ -43,7 +43,10 @@ def of(run: ScoringRun, name: str, measure: MetricSpec) -> Any:
             return run.labels.rest
         case "held_out_labels":
             return run.labels.held_out
-        case "held_out" | "rest" | "sigma_data" | "left_out":
+        case "held_out":
+            holdout.require(run.context.library.signature("score", measure.metric).constants.get("HELD_OUT_MIN", 0))
+            return holdout.held_out
+        case "rest" | "sigma_data" | "left_out":
             return getattr(holdout, name)
         case "groups":
             return None if run.unit.groups is None else run.context.store.given(run.unit.groups)

@@ -49,6 +49,14 @@ class Holdout:
     def held_out_labels(self) -> np.ndarray | None:
         return None if self.drawn_labels is None else self.drawn_labels[self.apart]
 
+    def require(self, least: int) -> None:
+        """ValueError where near-duplicates among the rest leave fewer than `least` of the images drawn for H."""
+        if len(self.drawn) >= least > len(self.held_out):
+            raise ValueError(
+                f"only {len(self.held_out)} of {len(self.drawn)} held-out images can be compared with: an image that "
+                "may be trained on is nearly the same as each of the others; hold out more, or other ones"
+            )
+
     @property
     def left_out(self) -> int | None:
         """How many of those drawn have a near-duplicate; None where none was drawn."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -46,7 +47,7 @@ class ScoringRun:
 
     def run(self) -> dict[str, Any]:
         """Sample where that is needed, and measure; returns what the attempt records at its end."""
-        start, errors = time.monotonic(), []
+        start, errors, first = time.monotonic(), defaultdict[str, list[str]](list), None
         describe(self.folder, self.recipe)
         self.context.phases.attempt = self.attempt
         for done, measure in enumerate(self.unit.metrics.values()):
@@ -60,10 +61,10 @@ class ScoringRun:
             except (ValueError, ArithmeticError, TypeError, KeyError, IndexError) as error:
                 if len(self.unit.metrics) == 1:
                     raise
-                errors.append((measure.metric, error))
+                errors[str(error)].append(measure.metric)
+                first = first or error
         if errors:
-            named = "; ".join(f"{metric}: {error}" for metric, error in errors)
-            raise RuntimeError(named) from errors[0][1]
+            raise RuntimeError("; ".join(f"{', '.join(of)}: {cause}" for cause, of in errors.items())) from first
         return {"step": len(self.unit.metrics), "seconds": time.monotonic() - start, "values": self.values}
 
     def _measure(self, measure: MetricSpec) -> None:

@@ -22,10 +22,10 @@ KINDS_OF_CHANGE = {
 def ratio_is_blind(row: Row, copier: Row) -> str | None:
     """Where its own controls show that the ratio rule cannot detect copies."""
     if "mem_frac" in row and row["mem_frac"] is None:
-        return (
-            "The training set is a single distinct image: it has no second nearest image, and the ratio rule cannot be "
-            "used."
-        )
+        one = "The training set is a single distinct image"
+        if row["near_duplicates"]:  # they may be alike in a chain alone, or of little contrast
+            one = "All training images are joined by near-duplicates and count as a single distinct image"
+        return f"{one}: it has no second nearest image, and the ratio rule cannot be used."
     if row.has_values("mem_frac", "mem_frac_control_lo") and row.number("mem_frac_control_lo") > CONTROL_MOST:
         return (
             f"The ratio rule cannot distinguish copies here: it calls {share(row, 'mem_frac_control')} of the held-out "

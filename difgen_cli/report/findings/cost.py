@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from difgen_cli.report.findings import copies
-from difgen_cli.report.findings.numbers import Row
+from difgen_cli.report.findings.numbers import Row, count, percent
 from difgen_cli.report.plotting import labels
-from difgen_cli.report.study.first_copy import CHANGED, EVERY, FIRST
+from difgen_cli.report.study.first_copy import ALPHA, CHANGED, EVERY, FIRST
+
+MANY = 30  # from which on 3 in n is within 5 % of the bound
 
 
 def first(row: Row, copier: Row) -> str | None:
@@ -26,7 +28,12 @@ def first(row: Row, copier: Row) -> str | None:
 
 def none_yet(n: float) -> str:
     """What none among so many samples excludes."""
-    return f"None of {n:,.0f} samples counts as a copy: at most 3 in {n:,.0f} would, with 95 % confidence."
+    return f"None of {count(n, 'sample')} counts as a copy: at most {most(n)} would, with 95 % confidence."
+
+
+def most(n: float) -> str:
+    """The largest share that goes with none among n, at 95 %: 1 − .05^(1/n), which is 3 in n where n is large."""
+    return f"3 in {n:,.0f}" if n >= MANY else f"{percent(1 - ALPHA ** (1 / n))} of samples"
 
 
 def first_copy(row: Row, copier: Row) -> str | None:

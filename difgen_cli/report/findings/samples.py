@@ -85,6 +85,8 @@ class Lean(StrEnum):
 
 def leaning(row: Row) -> tuple[Lean, str]:
     """Where the samples lean, and why where that cannot be decided."""
+    if row["train_pref_images"] == 0:
+        return Lean.UNDECIDED, "repeats leave too few distinct held-out images to compare with"
     if not row.has_values("train_pref_excess"):
         return Lean.UNDECIDED, f"too few distinct samples were compared ({row['train_pref_distinct'] or 0:.0f})"
     if not row.has_values("train_pref_excess_lo", "train_pref_excess_hi"):

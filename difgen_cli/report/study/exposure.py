@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from difgen_cli.data import scaled
 from difgen_cli.engine.plan import facts, recipes
 from difgen_cli.engine.store import Store, nearest, pool_names
 from difgen_cli.engine.store.access import exists, parsed
+from difgen_cli.engine.store.lines import lines_of
 from difgen_cli.neighbours import related
 from difgen_cli.report.study import density
 
@@ -56,8 +56,7 @@ def read(store: Store, rows: pd.DataFrame) -> pd.DataFrame | None:
     if key not in rows or not exists(path):
         return None
     cells = rows[(rows["kind"] == "model") & (rows["state"] == "done")].dropna(subset=key)
-    wanted = [("key", "in", sorted(set(cells[key])))]
-    table: pd.DataFrame = parsed(path, lambda p: pq.read_table(p, filters=wanted)).to_pandas()
+    table = lines_of(path, "key", cells[key])
     if cells.empty or table.empty:
         return None
     trainings = {run: _training(store, str(run)) for run in cells["trajectory"].unique()}

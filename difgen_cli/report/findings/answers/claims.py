@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from difgen_cli.report.findings import cost
 from difgen_cli.report.findings.answers.evidence import Answer, Evidence, State
 from difgen_cli.report.findings.numbers import Row, count, percent
 from difgen_cli.report.plotting import labels
@@ -165,8 +166,8 @@ def _by_both(row: Row) -> tuple[str, ...]:
     n, samples = row.number("claim_copies"), row.number("claim_samples")
     if not n:
         return (
-            f"None of {samples:,.0f} samples copies an image of it: one that does comes at most 3 times in "
-            f"{samples:,.0f}, with 95 % confidence. {_copied_needed(row)}",
+            f"None of {count(samples, 'sample')} copies an image of it: at most {cost.most(samples)} would, with 95 % "
+            f"confidence. {_copied_needed(row)}",
         )
     others = row.number("claim_control_copies")
     return (
