@@ -41,7 +41,7 @@ class Shortened(nn.Module):
 def states(network: nn.Module, steps: int, **settings: Any) -> list[tuple[float | None, Tensor, TrainingState]]:
     """The length, all weights and the state after each step."""
     run = train(network, IMAGES, None, 0.7, **({"steps": steps, "batch": 8, "weight_path": True} | settings))
-    return [(state.path.known, weights(network), state) for state in run]
+    return [(state.path.length, weights(network), state) for state in run]
 
 
 def weights(network: nn.Module) -> Tensor:
@@ -77,7 +77,7 @@ def test_a_straight_line_is_as_long_as_its_ends_are_apart_and_to_and_fro_is_not(
             push(array, -1.0 if turns and step % 2 else 1.0)
             optimizer.step(0.25)
             path.arrive()
-        assert path.known == pytest.approx(7.5)
+        assert path.length == pytest.approx(7.5)
         assert float((array.array - start).norm()) == pytest.approx(apart, abs=1e-5)
 
 

@@ -98,7 +98,7 @@ class TrainingState:
             "optimizer": self.optimizer.state_dict(),
             "loss": self.loss,
             "idle": self.idle.state_dict(),
-            **({"path": self.path.length} if self.path.arrays else {}),
+            **({"path": self.path.total} if self.path.arrays else {}),
             **({} if self.trained.heads is None else {"heads": self.trained.heads.state_dict()}),
         }
 

@@ -23,7 +23,7 @@ class WeightPath:
         self.arrays = [flat.array for flat in flats]
         self.before = [torch.zeros_like(array) for array in self.arrays]
         self.parts = [part for array in self.before for part in array.split(PART)]
-        self.length = torch.zeros((), dtype=torch.float64, device=self.arrays[0].device if self.arrays else None)
+        self.total = torch.zeros((), dtype=torch.float64, device=self.arrays[0].device if self.arrays else None)
 
     def leave(self) -> None:
         """Remember where the weights are before a step."""
@@ -35,14 +35,14 @@ class WeightPath:
         for before, array in zip(self.before, self.arrays, strict=True):
             before.sub_(array)
         if self.parts:
-            self.length.add_(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(self.parts))))
+            self.total.add_(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(self.parts))))
 
     def restore(self, saved: Tensor | None) -> None:
         """Go on from a length; from None, where the steps so far were not measured, none is known from here on."""
-        self.length.copy_(torch.tensor(math.nan) if saved is None else saved)
+        self.total.copy_(torch.tensor(math.nan) if saved is None else saved)
 
     @property
-    def known(self) -> float | None:
+    def length(self) -> float | None:
         """The length as a number, None where not all steps were measured; waits for the device."""
-        length = float(self.length) if self.arrays else math.nan
-        return length if math.isfinite(length) else None
+        total = float(self.total) if self.arrays else math.nan
+        return total if math.isfinite(total) else None
