@@ -20,7 +20,7 @@ base:
   data: {name: digits, held_out: 60, size: 60}
   condition: {name: labels}
   model: {name: mlp, width: 16, depth: 1}
-  train: {batch: 16}
+  train: {batch: 16, weight_path: true}
   sample: {steps: 2, count: 24}
   score:
     cluster_classes:
@@ -41,7 +41,7 @@ def files(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("files")
-def test_rows_have_what_was_measured_and_the_gradient_that_training_last_saw(
+def test_rows_have_what_was_measured_and_what_training_saw_of_its_steps(
     tmp_path: Path, write_grid: Callable[..., Path], difgen: Run
 ) -> None:
     done = difgen("sweep", write_grid(GRID), "--cluster", "inline")
@@ -58,6 +58,7 @@ def test_rows_have_what_was_measured_and_the_gradient_that_training_last_saw(
     said = [json.loads(line) for line in progress.read_text(encoding="utf-8").splitlines()]
     assert models["grad_norm"].to_dict() == {line["step"]: line["grad_norm"] for line in said if line["step"] in (3, 6)}
     assert all(line["grad_norm"] != line["loss"] for line in said)
+    assert 0 < models["weight_path"][3] < models["weight_path"][6]
 
 
 @pytest.mark.usefixtures("files")

@@ -193,7 +193,7 @@ def measured(runs: Path) -> pd.DataFrame:
     units = {f.name for f in pq.read_schema(runs / "tables" / "rows.parquet") if (f.metadata or {}).get(b"meaning")}
     # What training and sampling took, and how they were computed, is not known of files.
     taken = {"nfe", "nfe_area", "sampling_seconds", "images_per_second", "roofline", "mfu"}
-    return table[sorted(units - taken - {"train_way", "sample_way", "frozen_parameters", "grad_norm"})]
+    return table[sorted(units - taken - {"train_way", "sample_way", "frozen_parameters", "grad_norm", "weight_path"})]
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from difgen_cli.diffusion import Denoiser
 from difgen_cli.diffusion.objective import EDM, Objective, Trained, hidden_width
 from difgen_cli.diffusion.optimizer import Adam, Flat, Idle, Sgd, flatten
 from difgen_cli.diffusion.randomness import initialise
+from difgen_cli.diffusion.weight_path import WeightPath
 
 Step = Callable[..., Tensor]  # of what is trained and the tensors of a batch: the loss
 
@@ -43,7 +44,8 @@ class TrainingState:
 
     `trained` has the raw weights and the heads, `ema` the average of the network's; `loss` is the last step's, a scalar
     on the device that nobody has waited for, `lr` its learning rate. `weights` are all the parameters of the network
-    and then of the heads in few arrays, `averages` those of the network's average.
+    and then of the heads in few arrays, `averages` those of the network's average; `path` measures the steps of the
+    network's weights, or of none.
     """
 
     step: int
@@ -54,12 +56,18 @@ class TrainingState:
     optimizer: Adam | Sgd
     loss: Tensor
     idle: Idle
+    path: WeightPath
     lr: float = 0.0
 
     @property
     def denoiser(self) -> Denoiser:
         """With the raw weights."""
         return self.trained.denoiser
+
+    @property
+    def of_network(self) -> list[Flat]:
+        """The arrays of the network's weights, without those of the heads."""
+        return self.weights[: len(self.averages)]
 
     @property
     def grad_norm(self) -> Tensor:
@@ -76,6 +84,7 @@ class TrainingState:
         """Let the optimizer move the weights at this learning rate."""
         self.lr = lr
         self.optimizer.step(lr)
+        self.path.arrive()
 
     def checkpoint(self) -> dict[str, Any]:
         """All that resuming needs: tensors and plain numbers, for `torch.save` and `torch.load(weights_only=True)`.
@@ -89,6 +98,7 @@ class TrainingState:
             "optimizer": self.optimizer.state_dict(),
             "loss": self.loss,
             "idle": self.idle.state_dict(),
+            **({"path": self.path.total} if self.path.arrays else {}),
             **({} if self.trained.heads is None else {"heads": self.trained.heads.state_dict()}),
         }
 
@@ -109,6 +119,7 @@ class TrainingState:
         self.loss = checkpoint["loss"].to(self.loss.device)
         self.step = int(checkpoint["step"])
         self.idle.load_state_dict(checkpoint.get("idle"), self.step)
+        self.path.restore(checkpoint.get("path"))
 
     def _with_own_heads(self, checkpoint: dict[str, Any]) -> dict[str, Any]:
         """A checkpoint with the heads of this state, if it has any, and all that belongs to them."""
@@ -128,11 +139,13 @@ def begin(
     network: nn.Module, sigma_data: float, device: str | torch.device, *, weight_decay: float = 0.0,
     objective: Objective = EDM, denoiser: Callable[[nn.Module, float], Denoiser] = Denoiser,
     image: Tensor | None = None, conditional: bool = True, seed: int = 0, momentum: float | None = None,
+    weight_path: bool = False,
 ) -> TrainingState:  # fmt: skip
     """The state before the first step. The network moves to `device` and is trained in place.
 
     `denoiser(network, sigma_data)` reads it. Heads need `image`, one scaled image (1, ...), and whether there are
-    labels; their initial weights are of `seed`. `momentum` is that of SGD; None: Adam.
+    labels; their initial weights are of `seed`. `momentum` is that of SGD; None: Adam. `weight_path`: whether the
+    steps of the weights are measured.
     """
     own = denoiser(network, sigma_data).to(device).train()
     ema = copy.deepcopy(own).eval()
@@ -147,7 +160,8 @@ def begin(
     zero = torch.zeros((), device=device)
     idle = Idle(weights)
     idle.conditional = conditional
-    return TrainingState(0, trained, ema, weights, averages, optimizer, zero, idle)
+    path = WeightPath(weights[: len(averages)] if weight_path else [])
+    return TrainingState(0, trained, ema, weights, averages, optimizer, zero, idle, path)
 
 
 def _heads(

@@ -36,14 +36,14 @@ PROVENANCE = {
     "images_per_second": pa.float64(), "roofline": pa.float64(), "mfu": pa.float64(),
     "peak_memory_bytes": pa.int64(), "finished_at": pa.string(), "nfe": pa.float64(), "nfe_area": pa.float64(),
     "sampling_seconds": pa.float64(), "threads": pa.int64(), "train_way": pa.string(), "sample_way": pa.string(),
-    "frozen_parameters": pa.int64(), "grad_norm": pa.float64(),
+    "frozen_parameters": pa.int64(), "grad_norm": pa.float64(), "weight_path": pa.float64(),
 }  # fmt: skip
 UNITS = {
     "train_seconds": "s", "images_per_second": "images/s", "peak_memory_bytes": "bytes", "images_seen": "images",
     "roofline": "share", "mfu": "share", "epochs": "epochs", "steps_per_image": "steps/image", "step": "steps",
     "nfe": "evaluations/sample", "nfe_area": "whole images/sample", "sampling_seconds": "s", "threads": "threads",
     "train_way": "", "sample_way": "", "frozen_parameters": "parameters", "stale": "",
-    "grad_norm": "loss/weight",
+    "grad_norm": "loss/weight", "weight_path": "weight",
 }  # fmt: skip
 
 MEANINGS = {
@@ -59,6 +59,8 @@ MEANINGS = {
     "frozen_parameters": "parameters that no loss has trained: without a gradient in ten steps after the first two; "
     "null where that was not known yet",
     "grad_norm": "Euclidean norm of the gradient of the last step before the snapshot, clipped where training clips",
+    "weight_path": "Euclidean lengths of all steps of the network's raw weights, added up from the first one on; "
+    "null where an older version made some of them",
     "stale": "whether the weights are of difgen 0.1.0, compiled and not checked, or rest on such weights",
 }
 

@@ -200,7 +200,7 @@ class TrainingRun:
             "step": state.step, "train_seconds": seconds, **speed.facts,
             "peak_memory_bytes": memory_bytes, "train_device": device_name(self.context.device),
             "train_way": mode, "frozen_parameters": None if frozen is None else len(frozen),
-            "grad_norm": float(state.grad_norm),
+            "grad_norm": float(state.grad_norm), "weight_path": state.path.length,
         }  # fmt: skip
         tensors = {k: v.detach().contiguous() for k, v in state.ema.network.state_dict().items()}
         metadata = {"difgen": json.dumps(facts)}

@@ -30,7 +30,8 @@ CLOCKS = (
     "seed", "step", "images_seen", "epochs", "steps_per_image", "train_seconds", "images_per_second", "roofline", "mfu",
     "nfe", "nfe_area",
 )  # fmt: skip
-COUNTS = ("threads", "frozen_parameters", "peak_memory_bytes", "grad_norm")  # of the engine: never drawn as measures
+# of the engine: never drawn as measures
+COUNTS = ("threads", "frozen_parameters", "peak_memory_bytes", "grad_norm", "weight_path")
 # what a reader looks for first: dataset size, then capacity, then conditioning; others as the grid orders them
 ABSENT = ("missing", "failed", "stale", NOT_NEEDED)  # the states of planned cells without numbers
 PREFERRED = (SIZE, "model.width", "condition.clusters", STEPS)
