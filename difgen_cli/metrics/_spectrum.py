@@ -55,7 +55,7 @@ class At:
         block, parts, flat = max(1, min(256, BLOCK_ELEMENTS // d)), [], vectors.reshape(n * k, d)
         of = torch.arange(n, device=self.x.device).repeat_interleave(k)
         for start in range(0, n * k, block):
-            some, rows = torch.from_numpy(flat[start : start + block]).to(self.x), of[start : start + block]
+            some, rows = torch.tensor(flat[start : start + block]).to(self.x), of[start : start + block]
             labels, product = None if self.labels is None else self.labels[rows], jvp if forwards else vjp
             of_block = product(self.denoiser, self.x[rows], self.sigma, labels, some.view(-1, *self.x.shape[1:]))
             parts.append(of_block.flatten(1).double().cpu().numpy())

@@ -10,7 +10,7 @@ from annotated_types import Ge, Gt, Lt
 
 from difgen_cli.metrics import Result, Value
 from difgen_cli.metrics._intervals import mean_columns, standard_error
-from difgen_cli.metrics._noise import TRAIN, bank, device_of, within
+from difgen_cli.metrics._noise import TRAIN, Bank, bank, device_of, within
 from difgen_cli.metrics._spectrum import ROWS, STEPS, At, Derivative, estimated, exactly, pixels
 
 if TYPE_CHECKING:
@@ -123,22 +123,39 @@ def measure(
     """
     if not len(train):
         raise ValueError("jacobian needs training images: there are none")
-    if min(sigmas, default=1.0) <= 0:
-        raise ValueError(f"jacobian: sigmas must be above 0, not {min(sigmas)}")
-    relative = np.unique([*sigmas, *NAMED])
-    levels, d = sigma_data * relative, train[0].size
+    relative = levels_of("jacobian", sigmas)
     of_T = bank(train[:images], None if train_labels is None else train_labels[:images], 1, TRAIN, device_of(denoiser))
-    whole, places = d <= exact, pixels(train.shape[1:])
-    of_image = np.full((len(fields(Derivative)), len(levels), len(of_T.images)), np.nan)
+    of_image = over_images(denoiser, of_T, sigma_data * relative, pixels(train.shape[1:]), energy, exact, probes)
+    return _result(relative, sigma_data, of_image, products_of(train[0].size, exact, probes))
+
+
+def levels_of(metric: str, sigmas: tuple[float, ...]) -> np.ndarray:
+    """Those of the table in units of σ_d, with the named ones; ValueError for one that is not above 0."""
+    if min(sigmas, default=1.0) <= 0:
+        raise ValueError(f"{metric}: sigmas must be above 0, not {min(sigmas)}")
+    return np.unique([*sigmas, *NAMED])
+
+
+def over_images(
+    denoiser: "DenoiserLike", of_split: Bank, levels: np.ndarray, places: np.ndarray | None, energy: float, exact: int,
+    probes: int,
+) -> np.ndarray:  # fmt: skip
+    """The numbers of a Derivative at absolute noise levels, of each image with one draw: (numbers, levels, images).
+
+    `places` are its pixels'. NaN at levels that the denoiser is not for.
+    """
+    d = of_split.images[0].numel()
+    whole = d <= exact
+    of_image = np.full((len(fields(Derivative)), len(levels), len(of_split.images)), np.nan)
     together = max(1, HELD // (d * (d if whole else 2 * probes * STEPS)))
     for k in np.flatnonzero(within(denoiser, levels)):
-        for start in range(0, len(of_T.images), together):
+        for start in range(0, len(of_split.images), together):
             some = slice(start, start + together)
-            x = of_T.images[some] + float(levels[k]) * of_T.noise[some]
-            at = At(denoiser, x, float(levels[k]), None if of_T.labels is None else of_T.labels[some])
+            x = of_split.images[some] + float(levels[k]) * of_split.noise[some]
+            at = At(denoiser, x, float(levels[k]), None if of_split.labels is None else of_split.labels[some])
             read = exactly(at, places, energy) if whole else estimated(at, places, energy, probes, start)
             of_image[:, k, some] = np.transpose([[getattr(one, f.name) for f in fields(Derivative)] for one in read])
-    return _result(relative, sigma_data, of_image, products_of(d, exact, probes))
+    return of_image
 
 
 def evaluations(shape: tuple[int, ...], settings: Mapping[str, Any]) -> float:
@@ -154,14 +171,20 @@ def products_of(dimensions: int, exact: int, probes: int) -> int:
 
 def _result(relative: np.ndarray, sigma_data: float, of_image: np.ndarray, products: int) -> Result:
     """Columns and table from (numbers of a Derivative, levels, images)."""
-    by_name = dict(zip([field.name for field in fields(Derivative)], of_image, strict=True))
-    n = of_image.shape[2]
-    values: dict[str, Value] = dict.fromkeys(COLUMNS) | {"jac_images": n, "jac_products": products}
-    table = {"sigma": sigma_data * relative, "sigma_rel": relative, "n_pairs": np.full(len(relative), n)}
-    for name in MEASURES:
+    values: dict[str, Value] = dict.fromkeys(COLUMNS) | {"jac_images": of_image.shape[2], "jac_products": products}
+    for number, name in enumerate(MEASURES):
         for sigma, word in NAMED.items():
-            values |= mean_columns(f"{name}_{word}", by_name[name][relative == sigma][0])
+            values |= mean_columns(f"{name}_{word}", of_image[number][relative == sigma][0])
+    return Result(values, {"jacobian": table_of(relative, sigma_data, of_image)})
+
+
+def table_of(relative: np.ndarray, sigma_data: float, of_image: np.ndarray) -> dict[str, np.ndarray]:
+    """A line for each noise level, from (numbers of a Derivative, levels, images)."""
+    by_name = dict(zip([field.name for field in fields(Derivative)], of_image, strict=True))
+    n_pairs = np.full(len(relative), of_image.shape[2])
+    table = {"sigma": sigma_data * relative, "sigma_rel": relative, "n_pairs": n_pairs}
+    for name in MEASURES:
         table |= {name: by_name[name].mean(axis=1), f"{name}_se": standard_error(by_name[name])}
         if f"{name}_error" in by_name:
             table[f"{name}_error"] = np.sqrt(np.square(by_name[f"{name}_error"]).mean(axis=1))
-    return Result(values, {"jacobian": {name: table[name] for name in TABLES["jacobian"]}})
+    return {name: table[name] for name in TABLES["jacobian"]}

@@ -10,7 +10,7 @@ import pytest
 import synthetic
 
 from difgen_cli.report import Study
-from difgen_cli.report.figures import basins, deviation, inversion, jacobian, other_metrics, targets
+from difgen_cli.report.figures import basins, deviation, inversion, jacobian, other_metrics, pixel_map, targets
 from difgen_cli.report.study import curves
 
 SIGMAS = (0.25, 0.5, 1.0, 2.0)
@@ -83,3 +83,34 @@ def test_numbers_that_no_logarithm_has_are_left_out_of_deviations_alone() -> Non
         read = curves.read(dataclasses.replace(study, tables=study.tables | {table: changed}))
         (figure,) = (deviation if table == "deviation" else basins).draw(read)
         assert ((figure.data["metric"] == name) & (figure.data["mean"] == 0)).any() == (table == "basins")
+
+
+def test_what_the_denoiser_does_at_held_out_images_is_drawn_beside() -> None:
+    study = measured()
+    of_T = study.tables["jacobian"]
+    of_H = of_T.assign(**{name: 10 + of_T[name] for name in TABLES["jacobian"]})
+    both = curves.read(dataclasses.replace(study, tables=study.tables | {"heldout_jacobian": of_H}))
+    (alone,), (figure,) = jacobian.draw(curves.read(study)), jacobian.draw(both)
+    means = figure.data.set_index(["data.size", "metric", "sigma_rel"])["mean"]
+    for k, name in enumerate(TABLES["jacobian"]):
+        assert means["64", name, "0.5"] == pytest.approx(k + 0.6)
+        assert means["64", f"{name}_heldout", "0.5"] == pytest.approx(k + 10.6)
+    assert ["broken: at held-out ones" in drawn.caption for drawn in (alone, figure)] == [False, True]
+    assert [drawn.svg.count("<!-- held-out images -->") for drawn in (alone, figure)] == [0, 1], "in the legend, once"
+
+
+def test_maps_are_of_the_first_image_and_seed_at_the_first_and_last_step() -> None:
+    study = measured()
+    pixels = pd.DataFrame([(row, column) for row in range(2) for column in range(3)], columns=["row", "column"])
+    lines = study.tables["jacobian"].merge(pixels, how="cross").merge(pd.DataFrame({"image": [0, 1]}), how="cross")
+    lines = lines[lines["sigma_rel"] <= 1].assign(derivative=lambda t: t["row"] - 7 * t["image"] + t["late"])
+    table = pd.concat([lines.assign(split="train"), lines.assign(split="heldout", derivative=-3.0)])
+    (figure,) = pixel_map.draw(curves.read(dataclasses.replace(study, tables=study.tables | {"pixel_map": table})))
+    assert len(figure.data) == 2 * 2 * 3 * 6, "steps, splits, levels and pixels, of one size, seed and image"
+    assert set(figure.data["data.size"].astype(str)) == {"64"}
+    assert set(figure.data["seed"]) == {study.rows["seed"].min()}
+    assert "2 × 3 pixels" in figure.caption
+    assert "training steps" in figure.caption
+    for words in ("1.10", "1.00", "3.00"):  # largest derivatives: late and early, of T; of H
+        assert f"±\N{NO-BREAK SPACE}{words}" in figure.svg
+    assert pixel_map.draw(curves.read(study)) == []

@@ -222,10 +222,10 @@ def draw_panel(
     for hue, shape, (drawn, *beside) in levels(lines, panel, planned.colour, row.metric, *names):
         if drawn is not None:
             layout.line(ax, drawn, hue, shape, band=few, joined=planned.x.numeric, points=points)
-        for other, (metric, words, dashes) in zip(beside, row.beside, strict=True):
+        for other, (_, words, dashes) in zip(beside, row.beside, strict=True):
             if other is not None and not row.shared:
                 _broken(ax, other.x, other.mean, hue, dashes, True)
-                handles[metric] = layout.context(words, dashes)
+                handles[f"{words} {dashes}"] = layout.context(words, dashes)
     return handles | (_shared(ax, lines, panel, planned, row) if row.shared else {})
 
 
