@@ -9,12 +9,11 @@ it by default. `ddpmpp` is EDM's network for CIFAR-10 after its published descri
 width 128, multipliers 2, 2, 2, four blocks a level, attention at 16×16, dropout 0.13), written here and not copied: so
 its line compares two ways to train that network, and no code of EDM. several: so many trainings of width 16 at the same
 time, beside one eager process. sampling: 18 steps of Heun's method by each. neighbours, frechet: 50,000 images of 3,072
-numbers; difgen computes both on the host, exactly and in float64, and the peers in plain torch on the device show what
-could be gained there. Contestants take turns, each in a process of its own.
+numbers; difgen has candidates and factors from the device and the rest from the host, the peers are plain torch there.
+Contestants take turns, each in a process of its own.
 
-On a GPU each part has its seconds, of which a case has its share: who is not ready by then is named in the table, and
-the others are there. On a CPU, where they are not limited without --seconds, numbers mean nothing; none of this has
-been run on a GPU.
+On a GPU each part has its seconds, of which a case has its share: who is not ready by then is named in the table. On a
+CPU, where they are not limited without --seconds, numbers mean nothing; none of this has been run on a GPU.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from measuring import Entry, Results, medians, parser, teams_in_turn, times_as_f
 from torch import nn
 
 from difgen_cli import sampling
-from difgen_cli.diffusion import Denoiser
+from difgen_cli.diffusion import Denoiser, large
 from difgen_cli.diffusion.precision import repeatable
 from difgen_cli.diffusion.randomness import initialise
 from difgen_cli.diffusion.state import EAGER
@@ -44,7 +43,7 @@ from difgen_cli.engine.cost import flops, machine
 from difgen_cli.engine.worker import modes
 from difgen_cli.metrics import frechet
 from difgen_cli.models import ddpmpp, dit, unet
-from difgen_cli.neighbours import nearest
+from difgen_cli.neighbours import choose_with, nearest
 from difgen_cli.sampling import heun
 
 STEPS, SLICE, IMAGES, SIGMA_DATA = 1_000_000, 20, 8192, 0.5
@@ -57,7 +56,7 @@ LATE = "not done in its time, or its process has ended"
 IN_ORDER = "eager in order"  # images and weights channel after channel, as torch makes them
 BUILDS = {"unet": unet.build, "ddpmpp": ddpmpp.build, "dit": dit.build}
 SIGMAS, LEVELS = (0.004, 160.0), 18  # of sampling, in units of σ_d: EDM's 35 evaluations for CIFAR-10
-SIZES, QUICK_SIZES = (50_000, 3_072), (400, 192)  # images, and numbers in each
+SIZES, COMPARED, QUICK_SIZES = (50_000, 3_072), (8_000, 3_072), (400, 192)  # images, and numbers in each
 
 
 @dataclass(frozen=True)
@@ -79,16 +78,20 @@ UNETS = [Case(f"unet width {width}", {"width": width, "depth": 2}, 512) for widt
 SINGLE = [DIT, *UNETS, EDM]  # who compiles longest has what the others leave
 SEVERAL = Case("unet width 16", {"width": 16, "depth": 2}, 128)
 SAMPLED = [UNETS[1], EDM]
-SMALL = {"width": 8, "depth": 1, "multipliers": (1,)}
-QUICK = Case("quick", {"width": 4, "depth": 1, "multipliers": (1,)}, 4, (3, 8, 8))
-QUICK_DDPMPP = Case("quick ddpmpp", SMALL | {"attention": (8,)}, 4, (3, 8, 8), "ddpmpp")
-QUICK_SINGLE = [QUICK, QUICK_DDPMPP, Case("quick dit", {"width": 16, "depth": 1, "heads": 2}, 4, (3, 8, 8), "dit")]
+SMALL, TINY = {"width": 8, "depth": 1, "multipliers": (1,)}, (3, 8, 8)
+QUICK, QUICK_DIT = (
+    Case("quick", SMALL | {"width": 4}, 4, TINY),
+    Case("quick dit", {"width": 16, "depth": 1, "heads": 2}, 4, TINY, "dit"),
+)
+QUICK_SINGLE = [QUICK, Case("quick ddpmpp", SMALL | {"attention": (8,)}, 4, TINY, "ddpmpp"), QUICK_DIT]
 
 
 def ready(device: str) -> None:
-    """As in a worker."""
+    """As in a worker, whose card has what is large."""
     if device.startswith("cuda"):
         repeatable()
+        large.use(device)
+        choose_with(large.lowest)
 
 
 def ours(case: Case, device: str, way: str) -> Iterator[object]:
@@ -150,23 +153,21 @@ def arrays(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def search(size: tuple[int, int], device: str, who: str) -> Callable[[], object]:
-    """The two nearest of the others to each: exact on the host, or by products in float32 on the device."""
+    """The two nearest of the others to each: exact, or by products in float32 on the device."""
     queries, references = arrays(size)
+    ready(device)
     if who == "difgen":
         return lambda: nearest(queries, references, k=2)
     q, r = (torch.from_numpy(part).to(device) for part in (queries, references))
     half_norms = r.square().sum(1) / 2
 
-    def go() -> torch.Tensor:
-        least = [(half_norms - block @ r.T).topk(2, largest=False).indices for block in q.split(2048)]
-        return torch.cat(least).cpu()
-
-    return go
+    return lambda: torch.cat([(half_norms - b @ r.T).topk(2, largest=False).indices for b in q.split(2048)]).cpu()
 
 
 def statistics(size: tuple[int, int], device: str, who: str) -> Callable[[], object]:
     """The Fréchet distance of two sets from their features, in float64."""
     one, other = arrays(size)
+    ready(device)
     if who == "difgen":
         return lambda: frechet.distance(frechet.moments(one), frechet.moments(other))
 
@@ -250,10 +251,9 @@ def main() -> None:
     options.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts")
     options.add_argument("--seconds", type=float, help="of each part, in place of its own")
     given = options.parse_args()
-    on_card = given.device.startswith("cuda")
-    if on_card and not torch.cuda.is_available():
+    if (on_card := given.device.startswith("cuda")) and not torch.cuda.is_available():
         options.error("no GPU is at hand: --device cpu --quick shows that this runs")
-    left, failures = 0.0, 0
+    left = failures = 0.0
     with Results("card", given.json, COLUMNS) as results:
         for part in given.only:
             limit = given.seconds or (PARTS[part] if on_card else math.inf)
@@ -286,7 +286,7 @@ def measured(part: str, given: argparse.Namespace, until: float) -> Iterator[dic
     else:
         make = partial(search if part == "neighbours" else statistics, size, device)
         yield from beside(part, ("difgen", "torch"), make, size[0], min(2, given.repeats), until)
-        yield agreement(part, QUICK_SIZES, device)
+        yield agreement(part, COMPARED if device.startswith("cuda") else QUICK_SIZES, device)
 
 
 def shared_out(cases: list[Case], until: float) -> Iterator[tuple[Case, float]]:

@@ -182,10 +182,13 @@ def _relative(
 
 def moments(features: np.ndarray) -> Moments:
     """Of features (n, d), n >= 2, in float64: the triangular factor of one block of rows joins the next block."""
+    from difgen_cli.diffusion import large
+
     mean, root = features.mean(axis=0, dtype=np.float64), np.zeros((0, features.shape[1]))
     for start in range(0, len(features), ROWS):
         centred = (features[start : start + ROWS] - mean) / np.sqrt(len(features) - 1)
-        root = np.asarray(np.linalg.qr(np.concatenate([root, centred]) if start else centred, mode="r"))
+        rows = np.concatenate([root, centred]) if start else centred
+        root = large.triangular(rows)
     return Moments(mean, root)
 
 

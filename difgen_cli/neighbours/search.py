@@ -1,9 +1,12 @@
 """Exact nearest neighbours at any size: candidates by matrix products in float32, distances again in float64.
 
 What the products lose is bounded, and whoever could be nearer within the bound is a candidate too: the result is that
-of a search in float64. Large searches in many dimensions begin with a sieve of few, exact as well. Memory beside the
-arrays themselves: a centred copy of the references, their shadows, and a block of products.
+of a search in float64. Large searches in many dimensions begin with a sieve of few, exact as well, or have candidates
+from a card (`choose_with`). Memory beside the arrays themselves: a centred copy of the references, their shadows, and a
+block of products.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 
@@ -17,6 +20,17 @@ FEW = 64  # one in so many references may pass the sieve; where more do, it save
 WORTH = 1 << 36  # products of numbers in a search, from which on a sieve repays its making
 UNIT = 2.0**-24  # unit roundoff of float32
 EXACT = 1 + 1e-9  # times a distance in float64: more than its own rounding
+ROWS_OF_CARD, SPARE_OF_CARD = 8192, 6  # of a card, whose second look is the host's
+
+# The lowest scores of centred queries and their positions, from references, half norms, a count and the queries' own
+# positions, as `Search._candidates` has them; None where whoever chooses cannot.
+Choose = Callable[[np.ndarray, np.ndarray, np.ndarray, int, np.ndarray | None], tuple[np.ndarray, np.ndarray] | None]
+_choosers: list[Choose] = []
+
+
+def choose_with(choose: Choose | None) -> None:
+    """From now on another chooses the candidates of large searches in this process; None: nobody else."""
+    _choosers[:] = [choose] if choose else []
 
 
 def flat(images: np.ndarray) -> np.ndarray:
@@ -60,7 +74,9 @@ def nearest(
     search = Search(r, k + exclude_self)
     look: Search | _Sieve = search
     rows = ROWS
-    if r.shape[1] >= 4 * AXES and len(search.places) >= 8 * AXES >= 64 * k and len(q) * r.size >= WORTH:
+    if _choosers and len(q) * r.size >= WORTH:
+        search.choosers, rows = _choosers, ROWS_OF_CARD
+    elif r.shape[1] >= 4 * AXES and len(search.places) >= 8 * AXES >= 64 * k and len(q) * r.size >= WORTH:
         look, rows = _Sieve(search), max(1, min(ROWS, SIFTED // len(search.places)))
     for start in range(0, len(q), rows):
         block = slice(start, start + rows)
@@ -104,11 +120,13 @@ class Search:
         self.references = references
         self.half_norms = half_norms.astype(np.float32)
         self.longest = float(np.sqrt(2 * half_norms.max()))
+        self.choosers: list[Choose] = []  # others that choose the candidates
 
     def __call__(self, queries: np.ndarray, k: int, own: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Distances (b, k) and positions (b, k) for queries (b, d); `own`: a query's own position, −1 for none."""
         centred = queries - self.centre
-        scores, chosen = self._candidates(centred, min(k + SPARE, len(self.references) - (own is not None)), own)
+        count = k + (SPARE_OF_CARD if self.choosers else SPARE)
+        scores, chosen = self._candidates(centred, min(count, len(self.references) - (own is not None)), own)
         distances, positions = (part[:, :k] for part in _ordered(self.distances(queries, chosen), chosen))
         worst = self.worst(distances[:, -1], half_norms_of(centred), centred.shape[1])
         doubtful = np.flatnonzero(scores[:, -1] <= worst)  # one that was not chosen could be nearer after all
@@ -131,6 +149,9 @@ class Search:
 
         A score is half the squared distance but for ‖q‖²/2, which is the same for all references.
         """
+        for choose in self.choosers:
+            if (candidates := choose(queries, self.centred, self.half_norms, count, own)) is not None:
+                return candidates
         best = np.full((len(queries), count), np.inf, np.float32)
         positions = np.full((len(queries), count), -1, np.int64)
         for start in range(0, len(self.references), COLUMNS):

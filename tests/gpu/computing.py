@@ -233,6 +233,9 @@ def prove_plugins(setup: Setup) -> Iterator[Line]:
             if device == setup.device:
                 words = "; ".join(bad) or f"{len(errors)} of {len(errors)}"
                 yield Line(f"every {kind} plug-in, none waits in a step", "no error", words, not bad)
+    on_a_card.CARD = setup.device
+    error = on_a_card.stumbled(on_a_card.of_large, library, "")
+    yield Line("neighbours and factors as on a CPU", "no error", error or "the same", not error)
     ours, plain = results[setup.device, "score"], results["cpu", "score"]
     far = {name: gap for name in plain if (gap := apart_most(ours.get(name, {}), plain[name])) > 0.02}
     words = ", ".join(f"{name} by {gap:.2g}" for name, gap in far.items()) or f"{len(plain)} metrics agree"

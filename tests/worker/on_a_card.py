@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from difgen_cli import guidance, sampling
 from difgen_cli.data import Canaries
-from difgen_cli.diffusion import Denoiser, IdealDenoiser
+from difgen_cli.diffusion import Denoiser, IdealDenoiser, large
 from difgen_cli.diffusion.classes import GaussianClasses
 from difgen_cli.diffusion.closed_forms import Mixture
 from difgen_cli.diffusion.objective import EDM, Draws, Objective
@@ -32,6 +32,7 @@ from difgen_cli.diffusion.training import train
 from difgen_cli.engine.plan.sections import untrained
 from difgen_cli.engine.plugins import Library
 from difgen_cli.engine.worker.objectives import assembled
+from difgen_cli.neighbours import choose_with, nearest, search
 from difgen_cli.sampling import estimate, takes_noise
 from difgen_cli.sampling._random import Randomness
 
@@ -244,6 +245,25 @@ def _sampled(
     return follow(read, sample, shape, np.full(CLASSES, 1 / CLASSES), CARD, None, None, **settings, **own)
 
 
+def of_large(library: Library, name: str) -> None:
+    """Neighbours whose candidates the card has chosen are those of the host to the bit; factors differ by rounding."""
+    x, worth = pixels().reshape(IMAGES, -1), (large.WORTH, search.WORTH)
+    try:
+        plain, factor = nearest(x, x, 2, exclude_self=True), large.triangular(x.astype(float))
+        large.WORTH = search.WORTH = 0
+        large.use(CARD)
+        choose_with(large.lowest)
+        ours, root = nearest(x, x, 2, exclude_self=True), large.triangular(x.astype(float))
+    finally:
+        large.use(None)
+        choose_with(None)
+        large.WORTH, search.WORTH = worth
+    if not all(np.array_equal(a, b) for a, b in zip(ours, plain, strict=True)):
+        raise ArithmeticError("the neighbours are others")
+    if abs(root.T @ root - factor.T @ factor).max() > 1e-9:
+        raise ArithmeticError("the factor is another")
+
+
 def on_card(*tensors: Tensor) -> None:
     if devices := {tensor.device.type for tensor in tensors} - {CARD}:
         raise TypeError(f"gives tensors on {devices}")
@@ -274,4 +294,5 @@ if __name__ == "__main__":
             start = time.process_time()
             kinds.setdefault(kind, {})[name] = stumbled(case, of_user, name)
             print(f"{kind} {name}: {time.process_time() - start:.2f} s", file=sys.stderr)
+    kinds["large"] = {"products": stumbled(of_large, of_user, "products")}
     print(json.dumps(kinds))

@@ -182,6 +182,9 @@ print([cuda.math_sdp_enabled(), cudnn.deterministic, torch.are_deterministic_alg
 def test_the_flags_of_a_card_are_set_where_one_computes(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
     monkeypatch.setattr(context, "repeatable", lambda: calls.append("worker"))
+    chosen: list[Any] = []
+    monkeypatch.setattr(context.large, "use", chosen.append)
+    monkeypatch.setattr(context.neighbours, "choose_with", chosen.append)
     monkeypatch.setattr(bench, "repeatable", lambda: calls.append("probe"))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     nothing: Any = None
@@ -191,6 +194,7 @@ def test_the_flags_of_a_card_are_set_where_one_computes(monkeypatch: pytest.Monk
         with contextlib.suppress(AttributeError, TypeError, AssertionError):
             bench.warm(nn.Linear(2, 2), bench.Subject("mlp", {}, (2,)), device)
     assert calls == ["worker", "probe"]
+    assert chosen == [None, None, "cuda", context.large.lowest]
 
 
 def test_images_and_weights_lie_in_memory_alike_in_training_and_in_sampling() -> None:

@@ -119,3 +119,7 @@ def test_a_tensor_that_is_left_on_the_cpu_is_an_error(errors: dict[str, dict[str
 @pytest.mark.parametrize("name", ["waiting", "giving"])
 def test_a_step_in_which_the_cpu_waits_is_an_error(errors: dict[str, dict[str, str]], kind: str, name: str) -> None:
     assert "the CPU waits for the card" in errors[kind][name]
+
+
+def test_what_is_large_is_computed_there_as_by_the_host(errors: dict[str, dict[str, str]]) -> None:
+    assert errors["large"] == {"products": ""}

@@ -11,6 +11,8 @@ import torch
 from safetensors.torch import load
 from torch import Tensor
 
+from difgen_cli import neighbours
+from difgen_cli.diffusion import large
 from difgen_cli.diffusion.precision import repeatable
 from difgen_cli.engine.cost.machine import here
 from difgen_cli.engine.plan.recipes import Recipe, dump
@@ -42,8 +44,11 @@ class WorkerContext:
             why = "this torch is built for CPUs alone" if torch.version.cuda is None else "torch finds no driver for it"
             raise DeviceError(f"this worker was given a GPU, but {why}: repair that, or ask for no GPU")
         torch.set_num_threads(spec.threads)
-        if device.startswith("cuda"):
+        on_card = device.startswith("cuda")
+        if on_card:
             repeatable()
+        large.use(device if on_card else None)
+        neighbours.choose_with(large.lowest if on_card else None)
         self.store, self.recipes, self.library, self.spec = store, recipes, library, spec
         self.flag, self.clock, self.say = flag, clock, say
         self.device = device
