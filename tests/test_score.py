@@ -339,6 +339,17 @@ def test_without_held_out_images_controls_are_missing_and_the_report_says_what_c
     assert "without held-out images it is not known how many" in page
 
 
+def test_samples_that_are_what_they_are_compared_with_are_told(
+    score: Score, real: tuple[np.ndarray, np.ndarray]
+) -> None:
+    as_npz(Path("shuffled.npz"), np.concatenate([real[0][::-1], real[0][:5]]))
+    own = "SAMPLES and --against are the same images: each is a copy of itself."
+    assert own in found(score, "shuffled.npz", *DATA, "--metrics", "memorization")["notes"]
+    Path("link.npz").symlink_to("test.npz")
+    notes = found(score, "link.npz", *DATA, "--metrics", "memorization")["notes"]
+    assert notes == ["SAMPLES and --held-out are the same files: no number compares the samples with other images."]
+
+
 def test_held_out_images_drawn_from_the_training_data_come_with_a_warning(
     score: Score, real: tuple[np.ndarray, np.ndarray]
 ) -> None:

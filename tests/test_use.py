@@ -115,6 +115,13 @@ def test_compare_names_what_it_lacks(tmp_path: Path) -> None:
     assert (code, "name two run directories" in text) == (2, True)
 
 
+def test_a_run_directory_is_not_compared_with_itself(tmp_path: Path) -> None:
+    (tmp_path / "runs" / "grids").mkdir(parents=True)
+    (tmp_path / "again").symlink_to("runs")
+    code, text = _said("report", "--compare", tmp_path / "runs", tmp_path / "again")
+    assert (code, "name two run directories" in text) == (2, True)
+
+
 # Text is no markup ---------------------------------------------------------------------------------------------------
 
 WILD = "a[red]b [/bold] :smile: [link=x]y"

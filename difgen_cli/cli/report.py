@@ -101,7 +101,7 @@ def _folder(runs: Path | None, runs_: Path | None, compare: tuple[Path, Path] | 
     """The run directory; GridError where it, or one of two to compare, is none."""
     from difgen_cli.engine.grid.document import GridError
 
-    if compare and any(str(path).startswith("-") for path in compare):
+    if compare and (any(str(p).startswith("-") for p in compare) or compare[0].resolve() == compare[1].resolve()):
         raise GridError(f"--compare {compare[0]} {compare[1]}: name two run directories, such as runs/a runs/b")
     folder = run_directory(runs, runs_)
     for path in compare or (folder,):

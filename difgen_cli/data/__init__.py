@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -223,12 +223,14 @@ def sigma_data(images: np.ndarray) -> float:
 
 def _without_copies(images: np.ndarray, drawn: np.ndarray, rest: np.ndarray) -> np.ndarray:
     """`drawn` without the images that the rest has too."""
-    digests = {_digest(images[i]) for i in rest} if len(drawn) else set()
-    return drawn[[_digest(images[i]) not in digests for i in drawn]] if len(drawn) else drawn
+    seen = set(digests(images, rest)) if len(drawn) else set()
+    return drawn[[digest not in seen for digest in digests(images, drawn)]] if len(drawn) else drawn
 
 
-def _digest(image: np.ndarray) -> bytes:
-    return hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
+def digests(images: np.ndarray, places: Iterable[int] | None = None) -> list[bytes]:
+    """Of each image, or of those at some places, a hash of 128 bits: equal where images are, byte for byte."""
+    some = range(len(images)) if places is None else places
+    return [hashlib.blake2b(np.ascontiguousarray(images[i]).data, digest_size=16).digest() for i in some]
 
 
 def _check_images(images: np.ndarray) -> None:

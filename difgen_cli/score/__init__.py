@@ -77,8 +77,7 @@ def prepare(request: Request, runs: Path) -> Prepared:
     chosen = _chosen(request.count, given.images)
     if len(chosen) < given.images:
         notes.append(f"{len(chosen):,} of {given.images:,} samples, drawn at random.")
-    if given.content == ours.content:
-        notes.append("SAMPLES and --against are the same images: each is a copy of itself.")
+    notes += sources.in_common(finder.pool(given.content), finder.pool(ours.content), files)
     metrics, left_out = planner.metrics(request, library, held_out, request.metrics or planner.DEFAULT)
     together = None
     if request.group is not None:

@@ -200,6 +200,21 @@ def held_out(pool: Pool, data: Section, sources: RealImages) -> tuple[int, list[
     return left, notes
 
 
+def in_common(samples: Pool, real: Pool, sources: Sources) -> list[str]:
+    """What a reader must know where the samples are the training images themselves, or the held-out ones."""
+    from difgen_cli.data import digests
+
+    apart = [] if real.held_out is None else real.held_out.tolist()
+    train = set(digests(real.images, sorted(set(range(len(real.images))) - set(apart))))
+    notes = []
+    if set(digests(samples.images)) == train:
+        notes.append("SAMPLES and --against are the same images: each is a copy of itself.")
+    drawn, held_out = sources.samples, sources.held_out
+    if held_out and (drawn.path.resolve(), drawn.split) == (held_out.path.resolve(), held_out.split):
+        notes.append("SAMPLES and --held-out are the same files: no number compares the samples with other images.")
+    return notes
+
+
 def reader_notes(*facts_of_files: Facts) -> list[str]:
     """What a reader must know of the files, each once, as sentences."""
     notes = [note for facts in facts_of_files for note in facts.notes]
