@@ -9,7 +9,7 @@ from annotated_types import Gt
 from scipy.special import softmax, stdtrit
 
 from difgen_cli.metrics import Result, Shared, Value, flat
-from difgen_cli.metrics._intervals import PARTS, jackknife_variance, left_out, part_of
+from difgen_cli.metrics._intervals import PARTS, jackknife, left_out, part_of
 from difgen_cli.metrics._noise import TRAIN, unit_noise_like
 from difgen_cli.metrics.path import MOST_ELEMENTS, logits
 from difgen_cli.neighbours import with_mirrors
@@ -101,14 +101,14 @@ def measure(
 
     arrays = shared(f"variance-{digest}", compute)
     of_image = arrays["variance"]
-    errors = np.array([_error(*level) for level in zip(of_image, arrays["without"], strict=True)])
+    errors, halves = np.array([_error(*level) for level in zip(of_image, arrays["without"], strict=True)]).T
     values: dict[str, Value] = dict.fromkeys(COLUMNS)
     values["target_images"] = of_image.shape[1]
     for sigma, word in NAMED.items():
         (at,) = np.flatnonzero(relative == sigma)
         values[f"target_var_{word}"] = mean = float(of_image[at].mean())
-        if np.isfinite(errors[at]):
-            factor = float(np.exp(stdtrit(PARTS - 1, 0.975) * errors[at] / mean))
+        if np.isfinite(halves[at]):
+            factor = float(np.exp(halves[at] / mean))
             values |= {f"target_var_{word}_lo": mean / factor, f"target_var_{word}_hi": mean * factor}
     table = {
         "sigma": levels, "sigma_rel": relative, "target_var": of_image.mean(axis=1), "target_var_se": errors,
@@ -117,12 +117,13 @@ def measure(
     return Result(values, {"targets": table})
 
 
-def _error(of_image: np.ndarray, without: np.ndarray) -> float:
-    """The standard error of the mean of `of_image` over T; NaN where there is no interval."""
+def _error(of_image: np.ndarray, without: np.ndarray) -> tuple[float, float]:
+    """The standard error of the mean of `of_image` over T, and half of its 95 % interval; NaN where there is none."""
     squares = float((of_image**2).sum())
-    if not squares or float(of_image.sum()) ** 2 / squares <= DECIDING:
-        return float("nan")
-    return float(np.sqrt(jackknife_variance(without)))  # of NaN where there are fewer images than parts
+    if len(of_image) < PARTS or not squares or float(of_image.sum()) ** 2 / squares <= DECIDING:
+        return float("nan"), float("nan")
+    variance, freedom = jackknife(without)
+    return float(np.sqrt(variance)), float(stdtrit(freedom, 0.975) * np.sqrt(variance))
 
 
 def variances(
