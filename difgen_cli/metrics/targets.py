@@ -41,6 +41,7 @@ TABLES = {
 
 NAMED = {0.25: "025", 0.5: "050", 1.0: "100"}  # noise levels with columns
 LEAST_WEIGHT = 1e-100  # a noisy image is not so far from its own
+Labelled = tuple[np.ndarray, np.ndarray | None]  # images (n, ...) and their labels
 DECIDING = 10  # images or fewer that make up the variance: too few for an interval
 
 
@@ -80,26 +81,12 @@ def measure(
         shown, labels = with_mirrors(train), None if train_labels is None else np.tile(train_labels, 2)
     digest = "none" if labels is None else hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest()[:16]
 
-    def compute() -> dict[str, np.ndarray]:
-        used = min(len(train), pairs)
-        x, own = train[:used], None if train_labels is None else train_labels[:used]
-        draws = -(-pairs // used)
-        noise = np.concatenate([unit_noise_like(x, TRAIN, j) for j in range(draws)])
-        clean, given = np.concatenate([x] * draws), None if own is None else np.tile(own, draws)
-        of_pairs = [variances(shown, labels, clean + sigma * noise, given, float(sigma)) for sigma in levels]
-        of_image = np.reshape(of_pairs, (len(levels), draws, used)).mean(axis=1)
-        without = np.full((len(levels), len(left_out(PARTS))), np.nan)
-        if used >= PARTS:
-            part = np.concatenate([part_of(used), part_of(len(train) - used)])
-            kept = ~left_out(PARTS)[:, np.tile(part[:used], draws)].T
-            for row, sigma in zip(without, levels, strict=True):
-                of_sets = _without(
-                    shown, labels, clean + sigma * noise, given, float(sigma), np.resize(part, len(shown))
-                )
-                row[:] = np.where(kept, of_sets, 0).sum(axis=0) / kept.sum(axis=0)
-        return {"variance": of_image, "without": without, "pairs": np.array(draws * used)}
-
-    arrays = shared(f"variance-{digest}", compute)
+    used = min(len(train), pairs)
+    asked = train[:used], None if train_labels is None else train_labels[:used]
+    part = np.resize(
+        np.concatenate([part_of(used), part_of(len(train) - used)]), len(shown)
+    )  # an image with its mirror
+    arrays = shared(f"variance-{digest}", lambda: _of_levels((shown, labels), asked, part, levels, -(-pairs // used)))
     of_image = arrays["variance"]
     errors, halves = np.array([_error(*level) for level in zip(of_image, arrays["without"], strict=True)]).T
     values: dict[str, Value] = dict.fromkeys(COLUMNS)
@@ -115,6 +102,25 @@ def measure(
         "n_pairs": np.full(len(levels), int(arrays["pairs"])),
     }  # fmt: skip
     return Result(values, {"targets": table})
+
+
+def _of_levels(
+    shown: Labelled, asked: Labelled, part: np.ndarray, levels: np.ndarray, draws: int
+) -> dict[str, np.ndarray]:
+    """At each level the variance of each image of T that is asked, `variance` (levels, n), and the mean over those
+    outside each set of `left_out`, of T without it: `without` (levels, sets), NaN where there are fewer than parts."""
+    (images, labels), (x, own) = shown, asked
+    noise = np.concatenate([unit_noise_like(x, TRAIN, j) for j in range(draws)])
+    clean, given = np.concatenate([x] * draws), None if own is None else np.tile(own, draws)
+    of_pairs = [variances(images, labels, clean + sigma * noise, given, float(sigma)) for sigma in levels]
+    of_image = np.reshape(of_pairs, (len(levels), draws, len(x))).mean(axis=1)
+    without = np.full((len(levels), len(left_out(PARTS))), np.nan)
+    if len(x) >= PARTS:
+        kept = ~left_out(PARTS)[:, np.tile(part[: len(x)], draws)].T
+        for row, sigma in zip(without, levels, strict=True):
+            of_sets = _without(images, labels, clean + sigma * noise, given, float(sigma), part)
+            row[:] = np.where(kept, of_sets, 0).sum(axis=0) / kept.sum(axis=0)
+    return {"variance": of_image, "without": without, "pairs": np.array(draws * len(x))}
 
 
 def _error(of_image: np.ndarray, without: np.ndarray) -> tuple[float, float]:
