@@ -20,11 +20,13 @@ def left_out(parts: int) -> np.ndarray:
     return np.array([[part in out for part in range(parts)] for out in chosen])
 
 
-def jackknife_variance(values: np.ndarray) -> float:
-    """The variance of a statistic of n independent images, from its values without the sets of `left_out`.
+def jackknife(values: np.ndarray) -> tuple[float, float]:
+    """The variance of a statistic of n independent images, from its values without the sets of `left_out`, and the
+    degrees of freedom with which it is known.
 
     The jackknife over parts counts what two parts make together twice; Efron & Stein (1981) estimate that from leaving
-    out two, and it is taken off, as far as one half: more would be chance. values: (1 + g + g (g - 1) / 2,), g >= 2.
+    out two, and it is taken off, as far as one half: more would be chance. Freedom is Satterthwaite's (1946) of the
+    difference. values: (1 + g + g (g - 1) / 2,), g >= 3.
     """
     sets = left_out(round((np.sqrt(8 * len(values) - 7) - 1) / 2))
     g, whole = sets.shape[1], float(values[0])
@@ -32,8 +34,10 @@ def jackknife_variance(values: np.ndarray) -> float:
     of_two = sets[g + 1 :] @ single  # the two values without one of both
     plain = (g - 1) / g * float(((single - single.mean()) ** 2).sum())
     together = g * whole - (g - 1) * of_two + (g - 2) * double
-    twice = float(((together - together.mean()) ** 2).sum()) / (g * (g - 1))
-    return max(plain - twice, plain / 2)
+    twice = min(float(((together - together.mean()) ** 2).sum()) / (g * (g - 1)), plain / 2)
+    if not plain > 0:
+        return plain, float(g - 1)
+    return plain - twice, (plain - twice) ** 2 / (plain**2 / (g - 1) + twice**2 / (len(double) - 1))
 
 
 def given_images(of_pair: np.ndarray, population: int) -> tuple[float, float, float]:

@@ -136,22 +136,34 @@ def measure(
         for key, size in sizes.items()
     ]
     filters = [shared("train", lambda: principal(shown)), shared("pool", lambda: principal(pool))]
-    of_pair = np.full((len(REFERENCES), len(levels), used, pairs_of_T.draws), np.nan)
-    for k, sigma in enumerate(levels):
-        denoised = denoise(denoiser, pairs_of_T, float(sigma))
-        x = pairs_of_T.images + sigma * pairs_of_T.noise
-        ideal, *local = (_like(posterior[k], denoised) for posterior in posteriors)
-        references = [ideal, *(_wiener(x, f, float(sigma)) for f in filters), *local]
-        for row, reference in zip(of_pair, references, strict=False):
-            row[k] = mean_square(denoised, reference).reshape(used, -1)
-    if not np.isfinite(of_pair[: len(references), within(denoiser, levels)]).all():
-        raise ValueError("deviation: the denoiser gives NaN or infinite values: did the training diverge?")
+    of_pair = _of_pairs(denoiser, pairs_of_T, levels, posteriors, filters)
     of_pair *= loss_weight(levels, sigma_data)[None, :, None, None]
     means = {
         name: [given_images(at, len(train)) for at in rows] for name, rows in zip(REFERENCES, of_pair, strict=True)
     }
     common = {"sigma": levels, "sigma_rel": relative, "n_pairs": np.full(len(levels), len(pairs_of_T.images))}
     return Result(_values(relative, means), {"deviation": _table(common, means)})
+
+
+def _of_pairs(
+    denoiser: "DenoiserLike",
+    bank: Bank,
+    levels: np.ndarray,
+    posteriors: list[np.ndarray],
+    filters: list[dict[str, np.ndarray]],
+) -> np.ndarray:
+    """‖D − D'‖²/d of each reference, level, image and draw: (references, levels, n, draws); NaN where not asked for."""
+    of_pair = np.full((len(REFERENCES), len(levels), len(bank.images) // bank.draws, bank.draws), np.nan)
+    for k, sigma in enumerate(levels):
+        denoised = denoise(denoiser, bank, float(sigma))
+        x = bank.images + sigma * bank.noise
+        ideal, *local = (_like(posterior[k], denoised) for posterior in posteriors)
+        references = [ideal, *(_wiener(x, f, float(sigma)) for f in filters), *local]
+        for row, reference in zip(of_pair, references, strict=False):
+            row[k] = mean_square(denoised, reference).reshape(-1, bank.draws)
+    if not np.isfinite(of_pair[: len(posteriors) + len(filters), within(denoiser, levels)]).all():
+        raise ValueError("deviation: the denoiser gives NaN or infinite values: did the training diverge?")
+    return of_pair
 
 
 def principal(images: np.ndarray) -> dict[str, np.ndarray]:

@@ -9,7 +9,7 @@ from annotated_types import Gt
 from scipy.special import softmax, stdtrit
 
 from difgen_cli.metrics import Result, Shared, Value, flat
-from difgen_cli.metrics._intervals import PARTS, jackknife_variance, left_out, part_of
+from difgen_cli.metrics._intervals import PARTS, jackknife, left_out, part_of
 from difgen_cli.metrics._noise import TRAIN, unit_noise_like
 from difgen_cli.metrics.path import MOST_ELEMENTS, logits
 from difgen_cli.neighbours import with_mirrors
@@ -41,6 +41,7 @@ TABLES = {
 
 NAMED = {0.25: "025", 0.5: "050", 1.0: "100"}  # noise levels with columns
 LEAST_WEIGHT = 1e-100  # a noisy image is not so far from its own
+Labelled = tuple[np.ndarray, np.ndarray | None]  # images (n, ...) and their labels
 DECIDING = 10  # images or fewer that make up the variance: too few for an interval
 
 
@@ -80,35 +81,21 @@ def measure(
         shown, labels = with_mirrors(train), None if train_labels is None else np.tile(train_labels, 2)
     digest = "none" if labels is None else hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest()[:16]
 
-    def compute() -> dict[str, np.ndarray]:
-        used = min(len(train), pairs)
-        x, own = train[:used], None if train_labels is None else train_labels[:used]
-        draws = -(-pairs // used)
-        noise = np.concatenate([unit_noise_like(x, TRAIN, j) for j in range(draws)])
-        clean, given = np.concatenate([x] * draws), None if own is None else np.tile(own, draws)
-        of_pairs = [variances(shown, labels, clean + sigma * noise, given, float(sigma)) for sigma in levels]
-        of_image = np.reshape(of_pairs, (len(levels), draws, used)).mean(axis=1)
-        without = np.full((len(levels), len(left_out(PARTS))), np.nan)
-        if used >= PARTS:
-            part = np.concatenate([part_of(used), part_of(len(train) - used)])
-            kept = ~left_out(PARTS)[:, np.tile(part[:used], draws)].T
-            for row, sigma in zip(without, levels, strict=True):
-                of_sets = _without(
-                    shown, labels, clean + sigma * noise, given, float(sigma), np.resize(part, len(shown))
-                )
-                row[:] = np.where(kept, of_sets, 0).sum(axis=0) / kept.sum(axis=0)
-        return {"variance": of_image, "without": without, "pairs": np.array(draws * used)}
-
-    arrays = shared(f"variance-{digest}", compute)
+    used = min(len(train), pairs)
+    asked = train[:used], None if train_labels is None else train_labels[:used]
+    part = np.resize(
+        np.concatenate([part_of(used), part_of(len(train) - used)]), len(shown)
+    )  # an image with its mirror
+    arrays = shared(f"variance-{digest}", lambda: _of_levels((shown, labels), asked, part, levels, -(-pairs // used)))
     of_image = arrays["variance"]
-    errors = np.array([_error(*level) for level in zip(of_image, arrays["without"], strict=True)])
+    errors, halves = np.array([_error(*level) for level in zip(of_image, arrays["without"], strict=True)]).T
     values: dict[str, Value] = dict.fromkeys(COLUMNS)
     values["target_images"] = of_image.shape[1]
     for sigma, word in NAMED.items():
         (at,) = np.flatnonzero(relative == sigma)
         values[f"target_var_{word}"] = mean = float(of_image[at].mean())
-        if np.isfinite(errors[at]):
-            factor = float(np.exp(stdtrit(PARTS - 1, 0.975) * errors[at] / mean))
+        if np.isfinite(halves[at]):
+            factor = float(np.exp(halves[at] / mean))
             values |= {f"target_var_{word}_lo": mean / factor, f"target_var_{word}_hi": mean * factor}
     table = {
         "sigma": levels, "sigma_rel": relative, "target_var": of_image.mean(axis=1), "target_var_se": errors,
@@ -117,12 +104,32 @@ def measure(
     return Result(values, {"targets": table})
 
 
-def _error(of_image: np.ndarray, without: np.ndarray) -> float:
-    """The standard error of the mean of `of_image` over T; NaN where there is no interval."""
+def _of_levels(
+    shown: Labelled, asked: Labelled, part: np.ndarray, levels: np.ndarray, draws: int
+) -> dict[str, np.ndarray]:
+    """At each level the variance of each image of T that is asked, `variance` (levels, n), and the mean over those
+    outside each set of `left_out`, of T without it: `without` (levels, sets), NaN where there are fewer than parts."""
+    (images, labels), (x, own) = shown, asked
+    noise = np.concatenate([unit_noise_like(x, TRAIN, j) for j in range(draws)])
+    clean, given = np.concatenate([x] * draws), None if own is None else np.tile(own, draws)
+    of_pairs = [variances(images, labels, clean + sigma * noise, given, float(sigma)) for sigma in levels]
+    of_image = np.reshape(of_pairs, (len(levels), draws, len(x))).mean(axis=1)
+    without = np.full((len(levels), len(left_out(PARTS))), np.nan)
+    if len(x) >= PARTS:
+        kept = ~left_out(PARTS)[:, np.tile(part[: len(x)], draws)].T
+        for row, sigma in zip(without, levels, strict=True):
+            of_sets = _without(images, labels, clean + sigma * noise, given, float(sigma), part)
+            row[:] = np.where(kept, of_sets, 0).sum(axis=0) / kept.sum(axis=0)
+    return {"variance": of_image, "without": without, "pairs": np.array(draws * len(x))}
+
+
+def _error(of_image: np.ndarray, without: np.ndarray) -> tuple[float, float]:
+    """The standard error of the mean of `of_image` over T, and half of its 95 % interval; NaN where there is none."""
     squares = float((of_image**2).sum())
-    if not squares or float(of_image.sum()) ** 2 / squares <= DECIDING:
-        return float("nan")
-    return float(np.sqrt(jackknife_variance(without)))  # of NaN where there are fewer images than parts
+    if len(of_image) < PARTS or not squares or float(of_image.sum()) ** 2 / squares <= DECIDING:
+        return float("nan"), float("nan")
+    variance, freedom = jackknife(without)
+    return float(np.sqrt(variance)), float(stdtrit(freedom, 0.975) * np.sqrt(variance))
 
 
 def variances(

@@ -14,7 +14,7 @@ from scipy.stats import norm
 
 from difgen_cli.diffusion import IdealDenoiser, to_tensor
 from difgen_cli.metrics import targets
-from difgen_cli.metrics._intervals import jackknife_variance, left_out, part_of
+from difgen_cli.metrics._intervals import jackknife, left_out, part_of
 from difgen_cli.metrics._noise import TRAIN, bank_of_pairs, losses, unit_noise_like
 
 
@@ -77,8 +77,9 @@ def test_a_part_that_is_left_out_is_a_t_without_it(conditional: bool) -> None:
         x = np.concatenate(train[stay] + sigma_d * noise[:, stay])
         brute = targets.variances(fewer, None if labels is None else labels[stay], x, at, sigma_d).mean()
         assert arrays["without"][2, k] == pytest.approx(brute, rel=1e-9)
-    value, error = result.values["target_var_100"], np.sqrt(jackknife_variance(arrays["without"][2]))
-    factor = np.exp(stats.t.ppf(0.975, 19) * error / value)
+    variance, freedom = jackknife(arrays["without"][2])
+    value, error = result.values["target_var_100"], np.sqrt(variance)
+    factor = np.exp(stats.t.ppf(0.975, freedom) * error / value)
     assert result.values["target_var_100_lo"] == pytest.approx(value / factor)
     assert result.values["target_var_100_hi"] == pytest.approx(value * factor)
     assert result.tables["targets"]["target_var_se"][2] == pytest.approx(error)
@@ -103,11 +104,16 @@ def test_the_jackknife_counts_what_two_parts_make_together_once() -> None:
         return np.array([x[~out].mean() for out in sets])
 
     x = chance.standard_normal(20)
-    assert jackknife_variance(means(x)) == pytest.approx(x.var(ddof=1) / 20)
+    assert jackknife(means(x)) == pytest.approx((x.var(ddof=1) / 20, 19))
     drawn = [means(chance.standard_normal(20) + 0.5) ** 2 for _ in range(300)]
-    plain, once = (np.mean([of(own) for own in drawn]) for of in (lambda own: 19 * own[1:21].var(), jackknife_variance))
+    plain, once = (
+        np.mean([of(own) for own in drawn]) for of in (lambda own: 19 * own[1:21].var(), lambda own: jackknife(own)[0])
+    )
     assert plain == pytest.approx(0.06, rel=0.15)
     assert plain - once == pytest.approx(0.005, rel=0.25)
+    own = drawn[0]
+    taken = 19 * own[1:21].var() - (once := jackknife(own)[0])
+    assert jackknife(own)[1] == pytest.approx(once**2 / ((once + taken) ** 2 / 19 + taken**2 / 189))
 
 
 def test_what_cannot_be_measured_is_one_sentence() -> None:

@@ -149,7 +149,7 @@ def _opposite(pairs: pd.DataFrame, others: list[str], ratio: bool, share: bool) 
     looked, neutral = sum(map(len, levels.values())), 1.0 if ratio else 0.0
     for path, own in levels.items():
         at = [
-            AtLevel(level, *_change(pairs.xs(level, level=path, drop_level=False), ratio, share, looked)[:3])
+            AtLevel(level, *_change(pairs[pairs.index.get_level_values(path) == level], ratio, share, looked)[:3])
             for level in own
         ]
         up, down = [one for one in at if one.lo > neutral], [one for one in at if one.hi < neutral]
