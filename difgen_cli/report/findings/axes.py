@@ -68,7 +68,8 @@ def _parts(effects: list[Effect]) -> Iterator[str]:
 
 
 def _first(parts: list[str]) -> str:
-    more = f"; {len(parts) - SHOWN} more comparisons have intervals too" if len(parts) > SHOWN else ""
+    left = len(parts) - SHOWN
+    more = f"; {count(left, 'more comparison')} {'has' if left == 1 else 'have'} an interval too" if left > 0 else ""
     return f"{'; '.join(parts[:SHOWN])}{more}"
 
 
