@@ -32,7 +32,7 @@ def effects(curves: Curves, _: pd.DataFrame) -> str | None:
         )
     if turned:
         sentences.append(
-            "No average says what these do, as the sign depends on another axis (last snapshots, paired by seed): "
+            "No average is given where the sign depends on another axis (last snapshots, paired by seed): "
             f"{_first(turned)}."
         )
     return " ".join(sentences) or None
