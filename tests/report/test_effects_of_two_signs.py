@@ -32,7 +32,7 @@ def told(by_size: dict[int, float], count: int = 3) -> str:
 def test_two_sure_signs_are_told_in_place_of_the_average() -> None:
     found = told({16: 0.2, 64: -0.1})
     width = (
-        r"No average says what these do, as the sign depends on another axis \(last snapshots, paired by seed\): "
+        r"No average is given where the sign depends on another axis \(last snapshots, paired by seed\): "
         r"width 256 against width 64 raises mem_frac at N = 16 \(0\.200 \[0\.1\d+, 0\.2\d+\]\) and lowers it at N = 64 "
         r"\(−0\.100 \[−0\.1\d+, −0\.0\d+\]\) \(intervals hold for both levels together, 3 seeds\)\.$"
     )
@@ -64,7 +64,7 @@ def test_only_two_signs_leave_the_sentence_of_averages_out() -> None:
         return 0.5 + 0.2 * ((at["model.width"] == 256) == (at["data.size"] == 16)) + 0.005 * (seed - 1)
 
     found = sentences(planted(AXES, share))["effects"]
-    assert found.startswith("No average says")
+    assert found.startswith("No average is given")
     assert found.count(" raises mem_frac at ") == found.count(" and lowers it at ") == 2
 
 

@@ -24,18 +24,18 @@ def effects(curves: Curves, _: pd.DataFrame) -> str | None:
     """
     averaged = list(_parts([one for one in curves.effects if one.has_interval and one.opposite is None]))
     turned = [_both_ways(one, one.opposite) for one in curves.effects if one.opposite is not None]
-    told = []
+    sentences = []
     if averaged:
-        told.append(
+        sentences.append(
             "Compared at the last snapshots, paired by seed and averaged over the other axes, each with an interval of "
             f"its own: {_first(averaged)}."
         )
     if turned:
-        told.append(
-            "No average says what these do, as the sign depends on another axis (last snapshots, paired by seed): "
+        sentences.append(
+            "No average is given where the sign depends on another axis (last snapshots, paired by seed): "
             f"{_first(turned)}."
         )
-    return " ".join(told) or None
+    return " ".join(sentences) or None
 
 
 def gap(curves: Curves, _: pd.DataFrame) -> str | None:

@@ -75,8 +75,8 @@ def summary(models: Models, around: Surroundings) -> dict[str, Any]:
         "seeds": len(usable), "images": np.mean([raised(models, m, models.trained)[1].sum() for m in usable]),
     }  # fmt: skip
     for name in CORRELATIONS:
-        if found := over_seeds(models, around, usable, name):
-            line |= dict(zip((name, f"{name}_lo", f"{name}_hi"), found, strict=True))
+        if ends := over_seeds(models, around, usable, name):
+            line |= dict(zip((name, f"{name}_lo", f"{name}_hi"), ends, strict=True))
     return line | {PERMUTED: _permuted(models, around, usable)}
 
 
