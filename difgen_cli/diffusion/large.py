@@ -58,18 +58,18 @@ def _on_card(compute: Callable[[str], Given]) -> Given | None:
 def _lowest(
     device: str, queries: np.ndarray, references: np.ndarray, half_norms: np.ndarray, count: int, own: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    def there(array: np.ndarray) -> Tensor:
+    def moved(array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(device)
 
-    asked = there(queries)
+    asked = moved(queries)
     best = torch.full((len(queries), count), torch.inf, device=device)
     positions = torch.full((len(queries), count), -1, dtype=torch.int64, device=device)
     for start in range(0, len(references), COLUMNS):
         part = slice(start, start + COLUMNS)
-        scores = there(half_norms[part]) - asked @ there(references[part]).T
+        scores = moved(half_norms[part]) - asked @ moved(references[part]).T
         if own is not None:
             rows = np.flatnonzero((own >= start) & (own < start + scores.shape[1]))
-            scores[there(rows), there(own[rows] - start)] = torch.inf
+            scores[moved(rows), moved(own[rows] - start)] = torch.inf
         values, columns = scores.topk(min(count, scores.shape[1]), largest=False)
         best, order = torch.cat([best, values], dim=1).topk(count, largest=False)
         positions = torch.cat([positions, columns + start], dim=1).gather(1, order)
