@@ -6,6 +6,7 @@ computes as it does without one. What is small stays on the host, as a copy woul
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import numpy as np
@@ -47,11 +48,9 @@ def triangular(rows: np.ndarray) -> np.ndarray:
 
 def _on_card(compute: Callable[[str], Given]) -> Given | None:
     for device in _cards:
-        try:
-            with torch.no_grad(), products("fp32"):  # the bound on what products lose is that of float32 in full
-                return compute(device)
-        except torch.OutOfMemoryError:
-            torch.cuda.empty_cache()
+        with suppress(torch.OutOfMemoryError), torch.no_grad(), products("fp32"):  # bounds are of float32 in full
+            return compute(device)
+        torch.cuda.empty_cache()  # what the error held is let go by now
     return None
 
 
