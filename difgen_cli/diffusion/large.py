@@ -6,6 +6,7 @@ computes as it does without one. What is small stays on the host, as a copy woul
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import numpy as np
@@ -47,29 +48,27 @@ def triangular(rows: np.ndarray) -> np.ndarray:
 
 def _on_card(compute: Callable[[str], Given]) -> Given | None:
     for device in _cards:
-        try:
-            with torch.no_grad(), products("fp32"):  # the bound on what products lose is that of float32 in full
-                return compute(device)
-        except torch.OutOfMemoryError:
-            torch.cuda.empty_cache()
+        with suppress(torch.OutOfMemoryError), torch.no_grad(), products("fp32"):  # bounds are of float32 in full
+            return compute(device)
+        torch.cuda.empty_cache()  # what the error held is let go by now
     return None
 
 
 def _lowest(
     device: str, queries: np.ndarray, references: np.ndarray, half_norms: np.ndarray, count: int, own: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    def there(array: np.ndarray) -> Tensor:
+    def moved(array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(device)
 
-    asked = there(queries)
+    asked = moved(queries)
     best = torch.full((len(queries), count), torch.inf, device=device)
     positions = torch.full((len(queries), count), -1, dtype=torch.int64, device=device)
     for start in range(0, len(references), COLUMNS):
         part = slice(start, start + COLUMNS)
-        scores = there(half_norms[part]) - asked @ there(references[part]).T
+        scores = moved(half_norms[part]) - asked @ moved(references[part]).T
         if own is not None:
             rows = np.flatnonzero((own >= start) & (own < start + scores.shape[1]))
-            scores[there(rows), there(own[rows] - start)] = torch.inf
+            scores[moved(rows), moved(own[rows] - start)] = torch.inf
         values, columns = scores.topk(min(count, scores.shape[1]), largest=False)
         best, order = torch.cat([best, values], dim=1).topk(count, largest=False)
         positions = torch.cat([positions, columns + start], dim=1).gather(1, order)

@@ -155,8 +155,10 @@ class Dropout(nn.Dropout):
 
     def forward(self, x: Tensor) -> Tensor:
         """Like x."""
-        if not self.training or self.p == 0 or x.is_cuda:  # a GPU draws while it multiplies
+        if not self.training or self.p == 0:
             return super().forward(x)
+        if x.is_cuda and not torch.compiler.is_compiling():  # a GPU draws while it multiplies, in the order of memory
+            return super().forward(x.contiguous())
         # torch 2.13 compiles a mask that is drawn in place so that it is read before it is drawn: this one is returned.
         return x * functional.dropout(torch.ones(x.shape, dtype=x.dtype, device=x.device), self.p)
 

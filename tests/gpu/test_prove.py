@@ -56,7 +56,9 @@ STUCK = """\
 #!/bin/sh
 echo '{"check": "first", "wanted": "w", "measured": "m", "ok": true, "seconds": 1.0}'
 for last; do :; done
-setsid sh -c 'echo $$ > PIDS; sleep 60; :' "$last" &
+sleep 60 &
+echo $! > PIDS
+setsid sh -c 'echo $$ >> PIDS; sleep 60; :' "$last" &
 sleep 60
 """
 
@@ -71,8 +73,12 @@ def test_a_part_that_hangs_is_ended_with_all_that_it_began_and_what_it_has_is_ke
     first, last = prove.proved("names", "cpu", quick=True, budget=2.0)
     assert (first.check, first.ok) == ("first", True)
     assert (last.measured, last.ok) == ("not done after 2 s", False)
-    state = Path(f"/proc/{int(pids.read_text())}/stat")
-    assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
+    assert [_lives(int(pid)) for pid in pids.read_text().split()] == [False, False]  # of its group, and its own session
+
+
+def _lives(pid: int) -> bool:
+    state = Path(f"/proc/{pid}/stat")
+    return state.exists() and state.read_text(encoding="ascii").rpartition(")")[2].split()[0] != "Z"
 
 
 def test_what_a_part_leaves_of_its_seconds_is_for_the_next_and_all_take_eight_minutes_at_most(

@@ -57,7 +57,7 @@ OF_OBJECTIVES: dict[str, list[dict[str, Any]]] = {
     "edm": [{}, {"noise_bank": 2}, {"target": "closed_form"}], "unlearn": [{}, {"method": "erase"}],
 }  # fmt: skip
 OF_SAMPLERS = {"heun": {"s_churn": 10.0}}
-OF_TERMS = {"swg": {"crop": 4}}
+OF_TERMS = {"swg": {"crop": 6, "masked": True}}
 OF_METRICS: dict[str, dict[str, Any]] = {
     "claim": {"asked": "0" * 16}, "reference_membership": {"base": Path("none")}, "inversion": {"steps": 3},
     "gap": {"sigmas": 3, "resamples": 100}, "reconstruction": {"pairs": 24, "resamples": 100},
@@ -194,6 +194,7 @@ def of_term(library: Library, name: str) -> None:
     x = torch.randn(BATCH, *SHAPE).to(CARD)
     for interval in (None, (0.1, 2.0)):
         guided = guidance.guided(own, [guidance.term(negative, weight=1.5, interval=interval)])
+        estimate(guided, x, 0.5, labels[:BATCH])  # a mask is copied once
         with without_waiting():
             on_card(estimate(guided, x, 0.5, labels[:BATCH]), estimate(guided, x, 5.0, labels[:BATCH]))
 

@@ -56,6 +56,8 @@ def test_dropout_draws_its_mask_in_the_order_of_channels_and_pixels(order: torch
     dropped = unet.Dropout(0.3).train()(x)
     torch.set_rng_state(before)
     assert torch.equal(dropped, x * torch.empty(4, 3, 5, 5).bernoulli_(0.7).div_(0.7))
+    torch.set_rng_state(before)
+    torch.testing.assert_close(torch.native_dropout(x.contiguous(), 0.3, True)[0], dropped)  # as eager steps on a GPU
 
 
 class Steps:
