@@ -142,7 +142,7 @@ def test_a_sweep_imports_the_other_data_set_and_a_second_one_finds_nothing_to_do
 ) -> None:
     path = other(tmp_path)
     write_grid(GRID, "grid.yaml")
-    done = difgen("sweep", "grid.yaml", "--cluster", "local", "--workers", "1")
+    done = difgen("sweep", "grid.yaml", "--cluster", "inline")
     assert done.returncode == 0, done.stderr
     rows = pd.read_parquet(tmp_path / "runs" / "tables" / "rows.parquet").set_index("kind")
     assert rows.loc["model", "ood_auroc_lo"] > 0.9
