@@ -125,7 +125,8 @@ def _forked(connection: socket.socket) -> bool:
 
 
 def import_all() -> None:
-    """Every library that commands import, and the whole package."""
+    """Every library that commands import, and the whole package; while nothing is garbage, none is searched for."""
+    gc.disable()
     for name in LIBRARIES:
         importlib.import_module(name)
     import difgen_cli
@@ -135,6 +136,7 @@ def import_all() -> None:
             importlib.import_module(module.name)
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def run() -> int:

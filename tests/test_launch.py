@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import os
 import re
 import subprocess
@@ -12,6 +14,7 @@ import pytest
 
 from difgen_cli import config
 from difgen_cli.config import PlaceError
+from difgen_cli.engine import worker
 from difgen_cli.engine.launch import (
     LaunchError,
     keep_code,
@@ -84,6 +87,21 @@ def test_a_worker_sees_its_device_before_torch_is_imported(tmp_path: Path) -> No
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["MIG-7 cuda", " cpu"]
+
+
+def test_no_garbage_is_searched_for_in_what_a_worker_imports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """But only where the process was begun for the work: elsewhere what is there may be garbage later."""
+    imported: list[tuple[str, bool]] = []
+    frozen = gc.get_freeze_count()
+    monkeypatch.setattr(importlib, "import_module", lambda name: imported.append((name, gc.isenabled())))
+    monkeypatch.setitem(sys.modules, "torch", sys)
+    worker._import_torch()
+    assert (imported, gc.get_freeze_count()) == ([], frozen)
+    monkeypatch.delitem(sys.modules, "torch")
+    worker._import_torch()
+    assert imported == [("difgen_cli.engine.worker.context", False)]
+    assert gc.get_freeze_count() > frozen
+    assert gc.isenabled()
 
 
 def test_code_is_kept_by_its_content(tmp_path: Path) -> None:

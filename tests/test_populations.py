@@ -267,7 +267,7 @@ def test_a_grid_plans_and_measures_models_that_are_not_trained(
     tmp_path: Path, write_grid: Callable[..., Path], difgen: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     write_grid(GRID, "grid.yaml")
-    done = difgen("sweep", "grid.yaml", "--cluster", "local", "--workers", "1")
+    done = difgen("sweep", "grid.yaml", "--cluster", "inline")
     assert done.returncode == 0, done.stderr
     rows = pd.read_parquet(tmp_path / "runs" / "tables" / "rows.parquet")
     model = rows[rows.kind == "model"]

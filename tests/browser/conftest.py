@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,15 @@ class Opened:
     page: Any
     requests: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+
+    @cached_property
+    def listeners(self) -> dict[str, Callable[[Any], None]]:
+        """What hears what the page asks for and complains of."""
+        return {
+            "request": lambda request: self.requests.append(request.url),
+            "pageerror": lambda error: self.errors.append(str(error)),
+            "console": lambda line: self.errors.append(line.text) if line.type == "error" else None,
+        }
 
     def until(self, condition: str, seconds: float = 30) -> None:
         """Wait until an expression holds. Asked from outside: the page's policy forbids what Playwright would plant."""
@@ -81,25 +91,48 @@ def browser() -> Iterator[Any]:
         running.close()
 
 
-@pytest.fixture
-def visit(browser: Any) -> Iterator[Callable[..., Opened]]:
-    """Open a report from its file and wait until it answers."""
-    contexts = []
+@pytest.fixture(scope="session")
+def tab(browser: Any) -> Iterator[Any]:
+    """A tab in which one page is opened after another: in a new one each takes a second of processor more."""
+    context = browser.new_context()
+    yield context.new_page()
+    context.close()
 
-    def visit(path: Path, *, wide: int = 1280, scheme: str = "light", hash: str = "", **options: Any) -> Opened:
-        context = browser.new_context(viewport={"width": wide, "height": 900}, color_scheme=scheme, **options)
-        contexts.append(context)
-        opened = Opened(context.new_page())
-        opened.page.on("request", lambda request: opened.requests.append(request.url))
-        opened.page.on("pageerror", lambda error: opened.errors.append(str(error)))
-        opened.page.on("console", lambda said: said.type == "error" and opened.errors.append(said.text))
+
+@pytest.fixture
+def visit(browser: Any, tab: Any) -> Iterator[Callable[..., Opened]]:
+    """Open a report from its file and wait until it answers; a test's second, and one with options, in a new tab.
+
+    afresh: in a new tab, as when times are taken.
+    """
+    opened_pages: list[Opened] = []
+
+    def visit(path: Path, *, wide: int = 1280, scheme: str = "light", hash: str = "", afresh: bool = False,
+              **options: Any) -> Opened:  # fmt: skip
+        viewport = {"width": wide, "height": 900}
+        if afresh or opened_pages or options:
+            opened = Opened(browser.new_context(viewport=viewport, color_scheme=scheme, **options).new_page())
+        else:
+            opened = Opened(tab)
+            tab.set_viewport_size(viewport)
+            tab.emulate_media(color_scheme=scheme)
+        opened_pages.append(opened)
+        for event, heard in opened.listeners.items():
+            opened.page.on(event, heard)
         opened.page.goto(path.as_uri() + hash)
         opened.until("document.documentElement.dataset.ready")
         return opened
 
     yield visit
-    for context in contexts:
-        context.close()
+    for opened in opened_pages:
+        if opened.page is not tab:
+            opened.page.context.close()
+            continue
+        for event, heard in opened.listeners.items():
+            tab.remove_listener(event, heard)
+        tab.evaluate("localStorage.clear()")
+        tab.goto("about:blank")
+        tab.mouse.move(0, 0)
 
 
 @pytest.fixture(scope="session")

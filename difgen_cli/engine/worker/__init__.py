@@ -5,6 +5,8 @@ Interrupting is normal: SIGTERM, SIGINT and SIGUSR2 raise a flag, and the loop s
 
 from __future__ import annotations
 
+import gc
+import importlib
 import os
 import sys
 import time
@@ -58,7 +60,8 @@ def work_on(
     worker_record = WorkerRecord.register(spec.folder / "workers" / f"{number}.json", device)
     todo = work.read(spec.folder / "work.json")
 
-    from difgen_cli.engine.worker.context import DeviceError, WorkerContext  # imports torch
+    _import_torch()
+    from difgen_cli.engine.worker.context import DeviceError, WorkerContext
 
     claimant = Claimant(spec.lease_seconds, spec.name, log, flag.check)
     library = Library(spec.plugins)
@@ -100,6 +103,21 @@ def work_on(
     elif state == "interrupted":
         allocation.come_back(ending)
     return state
+
+
+def _import_torch() -> None:
+    """Import torch and all that work needs, a worker's first seconds, with no search for garbage in it.
+
+    Later searches, one between two networks, leave it out too: it stays until the process ends.
+    """
+    if "torch" in sys.modules:
+        return
+    gc.disable()
+    try:
+        importlib.import_module("difgen_cli.engine.worker.context")
+        gc.freeze()
+    finally:
+        gc.enable()
 
 
 def _other_code(spec: SubmissionSpec) -> str | None:
