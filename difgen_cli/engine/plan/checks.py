@@ -12,6 +12,7 @@ from difgen_cli.engine.plan.points import Where
 from difgen_cli.engine.plan.sections import DEFAULT_PLUGIN, Section, wants
 
 AUGMENT_LABELS = 9  # that tell a network how an image was augmented (Karras et al. 2022, table 6)
+OF_CONDITIONS = ("condition_dropout", "condition_perturbation")  # settings of training that change a condition
 OF_PLAIN_IMAGES = ("teacher", "ideal", "targets")  # inputs of objectives that know nothing of augmented images
 SCALES = (1e-12, 1e12)  # of σ_d: float32 can hold its square, that of the noise, and the product of both
 ENDS = ("linear", "scaled_linear")  # schedules that have a first and a last β
@@ -47,14 +48,26 @@ def posterior_mean(objective: Section, scoring: Mapping[str, Metric], where: Whe
             )
 
 
-def objective(model: Section, objective: Section, train: Section, closed: bool, where: Where) -> list[str]:
-    """What is to be said of how a model is trained. GridError where its objective or network knows no augmentation."""
+def objective(
+    model: Section, condition: Section, objective: Section, train: Section, closed: bool, where: Where
+) -> list[str]:  # fmt: skip
+    """What is to be said of how a model is trained.
+
+    GridError where its objective or network knows no augmentation, or a condition is changed that it does not have.
+    """
     if closed:
         plain = objective.name == DEFAULT_PLUGIN["objective"] and not (objective.changed or objective.changed_own)
         sentence = f"objective: {model.name} is not trained here, so that no objective changes it"
         return [] if plain else [sentence]
     if train.settings["augment"]:
         augmentation(model, objective, where)
+    for name in OF_CONDITIONS:
+        if train.settings[name] and condition.name == "none":
+            raise GridError(
+                f"train.{name}: needs a condition, and this training has none; set train.{name}: 0 there, or leave "
+                "these cells out with skip",
+                where(f"train.{name}"),
+            )
     return []
 
 
