@@ -48,19 +48,19 @@ def posterior_mean(objective: Section, scoring: Mapping[str, Metric], where: Whe
             )
 
 
-def objective(
-    model: Section, condition: Section, objective: Section, train: Section, closed: bool, where: Where
-) -> list[str]:  # fmt: skip
-    """What is to be said of how a model is trained.
-
-    GridError where its objective or network knows no augmentation, or a condition is changed that it does not have.
-    """
+def objective(model: Section, objective: Section, train: Section, closed: bool, where: Where) -> list[str]:
+    """What is to be said of how a model is trained. GridError where its objective or network knows no augmentation."""
     if closed:
         plain = objective.name == DEFAULT_PLUGIN["objective"] and not (objective.changed or objective.changed_own)
         sentence = f"objective: {model.name} is not trained here, so that no objective changes it"
         return [] if plain else [sentence]
     if train.settings["augment"]:
         augmentation(model, objective, where)
+    return []
+
+
+def changed_condition(condition: Section, train: Section, where: Where) -> None:
+    """GridError where training is to change a condition that it does not have."""
     for name in OF_CONDITIONS:
         if train.settings[name] and condition.name == "none":
             raise GridError(
@@ -68,7 +68,6 @@ def objective(
                 "these cells out with skip",
                 where(f"train.{name}"),
             )
-    return []
 
 
 def augmentation(model: Section, objective: Section, where: Where) -> None:

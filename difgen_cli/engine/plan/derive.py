@@ -87,7 +87,7 @@ class RecipeBuilder:
         given = {"teacher": teacher} if teacher else {}
         if wants(objective, "unlearn") and not closed:
             given["unlearn"] = unlearning.needed(marked, data, objective, where)
-        self.notes.update(dict.fromkeys(checks.objective(model, condition, objective, train, closed, where)))
+        self.notes.update(dict.fromkeys(checks.objective(model, objective, train, closed, where)))
         if not closed and (aim := self._objective(objective, facts, subset.inputs["holdout"], given, where)):
             parts["objective"] = aim
         made_of = operations.closed_form(parts) if closed else operations.trajectory(train, objective, parts, fork)

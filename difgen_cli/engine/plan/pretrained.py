@@ -73,10 +73,7 @@ def run(
         )
     facts, weights = derive.facts_of(data, where), derive.facts.pretrained(model, step)
     labels = derive.labels(condition, data, subset, facts, where)
-    notes = [
-        *checks.objective(model, condition, objective, train, True, where),
-        *_notes(weights, model, condition, facts, where),
-    ]
+    notes = [*checks.objective(model, objective, train, True, where), *_notes(weights, model, condition, facts, where)]
     derive.notes.update(dict.fromkeys(notes))
     mirrored = {"flip": True} if train.settings["flip"] else {}
     file = Recipe(Operation("weights", model.name, 0, {}), {}, content=weights.identity[:16])
