@@ -356,3 +356,33 @@ def test_a_manifest_gives_nothing_away_and_coins_cannot_be_chosen(claim: Command
     assert 400 < sum(coins) < 600
     assert [twins.coin(key, b, a) for a, b in zip(words[::2], words[1::2], strict=True)] == [1 - c for c in coins]
     assert coins != [twins.coin(b"l" * 32, a, b) for a, b in zip(words[::2], words[1::2], strict=True)]
+
+
+def test_what_a_system_left_is_no_image_of_a_claim_and_what_cannot_be_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 256, (15, 8, 8), np.uint8)
+    for number, image in enumerate(pixels):
+        path = Path("ours") / ("a" if number < 8 else "b") / f"{number}.{'gif' if number % 2 else 'png'}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+    for name in ("__MACOSX/._0.png", "a/._0.png", "a/.ipynb_checkpoints/0.png", "notes.txt"):
+        (Path("ours") / name).parent.mkdir(exist_ok=True)
+        (Path("ours") / name).write_bytes(b"no image")
+    made = prepare("ours", "--out", "my", "--key", "my.key")
+    assert made.exit_code == 0, made.output
+    assert "7 pairs in my; 1 image without a partner, or the same as another, is left out" in made.stdout
+    assert "passed over in ours: " in made.output
+    assert "1 .txt" in made.output
+    published = list(Path("my").glob("*/0*"))
+    assert len(published) == 14
+    assert all(path.read_bytes() != b"no image" for path in published)
+    for left in (".DS_Store", "Thumbs.db"):  # as whoever opens the folder leaves them
+        (Path("my") / "published" / left).write_bytes(b"x")
+    assert [len(side) for side in twins.check(Path("my"), [Path("my.key")])[:2]] == [7, 7]
+    (Path("ours") / "b" / "broken.jpg").write_bytes(b"\xff\xd8\xff broken")
+    refused = prepare("ours", "--out", "again", "--key", "other.key")
+    assert (refused.exit_code, "b/broken.jpg: this is" in refused.output) == (2, True)
+    assert not Path("again").exists()
+    assert not Path("other.key").exists()

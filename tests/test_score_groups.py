@@ -166,6 +166,7 @@ def test_below_five_groups_the_note_says_that_there_is_no_interval(score: Score)
         ("made.npz", "empty.csv", "7 has no group"),
         ("made.npz", "words.csv", "the index 'three' is not a whole number"),
         ("made.npz", "columns.csv", "its columns are file, prompt; write folder, label, or"),
+        ("made.npz", "double.csv", "several columns are called group; write folder, label, or"),
         ("made.npz", "broken.parquet", "this Parquet file cannot be read"),
         ("made", "names.csv", "160 of 160 samples are not in it, the first prompt 0/0000.png"),
     ],
@@ -178,6 +179,7 @@ def test_groups_that_do_not_fit_are_said_in_one_sentence(score: Score, samples: 
     listed("words.csv", index=["three"] * 160, group=prompts())
     listed("columns.csv", file=np.arange(160), prompt=prompts())
     listed("names.csv", sample=[f"{k:04d}.png" for k in range(160)], group=prompts())
+    Path("double.csv").write_text("index,group,Group\n0,a,b\n")
     Path("broken.parquet").write_text("broken")
     done = score(samples, *DATA, "--group", spec)
     assert done.exit_code == 2, done.output

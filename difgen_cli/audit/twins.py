@@ -22,11 +22,11 @@ from typing import Any
 
 from difgen_cli.engine.grid.document import GridError
 from difgen_cli.engine.store.files import publish, publish_text
+from difgen_cli.score.sources import image_files, left_behind
 from difgen_cli.text import printable
 
 MANIFEST, PUBLISHED, KEPT = "manifest.json", "published", "kept"
 SCHEMA = "difgen claim 1"
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 KEY = re.compile(r"[0-9a-f]{64}")
 KEY_BYTES, MANIFEST_MOST = 32, 64 << 20
 LEAST = 7  # pairs, below which even all of them right is no evidence: 2^-6 > 0.01
@@ -38,6 +38,7 @@ class PreparedTwins:
 
     pairs: int
     skipped: int  # images without a partner, or that repeat another one byte for byte
+    notes: tuple[str, ...]  # files that are no images, in words
 
 
 def prepare(images: Path, out: Path, key_file: Path, twins: Path | None = None) -> PreparedTwins:
@@ -52,7 +53,7 @@ def prepare(images: Path, out: Path, key_file: Path, twins: Path | None = None) 
         if _inside(key_file, place):
             raise GridError(f"--key: {key_file} lies in {place}, and must stay with you alone; name another place")
     key = _key_of(key_file) if key_file.exists() else secrets.token_bytes(KEY_BYTES)
-    digests, skipped = _digests([images] if twins is None else [images, twins])
+    digests, skipped, notes = _digests([images] if twins is None else [images, twins])
     pairs = _named_pairs(digests, images, twins) if twins else _random_pairs(digests, key)
     if len(pairs) < LEAST:
         raise GridError(f"IMAGES: {images} gives {len(pairs)} pairs of different images; at least {LEAST} can show use")
@@ -73,7 +74,7 @@ def prepare(images: Path, out: Path, key_file: Path, twins: Path | None = None) 
     text = json.dumps(manifest | {"mac": _mac(key, "manifest", _text(manifest))}, indent=1)
     publish_text(out / MANIFEST, text + "\n")
     left = len(digests) - 2 * len(pairs)
-    return PreparedTwins(len(pairs), skipped + left)
+    return PreparedTwins(len(pairs), skipped + left, notes)
 
 
 def check(claim: Path, keys: Sequence[Path]) -> tuple[list[str], list[str], str]:
@@ -162,22 +163,25 @@ def _files(folder: Path) -> list[Path]:
     """The files of a folder, by name; GridError for links and folders, which could lead elsewhere."""
     if folder.is_symlink() or not folder.is_dir():
         raise GridError(f"--claim: {folder} is no folder of `difgen claim prepare`")
-    files = sorted(folder.iterdir())
+    files = sorted(path for path in folder.iterdir() if not left_behind(path.name))
     if wrong := next((path for path in files if path.is_symlink() or not path.is_file()), None):
         raise GridError(f"--claim: {printable(str(wrong))} is a link or a folder, which could lead elsewhere")
     return files
 
 
-def _digests(folders: Sequence[Path]) -> tuple[dict[Path, str], int]:
-    """SHA-256 (hex) of each image file, each content once, and how many repeat another one."""
+def _digests(folders: Sequence[Path]) -> tuple[dict[Path, str], int, tuple[str, ...]]:
+    """SHA-256 (hex) of each image file, each content once, how many repeat another one, and what is no image.
+
+    GridError for an image that cannot be read: once it is published, nothing could be asked about it.
+    """
     digests: dict[Path, str] = {}
-    seen, repeated = set[str](), 0
+    seen, repeated, notes = set[str](), 0, list[str]()
     for folder in folders:
         if not folder.is_dir():
             raise GridError(f"IMAGES: {folder}: there is no such folder; name one with image files")
-        for path in sorted(folder.rglob("*")):
-            if path.suffix.lower() not in SUFFIXES or not path.is_file():
-                continue
+        names, others = image_files("IMAGES", folder)
+        notes += others
+        for path in sorted(folder / name for name in names):
             if not path.resolve().is_relative_to(folder.resolve()):
                 raise GridError(f"IMAGES: {printable(str(path))} leads out of {folder}; replace the link by the file")
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -185,7 +189,7 @@ def _digests(folders: Sequence[Path]) -> tuple[dict[Path, str], int]:
             if digest not in seen:
                 digests[path] = digest
             seen.add(digest)
-    return digests, repeated
+    return digests, repeated, tuple(notes)
 
 
 def _random_pairs(digests: dict[Path, str], key: bytes) -> list[tuple[Path, Path]]:

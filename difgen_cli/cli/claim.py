@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from difgen_cli.cli.app import command, errors
-from difgen_cli.cli.format import output
+from difgen_cli.cli.format import messages, output
 from difgen_cli.cli.options import check_choice
+from difgen_cli.format import counted
 
 ACTIONS = ("prepare",)
 
@@ -37,10 +38,10 @@ def claim(
         check_choice("claim", action, ACTIONS)
         twins_of = prepared.prepare(images, out, key, twins)
         console = output()
-        skipped = (
-            f"; {twins_of.skipped} images without a partner, or the same as another, are left out"
-            if twins_of.skipped
-            else ""
-        )
+        of = counted(twins_of.skipped, "image")
+        verb = "is" if twins_of.skipped == 1 else "are"
+        skipped = f"; {of} without a partner, or the same as another, {verb} left out" if twins_of.skipped else ""
+        for note in twins_of.notes:
+            messages().print(f"note: {note}", soft_wrap=True)
         console.print(f"{twins_of.pairs} pairs in {out}{skipped}", soft_wrap=True)
         console.print(f"publish {out / prepared.PUBLISHED}; keep {out / prepared.KEPT} and {key}", soft_wrap=True)

@@ -1,12 +1,13 @@
 """The splits of a data set, such as train and test, as names of files and folders tell them."""
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from difgen_cli.data._errors import DataError
 
-SHARD = re.compile(r"(.+?)-\d+-of-\d+")  # as the Hugging Face hub names the files of a split
+SHARD = re.compile(r"(.+?)-(\d+)-of-(\d+)")  # as the Hugging Face hub names the files of a split
 NUMBER = re.compile(r"[-_.]?\d+$")
 # The words that `datasets` knows.
 WORDS = {
@@ -43,6 +44,20 @@ def chosen(files: Iterable[str], split: str) -> list[str]:
             return []
         members |= begun
     return [file for file in files if file in members]
+
+
+def incomplete(files: Iterable[str]) -> tuple[str, ...]:
+    """What the names of files say of others of their split that are not there, a sentence for each split."""
+    numbers = defaultdict[tuple[str, int], set[int]](set)
+    for name in files:
+        if shard := SHARD.fullmatch(PurePosixPath(name).stem):
+            numbers[shard[1], int(shard[3])].add(int(shard[2]))
+    lacking = {key: key[1] - len(own) for key, own in numbers.items() if len(own) < key[1]}
+    return tuple(
+        f"only {total - count:,} of the {total:,} files of {split} are there, by their names: the images of "
+        f"{'the other one' if count == 1 else 'the others'} are not looked at"
+        for (split, total), count in lacking.items()
+    )
 
 
 def refuse(path: Path, splits: Iterable[str], before: str) -> None:

@@ -63,14 +63,14 @@ def look(root: Path, levels: int | None = None) -> Tree:
         files, folders = [n for n in names if not n.endswith("/")], [n.rstrip("/") for n in names if n.endswith("/")]
     else:
         raise DataError(f"{root}: there is no such folder: correct data.path")
-    hidden = dict.fromkeys(left for name in files if (left := _left(name)))
-    kept = sorted((name for name in files if not _left(name)), key=lambda name: name.split("/"))
+    hidden = dict.fromkeys(left for name in files if (left := left_behind(name)))
+    kept = sorted((name for name in files if not left_behind(name)), key=lambda name: name.split("/"))
     full = {str(parent) for name in files for parent in PurePosixPath(name).parents}
-    empty = tuple(folder for folder in sorted(folders) if folder not in full and not _left(folder + "/"))
+    empty = tuple(folder for folder in sorted(folders) if folder not in full and not left_behind(folder + "/"))
     return Tree(root, tuple(kept), tuple(sorted(hidden)), empty)
 
 
-def _left(name: str) -> str:
+def left_behind(name: str) -> str:
     """Of a name, the file or folder (with a `/`) in it that a system left; empty where a person made all of it."""
     parts = name.split("/")
     for i, part in enumerate(parts):
@@ -96,7 +96,7 @@ def _walked(root: Path, levels: int | None) -> tuple[list[str], list[str]]:
             continue
         start = Path(place).relative_to(root).as_posix()
         prefix = "" if start == "." else start + "/"
-        left = [name for name in below if _left(name + "/")]  # not walked: they may be large, or closed
+        left = [name for name in below if left_behind(name + "/")]  # not walked: they may be large, or closed
         files += [f"{prefix}{name}/" for name in left] + [prefix + name for name in names]
         below[:] = [name for name in below if name not in left]
         folders += [prefix + name for name in below]

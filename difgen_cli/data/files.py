@@ -7,7 +7,8 @@ import numpy as np
 from annotated_types import Gt
 
 from difgen_cli.data import HELD_OUT_SEED, DataError, LabelError, Pool, folder, npz, parquet
-from difgen_cli.data._decoding import Conversion, size
+from difgen_cli.data._decoding import Conversion, decode, size
+from difgen_cli.data._tree import left_behind as left_behind
 from difgen_cli.data._tree import look
 from difgen_cli.text import expanded, printable
 
@@ -83,6 +84,18 @@ def check_split(path: Path) -> None:
     """DataError where a folder's Parquet files are of several splits: a command names one as a folder in it."""
     if path.is_dir() and kind_of(path) == "parquet":
         parquet.find(path, None, f"{path}/")
+
+
+def readable(path: Path) -> tuple[list[str], tuple[str, ...]]:
+    """Names of the image files in a folder and its sub-folders, and what was passed over, in words.
+
+    DataError for one that cannot be read, whatever its size and mode.
+    """
+    tree = look(path)
+    images = folder.images_of(tree.files)
+    for name, file in zip(images, tree.read(images), strict=True):
+        decode([file], 1, [str(path / name)].__getitem__, Conversion(mode="rgb"))
+    return images, tree.passed_over(images)
 
 
 def listing(

@@ -13,8 +13,8 @@ from difgen_cli.data._arrays import Array, headers, read
 from difgen_cli.data._decoding import Conversion, converted, notes
 from difgen_cli.data._labels import numbered
 
-VERSION = 2
-IMAGES, POINTS, LABELS = "images", "points", "labels"
+VERSION = 3
+IMAGES, POINTS, LABELS, CLASSES = "images", "points", "labels", "classes"
 UNNAMED = "arr_0", "arr_1"  # images and labels as numpy.savez names them in the files of ADM, EDM and dgm-eval
 # How values of another type become uint8, by the range that they have.
 REMEDIES = (
@@ -51,13 +51,13 @@ def load(
     data, seen = _checked(path, arrays[name]), Counter[str]()
     if data.ndim == 4:
         data = converted(data, lambda i: f"{path}, image {i}", Conversion(mode, resize, resize_filter), seen)
-    remarks = notes(seen)
     array = _labels(path, arrays, name, label)
+    remarks = (*notes(seen), *_unread(path, arrays, {name, CLASSES} | ({array.name} if array else set())))
     if array is None:
         return Pool(data, notes=remarks)
     try:
         values = _values(path, array, len(data))
-        names = [str(k) for k in read(path, arrays["classes"])] if "classes" in arrays else []
+        names = [str(k) for k in read(path, arrays[CLASSES])] if CLASSES in arrays else []
         labels, classes = numbered(values, names, lambda _: str(path))
     except LabelError as error:
         raise LabelError(str(error), Pool(data, notes=remarks)) from None
@@ -129,6 +129,12 @@ def _range(data: np.ndarray) -> str:
         return ", not uint8, and holds NaN or infinite values: write the images again"
     remedy = next((how for low, high, how in REMEDIES if low <= least and most <= high), None)
     return f" with values from {least:g} to {most:g}, not uint8: convert it" + (f" by {remedy}" if remedy else "")
+
+
+def _unread(path: Path, arrays: dict[str, Array], read: set[str]) -> tuple[str, ...]:
+    """The arrays that are not read, in a sentence."""
+    others = ", ".join(array.words for name, array in arrays.items() if name not in read)
+    return (f"not read of {path}: {others}",) if others else ()
 
 
 def _labels(path: Path, arrays: dict[str, Array], data: str, named: str | None) -> Array | None:

@@ -14,10 +14,10 @@ from difgen_cli.data import DataError, LabelError, Pool
 from difgen_cli.data._columns import Columns, columns
 from difgen_cli.data._decoding import POINTER, Conversion, decode, notes, suffixes
 from difgen_cli.data._labels import numbered
-from difgen_cli.data._splits import chosen, of_file, refuse
+from difgen_cli.data._splits import chosen, incomplete, of_file, refuse
 from difgen_cli.data._tree import Tree, look
 
-VERSION = 2
+VERSION = 3
 SUFFIX = ".parquet"
 
 
@@ -99,7 +99,7 @@ def find(path: Path, split: str | None, before: str = "data.split: ") -> Parquet
     if not meant:
         some = ", ".join(tables[:5])
         raise DataError(f"{path}: no Parquet file's name begins with {split!r} (there are {some}): correct data.split")
-    return ParquetFiles([path / name for name in meant], tree.passed_over(tables))
+    return ParquetFiles([path / name for name in meant], (*tree.passed_over(tables), *incomplete(meant)))
 
 
 def near(folder: Path) -> list[tuple[str, str]]:

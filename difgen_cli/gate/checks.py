@@ -236,7 +236,7 @@ def _column(judging: Judging, rule: Rule, row: Mapping[str, Any], check: Check) 
     written = f"{name} is {_shown(interval)}"
     if beyond := interval.beyond(rule, good=True):
         return replace(check, outcome=Verdict.FAIL, sentence=f"{written}: {beyond}, even at the good end.")
-    weak = _too_little(rule, check)
+    weak = _too_little(rule, check) or ("" if rule.control or not declared else declared.few_samples(row))
     if weak:
         return replace(check, sentence=f"{written}, and {weak}.")
     if beyond := interval.beyond(rule, good=False):

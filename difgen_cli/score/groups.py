@@ -123,9 +123,9 @@ def _read(path: Path) -> tuple[str, list[Any], list[Any]]:
     """The column that says which sample a row is about, `sample` or `index`, and its values and groups."""
     try:
         sheet = sheets.read(path)
+        which, group = sheet.first("sample", "index"), sheet.first("group")
     except sheets.SheetError as error:
         raise GridError(f"--group {path}: {error}; write {ALLOWED}") from error
-    which = sheet.first("sample", "index")
-    if which is None or "group" not in sheet.columns:
+    if which is None or group is None:
         raise GridError(f"--group {path}: its columns are {', '.join(sheet.columns) or 'none'}; write {ALLOWED}")
-    return which, sheet.columns[which], sheet.columns["group"]
+    return which, sheet.columns[which], sheet.columns[group]

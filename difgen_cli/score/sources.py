@@ -123,6 +123,23 @@ def others(flag: str, path: Path, request: ComparisonRequest, library: Library, 
     return source_.of(facts), finder.pool(facts.content)
 
 
+def image_files(flag: str, path: Path) -> tuple[list[str], tuple[str, ...]]:
+    """Names of the image files below a folder, each of which can be read, and what was passed over, in words."""
+    from difgen_cli.data import DataError, files
+
+    try:
+        return files.readable(path)
+    except DataError as error:
+        raise GridError(f"{flag}: {error}") from None
+
+
+def left_behind(name: str) -> bool:
+    """Whether a system or a tool left a file where people look at folders, such as .DS_Store."""
+    from difgen_cli.data import files
+
+    return bool(files.left_behind(name))
+
+
 def check_shapes(source: Source, against: Source) -> None:
     """GridError where images differ in size or channels, or are points."""
     from difgen_cli.data import files, remedy

@@ -198,3 +198,13 @@ def test_files_that_are_no_archives_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "y.npy", np.zeros(3))
     with pytest.raises(DataError, match=r"neither `images` nor `points`, only an array \(float64, 3\)"):
         load(path=tmp_path / "y.npy")
+
+
+def test_arrays_that_are_not_read_are_named(tmp_path: Path) -> None:
+    images = np.zeros((3, 4, 4), np.uint8)
+    np.savez(tmp_path / "a.npz", images=images, labels=np.arange(3), classes=np.array(["a", "b", "c"]))
+    assert load(path=tmp_path / "a.npz").notes == ()
+    np.savez(tmp_path / "a.npz", images=images, points=np.zeros((3, 2), np.float32), mu=np.zeros(5))
+    assert load(path=tmp_path / "a.npz").notes == (
+        f"not read of {tmp_path}/a.npz: points (float32, 3 × 2), mu (float64, 5)",
+    )

@@ -201,3 +201,13 @@ def test_a_pointer_of_git_lfs_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
     with pytest.raises(DataError, match="it is a pointer of Git LFS: `git lfs pull` fetches it"):
         load(path=tmp_path)
+
+
+@pytest.mark.parametrize(("lacking", "words"), [((), None), ((1,), "only 2 of the 3 files of train are there")])
+def test_files_of_a_split_that_are_not_there_are_told(
+    tmp_path: Path, lacking: tuple[int, ...], words: str | None
+) -> None:
+    for number in {0, 1, 2} - set(lacking):
+        written(tmp_path / f"train-{number:05d}-of-00003.parquet", {"image": structs(2)})
+    notes = load(path=tmp_path).notes
+    assert notes == () if words is None else (len(notes) == 1 and words in notes[0])

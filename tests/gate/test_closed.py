@@ -43,11 +43,30 @@ def text(old: str, new: str, **values: Any) -> Change:
     return lambda: judging(POLICY.replace(old, new), **values)
 
 
+def few(**values: Any) -> Change:
+    """A rule on a column that declares no number of what it is estimated from, of samples that are changed so."""
+    tail = {"copy_tail": 0.0, "copy_tail_lo": 0.0, "copy_tail_hi": 0.002, "sample.count": 3000}
+    enough = "at_most = 0.01\nleast_n = 900\nleast_power = 0.5"
+    ruled = POLICY.replace(f'column = "mem_frac"\n{enough}', 'column = "copy_tail"\nat_most = 0.01')
+    assert ruled != POLICY
+    return lambda: judging(ruled, row=tail | values)
+
+
 LATER = WrittenAt(FIRST + timedelta(days=1), "declared")
 REASONS: dict[str, tuple[Change, str, str, str]] = {  # what is changed, the check that closes, its word, its sentence
     "no value": (row(mem_frac=None), COPY, "insufficient", "mem_frac has no value"),
     "NaN": (row(mem_frac=math.nan), COPY, "insufficient", "mem_frac has no value"),
     "infinite": (row(mem_frac=math.inf, mem_frac_hi=math.inf), COPY, "insufficient", "mem_frac has no value"),
+    "one image": (few(sample_distinct=1), COPY, "insufficient", "the samples are only 1 distinct image"),
+    "few images, of which the bad end would fail": (
+        few(sample_distinct=9, copy_tail_hi=0.9), COPY, "insufficient", "the samples are only 9 distinct images",
+    ),
+    "one colour of many levels": (
+        few(sample_distinct=3000, sample_constant=3000), COPY, "insufficient", "all samples are of a single colour",
+    ),
+    "few images, all of them near": (
+        few(sample_distinct=2, copy_tail=1.0, copy_tail_lo=0.99, copy_tail_hi=1.0), COPY, "fail", "at the good end",
+    ),
     "not measured": (
         subject(rows=[ROW | {"mia_auc_025": None, "mia_images": None} | dict.fromkeys(
             name for name, column in planted.declared().items() if column.metric == "membership"

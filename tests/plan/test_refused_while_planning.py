@@ -114,6 +114,19 @@ def test_without_churn_its_other_settings_are_in_no_key(write_grid: Write, plan_
         assert samples(f", s_churn: 5.0, {setting}") not in (plain, churned)
 
 
+@pytest.mark.parametrize("setting", ["condition_dropout", "condition_perturbation"])
+def test_a_change_of_a_condition_that_there_is_not_is_refused(write_grid: Write, plan_of: PlanOf, setting: str) -> None:
+    changed = GRID.replace("train:  {", f"train:  {{{setting}: 0.1, ")
+    assert changed != GRID
+    for condition in ("", "  condition: {name: none}\n", "  condition: {name: kmeans, clusters: 1}\n"):
+        with pytest.raises(GridError, match=rf"train\.{setting}: needs a condition") as error:
+            plan_of(write_grid(changed + condition))
+        assert error.value.place is not None
+    assert plan_of(write_grid(changed + "  condition: {name: labels}\n")).cells
+    closed = changed.replace("mlp, width: 8, depth: 1", "wiener")
+    assert plan_of(write_grid(closed)).cells  # nothing is trained
+
+
 def test_a_model_in_closed_form_has_no_objective_and_no_teacher_and_the_plan_says_so(
     write_grid: Write, plan_of: PlanOf
 ) -> None:

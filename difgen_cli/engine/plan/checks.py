@@ -12,6 +12,7 @@ from difgen_cli.engine.plan.points import Where
 from difgen_cli.engine.plan.sections import DEFAULT_PLUGIN, Section, wants
 
 AUGMENT_LABELS = 9  # that tell a network how an image was augmented (Karras et al. 2022, table 6)
+OF_CONDITIONS = ("condition_dropout", "condition_perturbation")  # settings of training that change a condition
 OF_PLAIN_IMAGES = ("teacher", "ideal", "targets")  # inputs of objectives that know nothing of augmented images
 SCALES = (1e-12, 1e12)  # of σ_d: float32 can hold its square, that of the noise, and the product of both
 ENDS = ("linear", "scaled_linear")  # schedules that have a first and a last β
@@ -56,6 +57,17 @@ def objective(model: Section, objective: Section, train: Section, closed: bool, 
     if train.settings["augment"]:
         augmentation(model, objective, where)
     return []
+
+
+def changed_condition(condition: Section, train: Section, where: Where) -> None:
+    """GridError where training is to change a condition that it does not have."""
+    for name in OF_CONDITIONS:
+        if train.settings[name] and condition.name == "none":
+            raise GridError(
+                f"train.{name}: needs a condition, and this training has none; set train.{name}: 0 there, or leave "
+                "these cells out with skip",
+                where(f"train.{name}"),
+            )
 
 
 def augmentation(model: Section, objective: Section, where: Where) -> None:

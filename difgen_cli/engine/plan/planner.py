@@ -84,6 +84,9 @@ class _Planner:
         sampler, guidance = self.points.resolved("sample", point), self.points.guidance(point)
         drawn = self.partners.drawn(weights, sampler, guidance, point)
         compared = self.partners.compared(point, scoring)
+        if weights.step is not None:  # guidance has said before what it lacks
+            condition, train = (self.points.resolved(section, point) for section in ("condition", "train"))
+            checks.changed_condition(condition, train, self.points.where(point))
         inputs = {
             "denoiser": weights.snapshot, "guided": drawn.guided, "samples": drawn.samples,
             **dict.fromkeys(FOLLOWING, drawn.samples),
