@@ -9,7 +9,7 @@ import numpy as np
 
 from difgen_cli.metrics._cosines import SETS, Cosines, NearestCosine, nearest_cosines
 from difgen_cli.metrics._features import Embed, features_of, sides_of, unit
-from difgen_cli.metrics._noise import HELD_OUT, TRAIN, Bank, bank_of_pairs, denoise
+from difgen_cli.metrics._noise import HELD_OUT, TRAIN, Bank, bank_of_pairs, denoise, estimate
 from difgen_cli.metrics.frechet import distance, influences, interval, moments
 
 if TYPE_CHECKING:
@@ -54,6 +54,25 @@ class Images:
         of_T, of_H = (self._of_split(denoiser, side, sigma) for side in (0, 1))
         near = {f"rt_{of}": of_T.nearest[of] for of in SETS} | {f"rh_{of}": of_H.nearest[of] for of in SETS}
         return (of_T, of_H), Cosines(near | self.samples, self.count, self.banks[0].draws)
+
+    def pictures(self, denoiser: DenoiserLike, sigma: float, count: int) -> dict[str, np.ndarray]:
+        """The first images of T and then of H at an absolute σ, value by value: the columns of a table but the levels.
+
+        Each is clean, with its first draw of noise, and reconstructed, in torch's order of channels first.
+        """
+        parts = []
+        for split, bank in zip(("train", "heldout"), self.banks, strict=True):
+            some = slice(0, count * bank.draws, bank.draws)
+            labels = None if bank.labels is None else bank.labels[some]
+            clean = bank.images[some]
+            noisy = clean + sigma * bank.noise[some]
+            looks = {"clean": clean, "noisy": noisy, "reconstruction": estimate(denoiser, noisy, sigma, labels)}
+            columns = {name: look.double().flatten().cpu().numpy() for name, look in looks.items()}
+            places = dict(
+                zip(("image", "colour", "row", "column"), np.indices(clean.shape).reshape(4, -1), strict=True)
+            )
+            parts.append({"split": np.repeat(split, clean.numel())} | places | columns)
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _of_split(self, denoiser: DenoiserLike, side: int, sigma: float) -> Reconstructed:
         from difgen_cli.diffusion import to_array

@@ -129,8 +129,21 @@ TABLES = {
         "nn_share_lo": ("float64", "", "lower end of its 95 % interval, at this noise level alone"),
         "nn_share_hi": ("float64", "", "upper end of its 95 % interval"),
         "n_pairs": ("int64", "pairs", "pairs of image and noise"),
-    }
+    },
+    "reconstruction_pictures": {
+        "split": ("string", "", "train or heldout: whose image it is"),
+        "image": ("int64", "", "its place among the images of its split that are compared, from 0"),
+        "sigma": ("float64", "", "noise level"),
+        "sigma_rel": ("float64", "sigma_d", "noise level over the data's standard deviation: that of the columns nn_"),
+        "row": ("int64", "pixels", "from the top"),
+        "column": ("int64", "pixels", "from the left"),
+        "colour": ("int64", "", "0; or 0, 1, 2 for red, green, blue"),
+        "clean": ("float64", "", "this value of the image, from -1 to 1"),
+        "noisy": ("float64", "", "the same with noise"),
+        "reconstruction": ("float64", "", "what the denoiser makes of it"),
+    },
 }
+PICTURES = 3  # images of a split
 
 SPLITS = ("train", "heldout")
 NAMED = {0.25: "025", 0.5: "050", 1.0: "100"}  # noise levels with columns, in units of σ_d
@@ -187,7 +200,12 @@ def measure(
     if (at := int(np.flatnonzero(relative == sigma)[0])) in lines:
         values |= _cosine_columns(lines[at])
     common = {"sigma": levels, "sigma_rel": relative, "n_pairs": len(images.banks[0].images) * within(denoiser, levels)}
-    return Result(values, {"reconstruction": _table(common, parts, lines, gap)})
+    tables = {"reconstruction": _table(common, parts, lines, gap)}
+    if at in lines and train.ndim == 4:
+        shown = images.pictures(denoiser, float(levels[at]), PICTURES)
+        of_level = {name: np.full(len(shown["image"]), common[name][at]) for name in ("sigma", "sigma_rel")}
+        tables["reconstruction_pictures"] = shown | of_level
+    return Result(values, tables)
 
 
 def _errors(parts: Mapping[int, Pair], relative: np.ndarray, gap: Gap, resamples: int) -> dict[str, Value]:

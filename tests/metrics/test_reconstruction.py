@@ -13,6 +13,7 @@ from difgen_cli import data, sampling
 from difgen_cli.data import gaussians
 from difgen_cli.diffusion import IdealDenoiser, Mixture, MixtureDenoiser, to_tensor
 from difgen_cli.metrics import _cosines, flat, frechet, reconstruction
+from difgen_cli.metrics._noise import HELD_OUT, TRAIN, unit_noise
 from difgen_cli.metrics._reconstructions import paired_distance, squared_mean_excess
 from difgen_cli.neighbours import mirror
 from difgen_cli.sampling import heun
@@ -122,6 +123,29 @@ def test_a_perfect_memorizer_reconstructs_its_training_images_and_no_others() ->
     assert values["nn_cos_rh_t"] > values["nn_cos_rh_h"], "it makes training images of unseen ones"
     assert values["rfd_heldout_050"] > 100 * values["rfd_train_050"]
     assert interval(values, "nn_lead")[0] > 0
+
+
+def test_pictures_are_the_first_images_with_their_noise_and_what_the_denoiser_makes_of_it() -> None:
+    images = np.random.default_rng(0).uniform(-1, 1, (30, 4, 5, 3)).astype(np.float32)
+    T, H, sigma = images[:12], images[12:], 0.5 * SIGMA_D
+    denoiser = IdealDenoiser(to_tensor(T), SIGMA_D)
+    settings: dict[str, Any] = {"sigmas": (), "resamples": 100, "pairs": 30}
+    result = reconstruction.measure(denoiser, images[:0], T, H, None, None, itself, SIGMA_D, **settings)
+    table = result.tables["reconstruction_pictures"]
+    assert set(table["sigma_rel"]) == {0.5}
+    for split, clean, number in (("train", T, TRAIN), ("heldout", H, HELD_OUT)):
+        x = to_tensor(clean[:3])
+        noisy = x + sigma * torch.from_numpy(unit_noise(tuple(x.shape), number))
+        expected = {"clean": x, "noisy": noisy, "reconstruction": denoiser(noisy, torch.full((3,), sigma), None)}
+        some = table["split"] == split
+        place = tuple(table[name][some] for name in ("image", "colour", "row", "column"))
+        assert len(set(zip(*place, strict=True))) == 3 * 3 * 4 * 5
+        for name, tensor in expected.items():
+            np.testing.assert_allclose(table[name][some], tensor.numpy()[place], atol=1e-5)
+    of_points = reconstruction.measure(
+        Wiener(SIGMA_D), EMPTY, gaussian(30, 1), gaussian(30, 2), None, None, itself, SIGMA_D, **settings
+    )
+    assert set(of_points.tables) == {"reconstruction"}, "points have no pictures"
 
 
 def cosine_means(made: dict[str, np.ndarray], T: np.ndarray, H: np.ndarray) -> dict[str, float]:

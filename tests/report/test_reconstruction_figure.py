@@ -10,7 +10,7 @@ import pytest
 import synthetic
 
 from difgen_cli.report import Study
-from difgen_cli.report.figures import other_metrics
+from difgen_cli.report.figures import other_metrics, reconstruction_pictures
 from difgen_cli.report.figures import reconstruction as figure
 from difgen_cli.report.study import curves
 
@@ -73,3 +73,19 @@ def test_without_the_table_there_is_no_figure_and_what_it_shows_is_not_drawn_aga
     shown = {name for drawn in other_metrics.draw(read) for name in drawn.data["metric"]}
     assert "nn_share" in shown
     assert not shown & {"rfd_train_050", "nn_cos_x_t", "nn_cos_x_h"}
+
+
+def test_pictures_are_of_one_seed_and_setting_at_every_snapshot() -> None:
+    study = planted()
+    pixels = pd.MultiIndex.from_product([range(2), range(2), range(3)], names=["image", "row", "column"]).to_frame()
+    of_level = study.tables["reconstruction"].drop_duplicates(["cell", "split"])
+    lines = of_level.merge(pixels.reset_index(drop=True), how="cross").assign(sigma_rel=0.5, colour=0)
+    lines = lines.assign(clean=-1.0, noisy=1.5, reconstruction=0.0)
+    tables = study.tables | {"reconstruction_pictures": lines}
+    (drawn,) = reconstruction_pictures.draw(curves.read(dataclasses.replace(study, tables=tables)))
+    assert len(drawn.data) == 2 * 2 * 12, "splits, steps and pixels"
+    assert set(drawn.data["data.size"].astype(str)) == {"8"}
+    assert "σ/σ_d = 0.5" in drawn.caption
+    assert "the first 2 of T and of H" in drawn.caption
+    assert all(f"<!-- {word} -->" in drawn.svg for word in ("clean", "noisy", "60", "240"))
+    assert reconstruction_pictures.draw(curves.read(study)) == []

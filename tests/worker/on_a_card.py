@@ -61,7 +61,8 @@ OF_TERMS = {"swg": {"crop": 6, "masked": True}}
 OF_METRICS: dict[str, dict[str, Any]] = {
     "claim": {"asked": "0" * 16}, "reference_membership": {"base": Path("none")}, "inversion": {"steps": 3},
     "gap": {"sigmas": 3, "resamples": 100}, "reconstruction": {"pairs": 24, "resamples": 100},
-    "jacobian": {"images": 2, "sigmas": (0.5,)}, "deviation": {"sigmas": (0.5,)},
+    "jacobian": {"images": 2, "sigmas": (0.5,)}, "heldout_jacobian": {"images": 2, "sigmas": (0.5,)},
+    "deviation": {"sigmas": (0.5,)},
     "basins": {"sigmas": (0.25, 4.0)},
 }  # fmt: skip
 OF_POINTS = {"field", "paths"}  # for which images are none
