@@ -1,6 +1,5 @@
 """Features of a small convolutional classifier trained on the data set itself: the embedded measure of quality."""
 
-import math
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
@@ -32,45 +31,24 @@ def fit(images: np.ndarray, labels: np.ndarray | None, *, steps: Annotated[int, 
         raise ValueError(f"the feature space classifier needs images of 4 × 4 pixels or more, not {images.shape[1:]}")
     import torch
     from torch.nn import functional
-    from torch.optim.adam import adam  # `torch.optim.AdamW` does the same, and imports torch's compiler: 1.6 s
 
     classes = int(labels.max()) + 1
     order = np.random.default_rng(SEED)
     with one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         network = _network(images.shape, classes)
-        weights = list(network.parameters())
-        means, squares = ([torch.zeros_like(w, requires_grad=False) for w in weights] for _ in range(2))
-        taken = [torch.tensor(0.0) for _ in weights]  # steps
-        for step in range(steps):
+        optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
+        for _ in range(steps):
             batch = order.integers(len(images), size=BATCH)
             x = _tensor(images[batch])
             noisy = x + NOISE * torch.rand(BATCH, 1, 1, 1) * torch.randn(x.shape)
             loss = functional.cross_entropy(network(noisy), torch.from_numpy(labels[batch]))
-            gradients = list(torch.autograd.grad(loss, weights))
-            rate, momentum = one_cycle(step, steps)
-            with torch.no_grad():
-                adam(
-                    weights, gradients, means, squares, [], taken, foreach=False, decoupled_weight_decay=True,
-                    amsgrad=False, beta1=momentum, beta2=0.999, lr=rate, weight_decay=0.01, eps=1e-8, maximize=False,
-                )  # fmt: skip
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
     return {name: value.numpy().copy() for name, value in network.state_dict().items()}
-
-
-def one_cycle(step: int, steps: int) -> tuple[float, float]:
-    """Learning rate and momentum of a step: up and down in cosines, and down and up (Smith & Topin 2018).
-
-    Those of `torch.optim.lr_scheduler.OneCycleLR` to the last bit.
-    """
-    first = LEARNING_RATE / 25
-    turn, end = float(0.3 * steps) - 1, steps - 1
-    if step <= turn:
-        share, rates, momenta = step / turn, (first, LEARNING_RATE), (0.95, 0.85)
-    else:
-        share, rates, momenta = (step - turn) / (end - turn), (LEARNING_RATE, first / 1e4), (0.85, 0.95)
-    cosine = math.cos(math.pi * share) + 1
-    rate, momentum = (stop + (start - stop) / 2.0 * cosine for start, stop in (rates, momenta))
-    return rate, momentum
 
 
 def embed(images: np.ndarray, state: State) -> np.ndarray:

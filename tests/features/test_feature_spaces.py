@@ -88,39 +88,6 @@ def test_classifier_is_the_same_twice_and_leaves_torch_as_it_found_it(trained: S
     assert torch.get_num_threads() == threads
 
 
-@pytest.mark.parametrize("steps", [1, 4])
-def test_classifier_is_trained_as_by_torchs_own_optimizer_to_the_last_bit(steps: int) -> None:
-    order = np.random.default_rng(0)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        network = classifier._network(REST.shape, 10)
-        optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
-        for _ in range(steps):
-            batch = order.integers(len(REST), size=128)
-            x = torch.from_numpy(REST[batch]).permute(0, 3, 1, 2).contiguous()
-            noisy = x + 0.5 * torch.rand(128, 1, 1, 1) * torch.randn(x.shape)
-            optimizer.zero_grad()
-            torch.nn.functional.cross_entropy(network(noisy), torch.from_numpy(LABELS[batch])).backward()
-            optimizer.step()
-            schedule.step()
-    state = classifier.fit(REST, LABELS, steps=steps)
-    assert {name: value.tobytes() for name, value in state.items()} == {
-        name: value.numpy().tobytes() for name, value in network.state_dict().items()
-    }
-
-
-@pytest.mark.parametrize("steps", [1, 2, 3, 7, 10, 400])
-def test_one_cycle_is_torchs_to_the_last_bit(steps: int) -> None:
-    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, classifier.LEARNING_RATE, total_steps=steps)
-    for step in range(steps):
-        group = optimizer.param_groups[0]
-        assert classifier.one_cycle(step, steps) == (group["lr"], group["betas"][0])
-        optimizer.step()
-        schedule.step()
-
-
 def test_classifier_features_tell_the_digits_apart(trained: State) -> None:
     assert POOL.labels is not None
     features = classifier.embed(HELD_OUT, trained)
