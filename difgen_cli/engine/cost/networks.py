@@ -9,9 +9,7 @@ line of JSON for each of them, [key, answer], until it is stopped.
 
 from __future__ import annotations
 
-import gc
 import hashlib
-import importlib
 import json
 import os
 import subprocess
@@ -21,7 +19,6 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Literal
 
 from difgen_cli.engine.cost import cache
@@ -175,28 +172,9 @@ def _answers_of_process(
     return dict(json.loads(line) for line in output.splitlines() if line.endswith("]"))
 
 
-class CompilerOnDemand(ModuleType):
-    """In the place of torch._dynamo: kernels of the meta device import it, which takes seconds, for `disable` alone.
-
-    That marks what is not to be compiled, which nothing is where nothing else of the compiler is asked for.
-    """
-
-    @staticmethod
-    def disable(function: Any, *arguments: Any, **more: Any) -> Any:
-        return function
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # the import system's own questions
-            raise AttributeError(name)
-        sys.modules.pop(self.__name__, None)
-        return getattr(importlib.import_module(self.__name__), name)
-
-
 def main() -> None:
     """Answer stdin; null stands for what is not known, or not refused."""
     request = json.load(sys.stdin)
-    gc.disable()  # all that is imported is used, and the process ends soon
-    sys.modules.setdefault("torch._dynamo", CompilerOnDemand("torch._dynamo"))
     answer = {"buildable": _refusal, "weights": _weights, "flops": _flops}[request["question"]]
     library = Library(Path(request["plugins"]) if request["plugins"] else None)
     for key, n in request["networks"].items():

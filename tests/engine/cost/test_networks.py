@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -29,19 +26,6 @@ def test_the_flops_of_an_mlp_are_those_of_its_matrices():
     forward = 2 * sum(a * b for a, b in linear + of_noise)
     expected = 3 * forward - 2 * (16 * 8) - 2 * sum(a * b for a, b in of_noise)
     assert count_flops([MLP], None) == {MLP.key: expected}
-
-
-def test_the_compiler_is_imported_only_where_something_of_it_is_asked_for(monkeypatch: pytest.MonkeyPatch):
-    request = {"question": "flops", "plugins": None, "networks": {MLP.key: asdict(MLP)}}
-    command = [sys.executable, "-X", "importtime", "-m", networks.__name__]
-    done = subprocess.run(command, input=json.dumps(request), capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout)[1] > 0
-    assert " torch\n" in done.stderr
-    assert "torch._inductor" not in done.stderr
-    monkeypatch.setitem(sys.modules, "colorsys", stand_in := networks.CompilerOnDemand("colorsys"))
-    assert stand_in.disable(len, True, wrapping=False) is len
-    assert stand_in.rgb_to_yiq(1, 1, 1) == pytest.approx((1, 0, 0))
-    assert isinstance(sys.modules["colorsys"].__file__, str), "the module itself, from now on"
 
 
 def test_an_answer_is_kept_and_the_next_time_nobody_is_asked(monkeypatch: pytest.MonkeyPatch):
