@@ -221,7 +221,10 @@ def _digest(labels: np.ndarray | None) -> str:
 
 
 def _values(relative: np.ndarray, means: Means) -> dict[str, Value]:
-    """The columns: means over T at the named levels, with intervals that end at 0."""
+    """The columns: means over T at the named levels, with intervals on the scale of the logarithm.
+
+    Deviations are above 0 and have a long tail of images: means that came out low have small standard errors too.
+    """
     values: dict[str, Value] = dict.fromkeys(COLUMNS)
     for name, of_levels in means.items():
         for sigma, word in NAMED.items():
@@ -229,7 +232,8 @@ def _values(relative: np.ndarray, means: Means) -> dict[str, Value]:
             if np.isfinite(mean):
                 values[f"{name}_{word}"] = mean
             if np.isfinite(half):
-                values |= {f"{name}_{word}_lo": max(0.0, mean - half), f"{name}_{word}_hi": mean + half}
+                factor = float(np.exp(half / mean)) if mean > 0 else 1.0
+                values |= {f"{name}_{word}_lo": mean / factor, f"{name}_{word}_hi": mean * factor}
     return values
 
 

@@ -108,8 +108,9 @@ def test_columns_are_the_tables_lines_with_intervals_given_t() -> None:
                 2.0086 * table[f"{name}_se"][k],
             )  # t of 50 degrees of freedom: two draws of each image
             assert result.values[f"{name}_{word}"] == value
-            assert result.values[f"{name}_{word}_lo"] == pytest.approx(value - half_width, rel=1e-3)
-            assert result.values[f"{name}_{word}_hi"] == pytest.approx(value + half_width, rel=1e-3)
+            for end, sign in (("lo", -1), ("hi", 1)):
+                expected = value * np.exp(sign * half_width / value)
+                assert result.values[f"{name}_{word}_{end}"] == pytest.approx(expected, rel=1e-3)
 
 
 @pytest.mark.parametrize("pairs", [80, 20], ids=["all of T", "a quarter of T"])
