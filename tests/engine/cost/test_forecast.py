@@ -39,9 +39,15 @@ axes:
 HERE = WorkerPool("local", 2, 1, "cpu", processor())
 
 
+@pytest.fixture(scope="module")
+def of_user(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache of these tests alone, where a network that one of them has counted is known to the next."""
+    return tmp_path_factory.mktemp("user")
+
+
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def cache(of_user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(of_user))
 
 
 @pytest.fixture(scope="module")
