@@ -143,7 +143,7 @@ TABLES = {
         "reconstruction": ("float64", "", "what the denoiser makes of it"),
     },
 }
-PICTURES = 3  # images of a split
+PICTURES, PIXELS_MOST = 3, 64**2  # images of a split, and how large they may be: a line of a table for each value
 
 SPLITS = ("train", "heldout")
 NAMED = {0.25: "025", 0.5: "050", 1.0: "100"}  # noise levels with columns, in units of σ_d
@@ -201,7 +201,7 @@ def measure(
         values |= _cosine_columns(lines[at])
     common = {"sigma": levels, "sigma_rel": relative, "n_pairs": len(images.banks[0].images) * within(denoiser, levels)}
     tables = {"reconstruction": _table(common, parts, lines, gap)}
-    if at in lines and train.ndim == 4:
+    if at in lines and train.ndim == 4 and train[0, ..., 0].size <= PIXELS_MOST:
         shown = images.pictures(denoiser, float(levels[at]), PICTURES)
         of_level = {name: np.full(len(shown["image"]), common[name][at]) for name in ("sigma", "sigma_rel")}
         tables["reconstruction_pictures"] = shown | of_level

@@ -146,6 +146,11 @@ def test_pictures_are_the_first_images_with_their_noise_and_what_the_denoiser_ma
         Wiener(SIGMA_D), EMPTY, gaussian(30, 1), gaussian(30, 2), None, None, itself, SIGMA_D, **settings
     )
     assert set(of_points.tables) == {"reconstruction"}, "points have no pictures"
+    wide = np.zeros((12, 2, 1, 1), np.float32) + images[:12, :2, :1, :1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reconstruction, "PIXELS_MOST", 1)
+        large = reconstruction.measure(Wiener(SIGMA_D), EMPTY, wide, wide, None, None, itself, SIGMA_D, **settings)
+    assert set(large.tables) == {"reconstruction"}, "a line for each value of large images would be too many"
 
 
 def cosine_means(made: dict[str, np.ndarray], T: np.ndarray, H: np.ndarray) -> dict[str, float]:

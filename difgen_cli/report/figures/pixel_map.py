@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from difgen_cli.report.plotting import captions, facets, labels, layout, style
+from difgen_cli.report.plotting import captions, facets, labels, layout
 from difgen_cli.report.plotting.facets import Text
 from difgen_cli.report.plotting.layout import DrawnFigure
 from difgen_cli.report.plotting.paper import PAGE, Paper
@@ -21,6 +21,7 @@ ORDER = 115
 TABLE = "pixel_map"
 COVERS: tuple[str, ...] = ()
 SPLITS = {"train": "training image", "heldout": "held-out image"}
+MARK = "#3d434f"  # of the middle pixel: the map's own colours are the same on a dark page, and so is this one
 LEVELS_MOST = 2  # of the axis whose first and last level have rows
 
 
@@ -54,7 +55,7 @@ def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
     text = Text("pixel-map", "From where does a pixel of the estimate come?", what)
     caption = " ".join(filter(None, [what, captions.missing(curves)]))
     drawn = facets.finished(curves, lines, text, sheet, None, caption=caption)
-    return [replace(drawn, palette={style.INK: style.INK})]
+    return [replace(drawn, palette={MARK: MARK})]
 
 
 def shown(curves: Curves, table: pd.DataFrame) -> tuple[pd.DataFrame, CurveAxis | None, dict[str, str]]:
@@ -73,7 +74,7 @@ def _panel(ax: Axes, some: pd.DataFrame) -> float:
     image[some["row"].to_numpy(int), some["column"].to_numpy(int)] = some["derivative"].to_numpy(float)
     largest = float(abs(image).max())
     ax.imshow(image, cmap="RdBu_r", vmin=-(largest or 1.0), vmax=largest or 1.0, interpolation="nearest")
-    ax.plot(size[1] // 2, size[0] // 2, "s", mfc="none", mec=style.INK, mew=1.2, markersize=7)
+    ax.plot(size[1] // 2, size[0] // 2, "s", mfc="none", mec=MARK, mew=1.2, markersize=7)
     ax.set_xticks([])
     ax.set_yticks([])
     ax.grid(visible=False)

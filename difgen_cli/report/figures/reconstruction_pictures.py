@@ -36,7 +36,7 @@ def draw(curves: Curves, paper: Paper = PAGE) -> list[DrawnFigure]:
         return []
     over = [axis for axis in axes if axis.path == STEPS]
     snapshots, left_out = layout.panels(over, lines, STEPS_MOST)
-    sheet = layout.sheet(paper, 1, 2, None) if paper.across_most > 1 else layout.sheet(paper, 2, 1, None)
+    sheet = layout.sheet(paper, 1, 2, None) if paper.across_most > 2 else layout.sheet(paper, 2, 1, None)
     for ax, (split, words) in zip(sheet.grid.flat, SPLITS.items(), strict=True):
         _panel(ax, lines[lines["split"] == split], snapshots)
         ax.set_title(sheet.title(words))
