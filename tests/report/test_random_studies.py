@@ -240,10 +240,9 @@ def check(number: int) -> dict[str, str]:
 def _check_settled(written: dict[str, str]) -> None:
     """Only numbered questions are settled, and cells are new ones."""
     if "settle" in written:
-        match = re.match(r"([\d,]+) new cells? in ([\d,]+) training", written["settle"])
-        cells, trainings = (int(number.replace(",", "")) for number in match.groups())
-        assert cells >= 1
-        assert trainings >= 0
+        match = re.match(r"([\d,]+) new cells?(?: in ([\d,]+) trainings?)? would settle ", written["settle"])
+        assert match, written["settle"]
+        assert all(int(number.replace(",", "")) >= 1 for number in match.groups() if number)
         settled = re.findall(r"\((\d)\)", written["settle"])
         assert settled
         assert set(settled) <= set(re.findall(r"\((\d)\) (?:how|what|where|whether)", written["undecided"]))
@@ -259,7 +258,7 @@ def test_no_sentence_of_500_random_studies_contradicts_its_rows() -> None:
     written = [check(number) for number in range(ORDINARY, ALL)]
     assert {*CHECKS, "settle", "few_distinct", "blind"} - {"slope"} <= set().union(*written)
     turned = ["No average is given" in one.get("effects", "") for one in written]
-    assert 0.01 < np.mean(turned) < 0.2
+    assert sum(turned) >= 5
 
 
 def test_a_slope_of_each_width_is_over_the_sizes_that_the_rows_carry() -> None:
