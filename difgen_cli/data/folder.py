@@ -106,10 +106,10 @@ def find(path: Path) -> FolderImages:
 
 def _labelled(tree: Tree, images: list[str], table: str, rows: list[tuple[str, Any]]) -> FolderImages:
     """The images with the labels that a table gives them by name; what of it fits none of them is told."""
-    there, by_name, lost, twice = set(images), dict[str, Any](), [], ""
+    present, by_name, lost, twice = set(images), dict[str, Any](), [], ""
     for written, value in rows:
-        name = written if written in there else str(PurePosixPath(written.replace("\\", "/")))
-        if name not in there:
+        name = written if written in present else str(PurePosixPath(written.replace("\\", "/")))
+        if name not in present:
             lost.append(written)
         elif by_name.setdefault(name, value) != value:
             twice = twice or f"{tree.root / table}: {name} has the labels {by_name[name]} and {value}: give it one"

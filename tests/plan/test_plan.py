@@ -114,6 +114,11 @@ def test_reference_rows_stand_beside_each_subset(write_grid: Write, plan_of: Pla
         (BASE % ", train: {lr: .nan}", "train.lr: must be"),
         (BASE % ", train: {lr: .inf}", "train.lr: must be a finite number"),
         (BASE % ", train: {schedule: linear}", "train.schedule: must be 'constant'"),
+        (
+            BASE % "" + "axes: {data.canaries: [4]}",
+            r"data.canaries: must be a map of count, kind, repeats, seed, such as",
+        ),
+        (BASE % "" + "axes: {data.canaries.repeats: [4]}", r"data.canaries.repeats: must be a list in \[ \], not 4"),
         (BASE % ", train: {batch: true}", "train.batch: must be a valid integer"),
         (BASE % ", train: {batch: }", "train.batch: must be a valid integer, not nothing"),
         (BASE % "" + "axes: {data.size: [16, 898]}", "data.size: 898 images are more than the 897"),

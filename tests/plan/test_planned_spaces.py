@@ -46,6 +46,8 @@ def test_what_a_file_of_weights_is_is_no_setting() -> None:
         ("pca(components=0)", "score.ood.features.components: must be greater than 0"),
         ("pca(components=two)", "score.ood.features.components: must be a valid integer"),
         ("pixels(side=2)", "unknown setting"),
+        ("pca(components=2, components=3)", "score.ood.features: components stands twice in pca"),
+        ("pca(name=pixels)", "score.ood.features: name stands twice in pca"),
     ],
 )
 def test_what_cannot_be_had_is_refused_in_a_sentence(text: str, words: str) -> None:

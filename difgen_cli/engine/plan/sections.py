@@ -238,6 +238,8 @@ def _taken(kind: str, name: str, library: Library, place: Place | None, *, alone
 
 def _unknown(path: str, key: str, signature: Signature, accepted: Mapping[str, Setting]) -> str:
     names = ", ".join(sorted(accepted)) or "it takes none"
+    if inner := sorted(name.partition(".")[2] for name in accepted if name.startswith(f"{key}.")):
+        return f"{path}: must be a map of {', '.join(inner)}, such as {{{inner[0]}: …}}"
     return f"{path}: unknown setting of {signature.label} ({names}){suggest(key, accepted)}"
 
 
@@ -252,7 +254,7 @@ def check(path: str, setting: Setting, given: Given) -> Any:
         return _adapter(setting.type).validate_python(value)
     except ValidationError as error:
         first = error.errors()[0]
-        what = first["msg"].replace("Input should be", "must be").lower()
+        what = first["msg"].replace("Input should be", "must be").replace("a valid tuple", "a list in [ ]").lower()
         shown = "nothing" if given.value is None else repr(given.value)
         raise GridError(f"{path}: {what}, not {shown}", given.place) from None
 

@@ -30,6 +30,8 @@ def resolved(text: str, library: Library, path: str, place: Place | None) -> Sec
         key, equals, value = part.partition("=")
         if not equals:
             raise GridError(f"{path}: {part} is no setting of {name}; write {name}(key=value)", place)
+        if key.strip() in given:  # the name of the space is there from the start
+            raise GridError(f"{path}: {key.strip()} stands twice in {text.strip()}; say it once", place)
         given[key.strip()] = Given(_value(value.strip()), place or Place())
     return resolve("features", given, library, path=path)
 
