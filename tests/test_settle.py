@@ -70,6 +70,12 @@ def test_what_an_extension_costs_is_what_its_grid_plans_and_every_old_cell_is_in
         more = [key for key, one in after.trajectories.items() if not set(one.steps) <= steps.get(key, set())]
         cost = extension.cost(curves, wanted)
         assert (cost.cells, cost.trainings) == (len(after.models) - len(before.plan.models), len(more)), wanted
+        assert cost.exact == (text == PLAIN), "what a grid leaves out need not be left out at new places"
+
+
+def test_a_grid_that_includes_cells_is_told_about_how_many_it_will_have(tmp_path: Path) -> None:
+    _, curves = swept(tmp_path, f"{PLAIN}include: [{{model.width: 16, data.size: 64}}]\n")
+    assert not extension.cost(curves, Extension(sizes=(32,))).exact
 
 
 def test_seeds_go_on_with_the_smallest_that_are_free() -> None:

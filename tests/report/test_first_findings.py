@@ -274,6 +274,9 @@ def test_one_seed_asks_for_three_and_an_open_effect_for_as_many_as_its_power_nee
     none_trained = sentences(dataclasses.replace(closed_form, rows=rows))
     assert "how much another subset would differ: there is one seed" in none_trained["undecided"]
     assert none_trained["settle"].startswith("4 new cells would settle")
+    whole = planted(SIZES, sets_in, count=1)
+    some = dataclasses.replace(whole, rows=whole.rows.iloc[1:].reset_index(drop=True))  # one that a grid skips
+    assert re.match(r"About \d+ new cells in \d+ trainings would settle", sentences(some)["settle"])
 
     def share(at: dict[str, Any], seed: int) -> float:
         return 0.4 + (at["model.width"] == 256) * (0.12, 0.02, 0.22)[seed]

@@ -67,8 +67,9 @@ def settle(curves: Curves, _: pd.DataFrame) -> str | None:
     numbers = [f"({number})" for number, one in enumerate(asked, 1) if one.extension]
     needed = extension.cost(curves, further)
     trainings = f" in {count(needed.trainings, 'training')}" if needed.trainings else ""
+    cells = f"{'' if needed.exact else 'About '}{count(needed.cells, 'new cell')}{trainings}"
     return (
-        f"{count(needed.cells, 'new cell')}{trainings} would settle {levels.listed(numbers)}: {described(further)}; "
+        f"{cells} would settle {levels.listed(numbers)}: {described(further)}; "
         "`difgen report --settle FILE` writes them as a grid that keeps what there is."
     )
 

@@ -5,6 +5,7 @@ Planned cells are copied to where new ones would stand, so that the counts hold 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -81,10 +82,15 @@ def possible(curves: Curves) -> frozenset[str]:
 
 @dataclass(frozen=True)
 class ExtensionCost:
-    """New cells, and the trainings that they are of: new ones, and longer or repeated ones. Closed forms have none."""
+    """New cells, and the trainings that they are of: new ones, and longer or repeated ones. Closed forms have none.
+
+    exact: whether the planned cells are a full product of their axes. Of others, which a grid includes or skips, it is
+    not known which have siblings at the new places.
+    """
 
     cells: int
     trainings: int
+    exact: bool = True
 
 
 def cost(curves: Curves, extension: Extension) -> ExtensionCost:
@@ -106,7 +112,9 @@ def cost(curves: Curves, extension: Extension) -> ExtensionCost:
     plan = pd.concat([plan, *copies])
     added = plan[plan["new"]]
     trainings = added["trajectory"][added[STEPS].notna()].nunique() if STEPS in added else 0
-    return ExtensionCost(len(plan if extension.samples else added), trainings)  # samples: all are drawn again
+    full = math.prod(len(axis.levels) for axis in curves.axes) * len(present)
+    # samples: all are drawn again
+    return ExtensionCost(len(plan if extension.samples else added), trainings, len(cells) == full)
 
 
 def further_seeds(present: Iterable[Any], total: int) -> list[int]:
