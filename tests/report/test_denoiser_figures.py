@@ -10,7 +10,16 @@ import pytest
 import synthetic
 
 from difgen_cli.report import Study
-from difgen_cli.report.figures import basins, deviation, inversion, jacobian, other_metrics, pixel_map, targets
+from difgen_cli.report.figures import (
+    basins,
+    condition_pull,
+    deviation,
+    inversion,
+    jacobian,
+    other_metrics,
+    pixel_map,
+    targets,
+)
 from difgen_cli.report.study import curves
 
 SIGMAS = (0.25, 0.5, 1.0, 2.0)
@@ -18,6 +27,7 @@ TABLES = {
     "jacobian": ("jac_rank", "jac_asym", "jac_top", "corr_range"),
     "targets": ("target_var",),
     "basins": ("basin_return", "basin_control"),
+    "condition_pull_levels": ("cfg_mag", "cfg_mag_auc"),
     "deviation": ("ideal_dev", "local_dev"),
 }
 COLUMNS = ("dire_auc", "inv_nll_gap", "dire_error", "dire_error_control", "basin_sigma50", "basin_sigma50_control")
@@ -40,12 +50,13 @@ def measured() -> Study:
         )
         for table, names in TABLES.items()
     }
-    tables["basins"] = tables["basins"].drop(columns="n_pairs")
+    for name in ("basins", "condition_pull_levels"):
+        tables[name] = tables[name].drop(columns="n_pairs")
     columns = {**base.columns, **{name: synthetic.declared(name) for name in (*new, "basin_walks", "inv_images")}}
     return dataclasses.replace(base, rows=rows, columns=columns, tables=base.tables | tables)
 
 
-@pytest.mark.parametrize("module", [jacobian, targets, basins, deviation])
+@pytest.mark.parametrize("module", [jacobian, targets, basins, condition_pull, deviation])
 def test_tables_are_drawn_over_noise_levels_at_the_last_snapshot(module: object) -> None:
     table = module.TABLE  # type: ignore[attr-defined]
     (figure,) = module.draw(curves.read(measured()))  # type: ignore[attr-defined]
@@ -55,7 +66,7 @@ def test_tables_are_drawn_over_noise_levels_at_the_last_snapshot(module: object)
             assert means["16", name, str(sigma)] == pytest.approx(k + sigma + 0.1)
     assert len(means) == 2 * len(TABLES[table]) * len(SIGMAS)
     assert "At 4000 training steps" in figure.caption
-    assert ("32 pairs of image and noise" in figure.caption) == (table != "basins")
+    assert ("32 pairs of image and noise" in figure.caption) == (table not in ("basins", "condition_pull_levels"))
     assert ("16 walks from each split" in figure.caption) == (table == "basins")
     assert module.draw(curves.read(synthetic.study({"data.size": [16, 64]}))) == []  # type: ignore[attr-defined]
 
