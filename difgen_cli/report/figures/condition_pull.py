@@ -18,8 +18,8 @@ COVERS: tuple[str, ...] = ()  # the means over levels are drawn with the other m
 TEXT = Text(
     "condition-pull-over-noise",
     "How hard does the condition pull, and does that tell copies?",
-    "Difference of the predicted noise with and without its condition, mean over samples; and the AUROC by it of copies "
-    "by the ratio rule against all other samples; over the noise level σ/σ_d on the sampler's way",
+    "Difference of the predicted noise with and without condition, mean over samples; and the AUROC by it of copies, "
+    "by the ratio rule, against all other samples; over the noise level σ/σ_d on the sampler's way",
     ["The AUROC is missing where no sample is a copy, or all are; at 0.5 the pull says nothing of copies"],
 )
 
