@@ -48,7 +48,7 @@ LATER = {
     "objective.name": "edm", "objective.law": "edm", "objective.p_mean": -1.2, "objective.p_std": 1.2,
     "objective.timesteps": 0, "objective.weight": "edm", "objective.noise_bank": None,
     "objective.target": "stochastic",
-    "train.optimizer": "adam", "train.momentum": 0.95,
+    "train.optimizer": "adam", "train.momentum": 0.95, "train.weight_path": False,
     "post_training.name": "none",
     "sample.levels": None, "sample.every": 1, "sample.start": "noise", "sample.prior": "empirical",
     "sample.s_churn": 0.0, "sample.s_min": 0.0, "sample.s_max": None, "sample.s_noise": 1.0,
