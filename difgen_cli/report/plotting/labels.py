@@ -39,7 +39,7 @@ SETTINGS = {
     "train.start.train.steps": ("training steps of the weights that it begins with", "start at"),
     "sample.steps": ("sampler steps", "sampler steps"),
     "sample.count": ("samples drawn", "samples"),
-    "sample.stop": ("noise level at which the sampler stops (σ / σ_d)", "stop at σ/σ_d ="),
+    "sample.stop": ("noise level at which the sampler stops (σ / σ_d)", "stop σ/σ_d ="),
     "model.delta": ("error δ of the denoiser", "δ ="),
     "data.points": ("points that the data are drawn from", "points"),
     "data.components": ("subspaces that the data lie in", "subspaces"),
