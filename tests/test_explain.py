@@ -55,6 +55,13 @@ def test_a_name_of_several_plugins_has_several_meanings() -> None:
     assert "A setting of models/mlp.py." in text
 
 
+def test_a_plugin_or_a_setting_is_known_without_its_section() -> None:
+    assert [one.name for one in explained("mlp", Library())] == ["model.mlp"]
+    assert [one.name for one in explained("canaries", Library())] == ["score.canaries"]
+    assert {one.name for one in explained("steps", Library())} >= {"train.steps", "sample.steps"}
+    assert [one.name for one in explained("gap_max", Library())] == ["gap_max"], "what is called so comes first"
+
+
 @pytest.mark.parametrize("name", ["base", "axes", "zip", "fork", "refine", "seeds", "include", "skip"])
 def test_the_parts_of_a_grid_are_explained(name: str) -> None:
     code, text = _printed(name)

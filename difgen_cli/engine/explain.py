@@ -42,8 +42,13 @@ class Explanation:
 
 
 def explained(name: str, library: Library) -> list[Explanation]:
-    """Every meaning of a name, such as data.size, score.gap, model or mem_frac; none where nothing is called so."""
-    return [one for one in every(library) if one.name == name]
+    """Every meaning of a name, such as data.size, score.gap, model or mem_frac; none where nothing is called so.
+
+    Where nothing is called so, the name of a plug-in or a setting without its section, such as mlp or size.
+    """
+    meanings = list(every(library))
+    within = {f"{kind}.{name}" for kind in KINDS}
+    return [one for one in meanings if one.name == name] or [one for one in meanings if one.name in within]
 
 
 def every(library: Library) -> Iterator[Explanation]:
